@@ -1,0 +1,383 @@
+import { z } from 'zod';
+
+/* The words of PRODUCT as types. Sizes in pixels, times in ms unless the name says otherwise, accuracies 0..1. */
+
+const id = z.string().min(1).max(64);
+export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
+const share = z.number().min(0).max(1);
+
+export const roleSchema = z.enum(['operator', 'technician', 'supervisor', 'engineer']);
+export type Role = z.infer<typeof roleSchema>;
+
+export const languageSchema = z.enum(['en', 'ja']);
+
+export const userSchema = z.object({ id, name: z.string(), role: roleSchema, disabled: z.boolean() });
+export type User = z.infer<typeof userSchema>;
+
+// ---------------------------------------------------------------- recipe
+export const regionSchema = z.object({
+  x: z.number().int().min(0),
+  y: z.number().int().min(0),
+  width: z.number().int().min(1),
+  height: z.number().int().min(1),
+});
+export type Region = z.infer<typeof regionSchema>;
+
+/** How a station looks at a part. Rotation is applied to the frame first; regions are in the rotated frame; each region is tiled. */
+export const recipeSchema = z.object({
+  finder: z.object({ kind: z.literal('fixed') }).default({ kind: 'fixed' }),
+  rotation: z.union([z.literal(0), z.literal(90), z.literal(180), z.literal(270)]).default(0),
+  /** Empty: the whole frame. */
+  regions: z.array(regionSchema).max(64).default([]),
+  /** Grid per region; overlap is the share of a tile that neighbours have in common. The worst tile decides the part. */
+  tiles: z
+    .object({
+      columns: z.number().int().min(1).max(32).default(1),
+      rows: z.number().int().min(1).max(32).default(1),
+      overlap: z.number().min(0).max(0.5).default(0),
+    })
+    .default({ columns: 1, rows: 1, overlap: 0 }),
+  maxPixels: z.number().int().min(1).default(100_000_000),
+});
+export type Recipe = z.infer<typeof recipeSchema>;
+
+// ---------------------------------------------------------------- camera and station
+export const surfaceSchema = z.enum(['brushed-metal', 'cast', 'fabric', 'printed-board']);
+export type Surface = z.infer<typeof surfaceSchema>;
+
+export const cameraConfigSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('simulated'),
+    surface: surfaceSchema.default('brushed-metal'),
+    seed: z.number().int().min(0).default(1),
+    partsPerMinute: z.number().min(1).max(60_000).default(60),
+    width: z.number().int().min(64).max(4096).default(512),
+    height: z.number().int().min(64).max(4096).default(512),
+    /** Share of parts with a defect. */
+    defectShare: share.default(0.15),
+    /** Simulated seconds until the defect class that nobody has labelled yet appears; 0: from the start. */
+    newDefectAfterS: z.number().min(0).default(120),
+    /** Relative change of brightness per 1,000 parts. */
+    lightDriftPer1000: z.number().min(-1).max(1).default(0),
+  }),
+  z.object({
+    kind: z.literal('folder'),
+    path: z.string().min(1),
+    after: z.enum(['leave', 'move']).default('leave'),
+    /** Only with after = move; default: a folder "done" beside the watched one. */
+    moveTo: z.string().min(1).optional(),
+    pollMs: z.number().int().min(50).max(60_000).default(500),
+  }),
+]);
+export type CameraConfig = z.infer<typeof cameraConfigSchema>;
+
+export const criteriaSchema = z.object({
+  /** Greatest share of NG parts judged ok, as a 95 % upper bound. */
+  maxEscape: share.default(0.05),
+  /** Greatest share of OK parts judged ng, as a 95 % upper bound. */
+  maxOverkill: share.default(0.1),
+  maxLatencyMsP99: z.number().positive().default(50),
+  /** Greatest drop of balanced accuracy against the uncompressed model, in percentage points. */
+  maxDropPp: z.number().min(0).default(1),
+});
+export type Criteria = z.infer<typeof criteriaSchema>;
+
+export const stationSchema = z.object({
+  id,
+  name: z.string().min(1).max(80),
+  camera: cameraConfigSchema,
+  recipe: recipeSchema,
+  criteria: criteriaSchema,
+  backboneId: id,
+  /** Intra-op threads of this station's line process. */
+  threads: z.number().int().min(1).max(64).default(2),
+  activeModelId: id.nullable(),
+});
+export type Station = z.infer<typeof stationSchema>;
+
+// ---------------------------------------------------------------- classes, parts, labels
+export const defectClassSchema = z.object({
+  id,
+  names: z.object({ en: z.string(), ja: z.string() }),
+  /** The class of good parts. */
+  isOk: z.boolean(),
+  /** 1..8: swatch token --c1..--c8. */
+  color: z.number().int().min(1).max(8),
+  hotKey: z.string().length(1).nullable(),
+  retired: z.boolean(),
+});
+export type DefectClass = z.infer<typeof defectClassSchema>;
+
+export const verdictSchema = z.enum(['ok', 'ng', 'unsure']);
+export type Verdict = z.infer<typeof verdictSchema>;
+
+/** Why a part is unsure; null for ok and ng. An error is never ok. */
+export const unsureReasonSchema = z.enum(['novel', 'low-margin', 'error', 'late', 'no-model']);
+export type UnsureReason = z.infer<typeof unsureReasonSchema>;
+
+/** The judgement of one frame, as the line process hands it to the line output and the archive. */
+export const judgementSchema = z.object({
+  verdict: verdictSchema,
+  unsureReason: unsureReasonSchema.nullable(),
+  /** Best class of the deciding tile; null when nothing could be inferred. */
+  classId: id.nullable(),
+  secondClassId: id.nullable(),
+  confidence: share,
+  margin: share,
+  /** Confidence that the verdict had to reach. */
+  limit: share,
+  novelty: z.number(),
+  noveltyLimit: z.number(),
+  /** Deciding tile in the rotated frame; null for a part of one tile. */
+  tile: regionSchema.extend({ index: z.number().int(), count: z.number().int() }).nullable(),
+  modelId: id.nullable(),
+  /** From the last byte of the frame to the verdict. */
+  latencyMs: z.number().min(0),
+  errorCode: z.string().nullable(),
+});
+export type Judgement = z.infer<typeof judgementSchema>;
+
+export const partSchema = z.object({
+  id: z.number().int(),
+  stationId: id,
+  /** Number of the line record; gaps are lost records and are shown. */
+  seq: z.number().int(),
+  at: z.iso.datetime(),
+  imageSha: sha256Schema.nullable(),
+  width: z.number().int(),
+  height: z.number().int(),
+  judgement: judgementSchema,
+  /** Conversions and oddities ("converted from 16 bit"). */
+  notes: z.array(z.string()),
+  label: z.object({ classId: id, by: id, at: z.iso.datetime() }).nullable(),
+});
+export type Part = z.infer<typeof partSchema>;
+
+export const queueReasonSchema = z.enum(['novel', 'low-margin', 'error', 'sent', 'imported']);
+export const queueItemSchema = z.object({
+  part: partSchema,
+  reason: queueReasonSchema,
+  /** Higher comes first. */
+  usefulness: z.number(),
+  /** Parts of one group look alike; null: stands alone. */
+  groupId: z.number().int().nullable(),
+  groupSize: z.number().int(),
+  suggestedClassId: id.nullable(),
+});
+export type QueueItem = z.infer<typeof queueItemSchema>;
+
+// ---------------------------------------------------------------- backbones, models, candidates
+export const backboneSchema = z.object({
+  id,
+  sha256: sha256Schema,
+  /** Absolute path on this machine; not part of the backbone's identity. */
+  file: z.string(),
+  inputName: z.string(),
+  /** Square input, pixels. */
+  inputSize: z.number().int(),
+  /** True: height and width may be chosen (multiples of 32). */
+  dynamicSize: z.boolean(),
+  /** x = (p - mean) / std for p in 0..255, per RGB channel. */
+  mean: z.tuple([z.number(), z.number(), z.number()]),
+  std: z.tuple([z.number(), z.number(), z.number()]),
+  /** Outputs that make up the feature vector, in order: pooled [N,d] or maps [N,d,h,w] that are pooled by the learner. */
+  featureOutputs: z
+    .array(z.object({ name: z.string(), channels: z.number().int(), kind: z.enum(['pooled', 'map']) }))
+    .min(1),
+  features: z.number().int(),
+  macs: z.number(),
+  params: z.number(),
+  source: z.string(),
+  licence: z.string(),
+});
+export type Backbone = z.infer<typeof backboneSchema>;
+
+/**
+ * model.json of a bundle: all that is needed to judge a frame beside model.onnx, whose input is `image` [N,3,S,S] float32
+ * (normalised) and whose outputs are `logits` [N,C] and `novelty` [N]; `map` [N,d,h,w] where a heat map is offered.
+ */
+export const modelCardSchema = z.object({
+  format: z.literal(1),
+  id,
+  createdAt: z.iso.datetime(),
+  demo: z.boolean(),
+  stationId: id.nullable(),
+  backboneId: id,
+  backboneSha256: sha256Schema,
+  knowledgeId: id.nullable(),
+  modelSha256: sha256Schema,
+  inputSize: z.number().int(),
+  mean: z.tuple([z.number(), z.number(), z.number()]),
+  std: z.tuple([z.number(), z.number(), z.number()]),
+  /** In the order of the logits. */
+  classes: z.array(defectClassSchema.pick({ id: true, names: true, isOk: true })).min(1),
+  temperature: z.number().positive(),
+  /** Least confidence for ok and for ng; below: unsure. Above noveltyLimit: unsure. */
+  thresholds: z.object({ ok: share, ng: share, novelty: z.number() }),
+  strategy: z.string(),
+  precision: z.enum(['fp32', 'int8']),
+  recipe: recipeSchema.nullable(),
+});
+export type ModelCard = z.infer<typeof modelCardSchema>;
+
+export const measuresSchema = z.object({
+  accuracy: share,
+  balancedAccuracy: share,
+  /** 95 % interval of balancedAccuracy. */
+  interval: z.tuple([z.number(), z.number()]),
+  latencyMsP50: z.number(),
+  latencyMsP99: z.number(),
+  macs: z.number(),
+  params: z.number(),
+  bytes: z.number(),
+});
+export type Measures = z.infer<typeof measuresSchema>;
+
+export const gateOutcomeSchema = z.enum(['pass', 'fail', 'not-enough-evidence']);
+export const gateSchema = z.object({
+  name: z.string(),
+  limit: z.string(),
+  measured: z.string(),
+  /** 95 % bound, as text; null where there is none. */
+  bound: z.string().nullable(),
+  outcome: gateOutcomeSchema,
+  /** Images missing until the bound could be met; 0 when enough. */
+  missing: z.number().int(),
+});
+export type Gate = z.infer<typeof gateSchema>;
+
+export const changedVerdictSchema = z.object({
+  imageSha: sha256Schema,
+  truthClassId: id.nullable(),
+  from: z.object({ verdict: verdictSchema, classId: id.nullable() }),
+  to: z.object({ verdict: verdictSchema, classId: id.nullable() }),
+  kind: z.enum(['worse', 'both-wrong', 'better']),
+});
+export type ChangedVerdict = z.infer<typeof changedVerdictSchema>;
+
+export const evidenceSchema = z.object({
+  /** Uncompressed backbone with the same knowledge. */
+  reference: measuresSchema,
+  candidate: measuresSchema,
+  speedup: z.number(),
+  accuracyDropPp: z.number(),
+  /** How the accuracies were found, e.g. "5-fold cross-validation over 240 labelled parts". */
+  basis: z.string(),
+  perClass: z.array(
+    z.object({
+      classId: id,
+      n: z.number().int(),
+      reference: share,
+      candidate: share,
+      active: share.nullable(),
+    }),
+  ),
+  confusion: z.array(z.array(z.number().int())),
+  gates: z.array(gateSchema),
+  parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),
+  changed: z.array(changedVerdictSchema),
+  environment: z.object({ cpu: z.string(), onnxruntime: z.string(), threads: z.number().int() }),
+  /** sha256 over the sorted (image hash, class) pairs that the evidence stands on. */
+  dataSha256: sha256Schema,
+});
+export type Evidence = z.infer<typeof evidenceSchema>;
+
+export const candidateStateSchema = z.enum(['candidate', 'submitted', 'approved', 'active', 'retired', 'rejected']);
+export type CandidateState = z.infer<typeof candidateStateSchema>;
+
+export const approvalSchema = z.object({
+  signatureId: id,
+  userId: id,
+  userName: z.string(),
+  meaning: z.string(),
+  waiver: z.string().nullable(),
+  at: z.iso.datetime(),
+});
+
+export const candidateSchema = z.object({
+  id,
+  stationId: id,
+  state: candidateStateSchema,
+  createdAt: z.iso.datetime(),
+  knowledgeId: id,
+  backboneId: id,
+  strategy: z.string(),
+  precision: z.enum(['fp32', 'int8']),
+  ratio: z.number(),
+  inputSize: z.number().int(),
+  bundleSha256: sha256Schema,
+  offered: z.boolean(),
+  recommended: z.boolean(),
+  reason: z.string(),
+  evidence: evidenceSchema,
+  approval: approvalSchema.nullable(),
+  rejection: z.object({ userName: z.string(), reason: z.string(), at: z.iso.datetime() }).nullable(),
+  activatedAt: z.iso.datetime().nullable(),
+});
+export type Candidate = z.infer<typeof candidateSchema>;
+
+export const knowledgeSchema = z.object({
+  id,
+  stationId: id,
+  backboneId: id,
+  createdAt: z.iso.datetime(),
+  parentId: id.nullable(),
+  classes: z.array(z.object({ classId: id, labelled: z.number().int() })),
+  lambda: z.number(),
+  balancing: z.number(),
+  /** Cross-validated over the folds. */
+  balancedAccuracy: share.nullable(),
+  seconds: z.number(),
+});
+export type Knowledge = z.infer<typeof knowledgeSchema>;
+
+// ---------------------------------------------------------------- line and jobs
+export const lampSchema = z.enum(['well', 'look', 'fault', 'busy', 'off']);
+export const lineStatusSchema = z.object({
+  stationId: id,
+  state: z.enum(['stopped', 'starting', 'running', 'fault']),
+  camera: lampSchema,
+  problem: wireProblem().nullable(),
+  modelId: id.nullable(),
+  startedAt: z.iso.datetime().nullable(),
+  parts: z.number().int(),
+  ok: z.number().int(),
+  ng: z.number().int(),
+  unsure: z.number().int(),
+  ngByClass: z.record(z.string(), z.number().int()),
+  droppedFrames: z.number().int(),
+  /** Records that a power cut took: gaps in the numbering. */
+  lostRecords: z.number().int(),
+  partsPerMinute: z.number(),
+  latencyMsP50: z.number(),
+  latencyMsP99: z.number(),
+  /** Last ten minutes, oldest first: [p50, p99] per 10 s. */
+  latencyTrend: z.array(z.tuple([z.number(), z.number()])),
+  rssBytes: z.number(),
+});
+export type LineStatus = z.infer<typeof lineStatusSchema>;
+
+function wireProblem() {
+  return z.object({
+    code: z.string(),
+    message: z.string(),
+    nextAction: z.string(),
+    details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).default({}),
+  });
+}
+
+export const jobSchema = z.object({
+  id,
+  kind: z.enum(['import', 'update', 'compress', 'demo']),
+  stationId: id.nullable(),
+  state: z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']),
+  progress: share,
+  secondsLeft: z.number().nullable(),
+  /** What is being done, as a message key with details: the window translates it. */
+  step: z.object({ key: z.string(), details: z.record(z.string(), z.union([z.string(), z.number()])).default({}) }),
+  startedAt: z.iso.datetime(),
+  problem: wireProblem().nullable(),
+  /** Id of what was made: a knowledge id, candidate ids. */
+  result: z.array(z.string()),
+});
+export type Job = z.infer<typeof jobSchema>;

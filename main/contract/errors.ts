@@ -1,0 +1,333 @@
+import { z } from 'zod';
+
+/**
+ * The closed catalogue of expected failures. Each says what happened, which thing, and what the reader can do next, in both
+ * languages. `{name}` is filled from the error's details. A bug is an assertion, not an entry here.
+ */
+interface CatalogueEntry {
+  en: [message: string, nextAction: string];
+  ja: [message: string, nextAction: string];
+}
+
+const entry = (en: CatalogueEntry['en'], ja: CatalogueEntry['ja']): CatalogueEntry => ({ en, ja });
+
+export const errorCatalogue = {
+  // --- calls and accounts
+  INVALID_INPUT: entry(
+    ['{what} is not valid: {problem}.', 'Correct it and try again.'],
+    ['{what} が正しくありません: {problem}', '修正してもう一度実行してください。'],
+  ),
+  UNKNOWN_METHOD: entry(
+    ['There is no method "{method}".', 'Update the window and the core to the same version.'],
+    ['メソッド「{method}」はありません。', '画面とコアを同じ版にしてください。'],
+  ),
+  NOT_ALLOWED: entry(
+    ['"{method}" needs the role {roles}.', 'Sign in with such an account.'],
+    ['「{method}」には {roles} の権限が必要です。', '権限のあるアカウントでサインインしてください。'],
+  ),
+  WRONG_PASSWORD: entry(
+    ['Name or password is wrong.', 'Type them again.'],
+    ['名前またはパスワードが違います。', 'もう一度入力してください。'],
+  ),
+  TOO_MANY_ATTEMPTS: entry(
+    ['Too many wrong passwords for {user}.', 'Wait {seconds} s.'],
+    ['{user} のパスワード誤りが多すぎます。', '{seconds} 秒待ってください。'],
+  ),
+  CANCELLED: entry(
+    ['Cancelled.', 'Start it again when wanted.'],
+    ['中止しました。', '必要ならもう一度開始してください。'],
+  ),
+  DISCONNECTED: entry(
+    ['The connection to {peer} was lost.', 'It is being restarted; try again in a moment.'],
+    ['{peer} との接続が切れました。', '再起動中です。少し待ってからもう一度実行してください。'],
+  ),
+  TIMED_OUT: entry(
+    ['{what} did not answer within {seconds} s.', 'Try again; if it happens again, see the log.'],
+    ['{what} が {seconds} 秒以内に応答しませんでした。', 'もう一度実行し、続く場合はログを確認してください。'],
+  ),
+  INTERNAL: entry(
+    ['An internal error occurred (reference {ref}).', 'See the log under this reference.'],
+    ['内部エラーが発生しました（参照 {ref}）。', 'この参照番号でログを確認してください。'],
+  ),
+  NOT_FOUND: entry(
+    ['{kind} "{id}" does not exist.', 'Choose one from the list.'],
+    ['{kind}「{id}」はありません。', '一覧から選んでください。'],
+  ),
+  ALREADY_EXISTS: entry(
+    ['{kind} "{id}" exists already.', 'Choose another name.'],
+    ['{kind}「{id}」はすでにあります。', '別の名前にしてください。'],
+  ),
+  CONFLICT: entry(
+    ['{what} is {state}; this needs {needed}.', 'Refresh the view.'],
+    ['{what} は {state} です。{needed} である必要があります。', '画面を更新してください。'],
+  ),
+  // --- home and disk
+  HOME_IN_USE: entry(
+    [
+      'The data folder {home} is in use by process {pid}.',
+      'Close the other Mekiki, or choose another folder with --home.',
+    ],
+    [
+      'データフォルダー {home} はプロセス {pid} が使用中です。',
+      '他の Mekiki を終了するか、--home で別のフォルダーを指定してください。',
+    ],
+  ),
+  HOME_NOT_WRITABLE: entry(
+    [
+      'The data folder {home} cannot be written: {problem}.',
+      'Check its permissions, or choose another folder with --home.',
+    ],
+    [
+      'データフォルダー {home} に書き込めません: {problem}',
+      '権限を確認するか、--home で別のフォルダーを指定してください。',
+    ],
+  ),
+  HOME_NOT_DEMO: entry(
+    ['{home} holds real data and cannot become a demo.', 'Give --demo an empty folder.'],
+    ['{home} には実データがあるため、デモにはできません。', '--demo には空のフォルダーを指定してください。'],
+  ),
+  HOME_EMPTY: entry(
+    ['{home} has no supervisor yet.', 'Run "init --user NAME" first, or use --demo on an empty folder.'],
+    [
+      '{home} には監督者がまだ登録されていません。',
+      '先に「init --user 名前」を実行するか、空のフォルダーで --demo を使ってください。',
+    ],
+  ),
+  DATABASE_CORRUPT: entry(
+    [
+      'The database {file} is damaged: {problem}.',
+      'Nothing was changed. Restore a backup, or move the file away and start anew.',
+    ],
+    [
+      'データベース {file} が壊れています: {problem}',
+      '何も変更していません。バックアップから復元するか、ファイルを移動してください。',
+    ],
+  ),
+  DATABASE_TOO_NEW: entry(
+    ['The database is of version {found}; this program knows up to {known}.', 'Install the newer Mekiki again.'],
+    [
+      'データベースは版 {found} です。このプログラムは版 {known} まで対応します。',
+      '新しい Mekiki をインストールしてください。',
+    ],
+  ),
+  DISK_FULL: entry(
+    ['The disk of {path} is full.', 'Free some space. Inspection goes on; learning waits.'],
+    ['{path} のディスクがいっぱいです。', '空き容量を増やしてください。検査は続き、学習は待機します。'],
+  ),
+  // --- images
+  IMAGE_UNREADABLE: entry(
+    ['{file} is not a readable image: {problem}.', 'Save it again as PNG, JPEG, BMP or TIFF.'],
+    ['{file} は読み取れる画像ではありません: {problem}', 'PNG、JPEG、BMP、TIFF で保存し直してください。'],
+  ),
+  IMAGE_TOO_LARGE: entry(
+    [
+      '{file} has {width} x {height} pixels; the limit is {limit}.',
+      'Raise the limit in the recipe, or crop the image.',
+    ],
+    [
+      '{file} は {width} x {height} 画素です。上限は {limit} です。',
+      'レシピの上限を上げるか、画像を切り出してください。',
+    ],
+  ),
+  IMAGE_ANIMATED: entry(
+    ['{file} has {pages} pages or frames.', 'Save the one to be inspected as a single image.'],
+    ['{file} には {pages} ページ（フレーム）あります。', '検査する 1 枚だけを保存してください。'],
+  ),
+  // --- data sets
+  DATASET_NOT_FOUND: entry(
+    [
+      '{path} has no folder "{folder}" with a folder per class.',
+      'Arrange the images as train/<class>/* and test/<class>/*.',
+    ],
+    [
+      '{path} にクラスごとのフォルダーを持つ「{folder}」がありません。',
+      'train/<クラス>/* と test/<クラス>/* の形にしてください。',
+    ],
+  ),
+  DATASET_EMPTY: entry(
+    ['{path} holds no image.', 'Add images, one folder per class.'],
+    ['{path} に画像がありません。', 'クラスごとのフォルダーに画像を入れてください。'],
+  ),
+  DATASET_CLASSES_DIFFER: entry(
+    ['Train and test have different classes: {difference}.', 'Give every class to both, or remove it from both.'],
+    ['train と test のクラスが異なります: {difference}', '両方に同じクラスを用意してください。'],
+  ),
+  TOO_FEW_IMAGES: entry(
+    ['{what} has {found} image(s); {needed} are needed.', 'Label {missing} more.'],
+    ['{what} の画像は {found} 枚です。{needed} 枚必要です。', 'あと {missing} 枚ラベルを付けてください。'],
+  ),
+  TOO_FEW_CLASSES: entry(
+    ['{found} class(es) have images; {needed} are needed.', 'Label parts of another class.'],
+    ['画像のあるクラスは {found} 個です。{needed} 個必要です。', '別のクラスの部品にもラベルを付けてください。'],
+  ),
+  CONTRADICTING_LABELS: entry(
+    ['The same image is in the classes {classes}: {file}.', 'Remove it from all but one.'],
+    ['同じ画像が複数のクラス {classes} にあります: {file}', '1 つを残して取り除いてください。'],
+  ),
+  BAD_CLASS_NAME: entry(
+    ['"{name}" cannot be a class name: {problem}.', 'Choose another name.'],
+    ['「{name}」はクラス名にできません: {problem}', '別の名前にしてください。'],
+  ),
+  // --- models
+  MODEL_UNREADABLE: entry(
+    ['{file} is not a readable ONNX model: {problem}.', 'Export it again.'],
+    ['{file} は読み取れる ONNX モデルではありません: {problem}', 'もう一度書き出してください。'],
+  ),
+  UNSUPPORTED_OP: entry(
+    ['{op} (opset {opset}, node "{node}") is not supported here: {problem}.', 'Use a model without it.'],
+    [
+      '{op}（opset {opset}、ノード「{node}」）には対応していません: {problem}',
+      'これを含まないモデルを使ってください。',
+    ],
+  ),
+  GRAPH_INVALID: entry(
+    ['The graph is not valid at "{where}": {problem}.', 'Export the model again.'],
+    ['グラフの「{where}」が正しくありません: {problem}', 'モデルをもう一度書き出してください。'],
+  ),
+  BACKBONE_UNSUITABLE: entry(
+    [
+      '{file} cannot serve as backbone: {problem}.',
+      'Choose an image classifier or feature extractor; name its outputs with --features if needed.',
+    ],
+    [
+      '{file} はバックボーンとして使えません: {problem}',
+      '画像分類または特徴抽出のモデルを選び、必要なら --features で出力を指定してください。',
+    ],
+  ),
+  BACKBONE_MISSING: entry(
+    ['The backbone "{id}" is not installed.', 'Run "npm run models", or add one with "backbones add FILE".'],
+    [
+      'バックボーン「{id}」がありません。',
+      '「npm run models」を実行するか、「backbones add ファイル」で追加してください。',
+    ],
+  ),
+  FEATURES_NOT_FINITE: entry(
+    ['The backbone gave values that are not numbers for {file}.', 'Check the image and the backbone.'],
+    ['{file} に対するバックボーンの出力が数値ではありません。', '画像とバックボーンを確認してください。'],
+  ),
+  KNOWLEDGE_OF_OTHER_BACKBONE: entry(
+    ['This knowledge was made with backbone {found}, not {needed}.', 'Use the matching backbone.'],
+    ['この知識はバックボーン {needed} ではなく {found} で作られています。', '対応するバックボーンを使ってください。'],
+  ),
+  SINGULAR_STATISTICS: entry(
+    ['The statistics cannot be solved: {problem}.', 'Label more parts; the knowledge is unchanged.'],
+    ['統計量を解けません: {problem}', '部品をもっとラベル付けしてください。知識は変わっていません。'],
+  ),
+  NO_KNOWLEDGE: entry(
+    ['Station {stationId} has no knowledge yet.', 'Label parts of at least two classes and run an update.'],
+    ['ステーション {stationId} にはまだ知識がありません。', '2 クラス以上の部品にラベルを付けて更新してください。'],
+  ),
+  NO_ACTIVE_MODEL: entry(
+    [
+      'Station {stationId} has no active model.',
+      'Approve a candidate and activate it, or use --demo on an empty folder.',
+    ],
+    [
+      'ステーション {stationId} に有効なモデルがありません。',
+      '候補を承認して有効にするか、空のフォルダーで --demo を使ってください。',
+    ],
+  ),
+  NOT_APPROVED: entry(
+    ['{model} may not inspect: {problem}.', 'Have it approved by a supervisor first.'],
+    ['{model} は検査に使えません: {problem}', '先に監督者の承認を受けてください。'],
+  ),
+  GATE_FAILED: entry(
+    ['{model} fails: {gates}.', 'Reject it, or label more parts and compress again.'],
+    ['{model} は不合格です: {gates}', '却下するか、ラベルを増やして圧縮し直してください。'],
+  ),
+  WAIVER_NEEDED: entry(
+    ['{model} has not enough evidence for: {gates}.', 'Label more parts, or write a reason for the waiver.'],
+    ['{model} は証拠が足りません: {gates}', 'ラベルを増やすか、免除の理由を書いてください。'],
+  ),
+  CHANGED_NOT_SEEN: entry(
+    ['{count} changed verdict(s) of {model} have not been seen.', 'Look at each of them first.'],
+    ['{model} の変わった判定 {count} 件がまだ確認されていません。', '先にすべて確認してください。'],
+  ),
+  BUNDLE_ALTERED: entry(
+    ['{file} does not match its hash or signature.', 'Make or export it again; it will not be used.'],
+    ['{file} がハッシュまたは署名と一致しません。', '作り直すか書き出し直してください。使用しません。'],
+  ),
+  // --- line and camera
+  INFERENCE_FAILED: entry(
+    ['The model failed on part {part}: {problem}.', 'The part is unsure. Check the model under Models.'],
+    ['部品 {part} の推論に失敗しました: {problem}', '判定は保留です。モデル画面で確認してください。'],
+  ),
+  CAMERA_LOST: entry(
+    ['Camera {cameraId} does not deliver: {problem}.', 'Check cable and power; it is tried again by itself.'],
+    ['カメラ {cameraId} から画像が来ません: {problem}', 'ケーブルと電源を確認してください。自動で再接続します。'],
+  ),
+  CAMERA_CONFIG: entry(
+    ['Camera {cameraId}: {problem}.', 'Correct it under Settings.'],
+    ['カメラ {cameraId}: {problem}', '設定画面で修正してください。'],
+  ),
+  DEMO_FORBIDS: entry(
+    ['A demo folder does not allow {what}.', 'Set up a real folder for this.'],
+    ['デモフォルダーでは {what} はできません。', '本番用のフォルダーを作成してください。'],
+  ),
+  TRAINER_FAILED: entry(
+    ['The trainer stopped: {problem}.', 'Start the job again; what was learnt before is unchanged.'],
+    ['学習プロセスが停止しました: {problem}', 'もう一度開始してください。以前の学習結果は変わっていません。'],
+  ),
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+export type Language = 'en' | 'ja';
+export type ErrorDetails = Record<string, string | number | boolean | null>;
+
+/** Fills `{name}` from `details`; an unknown name stays visible rather than vanishing. */
+const fill = (template: string, details: ErrorDetails): string =>
+  template.replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole));
+
+export const errorText = (code: ErrorCode, details: ErrorDetails, language: Language = 'en') => {
+  const [message, nextAction] = errorCatalogue[code][language];
+  return { message: fill(message, details), nextAction: fill(nextAction, details) };
+};
+
+/** What crosses a wire for a failed call. `ref` finds the log lines of it. */
+export const wireErrorSchema = z.object({
+  code: z.string(),
+  message: z.string(),
+  nextAction: z.string(),
+  ref: z.string(),
+  details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).default({}),
+});
+export type WireError = z.infer<typeof wireErrorSchema>;
+
+/** An expected failure. Anything else that is thrown is a bug and reaches the caller as INTERNAL with a reference to the log. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}, options?: { cause?: unknown }) {
+    super(errorText(code, details).message, options);
+    this.name = 'AppError';
+    this.code = code;
+    this.details = details;
+  }
+
+  get nextAction(): string {
+    return errorText(this.code, this.details).nextAction;
+  }
+
+  toWire(ref: string): WireError {
+    return { code: this.code, message: this.message, nextAction: this.nextAction, ref, details: this.details };
+  }
+
+  static fromWire(wire: WireError): AppError {
+    const known = wire.code in errorCatalogue;
+    return known
+      ? new AppError(wire.code as ErrorCode, wire.details)
+      : new AppError('INTERNAL', { ref: wire.ref, problem: wire.message });
+  }
+}
+
+export const isAppError = (error: unknown, code?: ErrorCode): error is AppError =>
+  error instanceof AppError && (code === undefined || error.code === code);
+
+/** The words of any thrown value, for a `{problem}` in a message. */
+export const problemOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** For bugs: states why the condition is known to hold. */
+export function assert(condition: unknown, why: string): asserts condition {
+  if (!condition) throw new Error(`assertion failed: ${why}`);
+}

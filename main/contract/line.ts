@@ -1,0 +1,47 @@
+import { z } from 'zod';
+import { judgementSchema, lineStatusSchema, sha256Schema, stationSchema } from './domain.ts';
+
+/* What the core asks of a line process, and what it hears from it. Same rpc as the window's contract. */
+
+const none = z.object({});
+
+/** One inspected part as the line writes it to its spool, before anything else hears of it. */
+export const lineRecordSchema = z.object({
+  /** Counts from 1 per station and never restarts. */
+  seq: z.number().int().min(1),
+  at: z.iso.datetime(),
+  /** null: the frame could not be stored (disk full); the verdict stands. */
+  imageSha: sha256Schema.nullable(),
+  width: z.number().int(),
+  height: z.number().int(),
+  judgement: judgementSchema,
+  notes: z.array(z.string()),
+});
+export type LineRecord = z.infer<typeof lineRecordSchema>;
+
+export const lineMethods = {
+  /** First call after a (re)start. Bundle folders are checked here as in activate: the line trusts no caller. */
+  'line.configure': {
+    input: z.object({
+      home: z.string(),
+      station: stationSchema,
+      /** Folder of the active bundle (model.onnx, model.json, evidence.json, approval.json); null: every part is unsure. */
+      bundleDir: z.string().nullable(),
+      /** Greatest number that the core has stored; the spool re-sends what came after it. */
+      acknowledged: z.number().int().min(0),
+    }),
+    output: lineStatusSchema,
+  },
+  'line.start': { input: none, output: lineStatusSchema },
+  'line.stop': { input: none, output: lineStatusSchema },
+  'line.status': { input: none, output: lineStatusSchema },
+  /** Hot swap between two parts; NOT_APPROVED or BUNDLE_ALTERED leaves the model that runs in place. */
+  'line.activate': { input: z.object({ bundleDir: z.string() }), output: lineStatusSchema },
+  /** All records up to seq are stored for good. */
+  'line.acknowledge': { input: z.object({ seq: z.number().int().min(0) }), output: none },
+} satisfies Record<string, { input: z.ZodType; output: z.ZodType }>;
+
+export const lineEvents = {
+  'line.recorded': z.object({ records: z.array(lineRecordSchema) }),
+  'line.changed': lineStatusSchema,
+} satisfies Record<string, z.ZodType>;

@@ -1,0 +1,278 @@
+import { z } from 'zod';
+import {
+  backboneSchema,
+  cameraConfigSchema,
+  candidateSchema,
+  changedVerdictSchema,
+  criteriaSchema,
+  defectClassSchema,
+  jobSchema,
+  knowledgeSchema,
+  languageSchema,
+  lineStatusSchema,
+  partSchema,
+  queueItemSchema,
+  recipeSchema,
+  regionSchema,
+  roleSchema,
+  sha256Schema,
+  stationSchema,
+  userSchema,
+  verdictSchema,
+  type Role,
+} from './domain.ts';
+
+/*
+ * The one list of what a window, a browser tab or the command line may ask of the core.
+ * Names are `area.verb`. `roles: 'anyone'` works without signing in. Input is parsed on the server, always.
+ */
+
+export interface MethodDefinition {
+  roles: readonly Role[] | 'anyone';
+  input: z.ZodType;
+  output: z.ZodType;
+}
+
+const technicians = ['technician', 'supervisor', 'engineer'] as const;
+const supervisors = ['supervisor'] as const;
+const configurers = ['engineer', 'supervisor'] as const;
+const anyone = 'anyone' as const;
+
+const id = z.string().min(1).max(64);
+const none = z.object({});
+const password = z.string().min(1).max(256);
+const newPassword = z.string().min(8).max(256);
+const page = { limit: z.number().int().min(1).max(500).default(100), before: z.number().int().optional() };
+const method = <R extends MethodDefinition['roles'], I extends z.ZodType, O extends z.ZodType>(
+  roles: R,
+  input: I,
+  output: O,
+) => ({ roles, input, output }) as const;
+
+export const sessionStateSchema = z.object({
+  version: z.string(),
+  /** No supervisor exists yet: the first-start page is due. */
+  firstStart: z.boolean(),
+  demo: z.boolean(),
+  /** Set in a demo home only: the accounts it was made with, so that a newcomer can go round the loop. */
+  demoAccounts: z.array(z.object({ name: z.string(), password: z.string(), role: roleSchema })),
+  language: languageSchema,
+  user: userSchema.nullable(),
+  testRuntime: z.boolean(),
+});
+
+export const methods = {
+  'session.state': method(anyone, none, sessionStateSchema),
+  'session.firstStart': method(
+    anyone,
+    z.object({ language: languageSchema, name: z.string().min(1).max(64), password: newPassword }),
+    sessionStateSchema,
+  ),
+  'session.startDemo': method(anyone, z.object({ language: languageSchema }), jobSchema),
+  'session.signIn': method(anyone, z.object({ name: z.string().min(1).max(64), password }), sessionStateSchema),
+  'session.signOut': method(anyone, none, sessionStateSchema),
+  'session.setLanguage': method(anyone, z.object({ language: languageSchema }), sessionStateSchema),
+
+  'users.list': method(technicians, none, z.array(userSchema)),
+  'users.add': method(
+    supervisors,
+    z.object({ name: z.string().min(1).max(64), role: roleSchema, password: newPassword }),
+    userSchema,
+  ),
+  'users.disable': method(supervisors, z.object({ userId: id }), userSchema),
+
+  'stations.list': method(anyone, none, z.array(stationSchema)),
+  'stations.add': method(
+    configurers,
+    z.object({
+      name: z.string().min(1).max(80),
+      camera: cameraConfigSchema,
+      recipe: recipeSchema.optional(),
+      criteria: criteriaSchema.optional(),
+      backboneId: id.optional(),
+      threads: z.number().int().min(1).max(64).optional(),
+    }),
+    stationSchema,
+  ),
+  'stations.update': method(
+    configurers,
+    z.object({
+      stationId: id,
+      name: z.string().min(1).max(80).optional(),
+      camera: cameraConfigSchema.optional(),
+      recipe: recipeSchema.optional(),
+      criteria: criteriaSchema.optional(),
+      threads: z.number().int().min(1).max(64).optional(),
+    }),
+    stationSchema,
+  ),
+
+  'line.status': method(anyone, z.object({ stationId: id }), lineStatusSchema),
+  'line.start': method(anyone, z.object({ stationId: id }), lineStatusSchema),
+  'line.stop': method(anyone, z.object({ stationId: id }), lineStatusSchema),
+
+  'parts.recent': method(
+    anyone,
+    z.object({ stationId: id, ...page, verdict: verdictSchema.optional() }),
+    z.array(partSchema),
+  ),
+  'parts.get': method(anyone, z.object({ partId: z.number().int() }), partSchema),
+  'parts.toQueue': method(anyone, z.object({ partId: z.number().int() }), queueItemSchema),
+  /** Weights 0..255 of the class activation map of the part's deciding class, row-major, over the whole frame. */
+  'parts.heatMap': method(
+    anyone,
+    z.object({ partId: z.number().int() }),
+    z.object({
+      width: z.number().int(),
+      height: z.number().int(),
+      weights: z.array(z.number().int().min(0).max(255)),
+      region: regionSchema,
+    }),
+  ),
+
+  'classes.list': method(anyone, none, z.array(defectClassSchema)),
+  'classes.create': method(
+    technicians,
+    z.object({
+      names: z.object({ en: z.string().max(80), ja: z.string().max(80) }),
+      hotKey: z.string().length(1).nullable().default(null),
+    }),
+    defectClassSchema,
+  ),
+  'classes.rename': method(
+    technicians,
+    z.object({ classId: id, names: z.object({ en: z.string().max(80), ja: z.string().max(80) }) }),
+    defectClassSchema,
+  ),
+
+  'queue.list': method(
+    technicians,
+    z.object({ stationId: id, limit: z.number().int().min(1).max(10_000).default(200) }),
+    z.object({ total: z.number().int(), items: z.array(queueItemSchema) }),
+  ),
+  'queue.skip': method(technicians, z.object({ partId: z.number().int() }), none),
+  'queue.count': method(anyone, z.object({ stationId: id }), z.object({ total: z.number().int() })),
+
+  'labels.create': method(
+    technicians,
+    z.object({
+      partIds: z.array(z.number().int()).min(1).max(500),
+      classId: id,
+      box: regionSchema.nullable().default(null),
+    }),
+    z.object({ labelled: z.number().int(), undoId: z.number().int() }),
+  ),
+  /** Takes back the caller's last label or skip that has not been taken back yet. */
+  'labels.undo': method(technicians, none, z.object({ partIds: z.array(z.number().int()) })),
+  'labels.summary': method(
+    anyone,
+    z.object({ stationId: id }),
+    z.object({
+      /** Labels since the last update of the knowledge. */
+      fresh: z.number().int(),
+      perClass: z.array(z.object({ classId: id, labelled: z.number().int(), fresh: z.number().int() })),
+    }),
+  ),
+
+  /** Images of a folder, `<class>/*` when asLabels. Runs as a job. */
+  'import.start': method(
+    technicians,
+    z.object({ stationId: id, path: z.string().min(1), asLabels: z.boolean() }),
+    jobSchema,
+  ),
+
+  'knowledge.show': method(anyone, z.object({ stationId: id }), knowledgeSchema.nullable()),
+  'knowledge.list': method(anyone, z.object({ stationId: id }), z.array(knowledgeSchema)),
+  'knowledge.update': method(technicians, z.object({ stationId: id }), jobSchema),
+  /** Un-learns an image: label and features go, and the knowledge is solved anew without it. */
+  'knowledge.forget': method(technicians, z.object({ stationId: id, imageSha: sha256Schema }), jobSchema),
+
+  'jobs.list': method(anyone, none, z.array(jobSchema)),
+  'jobs.cancel': method(technicians, z.object({ jobId: id }), jobSchema),
+
+  'candidates.create': method(
+    technicians,
+    z.object({ stationId: id, budget: z.enum(['quick', 'lunch', 'overnight']).default('quick') }),
+    jobSchema,
+  ),
+  'candidates.list': method(anyone, z.object({ stationId: id }), z.array(candidateSchema)),
+  'candidates.show': method(anyone, z.object({ candidateId: id }), candidateSchema),
+  'candidates.submit': method(technicians, z.object({ candidateId: id }), candidateSchema),
+  'candidates.approve': method(
+    supervisors,
+    z.object({
+      candidateId: id,
+      password,
+      meaning: z.string().min(1).max(500),
+      waiver: z.string().min(1).max(2000).nullable().default(null),
+      seenChanged: z.array(changedVerdictSchema.shape.imageSha).default([]),
+    }),
+    candidateSchema,
+  ),
+  'candidates.reject': method(
+    supervisors,
+    z.object({ candidateId: id, reason: z.string().min(1).max(2000) }),
+    candidateSchema,
+  ),
+
+  'models.activate': method(
+    supervisors,
+    z.object({ candidateId: id }),
+    z.object({ active: candidateSchema, previous: id.nullable() }),
+  ),
+  'models.rollback': method(
+    supervisors,
+    z.object({ stationId: id }),
+    z.object({ active: candidateSchema, previous: id.nullable() }),
+  ),
+
+  'backbones.list': method(anyone, none, z.array(backboneSchema)),
+  'backbones.add': method(
+    configurers,
+    z.object({ file: z.string().min(1), features: z.array(z.string()).optional() }),
+    backboneSchema,
+  ),
+
+  'audit.list': method(
+    ['supervisor', 'engineer'] as const,
+    z.object({ ...page }),
+    z.object({
+      valid: z.boolean(),
+      firstBroken: z.number().int().nullable(),
+      entries: z.array(
+        z.object({
+          n: z.number().int(),
+          at: z.iso.datetime(),
+          user: z.string(),
+          action: z.string(),
+          subject: z.string(),
+        }),
+      ),
+    }),
+  ),
+} satisfies Record<string, MethodDefinition>;
+
+export type Methods = typeof methods;
+export type MethodName = keyof Methods;
+/** What a caller passes (defaults may be left out) and gets. */
+export type MethodInput<M extends MethodName> = z.input<Methods[M]['input']>;
+export type MethodOutput<M extends MethodName> = z.output<Methods[M]['output']>;
+/** What a handler gets: parsed. */
+export type HandlerInput<M extends MethodName> = z.output<Methods[M]['input']>;
+
+export const events = {
+  'parts.inspected': partSchema,
+  'line.changed': lineStatusSchema,
+  'jobs.progressed': jobSchema,
+  'queue.changed': z.object({ stationId: id, total: z.number().int() }),
+  'classes.changed': z.object({}),
+  'candidates.changed': z.object({ stationId: id }),
+  'stations.changed': z.object({}),
+  'session.changed': sessionStateSchema,
+  /** Sent by the supervisor's relay after the core was restarted: refetch everything. */
+  'core.restarted': z.object({}),
+} satisfies Record<string, z.ZodType>;
+
+export type Events = typeof events;
+export type EventName = keyof Events;
+export type EventPayload<E extends EventName> = z.output<Events[E]>;

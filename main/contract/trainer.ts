@@ -1,0 +1,122 @@
+import { z } from 'zod';
+import {
+  backboneSchema,
+  criteriaSchema,
+  defectClassSchema,
+  evidenceSchema,
+  modelCardSchema,
+  recipeSchema,
+  regionSchema,
+  sha256Schema,
+} from './domain.ts';
+
+/* What the core asks of the trainer process. It reads files and writes into the folder it is given, never the database. */
+
+/** A labelled image. `row` is its place in the feature file; -1: features are still to be extracted. */
+export const labelledImageSchema = z.object({
+  sha: sha256Schema,
+  file: z.string(),
+  /** In the rotated frame; null: whole frame. */
+  region: regionSchema.nullable(),
+  classId: z.string(),
+  row: z.number().int().min(-1),
+});
+export type LabelledImage = z.infer<typeof labelledImageSchema>;
+
+const base = {
+  backbone: backboneSchema,
+  recipe: recipeSchema,
+  classes: z.array(defectClassSchema),
+  images: z.array(labelledImageSchema),
+  criteria: criteriaSchema,
+  threads: z.number().int().min(1),
+  /** Where results go; made by the caller, empty. */
+  outDir: z.string(),
+};
+
+export const knowledgeSummarySchema = z.object({
+  lambda: z.number(),
+  balancing: z.number(),
+  temperature: z.number(),
+  balancedAccuracy: z.number().nullable(),
+  classes: z.array(z.object({ classId: z.string(), labelled: z.number().int() })),
+  seconds: z.number(),
+});
+
+export const trainerMethods = {
+  /**
+   * Extracts the features of images with row -1, appends them to featureFile (row-major float32, `features` per row), and
+   * solves the knowledge of all images into outDir/knowledge.json + head.f64.
+   */
+  'trainer.update': {
+    input: z.object({ ...base, featureFile: z.string() }),
+    output: z.object({
+      summary: knowledgeSummarySchema,
+      rows: z.array(z.object({ sha: sha256Schema, row: z.number().int() })),
+    }),
+  },
+  /** Makes, measures and judges compressed candidates: outDir/<n>/{model.onnx, model.json, evidence.json}. */
+  'trainer.compress': {
+    input: z.object({
+      ...base,
+      featureFile: z.string(),
+      knowledgeDir: z.string(),
+      knowledgeId: z.string(),
+      stationId: z.string(),
+      demo: z.boolean(),
+      timeBudgetS: z.number().positive(),
+      /** Bundle that is active now, for the paired comparison. */
+      activeBundleDir: z.string().nullable(),
+      /** Ids for the candidates, in the order in which they are made. */
+      candidateIds: z.array(z.string()).min(1),
+    }),
+    output: z.object({
+      candidates: z.array(
+        z.object({
+          dir: z.string(),
+          card: modelCardSchema,
+          evidence: evidenceSchema,
+          ratio: z.number(),
+          offered: z.boolean(),
+          recommended: z.boolean(),
+          reason: z.string(),
+        }),
+      ),
+      why: z.string(),
+    }),
+  },
+  /** Order and groups of the labelling queue: novelty, margin and look-alikes from features of unlabelled images. */
+  'trainer.features': {
+    input: z.object({
+      backbone: backboneSchema,
+      recipe: recipeSchema,
+      images: z.array(labelledImageSchema.omit({ classId: true, row: true })),
+      threads: z.number().int().min(1),
+    }),
+    /** Row-major float32 [images, features]; an unreadable image gives a row of NaN. */
+    output: z.object({ features: z.instanceof(Float32Array) }),
+  },
+  'trainer.heatMap': {
+    input: z.object({
+      bundleDir: z.string(),
+      file: z.string(),
+      region: regionSchema.nullable(),
+      recipe: recipeSchema,
+      classId: z.string(),
+    }),
+    output: z.object({
+      width: z.number().int(),
+      height: z.number().int(),
+      weights: z.array(z.number().int()),
+      region: regionSchema,
+    }),
+  },
+} satisfies Record<string, { input: z.ZodType; output: z.ZodType }>;
+
+export const trainerEvents = {
+  'trainer.progressed': z.object({
+    progress: z.number().min(0).max(1),
+    secondsLeft: z.number().nullable(),
+    step: z.object({ key: z.string(), details: z.record(z.string(), z.union([z.string(), z.number()])) }),
+  }),
+} satisfies Record<string, z.ZodType>;
