@@ -1,0 +1,66 @@
+import { AppError, problemOf } from '../../contract/errors.ts';
+
+/** Exit codes of the command line. */
+export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
+
+/** Where results and progress go: exactly one JSON document on stdout with --json, everything else on stderr. */
+export interface Output {
+  readonly json: boolean;
+  /** Ends the command's result: the document with --json, else the lines that `text` makes of it. */
+  result<T>(value: T, text: (value: T) => string): void;
+  progress(line: string): void;
+}
+
+export function createOutput(json: boolean): Output {
+  const terminal = process.stderr.isTTY === true;
+  let last = 0;
+  return {
+    json,
+    result(value, text) {
+      process.stdout.write(json ? `${JSON.stringify(value)}\n` : `${text(value)}\n`);
+    },
+    progress(line) {
+      // A log file is not a terminal: a line a second is enough there.
+      if (terminal) process.stderr.write(`\r\x1b[2K${line}`);
+      else if (Date.now() - last > 1000) {
+        last = Date.now();
+        process.stderr.write(`${line}\n`);
+      }
+    },
+  };
+}
+
+/** Prints what went wrong and returns the exit code for it. */
+export function reportFailure(error: unknown, json: boolean): number {
+  const known =
+    error instanceof AppError
+      ? error
+      : new AppError('INTERNAL', { ref: 'cli', problem: problemOf(error) }, { cause: error });
+  if (json) {
+    const { code, message, nextAction, details } = known.toWire('cli');
+    process.stdout.write(`${JSON.stringify({ error: { code, message, nextAction, details } })}\n`);
+  } else {
+    process.stderr.write(`${known.message} ${known.nextAction}\n`);
+  }
+  // A bug is worth its stack; an expected failure is worth its words alone.
+  if (known.code === 'INTERNAL') process.stderr.write(`${(error as Error)?.stack ?? String(error)}\n`);
+  return known.code === 'CANCELLED' ? EXIT.cancelled : EXIT.failed;
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** Columns of equal width; the first row is the head. */
+export function table(rows: readonly (readonly (string | number)[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, String(cell).length)));
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => String(cell).padEnd(widths[i]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+export const format = { percent, table };
