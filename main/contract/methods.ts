@@ -69,6 +69,8 @@ export const methods = {
     sessionStateSchema,
   ),
   'session.startDemo': method(anyone, z.object({ language: languageSchema }), jobSchema),
+  /** Accounts that can sign in: a touch screen offers them by name. */
+  'session.accounts': method(anyone, none, z.array(userSchema.pick({ name: true, role: true }))),
   'session.signIn': method(anyone, z.object({ name: z.string().min(1).max(64), password }), sessionStateSchema),
   'session.signOut': method(anyone, none, sessionStateSchema),
   'session.setLanguage': method(anyone, z.object({ language: languageSchema }), sessionStateSchema),

@@ -1,0 +1,30 @@
+import type { Client } from '../../contract/rpc/api.ts';
+import { AppError } from '../../contract/errors.ts';
+import type { Events, Methods } from '../../contract/methods.ts';
+import { readPassword } from './terminal.ts';
+
+export type CoreClient = Client<Methods, Events>;
+
+/**
+ * Signs in for a command that changes something. Without --user the only account of the home is meant; with several, it must be named.
+ * @returns the password, for commands that sign with it.
+ */
+export async function signIn(client: CoreClient, user: string | undefined): Promise<string> {
+  const state = await client.call('session.state', {});
+  if (state.firstStart) throw new AppError('HOME_EMPTY', { home: 'The data folder' });
+  const name = user ?? (await onlyAccount(client));
+  const demo = state.demoAccounts.find((account) => account.name === name);
+  const password = demo ? demo.password : await readPassword(name);
+  await client.call('session.signIn', { name, password });
+  return password;
+}
+
+async function onlyAccount(client: CoreClient): Promise<string> {
+  const accounts = await client.call('session.accounts', {});
+  const [first, second] = accounts;
+  if (first && !second) return first.name;
+  throw new AppError('INVALID_INPUT', {
+    what: '--user',
+    problem: `it must name an account: ${accounts.map((account) => account.name).join(', ')}`,
+  });
+}

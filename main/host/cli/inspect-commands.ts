@@ -1,0 +1,133 @@
+import { readFile, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { verifyBundle } from '../../audit/approval.ts';
+import { AppError } from '../../contract/errors.ts';
+import type { Recipe } from '../../contract/domain.ts';
+import { benchInspect } from '../../inspection/bench.ts';
+import { inspectFiles } from '../../inspection/files.ts';
+import { openInspector } from '../../inspection/inspector.ts';
+import type { CoreClient } from './accounts.ts';
+import { withCore } from './core-client.ts';
+import { ensureDemo } from './demo.ts';
+import { wholeNumber, type Action, type Context } from './main.ts';
+import { EXIT, format } from './output.ts';
+
+interface InspectOptions {
+  model?: string;
+  station?: string;
+  demo?: boolean;
+}
+
+/** A bundle to judge with, and whether it may only be tried. */
+interface ChosenModel {
+  bundleDir: string;
+  recipe: Recipe | null;
+  trial: boolean;
+}
+
+export function addInspectCommands(program: Command, action: Action, exitWith: (code: number) => void): void {
+  program
+    .command('inspect <path>')
+    .description('judge an image file, or all of a folder, with the active model')
+    .option(
+      '--model <file|id>',
+      'try this model instead: a bundle folder, its model.onnx, or a candidate of the data folder',
+    )
+    .option('--station <id>', 'station (default: the only one)')
+    .option('--demo', 'with a small model of the simulated line, in an empty data folder')
+    .action(
+      action(async (context: Context, path: string, options: InspectOptions) => {
+        const model = await chooseModel(context, options);
+        const inspector = await openInspector({ bundleDir: model.bundleDir, threads: context.threads });
+        try {
+          const records = await inspectFiles(resolve(path), {
+            inspector,
+            recipe: model.recipe,
+            signal: context.signal,
+            onProgress: context.out.progress,
+          });
+          const list = model.trial ? records.map((record) => ({ ...record, trial: true })) : records;
+          context.out.result(list, (rows) =>
+            format.table(
+              rows.map((r) =>
+                'error' in r
+                  ? [r.file, 'ERROR', r.error.message]
+                  : [r.file, r.verdict.toUpperCase(), `${r.className ?? '-'} ${r.confidence.toFixed(2)} (${r.model})`],
+              ),
+            ),
+          );
+          if (!list.some((record) => !('error' in record))) exitWith(EXIT.failed);
+        } finally {
+          await inspector.dispose();
+        }
+      }),
+    );
+
+  program
+    .command('bench')
+    .description('measurements on this PC')
+    .command('inspect')
+    .description('what the pipeline adds to the bare model run')
+    .option('--model <file|id>', 'bundle folder, model.onnx, or candidate')
+    .option('--station <id>', 'station (default: the only one)')
+    .option('--pairs <n>', 'alternating pairs', wholeNumber(10, 1_000_000), 1000)
+    .option('--demo', 'with a small model of the simulated line, in an empty data folder')
+    .action(
+      action(async (context: Context, options: InspectOptions & { pairs: number }) => {
+        const model = await chooseModel(context, options);
+        const result = await benchInspect({
+          bundleDir: model.bundleDir,
+          pairs: options.pairs,
+          threads: context.threads,
+        });
+        context.out.result(result, (r) =>
+          format.table([
+            ['', 'p50 ms', 'p99 ms'],
+            ['bare', r.bareMsP50.toFixed(3), r.bareMsP99.toFixed(3)],
+            ['pipeline', r.pipelineMsP50.toFixed(3), r.pipelineMsP99.toFixed(3)],
+          ]),
+        );
+      }),
+    );
+}
+
+async function chooseModel(context: Context, options: InspectOptions): Promise<ChosenModel> {
+  if (options.demo === true) await ensureDemo(context);
+  if (options.model !== undefined) {
+    const dir = await bundleFolder(options.model);
+    if (dir) return { bundleDir: dir, recipe: null, trial: true };
+  }
+  return await withCore(context, async (client) => {
+    const state = await client.call('session.state', {});
+    if (options.model !== undefined) {
+      const candidate = await client.call('candidates.show', { candidateId: options.model });
+      const station = (await client.call('stations.list', {})).find((s) => s.id === candidate.stationId);
+      return { bundleDir: join(context.home, 'bundles', candidate.id), recipe: station?.recipe ?? null, trial: true };
+    }
+    const station = await activeStation(client, options.station);
+    const bundleDir = join(context.home, 'bundles', station.activeModelId);
+    // The database row alone makes no model active: its approval is checked here as on the line.
+    const rootPublicKey = await readFile(join(context.home, 'trust', 'root.pub'), 'utf8');
+    await verifyBundle({ bundleDir, rootPublicKey, demo: state.demo, stationId: station.id });
+    return { bundleDir, recipe: station.recipe, trial: false };
+  });
+}
+
+async function activeStation(client: CoreClient, asked: string | undefined) {
+  const stations = await client.call('stations.list', {});
+  const station = asked
+    ? stations.find((s) => s.id === asked || s.name === asked)
+    : (stations.find((s) => s.activeModelId !== null) ?? stations[0]);
+  if (!station) throw new AppError('NO_ACTIVE_MODEL', { stationId: asked ?? '-' });
+  if (station.activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId: station.id });
+  return { ...station, activeModelId: station.activeModelId };
+}
+
+/** Folder of a bundle that is named by itself or by its model.onnx; null if `name` is no path of one. */
+async function bundleFolder(name: string): Promise<string | null> {
+  const path = resolve(name);
+  const info = await stat(path).catch(() => null);
+  if (!info) return null;
+  return info.isDirectory() ? path : dirname(path);
+}

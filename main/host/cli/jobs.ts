@@ -1,0 +1,39 @@
+import type { Job } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import type { CoreClient } from './accounts.ts';
+import type { Context } from './main.ts';
+
+/** Waits for a job's end and shows its progress; a failed one throws its problem; Ctrl-C cancels it. */
+export async function followJob(context: Context, client: CoreClient, job: Job): Promise<Job> {
+  const cancel = () => void client.call('jobs.cancel', { jobId: job.id }).catch(() => {});
+  context.signal.addEventListener('abort', cancel, { once: true });
+  try {
+    return await new Promise<Job>((resolveJob, reject) => {
+      const settle = (state: Job) => {
+        if (state.id !== job.id) return;
+        const left = state.secondsLeft === null ? '' : `, ${Math.ceil(state.secondsLeft)} s left`;
+        context.out.progress(`${state.kind}: ${(100 * state.progress).toFixed(0)} %${left}`);
+        if (state.state === 'done') resolveJob(state);
+        else if (state.state === 'cancelled') reject(new AppError('CANCELLED'));
+        else if (state.state === 'failed') {
+          reject(
+            AppError.fromWire({
+              code: 'INTERNAL',
+              message: 'failed',
+              nextAction: '',
+              details: {},
+              ...state.problem,
+              ref: job.id,
+            }),
+          );
+        }
+      };
+      client.on('jobs.progressed', settle);
+      client.onClose(() => reject(new AppError('DISCONNECTED', { peer: 'core' })));
+      // It may have ended before we listened.
+      client.call('jobs.list', {}).then((jobs) => jobs.forEach(settle), reject);
+    });
+  } finally {
+    context.signal.removeEventListener('abort', cancel);
+  }
+}

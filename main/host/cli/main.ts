@@ -1,0 +1,128 @@
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { AppError } from '../../contract/errors.ts';
+import { homeFolder } from '../home-folder.ts';
+import { addDatasetCommands } from './dataset-commands.ts';
+import { addHomeCommands } from './home-commands.ts';
+import { addInspectCommands } from './inspect-commands.ts';
+import { addModelCommands } from './model-commands.ts';
+import { createOutput, EXIT, reportFailure, type Output } from './output.ts';
+import { addServeCommand } from './serve-command.ts';
+
+/** What every command gets beside its own arguments. */
+export interface Context {
+  out: Output;
+  home: string;
+  threads: number;
+  signal: AbortSignal;
+}
+
+interface GlobalOptions {
+  json?: boolean;
+  home?: string;
+  threads?: number;
+}
+
+export type Run<A extends unknown[]> = (context: Context, ...args: A) => Promise<void>;
+
+/** Parses a whole number within limits; commander turns the refusal into exit code 2. */
+export const wholeNumber =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`give a whole number from ${least} to ${most}`);
+    }
+    return value;
+  };
+
+export const decimalNumber =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isFinite(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`give a number from ${least} to ${most}`);
+    }
+    return value;
+  };
+
+/** Node says so for better-sqlite3 crashes instead of failing below this version. */
+function requireNode(): void {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major < 22 || (major === 22 && minor < 18)) {
+    process.stderr.write(
+      `Mekiki needs Node 22.18 or newer and this is ${process.versions.node}: start it with "npm run cli".\n`,
+    );
+    process.exit(EXIT.failed);
+  }
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  requireNode();
+  const abort = new AbortController();
+  // The second Ctrl-C ends at once: the first one may wait for a step to finish.
+  process.once('SIGINT', () => {
+    abort.abort(new AppError('CANCELLED'));
+    process.once('SIGINT', () => process.exit(EXIT.cancelled));
+  });
+  process.once('SIGTERM', () => abort.abort(new AppError('CANCELLED')));
+
+  let exitCode: number = EXIT.done;
+  let json = false;
+  const program = new Command('mekiki')
+    .description('Visual inspection that keeps learning on the line.')
+    .option('--json', 'one JSON document on stdout')
+    .option('--home <dir>', 'data folder (default: MEKIKI_HOME, else the application-data folder)')
+    .option('--threads <n>', 'threads for models (default: 2)', wholeNumber(1, 64))
+    .showHelpAfterError()
+    .exitOverride();
+
+  /** Wraps a command: one place that makes its context, reports its failure and sets the exit code. */
+  const action =
+    <A extends unknown[]>(run: Run<A>) =>
+    async (...args: unknown[]): Promise<void> => {
+      const command = args.at(-1) as Command;
+      const options = command.optsWithGlobals<GlobalOptions>();
+      json = options.json === true;
+      const context = {
+        out: createOutput(json),
+        home: homeFolder(options.home),
+        threads: options.threads ?? 2,
+        signal: abort.signal,
+      };
+      // Commander appends the options object and the command itself.
+      await run(context, ...(args.slice(0, -1) as A));
+    };
+
+  addDatasetCommands(program, action);
+  addHomeCommands(program, action);
+  addModelCommands(program, action);
+  addInspectCommands(program, action, (code) => (exitCode = code));
+  addServeCommand(program, action);
+  inheritGlobalOptions(program);
+
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    const cancelled = abort.signal.aborted ? new AppError('CANCELLED', {}, { cause: error }) : error;
+    return reportFailure(cancelled, json);
+  }
+}
+
+/** `cli learn DIR --json` and `cli --json learn DIR` are both natural: the global options are taken after a command too. */
+function inheritGlobalOptions(parent: Command): void {
+  for (const command of parent.commands) {
+    command.exitOverride();
+    if (command.commands.length === 0) {
+      command.option('--json', 'one JSON document on stdout');
+      command.option('--home <dir>', 'data folder');
+      command.option('--threads <n>', 'threads for models', wholeNumber(1, 64));
+    }
+    inheritGlobalOptions(command);
+  }
+}
+
+export type Action = <A extends unknown[]>(run: Run<A>) => (...args: unknown[]) => Promise<void>;
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,59 @@
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { AppError, problemOf } from '../../contract/errors.ts';
+import { graphInfo } from '../../onnx/info.ts';
+import { signIn } from './accounts.ts';
+import { installedBackbones } from './backbone-option.ts';
+import { withCore } from './core-client.ts';
+import type { Action, Context } from './main.ts';
+import { format } from './output.ts';
+
+/** Backbones and plain ONNX files. */
+export function addModelCommands(program: Command, action: Action): void {
+  const backbones = program.command('backbones').description('pre-trained feature extractors');
+  backbones.action(
+    action(async (context: Context) => {
+      const list = await installedBackbones(context);
+      context.out.result({ backbones: list }, () =>
+        format.table([
+          ['id', 'MMACs', 'features', 'px', 'source'],
+          ...list.map((b) => [b.id, (b.macs / 1e6).toFixed(0), b.features, b.inputSize, b.source]),
+        ]),
+      );
+    }),
+  );
+  backbones
+    .command('add <file>')
+    .description('check an ONNX model and add it to the data folder')
+    .option('--features <names>', 'outputs that make up the features, comma-separated')
+    .option('--user <name>', 'account (default: the only one)')
+    .action(
+      action(async (context: Context, file: string, options: { features?: string; user?: string }) => {
+        await withCore(context, async (client) => {
+          await signIn(client, options.user);
+          const features = options.features?.split(',').filter(Boolean);
+          const added = await client.call('backbones.add', { file: resolve(file), ...(features ? { features } : {}) });
+          const list = await client.call('backbones.list', {});
+          context.out.result(
+            { added, backbones: list },
+            () => `${added.id}: ${added.features} features at ${added.inputSize} px.`,
+          );
+        });
+      }),
+    );
+
+  program
+    .command('graph')
+    .description('ONNX files as data')
+    .command('info <file>')
+    .action(
+      action(async (context: Context, file: string) => {
+        const bytes = await readFile(file).catch((cause: unknown) => {
+          throw new AppError('MODEL_UNREADABLE', { file, problem: problemOf(cause) }, { cause });
+        });
+        const info = graphInfo(bytes);
+        context.out.result(info, () => JSON.stringify(info, null, 2));
+      }),
+    );
+}
