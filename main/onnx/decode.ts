@@ -1,0 +1,353 @@
+import { AppError } from '../contract/errors.ts';
+import type { Attribute, ConstTensor, Dim, Graph, Int, Model, Node, Value } from './model.ts';
+import { elementCount, elementTypeOf, elementTypes } from './tensor.ts';
+import { WireError, WireReader } from './wire.ts';
+
+/** Bodies of If and Loop nest; no real model comes near this. */
+const MAX_GRAPH_DEPTH = 32;
+/** A rank beyond this is a broken file. */
+const MAX_RANK = 64;
+
+/**
+ * Reads a ModelProto. Weights stay views of `bytes`, which must not change afterwards. Structure is not checked: see verifyStructure.
+ * @param file named in errors.
+ * @throws MODEL_UNREADABLE for anything that is not a whole ONNX model with its weights inside.
+ */
+export function decodeModel(bytes: Uint8Array, file = 'the model'): Model {
+  try {
+    return readModel(new WireReader(bytes));
+  } catch (cause) {
+    if (!(cause instanceof WireError)) throw cause;
+    throw new AppError('MODEL_UNREADABLE', { file, problem: cause.message }, { cause });
+  }
+}
+
+function readModel(reader: WireReader): Model {
+  const opsets = new Map<string, number>();
+  const metadata = new Map<string, string>();
+  let irVersion = 0;
+  let producerName = '';
+  let producerVersion = '';
+  let domain = '';
+  let modelVersion: Int = 0;
+  let doc = '';
+  let graph: Graph | null = null;
+  while (reader.next()) {
+    if (reader.field === 1) irVersion = reader.int();
+    else if (reader.field === 2) producerName = reader.text();
+    else if (reader.field === 3) producerVersion = reader.text();
+    else if (reader.field === 4) domain = reader.text();
+    else if (reader.field === 5) modelVersion = reader.int64();
+    else if (reader.field === 6) doc = reader.text();
+    else if (reader.field === 7) graph = readGraph(reader.message(), 0);
+    else if (reader.field === 8) readOpset(reader.message(), opsets);
+    else if (reader.field === 14) readEntry(reader.message(), metadata);
+    else reader.keep();
+  }
+  if (!graph) throw new WireError('it holds no graph');
+  if (irVersion < 1) throw new WireError('it states no IR version');
+  return {
+    irVersion,
+    opsets,
+    producerName,
+    producerVersion,
+    domain,
+    modelVersion,
+    doc,
+    metadata,
+    graph,
+    unknown: reader.unknown(),
+  };
+}
+
+function readOpset(reader: WireReader, into: Map<string, number>): void {
+  let domain = '';
+  let version = 0;
+  while (reader.next()) {
+    if (reader.field === 1) domain = reader.text();
+    else if (reader.field === 2) version = reader.int();
+    else reader.keep();
+  }
+  // "ai.onnx" is another spelling of the empty default domain.
+  into.set(domain === 'ai.onnx' ? '' : domain, version);
+}
+
+function readEntry(reader: WireReader, into: Map<string, string>): void {
+  let key = '';
+  let value = '';
+  while (reader.next()) {
+    if (reader.field === 1) key = reader.text();
+    else if (reader.field === 2) value = reader.text();
+    else reader.keep();
+  }
+  into.set(key, value);
+}
+
+function readGraph(reader: WireReader, depth: number): Graph {
+  if (depth > MAX_GRAPH_DEPTH) throw new WireError(`graphs nested more than ${MAX_GRAPH_DEPTH} deep`);
+  const nodes: Node[] = [];
+  const inputs: Value[] = [];
+  const outputs: Value[] = [];
+  const initializers = new Map<string, ConstTensor>();
+  const valueInfo = new Map<string, Value>();
+  let name = '';
+  let doc = '';
+  while (reader.next()) {
+    if (reader.field === 1) nodes.push(readNode(reader.message(), depth));
+    else if (reader.field === 2) name = reader.text();
+    else if (reader.field === 5) {
+      const { name: tensorName, tensor } = readTensor(reader.message());
+      if (tensorName === '') throw new WireError('an initializer has no name');
+      if (initializers.has(tensorName)) throw new WireError(`two initializers are named "${tensorName}"`);
+      initializers.set(tensorName, tensor);
+    } else if (reader.field === 10) doc = reader.text();
+    else if (reader.field === 11) inputs.push(readValue(reader.message()));
+    else if (reader.field === 12) outputs.push(readValue(reader.message()));
+    else if (reader.field === 13) {
+      const value = readValue(reader.message());
+      valueInfo.set(value.name, value);
+    } else reader.keep();
+  }
+  return { name, nodes, inputs, outputs, initializers, valueInfo, doc, unknown: reader.unknown() };
+}
+
+function readNode(reader: WireReader, depth: number): Node {
+  const inputs: string[] = [];
+  const outputs: string[] = [];
+  const attributes = new Map<string, Attribute>();
+  let name = '';
+  let op = '';
+  let domain = '';
+  let doc = '';
+  while (reader.next()) {
+    if (reader.field === 1) inputs.push(reader.text());
+    else if (reader.field === 2) outputs.push(reader.text());
+    else if (reader.field === 3) name = reader.text();
+    else if (reader.field === 4) op = reader.text();
+    else if (reader.field === 5) {
+      const start = reader.message();
+      const [key, attribute] = readAttribute(start, depth);
+      attributes.set(key, attribute);
+    } else if (reader.field === 6) doc = reader.text();
+    else if (reader.field === 7) domain = reader.text();
+    else reader.keep();
+  }
+  if (op === '') throw new WireError(`node "${name}" names no operator`);
+  return {
+    name,
+    op,
+    domain: domain === 'ai.onnx' ? '' : domain,
+    inputs,
+    outputs,
+    attributes,
+    doc,
+    unknown: reader.unknown(),
+  };
+}
+
+/** AttributeProto.AttributeType of those that have a form of their own here. */
+const attributeKinds = new Map<number, Attribute['kind']>([
+  [1, 'float'],
+  [2, 'int'],
+  [3, 'string'],
+  [4, 'tensor'],
+  [5, 'graph'],
+  [6, 'floats'],
+  [7, 'ints'],
+  [8, 'strings'],
+  [9, 'tensors'],
+  [10, 'graphs'],
+]);
+
+function readAttribute(reader: WireReader, depth: number): [string, Attribute] {
+  const whole = reader.bytes.subarray(reader.position, reader.end);
+  const floats: number[] = [];
+  const ints: Int[] = [];
+  const strings: Uint8Array[] = [];
+  const tensors: ConstTensor[] = [];
+  const graphs: Graph[] = [];
+  let name = '';
+  let type = 0;
+  let float = 0;
+  let int: Int = 0;
+  let string: Uint8Array = new Uint8Array(0);
+  let tensor: ConstTensor | null = null;
+  let graph: Graph | null = null;
+  let seen: Attribute['kind'] | null = null;
+  let odd = false;
+  while (reader.next()) {
+    if (reader.field === 1) name = reader.text();
+    else if (reader.field === 20) type = reader.int();
+    else if (reader.field === 2) [float, seen] = [reader.float32(), 'float'];
+    else if (reader.field === 3) [int, seen] = [reader.int64(), 'int'];
+    else if (reader.field === 4) [string, seen] = [reader.view(), 'string'];
+    else if (reader.field === 5) [tensor, seen] = [readTensor(reader.message()).tensor, 'tensor'];
+    else if (reader.field === 6) [graph, seen] = [readGraph(reader.message(), depth + 1), 'graph'];
+    else if (reader.field === 7) [, seen] = [reader.reals(floats, 4), 'floats'];
+    else if (reader.field === 8) [, seen] = [reader.int64s(ints), 'ints'];
+    else if (reader.field === 9) [, seen] = [strings.push(reader.view()), 'strings'];
+    else if (reader.field === 10) [, seen] = [tensors.push(readTensor(reader.message()).tensor), 'tensors'];
+    else if (reader.field === 11) [, seen] = [graphs.push(readGraph(reader.message(), depth + 1)), 'graphs'];
+    else if (reader.field === 13)
+      reader.text(); // documentation of one attribute: no exporter writes it, not kept
+    else {
+      reader.keep();
+      odd = true;
+    }
+  }
+  if (name === '') throw new WireError('an attribute has no name');
+  // IR version 1 files state no type: what is there decides.
+  const kind = type === 0 ? seen : attributeKinds.get(type);
+  if (odd || !kind || kind === 'opaque') return [name, { kind: 'opaque', value: whole }];
+  if (kind === 'tensor' || kind === 'graph') {
+    const value = kind === 'tensor' ? tensor : graph;
+    if (!value) throw new WireError(`attribute "${name}" is empty`);
+    return [name, { kind, value } as Attribute];
+  }
+  const value = { float, int, string, floats, ints, strings, tensors, graphs }[kind];
+  return [name, { kind, value } as Attribute];
+}
+
+function readValue(reader: WireReader): Value {
+  let name = '';
+  let doc = '';
+  let type: Value['type'] = null;
+  let shape: Value['shape'] = null;
+  let typeBytes: Uint8Array | undefined;
+  while (reader.next()) {
+    if (reader.field === 1) name = reader.text();
+    else if (reader.field === 2) {
+      const bytes = reader.view();
+      const dense = readDenseType(new WireReader(bytes));
+      if (dense) ({ type, shape } = dense);
+      else typeBytes = bytes;
+    } else if (reader.field === 3) doc = reader.text();
+    else reader.keep();
+  }
+  if (name === '') throw new WireError('a value has no name');
+  const value: Value = { name, type, shape, doc, unknown: reader.unknown() };
+  return typeBytes ? { ...value, typeBytes } : value;
+}
+
+/** TypeProto.Tensor; null for sequences, maps, denoted or unknown types, which are kept as bytes. */
+function readDenseType(reader: WireReader): { type: Value['type']; shape: Value['shape'] } | null {
+  let found: { type: Value['type']; shape: Value['shape'] } | null = null;
+  while (reader.next()) {
+    if (reader.field !== 1) {
+      reader.keep();
+      continue;
+    }
+    const inner = reader.message();
+    let type: Value['type'] = null;
+    let shape: Value['shape'] = null;
+    while (inner.next()) {
+      if (inner.field === 1) type = elementTypeOf(inner.int());
+      else if (inner.field === 2) shape = readShape(inner.message());
+      else inner.keep();
+    }
+    if (inner.unknown().length > 0) return null;
+    found = { type, shape };
+  }
+  return reader.unknown().length > 0 || found?.type == null ? null : found;
+}
+
+function readShape(reader: WireReader): readonly Dim[] {
+  const dims: Dim[] = [];
+  while (reader.next()) {
+    if (reader.field !== 1) {
+      reader.keep();
+      continue;
+    }
+    const inner = reader.message();
+    let dim: Dim = null;
+    while (inner.next()) {
+      if (inner.field === 1) dim = inner.int();
+      else if (inner.field === 2) dim = inner.text() || null;
+      else inner.keep();
+    }
+    // Some exporters write -1 or 0 for "any".
+    dims.push(typeof dim === 'number' && dim <= 0 ? null : dim);
+    if (dims.length > MAX_RANK) throw new WireError(`a shape of more than ${MAX_RANK} dimensions`);
+  }
+  return dims;
+}
+
+function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
+  const dims: Int[] = [];
+  const reals: number[] = [];
+  const ints: Int[] = [];
+  const strings: Uint8Array[] = [];
+  let name = '';
+  let code = 0;
+  let raw: Uint8Array | null = null;
+  let external = '';
+  while (reader.next()) {
+    if (reader.field === 1) reader.int64s(dims);
+    else if (reader.field === 2) code = reader.int();
+    else if (reader.field === 3) throw new WireError(`tensor "${name}" is stored in segments`);
+    else if (reader.field === 4) reader.reals(reals, 4);
+    else if (reader.field === 5 || reader.field === 7 || reader.field === 11) reader.int64s(ints);
+    else if (reader.field === 6) strings.push(reader.view());
+    else if (reader.field === 8) name = reader.text();
+    else if (reader.field === 9) raw = reader.view();
+    else if (reader.field === 10) reader.reals(reals, 8);
+    else if (reader.field === 13) {
+      const entry = new Map<string, string>();
+      readEntry(reader.message(), entry);
+      external = entry.get('location') ?? external;
+    } else if (reader.field === 14) {
+      if (reader.int() === 1) external ||= 'another file';
+    } else reader.keep();
+  }
+  if (external) {
+    throw new WireError(
+      `weight "${name}" lies outside the file (in "${external}"); save the model with its weights inside`,
+    );
+  }
+  const type = elementTypeOf(code);
+  if (!type) throw new WireError(`tensor "${name}" has the unknown element type ${code}`);
+  const sizes = dims.map(Number);
+  if (sizes.length > MAX_RANK) throw new WireError(`tensor "${name}" has ${sizes.length} dimensions`);
+  if (sizes.some((size) => !(size >= 0))) throw new WireError(`tensor "${name}" has a negative dimension`);
+  const count = elementCount(sizes);
+  const wrong = (found: number, unit: string) =>
+    new WireError(`tensor "${name}" [${sizes.join(', ')}] of ${type} holds ${found} ${unit}`);
+  const unknown = reader.unknown();
+  const finish = (bytes: Uint8Array, texts?: readonly Uint8Array[]) => ({
+    name,
+    tensor: { type, dims: sizes, bytes, ...(texts && { strings: texts }), ...(unknown.length > 0 && { unknown }) },
+  });
+  if (type === 'string') {
+    if (strings.length !== count) throw wrong(strings.length, 'texts');
+    return finish(new Uint8Array(0), strings);
+  }
+  if (raw) {
+    if (raw.length !== count * elementTypes[type].size) throw wrong(raw.length, 'bytes');
+    return finish(raw);
+  }
+  const real = type === 'float32' || type === 'float64';
+  const found = real ? reals.length : ints.length;
+  if (found !== count) throw wrong(found, 'numbers');
+  return finish(real ? packReals(type, reals) : packInts(type, ints));
+}
+
+function packReals(type: 'float32' | 'float64', values: readonly number[]): Uint8Array {
+  const array = type === 'float32' ? Float32Array.from(values) : Float64Array.from(values);
+  return new Uint8Array(array.buffer);
+}
+
+/** int32_data carries all small integer types, bool and the bits of float16; int64_data and uint64_data their own. */
+function packInts(type: Exclude<ConstTensor['type'], 'string'>, values: readonly Int[]): Uint8Array {
+  const { size } = elementTypes[type];
+  const bytes = new Uint8Array(values.length * size);
+  const view = new DataView(bytes.buffer);
+  values.forEach((value, i) => {
+    const at = i * size;
+    const bits = BigInt.asUintN(64, BigInt(value));
+    if (size === 1) view.setUint8(at, Number(bits & 0xffn));
+    else if (size === 2) view.setUint16(at, Number(bits & 0xffffn), true);
+    else if (size === 4) view.setUint32(at, Number(bits & 0xffffffffn), true);
+    else view.setBigUint64(at, bits, true);
+  });
+  return bytes;
+}

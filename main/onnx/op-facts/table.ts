@@ -1,0 +1,13 @@
+import { convolutionFacts } from './convolution.ts';
+import { elementwiseFacts } from './elementwise.ts';
+import type { OpFacts } from './facts.ts';
+import { layoutFacts } from './layout.ts';
+import { matrixFacts } from './matrix.ts';
+
+/** ai.onnx operator -> what is known of it. A missing row is UNSUPPORTED_OP. */
+export const opFacts: ReadonlyMap<string, OpFacts> = new Map([
+  ...elementwiseFacts,
+  ...convolutionFacts,
+  ...matrixFacts,
+  ...layoutFacts,
+]);

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import {
+  decodeModel,
+  encodeModel,
+  foldBatchNorm,
+  graphInfo,
+  inferShapes,
+  mapNodes,
+  modelCost,
+  node,
+  setInitializer,
+  float32Tensor,
+  setInputSize,
+  setOutputs,
+  value,
+  verifyShapes,
+  withGraph,
+} from '../../../main/onnx/index.ts';
+import { smallNet } from './example-models.ts';
+
+const shapeAt = (name: string, shape?: number[]) =>
+  inferShapes(smallNet(), shape ? { inputShapes: { image: shape } } : {}).get(name)?.shape;
+
+describe('shape inference', () => {
+  it('follows symbols as far as they go', () => {
+    expect(shapeAt('c1')).toEqual(['N', 8, null, null]);
+    expect(shapeAt('pool')).toEqual(['N', 8, 1, 1]);
+    expect(shapeAt('vector')).toEqual(['N', 8]);
+    expect(shapeAt('logits')).toEqual(['N', 5]);
+  });
+
+  it('counts SAME_UPPER upwards', () => {
+    expect(shapeAt('c1', [2, 3, 33, 64])).toEqual([2, 8, 17, 32]);
+  });
+
+  it('refuses channels that do not fit, naming the node', () => {
+    const base = smallNet();
+    const wrong = withGraph(base, setInitializer(base.graph, 'w2', float32Tensor([8, 2, 3, 3], new Float32Array(144))));
+    expect(() => inferShapes(wrong)).toThrow(/"c2".*has 8 channels, its weight expects 16/);
+  });
+
+  it('finds a stated output shape that is wrong', () => {
+    const base = smallNet();
+    const wrong = withGraph(base, setOutputs(base.graph, [value('logits', 'float32', ['N', 7])]));
+    expect(() => verifyShapes(wrong)).toThrow(/\[N, 7\] is stated, \[N, 5\] follows/);
+    expect(() => verifyShapes(base)).not.toThrow();
+  });
+
+  it('names an operator it does not know, or leaves it open', () => {
+    const base = smallNet();
+    const odd = withGraph(
+      base,
+      mapNodes(base.graph, (n) => (n.op === 'Relu' ? node('Einsum', ['c2'], ['a2'], { equation: 'nchw->nchw' }) : n)),
+    );
+    expect(() => inferShapes(odd)).toThrow(/Einsum \(opset 17, node "a2"\)/);
+    const info = graphInfo(encodeModel(odd));
+    expect(info.notes.join()).toContain('Einsum');
+    expect(info.ops['Einsum']).toBe(1);
+  });
+});
+
+describe('costs', () => {
+  it('are those counted by hand', () => {
+    const cost = modelCost(smallNet(), [1, 3, 32, 32]);
+    const byName = Object.fromEntries(cost.perNode.map((entry) => [entry.name, [entry.macs, entry.params]]));
+    expect(byName['c1']).toEqual([16 * 16 * 8 * 27, 216]);
+    expect(byName['n1']).toEqual([0, 16]);
+    expect(byName['c2']).toEqual([16 * 16 * 8 * 9, 80]);
+    expect(byName['logits']).toEqual([40, 45]);
+    expect(cost.macs).toBe(16 * 16 * 8 * 36 + 40);
+    expect(cost.params).toBe(216 + 16 + 80 + 45);
+  });
+
+  it('double with the batch', () => {
+    expect(modelCost(smallNet(), [2, 3, 32, 32]).macs).toBe(2 * modelCost(smallNet(), [1, 3, 32, 32]).macs);
+  });
+});
+
+describe('passes', () => {
+  it('fold BatchNorm away, unless its convolution is also used elsewhere', () => {
+    expect(foldBatchNorm(smallNet()).graph.nodes.map((n) => n.op)).not.toContain('BatchNormalization');
+    const base = smallNet();
+    const shared = withGraph(base, setOutputs(base.graph, [...base.graph.outputs, value('c1')]));
+    expect(foldBatchNorm(shared).graph.nodes.map((n) => n.op)).toContain('BatchNormalization');
+  });
+
+  it('set the input size and state what follows', () => {
+    const sized = decodeModel(encodeModel(setInputSize(smallNet(), { batch: 4, height: 48, width: 48 })));
+    expect(sized.graph.inputs[0]!.shape).toEqual([4, 3, 48, 48]);
+    expect(sized.graph.outputs[0]!.shape).toEqual([4, 5]);
+  });
+});
