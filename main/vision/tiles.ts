@@ -1,0 +1,75 @@
+import type { Recipe, Region } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import type { PixelImage } from './image.ts';
+
+/** Start and length of each of `count` equal pieces of `length` that share `overlap` of a piece with their neighbour. */
+function cut(length: number, count: number, overlap: number): { at: number; size: number }[] {
+  const piece = length / (count - (count - 1) * overlap);
+  return Array.from({ length: count }, (_, i) => {
+    const at = Math.min(length - 1, Math.round(i * piece * (1 - overlap)));
+    // The last one ends at the edge, whatever was rounded before it: no pixel is left unseen.
+    const end = i === count - 1 ? length : Math.min(length, Math.round(i * piece * (1 - overlap) + piece));
+    return { at, size: Math.max(1, end - at) };
+  });
+}
+
+/**
+ * The tiles to judge, in the order regions, rows, columns; together they cover every region without a gap.
+ * @param width of the frame after rotation, pixels
+ * @param height of the frame after rotation, pixels
+ * @throws INVALID_INPUT when a region has no pixel in common with the frame; one that sticks out is clipped.
+ */
+export function planTiles(recipe: Pick<Recipe, 'regions' | 'tiles'>, width: number, height: number): Region[] {
+  const whole: Region = { x: 0, y: 0, width, height };
+  const regions = recipe.regions.length > 0 ? recipe.regions : [whole];
+  const { columns, rows, overlap } = recipe.tiles;
+  return regions.flatMap((region, index) => {
+    const right = Math.min(width, region.x + region.width);
+    const bottom = Math.min(height, region.y + region.height);
+    if (right <= region.x || bottom <= region.y) {
+      throw new AppError('INVALID_INPUT', {
+        what: `region ${index + 1}`,
+        problem: `it lies outside the frame of ${width} x ${height}`,
+      });
+    }
+    const across = cut(right - region.x, columns, overlap);
+    const down = cut(bottom - region.y, rows, overlap);
+    return down.flatMap((v) =>
+      across.map((h) => ({ x: region.x + h.at, y: region.y + v.at, width: h.size, height: v.size })),
+    );
+  });
+}
+
+/** Turns the frame clockwise. 0 gives the image itself, not a copy. */
+export function rotate(image: PixelImage, degrees: Recipe['rotation']): PixelImage {
+  if (degrees === 0) return image;
+  const { width, height, channels, data } = image;
+  const turned: PixelImage = {
+    width: degrees === 180 ? width : height,
+    height: degrees === 180 ? height : width,
+    channels,
+    data: new Uint8Array(width * height * channels),
+  };
+  // Where pixel (x, y) goes: origin + x * stepX + y * stepY, counted in pixels.
+  const [origin, stepX, stepY] =
+    degrees === 90
+      ? [height - 1, height, -1]
+      : degrees === 180
+        ? [width * height - 1, -1, -width]
+        : [height * (width - 1), -height, 1];
+  for (let y = 0, p = 0; y < height; y += 1) {
+    for (let x = 0, q = origin + y * stepY; x < width; x += 1, q += stepX) {
+      if (channels === 1) {
+        turned.data[q] = data[p]!;
+        p += 1;
+      } else {
+        const to = q * 3;
+        turned.data[to] = data[p]!;
+        turned.data[to + 1] = data[p + 1]!;
+        turned.data[to + 2] = data[p + 2]!;
+        p += 3;
+      }
+    }
+  }
+  return turned;
+}
