@@ -1,0 +1,143 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  scrypt,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto';
+import { z } from 'zod';
+import { AppError } from '../contract/errors.ts';
+import { roleSchema } from '../contract/domain.ts';
+import { canonicalJson } from './canonical.ts';
+
+/* Keys of people (Ed25519, locked by the password) and of the home (root key), and the certificates that join the two. */
+
+/** scrypt cost: 32 MiB and about 0.1 s per attempt (RFC 7914 parameters N, r, p). */
+const SCRYPT = { N: 32_768, r: 8, p: 1, maxmem: 96 * 1024 * 1024 };
+
+const base64 = z.base64();
+const lockedKeySchema = z.object({
+  format: z.literal(1),
+  kdf: z.object({ name: z.literal('scrypt'), N: z.number().int(), r: z.number().int(), p: z.number().int() }),
+  salt: base64,
+  nonce: base64,
+  tag: base64,
+  data: base64,
+});
+
+export interface UserKey {
+  /** PEM, SubjectPublicKeyInfo. */
+  publicKey: string;
+  /** JSON: the private key (PKCS#8 DER) under AES-256-GCM with scrypt(password). Safe to store. */
+  lockedPrivateKey: string;
+}
+
+const derive = (password: string, salt: Uint8Array, cost: { N: number; r: number; p: number }): Promise<Buffer> =>
+  new Promise((resolve, reject) => {
+    // Composed form: a Japanese password typed with another input method is the same password.
+    scrypt(password.normalize('NFC'), salt, 32, { ...cost, maxmem: SCRYPT.maxmem }, (error, key) =>
+      error ? reject(error) : resolve(key),
+    );
+  });
+
+const lock = async (privateDer: Uint8Array, password: string): Promise<string> => {
+  const salt = randomBytes(16);
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', await derive(password, salt, SCRYPT), nonce);
+  const data = Buffer.concat([cipher.update(privateDer), cipher.final()]);
+  return JSON.stringify({
+    format: 1,
+    kdf: { name: 'scrypt', N: SCRYPT.N, r: SCRYPT.r, p: SCRYPT.p },
+    salt: salt.toString('base64'),
+    nonce: nonce.toString('base64'),
+    tag: cipher.getAuthTag().toString('base64'),
+    data: data.toString('base64'),
+  });
+};
+
+export const createUserKey = async (password: string): Promise<UserKey> => {
+  const pair = generateKeyPairSync('ed25519');
+  return {
+    publicKey: pair.publicKey.export({ type: 'spki', format: 'pem' }) as string,
+    lockedPrivateKey: await lock(pair.privateKey.export({ type: 'pkcs8', format: 'der' }), password),
+  };
+};
+
+/** The private key, or WRONG_PASSWORD (the cipher's tag tells; no separate password hash is kept). */
+export const unlockUserKey = async (lockedPrivateKey: string, password: string): Promise<KeyObject> => {
+  const locked = lockedKeySchema.parse(JSON.parse(lockedPrivateKey));
+  // A row edited to a ruinous cost must not stop the core for minutes.
+  if (locked.kdf.N > SCRYPT.N * 4 || locked.kdf.r > 32 || locked.kdf.p > 4) throw new AppError('WRONG_PASSWORD');
+  const key = await derive(password, Buffer.from(locked.salt, 'base64'), locked.kdf);
+  const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(locked.nonce, 'base64'));
+  decipher.setAuthTag(Buffer.from(locked.tag, 'base64'));
+  let der: Buffer;
+  try {
+    der = Buffer.concat([decipher.update(Buffer.from(locked.data, 'base64')), decipher.final()]);
+  } catch {
+    // The cause would only say "unable to authenticate data": it is the password.
+    throw new AppError('WRONG_PASSWORD');
+  }
+  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+};
+
+// ---------------------------------------------------------------- root key and certificates
+export interface RootKey {
+  privateKey: KeyObject;
+  /** PEM, as in trust/root.pub. */
+  publicKey: string;
+}
+
+/** Private part as PKCS#8 DER, for the SecretStore. */
+export const createRootKey = (): Uint8Array =>
+  generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'der' });
+
+export const openRootKey = (der: Uint8Array): RootKey => {
+  const privateKey = createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' });
+  return { privateKey, publicKey: createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }) as string };
+};
+
+const certificateBodySchema = z.object({
+  userId: z.string().min(1),
+  userName: z.string().min(1),
+  role: roleSchema,
+  publicKey: z.string(),
+  /** The home that issued it is a demo. */
+  demo: z.boolean(),
+  issuedAt: z.iso.datetime(),
+});
+export const certificateSchema = certificateBodySchema.extend({ signature: base64 });
+export type Certificate = z.infer<typeof certificateSchema>;
+
+const bytesToSign = (purpose: string, body: unknown): Buffer => Buffer.from(`${purpose}\n${canonicalJson(body)}`);
+
+/** Ed25519 (RFC 8032) over the purpose and the canonical JSON: a signature for one purpose is none for another. */
+export const signBody = (purpose: string, body: unknown, privateKey: KeyObject): string =>
+  sign(null, bytesToSign(purpose, body), privateKey).toString('base64');
+
+export const verifyBody = (purpose: string, body: unknown, signature: string, publicKeyPem: string): boolean => {
+  try {
+    return verify(null, bytesToSign(purpose, body), createPublicKey(publicKeyPem), Buffer.from(signature, 'base64'));
+  } catch {
+    // A key that cannot be read verifies nothing.
+    return false;
+  }
+};
+
+const CERTIFICATE = 'mekiki certificate 1';
+
+/** The home's word that this public key belongs to this person in this role. */
+export const issueCertificate = (body: z.infer<typeof certificateBodySchema>, root: RootKey): Certificate => {
+  const checked = certificateBodySchema.parse(body);
+  return { ...checked, signature: signBody(CERTIFICATE, checked, root.privateKey) };
+};
+
+export const certificateIsValid = (certificate: Certificate, rootPublicKey: string): boolean => {
+  const { signature, ...body } = certificate;
+  return verifyBody(CERTIFICATE, body, signature, rootPublicKey);
+};

@@ -1,0 +1,67 @@
+import type { Database } from 'better-sqlite3';
+import { chainEntry, TRAIL_START, verifyTrail, type AuditEntry } from '../audit/trail.ts';
+
+export interface AuditEntries {
+  /** Appends within the transaction that is open, so that an act and its entry stand or fall together. */
+  append(entry: { user: string; action: string; subject: string; details?: Record<string, unknown> }): AuditEntry;
+  /** Newest first; `before`: numbers below it. */
+  list(options: { limit: number; before?: number }): AuditEntry[];
+  head(): { n: number; hash: string } | null;
+  verify(head?: { n: number; hash: string } | null): { entries: number; valid: boolean; firstBroken: number | null };
+  /** Oldest first, for export. */
+  all(): Iterable<AuditEntry>;
+}
+
+interface Row {
+  n: number;
+  at: string;
+  user: string;
+  action: string;
+  subject: string;
+  details: string;
+  previous_hash: string;
+  hash: string;
+}
+
+/** A row whose details are no longer JSON still becomes an entry: its hash will not fit, which is what has to be said. */
+const parseDetails = (text: string): Record<string, unknown> => {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return { unreadable: text };
+  }
+};
+
+const toEntry = ({ previous_hash, details, ...row }: Row): AuditEntry => ({
+  ...row,
+  details: parseDetails(details),
+  previousHash: previous_hash,
+});
+
+export const createAuditEntries = (db: Database, now: () => Date): AuditEntries => {
+  const last = db.prepare('SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1');
+  const insert = db.prepare(`
+    INSERT INTO audit (n, at, user, action, subject, details, previous_hash, hash)
+    VALUES (@n, @at, @user, @action, @subject, @details, @previousHash, @hash)`);
+  const page = db.prepare('SELECT * FROM audit WHERE n < ? ORDER BY n DESC LIMIT ?');
+  const ascending = db.prepare('SELECT * FROM audit ORDER BY n');
+  const head = () => (last.get() as { n: number; hash: string } | undefined) ?? null;
+  const all = function* (): Iterable<AuditEntry> {
+    for (const row of ascending.iterate()) yield toEntry(row as Row);
+  };
+  return {
+    append({ user, action, subject, details = {} }) {
+      const before = head();
+      // Through JSON once, so that what is hashed is what will be read back.
+      const plain = JSON.parse(JSON.stringify(details)) as Record<string, unknown>;
+      const content = { n: (before?.n ?? 0) + 1, at: now().toISOString(), user, action, subject, details: plain };
+      const entry = chainEntry(content, before?.hash ?? TRAIL_START);
+      insert.run({ ...entry, details: JSON.stringify(plain) });
+      return entry;
+    },
+    list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
+    head,
+    verify: (expected = null) => verifyTrail(all(), expected),
+    all,
+  };
+};

@@ -1,0 +1,127 @@
+import type { Database } from 'better-sqlite3';
+import { candidateSchema, type Candidate, type CandidateState } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+
+export interface Activation {
+  stationId: string;
+  candidateId: string;
+  previousId: string | null;
+  kind: 'activate' | 'rollback';
+  userId: string;
+  at: string;
+}
+
+export interface Candidates {
+  /** Newest first. */
+  list(stationId: string): Candidate[];
+  /** NOT_FOUND. */
+  get(id: string): Candidate;
+  ids(): string[];
+  insert(value: Candidate): void;
+  setState(id: string, state: CandidateState): void;
+  setApproval(id: string, approval: Candidate['approval']): void;
+  setRejection(id: string, rejection: Candidate['rejection']): void;
+  setActivatedAt(id: string, at: string): void;
+  recordActivation(activation: Activation): void;
+  /** The model that was active when this one was last activated (not rolled back to); null: none. */
+  previousOf(stationId: string, candidateId: string): string | null;
+}
+
+interface Row {
+  id: string;
+  station_id: string;
+  state: string;
+  created_at: string;
+  knowledge_id: string;
+  backbone_id: string;
+  strategy: string;
+  precision: string;
+  ratio: number;
+  input_size: number;
+  bundle_sha256: string;
+  offered: number;
+  recommended: number;
+  reason: string;
+  evidence: string;
+  approval: string | null;
+  rejection: string | null;
+  activated_at: string | null;
+}
+
+const parsed = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
+
+const toCandidate = (row: Row): Candidate =>
+  candidateSchema.parse({
+    id: row.id,
+    stationId: row.station_id,
+    state: row.state,
+    createdAt: row.created_at,
+    knowledgeId: row.knowledge_id,
+    backboneId: row.backbone_id,
+    strategy: row.strategy,
+    precision: row.precision,
+    ratio: row.ratio,
+    inputSize: row.input_size,
+    bundleSha256: row.bundle_sha256,
+    offered: row.offered === 1,
+    recommended: row.recommended === 1,
+    reason: row.reason,
+    evidence: JSON.parse(row.evidence),
+    approval: parsed(row.approval),
+    rejection: parsed(row.rejection),
+    activatedAt: row.activated_at,
+  });
+
+export const createCandidates = (db: Database): Candidates => {
+  const all = db.prepare('SELECT * FROM candidates WHERE station_id = ? ORDER BY position DESC');
+  const byId = db.prepare('SELECT * FROM candidates WHERE id = ?');
+  const ids = db.prepare('SELECT id FROM candidates').pluck();
+  const insert = db.prepare(`
+    INSERT INTO candidates (id, station_id, state, created_at, knowledge_id, backbone_id, strategy, precision, ratio, input_size,
+      bundle_sha256, offered, recommended, reason, evidence, position)
+    VALUES (@id, @stationId, @state, @createdAt, @knowledgeId, @backboneId, @strategy, @precision, @ratio, @inputSize,
+      @bundleSha256, @offered, @recommended, @reason, @evidence, (SELECT coalesce(max(position), 0) + 1 FROM candidates))`);
+  const setState = db.prepare('UPDATE candidates SET state = ? WHERE id = ?');
+  const setApproval = db.prepare('UPDATE candidates SET approval = ? WHERE id = ?');
+  const setRejection = db.prepare('UPDATE candidates SET rejection = ? WHERE id = ?');
+  const setActivatedAt = db.prepare('UPDATE candidates SET activated_at = ? WHERE id = ?');
+  const insertActivation = db.prepare(`
+    INSERT INTO activations (station_id, candidate_id, previous_id, kind, user_id, at)
+    VALUES (@stationId, @candidateId, @previousId, @kind, @userId, @at)`);
+  const previous = db.prepare(`
+    SELECT previous_id FROM activations WHERE station_id = ? AND candidate_id = ? AND kind = 'activate' ORDER BY id DESC LIMIT 1`);
+  return {
+    list: (stationId) => (all.all(stationId) as Row[]).map(toCandidate),
+    get(id) {
+      const row = byId.get(id) as Row | undefined;
+      if (row === undefined) throw new AppError('NOT_FOUND', { kind: 'candidate', id });
+      return toCandidate(row);
+    },
+    ids: () => ids.all() as string[],
+    insert: (value) =>
+      void insert.run({
+        id: value.id,
+        stationId: value.stationId,
+        state: value.state,
+        createdAt: value.createdAt,
+        knowledgeId: value.knowledgeId,
+        backboneId: value.backboneId,
+        strategy: value.strategy,
+        precision: value.precision,
+        ratio: value.ratio,
+        inputSize: value.inputSize,
+        bundleSha256: value.bundleSha256,
+        offered: Number(value.offered),
+        recommended: Number(value.recommended),
+        reason: value.reason,
+        evidence: JSON.stringify(value.evidence),
+      }),
+    setState: (id, state) => void setState.run(state, id),
+    setApproval: (id, approval) => void setApproval.run(approval === null ? null : JSON.stringify(approval), id),
+    setRejection: (id, rejection) => void setRejection.run(rejection === null ? null : JSON.stringify(rejection), id),
+    setActivatedAt: (id, at) => void setActivatedAt.run(at, id),
+    recordActivation: (activation) => void insertActivation.run(activation),
+    previousOf: (stationId, candidateId) =>
+      (previous.get(stationId, candidateId) as { previous_id: string | null } | undefined)?.previous_id ?? null,
+  };
+};

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { AppError, problemOf } from '../contract/errors.ts';
+
+/** What durable writing asks of a file system; a test records the calls to replay what a power cut could leave. */
+export interface FilePort {
+  /** Creates the file (it must not exist), writes all and flushes it to the disk. */
+  writeNew(path: string, bytes: Uint8Array, mode: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** Flushes the directory's entries. Does nothing on Windows, which has no such call: the start-up check repairs there. */
+  syncDirectory(path: string): Promise<void>;
+  makeDirectory(path: string): Promise<void>;
+  remove(path: string): Promise<void>;
+  /** Size in bytes; null: no such file. */
+  size(path: string): Promise<number | null>;
+}
+
+export const nodeFiles: FilePort = {
+  async writeNew(path, bytes, mode) {
+    const handle = await open(path, 'wx', mode);
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+  rename,
+  async syncDirectory(path) {
+    if (process.platform === 'win32') return;
+    const handle = await open(path, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+  makeDirectory: async (path) => void (await mkdir(path, { recursive: true })),
+  remove: (path) => rm(path, { force: true }),
+  size: (path) =>
+    stat(path).then(
+      (found) => found.size,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return null;
+        throw error;
+      },
+    ),
+};
+
+/** The system's words for a failed write as an expected failure: DISK_FULL or HOME_NOT_WRITABLE; anything else stays as it is. */
+export const diskError = (error: unknown, path: string): unknown => {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (typeof code !== 'string') return error;
+  if (['ENOSPC', 'EDQUOT', 'SQLITE_FULL'].includes(code)) return new AppError('DISK_FULL', { path }, { cause: error });
+  const refused = ['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'SQLITE_CANTOPEN', 'SQLITE_READONLY'];
+  if (refused.some((known) => code === known || code.startsWith(`${known}_`))) {
+    return new AppError('HOME_NOT_WRITABLE', { home: path, problem: problemOf(error) }, { cause: error });
+  }
+  return error;
+};
+
+/** All or nothing, and for good when it returns: temporary name, fsync, rename, fsync of the directory. */
+export const writeDurably = async (
+  path: string,
+  bytes: Uint8Array | string,
+  { mode = 0o644, files = nodeFiles }: { mode?: number; files?: FilePort } = {},
+): Promise<void> => {
+  const folder = dirname(path);
+  const temporary = `${path}.${randomUUID()}.tmp`;
+  try {
+    await files.makeDirectory(folder);
+    await files.writeNew(temporary, typeof bytes === 'string' ? Buffer.from(bytes) : bytes, mode);
+    await files.rename(temporary, path);
+    await files.syncDirectory(folder);
+  } catch (error) {
+    await files.remove(temporary).catch(() => {
+      // The first failure is the one to tell; the start-up sweep takes left temporary files away.
+    });
+    throw diskError(error, path);
+  }
+};

@@ -1,0 +1,119 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { AppError, problemOf } from '../contract/errors.ts';
+import { diskError, writeDurably } from './files.ts';
+
+/** mekiki.json: what kind of home this is. */
+const homeMarkSchema = z.object({
+  format: z.number().int(),
+  /** Made by --demo, for ever: nothing of it is trusted by a real home. */
+  demo: z.boolean(),
+  createdAt: z.iso.datetime(),
+});
+export type HomeMark = z.infer<typeof homeMarkSchema>;
+
+const FORMAT = 1;
+const folders = ['secrets', 'trust', 'images', 'features', 'knowledge', 'bundles', 'spool', 'logs', 'backbones'];
+/** What a host may have put into the folder before the core ever ran in it. */
+const harmless = new Set(['logs', 'lock', 'spool', '.DS_Store', 'lost+found']);
+
+export const databaseFile = (home: string): string => join(home, 'mekiki.sqlite');
+
+/**
+ * mkdir -p. Node's own recursive form never returns where the system answers ENOENT below a folder that exists (as /proc does, and
+ * some network drives), so the steps are taken here.
+ */
+const makeFolder = (path: string): void => {
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || parent === path || existsSync(parent)) throw error;
+    makeFolder(parent);
+    mkdirSync(path);
+  }
+};
+
+/** Makes the folder and its rooms. HOME_NOT_WRITABLE, DISK_FULL. `isNew`: nothing of ours, nor of anybody, was in it. */
+export const prepareHome = (home: string): { isNew: boolean } => {
+  try {
+    makeFolder(home);
+    const isNew = readdirSync(home).every((name) => harmless.has(name));
+    for (const folder of folders) makeFolder(join(home, folder));
+    chmodSync(join(home, 'secrets'), 0o700);
+    // A mounted read-only or full disk lets folders be there and refuses this.
+    const probe = join(home, `.probe-${process.pid}`);
+    writeFileSync(probe, 'x');
+    unlinkSync(probe);
+    return { isNew };
+  } catch (error) {
+    const known = diskError(error, home);
+    throw known instanceof AppError
+      ? known
+      : new AppError('HOME_NOT_WRITABLE', { home, problem: problemOf(error) }, { cause: error });
+  }
+};
+
+/** null: the home has no mark yet. */
+export const readHomeMark = (home: string): HomeMark | null => {
+  const file = join(home, 'mekiki.json');
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw diskError(error, home);
+  }
+  let mark: HomeMark;
+  try {
+    mark = homeMarkSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    // Guessing "real" or "demo" here would be guessing which approvals count.
+    throw new AppError('DATABASE_CORRUPT', { file, problem: problemOf(cause) }, { cause });
+  }
+  if (mark.format > FORMAT) throw new AppError('DATABASE_TOO_NEW', { found: mark.format, known: FORMAT });
+  return mark;
+};
+
+export const writeHomeMark = (home: string, mark: Omit<HomeMark, 'format'>): Promise<void> =>
+  writeDurably(join(home, 'mekiki.json'), `${JSON.stringify({ format: FORMAT, ...mark }, null, 2)}\n`);
+
+// ---------------------------------------------------------------- the lock file
+/*
+ * The lock itself is the operating system's, on the database (exclusive locking mode): it ends with the process, however that
+ * ends, and no process number that was given out again can fake it. The file `lock` only tells who, and whether the last run
+ * ended in order.
+ */
+const lockSchema = z.object({ pid: z.number().int(), since: z.string() });
+
+export const readLock = (home: string): { pid: number } | null => {
+  try {
+    return lockSchema.parse(JSON.parse(readFileSync(join(home, 'lock'), 'utf8')));
+  } catch {
+    // Missing, or half written by a run that was killed: it locks nothing.
+    return null;
+  }
+};
+
+export const writeLock = (home: string, at: Date): void =>
+  writeFileSync(join(home, 'lock'), `${JSON.stringify({ pid: process.pid, since: at.toISOString() })}\n`);
+
+export const removeLock = (home: string): void => {
+  try {
+    unlinkSync(join(home, 'lock'));
+  } catch {
+    // Somebody tidied up: all that is lost is the knowledge that this run ended in order.
+  }
+};

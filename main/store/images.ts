@@ -1,0 +1,47 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { sha256Schema } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { nodeFiles, writeDurably, type FilePort } from './files.ts';
+
+/** Pictures by content: images/ab/<sha256 of the file's bytes>.png. The same picture is stored once, and never changed. */
+export interface ImageFiles {
+  pathOf(sha: string): string;
+  /** Stores PNG bytes; gives their sha256. On the disk for good when it returns. DISK_FULL, HOME_NOT_WRITABLE. */
+  put(png: Uint8Array): Promise<string>;
+  has(sha: string): Promise<boolean>;
+  /** NOT_FOUND when there is no such file, or none that still has this hash. */
+  read(sha: string): Promise<Buffer>;
+}
+
+export const createImageFiles = (home: string, files: FilePort = nodeFiles): ImageFiles => {
+  const pathOf = (sha: string): string => {
+    // Also keeps '../' out of the path, wherever the name came from.
+    if (!sha256Schema.safeParse(sha).success) throw new AppError('NOT_FOUND', { kind: 'image', id: sha.slice(0, 80) });
+    return join(home, 'images', sha.slice(0, 2), `${sha}.png`);
+  };
+  return {
+    pathOf,
+    async put(png) {
+      const sha = createHash('sha256').update(png).digest('hex');
+      const path = pathOf(sha);
+      // A file of another length is what a torn disk left: it is replaced.
+      if ((await files.size(path)) === png.length) return sha;
+      const folder = dirname(path);
+      const folderIsNew = (await files.size(folder)) === null;
+      await writeDurably(path, png, { files });
+      if (folderIsNew) await files.syncDirectory(dirname(folder));
+      return sha;
+    },
+    has: async (sha) => (await files.size(pathOf(sha))) !== null,
+    async read(sha) {
+      const missing = (cause?: unknown) => new AppError('NOT_FOUND', { kind: 'image', id: sha }, { cause });
+      const bytes = await readFile(pathOf(sha)).catch((cause: NodeJS.ErrnoException) => {
+        throw cause.code === 'ENOENT' ? missing(cause) : cause;
+      });
+      if (createHash('sha256').update(bytes).digest('hex') !== sha) throw missing();
+      return bytes;
+    },
+  };
+};

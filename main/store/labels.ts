@@ -1,0 +1,155 @@
+import type { Database } from 'better-sqlite3';
+import type { Region } from '../contract/domain.ts';
+import type { QueueState } from './queue.ts';
+
+export interface Label {
+  stationId: string;
+  imageSha: string;
+  classId: string;
+  /** In the rotated frame; null: the defect was not marked. */
+  box: Region | null;
+  partId: number;
+  userId: string;
+  at: string;
+  /** null: the newest knowledge has not learnt it. */
+  learntClassId: string | null;
+}
+
+export interface LabelChange {
+  partId: number;
+  stationId: string;
+  imageSha: string | null;
+  labelBefore: Label | null;
+  queueStateBefore: QueueState | null;
+}
+
+export interface Labels {
+  get(stationId: string, imageSha: string): Label | null;
+  list(stationId: string): Label[];
+  set(label: Label): void;
+  /** Gives whether there was one. */
+  remove(stationId: string, imageSha: string): boolean;
+  perClass(stationId: string): { classId: string; labelled: number; fresh: number }[];
+  /** Marks what a knowledge was made of: a label changed since then stays fresh. */
+  setLearnt(stationId: string, learnt: { imageSha: string; classId: string }[]): void;
+  /** Notes what undo has to put back; gives the action's number. */
+  recordAction(action: { userId: string; at: string; kind: 'label' | 'skip'; changes: LabelChange[] }): number;
+  /** The person's last action that was not taken back; null: none left. */
+  lastAction(userId: string): { id: number; changes: LabelChange[] } | null;
+  setUndone(actionId: number): void;
+  /** Takes an image out of every action, so that undo cannot bring a forgotten label back. */
+  forgetInActions(stationId: string, imageSha: string): void;
+}
+
+interface Row {
+  station_id: string;
+  image_sha: string;
+  class_id: string;
+  box_x: number | null;
+  box_y: number | null;
+  box_width: number | null;
+  box_height: number | null;
+  part_id: number;
+  user_id: string;
+  at: string;
+  learnt_class_id: string | null;
+}
+
+const toLabel = (row: Row): Label => ({
+  stationId: row.station_id,
+  imageSha: row.image_sha,
+  classId: row.class_id,
+  box:
+    row.box_x === null || row.box_y === null || row.box_width === null || row.box_height === null
+      ? null
+      : { x: row.box_x, y: row.box_y, width: row.box_width, height: row.box_height },
+  partId: row.part_id,
+  userId: row.user_id,
+  at: row.at,
+  learntClassId: row.learnt_class_id,
+});
+
+export const createLabels = (db: Database): Labels => {
+  const one = db.prepare('SELECT * FROM labels WHERE station_id = ? AND image_sha = ?');
+  const all = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY image_sha');
+  const upsert = db.prepare(`
+    INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, part_id, user_id, at, learnt_class_id)
+    VALUES (@stationId, @imageSha, @classId, @x, @y, @width, @height, @partId, @userId, @at, @learntClassId)
+    ON CONFLICT (station_id, image_sha) DO UPDATE SET class_id = excluded.class_id, box_x = excluded.box_x, box_y = excluded.box_y,
+      box_width = excluded.box_width, box_height = excluded.box_height, part_id = excluded.part_id, user_id = excluded.user_id,
+      at = excluded.at, learnt_class_id = excluded.learnt_class_id`);
+  const remove = db.prepare('DELETE FROM labels WHERE station_id = ? AND image_sha = ?');
+  const perClass = db.prepare(`
+    SELECT class_id AS classId, count(*) AS labelled,
+      sum(CASE WHEN learnt_class_id IS NULL OR learnt_class_id <> class_id THEN 1 ELSE 0 END) AS fresh
+    FROM labels WHERE station_id = ? GROUP BY class_id ORDER BY class_id`);
+  const clearLearnt = db.prepare('UPDATE labels SET learnt_class_id = NULL WHERE station_id = ?');
+  const setLearnt = db.prepare('UPDATE labels SET learnt_class_id = ? WHERE station_id = ? AND image_sha = ?');
+  const insertAction = db.prepare('INSERT INTO label_actions (user_id, at, kind) VALUES (?, ?, ?)');
+  const insertChange = db.prepare(`
+    INSERT INTO label_action_parts (action_id, part_id, station_id, image_sha, label_before, queue_state_before)
+    VALUES (?, ?, ?, ?, ?, ?)`);
+  const lastAction = db.prepare(
+    'SELECT id FROM label_actions WHERE user_id = ? AND undone = 0 ORDER BY id DESC LIMIT 1',
+  );
+  const changesOf = db.prepare('SELECT * FROM label_action_parts WHERE action_id = ? ORDER BY part_id');
+  const setUndone = db.prepare('UPDATE label_actions SET undone = 1 WHERE id = ?');
+  const forgetChanges = db.prepare('DELETE FROM label_action_parts WHERE station_id = ? AND image_sha = ?');
+  const closeEmpty = db.prepare(
+    'UPDATE label_actions SET undone = 1 WHERE undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = id)',
+  );
+  return {
+    get(stationId, imageSha) {
+      const row = one.get(stationId, imageSha) as Row | undefined;
+      return row === undefined ? null : toLabel(row);
+    },
+    list: (stationId) => (all.all(stationId) as Row[]).map(toLabel),
+    set({ box, ...label }) {
+      upsert.run({
+        ...label,
+        x: box?.x ?? null,
+        y: box?.y ?? null,
+        width: box?.width ?? null,
+        height: box?.height ?? null,
+      });
+    },
+    remove: (stationId, imageSha) => remove.run(stationId, imageSha).changes > 0,
+    perClass: (stationId) => perClass.all(stationId) as { classId: string; labelled: number; fresh: number }[],
+    setLearnt(stationId, learnt) {
+      clearLearnt.run(stationId);
+      for (const { imageSha, classId } of learnt) setLearnt.run(classId, stationId, imageSha);
+    },
+    recordAction({ userId, at, kind, changes }) {
+      const id = Number(insertAction.run(userId, at, kind).lastInsertRowid);
+      for (const change of changes) {
+        const before = change.labelBefore === null ? null : JSON.stringify(change.labelBefore);
+        insertChange.run(id, change.partId, change.stationId, change.imageSha, before, change.queueStateBefore);
+      }
+      return id;
+    },
+    lastAction(userId) {
+      const action = lastAction.get(userId) as { id: number } | undefined;
+      if (action === undefined) return null;
+      const rows = changesOf.all(action.id) as {
+        part_id: number;
+        station_id: string;
+        image_sha: string | null;
+        label_before: string | null;
+        queue_state_before: QueueState | null;
+      }[];
+      const changes = rows.map((row) => ({
+        partId: row.part_id,
+        stationId: row.station_id,
+        imageSha: row.image_sha,
+        labelBefore: row.label_before === null ? null : (JSON.parse(row.label_before) as Label),
+        queueStateBefore: row.queue_state_before,
+      }));
+      return { id: action.id, changes };
+    },
+    setUndone: (actionId) => void setUndone.run(actionId),
+    forgetInActions(stationId, imageSha) {
+      forgetChanges.run(stationId, imageSha);
+      closeEmpty.run();
+    },
+  };
+};

@@ -1,0 +1,144 @@
+import type { Database } from 'better-sqlite3';
+import { partSchema, type Judgement, type Part, type Verdict } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+
+export type PartOrigin = 'line' | 'import';
+
+export interface NewPart {
+  stationId: string;
+  origin: PartOrigin;
+  /** 0 for an imported image. */
+  seq: number;
+  at: string;
+  imageSha: string | null;
+  width: number;
+  height: number;
+  judgement: Judgement;
+  notes: string[];
+  source: string | null;
+}
+
+export interface Parts {
+  /** Adds the part and its image's row; gives the part's id. */
+  insert(part: NewPart): number;
+  /** NOT_FOUND. */
+  get(id: number): Part;
+  find(id: number): Part | null;
+  /** Parts of the line, newest first; `before`: ids below it. */
+  recent(stationId: string, options: { limit: number; before?: number; verdict?: Verdict }): Part[];
+  /** Newest part of the station that shows this image. */
+  byImage(stationId: string, sha: string): Part | null;
+  /** Any station's. */
+  hasImage(sha: string): boolean;
+  count(stationId: string): number;
+  imageSize(sha: string): { width: number; height: number };
+}
+
+/** With the label that the part's image has now. */
+const SELECT = `
+  SELECT p.*, l.class_id AS label_class, l.user_id AS label_user, l.at AS label_at
+  FROM parts p LEFT JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha`;
+
+export interface PartRow {
+  id: number;
+  station_id: string;
+  seq: number;
+  at: string;
+  image_sha: string | null;
+  width: number;
+  height: number;
+  judgement: string;
+  notes: string;
+  label_class: string | null;
+  label_user: string | null;
+  label_at: string | null;
+}
+
+export const toPart = (row: PartRow): Part =>
+  partSchema.parse({
+    id: row.id,
+    stationId: row.station_id,
+    seq: row.seq,
+    at: row.at,
+    imageSha: row.image_sha,
+    width: row.width,
+    height: row.height,
+    judgement: JSON.parse(row.judgement),
+    notes: JSON.parse(row.notes),
+    label: row.label_class === null ? null : { classId: row.label_class, by: row.label_user, at: row.label_at },
+  });
+
+export const createParts = (db: Database): Parts => {
+  const insertImage = db.prepare(
+    'INSERT INTO images (sha, width, height, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (sha) DO NOTHING',
+  );
+  const insert = db.prepare(`
+    INSERT INTO parts (station_id, origin, seq, at, image_sha, width, height, verdict, class_id, model_id,
+      tile_index, tile_count, tile_x, tile_y, tile_width, tile_height, judgement, notes, source)
+    VALUES (@stationId, @origin, @seq, @at, @imageSha, @width, @height, @verdict, @classId, @modelId,
+      @tileIndex, @tileCount, @tileX, @tileY, @tileWidth, @tileHeight, @judgement, @notes, @source)`);
+  const byId = db.prepare(`${SELECT} WHERE p.id = ?`);
+  const recent = db.prepare(`
+    ${SELECT} WHERE p.station_id = ? AND p.origin = 'line' AND p.id < ? ORDER BY p.id DESC LIMIT ?`);
+  const recentOf = db.prepare(`
+    ${SELECT} WHERE p.station_id = ? AND p.origin = 'line' AND p.verdict = ? AND p.id < ? ORDER BY p.id DESC LIMIT ?`);
+  const byImage = db.prepare(`${SELECT} WHERE p.image_sha = ? AND p.station_id = ? ORDER BY p.id DESC LIMIT 1`);
+  const hasImage = db.prepare('SELECT 1 FROM images WHERE sha = ?');
+  const imageSize = db.prepare('SELECT width, height FROM images WHERE sha = ?');
+  const count = db.prepare(`SELECT count(*) AS n FROM parts WHERE station_id = ? AND origin = 'line'`);
+  const find = (id: number): Part | null => {
+    const row = byId.get(id) as PartRow | undefined;
+    return row === undefined ? null : toPart(row);
+  };
+  return {
+    insert(part) {
+      const { judgement } = part;
+      const { tile } = judgement;
+      if (part.imageSha !== null) insertImage.run(part.imageSha, part.width, part.height, part.at);
+      const result = insert.run({
+        stationId: part.stationId,
+        origin: part.origin,
+        seq: part.seq,
+        at: part.at,
+        imageSha: part.imageSha,
+        width: part.width,
+        height: part.height,
+        verdict: judgement.verdict,
+        classId: judgement.classId,
+        modelId: judgement.modelId,
+        tileIndex: tile?.index ?? null,
+        tileCount: tile?.count ?? null,
+        tileX: tile?.x ?? null,
+        tileY: tile?.y ?? null,
+        tileWidth: tile?.width ?? null,
+        tileHeight: tile?.height ?? null,
+        judgement: JSON.stringify(judgement),
+        notes: JSON.stringify(part.notes),
+        source: part.source,
+      });
+      return Number(result.lastInsertRowid);
+    },
+    find,
+    get(id) {
+      const part = find(id);
+      if (part === null) throw new AppError('NOT_FOUND', { kind: 'part', id });
+      return part;
+    },
+    recent(stationId, { limit, before = Number.MAX_SAFE_INTEGER, verdict }) {
+      const rows =
+        verdict === undefined ? recent.all(stationId, before, limit) : recentOf.all(stationId, verdict, before, limit);
+      return (rows as PartRow[]).map(toPart);
+    },
+    byImage(stationId, sha) {
+      const row = byImage.get(sha, stationId) as PartRow | undefined;
+      return row === undefined ? null : toPart(row);
+    },
+    hasImage: (sha) => hasImage.get(sha) !== undefined,
+    count: (stationId) => (count.get(stationId) as { n: number }).n,
+    imageSize(sha) {
+      const row = imageSize.get(sha) as { width: number; height: number } | undefined;
+      if (row === undefined) throw new AppError('NOT_FOUND', { kind: 'image', id: sha });
+      return row;
+    },
+  };
+};

@@ -1,0 +1,100 @@
+import type { Database } from 'better-sqlite3';
+import { queueReasonSchema, type QueueItem } from '../contract/domain.ts';
+import { z } from 'zod';
+import { assert } from '../contract/errors.ts';
+import type { Parts } from './parts.ts';
+
+export type QueueReason = z.infer<typeof queueReasonSchema>;
+export type QueueState = 'open' | 'labelled' | 'skipped';
+
+export interface Queue {
+  /** Puts a part in, or opens it again with the new reason. */
+  put(
+    partId: number,
+    stationId: string,
+    reason: QueueReason,
+    usefulness: number,
+    suggestedClassId: string | null,
+  ): void;
+  /** Open items, most useful first. */
+  list(stationId: string, limit: number): QueueItem[];
+  /** null: the part was never in the queue. */
+  item(partId: number): QueueItem | null;
+  count(stationId: string): number;
+  state(partId: number): QueueState | null;
+  setState(partId: number, state: QueueState | null): void;
+  /** Open items with a picture, most useful first, for ranking; `unranked`: how many of them were never ranked. */
+  forRanking(
+    stationId: string,
+    limit: number,
+  ): { items: { partId: number; imageSha: string; reason: QueueReason }[]; unranked: number };
+  setRank(partId: number, rank: { usefulness: number; groupId: number | null; suggestedClassId: string | null }): void;
+}
+
+interface Row {
+  part_id: number;
+  reason: string;
+  usefulness: number;
+  group_id: number | null;
+  group_size: number | null;
+  suggested_class_id: string | null;
+}
+
+const GROUP_SIZE = `(SELECT count(*) FROM queue g WHERE g.station_id = q.station_id AND g.group_id = q.group_id AND g.state = 'open')`;
+
+export const createQueue = (db: Database, parts: Parts): Queue => {
+  const put = db.prepare(`
+    INSERT INTO queue (part_id, station_id, reason, usefulness, suggested_class_id, state) VALUES (?, ?, ?, ?, ?, 'open')
+    ON CONFLICT (part_id) DO UPDATE SET reason = excluded.reason, usefulness = excluded.usefulness, state = 'open'`);
+  const columns = `q.part_id, q.reason, q.usefulness, q.group_id, q.suggested_class_id, ${GROUP_SIZE} AS group_size`;
+  const list = db.prepare(`
+    SELECT ${columns} FROM queue q WHERE q.station_id = ? AND q.state = 'open' ORDER BY q.usefulness DESC, q.part_id LIMIT ?`);
+  const one = db.prepare(`SELECT ${columns} FROM queue q WHERE q.part_id = ?`);
+  const count = db.prepare(`SELECT count(*) AS n FROM queue WHERE station_id = ? AND state = 'open'`);
+  const state = db.prepare('SELECT state FROM queue WHERE part_id = ?');
+  const setState = db.prepare('UPDATE queue SET state = ? WHERE part_id = ?');
+  const remove = db.prepare('DELETE FROM queue WHERE part_id = ?');
+  const forRanking = db.prepare(`
+    SELECT q.part_id AS partId, p.image_sha AS imageSha, q.reason, q.ranked FROM queue q JOIN parts p ON p.id = q.part_id
+    WHERE q.station_id = ? AND q.state = 'open' AND p.image_sha IS NOT NULL ORDER BY q.usefulness DESC, q.part_id LIMIT ?`);
+  const setRank = db.prepare(
+    'UPDATE queue SET usefulness = ?, group_id = ?, suggested_class_id = coalesce(?, suggested_class_id), ranked = 1 WHERE part_id = ?',
+  );
+  const toItem = (row: Row): QueueItem => {
+    const part = parts.find(row.part_id);
+    assert(part !== null, 'a queue row refers to a part (foreign key)');
+    return {
+      part,
+      reason: queueReasonSchema.parse(row.reason),
+      usefulness: row.usefulness,
+      groupId: row.group_id,
+      groupSize: Math.max(1, row.group_size ?? 1),
+      suggestedClassId: row.suggested_class_id,
+    };
+  };
+  return {
+    put: (partId, stationId, reason, usefulness, suggested) =>
+      void put.run(partId, stationId, reason, usefulness, suggested),
+    list: (stationId, limit) => (list.all(stationId, limit) as Row[]).map(toItem),
+    item(partId) {
+      const row = one.get(partId) as Row | undefined;
+      return row === undefined ? null : toItem(row);
+    },
+    count: (stationId) => (count.get(stationId) as { n: number }).n,
+    state: (partId) => (state.get(partId) as { state: QueueState } | undefined)?.state ?? null,
+    setState: (partId, next) => void (next === null ? remove.run(partId) : setState.run(next, partId)),
+    forRanking(stationId, limit) {
+      const rows = forRanking.all(stationId, limit) as {
+        partId: number;
+        imageSha: string;
+        reason: QueueReason;
+        ranked: number;
+      }[];
+      return {
+        items: rows.map(({ partId, imageSha, reason }) => ({ partId, imageSha, reason })),
+        unranked: rows.filter((row) => row.ranked === 0).length,
+      };
+    },
+    setRank: (partId, rank) => void setRank.run(rank.usefulness, rank.groupId, rank.suggestedClassId, partId),
+  };
+};

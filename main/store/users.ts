@@ -1,0 +1,79 @@
+import type { Database } from 'better-sqlite3';
+import { certificateSchema, type Certificate } from '../audit/keys.ts';
+import { userSchema, type User } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+
+export interface Account {
+  user: User;
+  publicKey: string;
+  /** Locked by the password; useless without it. */
+  lockedPrivateKey: string;
+  certificate: Certificate;
+}
+
+export interface Users {
+  list(): User[];
+  get(id: string): User | null;
+  account(id: string): Account | null;
+  /** By name, whatever its case or width. */
+  accountByName(name: string): Account | null;
+  /** ALREADY_EXISTS. */
+  insert(account: Account, at: Date): void;
+  disable(id: string): void;
+  countSupervisors(): number;
+}
+
+export const nameKey = (name: string): string => name.normalize('NFKC').trim().toLowerCase();
+
+interface Row {
+  id: string;
+  name: string;
+  role: string;
+  disabled: number;
+  public_key: string;
+  locked_private_key: string;
+  certificate: string;
+}
+
+const toUser = (row: Row): User =>
+  userSchema.parse({ id: row.id, name: row.name, role: row.role, disabled: row.disabled === 1 });
+const toAccount = (row: Row): Account => ({
+  user: toUser(row),
+  publicKey: row.public_key,
+  lockedPrivateKey: row.locked_private_key,
+  certificate: certificateSchema.parse(JSON.parse(row.certificate)),
+});
+
+export const createUsers = (db: Database): Users => {
+  const all = db.prepare('SELECT * FROM users ORDER BY created_at, id');
+  const byId = db.prepare('SELECT * FROM users WHERE id = ?');
+  const byName = db.prepare('SELECT * FROM users WHERE name_key = ?');
+  const insert = db.prepare(`
+    INSERT INTO users (id, name, name_key, role, public_key, locked_private_key, certificate, created_at)
+    VALUES (@id, @name, @nameKey, @role, @publicKey, @lockedPrivateKey, @certificate, @at)`);
+  const disable = db.prepare('UPDATE users SET disabled = 1 WHERE id = ?');
+  const supervisors = db.prepare(`SELECT count(*) AS n FROM users WHERE role = 'supervisor' AND disabled = 0`);
+  const one = <T>(row: unknown, map: (row: Row) => T): T | null => (row === undefined ? null : map(row as Row));
+  return {
+    list: () => (all.all() as Row[]).map(toUser),
+    get: (id) => one(byId.get(id), toUser),
+    account: (id) => one(byId.get(id), toAccount),
+    accountByName: (name) => one(byName.get(nameKey(name)), toAccount),
+    insert({ user, publicKey, lockedPrivateKey, certificate }, at) {
+      if (byName.get(nameKey(user.name)) !== undefined)
+        throw new AppError('ALREADY_EXISTS', { kind: 'user', id: user.name });
+      insert.run({
+        id: user.id,
+        name: user.name,
+        nameKey: nameKey(user.name),
+        role: user.role,
+        publicKey,
+        lockedPrivateKey,
+        certificate: JSON.stringify(certificate),
+        at: at.toISOString(),
+      });
+    },
+    disable: (id) => void disable.run(id),
+    countSupervisors: () => (supervisors.get() as { n: number }).n,
+  };
+};

@@ -1,0 +1,170 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openStore, type Store } from '../../main/store/open.ts';
+import { newPart, newStation } from './examples.ts';
+
+let base: string;
+let home: string;
+const open: Store[] = [];
+const openHome = async (demo = false, at = home): Promise<Store> => {
+  const store = await openStore({ home: at, demo });
+  open.push(store);
+  return store;
+};
+
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), 'mekiki-store-'));
+  home = join(base, 'home 目利き');
+});
+afterEach(() => {
+  for (const store of open.splice(0)) store.close();
+  rmSync(base, { recursive: true, force: true });
+});
+
+const hashOf = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+/** Opens the home in another process, prints a line, and waits to be killed. */
+const openElsewhere = async (script: string): Promise<{ pid: number; kill: () => Promise<void> }> => {
+  const file = join(base, 'other.ts');
+  writeFileSync(file, script);
+  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  return {
+    pid: child.pid!,
+    kill: async () => {
+      const gone = once(child, 'exit');
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+};
+const openModule = new URL('../../main/store/open.ts', import.meta.url).href;
+const examplesModule = new URL('./examples.ts', import.meta.url).href;
+
+describe('opening a home', () => {
+  test('a new home gets WAL with synchronous=FULL, its folders and its mark', async () => {
+    const store = await openHome();
+    expect(store.isNew).toBe(true);
+    expect(JSON.parse(readFileSync(join(home, 'mekiki.json'), 'utf8'))).toMatchObject({ format: 1, demo: false });
+    store.close();
+    expect(existsSync(join(home, 'lock'))).toBe(false);
+    const db = new Sqlite(join(home, 'mekiki.sqlite'), { readonly: true });
+    expect(db.pragma('journal_mode', { simple: true })).toBe('wal');
+    db.close();
+    expect((await openHome()).isNew).toBe(false);
+  });
+
+  test('a damaged database is refused by name and left byte for byte as it was', async () => {
+    const store = await openHome();
+    store.stations.insert(newStation(), new Date());
+    store.transaction(() => {
+      for (let seq = 1; seq <= 500; seq += 1) store.parts.insert(newPart({ seq }));
+    });
+    store.close();
+    const file = join(home, 'mekiki.sqlite');
+    const bytes = readFileSync(file);
+    // Whole pages in the middle, header untouched: only a check of the structure finds it.
+    bytes.fill(0x5a, 4096 * 30, 4096 * 60);
+    writeFileSync(file, bytes);
+    const before = hashOf(file);
+    await expect(openHome()).rejects.toMatchObject({ code: 'DATABASE_CORRUPT', details: { file } });
+    expect(hashOf(file)).toBe(before);
+  });
+
+  test('a file that is no database, and one of another program, are refused and left alone', async () => {
+    mkdirSync(home);
+    const file = join(home, 'mekiki.sqlite');
+    writeFileSync(file, 'these are somebody else’s notes'.repeat(100));
+    const before = hashOf(file);
+    await expect(openHome()).rejects.toMatchObject({ code: 'DATABASE_CORRUPT', details: { file } });
+    expect(hashOf(file)).toBe(before);
+    rmSync(file);
+    const other = new Sqlite(file);
+    other.exec('CREATE TABLE songs (title TEXT)');
+    other.close();
+    await expect(openHome()).rejects.toMatchObject({ code: 'DATABASE_CORRUPT' });
+  });
+
+  test('a damaged mark is refused: nobody guesses whether a home is a demo', async () => {
+    (await openHome()).close();
+    writeFileSync(join(home, 'mekiki.json'), '{"format":1,"de');
+    await expect(openHome()).rejects.toMatchObject({
+      code: 'DATABASE_CORRUPT',
+      details: { file: join(home, 'mekiki.json') },
+    });
+  });
+
+  test('a database of a newer program is refused', async () => {
+    (await openHome()).close();
+    const db = new Sqlite(join(home, 'mekiki.sqlite'));
+    db.pragma('user_version = 99990');
+    db.close();
+    await expect(openHome()).rejects.toMatchObject({ code: 'DATABASE_TOO_NEW', details: { found: 99990 } });
+  });
+
+  test('a path that cannot be a folder is refused as not writable', async () => {
+    writeFileSync(join(base, 'file'), '');
+    await expect(openHome(false, join(base, 'file', 'home'))).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
+    await expect(openHome(false, '/proc/mekiki')).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
+  });
+
+  test('a second opening is refused with the pid of the first, within a process and from another', async () => {
+    await openHome();
+    await expect(openHome()).rejects.toMatchObject({ code: 'HOME_IN_USE', details: { pid: process.pid } });
+  });
+
+  test('after kill -9 the lock is free, the stale lock file is no obstacle, and every committed part is there', async () => {
+    const other = await openElsewhere(`
+      import { openStore } from ${JSON.stringify(openModule)};
+      import { newPart, newStation } from ${JSON.stringify(examplesModule)};
+      const store = await openStore({ home: ${JSON.stringify(home)}, demo: false });
+      store.stations.insert(newStation(), new Date());
+      store.transaction(() => { for (let seq = 1; seq <= 50; seq += 1) store.parts.insert(newPart({ seq })); });
+      process.stdout.write('open\\n');
+      setInterval(() => {}, 1000);
+    `);
+    await expect(openHome()).rejects.toMatchObject({ code: 'HOME_IN_USE', details: { pid: other.pid } });
+    await other.kill();
+    expect(existsSync(join(home, 'lock'))).toBe(true);
+    const store = await openHome();
+    expect(store.parts.count('st-1')).toBe(50);
+  });
+
+  test('a copy of a home taken while it was in use opens: its lock file names a process that locks nothing', async () => {
+    await openHome();
+    const copy = join(base, 'copy');
+    cpSync(home, copy, { recursive: true });
+    await expect(openHome(false, copy)).resolves.toBeDefined();
+  });
+});
+
+describe('demo homes', () => {
+  test('an empty folder becomes one, and stays one', async () => {
+    (await openHome(true)).close();
+    expect((await openHome(false)).demo).toBe(true);
+  });
+
+  test('a used home, and a folder with other files, never become one', async () => {
+    const real = await openHome(false);
+    expect(real.demo).toBe(false);
+    real.stations.insert(newStation(), new Date());
+    await expect(real.becomeDemo()).rejects.toMatchObject({ code: 'HOME_NOT_DEMO' });
+    const foreign = join(base, 'papers');
+    mkdirSync(foreign);
+    writeFileSync(join(foreign, 'letter.txt'), 'hello');
+    await expect(openHome(true, foreign)).rejects.toMatchObject({ code: 'HOME_NOT_DEMO' });
+  });
+
+  test('a real home that nobody has used yet may become one', async () => {
+    const store = await openHome(false);
+    await store.becomeDemo();
+    store.close();
+    expect((await openHome(false)).demo).toBe(true);
+  });
+});
