@@ -182,7 +182,15 @@ export const backboneSchema = z.object({
   std: z.tuple([z.number(), z.number(), z.number()]),
   /** Outputs that make up the feature vector, in order: pooled [N,d] or maps [N,d,h,w] that are pooled by the learner. */
   featureOutputs: z
-    .array(z.object({ name: z.string(), channels: z.number().int(), kind: z.enum(['pooled', 'map']) }))
+    .array(
+      z.object({
+        name: z.string(),
+        channels: z.number().int(),
+        kind: z.enum(['pooled', 'map']),
+        /** Of a pooled output: the model's output [N,d,h,w] whose mean it is, where the model gives it (heat maps). */
+        map: z.string().optional(),
+      }),
+    )
     .min(1),
   features: z.number().int(),
   macs: z.number(),
@@ -379,5 +387,7 @@ export const jobSchema = z.object({
   problem: wireProblem().nullable(),
   /** Id of what was made: a knowledge id, candidate ids. */
   result: z.array(z.string()),
+  /** Files that were left out, by name and why (the first 200). */
+  skipped: z.array(z.object({ file: z.string(), code: z.string(), message: z.string() })).optional(),
 });
 export type Job = z.infer<typeof jobSchema>;

@@ -45,6 +45,10 @@ export const errorCatalogue = {
     ['{what} did not answer within {seconds} s.', 'Try again; if it happens again, see the log.'],
     ['{what} が {seconds} 秒以内に応答しませんでした。', 'もう一度実行し、続く場合はログを確認してください。'],
   ),
+  OVERLOADED: entry(
+    ['Too much at once: the {what} takes {limit}.', 'Wait until the calls under way are done.'],
+    ['要求が多すぎます: {what} の上限は {limit} です。', '実行中の処理が終わるまで待ってください。'],
+  ),
   INTERNAL: entry(
     ['An internal error occurred (reference {ref}).', 'See the log under this reference.'],
     ['内部エラーが発生しました（参照 {ref}）。', 'この参照番号でログを確認してください。'],
@@ -113,6 +117,17 @@ export const errorCatalogue = {
   DISK_FULL: entry(
     ['The disk of {path} is full.', 'Free some space. Inspection goes on; learning waits.'],
     ['{path} のディスクがいっぱいです。', '空き容量を増やしてください。検査は続き、学習は待機します。'],
+  ),
+  PORT_IN_USE: entry(
+    ['Port {port} of this PC cannot be used: {problem}.', 'Choose another with --port, or leave it out.'],
+    [
+      'このパソコンのポート {port} は使えません: {problem}',
+      '--port で別の番号を指定するか、指定を省いてください。',
+    ],
+  ),
+  ROOT_KEY_LOST: entry(
+    ['The root key of {home} cannot be used: {problem}.', 'Restore the folders secrets and trust from a backup.'],
+    ['{home} のルート鍵を使用できません: {problem}', 'secrets と trust フォルダーをバックアップから復元してください。'],
   ),
   // --- images
   IMAGE_UNREADABLE: entry(
@@ -201,6 +216,13 @@ export const errorCatalogue = {
       '「npm run models」を実行するか、「backbones add ファイル」で追加してください。',
     ],
   ),
+  BACKBONE_NOT_MADE: entry(
+    ['The shipped backbone "{id}" cannot be made: {problem}.', 'Run "npm ci" again, then "npm run models".'],
+    [
+      '同梱のバックボーン「{id}」を作成できません: {problem}',
+      '「npm ci」をもう一度実行してから「npm run models」を実行してください。',
+    ],
+  ),
   FEATURES_NOT_FINITE: entry(
     ['The backbone gave values that are not numbers for {file}.', 'Check the image and the backbone.'],
     ['{file} に対するバックボーンの出力が数値ではありません。', '画像とバックボーンを確認してください。'],
@@ -263,6 +285,14 @@ export const errorCatalogue = {
   DEMO_FORBIDS: entry(
     ['A demo folder does not allow {what}.', 'Set up a real folder for this.'],
     ['デモフォルダーでは {what} はできません。', '本番用のフォルダーを作成してください。'],
+  ),
+  JOB_INTERRUPTED: entry(
+    ['The job "{kind}" was interrupted when the program ended.', 'Start it again; nothing of it was kept.'],
+    ['プログラムの終了により処理「{kind}」が中断されました。', 'もう一度開始してください。途中結果は残っていません。'],
+  ),
+  NO_PREVIOUS_MODEL: entry(
+    ['Station {stationId} has no earlier model to go back to.', 'Activate an approved candidate instead.'],
+    ['ステーション {stationId} には戻せる以前のモデルがありません。', '承認済みの候補を有効にしてください。'],
   ),
   TRAINER_FAILED: entry(
     ['The trainer stopped: {problem}.', 'Start the job again; what was learnt before is unchanged.'],
