@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AppError, problemOf } from '../../contract/errors.ts';
-import { graphInfo } from '../../onnx/info.ts';
+import { graphInfo } from '../../onnx/index.ts';
 import { signIn } from './accounts.ts';
 import { installedBackbones } from './backbone-option.ts';
 import { withCore } from './core-client.ts';

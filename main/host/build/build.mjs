@@ -1,0 +1,105 @@
+// Builds dist/: the bundles of shell, preload and processes, and the window. Flags: --test-runtime (into dist/test-runtime,
+// see main/shell/README.md), --only-processes, --only-renderer.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { root } from './launch.mjs';
+
+/** Packages that bring native code, or that the runtime itself provides: they stay in node_modules. */
+const external = ['electron', 'better-sqlite3', 'onnxruntime-node', 'sharp'];
+const processes = ['core', 'line', 'trainer'];
+
+/**
+ * In a bundle, import.meta.url goes on meaning the source file's own place: what a module finds by its address (package.json,
+ * native-models/) is found from the bundle as well.
+ */
+const sourceAddresses = {
+  name: 'source-addresses',
+  setup(build) {
+    build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+      if (path.includes('node_modules')) return null;
+      const text = await readFile(path, 'utf8');
+      if (!text.includes('import.meta.url')) return null;
+      const place = JSON.stringify(relative(root, path).split(sep).join('/'));
+      return { contents: text.replaceAll('import.meta.url', `__sourceUrl(${place})`), loader: 'ts' };
+    });
+  },
+};
+const banner = (folder) =>
+  `const __sourceUrl = (place) => require('node:url').pathToFileURL(require('node:path').join(__dirname, ${JSON.stringify(relative(folder, root))}, place)).href;`;
+
+/**
+ * @param {{testRuntime?: boolean, bundle?: string, renderer?: string, entries?: string}} options `bundle` and `renderer` are
+ * folders from the root, `entries` the folder of the process entries: tests of the shell put their own.
+ */
+export async function buildProcesses({
+  testRuntime = false,
+  bundle = testRuntime ? 'dist/test-runtime' : 'dist',
+  renderer = 'dist/renderer',
+  entries: entryFolder = 'main/host/processes',
+} = {}) {
+  const { build } = await import('esbuild');
+  const common = {
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    // Electron 33, the oldest that tests run in, has Node 20.
+    target: 'node20',
+    external,
+    sourcemap: 'linked',
+    legalComments: 'none',
+    logLevel: 'warning',
+    plugins: [sourceAddresses],
+    define: {
+      __TEST_RUNTIME__: String(testRuntime),
+      __BUNDLE__: JSON.stringify(bundle),
+      __RENDERER__: JSON.stringify(renderer),
+    },
+  };
+  const into = (name, entries, more = {}) => {
+    const outdir = join(root, bundle, name);
+    rmSync(outdir, { recursive: true, force: true });
+    return build({
+      ...common,
+      entryPoints: entries.map((entry) => join(root, entry)),
+      outdir,
+      outExtension: { '.js': '.cjs' },
+      banner: { js: banner(outdir) },
+      ...more,
+    });
+  };
+  await Promise.all([
+    into(
+      'processes',
+      processes.map((name) => `${entryFolder}/${name}.ts`),
+    ),
+    into('shell', ['main/shell/main.ts', 'main/shell/preload.ts']),
+  ]);
+  const { name, productName, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  // `electron dist/test-runtime` starts the test build; `electron .` the real one.
+  if (bundle !== 'dist')
+    writeFileSync(
+      join(root, bundle, 'package.json'),
+      `${JSON.stringify({ name, productName, version, main: 'shell/main.cjs' }, null, 2)}\n`,
+    );
+}
+
+export async function buildRenderer() {
+  const config = join(root, 'renderer', 'vite.config.ts');
+  const { build } = await import('vite');
+  await build({ configFile: config, logLevel: 'warn' });
+}
+
+const asked = process.argv[1] && pathToFileURL(process.argv[1]).href === import.meta.url;
+if (asked) {
+  const flags = new Set(process.argv.slice(2));
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  if (!flags.has('--only-renderer')) await buildProcesses({ testRuntime: flags.has('--test-runtime') });
+  if (!flags.has('--only-processes')) await buildRenderer();
+  if (
+    !existsSync(fileURLToPath(new URL('../../../dist/renderer/index.html', import.meta.url))) &&
+    !flags.has('--only-processes')
+  )
+    throw new Error('the renderer was built, but dist/renderer/index.html is missing');
+}

@@ -1,0 +1,76 @@
+// `npm start`: the desktop window; where no Electron can be had, the same window in a browser.
+// Arguments: --home DIR, --demo, --port N (browser mode), --browser (browser mode at once).
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ensureProcesses, ensureRenderer } from './fresh.mjs';
+import { findNode, launch, root } from './launch.mjs';
+import { makeBackbone } from './prepare.mjs';
+
+const DOWNLOAD_MS = 15_000;
+/** An Electron that ends sooner than this never showed a window. */
+const FAILED_START_MS = 5000;
+
+const args = process.argv.slice(2);
+const say = (line) => console.log(`Mekiki: ${line}`);
+
+function electronIn(folder) {
+  const name =
+    { win32: 'electron.exe', darwin: 'Electron.app/Contents/MacOS/Electron' }[process.platform] ?? 'electron';
+  const file = join(folder, name);
+  return existsSync(file) ? file : null;
+}
+
+const backboneIsThere = () => {
+  const folder = join(root, 'native-models');
+  return existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.onnx'));
+};
+
+/** @returns {{file: string} | {why: string}} */
+function findElectron() {
+  if (args.includes('--browser')) return { why: 'as asked' };
+  if (process.platform === 'linux' && !process.env.DISPLAY && !process.env.WAYLAND_DISPLAY)
+    return { why: 'there is no display' };
+  const override = process.env.ELECTRON_OVERRIDE_DIST_PATH;
+  if (override) {
+    const file = electronIn(override);
+    return file ? { file } : { why: `there is no Electron in ${override}` };
+  }
+  const own = join(root, 'node_modules', 'electron');
+  if (!existsSync(own)) return { why: 'Electron is not installed' };
+  if (!electronIn(join(own, 'dist'))) {
+    say('fetching Electron once …');
+    spawnSync(process.execPath, [join(own, 'install.js')], { stdio: 'ignore', timeout: DOWNLOAD_MS });
+  }
+  const file = electronIn(join(own, 'dist'));
+  return file ? { file } : { why: `Electron could not be fetched within ${DOWNLOAD_MS / 1000} s` };
+}
+
+function browserMode(why) {
+  say(`no desktop window (${why}); open the address below in a browser on this PC. Ctrl-C ends it.`);
+  launch([join(root, 'main/host/cli/main.ts'), 'serve', ...args.filter((arg) => arg !== '--browser')], { cwd: root });
+}
+
+async function start() {
+  if (!findNode()) return launch([]);
+  const problem = backboneIsThere() ? null : makeBackbone();
+  if (problem !== null)
+    say(`the shipped backbone could not be made (${problem}); learning needs one: "backbones add FILE".`);
+  if (await ensureRenderer()) say('built the window.');
+
+  const found = findElectron();
+  if ('why' in found) return browserMode(found.why);
+  await ensureProcesses();
+  const startedAt = Date.now();
+  const electron = spawn(found.file, [root, ...args], { stdio: 'inherit', cwd: root });
+  process.on('SIGTERM', () => electron.kill('SIGTERM'));
+  process.on('SIGINT', () => {});
+  electron.on('error', (error) => browserMode(error.message));
+  electron.on('exit', (code, signal) => {
+    if ((code !== 0 || signal) && Date.now() - startedAt < FAILED_START_MS)
+      browserMode(`Electron ended with ${code ?? signal}`);
+    else process.exit(code ?? 1);
+  });
+}
+
+await start();

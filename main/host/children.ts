@@ -1,0 +1,91 @@
+import { AppError } from '../contract/errors.ts';
+import type { Logger } from '../contract/log.ts';
+import type { Channel } from '../contract/rpc/channel.ts';
+import { keepProcess, type BackOff, type KeptProcess } from './kept-process.ts';
+import { entryFile, type ChildSettings, type SpawnPort } from './spawn.ts';
+
+/** Files that children run; tests put their own. */
+export interface Entries {
+  core: string;
+  line: string;
+  trainer: string;
+}
+export const defaultEntries = (): Entries => ({
+  core: entryFile('core'),
+  line: entryFile('line'),
+  trainer: entryFile('trainer'),
+});
+
+export interface ChildrenOptions {
+  spawn: SpawnPort;
+  settings: Omit<ChildSettings, 'name'>;
+  log: Logger;
+  entries?: Entries;
+  backOff?: BackOff;
+  graceMs?: number;
+}
+
+/** Line processes and the trainer: started when asked for, lines restarted when they die. */
+export interface Children {
+  /** Resolves when the process listens. `trainer` or `line:<stationId>`. @throws DISCONNECTED when it cannot be started */
+  ensure(name: string): Promise<void>;
+  /** A new connection to a process that runs. */
+  connect(name: string): Promise<Channel>;
+  stop(name: string): Promise<void>;
+  /** Names of what is wanted and not stopped. */
+  running(): string[];
+  list(): KeptProcess[];
+  close(): Promise<void>;
+}
+
+export function createChildren({
+  spawn,
+  settings,
+  log,
+  entries = defaultEntries(),
+  ...kept
+}: ChildrenOptions): Children {
+  const processes = new Map<string, KeptProcess>();
+  let closed = false;
+
+  const of = (name: string): KeptProcess => {
+    if (closed) throw new AppError('DISCONNECTED', { peer: name });
+    const known = processes.get(name);
+    if (known) return known;
+    const isLine = name.startsWith('line:');
+    const made = keepProcess({
+      name,
+      log,
+      ...kept,
+      // The trainer's work is asked for anew by whoever wanted it; a line has to run whether or not anybody asks.
+      restart: isLine ? 'always' : 'on-demand',
+      spawn: () => spawn.spawn(name, isLine ? entries.line : entries.trainer, { ...settings, name }),
+    });
+    processes.set(name, made);
+    return made;
+  };
+
+  return {
+    async ensure(name) {
+      await of(name).ensure();
+    },
+    async connect(name) {
+      return (await of(name).ensure()).open('core');
+    },
+    async stop(name) {
+      await processes.get(name)?.stop();
+      processes.delete(name);
+    },
+    running: () => [...processes.values()].filter((p) => p.state !== 'stopped').map((p) => p.name),
+    list: () => [...processes.values()],
+    async close() {
+      closed = true;
+      await Promise.all([...processes.values()].map((kept) => kept.stop()));
+      processes.clear();
+    },
+  };
+}
+
+/** Station ids of the line processes among process names. */
+export const linesOf = (names: readonly string[]): string[] =>
+  names.filter((name) => name.startsWith('line:')).map((name) => name.slice('line:'.length));

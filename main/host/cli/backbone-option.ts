@@ -1,0 +1,37 @@
+import { readdir, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Backbone } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import { importBackbone, readImportedBackbone } from '../../learning/backbone-file.ts';
+import { ensureShippedBackbone } from '../../../native-models/shipped.ts';
+import type { Context } from './main.ts';
+
+const folderOf = (home: string) => join(home, 'backbones');
+
+/** --backbone: a file, an id of the data folder, or nothing for the shipped one. */
+export async function resolveBackbone(
+  asked: string | undefined,
+  context: Pick<Context, 'home' | 'threads'>,
+): Promise<Backbone> {
+  const shipped = await ensureShippedBackbone();
+  if (asked === undefined || asked === shipped.id) return shipped;
+  const file = resolve(asked);
+  if ((await stat(file).catch(() => null))?.isFile()) {
+    // A run on a folder of images makes no data folder: its prepared backbone is scratch.
+    return await importBackbone(file, { folder: join(tmpdir(), 'mekiki-backbones'), threads: context.threads });
+  }
+  try {
+    return await readImportedBackbone(folderOf(context.home), asked);
+  } catch (cause) {
+    throw cause instanceof AppError ? cause : new AppError('BACKBONE_MISSING', { id: asked }, { cause });
+  }
+}
+
+/** The shipped backbone and those added to the data folder. */
+export async function installedBackbones(context: Pick<Context, 'home'>): Promise<Backbone[]> {
+  const files = await readdir(folderOf(context.home)).catch(() => []);
+  const ids = files.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length));
+  const added = await Promise.all(ids.sort().map((id) => readImportedBackbone(folderOf(context.home), id)));
+  return [await ensureShippedBackbone(), ...added];
+}

@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { sha256Schema } from '../contract/domain.ts';
+import { wireErrorSchema } from '../contract/errors.ts';
+
+/* What supervisor and children say to each other, beside the contracts of line and trainer. */
+
+/** Channel `control`, opened by every child. */
+export const childSaysSchema = z.union([
+  /** It listens now. */
+  z.object({ ready: z.literal(true) }),
+  /** It cannot start (the home is in use, the database is damaged); it ends after this. */
+  z.object({ failed: wireErrorSchema }),
+]);
+export type ChildSays = z.infer<typeof childSaysSchema>;
+export const parentSaysSchema = z.object({ stop: z.literal(true) });
+export type ParentSays = z.infer<typeof parentSaysSchema>;
+
+/** A process that the core may ask for. */
+export const processNameSchema = z.string().regex(/^(trainer|line:[^\s/]{1,64})$/);
+
+/** Channel `supervisor`: the core asks for processes. Then it opens a channel of the process's name, which is relayed. */
+export const supervisorMethods = {
+  /** Answers when the process listens; started if it does not run, awaited if it is being restarted. */
+  'processes.ensure': { input: z.object({ name: processNameSchema }), output: z.null() },
+  'processes.stop': { input: z.object({ name: processNameSchema }), output: z.null() },
+  'processes.running': { input: z.object({}), output: z.array(z.string()) },
+};
+
+/** Channel `host`: the supervisor asks the core on behalf of the HTTP listener and the app:// protocol. */
+export const hostMethods = {
+  'images.read': {
+    input: z.object({ sha: sha256Schema, width: z.number().int().min(16).max(4096).nullable() }),
+    output: z.object({ bytes: z.instanceof(Uint8Array) }),
+  },
+};
+/** Channels `window`: the contract of methods.ts, one session each. */
+export const noEvents = {};

@@ -1,0 +1,87 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
+import { createIpcChannel, createEmitterPortChannel, type EmitterPort } from '../../contract/rpc/message-port.ts';
+import { createMultiplexer, type Multiplexer } from '../../contract/rpc/multiplex.ts';
+import type { Channel } from '../../contract/rpc/channel.ts';
+import { parentSaysSchema, type ChildSays } from '../control.ts';
+import { createLogger, type FileLogger } from '../log.ts';
+import { childSettingsSchema, type ChildSettings } from '../spawn.ts';
+
+/** What core, line and trainer have in common: a wire to the supervisor, a log, an orderly end. */
+export interface Child {
+  settings: ChildSettings;
+  wire: Multiplexer;
+  log: FileLogger;
+}
+
+/** Wire of a forked process, or of an Electron utility process. */
+function parentChannel(): Channel {
+  const { parentPort } = process as { parentPort?: EmitterPort };
+  return parentPort ? createEmitterPortChannel(parentPort, { wrapped: true }) : createIpcChannel(process);
+}
+
+/** A file name for the log of `line:<stationId>`: an id may hold anything but a slash. */
+const logFile = (home: string, name: string) => join(home, 'logs', `${name.replace(/[^\w-]/g, '-')}.log`);
+
+/**
+ * Runs a child process: `serve` sets it up and gives what ends it. Ends when told, on SIGTERM, and when the supervisor is
+ * gone, so that nothing is left behind. A failure to start is told to the supervisor in words.
+ */
+export async function runChild(serve: (child: Child) => Promise<() => Promise<void>>): Promise<void> {
+  const settings = childSettingsSchema.parse(JSON.parse(process.argv.at(-1) ?? ''));
+  const file = logFile(settings.home, settings.name);
+  const log = createLogger({
+    process: settings.name,
+    file,
+    level: settings.logLevel,
+    stderrLevel: settings.stderrLevel,
+    deferred: true,
+  });
+  const wire = createMultiplexer(parentChannel(), 'child');
+  const control = wire.open('control');
+  const say = (message: ChildSays) => control.send(message);
+
+  let end: () => Promise<void> = async () => {};
+  let ending = false;
+  const stop = async (why: string, code: number) => {
+    if (ending) return;
+    ending = true;
+    log.info('ends', { why });
+    try {
+      await end();
+    } catch (error) {
+      log.error('did not end in order', { error });
+    }
+    log.close();
+    process.exit(code);
+  };
+  process.on('SIGTERM', () => void stop('SIGTERM', 0));
+  // Ctrl-C reaches the whole group; the supervisor decides when its children end.
+  process.on('SIGINT', () => {});
+  process.on('uncaughtException', (error) => {
+    log.error('uncaught', { error });
+    process.exit(70);
+  });
+  control.onMessage((message) => {
+    if (parentSaysSchema.safeParse(message).success) void stop('told', 0);
+  });
+  wire.onClose(() => void stop('supervisor is gone', 0));
+
+  try {
+    end = await serve({ settings, wire, log });
+  } catch (error) {
+    log.error('cannot start', { error });
+    if (existsSync(dirname(file))) log.openFile();
+    const told = isAppError(error)
+      ? error
+      : new AppError('INTERNAL', { ref: settings.name, problem: problemOf(error) });
+    say({ failed: told.toWire(settings.name) });
+    // Time for the message to leave; the supervisor has heard by then, or is gone.
+    setTimeout(() => void stop('cannot start', 1), 100);
+    return;
+  }
+  log.openFile();
+  say({ ready: true });
+  log.info('serves', { pid: process.pid, node: process.versions.node });
+}

@@ -1,0 +1,142 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { AppError, problemOf } from '../contract/errors.ts';
+import type { Logger } from '../contract/log.ts';
+import type { Channel } from '../contract/rpc/channel.ts';
+import { securityHeaders, type Content } from './content.ts';
+import { acceptWebSockets } from './web-socket.ts';
+
+export interface ServerOptions {
+  /** On 127.0.0.1; 0: any free one. */
+  port: number;
+  /** Made when the port is known, for the content policy. */
+  content(port: number): Content;
+  log: Logger;
+  /** A window connected and may talk to the core. */
+  onWindow(channel: Channel): void;
+  /** While false, windows are told to try again. */
+  coreUp(): boolean;
+}
+
+export interface WindowServer {
+  port: number;
+  /** The address to open, with the launch token. */
+  url: string;
+  close(): Promise<void>;
+}
+
+/** Browsers that exchanged the token; more than this many on one PC are not people. */
+const MAX_BROWSERS = 100;
+export const RPC_PATH = '/rpc';
+
+const secret = () => randomBytes(32).toString('base64url');
+const same = (a: string, b: string) => {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+};
+
+function cookieOf(request: IncomingMessage, name: string): string | null {
+  for (const part of (request.headers.cookie ?? '').split(';')) {
+    const [key, ...value] = part.trim().split('=');
+    if (key === name) return value.join('=');
+  }
+  return null;
+}
+
+/**
+ * The listener of browser mode, for this PC alone. Who knows the launch token gets a cookie for it; every other request needs
+ * the cookie. The Host header is checked against DNS rebinding, Origin against pages of other sites.
+ * @throws PORT_IN_USE
+ */
+export async function listen({ port, content, log, onWindow, coreUp }: ServerOptions): Promise<WindowServer> {
+  const token = secret();
+  const browsers: string[] = [];
+  const server = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 });
+  server.listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch (cause) {
+    throw new AppError('PORT_IN_USE', { port, problem: problemOf(cause) }, { cause });
+  }
+  const { port: own } = server.address() as AddressInfo;
+  // Cookies do not know ports: two Mekiki on one PC must not overwrite each other's.
+  const cookie = `mekiki-${own}`;
+  const hosts = new Set([`127.0.0.1:${own}`, `localhost:${own}`]);
+  const answer = content(own);
+  const safe = securityHeaders();
+
+  const refuse = (response: ServerResponse, status: number, text: string) =>
+    response.writeHead(status, { ...safe, 'Content-Type': 'text/plain; charset=utf-8' }).end(text);
+  const isKnown = (request: IncomingMessage) => {
+    const value = cookieOf(request, cookie);
+    return value !== null && browsers.some((browser) => same(browser, value));
+  };
+  const admit = (response: ServerResponse) => {
+    const browser = secret();
+    browsers.push(browser);
+    if (browsers.length > MAX_BROWSERS) browsers.shift();
+    // The address without the token: it stays out of the history, the tab's title and the next Referer.
+    response.writeHead(303, {
+      ...safe,
+      Location: '/',
+      'Set-Cookie': `${cookie}=${browser}; HttpOnly; SameSite=Strict; Path=/`,
+      'Cache-Control': 'no-store',
+    });
+    response.end();
+  };
+
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    if (!hosts.has(request.headers.host ?? '')) return refuse(response, 403, 'This address is not served.');
+    if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, 'GET only.');
+    let url: URL;
+    try {
+      url = new URL(request.url ?? '/', `http://127.0.0.1:${own}`);
+    } catch {
+      return refuse(response, 400, 'The address is not valid.');
+    }
+    const given = url.searchParams.get('token');
+    if (url.pathname === '/' && given !== null && same(given, token)) return admit(response);
+    if (!isKnown(request)) return refuse(response, 403, 'Open the address that Mekiki printed when it started.');
+    const { status, headers, body } = await answer(url);
+    response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body) });
+    return response.end(request.method === 'HEAD' ? undefined : body);
+  };
+  server.on('request', (request, response) => {
+    serve(request, response).catch((error: unknown) => {
+      log.error('request failed', { path: request.url?.split('?')[0], error });
+      if (!response.headersSent) refuse(response, 500, 'Internal error; see the log.');
+      else response.destroy();
+    });
+  });
+  // A broken request line is the sender's problem; without a listener Node answers 400 as well, but says nothing.
+  server.on('clientError', (error, socket) => {
+    log.debug('broken request', { error: problemOf(error) });
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+  });
+
+  const sockets = acceptWebSockets({
+    server,
+    path: RPC_PATH,
+    refuse(request) {
+      const host = request.headers.host ?? '';
+      if (!hosts.has(host) || request.headers.origin !== `http://${host}`) return 403;
+      if (!isKnown(request)) return 401;
+      return coreUp() ? null : 503;
+    },
+    onConnection: onWindow,
+  });
+
+  return {
+    port: own,
+    url: `http://127.0.0.1:${own}/?token=${token}`,
+    async close() {
+      sockets.close();
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

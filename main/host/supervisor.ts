@@ -1,0 +1,116 @@
+import type { Logger } from '../contract/log.ts';
+import type { Client, Disposer } from '../contract/rpc/api.ts';
+import type { Channel } from '../contract/rpc/channel.ts';
+import { createClient } from '../contract/rpc/client.ts';
+import { bridge, type Multiplexer } from '../contract/rpc/multiplex.ts';
+import { createServer } from '../contract/rpc/server.ts';
+import { createChildren, defaultEntries, type Children, type Entries } from './children.ts';
+import { hostMethods, noEvents, processNameSchema, supervisorMethods } from './control.ts';
+import { keepProcess, type BackOff } from './kept-process.ts';
+import type { ChildSettings, SpawnPort } from './spawn.ts';
+
+export interface SupervisorOptions {
+  spawn: SpawnPort;
+  /** Where the core is made otherwise than its children (MEKIKI_NODE in test builds). Default: spawn. */
+  spawnCore?: SpawnPort;
+  settings: Omit<ChildSettings, 'name'>;
+  log: Logger;
+  entries?: Entries;
+  backOff?: BackOff;
+  graceMs?: number;
+}
+
+/**
+ * Parent of core, line processes and trainer. Restarts what dies and relays channels between them; holds no database, no
+ * model and no native addon, so that nothing of that can take it down.
+ */
+export interface Supervisor {
+  /** Resolves when the core serves. @throws what the core cannot start for: HOME_IN_USE, DATABASE_CORRUPT … */
+  start(): Promise<void>;
+  readonly coreUp: boolean;
+  /** Told each time the core serves (true) or is gone (false). */
+  onCore(listener: (up: boolean) => void): Disposer;
+  /** Joins a window to the core, with a session of its own; closed with the core, and at once while there is none. */
+  attachWindow(window: Channel): void;
+  /** @param width of the thumbnail; null: the file as stored. @throws NOT_FOUND, DISCONNECTED */
+  readImage(sha: string, width: number | null): Promise<Uint8Array>;
+  processes(): { name: string; pid: number | undefined; state: string; restarts: number }[];
+  /** Tells all children, waits, kills. Windows are closed with the core. */
+  close(): Promise<void>;
+}
+
+export function createSupervisor(options: SupervisorOptions): Supervisor {
+  const { spawn, spawnCore = spawn, settings, log, entries = defaultEntries(), ...kept } = options;
+  const children: Children = createChildren({ spawn, settings, log, entries, ...kept });
+  const core = keepProcess({
+    name: 'core',
+    restart: 'always',
+    log,
+    ...kept,
+    // The core asks for processes already while it starts.
+    onChannel(name, channel) {
+      if (name === 'supervisor') serveCore(channel);
+      else if (processNameSchema.safeParse(name).success) void relay(name, channel);
+      else channel.close();
+    },
+    spawn: () => spawnCore.spawn('core', entries.core, { ...settings, name: 'core' }),
+  });
+  let wire: Multiplexer | null = null;
+  let host: Client<typeof hostMethods, typeof noEvents> | null = null;
+
+  const serveCore = (channel: Channel) =>
+    createServer({
+      methods: supervisorMethods,
+      events: noEvents,
+      channel,
+      session: null,
+      log,
+      handlers: {
+        'processes.ensure': async ({ name }) => (await children.ensure(name), null),
+        'processes.stop': async ({ name }) => (await children.stop(name), null),
+        'processes.running': () => children.running(),
+      },
+    });
+  const relay = async (name: string, channel: Channel) => {
+    try {
+      const far = await children.connect(name);
+      bridge(channel, far);
+    } catch (error) {
+      log.warn('no process to relay to', { name, error });
+      channel.close();
+    }
+  };
+  const adopt = (up: Multiplexer | null) => {
+    wire = up;
+    host = up ? createClient(up.open('host'), { peer: 'core' }) : null;
+  };
+  core.onChange((up) => {
+    adopt(up);
+    log.info(up ? 'core serves' : 'core is gone', { restarts: core.restarts });
+  });
+
+  return {
+    async start() {
+      await core.ensure();
+    },
+    get coreUp() {
+      return wire !== null;
+    },
+    onCore: (listener) => core.onChange((up) => listener(up !== null)),
+    attachWindow(window) {
+      if (wire) bridge(window, wire.open('window'));
+      else window.close();
+    },
+    async readImage(sha, width) {
+      await core.ensure();
+      return (await host!.call('images.read', { sha, width }, { timeoutMs: 15_000 })).bytes;
+    },
+    processes: () =>
+      [core, ...children.list()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),
+    async close() {
+      // The core first: it may still have something to tell its children.
+      await core.stop();
+      await children.close();
+    },
+  };
+}

@@ -1,0 +1,75 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer, type WebSocket } from 'ws';
+import { createChannelCore, type Channel } from '../contract/rpc/channel.ts';
+import { fromJson, toJson } from '../contract/rpc/json.ts';
+import { MAX_MESSAGE_BYTES } from '../contract/rpc/web-socket-client.ts';
+
+/** A window that reads so slowly that this much waits for it is cut off; it connects again and refetches. */
+const MAX_BUFFERED_BYTES = 16 * 1_048_576;
+/** A peer that does not answer a ping within this time is gone (a closed laptop lid sends no FIN). */
+const PING_MS = 30_000;
+
+export interface WebSocketOptions {
+  server: Server;
+  path: string;
+  /** An HTTP status to refuse the upgrade with, or null to let it through. Host, Origin and session are checked here. */
+  refuse(request: IncomingMessage): number | null;
+  onConnection(channel: Channel): void;
+}
+
+/** Takes WebSocket connections of an HTTP server; one JSON message per text frame. */
+export function acceptWebSockets({ server, path, refuse, onConnection }: WebSocketOptions): { close(): void } {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false });
+
+  const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const status = request.url === path ? refuse(request) : 404;
+    if (status !== null) {
+      socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, (opened) => onConnection(channelOf(opened)));
+  };
+  server.on('upgrade', upgrade);
+
+  return {
+    close() {
+      server.off('upgrade', upgrade);
+      for (const socket of sockets.clients) socket.terminate();
+      sockets.close();
+    },
+  };
+}
+
+function channelOf(socket: WebSocket): Channel {
+  const core = createChannelCore();
+  let answered = true;
+  const ping = setInterval(() => {
+    if (!answered) socket.terminate();
+    answered = false;
+    socket.ping();
+  }, PING_MS);
+  ping.unref();
+  socket.on('pong', () => (answered = true));
+  socket.on('message', (data, isBinary) => core.deliver(isBinary ? undefined : fromJson(String(data))));
+  // ws closes the connection itself (too large, not UTF-8, reset); `close` follows and tells everybody.
+  socket.on('error', () => {});
+  socket.on('close', () => {
+    clearInterval(ping);
+    core.closeNow();
+  });
+  return {
+    binary: false,
+    onMessage: core.onMessage,
+    onClose: core.onClose,
+    send(message) {
+      if (core.closed) return;
+      if (socket.bufferedAmount > MAX_BUFFERED_BYTES) socket.terminate();
+      else socket.send(toJson(message));
+    },
+    close() {
+      socket.close();
+      core.closeNow();
+    },
+  };
+}

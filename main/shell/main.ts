@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { fileURLToPath } from 'node:url';
+import { app, dialog, Menu, protocol, type BrowserWindow } from 'electron';
+import { isAppError, problemOf } from '../contract/errors.ts';
+import { createContent } from '../host/content.ts';
+import { homeFolder } from '../host/home-folder.ts';
+import { createLogger } from '../host/log.ts';
+import { createForkSpawnPort } from '../host/spawn.ts';
+import { createSupervisor } from '../host/supervisor.ts';
+import { programVersion } from '../host/version.ts';
+import { lockDown } from './security.ts';
+import { createUtilitySpawnPort } from './utility-spawn.ts';
+import { brokerPorts, openWindow } from './window.ts';
+
+/* The desktop program: Electron's main process is the supervisor and owns the one window. */
+
+const { values: asked } = parseArgs({
+  args: process.argv.slice(1),
+  options: { home: { type: 'string' }, demo: { type: 'boolean', default: false } },
+  // Chromium's switches and the folder that `electron .` is given are there as well.
+  strict: false,
+  allowPositionals: true,
+});
+const home = homeFolder(typeof asked.home === 'string' ? asked.home : undefined);
+const demo = asked.demo === true;
+const log = createLogger({ process: 'shell', file: join(home, 'logs', 'shell.log'), deferred: true });
+
+/**
+ * The Node that runs the core, in builds made with --test-runtime alone: an Electron whose own Node is too old for the
+ * database. In any other build the variable is not even read: it would be code execution by environment variable.
+ */
+const testNode = __TEST_RUNTIME__ ? process.env['MEKIKI_NODE'] : undefined;
+
+const spawn = createUtilitySpawnPort();
+const supervisor = createSupervisor({
+  spawn,
+  ...(testNode === undefined ? {} : { spawnCore: createForkSpawnPort({ execPath: testNode }) }),
+  settings: {
+    home,
+    demo,
+    version: programVersion(),
+    testRuntime: __TEST_RUNTIME__,
+    logLevel: 'info',
+    stderrLevel: 'warn',
+    trainerThreads: 2,
+  },
+  log,
+});
+
+function refuseToStart(error: unknown): void {
+  const known = isAppError(error);
+  log.error('cannot start', { error });
+  dialog.showErrorBox(
+    known ? error.message : 'Mekiki cannot start',
+    known ? error.nextAction : `${problemOf(error)}\n\n${join(home, 'logs')}`,
+  );
+}
+
+async function run(): Promise<void> {
+  await app.whenReady();
+  Menu.setApplicationMenu(null);
+  lockDown(log);
+  const content = createContent({
+    rendererDir: fileURLToPath(new URL(`../../${__RENDERER__}`, import.meta.url)),
+    home,
+    readImage: (sha, width) => supervisor.readImage(sha, width),
+    coreUp: () => supervisor.coreUp,
+  });
+  protocol.handle('app', async (request) => {
+    const url = new URL(request.url);
+    if (url.host !== 'mekiki' || request.method !== 'GET') return new Response(null, { status: 403 });
+    const { status, headers, body } = await content(url);
+    return new Response(typeof body === 'string' ? body : new Uint8Array(body), { status, headers });
+  });
+  brokerPorts(supervisor);
+
+  const title = ['Mekiki', ...(demo ? ['DEMO'] : []), ...(__TEST_RUNTIME__ ? ['TEST RUNTIME'] : [])].join(' · ');
+  const open = (): BrowserWindow =>
+    openWindow({
+      preload: fileURLToPath(new URL(`../../${__BUNDLE__}/shell/preload.cjs`, import.meta.url)),
+      title,
+      devTools: __TEST_RUNTIME__ || !app.isPackaged,
+      log,
+    });
+  // The window paints while the core starts; it gets its port when the core serves.
+  const window = open();
+  app.on('second-instance', () => {
+    if (window.isMinimized()) window.restore();
+    window.focus();
+  });
+  try {
+    await supervisor.start();
+    log.openFile();
+    log.info('the core serves', { electron: process.versions['electron'], testRuntime: __TEST_RUNTIME__ });
+  } catch (error) {
+    refuseToStart(error);
+    app.exit(1);
+  }
+}
+
+let ending = false;
+app.on('before-quit', (event) => {
+  if (ending) return;
+  event.preventDefault();
+  ending = true;
+  void supervisor.close().finally(() => {
+    log.close();
+    app.exit(0);
+  });
+});
+app.on('window-all-closed', () => app.quit());
+
+// The lock is one per data folder: two stations' folders may be open side by side.
+app.setPath(
+  'userData',
+  join(app.getPath('appData'), 'Mekiki Window', createHash('sha256').update(home).digest('hex').slice(0, 12)),
+);
+app.enableSandbox();
+protocol.registerSchemesAsPrivileged([
+  { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
+]);
+if (app.requestSingleInstanceLock()) {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
+  run().catch((error: unknown) => {
+    refuseToStart(error);
+    app.exit(1);
+  });
+} else app.exit(0);

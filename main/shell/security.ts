@@ -1,0 +1,33 @@
+import { app, session } from 'electron';
+import type { Logger } from '../contract/log.ts';
+
+export const ORIGIN = 'app://mekiki';
+
+const isOwn = (url: string): boolean => url === ORIGIN || url.startsWith(`${ORIGIN}/`);
+
+/**
+ * What a page may not do, whatever it contains: leave the program, open windows, ask for devices, speak to any network.
+ * (Electron security checklist, items 5, 7, 11 to 15; the content policy comes with each answer of the app:// protocol.)
+ */
+export function lockDown(log: Logger): void {
+  app.on('web-contents-created', (_event, contents) => {
+    contents.on('will-navigate', (event, url) => {
+      if (isOwn(url)) return;
+      event.preventDefault();
+      log.warn('navigation refused', { url });
+    });
+    contents.on('will-attach-webview', (event) => event.preventDefault());
+    contents.setWindowOpenHandler(({ url }) => {
+      log.warn('new window refused', { url });
+      return { action: 'deny' };
+    });
+  });
+  const pages = session.defaultSession;
+  pages.setPermissionRequestHandler((_contents, _permission, decide) => decide(false));
+  pages.setPermissionCheckHandler(() => false);
+  pages.setDevicePermissionHandler(() => false);
+  // The program needs no network; blob: and data: are pictures that the page itself made.
+  pages.webRequest.onBeforeRequest(({ url }, decide) =>
+    decide({ cancel: !(isOwn(url) || /^(blob:app:\/\/mekiki\/|data:image\/|devtools:)/.test(url)) }),
+  );
+}

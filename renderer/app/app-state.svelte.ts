@@ -1,0 +1,282 @@
+import { createContext } from 'svelte';
+import type {
+  Candidate,
+  DefectClass,
+  Job,
+  Knowledge,
+  LineStatus,
+  Role,
+  Station,
+} from '../../main/contract/domain.ts';
+import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main/contract/errors.ts';
+import type { MethodOutput } from '../../main/contract/methods.ts';
+import type { ConnectionState } from '../../main/contract/rpc/lasting-client.ts';
+import type { CoreClient } from '../lib/connection.ts';
+import { language, problemText } from '../lib/i18n/language.svelte.ts';
+import { areaOfHash, type Area } from './areas.ts';
+
+export type SessionState = MethodOutput<'session.state'>;
+export type Theme = 'dark' | 'light';
+
+/** A message over the screen. An error stays until it is dismissed and follows a switch of language. */
+export interface Notice {
+  id: number;
+  error: unknown;
+  text: string;
+}
+
+const NOTICE_MS = 5000;
+const MOST_NOTICES = 3;
+/** Events come faster than lists can be fetched: one fetch per kind and this time. */
+const REFETCH_MS = 150;
+
+export const technicians: readonly Role[] = ['technician', 'supervisor', 'engineer'];
+export const supervisors: readonly Role[] = ['supervisor'];
+export const configurers: readonly Role[] = ['engineer', 'supervisor'];
+export const auditors: readonly Role[] = ['supervisor', 'engineer'];
+
+/** What all screens share: connection, session, station, classes, jobs, candidates; and where the user is. */
+export class AppState {
+  readonly client: CoreClient;
+  connection = $state<ConnectionState>('connecting');
+  session = $state.raw<SessionState | null>(null);
+  stations = $state.raw<Station[]>([]);
+  stationId = $state<string | null>(null);
+  line = $state.raw<LineStatus | null>(null);
+  jobs = $state.raw<Job[]>([]);
+  classes = $state.raw<DefectClass[]>([]);
+  candidates = $state.raw<Candidate[]>([]);
+  knowledge = $state.raw<Knowledge[]>([]);
+  queueTotal = $state(0);
+  area = $state<Area>('live');
+  theme = $state<Theme>('dark');
+  notices = $state.raw<Notice[]>([]);
+  /** Roles for which the sign-in dialog was opened; null: closed. */
+  signInFor = $state.raw<readonly Role[] | null>(null);
+  /** Goes up after a re-connection: screens that hold their own data fetch it again. */
+  generation = $state(0);
+
+  station = $derived(this.stations.find(({ id }) => id === this.stationId) ?? null);
+  classById = $derived(new Map(this.classes.map((defectClass) => [defectClass.id, defectClass])));
+  active = $derived(this.candidates.find(({ state }) => state === 'active') ?? null);
+  submitted = $derived(this.candidates.filter(({ state }) => state === 'submitted'));
+  runningJobs = $derived(this.jobs.filter(({ state }) => state === 'running' || state === 'waiting'));
+  user = $derived(this.session?.user ?? null);
+
+  readonly #storage: Storage;
+  readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
+  #nextNotice = 1;
+
+  constructor(client: CoreClient, storage: Storage) {
+    this.client = client;
+    this.#storage = storage;
+    this.connection = client.state;
+    this.setTheme(storage.getItem('theme') === 'light' ? 'light' : 'dark');
+    language.now = navigator.language.startsWith('ja') ? 'ja' : 'en';
+  }
+
+  /** Subscribes and fetches; the window lives as long as the page, so nothing is disposed. */
+  open(): void {
+    const { client } = this;
+    this.area = areaOfHash(location.hash);
+    window.addEventListener('hashchange', () => (this.area = areaOfHash(location.hash)));
+    client.onState((state) => (this.connection = state));
+    client.on('core.restarted', () => {
+      this.generation += 1;
+      void this.refetch();
+    });
+    client.on('session.changed', (session) => this.#setSession(session));
+    client.on('line.changed', (line) => {
+      if (line.stationId === this.stationId) this.line = line;
+    });
+    client.on('jobs.progressed', (job) => this.takeJob(job));
+    client.on('queue.changed', ({ stationId, total }) => {
+      if (stationId === this.stationId) this.queueTotal = total;
+    });
+    client.on('classes.changed', () => this.#soon('classes', () => this.fetchClasses()));
+    client.on('stations.changed', () => this.#soon('stations', () => this.fetchStations()));
+    client.on('candidates.changed', () => {
+      this.#soon('candidates', () => this.fetchCandidates());
+      this.#soon('stations', () => this.fetchStations());
+    });
+    void this.refetch();
+  }
+
+  async refetch(): Promise<void> {
+    await this.run(async () => {
+      this.#setSession(await this.client.call('session.state', {}));
+      await Promise.all([this.fetchStations(), this.fetchClasses(), this.fetchJobs()]);
+    });
+  }
+
+  async fetchStations(): Promise<void> {
+    this.stations = await this.client.call('stations.list', {});
+    const kept = this.stations.some(({ id }) => id === this.stationId);
+    const wanted = kept ? this.stationId : (this.stations[0]?.id ?? null);
+    await this.chooseStation(wanted);
+  }
+
+  async chooseStation(stationId: string | null): Promise<void> {
+    this.stationId = stationId;
+    if (stationId === null) {
+      this.line = null;
+      this.candidates = [];
+      this.knowledge = [];
+      this.queueTotal = 0;
+      return;
+    }
+    const [line, queue] = await Promise.all([
+      this.client.call('line.status', { stationId }),
+      this.client.call('queue.count', { stationId }),
+      this.fetchCandidates(),
+    ]);
+    if (this.stationId !== stationId) return;
+    this.line = line;
+    this.queueTotal = queue.total;
+  }
+
+  async fetchCandidates(): Promise<void> {
+    const { stationId } = this;
+    if (stationId === null) return;
+    const [candidates, knowledge] = await Promise.all([
+      this.client.call('candidates.list', { stationId }),
+      this.client.call('knowledge.list', { stationId }),
+    ]);
+    if (this.stationId !== stationId) return;
+    this.candidates = candidates;
+    this.knowledge = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+  }
+
+  async fetchClasses(): Promise<void> {
+    this.classes = await this.client.call('classes.list', {});
+  }
+
+  async fetchJobs(): Promise<void> {
+    this.jobs = await this.client.call('jobs.list', {});
+  }
+
+  /** A job's news: kept, and what it made is fetched when it ends. */
+  takeJob(job: Job): void {
+    const before = this.jobs.find(({ id }) => id === job.id);
+    this.jobs = before ? this.jobs.map((other) => (other.id === job.id ? job : other)) : [job, ...this.jobs];
+    if (before?.state === job.state) return;
+    if (job.state === 'failed') this.notify(errorOfProblem(job.problem));
+    if (job.state === 'done') {
+      this.#soon('candidates', () => this.fetchCandidates());
+      if (job.kind === 'demo') this.#soon('all', () => this.refetch());
+    }
+  }
+
+  /** The job of a kind that runs or waits for this station. */
+  jobOf(kind: Job['kind']): Job | null {
+    return this.runningJobs.find((job) => job.kind === kind && (job.stationId ?? this.stationId) === this.stationId) ?? null;
+  }
+
+  async cancelJob(job: Job): Promise<void> {
+    await this.run(async () => this.takeJob(await this.client.call('jobs.cancel', { jobId: job.id })));
+  }
+
+  // ------------------------------------------------------------- session
+  #setSession(session: SessionState): void {
+    this.session = session;
+    language.now = session.language;
+    if (session.user && this.signInFor?.includes(session.user.role)) this.signInFor = null;
+  }
+
+  takeSession(session: SessionState): void {
+    this.#setSession(session);
+    void this.run(() => this.fetchStations());
+  }
+
+  async signOut(): Promise<void> {
+    await this.run(async () => this.#setSession(await this.client.call('session.signOut', {})));
+  }
+
+  async setLanguage(next: 'en' | 'ja'): Promise<void> {
+    language.now = next;
+    if (this.session === null) return;
+    await this.run(async () => this.#setSession(await this.client.call('session.setLanguage', { language: next })));
+  }
+
+  setTheme(theme: Theme): void {
+    this.theme = theme;
+    document.documentElement.dataset['theme'] = theme;
+    this.#storage.setItem('theme', theme);
+  }
+
+  /** True when the user has one of the roles; else the sign-in dialog opens. */
+  allowed(roles: readonly Role[]): boolean {
+    if (this.has(roles)) return true;
+    this.signInFor = roles;
+    return false;
+  }
+
+  has(roles: readonly Role[]): boolean {
+    return this.user !== null && roles.includes(this.user.role);
+  }
+
+  go(area: Area): void {
+    location.hash = `#/${area}`;
+  }
+
+  // ------------------------------------------------------------- names
+  className(classId: string | null): string {
+    if (classId === null) return '–';
+    const names = this.classById.get(classId)?.names;
+    if (!names) return classId;
+    return (language.now === 'ja' ? names.ja || names.en : names.en || names.ja) || classId;
+  }
+
+  // ------------------------------------------------------------- failures
+  /** Runs a piece of work; a failure becomes a notice with its next action. Undefined after a failure. */
+  async run<T>(work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (isAppError(error, 'NOT_ALLOWED') && this.user === null) this.signInFor = technicians;
+      // Cancelled by this side: nothing to tell. While the connection is lost the banner tells it.
+      if (isAppError(error, 'CANCELLED') || (isAppError(error, 'DISCONNECTED') && this.connection !== 'open')) return undefined;
+      this.notify(error);
+      return undefined;
+    }
+  }
+
+  notify(error: unknown): void {
+    const { message } = problemText(error);
+    const same = this.notices.find((notice) => notice.error !== null && problemText(notice.error).message === message);
+    if (!same) this.#push({ error, text: '' });
+  }
+
+  tell(text: string): void {
+    const id = this.#push({ error: null, text });
+    setTimeout(() => this.dismiss(id), NOTICE_MS);
+  }
+
+  dismiss(id: number): void {
+    this.notices = this.notices.filter((notice) => notice.id !== id);
+  }
+
+  #push(notice: Omit<Notice, 'id'>): number {
+    const id = this.#nextNotice;
+    this.#nextNotice += 1;
+    this.notices = [...this.notices, { ...notice, id }].slice(-MOST_NOTICES);
+    return id;
+  }
+
+  #soon(what: string, work: () => Promise<void>): void {
+    clearTimeout(this.#timers.get(what));
+    this.#timers.set(
+      what,
+      setTimeout(() => void this.run(work), REFETCH_MS),
+    );
+  }
+}
+
+/** The problem of a job or a line as the error that it was. */
+export function errorOfProblem(problem: Job['problem']): unknown {
+  if (!problem) return new AppError('INTERNAL', { ref: '–' });
+  if (problem.code in errorCatalogue) return new AppError(problem.code as ErrorCode, problem.details);
+  return new Error(`${problem.message} ${problem.nextAction}`);
+}
+
+export const [getApp, setApp] = createContext<AppState>();

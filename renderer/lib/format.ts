@@ -1,0 +1,51 @@
+/* Numbers and times as text. Pure: the locale is given. */
+
+/** 0.98712 -> "98.71" (per cent without the sign). */
+export const percentText = (share: number, digits = 2): string => (100 * share).toFixed(digits);
+
+/** Three significant figures for small numbers, one decimal from 10 up: 0.437, 2.93, 16.8, 204. */
+export function millisText(ms: number): string {
+  if (ms >= 100) return ms.toFixed(0);
+  if (ms >= 10) return ms.toFixed(1);
+  if (ms >= 1) return ms.toFixed(2);
+  return ms.toFixed(3);
+}
+
+export const ratioText = (ratio: number): string => (ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(1));
+export const megabytesText = (bytes: number): string => (bytes / 1e6).toFixed(1);
+export const megaText = (count: number): string => (count / 1e6).toFixed(count >= 1e8 ? 0 : 1);
+export const countText = (count: number, locale: string): string => count.toLocaleString(locale);
+/** "9f2c·41ae": enough of a hash to compare by eye. */
+export const hashText = (hash: string): string => `${hash.slice(0, 4)}·${hash.slice(4, 8)}`;
+
+/** Plus and a true minus, with the digits given: +0.3, −1.9, 0.0. */
+export function signedText(value: number, digits = 1): string {
+  const text = Math.abs(value).toFixed(digits);
+  if (Number(text) === 0) return text;
+  return value < 0 ? `−${text}` : `+${text}`;
+}
+
+const two = (value: number): string => String(value).padStart(2, '0');
+/** Local time, the same in both languages: 10:42:17. */
+export function timeText(iso: string, withSeconds = true): string {
+  const date = new Date(iso);
+  const minutes = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  return withSeconds ? `${minutes}:${two(date.getSeconds())}` : minutes;
+}
+export function dateText(iso: string): string {
+  const date = new Date(iso);
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+}
+/** Month and day where the year is clear: 09-03. */
+export const dayText = (iso: string): string => dateText(iso).slice(5);
+export const dateTimeText = (iso: string): string => `${dateText(iso)} ${timeText(iso)}`;
+
+export interface Duration {
+  hours: number;
+  minutes: number;
+  seconds: number;
+}
+export function durationOf(seconds: number): Duration {
+  const whole = Math.max(0, Math.round(seconds));
+  return { hours: Math.floor(whole / 3600), minutes: Math.floor(whole / 60) % 60, seconds: whole % 60 };
+}

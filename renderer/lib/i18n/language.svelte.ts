@@ -1,0 +1,46 @@
+import { isAppError, errorText, problemOf, type Language } from '../../../main/contract/errors.ts';
+import type { MessageKey, Messages } from './en.ts';
+import { en } from './en.ts';
+import { fill, type Names, type Values } from './fill.ts';
+import { ja } from './ja.ts';
+
+type Arguments<K extends MessageKey> = [Names<Messages[K]>] extends [never]
+  ? []
+  : [values: Record<Names<Messages[K]>, string | number>];
+
+let current = $state<Language>('en');
+
+/** The language of the window; read inside a component it makes the text follow a switch at run time. */
+export const language = {
+  get now(): Language {
+    return current;
+  },
+  set now(next: Language) {
+    current = next;
+    document.documentElement.lang = next;
+  },
+  get locale(): string {
+    return current === 'ja' ? 'ja-JP' : 'en-GB';
+  },
+};
+
+export function t<K extends MessageKey>(key: K, ...[values]: Arguments<K>): string {
+  const text: string = (current === 'ja' ? ja : en)[key];
+  return values === undefined ? text : fill(text, values as Values, language.locale);
+}
+
+/** For keys that come from the core (a step, a gate): its own text where there is one, else what the core said. */
+export function tOr(key: string, fallback: string): string {
+  return Object.hasOwn(en, key) ? (current === 'ja' ? ja : en)[key as MessageKey] : fallback;
+}
+
+export interface ProblemText {
+  message: string;
+  nextAction: string;
+}
+
+/** What an error says in the window's language, and what to do next. */
+export function problemText(error: unknown): ProblemText {
+  if (isAppError(error)) return errorText(error.code, error.details, current);
+  return { message: problemOf(error), nextAction: '' };
+}

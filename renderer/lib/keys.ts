@@ -1,0 +1,8 @@
+/** Whether a key press belongs to a screen's shortcuts: not while typing, in a dialog, or with a modifier. */
+export function isShortcut(event: KeyboardEvent): boolean {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return false;
+  if (document.querySelector('dialog[open]')) return false;
+  const target = event.target;
+  if (!(target instanceof HTMLElement)) return true;
+  return !target.isContentEditable && !['INPUT', 'TEXTAREA', 'SELECT'].includes(target.tagName);
+}

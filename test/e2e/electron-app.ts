@@ -1,0 +1,93 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { chromium, type Browser, type Page } from 'playwright-core';
+
+/** Folder of an Electron for tests; without it the tests that need one are skipped by name. */
+export const electronFolder = process.env['ELECTRON_OVERRIDE_DIST_PATH'];
+export const electronFile = join(electronFolder ?? '', 'electron');
+
+/**
+ * A display of its own: DISPLAY if there is one, else a fresh Xvfb. `--no-sandbox` is the harness's: it runs as root.
+ */
+export async function openDisplay(): Promise<{ display: string; close(): Promise<void> }> {
+  const given = process.env['DISPLAY'];
+  if (given) return { display: given, close: async () => {} };
+  const xvfb = spawn('Xvfb', ['-displayfd', '3', '-screen', '0', '1600x1000x24', '-nolisten', 'tcp'], {
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  });
+  const [number] = (await once(xvfb.stdio[3] as Readable, 'data')) as [Buffer];
+  return {
+    display: `:${String(number).trim()}`,
+    async close() {
+      xvfb.kill();
+      if (xvfb.exitCode === null) await once(xvfb, 'exit');
+    },
+  };
+}
+
+/**
+ * A program folder as an installation lays it out: Electron with resources/app that starts `main`. (An Electron that is given
+ * a folder on its command line may load it after `ready`, too late to register a scheme.) Hard links: no copy of 250 MB.
+ */
+export function installProgram(into: string, main: string): string {
+  try {
+    execFileSync('cp', ['-al', electronFolder!, into]);
+  } catch {
+    cpSync(electronFolder!, into, { recursive: true });
+  }
+  const app = join(into, 'resources', 'app');
+  mkdirSync(app);
+  writeFileSync(join(app, 'package.json'), '{"name": "mekiki", "productName": "Mekiki", "main": "index.cjs"}');
+  writeFileSync(join(app, 'index.cjs'), `require(${JSON.stringify(main)});\n`);
+  return join(into, 'electron');
+}
+
+export interface ElectronApp {
+  process: ChildProcess;
+  page: Page;
+  /** What it printed so far. */
+  output(): string;
+  close(): Promise<void>;
+}
+
+export async function launchElectron(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string>,
+): Promise<ElectronApp> {
+  const child = spawn(program, ['--no-sandbox', '--remote-debugging-port=0', ...args], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  child.stdout!.on('data', (chunk: Buffer) => (output += String(chunk)));
+  const address = await new Promise<string>((resolve, reject) => {
+    child.stderr!.on('data', (chunk: Buffer) => {
+      output += String(chunk);
+      const found = /DevTools listening on (ws:\S+)/.exec(output);
+      if (found) resolve(found[1]!);
+    });
+    child.on('exit', (code) => reject(new Error(`Electron ended with ${code}:\n${output}`)));
+  });
+  const browser: Browser = await chromium.connectOverCDP(address);
+  const context = browser.contexts()[0]!;
+  const page = context.pages()[0] ?? (await context.waitForEvent('page'));
+  return {
+    process: child,
+    page,
+    output: () => output,
+    async close() {
+      await browser.close();
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = once(child, 'exit');
+        child.kill('SIGTERM');
+        const limit = setTimeout(() => child.kill('SIGKILL'), 15_000);
+        await ended;
+        clearTimeout(limit);
+      }
+    },
+  };
+}

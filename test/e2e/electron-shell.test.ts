@@ -1,0 +1,193 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+// A build script, plain JavaScript: it has to run before anything is built.
+import { buildProcesses } from '../../main/host/build/build.mjs';
+import type { WindowClient } from './window-client.ts';
+import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+
+declare const client: WindowClient;
+declare const imageUrl: (sha: string, width?: number) => string;
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const PNG = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==',
+  'base64',
+);
+const sha = 'ab'.padEnd(64, '1');
+
+/**
+ * The shell as it ships, in a real Electron, around processes of a few methods: core, line and trainer are real utility
+ * processes here. electron.test.ts runs the program itself.
+ */
+describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', () => {
+  const bundle = 'dist/shell-test';
+  let folder: string;
+  let display: Awaited<ReturnType<typeof openDisplay>>;
+  let app: ElectronApp;
+  let page: Page;
+  let program: string;
+  const launch = (home: string, env: Record<string, string> = {}) =>
+    launchElectron(program, ['--home', join(folder, home)], { DISPLAY: display.display, ...env });
+  const state = (of: Page) => of.evaluate(() => client.call('session.state', {}));
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'mekiki-shell-'));
+    mkdirSync(join(folder, 'home/images/ab'), { recursive: true });
+    writeFileSync(join(folder, `home/images/ab/${sha}.png`), PNG);
+    display = await openDisplay();
+    await buildProcesses({ bundle, renderer: `${bundle}/renderer`, entries: 'test/process/fixtures' });
+    await build({
+      entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
+      outfile: join(root, bundle, 'renderer/page.js'),
+      bundle: true,
+      format: 'esm',
+      logLevel: 'error',
+    });
+    writeFileSync(
+      join(root, bundle, 'renderer/index.html'),
+      '<!doctype html><title>x</title><body><script type="module" src="/page.js"></script>',
+    );
+    program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
+    app = await launch('home');
+    page = app.page;
+    await page.waitForFunction(() => typeof client === 'object');
+  });
+  afterAll(async () => {
+    await app?.close();
+    await display.close();
+    rmSync(folder, { recursive: true });
+    rmSync(join(root, bundle), { recursive: true, force: true });
+  });
+
+  test('the page reaches the core over its port, and line and trainer behind it', async () => {
+    expect(await state(page)).toMatchObject({ firstStart: false, testRuntime: false });
+    const line = await page.evaluate(() => client.call('line.status', { stationId: 'a' }));
+    expect(line.stationId).toBe('a');
+    expect((await page.evaluate(() => client.call('parts.heatMap', { partId: 1 }))).weights).toEqual([1, 2, 3]);
+    const refused = page.evaluate(() => client.call('users.list', {}));
+    await expect(refused).rejects.toThrow(/needs the role/);
+  });
+
+  test('the page has neither Node nor Electron, and runs isolated', async () => {
+    const found = await page.evaluate(() =>
+      ['require', 'process', 'module', 'Buffer', 'ipcRenderer', 'electron'].filter((name) => name in globalThis),
+    );
+    expect(found).toEqual([]);
+  });
+
+  test('images come under app://, thumbnails from the core', async () => {
+    const size = await page.evaluate(async (name) => {
+      const image = new Image();
+      image.src = imageUrl(name);
+      await image.decode();
+      return [image.naturalWidth, image.src];
+    }, sha);
+    expect(size).toEqual([1, `app://mekiki/image/${sha}`]);
+    expect(await page.evaluate(async (name) => (await fetch(imageUrl(name, 320))).text(), sha)).toBe(`${sha} at 320`);
+    const missing = await page.evaluate(async () => (await fetch('/image/../../mekiki.sqlite')).status);
+    expect(missing).toBe(404);
+  });
+
+  test('the policy holds: no inline script, no eval, no other network, no frame', async () => {
+    const outcome = await page.evaluate(async () => {
+      const violations: string[] = [];
+      document.addEventListener('securitypolicyviolation', (event) => violations.push(event.effectiveDirective));
+      const inline = document.createElement('script');
+      inline.textContent = 'globalThis.ran = true';
+      document.body.append(inline);
+      let evaluated = true;
+      try {
+        (0, eval)('1');
+      } catch {
+        evaluated = false;
+      }
+      const fetched = await fetch('http://127.0.0.1:9/').then(
+        () => true,
+        () => false,
+      );
+      const frame = document.createElement('iframe');
+      frame.src = 'app://mekiki/';
+      document.body.append(frame);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return { ran: 'ran' in globalThis, evaluated, fetched, violations: [...new Set(violations)].sort() };
+    });
+    expect(outcome).toMatchObject({ ran: false, evaluated: false, fetched: false });
+    expect(outcome.violations).toEqual(expect.arrayContaining(['connect-src', 'frame-src', 'script-src-elem']));
+  });
+
+  test('the page cannot leave, open windows, or ask for a device', async () => {
+    const before = page.url();
+    expect(await page.evaluate(() => window.open('https://example.com/'))).toBeNull();
+    expect(await page.evaluate(() => window.open('app://mekiki/'))).toBeNull();
+    await page.evaluate(() => void (location.href = 'https://example.com/'));
+    await page.evaluate(() => void (location.href = 'file:///etc/passwd'));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(page.url()).toBe(before);
+    const asked = await page.evaluate(async () => ({
+      notifications: await Notification.requestPermission(),
+      camera: await navigator.mediaDevices.getUserMedia({ video: true }).then(
+        () => 'given',
+        (error: DOMException) => error.name,
+      ),
+    }));
+    expect(asked).toEqual({ notifications: 'denied', camera: 'NotAllowedError' });
+    // Still the same, working page.
+    expect((await state(page)).version).toMatch(/^\d/);
+  });
+
+  test('the core is killed: the window stays, reconnects to a new core, and is told to refetch', async () => {
+    const before = await page.evaluate(() => client.call('line.status', { stationId: 'a' }));
+    await page.evaluate(() => client.call('session.signIn', { name: 'Sato', password: 'x' }));
+    // The fixture's core ends itself on this call.
+    await expect(page.evaluate(() => client.call('backbones.list', {}))).rejects.toThrow(/lost/);
+    const after = await page.evaluate(() => client.call('line.status', { stationId: 'a' }));
+    expect(after.droppedFrames).toBe(before.droppedFrames);
+    expect(after.parts).toBe(before.parts + 1);
+    expect((await state(page)).user).toBeNull();
+    await page.waitForFunction(() => (globalThis as unknown as { restarted(): number }).restarted() >= 1);
+  });
+
+  test('a second start on the same folder ends at once, one on another folder runs beside', async () => {
+    await expect(launch('home')).rejects.toThrow(/ended with 0/);
+    const other = await launch('other');
+    await other.page.waitForFunction(() => typeof client === 'object');
+    expect((await state(other.page)).firstStart).toBe(false);
+    await other.close();
+  });
+
+  test('MEKIKI_NODE is ignored: nothing of it runs in a build without --test-runtime', async () => {
+    const trap = join(folder, 'trap');
+    writeFileSync(trap, `#!/bin/sh\ntouch ${join(folder, 'trapped')}\n`, { mode: 0o755 });
+    const other = await launch('trapped-home', { MEKIKI_NODE: trap });
+    await other.page.waitForFunction(() => typeof client === 'object');
+    expect((await state(other.page)).testRuntime).toBe(false);
+    await other.close();
+    const { existsSync, readFileSync } = await import('node:fs');
+    expect(existsSync(join(folder, 'trapped'))).toBe(false);
+    // The name is not even in the bundle.
+    expect(readFileSync(join(root, bundle, 'shell/main.cjs'), 'utf8')).not.toContain('MEKIKI_NODE');
+  });
+
+  test('a core that cannot start ends the program with its words', async () => {
+    const failed = await launch('in-use').catch((error: Error) => error);
+    if (!(failed instanceof Error)) {
+      // A dialog with the words is open; the log on stderr has them as well.
+      await expect.poll(() => failed.output(), { timeout: 10_000 }).toContain('HOME_IN_USE');
+      await failed.close();
+    }
+  });
+
+  test('quitting ends every child', async () => {
+    const other = await launch('quit-home');
+    await other.page.waitForFunction(() => typeof client === 'object');
+    const line = await other.page.evaluate(() => client.call('line.status', { stationId: 'a' }));
+    await other.close();
+    expect(other.process.exitCode).toBe(0);
+    expect(() => process.kill(line.droppedFrames, 0)).toThrow();
+  });
+});

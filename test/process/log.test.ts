@@ -1,0 +1,116 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { AppError } from '../../main/contract/errors.ts';
+import { createLogger } from '../../main/host/log.ts';
+
+describe('log', () => {
+  let folder: string;
+  let file: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'mekiki-log-'));
+    file = join(folder, 'logs/core.log');
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    rmSync(folder, { recursive: true });
+  });
+  const lines = () =>
+    readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  test('one JSON object per line, with process, level, time and fields', () => {
+    const log = createLogger({ process: 'core', file, stderrLevel: null });
+    log.info('first\nstill first', { stationId: 'a' });
+    log.child({ job: 7 }).warn('second', { n: 1n });
+    log.debug('below the level');
+    log.close();
+    expect(lines()).toMatchObject([
+      { process: 'core', level: 'info', message: 'first\nstill first', stationId: 'a' },
+      { level: 'warn', message: 'second', job: 7, n: '1' },
+    ]);
+    expect(Date.parse(String(lines()[0]!['at']))).toBeGreaterThan(Date.now() - 60_000);
+  });
+
+  test('errors come with code, stack and cause; cycles and depth end', () => {
+    const log = createLogger({ process: 'core', file, stderrLevel: null });
+    const cycle: Record<string, unknown> = {};
+    cycle['self'] = cycle;
+    log.error('failed', {
+      error: new AppError('NOT_FOUND', { kind: 'part', id: 3 }, { cause: new Error('the reason') }),
+      cycle,
+      pixels: new Uint8Array(9),
+    });
+    log.close();
+    const [line] = lines();
+    expect(line).toMatchObject({
+      error: { code: 'NOT_FOUND', details: { kind: 'part' }, cause: { message: 'the reason' } },
+      pixels: '[Uint8Array of 9 bytes]',
+    });
+    expect(JSON.stringify(line)).toContain('log.test.ts');
+  });
+
+  test('fields named like secrets are hidden at any depth', () => {
+    const log = createLogger({ process: 'core', file, stderrLevel: null });
+    log.info('sign in', {
+      input: { name: 'Sato', password: 'geheim', nested: [{ newPassword: 'geheim' }] },
+      token: 'geheim',
+    });
+    log.close();
+    expect(readFileSync(file, 'utf8')).not.toContain('geheim');
+    expect(lines()[0]).toMatchObject({ input: { name: 'Sato', password: '[hidden]' }, token: '[hidden]' });
+  });
+
+  test('a full file is put aside, the oldest is dropped, nothing in between is lost', () => {
+    const log = createLogger({ process: 'core', file, stderrLevel: null, maxBytes: 2000, keep: 2 });
+    for (let n = 0; n < 100; n += 1) log.info('line', { n });
+    log.close();
+    const files = readdirSync(join(folder, 'logs')).sort();
+    expect(files).toEqual(['core.log', 'core.log.1', 'core.log.2']);
+    for (const name of files) expect(statSync(join(folder, 'logs', name)).size).toBeLessThanOrEqual(2000);
+    const numbers = [...files]
+      .reverse()
+      .flatMap((name) =>
+        readFileSync(join(folder, 'logs', name), 'utf8')
+          .trim()
+          .split('\n'),
+      )
+      .map((line) => (JSON.parse(line) as { n: number }).n);
+    expect(numbers.at(-1)).toBe(99);
+    expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, i) => 100 - numbers.length + i));
+  });
+
+  test('appends to what an earlier run wrote', () => {
+    for (const message of ['one', 'two']) {
+      const log = createLogger({ process: 'core', file, stderrLevel: null });
+      log.info(message);
+      log.close();
+    }
+    expect(lines().map((line) => line['message'])).toEqual(['one', 'two']);
+  });
+
+  test('a deferred log touches no folder until it is opened, and then has the early lines', () => {
+    const log = createLogger({ process: 'core', file, stderrLevel: null, deferred: true });
+    log.info('early');
+    expect(existsSync(join(folder, 'logs'))).toBe(false);
+    log.openFile();
+    log.info('late');
+    log.close();
+    expect(lines().map((line) => line['message'])).toEqual(['early', 'late']);
+  });
+
+  test('warnings go to stderr as well; a file that cannot be opened leaves stderr', () => {
+    const written: string[] = [];
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => written.push(String(text)) > 0);
+    writeFileSync(join(folder, 'taken'), '');
+    const log = createLogger({ process: 'core', file: join(folder, 'taken/core.log') });
+    log.info('not on stderr');
+    log.warn('on stderr');
+    log.close();
+    expect(written.some((line) => line.includes('"on stderr"'))).toBe(true);
+    expect(written.some((line) => line.includes('not on stderr'))).toBe(false);
+  });
+});
