@@ -1,0 +1,50 @@
+import type { AppError } from '../contract/errors.ts';
+import type { PixelImage } from '../vision/image.ts';
+
+/** What a simulated part really is; only the simulator knows, and only tests and the demo's training set look. */
+export interface Truth {
+  /** 'ok' or a defect class of the surface. */
+  className: string;
+  /** Pixels of the frame; null for an ok part. */
+  box: { x: number; y: number; width: number; height: number } | null;
+}
+
+export interface CameraFrame {
+  /** Lent for the duration of the call: whoever keeps the pixels copies them. */
+  image: PixelImage;
+  capturedAt: Date;
+  /** Conversions and oddities, kept with the part. */
+  notes: string[];
+  /** File name or part number: what the source calls it. */
+  source: string;
+  truth?: Truth;
+}
+
+/** Where a camera puts its frames; bounded. */
+export interface FrameSink {
+  /** False: no room, the frame was dropped and counted. Never blocks, may be called from any callback. */
+  offer(frame: CameraFrame): boolean;
+  /** Resolves when a frame will be taken. For sources that can wait (files); a real camera cannot. */
+  whenFree(signal: AbortSignal): Promise<void>;
+}
+
+/** `lost`: tried again by itself. */
+export type CameraState = { kind: 'starting' } | { kind: 'delivering' } | { kind: 'lost'; problem: AppError };
+
+/** A file or frame that will never become a part (not an image, over the limit): told once. */
+export interface RejectedFrame {
+  source: string;
+  problem: AppError;
+}
+
+export interface CameraListener {
+  onState(state: CameraState): void;
+  onRejected(rejected: RejectedFrame): void;
+}
+
+/** Whoever opens it disposes of it; no frame is offered after `dispose` has resolved. */
+export interface Camera extends AsyncDisposable {
+  /** Starts delivering. Problems that may pass are states, not errors. @throws CAMERA_CONFIG for what cannot work. */
+  open(sink: FrameSink, listener: CameraListener): Promise<void>;
+  dispose(): Promise<void>;
+}

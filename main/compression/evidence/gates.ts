@@ -1,0 +1,162 @@
+import type { Criteria, Gate } from '../../contract/domain.ts';
+import {
+  balancedDropBounds,
+  clopperPearsonBounds,
+  holm,
+  mcnemarExact,
+  pairedDropBounds,
+  quantile,
+  quantileUpperBound,
+  samplesForQuantileBound,
+  type Discordant,
+} from './statistics.ts';
+
+/*
+ * Gates of an approval. Each is three-valued: pass when the 95 % bound keeps the limit, fail when the opposite bound breaks
+ * it, not-enough-evidence in between, with the number of further images after which it could pass if all of them go well.
+ */
+
+const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
+const points = (value: number): string => `${(100 * value).toFixed(1)} pp`;
+const MOST_IMAGES = 1_000_000;
+
+/** Smallest number of further images, all judged well, for which `passes(more)` holds; passes is monotone. */
+const missingUntil = (passes: (more: number) => boolean): number => {
+  if (passes(0)) return 0;
+  let high = 1;
+  while (!passes(high)) {
+    high *= 2;
+    if (high > MOST_IMAGES) return MOST_IMAGES;
+  }
+  let low = high / 2;
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (passes(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
+};
+
+/** A share of failures that must stay below a limit. */
+const shareGate = (name: string, failures: number, n: number, limit: number): Gate => {
+  const { lower, upper } = clopperPearsonBounds(failures, n);
+  const outcome = n > 0 && upper <= limit ? 'pass' : n > 0 && lower > limit ? 'fail' : 'not-enough-evidence';
+  return {
+    name,
+    limit: `<= ${percent(limit)}`,
+    measured: n === 0 ? '-' : `${percent(failures / n)} (${failures} / ${n})`,
+    bound: n === 0 ? null : percent(upper),
+    outcome,
+    missing:
+      outcome === 'not-enough-evidence'
+        ? missingUntil((more) => n + more > 0 && clopperPearsonBounds(failures, n + more).upper <= limit)
+        : 0,
+  };
+};
+
+/** Share of NG parts judged ok. */
+export const escapeGate = (counts: { ng: number; escaped: number }, criteria: Criteria): Gate =>
+  shareGate('escape', counts.escaped, counts.ng, criteria.maxEscape);
+
+/** Share of OK parts judged ng. */
+export const overkillGate = (counts: { ok: number; overkilled: number }, criteria: Criteria): Gate =>
+  shareGate('overkill', counts.overkilled, counts.ok, criteria.maxOverkill);
+
+/** Drop of balanced accuracy against the uncompressed model, paired on the same images. `classes`: reference -> candidate. */
+export const dropGate = (classes: readonly Discordant[], criteria: Criteria): Gate => {
+  const limit = criteria.maxDropPp / 100;
+  const { drop, lower, upper } = balancedDropBounds(classes);
+  const seen = classes.filter(({ n }) => n > 0);
+  const outcome = seen.length > 0 && upper <= limit ? 'pass' : lower > limit ? 'fail' : 'not-enough-evidence';
+  return {
+    name: 'drop',
+    limit: `<= ${points(limit)}`,
+    measured: points(drop),
+    bound: points(upper),
+    outcome,
+    // Spread evenly over the classes: that is how one would go and label.
+    missing:
+      outcome === 'not-enough-evidence' && seen.length > 0
+        ? seen.length *
+          missingUntil(
+            (more) =>
+              balancedDropBounds(seen.map((pairs) => ({ ...pairs, n: pairs.n + more }))).upper <= limit,
+          )
+        : 0,
+  };
+};
+
+/** Greatest drop of one class's recall that counts as "no worse"; a class is rarer than the whole, so wider than maxDropPp. */
+export const RECALL_MARGIN = 0.05;
+
+/**
+ * Recall of every class against the active model: fails when a class is significantly worse (one-sided exact McNemar, Holm
+ * over the classes) and its recall fell by more than the margin; passes when the score bound of every class keeps the margin.
+ */
+export const recallGate = (classes: readonly { classId: string; pairs: Discordant }[]): Gate => {
+  const seen = classes.filter(({ pairs }) => pairs.n > 0);
+  const limit = `<= ${points(RECALL_MARGIN)}`;
+  if (seen.length === 0) {
+    return { name: 'recall', limit, measured: '-', bound: null, outcome: 'not-enough-evidence', missing: 0 };
+  }
+  const adjusted = holm(seen.map(({ pairs }) => mcnemarExact(pairs).worse));
+  const rows = seen.map(({ classId, pairs }, i) => ({
+    classId,
+    pairs,
+    drop: (pairs.lost - pairs.won) / pairs.n,
+    upper: pairedDropBounds(pairs).upper,
+    p: adjusted[i]!,
+  }));
+  const failed = rows.filter(({ p, drop }) => p < 0.05 && drop > RECALL_MARGIN);
+  const open = rows.filter(({ upper }) => upper > RECALL_MARGIN);
+  const worst = rows.reduce((a, b) => (b.upper > a.upper ? b : a));
+  const shown = failed[0] ?? worst;
+  return {
+    name: 'recall',
+    limit,
+    measured: `${points(shown.drop)} (${shown.classId})`,
+    bound: points(shown.upper),
+    outcome: failed.length > 0 ? 'fail' : open.length === 0 ? 'pass' : 'not-enough-evidence',
+    missing:
+      failed.length > 0
+        ? 0
+        : open.reduce(
+            (sum, { pairs }) =>
+              sum +
+              missingUntil((more) => pairedDropBounds({ ...pairs, n: pairs.n + more }).upper <= RECALL_MARGIN),
+            0,
+          ),
+  };
+};
+
+/** 99th percentile of the time for one part; `missing` counts timed runs here, not images. */
+export const latencyGate = (samplesMs: readonly number[], criteria: Criteria): Gate => {
+  const limit = criteria.maxLatencyMsP99;
+  const measured = quantile(samplesMs, 0.99);
+  const bound = quantileUpperBound(samplesMs, 0.99);
+  // The median being too slow needs no tail statistics.
+  const failed = quantile(samplesMs, 0.5) > limit || (bound !== null && measured > limit);
+  return {
+    name: 'latency',
+    limit: `p99 <= ${limit} ms`,
+    measured: `${measured.toFixed(2)} ms`,
+    bound: bound === null ? null : `${bound.toFixed(2)} ms`,
+    outcome: failed ? 'fail' : bound !== null && bound <= limit ? 'pass' : 'not-enough-evidence',
+    missing: failed || bound !== null ? 0 : Math.max(0, samplesForQuantileBound(0.99) - samplesMs.length),
+  };
+};
+
+/** The deployed model must decide exactly as the pipeline that was measured. */
+export const PARITY_LOGIT_TOLERANCE = 1e-2;
+
+export const parityGate = (parity: { images: number; equal: number; maxLogitDifference: number }): Gate => {
+  const same = parity.equal === parity.images && parity.maxLogitDifference <= PARITY_LOGIT_TOLERANCE;
+  return {
+    name: 'parity',
+    limit: `all equal, logits within ${PARITY_LOGIT_TOLERANCE}`,
+    measured: `${parity.equal} / ${parity.images}, ${parity.maxLogitDifference.toExponential(1)}`,
+    bound: null,
+    outcome: parity.images === 0 ? 'not-enough-evidence' : same ? 'pass' : 'fail',
+    missing: parity.images === 0 ? 1 : 0,
+  };
+};

@@ -1,0 +1,75 @@
+import { AppError } from '../contract/errors.ts';
+import type { Backbone, Region } from '../contract/domain.ts';
+import { decodeImage } from '../vision/decode.ts';
+import type { PixelImage } from '../vision/image.ts';
+import { createPreprocessor } from '../vision/preprocess.ts';
+import { rotate } from '../vision/tiles.ts';
+
+/** A labelled image as compression sees it. */
+export interface SourceImage {
+  file: string;
+  /** In the rotated frame; null: the whole frame. */
+  region: Region | null;
+}
+
+/** Pixels of the images at any input size, through the preprocessing that the line uses. */
+export interface ImageSource {
+  readonly count: number;
+  /** @returns [indices.length, 3, size, size] */
+  tensor(indices: readonly number[], size: number): Promise<Float32Array>;
+  /** The decoded (and rotated) image. */
+  pixels(index: number): Promise<PixelImage>;
+  region(index: number): Region | null;
+}
+
+/** Decoded images are kept up to this many bytes: every candidate reads all of them again at its own size. */
+const CACHE_BYTES = 768 * 1024 * 1024;
+
+export function createImageSource(
+  images: readonly SourceImage[],
+  backbone: Pick<Backbone, 'mean' | 'std'>,
+  options: { rotation: 0 | 90 | 180 | 270; maxPixels: number; signal?: AbortSignal | undefined },
+): ImageSource {
+  const cache = new Map<number, PixelImage>();
+  let cached = 0;
+  const preprocessors = new Map<number, ReturnType<typeof createPreprocessor>>();
+  const preprocessorOf = (size: number) => {
+    const known = preprocessors.get(size);
+    if (known) return known;
+    const made = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
+    preprocessors.set(size, made);
+    return made;
+  };
+  const pixels = async (index: number): Promise<PixelImage> => {
+    const known = cache.get(index);
+    if (known) return known;
+    if (options.signal?.aborted) throw new AppError('CANCELLED');
+    const { file } = images[index]!;
+    const { image } = await decodeImage(file, { name: file, maxPixels: options.maxPixels });
+    const turned = options.rotation === 0 ? image : rotate(image, options.rotation);
+    // First come, first kept: a cache that evicts would be useless for scans in order.
+    if (cached + turned.data.length <= CACHE_BYTES) {
+      cache.set(index, turned);
+      cached += turned.data.length;
+    }
+    return turned;
+  };
+  return {
+    count: images.length,
+    pixels,
+    region: (index) => images[index]!.region,
+    async tensor(indices, size) {
+      const plane = 3 * size * size;
+      const out = new Float32Array(indices.length * plane);
+      const preprocessor = preprocessorOf(size);
+      for (let i = 0; i < indices.length; i += 8) {
+        const some = indices.slice(i, i + 8);
+        const decoded = await Promise.all(some.map(pixels));
+        decoded.forEach((image, k) =>
+          preprocessor.into(image, images[some[k]!]!.region, out, (i + k) * plane),
+        );
+      }
+      return out;
+    },
+  };
+}

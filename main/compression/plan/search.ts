@@ -1,0 +1,203 @@
+import { AppError } from '../../contract/errors.ts';
+import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
+
+/* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
+
+/** What the search learns of a variant, all of it from training folds. */
+export interface Trial {
+  variant: Variant;
+  /** Held-out over the training folds. */
+  balancedAccuracy: number;
+  /** Median of the time for one image, resize included. */
+  latencyMs: number;
+  /** Reference's median over this one's, timed together. */
+  speedup: number;
+  bytes: number;
+}
+
+export interface SearchRequest {
+  strategy: Strategy | 'auto';
+  precision: Precision | 'auto';
+  /** null: the search chooses. */
+  ratio: number | null;
+  nativeSize: number;
+  /** Lower sizes that the backbone accepts, largest first; empty: it has a fixed size. */
+  sizes: readonly number[];
+  /** Greatest drop of validation balanced accuracy, percentage points. */
+  maxDropPp: number;
+  timeBudgetMs: number;
+}
+
+export interface SearchPort {
+  /** Null: the variant could not be made (nothing to prune, refused by the runtime); the reason goes to `onSkipped`. */
+  evaluate(variant: Variant): Promise<Trial | null>;
+  now(): number;
+  signal?: AbortSignal | undefined;
+  onTrial?: ((trial: Trial, done: number) => void) | undefined;
+}
+
+export interface SearchResult {
+  trials: Trial[];
+  /** True: the time budget ended the search. */
+  outOfTime: boolean;
+}
+
+/** Sizes, ratios: a coarse ladder, each rung about a fifth to a third less work than the one before. */
+const RATIOS = [0.25, 0.45, 0.65];
+/** Behind this much more drop than allowed, going further the same way is hopeless. */
+const SLACK_PP = 2;
+
+/**
+ * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on top of the fastest
+ * that holds, then both; a ladder is left as soon as it has clearly broken the limit.
+ * @param referenceAccuracy validation balanced accuracy of the uncompressed backbone
+ */
+export async function searchPlan(
+  request: SearchRequest,
+  referenceAccuracy: number,
+  port: SearchPort,
+): Promise<SearchResult> {
+  const startedAt = port.now();
+  const trials = new Map<string, Trial | null>();
+  let outOfTime = false;
+  let slowest = 0;
+  const dropPp = (trial: Trial) => 100 * (referenceAccuracy - trial.balancedAccuracy);
+  const holds = (trial: Trial | null | undefined): trial is Trial =>
+    trial !== null && trial !== undefined && dropPp(trial) <= request.maxDropPp;
+  const hopeless = (trial: Trial | null) => trial !== null && dropPp(trial) > request.maxDropPp + SLACK_PP;
+
+  const attempt = async (variant: Variant): Promise<Trial | null> => {
+    const id = variantId(variant);
+    const known = trials.get(id);
+    if (known !== undefined) return known;
+    if (port.signal?.aborted) throw new AppError('CANCELLED');
+    const elapsed = port.now() - startedAt;
+    // The first trial is always made: an answer is worth more than the budget.
+    if (trials.size > 0 && elapsed + slowest > request.timeBudgetMs) {
+      outOfTime = true;
+      return null;
+    }
+    const before = port.now();
+    const trial = await port.evaluate(variant);
+    slowest = Math.max(slowest, port.now() - before);
+    trials.set(id, trial);
+    if (trial) port.onTrial?.(trial, trials.size);
+    return trial;
+  };
+
+  const precisions: readonly Precision[] = request.precision === 'auto' ? ['fp32', 'int8'] : [request.precision];
+  const plain = (inputSize: number, precision: Precision): Variant => ({
+    strategy: 'none',
+    ratio: 0,
+    inputSize,
+    precision,
+  });
+
+  /** Sizes in use, the native one first; only those that hold in the first precision tried. */
+  const good: number[] = [request.nativeSize];
+  if (request.strategy === 'auto' || request.strategy === 'none') {
+    const first = precisions[0]!;
+    if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
+    for (const size of request.sizes) {
+      const trial = await attempt(plain(size, first));
+      if (holds(trial)) good.push(size);
+      if (hopeless(trial) || outOfTime) break;
+    }
+    if (precisions.includes('int8')) {
+      // From the smallest size that holds upwards: the fastest first; two that hold are enough.
+      let found = 0;
+      for (const size of [...good].reverse()) {
+        if (holds(await attempt(plain(size, 'int8')))) found++;
+        if (found === 2 || outOfTime) break;
+      }
+    }
+  }
+
+  const strategies: readonly Strategy[] =
+    request.strategy === 'auto' ? ['post-prune', 'pre-prune'] : request.strategy === 'none' ? [] : [request.strategy];
+  for (const strategy of strategies) {
+    // A named strategy is tried at the backbone's own size; the automatic search goes on from the smallest sizes that hold.
+    const sizes = request.strategy === 'auto' ? [...good].reverse().slice(0, 2) : [request.nativeSize];
+    const ratios = request.ratio === null ? RATIOS : [request.ratio];
+    for (const inputSize of sizes) {
+      for (const ratio of ratios) {
+        let broken = false;
+        for (const precision of precisions) {
+          const trial = await attempt({ strategy, ratio, inputSize, precision });
+          if (precision === precisions[0] && (trial === null || hopeless(trial))) broken = true;
+          if (broken || outOfTime) break;
+        }
+        if (broken || outOfTime) break;
+      }
+      if (outOfTime) break;
+    }
+    if (outOfTime) break;
+  }
+  return { trials: [...trials.values()].filter((trial) => trial !== null), outOfTime };
+}
+
+/** Trials that no other beats in both validation accuracy and time; fastest first. */
+export const paretoFront = <T extends Pick<Trial, 'balancedAccuracy' | 'latencyMs'>>(trials: readonly T[]): T[] =>
+  trials
+    .filter(
+      (trial) =>
+        !trials.some(
+          (other) =>
+            other !== trial &&
+            other.latencyMs <= trial.latencyMs &&
+            other.balancedAccuracy >= trial.balancedAccuracy &&
+            (other.latencyMs < trial.latencyMs || other.balancedAccuracy > trial.balancedAccuracy),
+        ),
+    )
+    .sort((a, b) => a.latencyMs - b.latencyMs);
+
+export interface OfferLimits {
+  maxDropPp: number;
+  /** null: none asked. */
+  latencyMs: number | null;
+}
+
+/** Below this a speed-up is not told from noise. */
+export const LEAST_SPEEDUP = 1.05;
+
+/** Whether a variant is offered, and why or why not, in words for a supervisor. */
+export const judgeOffer = (
+  facts: { speedup: number; dropPp: number; latencyMs: number; bytes: number; referenceBytes: number },
+  limits: OfferLimits,
+): { offered: boolean; reason: string } => {
+  const change = `${facts.speedup.toFixed(2)} times as fast, ${dropWords(facts.dropPp)} in cross-validation`;
+  if (facts.speedup < LEAST_SPEEDUP) {
+    return { offered: false, reason: `Not faster on this PC (${facts.speedup.toFixed(2)} times).` };
+  }
+  // A lower input size alone leaves the weights as they are: not larger is enough; what its head adds is a few hundred bytes.
+  if (facts.bytes > facts.referenceBytes * 1.01) {
+    return { offered: false, reason: `Larger than the original (${facts.bytes} against ${facts.referenceBytes} bytes).` };
+  }
+  if (facts.dropPp > limits.maxDropPp) {
+    return { offered: false, reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.` };
+  }
+  if (limits.latencyMs !== null && facts.latencyMs > limits.latencyMs) {
+    return { offered: false, reason: `Too slow: ${facts.latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.` };
+  }
+  return { offered: true, reason: `${change[0]!.toUpperCase()}${change.slice(1)}.` };
+};
+
+const dropWords = (pp: number): string =>
+  pp > 0.005 ? `${pp.toFixed(2)} pp less accurate` : pp < -0.005 ? `${(-pp).toFixed(2)} pp more accurate` : 'equally accurate';
+
+/**
+ * The fastest offered variant; among those within a tenth of its time the most accurate (ties: the first).
+ * @returns index into `offers`, or null when nothing is offered
+ */
+export const recommend = (
+  offers: readonly { offered: boolean; latencyMs: number; balancedAccuracy: number }[],
+): number | null => {
+  let fastest = Infinity;
+  for (const { offered, latencyMs } of offers) if (offered) fastest = Math.min(fastest, latencyMs);
+  let best: number | null = null;
+  offers.forEach(({ offered, latencyMs, balancedAccuracy }, i) => {
+    if (!offered || latencyMs > 1.1 * fastest) return;
+    if (best === null || balancedAccuracy > offers[best]!.balancedAccuracy) best = i;
+  });
+  return best;
+};

@@ -1,0 +1,26 @@
+/** How a backbone is changed. `none`: only the input size or the precision. */
+export type Strategy = 'none' | 'pre-prune' | 'post-prune';
+export type Precision = 'fp32' | 'int8';
+
+/** One way to compress; what is measured of it is a trial. */
+export interface Variant {
+  strategy: Strategy;
+  /** Share of multiply-accumulates that pruning removes (0 for none). */
+  ratio: number;
+  inputSize: number;
+  precision: Precision;
+}
+
+/** Readable and unique among the variants of one run: "post-prune-40-160-int8". */
+export const variantId = ({ strategy, ratio, inputSize, precision }: Variant): string =>
+  [strategy === 'none' ? 'size' : `${strategy}-${Math.round(100 * ratio)}`, inputSize, precision].join('-');
+
+export const describeVariant = ({ strategy, ratio, inputSize, precision }: Variant, nativeSize: number): string => {
+  const parts: string[] = [];
+  if (inputSize !== nativeSize) parts.push(`${inputSize} px instead of ${nativeSize} px`);
+  if (strategy !== 'none') {
+    parts.push(`${Math.round(100 * ratio)} % of the arithmetic pruned (${strategy === 'pre-prune' ? 'by the first task' : 'by all classes'})`);
+  }
+  if (precision === 'int8') parts.push('8-bit integers');
+  return parts.length === 0 ? 'nothing changed' : parts.join(', ');
+};

@@ -1,0 +1,184 @@
+import type { Backbone } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import {
+  decodeModel,
+  encodeModel,
+  foldBatchNorm,
+  runtimeInputs,
+  selectOutputs,
+  setInputSize,
+  type Model,
+} from '../../onnx/index.ts';
+import { openSession } from '../../runtime/session.ts';
+import { integerWeightBits } from '../environment.ts';
+import type { ImageSource } from '../image-source.ts';
+import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
+import { pruneModel, type Pruned } from '../prune/prune.ts';
+import { observeRanges, type RangeRule } from '../quantize/calibrate.ts';
+import { planQuantization, quantizeModel, tensorsOf } from '../quantize/qdq.ts';
+import type { Strategy, Variant } from './variant.ts';
+
+/** A compressed backbone: same outputs as the original, at its own input size. */
+export interface Made {
+  model: Model;
+  bytes: Uint8Array;
+  /** Share of multiply-accumulates that pruning really removed. */
+  ratio: number;
+  /** What pruning left alone, naming it. */
+  untouched: readonly { group: string; why: string }[];
+  /** Chosen for INT8 by measurement; null for fp32. */
+  rule: RangeRule | null;
+}
+
+export interface WorkshopOptions {
+  backbone: Backbone;
+  bytes: Uint8Array;
+  source: ImageSource;
+  /** Training images that pruning by all classes and INT8 calibrate on. */
+  images: readonly number[];
+  /** Training images of the first task. */
+  firstTask: readonly number[];
+  threads: number;
+  seed: number;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Workshop {
+  /** The unchanged backbone with its feature outputs only and BatchNorm folded. */
+  readonly base: Model;
+  /** @throws CANCELLED, UNSUPPORTED_OP, GRAPH_INVALID, MODEL_UNREADABLE: this variant cannot be made of this backbone */
+  make(variant: Variant): Promise<Made>;
+}
+
+/** Images that statistics of activations are taken from; more bring little and cost a forward pass each. */
+const PRUNING_IMAGES = 96;
+const RANGE_IMAGES = 64;
+/** Images on which ranges are compared; not among those they are taken from while there are others. */
+const COMPARED_IMAGES = 32;
+const RULES: readonly RangeRule[] = [{ kind: 'min-max' }, { kind: 'percentile', share: 0.9999 }];
+
+/** At most `most` entries at an even stride. */
+export const spread = <T>(items: readonly T[], most: number): T[] =>
+  items.length <= most
+    ? [...items]
+    : Array.from({ length: most }, (_, i) => items[Math.floor(((i + 0.5) * items.length) / most)]!);
+
+/** Readies a backbone for surgery: its feature outputs, BatchNorm folded, batch and size open where it allows. */
+export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
+  const model = decodeModel(bytes, backbone.file);
+  const selected = foldBatchNorm(selectOutputs(model, backbone.featureOutputs.map(({ name }) => name)));
+  if (!backbone.dynamicSize) return selected;
+  const stated = runtimeInputs(selected.graph)[0]?.shape;
+  return stated && stated.some((dim, i) => i !== 1 && typeof dim === 'number')
+    ? setInputSize(selected, { batch: 'N', height: 'H', width: 'W' })
+    : selected;
+}
+
+export function openWorkshop(options: WorkshopOptions): Workshop {
+  const { backbone, source, threads, seed, signal } = options;
+  const base = prepareBase(options.bytes, backbone);
+  const analyses = new Map<string, PruningAnalysis>();
+  const floats = new Map<string, Pruned>();
+
+  const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
+    images: spread(strategy === 'pre-prune' ? options.firstTask : options.images, most),
+    size,
+    threads,
+    seed,
+    signal,
+  });
+
+  const floatModel = async ({ strategy, ratio, inputSize }: Variant): Promise<Pruned> => {
+    if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [] };
+    const key = `${strategy} ${inputSize}`;
+    const calibration = calibrationOf(strategy, inputSize, PRUNING_IMAGES);
+    let analysis = analyses.get(key);
+    if (!analysis) {
+      // One at a time: the targets of an analysis are some hundred megabytes.
+      analyses.clear();
+      analysis = await analysePruning(base, source, calibration);
+      analyses.set(key, analysis);
+    }
+    if (analysis.curves.length === 0) {
+      const [first] = analysis.untouched;
+      throw new AppError('UNSUPPORTED_OP', {
+        op: 'backbone',
+        opset: base.opsets.get('') ?? 0,
+        node: first?.group ?? backbone.id,
+        problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
+      });
+    }
+    const floatKey = `${key} ${ratio}`;
+    const known = floats.get(floatKey);
+    if (known) return known;
+    const pruned = await pruneModel(analysis, source, ratio, calibration);
+    if (pruned.ratio === 0) {
+      throw new AppError('UNSUPPORTED_OP', {
+        op: 'backbone',
+        opset: base.opsets.get('') ?? 0,
+        node: backbone.id,
+        problem: 'its groups are too narrow to be pruned',
+      });
+    }
+    floats.set(floatKey, pruned);
+    return pruned;
+  };
+
+  const features = async (model: Model, images: readonly number[], size: number): Promise<Float32Array[]> => {
+    await using session = await openSession(encodeModel(model), { threads, name: backbone.id });
+    const outputs: Float32Array[] = [];
+    for (let start = 0; start < images.length; start += 8) {
+      if (signal?.aborted) throw new AppError('CANCELLED');
+      const some = images.slice(start, start + 8);
+      const data = await source.tensor(some, size);
+      const values = await session.run({
+        [backbone.inputName]: { type: 'float32', dims: [some.length, 3, size, size], data },
+      });
+      for (const { name } of backbone.featureOutputs) outputs.push(Float32Array.from(values[name]!.data as Float32Array));
+    }
+    return outputs;
+  };
+
+  /** Chooses how ranges are cut by the error it leaves in the features of other training images. */
+  const integerModel = async (model: Model, variant: Variant): Promise<{ model: Model; rule: RangeRule }> => {
+    const calibration = calibrationOf('none', variant.inputSize, RANGE_IMAGES);
+    const used = new Set(calibration.images);
+    const others = options.images.filter((index) => !used.has(index));
+    const compared = spread(others.length >= 8 ? others : options.images, COMPARED_IMAGES);
+    const ranges = await observeRanges(model, tensorsOf(planQuantization(model)), source, calibration);
+    const wanted = await features(model, compared, variant.inputSize);
+    let best: { model: Model; rule: RangeRule } | null = null;
+    let least = Infinity;
+    for (const rule of RULES) {
+      const quantized = quantizeModel(model, ranges, { rule, weightBits: integerWeightBits() });
+      const error = squaredError(wanted, await features(quantized, compared, variant.inputSize));
+      if (best === null || error < least) {
+        best = { model: quantized, rule };
+        least = error;
+      }
+    }
+    return best!;
+  };
+
+  return {
+    base,
+    async make(variant) {
+      const float = await floatModel(variant);
+      const integer = variant.precision === 'int8' ? await integerModel(float.model, variant) : null;
+      const model = integer?.model ?? float.model;
+      return {
+        model,
+        bytes: encodeModel(model),
+        ratio: float.ratio,
+        untouched: analyses.get(`${variant.strategy} ${variant.inputSize}`)?.untouched ?? [],
+        rule: integer?.rule ?? null,
+      };
+    },
+  };
+}
+
+const squaredError = (a: readonly Float32Array[], b: readonly Float32Array[]): number => {
+  let sum = 0;
+  a.forEach((part, i) => part.forEach((value, k) => (sum += (value - b[i]![k]!) ** 2)));
+  return Number.isNaN(sum) ? Infinity : sum;
+};

@@ -1,0 +1,80 @@
+import { assert } from '../../contract/errors.ts';
+import type { RemovalCurve } from './importance.ts';
+
+/** Multiply-accumulates of one node at full width, and the groups its cost grows with. */
+export interface NodeCost {
+  macs: number;
+  /** Group whose channels come in; null: fixed. */
+  input: string | null;
+  /** Group whose channels go out; null: fixed. A depthwise convolution has one group on both sides: stated here only. */
+  output: string | null;
+}
+
+/** Channel counts that the kernels like. */
+export const CHANNEL_STEP = 8;
+
+/** Total multiply-accumulates when groups keep `width` (share of their channels). */
+export const totalMacs = (costs: readonly NodeCost[], width: ReadonlyMap<string, number>): number =>
+  costs.reduce(
+    (sum, { macs, input, output }) =>
+      sum + macs * (input === null ? 1 : (width.get(input) ?? 1)) * (output === null ? 1 : (width.get(output) ?? 1)),
+    0,
+  );
+
+/**
+ * Global ranking: again and again the group goes first that loses least accuracy per multiply-accumulate saved, in steps of
+ * eight channels, until `ratio` of all multiply-accumulates are gone or every group is at its floor.
+ * @param floor least share of a group's channels that stays
+ * @returns group id -> channels that stay, increasing; groups that keep all are not named
+ */
+export function allocate(
+  curves: readonly RemovalCurve[],
+  costs: readonly NodeCost[],
+  options: { ratio: number; floor: number },
+): Map<string, Int32Array> {
+  assert(options.ratio >= 0 && options.ratio < 1, 'a ratio is a share');
+  const removed = curves.map(() => 0);
+  const width = new Map<string, number>();
+  const total = totalMacs(costs, width);
+  const target = total * (1 - options.ratio);
+  let current = total;
+  const stepOf = (i: number): number => {
+    const { group, order } = curves[i]!;
+    const left = group.channels - removed[i]!;
+    // The first step brings an odd count down to a multiple of eight.
+    const step = left % CHANNEL_STEP === 0 ? CHANNEL_STEP : left % CHANNEL_STEP;
+    const least = Math.max(CHANNEL_STEP, Math.ceil(group.channels * options.floor));
+    return left - step >= least && removed[i]! + step <= order.length ? step : 0;
+  };
+  while (current > target) {
+    let best = -1;
+    let bestPrice = Infinity;
+    for (let i = 0; i < curves.length; i++) {
+      const step = stepOf(i);
+      if (step === 0) continue;
+      const { group, error } = curves[i]!;
+      const before = width.get(group.id) ?? 1;
+      width.set(group.id, (group.channels - removed[i]! - step) / group.channels);
+      const saved = current - totalMacs(costs, width);
+      width.set(group.id, before);
+      if (saved <= 0) continue;
+      const price = (error[removed[i]! + step]! - error[removed[i]!]!) / saved;
+      if (price < bestPrice) {
+        bestPrice = price;
+        best = i;
+      }
+    }
+    if (best < 0) break;
+    removed[best]! += stepOf(best);
+    const { group } = curves[best]!;
+    width.set(group.id, (group.channels - removed[best]!) / group.channels);
+    current = totalMacs(costs, width);
+  }
+  const keep = new Map<string, Int32Array>();
+  curves.forEach(({ group, order }, i) => {
+    if (removed[i] === 0) return;
+    const gone = new Set(order.subarray(0, removed[i]));
+    keep.set(group.id, Int32Array.from({ length: group.channels }, (_, c) => c).filter((c) => !gone.has(c)));
+  });
+  return keep;
+}

@@ -1,0 +1,140 @@
+import { cholesky, matrix, openProducts, solveCholesky, type Products } from '../../learning/dense.ts';
+import { float32Of, float32Tensor, setInitializer, withGraph, type Model, type Node } from '../../onnx/index.ts';
+import type { ImageSource } from '../image-source.ts';
+import { allocate, totalMacs } from './allocate.ts';
+import { GROUP_FLOOR, positionsOf, type CalibrationOptions, type PruningAnalysis, type Site } from './analyse.ts';
+import { cutChannels } from './cut.ts';
+import { withRidge } from './importance.ts';
+import { centred, collectSamples, columnMeans, openCrossProduct, type CrossProduct, type Samples, type Tap } from './samples.ts';
+
+export interface Pruned {
+  model: Model;
+  /** Share of multiply-accumulates that went. */
+  ratio: number;
+  /** Group -> channels before and after. */
+  widths: readonly { group: string; before: number; after: number }[];
+}
+
+/** Wider least-squares problems are left as they are: 3 x 3 kernels over wide inputs. */
+const MOST_UNKNOWNS = 1536;
+
+const takeColumns = (samples: Samples, keep: ArrayLike<number>): Samples => {
+  const data = new Float32Array(samples.rows * keep.length);
+  for (let r = 0, at = 0; r < samples.rows; r++) {
+    for (let k = 0; k < keep.length; k++, at++) data[at] = samples.data[r * samples.columns + keep[k]!]!;
+  }
+  return { rows: samples.rows, columns: keep.length, data };
+};
+
+const minus = (a: Samples, b: Samples): Samples => {
+  const data = new Float32Array(a.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = a.data[i]! - b.data[i]!;
+  return { ...a, data };
+};
+
+/**
+ * Weights [outputs, columns] and bias that map `x` to `target` best in least squares, with a ridge towards the present
+ * weights, so that directions in which the calibration images say nothing stay as trained.
+ */
+export async function fitLinear(
+  { cross, products }: { cross: CrossProduct; products: Products },
+  x: Samples,
+  target: Samples,
+  present: Float32Array,
+): Promise<{ weight: Float32Array; bias: Float32Array }> {
+  const n = x.columns;
+  const outputs = target.columns;
+  const meanX = columnMeans(x);
+  const meanT = columnMeans(target);
+  const cx = centred(x, meanX);
+  const covariance = await cross.of(cx, cx);
+  const mixed = await cross.of(cx, centred(target, meanT));
+  // Right-hand side: covariance with what the present weights leave unexplained.
+  const explained = await products.multiply(matrix(n, n, covariance), matrix(outputs, n, Float64Array.from(present)), {
+    transposeB: true,
+  });
+  for (let i = 0; i < mixed.length; i++) mixed[i]! -= explained.data[i]!;
+  const factor = await cholesky(matrix(n, n, withRidge(covariance, n)), products);
+  const { data: change } = await solveCholesky(factor, matrix(n, outputs, mixed), products);
+  const weight = new Float32Array(outputs * n);
+  const bias = new Float32Array(outputs);
+  for (let o = 0; o < outputs; o++) {
+    let constant = meanT[o]!;
+    for (let i = 0; i < n; i++) {
+      const value = present[o * n + i]! + change[i * outputs + o]!;
+      weight[o * n + i] = value;
+      constant -= value * meanX[i]!;
+    }
+    bias[o] = constant;
+  }
+  return { weight, bias };
+}
+
+const withWeights = (model: Model, node: Node, weight: Float32Array, bias: Float32Array): Model => {
+  const [, weightName, biasName] = node.inputs as [string, string, string | undefined];
+  const dims = model.graph.initializers.get(weightName)!.dims;
+  let graph = setInitializer(model.graph, weightName, float32Tensor(dims, weight));
+  if (biasName) graph = setInitializer(graph, biasName, float32Tensor([bias.length], bias));
+  else {
+    const name = `${weightName}_bias`;
+    graph = setInitializer(graph, name, float32Tensor([bias.length], bias));
+    const inputs = [node.inputs[0]!, weightName, name];
+    graph = { ...graph, nodes: graph.nodes.map((other) => (other === node ? { ...other, inputs } : other)) };
+  }
+  return withGraph(model, graph);
+};
+
+/**
+ * Cuts an analysed model and makes up for it without training: front to back, the
+ * consumers of cut groups get their weights and bias are fitted by
+ * least squares so that from the cut network's activations it gives what the uncut network gave. Behind a residual Add the sum
+ * is what is fitted, so errors of earlier layers are repaired as well.
+ * @param ratio share of multiply-accumulates to remove
+ */
+export async function pruneModel(
+  analysis: PruningAnalysis,
+  source: ImageSource,
+  ratio: number,
+  options: CalibrationOptions,
+): Promise<Pruned> {
+  const keep = allocate(analysis.curves, analysis.costs, { ratio, floor: GROUP_FLOOR });
+  let model = cutChannels(analysis.model, analysis.groups, keep);
+  const groupOfTensor = new Map(
+    analysis.groups.flatMap((group) => group.tensors.map((tensor): [string, string] => [tensor, group.id])),
+  );
+  await using cross = await openCrossProduct(options.threads);
+  await using products = openProducts(options);
+  for (const [i, site] of analysis.sites.entries()) {
+    // The others read a sum that the fits before them have repaired already: fitting them too was tried, and cost twice the time.
+    if (!keep.has(site.group.id)) continue;
+    model = await refit(model, site);
+    options.onProgress?.((i + 1) / analysis.sites.length);
+  }
+  const width = new Map([...keep].map(([id, kept]) => [id, kept.length / analysis.groups.find((g) => g.id === id)!.channels]));
+  return {
+    model,
+    ratio: 1 - totalMacs(analysis.costs, width) / totalMacs(analysis.costs, new Map()),
+    widths: analysis.curves.map(({ group }) => ({
+      group: group.id,
+      before: group.channels,
+      after: keep.get(group.id)?.length ?? group.channels,
+    })),
+  };
+
+  async function refit(of: Model, { consumer, output, target, skip }: Site): Promise<Model> {
+    const weight = of.graph.initializers.get(consumer.weight)!;
+    const columns = weight.dims.slice(1).reduce((a, b) => a * b, 1);
+    const node = of.graph.nodes.find(({ outputs }) => outputs[0] === output)!;
+    if (node.op !== 'Conv' || columns > MOST_UNKNOWNS) return of;
+    const positions = positionsOf(options);
+    const taps: Tap[] = [{ id: 'x', tensor: node.inputs[0]!, kernel: node, positions }];
+    if (skip !== null) taps.push({ id: 'skip', tensor: skip, kernel: null, positions });
+    const samples = await collectSamples(of, taps, source, options.images, options);
+    let wanted = analysis.targets.get(consumer.weight)!;
+    const kept = keep.get(groupOfTensor.get(target) ?? '');
+    if (kept) wanted = takeColumns(wanted, kept);
+    if (skip !== null) wanted = minus(wanted, samples.get('skip')!);
+    const fitted = await fitLinear({ cross, products }, samples.get('x')!, wanted, float32Of(weight));
+    return withWeights(of, node, fitted.weight, fitted.bias);
+  }
+}

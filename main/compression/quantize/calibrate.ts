@@ -1,0 +1,97 @@
+import { AppError, assert } from '../../contract/errors.ts';
+import { encodeModel, runtimeInputs, type Model } from '../../onnx/index.ts';
+import { openSession } from '../../runtime/session.ts';
+import type { ImageSource } from '../image-source.ts';
+import type { CalibrationOptions } from '../prune/analyse.ts';
+import { tapModel } from '../prune/samples.ts';
+
+/** What calibration images showed of one activation. */
+export interface ActivationRange {
+  min: number;
+  max: number;
+  /** Values taken at an even stride, for percentiles. */
+  sample: Float32Array;
+  /** Mean of each channel. */
+  channelMeans: Float64Array;
+}
+
+/** How a range is cut: the extremes, or the share of values that must lie inside. */
+export type RangeRule = { kind: 'min-max' } | { kind: 'percentile'; share: number };
+
+const SAMPLES_PER_IMAGE = 512;
+
+/** Watches activations of a model on calibration images. */
+export async function observeRanges(
+  of: Model,
+  tensors: readonly string[],
+  source: ImageSource,
+  options: CalibrationOptions,
+): Promise<Map<string, ActivationRange>> {
+  const input = runtimeInputs(of.graph)[0];
+  assert(input, 'a backbone has an input');
+  const watched = tensors.filter((name) => name !== input.name);
+  const state = new Map(
+    tensors.map((name) => [name, { min: Infinity, max: -Infinity, parts: [] as Float32Array[], sums: [] as number[], count: 0 }]),
+  );
+  const take = (name: string, data: Float32Array, dims: readonly number[]): void => {
+    const entry = state.get(name)!;
+    const [images, channels] = dims as [number, number];
+    const plane = data.length / (images * channels);
+    for (let n = 0, at = 0; n < images; n++) {
+      for (let c = 0; c < channels; c++) {
+        let sum = 0;
+        for (let p = 0; p < plane; p++, at++) {
+          const value = data[at]!;
+          sum += value;
+          if (value < entry.min) entry.min = value;
+          if (value > entry.max) entry.max = value;
+        }
+        entry.sums[c] = (entry.sums[c] ?? 0) + sum;
+      }
+    }
+    entry.count += images * plane;
+    const wanted = Math.min(data.length, SAMPLES_PER_IMAGE * images);
+    const step = data.length / wanted;
+    entry.parts.push(Float32Array.from({ length: wanted }, (_, i) => data[Math.floor(i * step)]!));
+  };
+  await using session = await openSession(encodeModel(tapModel(of, watched)), {
+    threads: options.threads,
+    name: 'calibration',
+  });
+  const BATCH = 4;
+  for (let start = 0; start < options.images.length; start += BATCH) {
+    if (options.signal?.aborted) throw new AppError('CANCELLED');
+    const some = options.images.slice(start, start + BATCH);
+    const data = await source.tensor(some, options.size);
+    const dims = [some.length, 3, options.size, options.size];
+    if (state.has(input.name)) take(input.name, data, dims);
+    const values = await session.run({ [input.name]: { type: 'float32', dims, data } });
+    for (const name of watched) take(name, values[name]!.data as Float32Array, values[name]!.dims);
+  }
+  return new Map(
+    [...state].map(([name, { min, max, parts, sums, count }]) => {
+      const sample = new Float32Array(parts.reduce((total, { length }) => total + length, 0));
+      let at = 0;
+      for (const part of parts) {
+        sample.set(part, at);
+        at += part.length;
+      }
+      return [name, { min, max, sample: sample.sort(), channelMeans: Float64Array.from(sums, (sum) => sum / count) }];
+    }),
+  );
+}
+
+/** Scale and zero point of a uint8 activation; the range is widened to hold zero, which padding needs exactly. */
+export const uint8Parameters = (range: ActivationRange, rule: RangeRule): { scale: number; zeroPoint: number } => {
+  let { min, max } = range;
+  if (rule.kind === 'percentile' && range.sample.length > 0) {
+    const last = range.sample.length - 1;
+    const outside = (1 - rule.share) / 2;
+    min = range.sample[Math.floor(outside * last)]!;
+    max = range.sample[Math.ceil((1 - outside) * last)]!;
+  }
+  min = Math.min(0, min);
+  max = Math.max(0, max);
+  const scale = max > min ? (max - min) / 255 : 1;
+  return { scale: Math.fround(scale), zeroPoint: Math.max(0, Math.min(255, Math.round(-min / scale))) };
+};

@@ -1,0 +1,209 @@
+import { randomUUID, type KeyObject } from 'node:crypto';
+import { z } from 'zod';
+import { createUserKey, unlockUserKey } from '../audit/keys.ts';
+import { languageSchema, type Role, type User } from '../contract/domain.ts';
+import { AppError, assert, isAppError } from '../contract/errors.ts';
+import { sessionStateSchema } from '../contract/methods.ts';
+import { nameKey, type Account } from '../store/users.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { Session } from './port.ts';
+import { createThrottle } from './throttle.ts';
+
+type SessionState = z.output<typeof sessionStateSchema>;
+
+export interface Accounts {
+  handlers: HandlersOf<
+    | 'session.state'
+    | 'session.firstStart'
+    | 'session.accounts'
+    | 'session.signIn'
+    | 'session.signOut'
+    | 'session.setLanguage'
+    | 'users.list'
+    | 'users.add'
+    | 'users.disable'
+  >;
+  openSession(): Session;
+  closeSession(session: Session): void;
+  /** Puts in what the store says about the person now: a disabled account is signed out. */
+  refresh(session: Session): void;
+  /** The account with its private key; WRONG_PASSWORD, TOO_MANY_ATTEMPTS. Takes about as long for a name that does not exist. */
+  unlock(name: string, password: string): Promise<{ account: Account; privateKey: KeyObject }>;
+  /** Makes an account. ALREADY_EXISTS. */
+  create(name: string, role: Role, password: string): Promise<Account>;
+  setLanguage(language: 'en' | 'ja'): void;
+  state(session: Session): SessionState;
+}
+
+/** Shown to anyone: a demo is for trying out, and its keys count nowhere else. */
+export const demoAccounts: SessionState['demoAccounts'] = [
+  { name: 'demo-supervisor', password: 'mekiki-demo', role: 'supervisor' },
+  { name: 'demo-technician', password: 'mekiki-demo', role: 'technician' },
+];
+
+/** `prepareHome`: called within the transaction that makes the first supervisor (default station, class ok). */
+export const createAccounts = (context: CoreContext, prepareHome: () => Promise<() => void>): Accounts => {
+  const { store, now } = context;
+  const throttle = createThrottle(now);
+  const sessions = new Map<string, Session>();
+  /** A key to try a password on when the name does not exist, so that the answer takes as long. */
+  let decoy: Promise<string> | null = null;
+
+  const state = (session: Session): SessionState => ({
+    version: context.version,
+    firstStart: store.users.countSupervisors() === 0,
+    demo: store.demo,
+    demoAccounts: store.demo ? demoAccounts.filter(({ name }) => store.users.accountByName(name) !== null) : [],
+    language: languageSchema.catch('en').parse(store.settings.get('language')),
+    user: session.user,
+    testRuntime: context.testRuntime,
+  });
+  const tellChanged = (session: Session) => context.emit('session.changed', state(session), session.id);
+
+  const makeAccount = async (name: string, role: Role, password: string): Promise<Account> => {
+    const trimmed = name.normalize('NFC').trim();
+    if (trimmed === '') throw new AppError('INVALID_INPUT', { what: 'name', problem: 'it is empty' });
+    if (store.users.accountByName(trimmed) !== null)
+      throw new AppError('ALREADY_EXISTS', { kind: 'user', id: trimmed });
+    const user: User = { id: `u-${randomUUID().slice(0, 8)}`, name: trimmed, role, disabled: false };
+    const key = await createUserKey(password);
+    return { user, ...key, certificate: context.keys.certify(user, key.publicKey, store.demo, now()) };
+  };
+  const insertAccount = (account: Account, by: string) => {
+    store.users.insert(account, now());
+    store.audit.append({
+      user: by,
+      action: 'users.add',
+      subject: account.user.name,
+      details: { id: account.user.id, role: account.user.role },
+    });
+  };
+
+  const unlock: Accounts['unlock'] = async (name, password) => {
+    const key = nameKey(name);
+    throttle.check(key);
+    const account = store.users.accountByName(name);
+    decoy ??= createUserKey(randomUUID()).then((made) => made.lockedPrivateKey);
+    try {
+      const privateKey = await unlockUserKey(account?.lockedPrivateKey ?? (await decoy), password);
+      if (account === null || account.user.disabled) throw new AppError('WRONG_PASSWORD');
+      throttle.succeeded(key);
+      return { account, privateKey };
+    } catch (error) {
+      if (!isAppError(error, 'WRONG_PASSWORD')) throw error;
+      throttle.failed(key);
+      store.transaction(() =>
+        store.audit.append({
+          user: 'anyone',
+          action: 'session.wrongPassword',
+          subject: account?.user.name ?? 'an unknown name',
+        }),
+      );
+      throw error;
+    }
+  };
+
+  const setLanguage = (language: 'en' | 'ja') => {
+    store.settings.set('language', language);
+    for (const session of sessions.values()) tellChanged(session);
+  };
+
+  return {
+    state,
+    unlock,
+    setLanguage,
+    openSession() {
+      const session: Session = { id: randomUUID(), user: null };
+      sessions.set(session.id, session);
+      return session;
+    },
+    closeSession: (session) => void sessions.delete(session.id),
+    refresh(session) {
+      if (session.user === null) return;
+      const user = store.users.get(session.user.id);
+      session.user = user === null || user.disabled ? null : user;
+    },
+    async create(name, role, password) {
+      const account = await makeAccount(name, role, password);
+      store.transaction(() => insertAccount(account, 'system'));
+      return account;
+    },
+    handlers: {
+      'session.state': async (_input, session) => state(session),
+      'session.accounts': async () =>
+        store.users
+          .list()
+          .filter((user) => !user.disabled)
+          .map(({ name, role }) => ({ name, role })),
+      async 'session.firstStart'({ language, name, password }, session) {
+        const refuseSecond = () => {
+          if (store.users.countSupervisors() > 0) {
+            throw new AppError('CONFLICT', { what: 'this data folder', state: 'set up', needed: 'a new one' });
+          }
+        };
+        refuseSecond();
+        const account = await makeAccount(name, 'supervisor', password);
+        const makeFirstThings = await prepareHome();
+        store.transaction(() => {
+          // Again: another window may have been quicker while the key was made.
+          refuseSecond();
+          insertAccount(account, account.user.name);
+          store.settings.set('language', language);
+          makeFirstThings();
+        });
+        session.user = account.user;
+        for (const each of sessions.values()) tellChanged(each);
+        context.emit('stations.changed', {});
+        context.emit('classes.changed', {});
+        return state(session);
+      },
+      async 'session.signIn'({ name, password }, session) {
+        const { account } = await unlock(name, password);
+        store.transaction(() =>
+          store.audit.append({ user: account.user.name, action: 'session.signIn', subject: account.user.name }),
+        );
+        session.user = account.user;
+        tellChanged(session);
+        return state(session);
+      },
+      async 'session.signOut'(_input, session) {
+        session.user = null;
+        tellChanged(session);
+        return state(session);
+      },
+      async 'session.setLanguage'({ language }, session) {
+        setLanguage(language);
+        return state(session);
+      },
+      'users.list': async () => store.users.list(),
+      async 'users.add'({ name, role, password }, session) {
+        const account = await makeAccount(name, role, password);
+        store.transaction(() => insertAccount(account, actor(session)));
+        return account.user;
+      },
+      async 'users.disable'({ userId }, session) {
+        const user = store.users.get(userId);
+        if (user === null) throw new AppError('NOT_FOUND', { kind: 'user', id: userId });
+        if (user.role === 'supervisor' && !user.disabled && store.users.countSupervisors() === 1) {
+          throw new AppError('CONFLICT', {
+            what: user.name,
+            state: 'the only supervisor',
+            needed: 'another supervisor',
+          });
+        }
+        store.transaction(() => {
+          store.users.disable(userId);
+          store.audit.append({ user: actor(session), action: 'users.disable', subject: user.name });
+        });
+        for (const each of sessions.values()) {
+          if (each.user?.id !== userId) continue;
+          each.user = null;
+          tellChanged(each);
+        }
+        const now = store.users.get(userId);
+        assert(now !== null, 'accounts are disabled, never deleted');
+        return now;
+      },
+    },
+  };
+};

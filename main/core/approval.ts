@@ -1,0 +1,208 @@
+import type { KeyObject } from 'node:crypto';
+import { removeApproval, signApproval, verifyBundle } from '../audit/approval.ts';
+import type { Candidate, Gate } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import type { Account } from '../store/users.ts';
+import type { Accounts } from './accounts.ts';
+import { bundleDirOf, readEvidence } from './candidates.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { Lines } from './lines.ts';
+
+export interface ApprovalService {
+  handlers: HandlersOf<'candidates.approve' | 'candidates.reject' | 'models.activate' | 'models.rollback'>;
+  /** Gates, waiver, changed verdicts, signature. For approve and for the demo's own supervisor. */
+  approve(
+    candidateId: string,
+    signer: { account: Account; privateKey: KeyObject },
+    statement: { meaning: string; waiver: string | null; seenChanged: readonly string[] },
+  ): Promise<Candidate>;
+  activate(
+    candidateId: string,
+    kind: 'activate' | 'rollback',
+    by: { userId: string; name: string },
+  ): Promise<{ active: Candidate; previous: string | null }>;
+}
+
+const namesOf = (gates: Gate[]): string => gates.map((gate) => gate.name).join(', ');
+
+/** Throws NOT_APPROVED or BUNDLE_ALTERED unless the files themselves prove that this model may inspect here. */
+export const createBundleCheck =
+  ({ store, keys }: Pick<CoreContext, 'store' | 'keys'>) =>
+  async (stationId: string, candidateId: string): Promise<void> => {
+    const { approval } = await verifyBundle({
+      bundleDir: bundleDirOf(store.home, candidateId),
+      rootPublicKey: keys.rootPublicKey(),
+      demo: store.demo,
+      stationId,
+    });
+    // A good bundle laid under another one's name is still not that other one.
+    if (approval.candidateId !== candidateId) {
+      throw new AppError('NOT_APPROVED', {
+        model: candidateId,
+        problem: `its files are those of ${approval.candidateId}`,
+      });
+    }
+  };
+
+export const createApprovalService = (context: CoreContext, accounts: Accounts, lines: Lines): ApprovalService => {
+  const { store, log } = context;
+  const checkBundle = createBundleCheck(context);
+
+  const checkState = (candidate: Candidate): void => {
+    const open = candidate.state === 'candidate' || candidate.state === 'submitted';
+    if (open && candidate.offered) return;
+    const state = open ? 'not offered' : candidate.state;
+    throw new AppError('CONFLICT', { what: `candidate ${candidate.id}`, state, needed: 'an offered candidate' });
+  };
+
+  /** By the evidence in the bundle, not by the row. GATE_FAILED, WAIVER_NEEDED, CHANGED_NOT_SEEN. */
+  const checkGates = async (
+    candidate: Candidate,
+    waiver: string | null,
+    seenChanged: readonly string[],
+  ): Promise<void> => {
+    const evidence = await readEvidence(bundleDirOf(store.home, candidate.id));
+    const model = candidate.id;
+    const failed = evidence.gates.filter((gate) => gate.outcome === 'fail');
+    if (failed.length > 0) throw new AppError('GATE_FAILED', { model, gates: namesOf(failed) });
+    const thin = evidence.gates.filter((gate) => gate.outcome === 'not-enough-evidence');
+    if (thin.length > 0 && (waiver === null || waiver.trim() === '')) {
+      throw new AppError('WAIVER_NEEDED', { model, gates: namesOf(thin) });
+    }
+    const seen = new Set(seenChanged);
+    const unseen = evidence.changed.filter((change) => change.kind === 'worse' && !seen.has(change.imageSha));
+    if (unseen.length > 0) throw new AppError('CHANGED_NOT_SEEN', { model, count: unseen.length });
+  };
+
+  const approve: ApprovalService['approve'] = async (
+    candidateId,
+    { account, privateKey },
+    { meaning, waiver, seenChanged },
+  ) => {
+    const candidate = store.candidates.get(candidateId);
+    checkState(candidate);
+    await checkGates(candidate, waiver, seenChanged);
+    if (account.user.role !== 'supervisor') {
+      throw new AppError('NOT_ALLOWED', { method: 'candidates.approve', roles: 'supervisor' });
+    }
+    const bundleDir = bundleDirOf(store.home, candidateId);
+    const signed = await signApproval({
+      bundleDir,
+      candidateId,
+      stationId: candidate.stationId,
+      demo: store.demo,
+      meaning,
+      waiver,
+      at: context.now(),
+      certificate: account.certificate,
+      privateKey,
+      bundleSha256: candidate.bundleSha256,
+    });
+    try {
+      // Proof before it is recorded: a certificate of another root key, say, would make an approval that nothing accepts.
+      await checkBundle(candidate.stationId, candidateId);
+      store.transaction(() => {
+        checkState(store.candidates.get(candidateId));
+        const { signatureId, userId, userName, at } = signed;
+        store.candidates.setState(candidateId, 'approved');
+        store.candidates.setApproval(candidateId, { signatureId, userId, userName, meaning, waiver, at });
+        store.audit.append({
+          user: userName,
+          action: 'candidates.approve',
+          subject: candidateId,
+          details: { signatureId, bundleSha256: signed.bundleSha256, meaning, waiver, seenChanged },
+        });
+      });
+    } catch (error) {
+      await removeApproval(bundleDir);
+      throw error;
+    }
+    context.emit('candidates.changed', { stationId: candidate.stationId });
+    return store.candidates.get(candidateId);
+  };
+
+  const activate: ApprovalService['activate'] = async (candidateId, kind, by) => {
+    const candidate = store.candidates.get(candidateId);
+    const { stationId } = candidate;
+    if (!['approved', 'retired', 'active'].includes(candidate.state)) {
+      throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${candidate.state}"` });
+    }
+    await checkBundle(stationId, candidateId);
+    await lines.activate(stationId, bundleDirOf(store.home, candidateId));
+    const previous = store.transaction(() => {
+      const before = store.stations.get(stationId).activeModelId;
+      if (before === candidateId) return before;
+      const at = context.now().toISOString();
+      if (before !== null) store.candidates.setState(before, 'retired');
+      store.candidates.setState(candidateId, 'active');
+      store.candidates.setActivatedAt(candidateId, at);
+      store.stations.setActiveModel(stationId, candidateId);
+      store.candidates.recordActivation({ stationId, candidateId, previousId: before, kind, userId: by.userId, at });
+      store.audit.append({
+        user: by.name,
+        action: kind === 'activate' ? 'models.activate' : 'models.rollback',
+        subject: candidateId,
+        details: { stationId, previous: before, bundleSha256: candidate.bundleSha256 },
+      });
+      return before;
+    });
+    log.info('model active', { stationId, candidateId, previous, kind });
+    context.emit('candidates.changed', { stationId });
+    context.emit('stations.changed', {});
+    return { active: store.candidates.get(candidateId), previous };
+  };
+
+  return {
+    approve,
+    activate,
+    handlers: {
+      async 'candidates.approve'({ candidateId, password, meaning, waiver, seenChanged }, session) {
+        assert(session.user !== null, 'the method table asks for a supervisor');
+        checkState(store.candidates.get(candidateId));
+        // Signing asks for the person, not for the session that was left open.
+        const signer = await accounts.unlock(session.user.name, password);
+        return approve(candidateId, signer, { meaning, waiver, seenChanged });
+      },
+      async 'candidates.reject'({ candidateId, reason }, session) {
+        const candidate = store.candidates.get(candidateId);
+        if (!['candidate', 'submitted', 'approved'].includes(candidate.state)) {
+          throw new AppError('CONFLICT', {
+            what: `candidate ${candidateId}`,
+            state: candidate.state,
+            needed: 'not yet active',
+          });
+        }
+        await removeApproval(bundleDirOf(store.home, candidateId));
+        store.transaction(() => {
+          store.candidates.setState(candidateId, 'rejected');
+          store.candidates.setApproval(candidateId, null);
+          store.candidates.setRejection(candidateId, {
+            userName: actor(session),
+            reason,
+            at: context.now().toISOString(),
+          });
+          store.audit.append({
+            user: actor(session),
+            action: 'candidates.reject',
+            subject: candidateId,
+            details: { reason },
+          });
+        });
+        context.emit('candidates.changed', { stationId: candidate.stationId });
+        return store.candidates.get(candidateId);
+      },
+      async 'models.activate'({ candidateId }, session) {
+        assert(session.user !== null, 'the method table asks for a supervisor');
+        return activate(candidateId, 'activate', { userId: session.user.id, name: session.user.name });
+      },
+      async 'models.rollback'({ stationId }, session) {
+        assert(session.user !== null, 'the method table asks for a supervisor');
+        const { activeModelId } = store.stations.get(stationId);
+        if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
+        const previous = store.candidates.previousOf(stationId, activeModelId);
+        if (previous === null) throw new AppError('NO_PREVIOUS_MODEL', { stationId });
+        return activate(previous, 'rollback', { userId: session.user.id, name: session.user.name });
+      },
+    },
+  };
+};

@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { bundleDigest } from '../audit/approval.ts';
+import { evidenceSchema, modelCardSchema, type Candidate, type Evidence, type Station } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import type { trainerMethods } from '../contract/trainer.ts';
+import { nodeFiles } from '../store/files.ts';
+import type { Backbones } from './backbones.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { featureFileOf, syncFile } from './feature-file.ts';
+import type { JobService, JobWork } from './jobs.ts';
+import { samplesOf } from './samples.ts';
+import { withTrainer } from './trainer.ts';
+
+type Budget = 'quick' | 'lunch' | 'overnight';
+const BUDGET_S: Record<Budget, number> = { quick: 90, lunch: 2_400, overnight: 28_800 };
+/** More than any search offers. */
+const CANDIDATES_AT_MOST = 16;
+
+type Made = z.output<(typeof trainerMethods)['trainer.compress']['output']>['candidates'][number];
+
+export interface CandidateService {
+  handlers: HandlersOf<'candidates.create' | 'candidates.list' | 'candidates.show' | 'candidates.submit'>;
+  /** Compresses the newest knowledge; gives the candidates' ids, recommended first. All of them are kept, or none. */
+  compress(job: JobWork, stationId: string, budgetS: number, by: string): Promise<string[]>;
+}
+
+export const bundleDirOf = (home: string, candidateId: string): string => join(home, 'bundles', candidateId);
+
+/** The evidence as it lies in the bundle: what is signed, whatever the database says. BUNDLE_ALTERED. */
+export const readEvidence = async (bundleDir: string): Promise<Evidence> => {
+  const file = join(bundleDir, 'evidence.json');
+  try {
+    return evidenceSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch (cause) {
+    throw new AppError('BUNDLE_ALTERED', { file }, { cause });
+  }
+};
+
+export const createCandidateService = (
+  context: CoreContext,
+  backbones: Backbones,
+  jobs: JobService,
+): CandidateService => {
+  const { store } = context;
+
+  /** Moves one made bundle to its place; everything in it is on the disk before the name is. */
+  const keep = async (made: Made, station: Station, knowledgeId: string, backboneId: string): Promise<Candidate> => {
+    const card = modelCardSchema.parse(JSON.parse(await readFile(join(made.dir, 'model.json'), 'utf8')));
+    assert(card.id === made.card.id, 'the trainer writes the card that it returns');
+    assert(card.demo === store.demo && card.stationId === station.id, 'the trainer marks the card as it was told');
+    const evidence = await readEvidence(made.dir);
+    for (const name of ['model.onnx', 'model.json', 'evidence.json']) await syncFile(join(made.dir, name));
+    await nodeFiles.syncDirectory(made.dir);
+    const bundleSha256 = await bundleDigest(made.dir);
+    await rename(made.dir, bundleDirOf(store.home, card.id));
+    return {
+      id: card.id,
+      stationId: station.id,
+      state: 'candidate',
+      createdAt: context.now().toISOString(),
+      knowledgeId,
+      backboneId,
+      strategy: card.strategy,
+      precision: card.precision,
+      ratio: made.ratio,
+      inputSize: card.inputSize,
+      bundleSha256,
+      offered: made.offered,
+      recommended: made.recommended,
+      reason: made.reason,
+      evidence,
+      approval: null,
+      rejection: null,
+      activatedAt: null,
+    };
+  };
+
+  const compress: CandidateService['compress'] = async (job, stationId, budgetS, by) => {
+    const station = store.stations.get(stationId);
+    const knowledge = store.knowledge.newest(stationId);
+    if (knowledge === null) throw new AppError('NO_KNOWLEDGE', { stationId });
+    if (knowledge.backboneId !== station.backboneId) {
+      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: knowledge.backboneId, needed: station.backboneId });
+    }
+    const backbone = await backbones.get(knowledge.backboneId);
+    const learnt = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.learntClassId]));
+    // Only what this knowledge has learnt: a label given since then is not part of it.
+    const images = samplesOf(store, station).filter(
+      (sample) => sample.row >= 0 && learnt.get(sample.sha) === sample.classId,
+    );
+    const known = new Set(knowledge.classes.map((each) => each.classId));
+    const outDir = join(store.home, 'bundles', `.making-${randomUUID().slice(0, 8)}`);
+    const candidateIds = Array.from({ length: CANDIDATES_AT_MOST }, () => `m-${randomUUID().slice(0, 12)}`);
+    await mkdir(outDir);
+    const moved: string[] = [];
+    try {
+      const { candidates, why } = await withTrainer(context, job, (trainer) =>
+        trainer.call(
+          'trainer.compress',
+          {
+            backbone,
+            recipe: station.recipe,
+            classes: store.classes.list().filter((each) => known.has(each.id)),
+            images,
+            criteria: station.criteria,
+            threads: context.trainerThreads,
+            outDir,
+            featureFile: featureFileOf(store.home, backbone.id),
+            knowledgeDir: join(store.home, 'knowledge', knowledge.id),
+            knowledgeId: knowledge.id,
+            stationId,
+            demo: store.demo,
+            timeBudgetS: budgetS,
+            activeBundleDir: station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId),
+            candidateIds,
+          },
+          { signal: job.signal },
+        ),
+      );
+      const rows: Candidate[] = [];
+      for (const made of candidates) {
+        assert(candidateIds.includes(made.card.id), 'candidates are named by the ids that the core gave');
+        moved.push(made.card.id);
+        rows.push(await keep(made, station, knowledge.id, backbone.id));
+      }
+      await nodeFiles.syncDirectory(join(store.home, 'bundles'));
+      store.transaction(() => {
+        for (const row of rows) store.candidates.insert(row);
+        store.audit.append({
+          user: by,
+          action: 'candidates.create',
+          subject: stationId,
+          details: { candidates: rows.map((row) => row.id), knowledgeId: knowledge.id, why },
+        });
+      });
+      context.emit('candidates.changed', { stationId });
+      return rows.toSorted((a, b) => Number(b.recommended) - Number(a.recommended)).map((row) => row.id);
+    } catch (error) {
+      for (const id of moved) await rm(bundleDirOf(store.home, id), { recursive: true, force: true });
+      throw error;
+    } finally {
+      await rm(outDir, { recursive: true, force: true });
+    }
+  };
+
+  return {
+    compress,
+    handlers: {
+      async 'candidates.create'({ stationId, budget }, session) {
+        store.stations.get(stationId);
+        if (store.knowledge.newest(stationId) === null) throw new AppError('NO_KNOWLEDGE', { stationId });
+        const underWay = jobs.unfinished('compress', stationId);
+        if (underWay !== null) return underWay;
+        return jobs.start(
+          { kind: 'compress', stationId, session, firstStep: { key: 'compress.preparing', details: {} } },
+          (job) => compress(job, stationId, BUDGET_S[budget], actor(session)),
+        );
+      },
+      async 'candidates.list'({ stationId }) {
+        store.stations.get(stationId);
+        return store.candidates.list(stationId);
+      },
+      'candidates.show': async ({ candidateId }) => store.candidates.get(candidateId),
+      async 'candidates.submit'({ candidateId }, session) {
+        const candidate = store.candidates.get(candidateId);
+        if (candidate.state === 'submitted') return candidate;
+        if (candidate.state !== 'candidate' || !candidate.offered) {
+          const state = candidate.offered ? candidate.state : 'not offered';
+          throw new AppError('CONFLICT', { what: `candidate ${candidateId}`, state, needed: 'an offered candidate' });
+        }
+        store.transaction(() => {
+          store.candidates.setState(candidateId, 'submitted');
+          store.audit.append({ user: actor(session), action: 'candidates.submit', subject: candidateId });
+        });
+        context.emit('candidates.changed', { stationId: candidate.stationId });
+        return store.candidates.get(candidateId);
+      },
+    },
+  };
+};

@@ -1,0 +1,134 @@
+import type { DefectClass } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { Session } from './port.ts';
+
+type Names = DefectClass['names'];
+
+export interface ClassService {
+  handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename'>;
+  /** The class that a folder of an import means: by id or by name in either language; made if there is none. BAD_CLASS_NAME. */
+  forFolder(name: string, session: Session | null): DefectClass;
+  /** The class of good parts, made if missing; within the caller's transaction. */
+  ensureOk(): void;
+}
+
+const OK_FOLDERS = new Set(['ok', 'good', '良品']);
+const COLORS = 8;
+
+/** The name as it is kept: composed, trimmed. BAD_CLASS_NAME for what could leave its folder or break a screen. */
+export const checkClassName = (name: string): string => {
+  const normal = name.normalize('NFC').trim();
+  const refuse = (problem: string) => new AppError('BAD_CLASS_NAME', { name: name.slice(0, 80), problem });
+  if (normal === '') throw refuse('it is empty');
+  if (normal.length > 80) throw refuse('it is longer than 80 characters');
+  if (/[/\\]/.test(normal) || normal.startsWith('.')) throw refuse('it looks like a path');
+  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(normal)) throw refuse('it holds a control character');
+  if (!/[\p{L}\p{N}]/u.test(normal)) throw refuse('it holds no letter and no digit');
+  return normal;
+};
+
+const sameName = (a: string, b: string): boolean =>
+  a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
+
+export const createClassService = (context: CoreContext): ClassService => {
+  const { store } = context;
+  const live = () => store.classes.list().filter((known) => !known.retired);
+
+  /** 'c-' and the name; stays what it is when the class is renamed, and is given once only. */
+  const newId = (name: string): string => {
+    const slug = name
+      .normalize('NFKC')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}]+/gu, '-')
+      .replace(/^-+|-+$/g, '');
+    const base = `c-${[...slug].slice(0, 40).join('')}`;
+    for (let n = 1; ; n += 1) {
+      const id = n === 1 ? base : `${base}-${n}`;
+      if (!store.classes.has(id)) return id;
+    }
+  };
+
+  const complete = (names: Names): Names => {
+    const [en, ja] = [names.en.trim() || names.ja, names.ja.trim() || names.en];
+    return { en: checkClassName(en), ja: checkClassName(ja) };
+  };
+  const refuseTaken = (names: Names, except: string | null) => {
+    for (const known of live()) {
+      if (known.id === except) continue;
+      for (const name of [names.en, names.ja]) {
+        if (sameName(known.names.en, name) || sameName(known.names.ja, name)) {
+          throw new AppError('ALREADY_EXISTS', { kind: 'class', id: name });
+        }
+      }
+    }
+  };
+  const freeKey = (): string | null => {
+    const taken = new Set(live().map((known) => known.hotKey));
+    return ['1', '2', '3', '4', '5', '6', '7', '8', '9'].find((key) => !taken.has(key)) ?? null;
+  };
+
+  const create = (asked: Names, hotKey: string | null, by: string, isOk = false): DefectClass => {
+    const names = complete(asked);
+    refuseTaken(names, null);
+    if (hotKey !== null && live().some((known) => known.hotKey === hotKey)) {
+      throw new AppError('ALREADY_EXISTS', { kind: 'hot key', id: hotKey });
+    }
+    const value: DefectClass = {
+      id: isOk ? 'ok' : newId(names.en),
+      names,
+      isOk,
+      color: (store.classes.list().length % COLORS) + 1,
+      hotKey: hotKey ?? freeKey(),
+      retired: false,
+    };
+    store.transaction(() => {
+      store.classes.insert(value, context.now());
+      store.audit.append({ user: by, action: 'classes.create', subject: value.id, details: { names } });
+    });
+    return value;
+  };
+
+  return {
+    ensureOk() {
+      if (!store.classes.has('ok')) create({ en: 'OK', ja: '良品' }, '1', 'system', true);
+    },
+    forFolder(folder, session) {
+      const name = checkClassName(folder);
+      const classes = live();
+      const ok = classes.find((known) => known.isOk);
+      if (ok !== undefined && OK_FOLDERS.has(name.toLowerCase())) return ok;
+      const found =
+        classes.find((known) => known.id === name) ??
+        classes.find((known) => sameName(known.names.en, name) || sameName(known.names.ja, name));
+      if (found !== undefined) return found;
+      const made = create({ en: name, ja: name }, null, actor(session));
+      context.emit('classes.changed', {});
+      return made;
+    },
+    handlers: {
+      'classes.list': async () => store.classes.list(),
+      async 'classes.create'({ names, hotKey }, session) {
+        const made = create(names, hotKey, actor(session));
+        context.emit('classes.changed', {});
+        return made;
+      },
+      async 'classes.rename'({ classId, names: asked }, session) {
+        const before = store.classes.get(classId);
+        const names = complete(asked);
+        refuseTaken(names, classId);
+        store.transaction(() => {
+          store.classes.rename(classId, names);
+          store.audit.append({
+            user: actor(session),
+            action: 'classes.rename',
+            subject: classId,
+            details: { before: before.names, names },
+          });
+        });
+        context.emit('classes.changed', {});
+        return store.classes.get(classId);
+      },
+    },
+  };
+};

@@ -1,0 +1,25 @@
+import type { EventName, EventPayload } from '../contract/methods.ts';
+import type { Store } from '../store/open.ts';
+import type { HomeKeys } from './home-keys.ts';
+import type { Handlers, Logger, Processes, Session } from './port.ts';
+
+/** What every service is made with; built once, in start.ts. */
+export interface CoreContext {
+  store: Store;
+  keys: HomeKeys;
+  log: Logger;
+  processes: Processes;
+  version: string;
+  testRuntime: boolean;
+  trainerThreads: number;
+  now(): Date;
+  /** `sessionId`: for that session alone. */
+  emit<E extends EventName>(name: E, payload: EventPayload<E>, sessionId?: string): void;
+}
+
+/** The handlers of one service. */
+export type HandlersOf<M extends keyof Handlers> = Pick<Handlers, M>;
+
+/** Name for the audit trail. */
+export const actor = (session: Session | null): string =>
+  session?.user?.name ?? (session === null ? 'system' : 'anyone');

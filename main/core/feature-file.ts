@@ -1,0 +1,39 @@
+import { open, stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Backbone } from '../contract/domain.ts';
+
+/* features/<backbone>.f32: row-major float32, one row per view. The database says which rows count. */
+
+const BYTES = Float32Array.BYTES_PER_ELEMENT;
+
+export const featureFileOf = (home: string, backboneId: string): string => join(home, 'features', `${backboneId}.f32`);
+
+/** Cuts off rows that a job appended and never committed, so that the next row's number is the database's. */
+export const trimFeatureFile = async (file: string, rows: number, backbone: Backbone): Promise<void> => {
+  const handle = await open(file, 'a');
+  await handle.close();
+  const wanted = rows * backbone.features * BYTES;
+  if ((await stat(file)).size > wanted) await truncate(file, wanted);
+};
+
+export const syncFile = async (file: string): Promise<void> => {
+  const handle = await open(file, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+};
+
+/** Overwrites a row with zeros: what was forgotten may not be read back from the disk. */
+export const eraseRow = async (file: string, row: number, features: number): Promise<void> => {
+  const handle = await open(file, 'r+');
+  try {
+    const length = features * BYTES;
+    if ((await handle.stat()).size >= (row + 1) * length)
+      await handle.write(new Uint8Array(length), 0, length, row * length);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+};

@@ -1,0 +1,61 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createRootKey, issueCertificate, openRootKey, type Certificate } from '../audit/keys.ts';
+import type { User } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { writeDurably } from '../store/files.ts';
+import type { Logger, SecretStore } from './port.ts';
+
+/** The home's root key: certifies its people's keys. The private half never leaves the core. */
+export interface HomeKeys {
+  /** PEM of trust/root.pub, read anew: what the line process will read too. */
+  rootPublicKey(): string;
+  certify(user: User, publicKey: string, demo: boolean, at: Date): Certificate;
+}
+
+const NAME = 'root.key';
+
+/** A file of mode 0600 under home/secrets: what there is without a keychain (plain Node). */
+export const createFileSecretStore = (home: string, log: Logger): SecretStore => {
+  const path = (name: string): string => join(home, 'secrets', name);
+  return {
+    get: (name) =>
+      readFile(path(name)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return null;
+        throw error;
+      }),
+    async set(name, value) {
+      log.warn('secret kept in a file that only this account may read: this system offers no keychain here', { name });
+      await writeDurably(path(name), value, { mode: 0o600 });
+    },
+  };
+};
+
+/**
+ * Opens the root key, or makes it in a home that has none yet.
+ * ROOT_KEY_LOST: the home has accounts, but their root key is gone or is another one than trust/root.pub.
+ */
+export const openHomeKeys = async (home: string, secrets: SecretStore, hasAccounts: boolean): Promise<HomeKeys> => {
+  const publicFile = join(home, 'trust', 'root.pub');
+  const lost = (problem: string) => new AppError('ROOT_KEY_LOST', { home, problem });
+  let der = await secrets.get(NAME);
+  if (der === null) {
+    if (hasAccounts) throw lost('it is missing');
+    der = createRootKey();
+    await secrets.set(NAME, der);
+  }
+  const root = openRootKey(der);
+  if (!existsSync(publicFile) && !hasAccounts) await writeDurably(publicFile, root.publicKey);
+  // Another public key here would let approvals count that nobody of this home gave.
+  if (!existsSync(publicFile) || readFileSync(publicFile, 'utf8') !== root.publicKey)
+    throw lost('trust/root.pub is not its public half');
+  return {
+    rootPublicKey: () => readFileSync(publicFile, 'utf8'),
+    certify: (user, publicKey, demo, at) =>
+      issueCertificate(
+        { userId: user.id, userName: user.name, role: user.role, publicKey, demo, issuedAt: at.toISOString() },
+        root,
+      ),
+  };
+};

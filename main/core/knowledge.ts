@@ -1,0 +1,182 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Knowledge, Station } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import type { LabelledImage } from '../contract/trainer.ts';
+import { viewOf } from '../store/features.ts';
+import { nodeFiles } from '../store/files.ts';
+import type { Backbones } from './backbones.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { eraseRow, featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
+import type { JobService, JobWork } from './jobs.ts';
+import type { Session } from './port.ts';
+import { samplesOf } from './samples.ts';
+import { withTrainer } from './trainer.ts';
+
+export interface KnowledgeService {
+  handlers: HandlersOf<'knowledge.show' | 'knowledge.list' | 'knowledge.update' | 'knowledge.forget'>;
+  /** Learns all labels of the station and makes the result its newest knowledge, or changes nothing. */
+  update(job: JobWork, stationId: string, by: string): Promise<Knowledge>;
+}
+
+/** A head that tells one class from nothing is no head. */
+const CLASSES_NEEDED = 2;
+
+export const createKnowledgeService = (
+  context: CoreContext,
+  backbones: Backbones,
+  jobs: JobService,
+): KnowledgeService => {
+  const { store } = context;
+
+  const checkEnough = (stationId: string, without: string | null = null): void => {
+    const classes = new Set(
+      store.labels.list(stationId).flatMap((label) => (label.imageSha === without ? [] : [label.classId])),
+    );
+    if (classes.size < CLASSES_NEEDED) {
+      throw new AppError('TOO_FEW_CLASSES', { found: classes.size, needed: CLASSES_NEEDED });
+    }
+  };
+
+  /** Which of the samples without features got which row. The trainer answers in the order in which it was asked, per picture. */
+  const assignRows = (samples: LabelledImage[], rows: { sha: string; row: number }[]) => {
+    const waiting = Map.groupBy(rows, (found) => found.sha);
+    return samples.flatMap((sample) => {
+      if (sample.row >= 0) return [];
+      const found = waiting.get(sample.sha)?.shift();
+      return found === undefined ? [] : [{ sample, row: found.row }];
+    });
+  };
+
+  const update: KnowledgeService['update'] = async (job, stationId, by) => {
+    const station: Station = store.stations.get(stationId);
+    checkEnough(stationId);
+    const backbone = await backbones.get(station.backboneId);
+    const samples = samplesOf(store, station);
+    const known = new Set(samples.map((sample) => sample.classId));
+    const classes = store.classes.list().filter((each) => known.has(each.id));
+    const id = `k-${randomUUID().slice(0, 12)}`;
+    const outDir = join(store.home, 'knowledge', `.making-${id}`);
+    const featureFile = featureFileOf(store.home, backbone.id);
+    const final = join(store.home, 'knowledge', id);
+    await mkdir(outDir);
+    try {
+      await trimFeatureFile(featureFile, store.features.length(backbone.id), backbone);
+      const { recipe, criteria } = station;
+      const { summary, rows } = await withTrainer(context, job, (trainer) =>
+        trainer.call(
+          'trainer.update',
+          {
+            backbone,
+            recipe,
+            classes,
+            images: samples,
+            criteria,
+            threads: context.trainerThreads,
+            outDir,
+            featureFile,
+          },
+          { signal: job.signal },
+        ),
+      );
+      await Promise.all([
+        syncFile(featureFile),
+        syncFile(join(outDir, 'knowledge.json')),
+        syncFile(join(outDir, 'head.f64')),
+      ]);
+      await rename(outDir, final);
+      await nodeFiles.syncDirectory(dirname(final));
+      const knowledge: Knowledge = {
+        id,
+        stationId,
+        backboneId: backbone.id,
+        createdAt: context.now().toISOString(),
+        parentId: store.knowledge.newest(stationId)?.id ?? null,
+        classes: summary.classes,
+        lambda: summary.lambda,
+        balancing: summary.balancing,
+        balancedAccuracy: summary.balancedAccuracy,
+        seconds: summary.seconds,
+      };
+      store.transaction(() => {
+        for (const { sample, row } of assignRows(samples, rows)) {
+          store.features.insert(backbone.id, sample.sha, viewOf(recipe.rotation, sample.region), row);
+        }
+        store.knowledge.insert(knowledge);
+        const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));
+        store.labels.setLearnt(
+          stationId,
+          [...learnt].map(([imageSha, classId]) => ({ imageSha, classId })),
+        );
+        store.audit.append({
+          user: by,
+          action: 'knowledge.update',
+          subject: id,
+          details: { stationId, images: learnt.size, classes: summary.classes, parentId: knowledge.parentId },
+        });
+      });
+      return knowledge;
+    } catch (error) {
+      await Promise.all([outDir, final].map((folder) => rm(folder, { recursive: true, force: true })));
+      throw error;
+    }
+  };
+
+  const startUpdate = (stationId: string, session: Session) =>
+    jobs.start(
+      { kind: 'update', stationId, session, firstStep: { key: 'update.features', details: {} } },
+      async (job) => [(await update(job, stationId, actor(session))).id],
+    );
+
+  return {
+    update,
+    handlers: {
+      async 'knowledge.show'({ stationId }) {
+        store.stations.get(stationId);
+        return store.knowledge.newest(stationId);
+      },
+      async 'knowledge.list'({ stationId }) {
+        store.stations.get(stationId);
+        return store.knowledge.list(stationId);
+      },
+      async 'knowledge.update'({ stationId }, session) {
+        store.stations.get(stationId);
+        checkEnough(stationId);
+        return jobs.unfinished('update', stationId) ?? startUpdate(stationId, session);
+      },
+      async 'knowledge.forget'({ stationId, imageSha }, session) {
+        store.stations.get(stationId);
+        const label = store.labels.get(stationId, imageSha);
+        if (label === null) throw new AppError('NOT_FOUND', { kind: 'labelled image', id: imageSha });
+        // Said before anything is taken away: what is left must still make a knowledge.
+        checkEnough(stationId, imageSha);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
+          async (job) => {
+            const rows = store.transaction(() => {
+              store.labels.remove(stationId, imageSha);
+              store.labels.forgetInActions(stationId, imageSha);
+              store.queue.setState(label.partId, null);
+              store.audit.append({
+                user: actor(session),
+                action: 'knowledge.forget',
+                subject: imageSha,
+                details: { stationId, classId: label.classId },
+              });
+              // Features belong to the picture: another station that learnt it extracts them again.
+              return store.features.removeImage(imageSha);
+            });
+            for (const { backboneId, row } of rows) {
+              const backbone = await backbones.get(backboneId);
+              await eraseRow(featureFileOf(store.home, backboneId), row, backbone.features);
+            }
+            const knowledge = await update(job, stationId, actor(session));
+            assert(store.labels.get(stationId, imageSha) === null, 'the label went before the knowledge was solved');
+            return [knowledge.id];
+          },
+        );
+      },
+    },
+  };
+};

@@ -1,0 +1,120 @@
+import type { Region } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import type { LabelChange } from '../store/labels.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { Session } from './port.ts';
+
+export interface LabelService {
+  handlers: HandlersOf<
+    'labels.create' | 'labels.undo' | 'labels.summary' | 'queue.list' | 'queue.skip' | 'queue.count'
+  >;
+  /** Labels parts, within the caller's transaction or one of its own; gives the action's number. */
+  label(partIds: number[], classId: string, box: Region | null, userId: string): { labelled: number; undoId: number };
+}
+
+/** `onQueueRead`: somebody looks at the queue, so ordering it is worth the time. */
+export const createLabelService = (context: CoreContext, onQueueRead: (stationId: string) => void): LabelService => {
+  const { store } = context;
+  const userOf = (session: Session): string => {
+    assert(session.user !== null, 'the method table asks for a role, so somebody is signed in');
+    return session.user.id;
+  };
+  const tellQueues = (stationIds: Iterable<string>) => {
+    for (const stationId of new Set(stationIds)) {
+      context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
+    }
+  };
+
+  const label: LabelService['label'] = (partIds, classId, box, userId) =>
+    store.transaction(() => {
+      const known = store.classes.get(classId);
+      if (known.retired)
+        throw new AppError('CONFLICT', { what: `class ${classId}`, state: 'retired', needed: 'a class in use' });
+      const at = context.now().toISOString();
+      const changes: LabelChange[] = [];
+      for (const partId of new Set(partIds)) {
+        const part = store.parts.get(partId);
+        const { stationId, imageSha } = part;
+        if (imageSha === null) {
+          throw new AppError('INVALID_INPUT', { what: `part ${partId}`, problem: 'its picture was not stored' });
+        }
+        const labelBefore = store.labels.get(stationId, imageSha);
+        changes.push({ partId, stationId, imageSha, labelBefore, queueStateBefore: store.queue.state(partId) });
+        const learntClassId = labelBefore?.learntClassId ?? null;
+        store.labels.set({ stationId, imageSha, classId, box, partId, userId, at, learntClassId });
+        store.queue.setState(partId, 'labelled');
+      }
+      return { labelled: changes.length, undoId: store.labels.recordAction({ userId, at, kind: 'label', changes }) };
+    });
+
+  return {
+    label,
+    handlers: {
+      async 'labels.create'({ partIds, classId, box }, session) {
+        const result = store.transaction(() => {
+          const made = label(partIds, classId, box, userOf(session));
+          store.audit.append({
+            user: actor(session),
+            action: 'labels.create',
+            subject: classId,
+            details: { parts: partIds, undoId: made.undoId },
+          });
+          return made;
+        });
+        tellQueues(partIds.map((id) => store.parts.get(id).stationId));
+        return result;
+      },
+      async 'labels.undo'(_input, session) {
+        const undone = store.transaction(() => {
+          const action = store.labels.lastAction(userOf(session));
+          if (action === null) return [];
+          for (const { partId, stationId, imageSha, labelBefore, queueStateBefore } of action.changes) {
+            if (imageSha !== null) {
+              if (labelBefore === null) store.labels.remove(stationId, imageSha);
+              else {
+                // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
+                const learntClassId = store.labels.get(stationId, imageSha)?.learntClassId ?? labelBefore.learntClassId;
+                store.labels.set({ ...labelBefore, learntClassId });
+              }
+            }
+            store.queue.setState(partId, queueStateBefore);
+          }
+          store.labels.setUndone(action.id);
+          store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(action.id) });
+          return action.changes;
+        });
+        tellQueues(undone.map((change) => change.stationId));
+        return { partIds: undone.map((change) => change.partId) };
+      },
+      async 'labels.summary'({ stationId }) {
+        store.stations.get(stationId);
+        const perClass = store.labels.perClass(stationId);
+        return { fresh: perClass.reduce((sum, row) => sum + row.fresh, 0), perClass };
+      },
+      async 'queue.list'({ stationId, limit }) {
+        store.stations.get(stationId);
+        onQueueRead(stationId);
+        return { total: store.queue.count(stationId), items: store.queue.list(stationId, limit) };
+      },
+      'queue.count': async ({ stationId }) => ({ total: store.queue.count(stationId) }),
+      async 'queue.skip'({ partId }, session) {
+        const part = store.parts.get(partId);
+        const queueStateBefore = store.queue.state(partId);
+        if (queueStateBefore === null) throw new AppError('NOT_FOUND', { kind: 'queue item', id: String(partId) });
+        store.transaction(() => {
+          const { stationId, imageSha } = part;
+          const labelBefore = imageSha === null ? null : store.labels.get(stationId, imageSha);
+          store.queue.setState(partId, 'skipped');
+          store.labels.recordAction({
+            userId: userOf(session),
+            at: context.now().toISOString(),
+            kind: 'skip',
+            changes: [{ partId, stationId, imageSha, labelBefore, queueStateBefore }],
+          });
+        });
+        tellQueues([part.stationId]);
+        return {};
+      },
+    },
+  };
+};

@@ -1,0 +1,274 @@
+import { join } from 'node:path';
+import type { LineStatus } from '../contract/domain.ts';
+import { AppError, isAppError } from '../contract/errors.ts';
+import type { LineRecord } from '../contract/line.ts';
+import type { CoreContext, HandlersOf } from './context.ts';
+import type { Ingest } from './ingest.ts';
+import type { LineClient } from './port.ts';
+
+/** After a failed write or a lost process, so long until the next try. */
+const RETRY_MS = 2_000;
+/** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
+const WAITING_LIMIT = 20_000;
+
+export interface Lines {
+  handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop'>;
+  /** Hot swap on a running line; nothing to do on one that stands. Errors of line.activate. */
+  activate(stationId: string, bundleDir: string): Promise<void>;
+  /** After a change of the station: a running line stops, takes it over, and starts again. */
+  reconfigure(stationId: string): Promise<void>;
+  /** Takes up the line processes that outlived an earlier core. */
+  takeUp(): Promise<void>;
+  close(stopLines: boolean): Promise<void>;
+}
+
+interface Line {
+  client: LineClient | null;
+  connecting: Promise<LineClient> | null;
+  status: LineStatus;
+  /** The operator pressed Start and not Stop. */
+  wanted: boolean;
+  waiting: LineRecord[];
+  /** Records were dropped here and have to be sent again. */
+  overflowed: boolean;
+  retry: NodeJS.Timeout | null;
+}
+
+const stopped = (stationId: string): LineStatus => ({
+  stationId,
+  state: 'stopped',
+  camera: 'off',
+  problem: null,
+  modelId: null,
+  startedAt: null,
+  parts: 0,
+  ok: 0,
+  ng: 0,
+  unsure: 0,
+  ngByClass: {},
+  droppedFrames: 0,
+  lostRecords: 0,
+  partsPerMinute: 0,
+  latencyMsP50: 0,
+  latencyMsP99: 0,
+  latencyTrend: [],
+  rssBytes: 0,
+});
+
+/** `checkBundle`: throws NOT_APPROVED or BUNDLE_ALTERED; the line process checks for itself too. */
+export const createLines = (
+  context: CoreContext,
+  ingest: Ingest,
+  checkBundle: (stationId: string, candidateId: string) => Promise<void>,
+): Lines => {
+  const { store, processes, log } = context;
+  const lines = new Map<string, Line>();
+  let closed = false;
+
+  const lineOf = (stationId: string): Line => {
+    const known = lines.get(stationId);
+    if (known !== undefined) return known;
+    store.stations.get(stationId);
+    const line: Line = {
+      client: null,
+      connecting: null,
+      status: stopped(stationId),
+      wanted: false,
+      waiting: [],
+      overflowed: false,
+      retry: null,
+    };
+    lines.set(stationId, line);
+    return line;
+  };
+  const shown = (line: Line): LineStatus => ({
+    ...line.status,
+    lostRecords: store.stations.lostRecords(line.status.stationId),
+  });
+  const setStatus = (line: Line, status: LineStatus): LineStatus => {
+    line.status = status;
+    const now = shown(line);
+    context.emit('line.changed', now);
+    return now;
+  };
+
+  // ---------------------------------------------------------------- records
+  const later = (line: Line, work: () => void) => {
+    if (line.retry !== null || closed) return;
+    line.retry = setTimeout(() => {
+      line.retry = null;
+      work();
+    }, RETRY_MS);
+    line.retry.unref();
+  };
+  const drain = (line: Line): void => {
+    const { stationId } = line.status;
+    if (closed || line.waiting.length === 0) return;
+    let acknowledged: number;
+    try {
+      acknowledged = ingest.store(stationId, line.waiting);
+    } catch (error) {
+      log.error('line records could not be stored; tried again', { stationId, waiting: line.waiting.length, error });
+      later(line, () => drain(line));
+      return;
+    }
+    line.waiting = [];
+    line.client?.call('line.acknowledge', { seq: acknowledged }).catch((error: unknown) => {
+      // Not acknowledged: the spool sends again, and what is stored is recognised by its number.
+      log.warn('records not acknowledged', { stationId, error });
+    });
+    if (!line.overflowed || line.client === null) return;
+    line.overflowed = false;
+    void configure(line, line.client).catch((error: unknown) =>
+      log.warn('line not asked to send again', { stationId, error }),
+    );
+  };
+  const receive = (line: Line, records: LineRecord[]): void => {
+    // After an overflow the numbering has a hole here that the spool still holds: nothing may be stored beyond it.
+    if (line.overflowed || line.waiting.length + records.length > WAITING_LIMIT) line.overflowed = true;
+    else line.waiting.push(...records);
+    if (line.retry === null) drain(line);
+  };
+
+  // ---------------------------------------------------------------- connection
+  const configure = async (line: Line, client: LineClient): Promise<void> => {
+    const station = store.stations.get(line.status.stationId);
+    const bundleDir = station.activeModelId === null ? null : join(store.home, 'bundles', station.activeModelId);
+    if (station.activeModelId !== null) await checkBundle(station.id, station.activeModelId);
+    const acknowledged = store.stations.acknowledged(station.id);
+    setStatus(line, await client.call('line.configure', { home: store.home, station, bundleDir, acknowledged }));
+  };
+
+  const connect = (line: Line): Promise<LineClient> => {
+    if (line.client !== null) return Promise.resolve(line.client);
+    line.connecting ??= (async () => {
+      const { stationId } = line.status;
+      const client = await processes.line(stationId);
+      const disposers = [
+        client.on('line.recorded', ({ records }) => receive(line, records)),
+        client.on('line.changed', (status) => void setStatus(line, status)),
+      ];
+      client.onClose(() => {
+        for (const dispose of disposers) dispose();
+        if (line.client === client) lost(line);
+      });
+      line.client = client;
+      try {
+        await configure(line, client);
+      } catch (error) {
+        line.client = null;
+        for (const dispose of disposers) dispose();
+        client.close?.();
+        throw error;
+      }
+      return client;
+    })().finally(() => {
+      line.connecting = null;
+    });
+    return line.connecting;
+  };
+
+  const toFault = (line: Line, error: unknown): LineStatus => {
+    const known = isAppError(error) ? error : new AppError('DISCONNECTED', { peer: `line:${line.status.stationId}` });
+    if (!isAppError(error)) log.error('line failed', { stationId: line.status.stationId, error });
+    const problem = { code: known.code, message: known.message, nextAction: known.nextAction, details: known.details };
+    return setStatus(line, { ...line.status, state: 'fault', camera: 'fault', problem });
+  };
+
+  /** The process is gone. Its host restarts it; the line goes on as soon as it can. */
+  const lost = (line: Line): void => {
+    line.client = null;
+    if (closed) return;
+    const { stationId } = line.status;
+    if (!line.wanted) {
+      setStatus(line, { ...stopped(stationId) });
+      return;
+    }
+    log.warn('line process lost', { stationId });
+    toFault(line, new AppError('DISCONNECTED', { peer: `line:${stationId}` }));
+    resume(line);
+  };
+  const resume = (line: Line): void => {
+    if (closed || !line.wanted) return;
+    connect(line)
+      .then((client) => (line.wanted ? client.call('line.start', {}) : null))
+      .then((status) => status && setStatus(line, status))
+      .catch((error: unknown) => {
+        toFault(line, error);
+        later(line, () => {
+          drain(line);
+          resume(line);
+        });
+      });
+  };
+
+  return {
+    handlers: {
+      'line.status': async ({ stationId }) => shown(lineOf(stationId)),
+      async 'line.start'({ stationId }) {
+        const line = lineOf(stationId);
+        line.wanted = true;
+        try {
+          const client = await connect(line);
+          return setStatus(line, await client.call('line.start', {}));
+        } catch (error) {
+          line.wanted = false;
+          toFault(line, error);
+          throw error;
+        }
+      },
+      async 'line.stop'({ stationId }) {
+        const line = lineOf(stationId);
+        line.wanted = false;
+        if (line.client === null) return setStatus(line, { ...stopped(stationId) });
+        return setStatus(line, await line.client.call('line.stop', {}));
+      },
+    },
+    async activate(stationId, bundleDir) {
+      const line = lineOf(stationId);
+      if (line.client !== null) setStatus(line, await line.client.call('line.activate', { bundleDir }));
+    },
+    async reconfigure(stationId) {
+      const line = lineOf(stationId);
+      if (line.client === null) return;
+      const { client, wanted } = line;
+      if (wanted) await client.call('line.stop', {});
+      await configure(line, client);
+      if (wanted) setStatus(line, await client.call('line.start', {}));
+    },
+    async takeUp() {
+      for (const stationId of await processes.runningLines()) {
+        if (!store.stations.list().some((station) => station.id === stationId)) continue;
+        const line = lineOf(stationId);
+        try {
+          // How it stood before it is configured tells whether it was inspecting.
+          const client = await processes.line(stationId);
+          const before = await client.call('line.status', {}).catch(() => null);
+          client.close?.();
+          line.wanted = before?.state === 'running' || before?.state === 'starting';
+          await connect(line);
+          if (line.wanted && line.status.state !== 'running') resume(line);
+        } catch (error) {
+          toFault(line, error);
+          later(line, () => resume(line));
+        }
+      }
+    },
+    async close(stopLines) {
+      closed = true;
+      for (const [stationId, line] of lines) {
+        if (line.retry !== null) clearTimeout(line.retry);
+        if (line.client === null) continue;
+        const { client } = line;
+        line.client = null;
+        if (stopLines) {
+          await client
+            .call('line.stop', {})
+            .catch((error: unknown) => log.warn('line did not stop', { stationId, error }));
+          await processes.stop(`line:${stationId}`);
+        }
+        client.close?.();
+      }
+    },
+  };
+};

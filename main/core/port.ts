@@ -1,0 +1,114 @@
+import type { z } from 'zod';
+import type { AppError } from '../contract/errors.ts';
+import type { User } from '../contract/domain.ts';
+import type { lineEvents, lineMethods } from '../contract/line.ts';
+import type { EventName, EventPayload, HandlerInput, MethodName, MethodOutput } from '../contract/methods.ts';
+import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
+
+/* The seam between the core and whatever hosts it (a utility process, a forked Node, or a test in one process). */
+
+type MethodTable = Record<string, { input: z.ZodType; output: z.ZodType }>;
+type EventTable = Record<string, z.ZodType>;
+
+/** What the core needs of an rpc client; the clients of main/contract/rpc have this shape. */
+export interface PeerClient<M extends MethodTable, E extends EventTable> {
+  call<N extends keyof M & string>(
+    method: N,
+    input: z.input<M[N]['input']>,
+    options?: { signal?: AbortSignal },
+  ): Promise<z.output<M[N]['output']>>;
+  on<N extends keyof E & string>(event: N, callback: (payload: z.output<E[N]>) => void): () => void;
+  /** Called once, when the process is gone or the channel was closed; pending calls fail with DISCONNECTED. */
+  onClose(callback: () => void): () => void;
+  /** Ends this connection, not the process. */
+  close?(): void;
+}
+export type LineClient = PeerClient<typeof lineMethods, typeof lineEvents>;
+export type TrainerClient = PeerClient<typeof trainerMethods, typeof trainerEvents>;
+
+/** The core never forks: it asks its host. */
+export interface Processes {
+  /**
+   * The line process of a station: started if it is not running, else the running one. After a crash the core hears onClose and
+   * asks again; the host may delay the answer while it restarts the process. The core calls line.configure on each new client.
+   */
+  line(stationId: string): Promise<LineClient>;
+  /** The trainer process, started if it is not running. One job at a time uses it. */
+  trainer(): Promise<TrainerClient>;
+  /** Ends a process (`trainer`, or `line:<stationId>`) and waits for its end. One that is not running: no error. */
+  stop(name: string): Promise<void>;
+  /** Stations whose line process is running now: a restarted core takes them up again. */
+  runningLines(): Promise<string[]>;
+}
+
+/** Structured log; `fields` never hold a password or a key. */
+export interface Logger {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** Where the home's root key rests. `get` gives null when there is none. */
+export interface SecretStore {
+  get(name: string): Promise<Uint8Array | null>;
+  set(name: string, value: Uint8Array): Promise<void>;
+}
+
+export interface CoreOptions {
+  /** Absolute path of the data folder; made if missing. */
+  home: string;
+  /** True: HOME_NOT_DEMO unless the home is empty or was made as a demo. */
+  demo: boolean;
+  log: Logger;
+  processes: Processes;
+  /** Default: a file of mode 0600 under home/secrets, with a warning in the log. */
+  secrets?: SecretStore;
+  /** Program version for session.state. Default: 0.0.0. */
+  version?: string;
+  testRuntime?: boolean;
+  /** Threads the trainer may use. Default 2. */
+  trainerThreads?: number;
+  now?: () => Date;
+}
+
+/** One window, tab or command-line run. Made by openSession, held by the host per connection; the core alone changes it. */
+export interface Session {
+  readonly id: string;
+  user: User | null;
+}
+
+export type Handler<M extends MethodName> = (
+  /** Parsed: the host (rpc server) has applied the method's input schema; the core parses again where it is handed raw input. */
+  input: HandlerInput<M>,
+  session: Session,
+  signal: AbortSignal,
+) => Promise<MethodOutput<M>>;
+export type Handlers = { [M in MethodName]: Handler<M> };
+
+export type CoreEvent = {
+  [E in EventName]: {
+    name: E;
+    payload: EventPayload<E>;
+    /** Set: for this session only (session.changed). null: for everyone. */
+    sessionId: string | null;
+  };
+}[EventName];
+
+export interface Core {
+  readonly home: string;
+  readonly demo: boolean;
+  /** Roles are checked inside: NOT_ALLOWED. Input must have been parsed. */
+  handlers: Handlers;
+  /** A fresh, signed-out session. `signInAs` is for the command line after its own password check; see session.signIn. */
+  openSession(): Session;
+  closeSession(session: Session): void;
+  subscribe(callback: (event: CoreEvent) => void): () => void;
+  /** Stored PNG (width null) or a thumbnail of that width. NOT_FOUND if the home has no such image. */
+  readImage(sha: string, width: number | null): Promise<Uint8Array>;
+  /** Cancels jobs, leaves line processes running unless told, closes the database, gives the home back. Safe to call twice. */
+  close(options?: { stopLines?: boolean }): Promise<void>;
+}
+
+export type StartCore = (options: CoreOptions) => Promise<Core>;
+export type CoreFailure = AppError;

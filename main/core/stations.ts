@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { criteriaSchema, recipeSchema, stationSchema, type CameraConfig, type Station } from '../contract/domain.ts';
+import type { HandlerInput } from '../contract/methods.ts';
+import type { Backbones } from './backbones.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { Lines } from './lines.ts';
+
+export interface StationService {
+  handlers: HandlersOf<'stations.list' | 'stations.add' | 'stations.update'>;
+  /** Puts a station into the store, within the caller's transaction. */
+  insert(station: NewStation, by: string): Station;
+}
+
+interface NewStation {
+  name: string;
+  camera: CameraConfig;
+  backboneId: string;
+  recipe?: Station['recipe'] | undefined;
+  criteria?: Station['criteria'] | undefined;
+  threads?: number | undefined;
+}
+
+export const createStationService = (context: CoreContext, backbones: Backbones, lines: Lines): StationService => {
+  const { store } = context;
+
+  const insert: StationService['insert'] = (wanted, by) => {
+    const station = stationSchema.parse({
+      id: `st-${randomUUID().slice(0, 8)}`,
+      name: wanted.name,
+      camera: wanted.camera,
+      recipe: wanted.recipe ?? recipeSchema.parse({}),
+      criteria: wanted.criteria ?? criteriaSchema.parse({}),
+      backboneId: wanted.backboneId,
+      ...(wanted.threads !== undefined && { threads: wanted.threads }),
+      activeModelId: null,
+    });
+    store.transaction(() => {
+      store.stations.insert(station, context.now());
+      store.audit.append({ user: by, action: 'stations.add', subject: station.id, details: { name: station.name } });
+    });
+    return station;
+  };
+
+  /** What of the input is set, and not as it was. */
+  const changesOf = (before: Station, { stationId: _, ...wanted }: HandlerInput<'stations.update'>): Partial<Station> =>
+    Object.fromEntries(
+      Object.entries(wanted).filter(
+        ([key, value]) => value !== undefined && JSON.stringify(value) !== JSON.stringify(before[key as keyof Station]),
+      ),
+    );
+
+  return {
+    insert,
+    handlers: {
+      'stations.list': async () => store.stations.list(),
+      async 'stations.add'(input, session) {
+        const backbone =
+          input.backboneId === undefined ? await backbones.shipped() : await backbones.get(input.backboneId);
+        const station = insert({ ...input, backboneId: backbone.id }, actor(session));
+        context.emit('stations.changed', {});
+        return station;
+      },
+      async 'stations.update'(input, session) {
+        const before = store.stations.get(input.stationId);
+        const changes = changesOf(before, input);
+        if (Object.keys(changes).length === 0) return before;
+        store.transaction(() => {
+          store.stations.update({ ...before, ...changes });
+          store.audit.append({
+            user: actor(session),
+            action: 'stations.update',
+            subject: before.id,
+            details: { changes },
+          });
+        });
+        context.emit('stations.changed', {});
+        // A name is no reason to stop a line.
+        if (Object.keys(changes).some((key) => key !== 'name' && key !== 'criteria'))
+          await lines.reconfigure(before.id);
+        return store.stations.get(before.id);
+      },
+    },
+  };
+};

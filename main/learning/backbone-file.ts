@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, extname, join } from 'node:path';
+import { backboneSchema, type Backbone } from '../contract/domain.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
+import { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from '../onnx/normalisation.ts';
+import { prepareBackbone } from '../onnx/prepare-backbone.ts';
+import { openSession, type Tensor } from '../runtime/session.ts';
+
+export interface ImportBackboneOptions {
+  /** Where the prepared copy goes: <id>.onnx and <id>.json. Made if missing. */
+  folder: string;
+  /** Outputs (or inner values) to use in place of those found. */
+  features?: readonly string[];
+  threads: number;
+}
+
+const MAX_BYTES = 2 ** 31;
+
+/**
+ * Takes any ONNX image model as backbone: finds its input and features (or takes those named), cuts off what they do not need, runs it, and
+ * writes the prepared copy. The same file and features give the same id.
+ * How its pixels are scaled comes from a file beside it (onnx/normalisation.ts).
+ * @throws MODEL_UNREADABLE, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE with the reason, NOT_FOUND for an output that is not there.
+ */
+export async function importBackbone(file: string, options: ImportBackboneOptions): Promise<Backbone> {
+  const { bytes, backbone: described } = prepareBackbone(await readModel(file), {
+    id: slug(basename(file, extname(file))),
+    file,
+    source: basename(file),
+    licence: 'as its file states',
+    normalisation: await normalisationBeside(file),
+    ...(options.features ? { features: options.features } : {}),
+  });
+  const id = `${described.id}-${described.sha256.slice(0, 8)}`;
+  const target = join(options.folder, `${id}.onnx`);
+  const backbone: Backbone = { ...described, id, file: target };
+  await checkByRunning(bytes, backbone, options.threads);
+  await writeWhole(target, bytes);
+  await writeWhole(
+    join(options.folder, `${id}.json`),
+    Buffer.from(JSON.stringify({ ...backbone, file: `${id}.onnx` }, null, 2)),
+  );
+  return backbone;
+}
+
+/** A backbone that importBackbone left in a folder. @throws BACKBONE_MISSING, BUNDLE_ALTERED */
+export async function readImportedBackbone(folder: string, id: string): Promise<Backbone> {
+  const missing = (cause: unknown) => new AppError('BACKBONE_MISSING', { id }, { cause });
+  const text = await readFile(join(folder, `${id}.json`), 'utf8').catch((cause: unknown) => {
+    throw missing(cause);
+  });
+  const described = backboneSchema.parse(JSON.parse(text));
+  const file = join(folder, `${id}.onnx`);
+  const bytes = await readFile(file).catch((cause: unknown) => {
+    throw missing(cause);
+  });
+  if (createHash('sha256').update(bytes).digest('hex') !== described.sha256)
+    throw new AppError('BUNDLE_ALTERED', { file });
+  return { ...described, file };
+}
+
+async function readModel(file: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(file);
+    if (size >= MAX_BYTES) throw new Error('it is larger than 2 GB');
+    return await readFile(file);
+  } catch (cause) {
+    throw new AppError('MODEL_UNREADABLE', { file, problem: problemOf(cause) }, { cause });
+  }
+}
+
+const slug = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^a-z0-9.]+/g, '-')
+    .replace(/^[-.]+|-+$/g, '')
+    .slice(0, 40) || 'backbone';
+
+async function normalisationBeside(file: string): Promise<Normalisation> {
+  for (const name of sidecarNames(file)) {
+    const found = readNormalisation(await readFile(name, 'utf8').catch(() => ''));
+    if (found) return found;
+  }
+  return { ...DEFAULT_NORMALISATION };
+}
+
+/** Two different pictures must give two different finite answers. */
+async function checkByRunning(model: Uint8Array, backbone: Backbone, threads: number): Promise<void> {
+  const unsuitable = (problem: string, cause?: unknown) =>
+    new AppError('BACKBONE_UNSUITABLE', { file: backbone.source, problem }, { cause });
+  await using session = await openSession(model, { threads, name: backbone.source });
+  const { inputSize: size, inputName } = backbone;
+  const answers: Record<string, Tensor>[] = [];
+  for (const step of [7, 31]) {
+    const data = Float32Array.from({ length: 3 * size * size }, (_, i) => ((i * step) % 251) / 125.5 - 1);
+    const feeds = { [inputName]: { type: 'float32' as const, dims: [1, 3, size, size], data } };
+    answers.push(
+      await session.run(feeds).catch((cause: unknown) => {
+        throw unsuitable(`it does not run: ${problemOf(cause)}`, cause);
+      }),
+    );
+  }
+  const [first, second] = answers;
+  for (const { name } of backbone.featureOutputs) {
+    const [a, b] = [first![name]!.data as Float32Array, second![name]!.data as Float32Array];
+    if (!a.every(Number.isFinite) || !b.every(Number.isFinite)) throw unsuitable(`its output "${name}" is not finite`);
+    if (a.every((x, i) => x === b[i])) throw unsuitable(`its output "${name}" does not depend on the image`);
+  }
+}
+
+/** Whole or not at all: a crash leaves no half-written model under its name. */
+async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  const temporary = `${file}.${process.pid}.tmp`;
+  await writeFile(temporary, bytes, { flush: true });
+  await rename(temporary, file);
+}

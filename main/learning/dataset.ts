@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto';
+import type { Dirent } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { AppError, problemOf } from '../contract/errors.ts';
+
+export interface DatasetImage {
+  /** Absolute path. */
+  file: string;
+  /** Relative to the data set, with forward slashes: what messages show. */
+  name: string;
+  className: string;
+  /** Of the file's bytes. */
+  sha: string;
+}
+
+export interface SkippedFile {
+  name: string;
+  problem: string;
+}
+
+export interface Dataset {
+  /** In name order (by code unit: the same on every machine and in every language). */
+  classes: string[];
+  train: DatasetImage[];
+  test: DatasetImage[];
+  /** What could not even be read; pictures that cannot be decoded are found later, by whoever decodes them. */
+  skipped: SkippedFile[];
+}
+
+export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** Files that systems leave in folders, and half-written copies. */
+const isClutter = (name: string): boolean =>
+  name.startsWith('.') || /^(thumbs\.db|desktop\.ini)$/i.test(name) || /\.(tmp|part|crdownload)$/i.test(name) || name.endsWith('~');
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter(({ name }) => !isClutter(name)).sort((a, b) => byCodeUnit(a.name, b.name));
+}
+
+/**
+ * A class name as a person may use it: not empty, of one line, and no path. Names come from folders and from typing, and are
+ * shown and used as map keys, never as a path.
+ * @throws BAD_CLASS_NAME
+ */
+export function checkClassName(name: string): string {
+  const normal = name.normalize('NFC').trim();
+  const bad = (problem: string) => new AppError('BAD_CLASS_NAME', { name, problem });
+  if (normal === '') throw bad('it is empty');
+  if (normal.length > 64) throw bad('it is longer than 64 characters');
+  if (/[/\\]/.test(normal) || normal === '.' || normal === '..') throw bad('it looks like a path');
+  for (const char of normal) if (char < ' ' || char === '\u007f') throw bad('it holds a control character');
+  return normal;
+}
+
+export interface ScanOptions {
+  onProgress?: (done: number) => void;
+  signal?: AbortSignal;
+}
+
+async function scanClasses(
+  folder: string,
+  prefix: string,
+  skipped: SkippedFile[],
+  { onProgress, signal }: ScanOptions,
+): Promise<{ classes: string[]; images: DatasetImage[] }> {
+  const classes: string[] = [];
+  const images: DatasetImage[] = [];
+  for (const entry of await entriesOf(folder)) {
+    const at = path.join(folder, entry.name);
+    // A link to a folder counts as a folder: large sets are often put together from links.
+    if (!entry.isDirectory() && !(entry.isSymbolicLink() && (await isFolder(at)))) {
+      skipped.push({ name: `${prefix}${entry.name}`, problem: 'it lies outside a class folder' });
+      continue;
+    }
+    const className = checkClassName(entry.name);
+    if (classes.includes(className)) {
+      throw new AppError('BAD_CLASS_NAME', { name: entry.name, problem: 'another folder has the same name' });
+    }
+    classes.push(className);
+    for (const file of await entriesOf(at)) {
+      if (signal?.aborted) throw new AppError('CANCELLED');
+      const name = `${prefix}${entry.name}/${file.name}`;
+      const whole = path.join(at, file.name);
+      try {
+        if (file.isDirectory() || !(await stat(whole)).isFile()) {
+          skipped.push({ name, problem: 'it is not a file' });
+          continue;
+        }
+        const sha = createHash('sha256').update(await readFile(whole)).digest('hex');
+        images.push({ file: whole, name, className, sha });
+        onProgress?.(images.length);
+      } catch (cause) {
+        skipped.push({ name, problem: problemOf(cause) });
+      }
+    }
+  }
+  return { classes, images };
+}
+
+const isFolder = async (at: string): Promise<boolean> => {
+  try {
+    return (await stat(at)).isDirectory();
+  } catch {
+    // Not there is the answer "no"; what else is wrong shows when it is read.
+    return false;
+  }
+};
+
+/**
+ * Images of one folder per class. A folder without images is a class without images.
+ * @throws DATASET_NOT_FOUND, DATASET_EMPTY, BAD_CLASS_NAME, CONTRADICTING_LABELS
+ */
+export async function scanFolder(
+  dir: string,
+  options: ScanOptions = {},
+): Promise<{ classes: string[]; images: DatasetImage[]; skipped: SkippedFile[] }> {
+  if (!(await isFolder(dir))) throw new AppError('DATASET_NOT_FOUND', { path: dir, folder: '.' });
+  const skipped: SkippedFile[] = [];
+  const { classes, images } = await scanClasses(dir, '', skipped, options);
+  if (images.length === 0) throw new AppError('DATASET_EMPTY', { path: dir });
+  return { classes: classes.sort(byCodeUnit), images: withoutCopies(images, skipped), skipped };
+}
+
+/** Copies of one picture within a class count once; the same picture in two classes is a mistake of labelling. */
+function withoutCopies(images: DatasetImage[], skipped: SkippedFile[], lenient = false): DatasetImage[] {
+  const first = new Map<string, DatasetImage>();
+  return images.filter((image) => {
+    const known = first.get(image.sha);
+    if (!known) {
+      first.set(image.sha, image);
+      return true;
+    }
+    if (known.className !== image.className) {
+      if (!lenient) {
+        throw new AppError('CONTRADICTING_LABELS', {
+          classes: `${known.className}, ${image.className}`,
+          file: `${known.name} = ${image.name}`,
+        });
+      }
+      return true;
+    }
+    skipped.push({ name: image.name, problem: `it is a copy of ${known.name}` });
+    return false;
+  });
+}
+
+/**
+ * `<dir>/train/<class>/*` and `<dir>/test/<class>/*`. Copies within a training class count once; test images are all kept.
+ * Label noise of public sets (one picture in two classes) is kept as it is: an evaluation must not choose its data.
+ * @throws DATASET_NOT_FOUND, DATASET_EMPTY, DATASET_CLASSES_DIFFER, BAD_CLASS_NAME
+ */
+export async function scanDataset(dir: string, options: ScanOptions = {}): Promise<Dataset> {
+  const skipped: SkippedFile[] = [];
+  const part = async (folder: 'train' | 'test') => {
+    const at = path.join(dir, folder);
+    if (!(await isFolder(at))) throw new AppError('DATASET_NOT_FOUND', { path: dir, folder });
+    const found = await scanClasses(at, `${folder}/`, skipped, options);
+    if (found.images.length === 0) throw new AppError('DATASET_EMPTY', { path: at });
+    return found;
+  };
+  const train = await part('train');
+  const test = await part('test');
+  const has = (images: DatasetImage[]) => new Set(images.map(({ className }) => className));
+  const [inTrain, inTest] = [has(train.images), has(test.images)];
+  const difference = [
+    ...[...inTest].filter((name) => !inTrain.has(name)).map((name) => `"${name}" has no training image`),
+    ...[...inTrain].filter((name) => !inTest.has(name)).map((name) => `"${name}" has no test image`),
+    ...train.classes.filter((name) => !inTrain.has(name) && !inTest.has(name)).map((name) => `"${name}" is empty`),
+  ];
+  if (difference.length > 0) {
+    throw new AppError('DATASET_CLASSES_DIFFER', { difference: difference.sort(byCodeUnit).join('; ') });
+  }
+  return {
+    classes: [...inTrain].sort(byCodeUnit),
+    train: withoutCopies(train.images, skipped, true),
+    test: test.images,
+    skipped,
+  };
+}

@@ -1,0 +1,237 @@
+import { cholesky, invertLower, matrix, slice, solveCholesky, type Matrix, type Products } from './dense.ts';
+import { classWeights } from './solve.ts';
+
+/*
+ * lambda and g from the ledger alone: cross-validation over the five folds. With G = (K + lambda I)^-1 of the weighted kernel
+ * K = D^1/2 Z Z^T D^1/2 and alpha = G D^1/2 Y, the residual of a fold f under the fit WITHOUT that fold is G_ff^-1 alpha_f
+ * (block form of the leave-one-out identity: Golub, Heath & Wahba 1979; Cawley & Talbot 2004), so five folds cost one
+ * factorisation.
+ */
+
+export const FOLDS = 5;
+
+/** Fold of an image: a function of its content alone, so of no order and no other image. */
+export const foldOf = (sha: string): number => Number.parseInt(sha.slice(0, 8), 16) % FOLDS;
+
+export interface LedgerRow {
+  classId: string;
+  /** Content hash of the image. */
+  sha: string;
+  /** Distinguishes regions of one image; default ''. */
+  key?: string;
+}
+
+export interface Choice {
+  lambda: number;
+  balancing: number;
+}
+
+export interface CrossValidation extends Choice {
+  /** Ledger rows that took part, by index. */
+  rows: number[];
+  classIds: string[];
+  /** Logits of each by the fit without its fold, row-major [rows, classes]. */
+  logits: Matrix;
+  /** Mean over classes of the share judged right; null: no class has images in two folds. */
+  balancedAccuracy: number | null;
+}
+
+export const DEFAULT_CHOICE: Choice = { lambda: 0.1, balancing: 1 };
+/** Ratios of half a decade around the centre. */
+const LAMBDAS = [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3, 10];
+const BALANCINGS = [1, 0.5, 0];
+/** Rows that take part: a factorisation takes their cube. */
+const MAX_ROWS = 1200;
+
+/**
+ * At most MAX_ROWS, as even over the classes as can be, by content hash: independent of order, and stable while the ledger
+ * grows.
+ */
+export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROWS): number[] {
+  const byClass = new Map<string, number[]>();
+  ledger.forEach(({ classId }, i) => {
+    const list = byClass.get(classId);
+    if (list) list.push(i);
+    else byClass.set(classId, [i]);
+  });
+  const idOf = (i: number) => `${ledger[i]!.sha}${ledger[i]!.key ?? ''}`;
+  const order = (a: number, b: number) => (idOf(a) < idOf(b) ? -1 : 1);
+  const groups = [...byClass].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, rows]) => rows.sort(order));
+  // Small classes first: what they leave unused goes to the larger ones.
+  let left = limit;
+  let open = groups.length;
+  const chosen: number[] = [];
+  for (const rows of [...groups].sort((a, b) => a.length - b.length)) {
+    const take = Math.min(rows.length, Math.floor(left / open));
+    chosen.push(...rows.slice(0, take));
+    left -= take;
+    open -= 1;
+  }
+  // In fold order, so that a fold is a block.
+  return chosen.sort((a, b) => foldOf(ledger[a]!.sha) - foldOf(ledger[b]!.sha) || order(a, b));
+}
+
+interface Problem {
+  classIds: string[];
+  rows: number[];
+  /** Class of each row as a column. */
+  truth: Int32Array;
+  /** First row of each fold, and the end. */
+  foldStart: number[];
+  /** Z Z^T. */
+  kernel: Matrix;
+  /** Images per class in the whole ledger, and among the rows. */
+  counts: Map<string, number>;
+  taken: number[];
+  /** Rows whose class is seen in another fold too: the others cannot be right. */
+  judged: Uint8Array;
+}
+
+/** Held-out logits of all rows for one choice. */
+async function heldOut(problem: Problem, { lambda, balancing }: Choice, products: Products): Promise<Matrix> {
+  const { rows, truth, classIds, kernel, counts, taken, foldStart } = problem;
+  const n = rows.length;
+  const perClass = classWeights(counts, balancing);
+  // A class of which only some rows take part keeps its whole weight.
+  const weight = classIds.map((id, c) => (perClass.get(id)! * counts.get(id)!) / taken[c]!);
+  let total = 0;
+  for (const c of truth) total += weight[c]!;
+  const root = Float64Array.from(truth, (c) => Math.sqrt((weight[c]! * n) / total));
+  const a = matrix(n, n);
+  const y = matrix(n, classIds.length);
+  for (let i = 0; i < n; i += 1) {
+    for (let j = 0; j <= i; j += 1) a.data[i * n + j] = kernel.data[i * n + j]! * root[i]! * root[j]!;
+    a.data[i * n + i]! += lambda;
+    y.data[i * classIds.length + truth[i]!] = root[i]!;
+  }
+  const factor = await cholesky(a, products);
+  const alpha = await solveCholesky(factor, y, products);
+  const inverse = await invertLower(factor, products);
+  const logits = matrix(n, classIds.length);
+  for (let fold = 0; fold < FOLDS; fold += 1) {
+    const from = foldStart[fold]!;
+    const count = foldStart[fold + 1]! - from;
+    if (count === 0) continue;
+    // Rows of L^-1 above the fold's first are zero in its columns.
+    const columns = slice(inverse, from, n - from, from, count);
+    const block = await products.multiply(columns, columns, { transposeA: true });
+    const part = await solveCholesky(
+      await cholesky(block, products),
+      slice(alpha, from, count, 0, classIds.length),
+      products,
+    );
+    for (let i = 0; i < count; i += 1) {
+      for (let c = 0; c < classIds.length; c += 1) {
+        const target = truth[from + i] === c ? 1 : 0;
+        const at = (from + i) * classIds.length + c;
+        logits.data[at] = target - part.data[i * classIds.length + c]! / root[from + i]!;
+      }
+    }
+  }
+  return logits;
+}
+
+/** Balanced accuracy, and balanced accuracy less balanced Brier loss: smoother, so that chance does not choose. */
+function scoreOf({ truth, classIds, judged }: Problem, logits: Matrix): { score: number; accuracy: number | null } {
+  const k = classIds.length;
+  const right = new Float64Array(k);
+  const loss = new Float64Array(k);
+  const seen = new Float64Array(k);
+  for (let i = 0; i < truth.length; i += 1) {
+    if (judged[i] === 0) continue;
+    const t = truth[i]!;
+    let best = 0;
+    for (let c = 0; c < k; c += 1) {
+      const value = logits.data[i * k + c]!;
+      if (value > logits.data[i * k + best]!) best = c;
+      loss[t]! += (value - (c === t ? 1 : 0)) ** 2;
+    }
+    if (best === t) right[t]! += 1;
+    seen[t]! += 1;
+  }
+  let accuracy = 0;
+  let brier = 0;
+  let classes = 0;
+  for (let c = 0; c < k; c += 1) {
+    if (seen[c] === 0) continue;
+    classes += 1;
+    accuracy += right[c]! / seen[c]!;
+    brier += loss[c]! / seen[c]!;
+  }
+  if (classes === 0) return { score: 0, accuracy: null };
+  return { score: (accuracy - brier) / classes, accuracy: accuracy / classes };
+}
+
+/**
+ * Chooses lambda and g and gives the held-out logits of that choice.
+ * @param z embedded ledger, one row per ledger row
+ * @param fixed takes this choice instead of searching
+ */
+export async function crossValidate(
+  z: Matrix,
+  ledger: readonly LedgerRow[],
+  products: Products,
+  { fixed, signal }: { fixed?: Choice; signal?: AbortSignal } = {},
+): Promise<CrossValidation> {
+  const rows = representativeRows(ledger);
+  const counts = new Map<string, number>();
+  for (const { classId } of ledger) counts.set(classId, (counts.get(classId) ?? 0) + 1);
+  const classIds = [...counts.keys()].sort((a, b) => (a < b ? -1 : 1));
+  const column = new Map(classIds.map((id, c) => [id, c]));
+  const truth = Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!);
+  const folds = rows.map((row) => foldOf(ledger[row]!.sha));
+  const perFold = Array.from({ length: FOLDS }, () => new Int32Array(classIds.length));
+  const taken = classIds.map(() => 0);
+  truth.forEach((c, i) => {
+    perFold[folds[i]!]![c]! += 1;
+    taken[c]! += 1;
+  });
+  const judged = Uint8Array.from(truth, (c, i) => (taken[c]! > perFold[folds[i]!]![c]! ? 1 : 0));
+  const foldStart = Array.from({ length: FOLDS + 1 }, (_, f) => folds.filter((fold) => fold < f).length);
+  const picked = matrix(rows.length, z.columns);
+  rows.forEach((row, i) => picked.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
+  const kernel = await products.multiply(picked, picked, { transposeB: true });
+  const problem: Problem = { classIds, rows, truth, foldStart, kernel, counts, taken, judged };
+
+  const tried = new Map<string, { choice: Choice; logits: Matrix; score: number; accuracy: number | null }>();
+  const attempt = async (choice: Choice) => {
+    const key = `${choice.lambda} ${choice.balancing}`;
+    const known = tried.get(key);
+    if (known) return known;
+    signal?.throwIfAborted();
+    const logits = await heldOut(problem, choice, products);
+    const result = { choice, logits, ...scoreOf(problem, logits) };
+    tried.set(key, result);
+    return result;
+  };
+
+  let best = await attempt(fixed ?? DEFAULT_CHOICE);
+  if (!fixed && best.accuracy !== null && classIds.length > 1) {
+    const climb = async (balancing: number, from: number) => {
+      let at = from;
+      let here = await attempt({ lambda: LAMBDAS[at]!, balancing });
+      for (const step of [-1, 1]) {
+        let moved = false;
+        for (;;) {
+          const next = LAMBDAS[at + step];
+          if (next === undefined) break;
+          const there = await attempt({ lambda: next, balancing });
+          if (there.score <= here.score) break;
+          here = there;
+          at += step;
+          moved = true;
+        }
+        if (moved) break;
+      }
+      if (here.score > best.score) best = here;
+      return at;
+    };
+    let at = await climb(DEFAULT_CHOICE.balancing, LAMBDAS.indexOf(DEFAULT_CHOICE.lambda));
+    const sizes = [...counts.values()];
+    // Among classes of nearly one size g changes nothing.
+    if (Math.max(...sizes) > 1.25 * Math.min(...sizes)) {
+      for (const balancing of BALANCINGS) if (balancing !== DEFAULT_CHOICE.balancing) at = await climb(balancing, at);
+    }
+  }
+  return { ...best.choice, rows, classIds, logits: best.logits, balancedAccuracy: best.accuracy };
+}

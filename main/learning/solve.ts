@@ -1,0 +1,49 @@
+import { AppError } from '../contract/errors.ts';
+import { cholesky, matrix, solveCholesky, type Matrix, type Products } from './dense.ts';
+import type { Statistics } from './statistics.ts';
+
+export interface Head {
+  /** Class ids in the order of the columns. */
+  classIds: string[];
+  /** W, row-major [d, classes], with the bias in the last row: logits = z W. */
+  weights: Matrix;
+}
+
+/**
+ * w_c ~ n_c^-g, scaled so that the weights of all images sum to their number: lambda then means the same whatever g is.
+ * @param balancing g: 0 counts every image alike, 1 every class alike.
+ */
+export function classWeights(counts: ReadonlyMap<string, number>, balancing: number): Map<string, number> {
+  let images = 0;
+  let total = 0;
+  for (const count of counts.values()) {
+    images += count;
+    total += count * count ** -balancing;
+  }
+  return new Map([...counts].map(([classId, count]) => [classId, (count ** -balancing * images) / total]));
+}
+
+/**
+ * W = (sum_c w_c S_c + lambda I)^-1 [w_c s_c].
+ * @param scatter sum_c w_c S_c where it is at hand already; it is overwritten.
+ * @throws TOO_FEW_CLASSES without any class, SINGULAR_STATISTICS
+ */
+export async function solveHead(
+  statistics: Statistics,
+  { lambda, balancing, scatter }: { lambda: number; balancing: number; scatter?: Matrix },
+  products: Products,
+): Promise<Head> {
+  const { classIds, size } = statistics;
+  if (classIds.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
+  const weights = classWeights(new Map(classIds.map((id) => [id, statistics.count(id)])), balancing);
+  const a = scatter ?? (await statistics.weightedScatter(weights, products));
+  for (let i = 0; i < size; i += 1) a.data[i * size + i]! += lambda;
+  const b = matrix(size, classIds.length);
+  classIds.forEach((classId, c) => {
+    const { sum } = statistics.of(classId)!;
+    const weight = weights.get(classId)!;
+    for (let i = 0; i < size; i += 1) b.data[i * classIds.length + c] = weight * sum[i]!;
+  });
+  const factor = await cholesky(a, products);
+  return { classIds, weights: await solveCholesky(factor, b, products) };
+}

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { criteriaSchema } from '../../../main/contract/domain.ts';
+import {
+  dropGate,
+  escapeGate,
+  latencyGate,
+  overkillGate,
+  parityGate,
+  recallGate,
+} from '../../../main/compression/evidence/gates.ts';
+import { clopperPearsonBounds } from '../../../main/compression/evidence/statistics.ts';
+
+const criteria = criteriaSchema.parse({});
+
+describe('gates', () => {
+  it('a share passes, fails, or says how many more images it needs', () => {
+    expect(escapeGate({ ng: 100, escaped: 0 }, criteria).outcome).toBe('pass');
+    expect(escapeGate({ ng: 100, escaped: 20 }, criteria).outcome).toBe('fail');
+    const open = escapeGate({ ng: 20, escaped: 0 }, criteria);
+    expect(open.outcome).toBe('not-enough-evidence');
+    expect(open.missing).toBe(39);
+    expect(clopperPearsonBounds(0, 20 + open.missing).upper).toBeLessThanOrEqual(0.05);
+    expect(clopperPearsonBounds(0, 19 + open.missing).upper).toBeGreaterThan(0.05);
+  });
+
+  it('no image is never a pass', () => {
+    expect(escapeGate({ ng: 0, escaped: 0 }, criteria)).toMatchObject({ outcome: 'not-enough-evidence', missing: 59 });
+    expect(overkillGate({ ok: 0, overkilled: 0 }, criteria).outcome).toBe('not-enough-evidence');
+    expect(recallGate([]).outcome).toBe('not-enough-evidence');
+    expect(dropGate([], criteria).outcome).toBe('not-enough-evidence');
+    expect(parityGate({ images: 0, equal: 0, maxLogitDifference: 0 }).outcome).toBe('not-enough-evidence');
+  });
+
+  it('a drop is judged on pairs', () => {
+    const even = (n: number, lost: number, won: number) => Array.from({ length: 6 }, () => ({ n, lost, won }));
+    expect(dropGate(even(210, 0, 0), criteria).outcome).toBe('pass');
+    expect(dropGate(even(210, 20, 2), criteria).outcome).toBe('fail');
+    const open = dropGate(even(30, 0, 0), criteria);
+    expect(open.outcome).toBe('not-enough-evidence');
+    expect(dropGate(even(30 + open.missing / 6, 0, 0), criteria).outcome).toBe('pass');
+  });
+
+  it('one lost class fails the recall gate and is named', () => {
+    const good = { classId: 'good', pairs: { n: 400, lost: 0, won: 0 } };
+    expect(recallGate([good]).outcome).toBe('pass');
+    const gate = recallGate([good, { classId: 'scratch', pairs: { n: 40, lost: 12, won: 0 } }]);
+    expect(gate.outcome).toBe('fail');
+    expect(gate.measured).toContain('scratch');
+    expect(recallGate([good, { classId: 'scratch', pairs: { n: 10, lost: 0, won: 0 } }]).outcome).toBe(
+      'not-enough-evidence',
+    );
+  });
+
+  it('latency needs enough runs for a tail, not for being plainly too slow', () => {
+    const runs = (n: number, ms: number) => Array.from({ length: n }, () => ms);
+    expect(latencyGate(runs(300, 10), criteria).outcome).toBe('pass');
+    expect(latencyGate(runs(100, 10), criteria)).toMatchObject({ outcome: 'not-enough-evidence', missing: 199 });
+    expect(latencyGate(runs(10, 80), criteria).outcome).toBe('fail');
+  });
+
+  it('parity is all or nothing', () => {
+    expect(parityGate({ images: 9, equal: 9, maxLogitDifference: 1e-4 }).outcome).toBe('pass');
+    expect(parityGate({ images: 9, equal: 8, maxLogitDifference: 1e-4 }).outcome).toBe('fail');
+    expect(parityGate({ images: 9, equal: 9, maxLogitDifference: 1 }).outcome).toBe('fail');
+  });
+});

@@ -1,0 +1,121 @@
+import { float32Tensor, graph, model, node, value, type ConstTensor, type Model, type Node } from '../../../main/onnx/index.ts';
+import { openSession } from '../../../main/runtime/session.ts';
+import { encodeModel } from '../../../main/onnx/index.ts';
+import type { ImageSource } from '../../../main/compression/image-source.ts';
+
+/** Seeded normal-ish numbers. */
+export const noise = (length: number, seed: number, scale = 1): Float32Array => {
+  let state = seed >>> 0;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 4294967296;
+  };
+  return Float32Array.from({ length }, () => scale * (next() + next() + next() - 1.5) * 2);
+};
+
+/**
+ * A small network with all that a backbone of the MobileNet family has: strided stem, fused and depthwise inverted
+ * bottlenecks, residual Add, Relu, Clip, HardSwish, a per-channel Mul, pooling, flatten. Output `features` [N, 24].
+ */
+export function smallBackbone(seed = 1): Model {
+  const nodes: Node[] = [];
+  const initializers: Record<string, ConstTensor> = {};
+  let count = 0;
+  const conv = (
+    input: string,
+    output: string,
+    { from, to, kernel = 1, stride = 1, group = 1, bias = true }: { from: number; to: number; kernel?: number; stride?: number; group?: number; bias?: boolean },
+  ): string => {
+    const perGroup = from / group;
+    initializers[`${output}_w`] = float32Tensor(
+      [to, perGroup, kernel, kernel],
+      noise(to * perGroup * kernel * kernel, seed * 1000 + ++count, 1 / Math.sqrt(perGroup * kernel * kernel)),
+    );
+    if (bias) initializers[`${output}_b`] = float32Tensor([to], noise(to, seed * 1000 + ++count, 0.3));
+    const pad = Math.floor(kernel / 2);
+    nodes.push(
+      node('Conv', [input, `${output}_w`, ...(bias ? [`${output}_b`] : [])], [output], {
+        kernel_shape: [kernel, kernel],
+        strides: [stride, stride],
+        pads: [pad, pad, pad, pad],
+        dilations: [1, 1],
+        group,
+      }),
+    );
+    return output;
+  };
+  const unary = (op: string, input: string, output: string): string => {
+    nodes.push(node(op, [input], [output]));
+    return output;
+  };
+  initializers['low'] = float32Tensor([], [0]);
+  initializers['high'] = float32Tensor([], [6]);
+  initializers['gain'] = float32Tensor([1, 24, 1, 1], noise(24, seed + 7).map((x) => 1 + 0.1 * x));
+  let x = unary('Relu', conv('image', 'stem', { from: 3, to: 16, kernel: 3, stride: 2 }), 'stem_act');
+  x = conv(x, 'narrow', { from: 16, to: 16, bias: false });
+  // Fused bottleneck with a residual.
+  const fused = unary('Relu', conv(x, 'fused', { from: 16, to: 40, kernel: 3 }), 'fused_act');
+  nodes.push(node('Add', [x, conv(fused, 'fused_out', { from: 40, to: 16 })], ['sum_1']));
+  // Depthwise bottleneck, no residual, other activation functions.
+  const wide = conv('sum_1', 'wide', { from: 16, to: 48 });
+  nodes.push(node('Clip', [wide, 'low', 'high'], ['wide_act']));
+  const depthwise = unary('HardSwish', conv('wide_act', 'dw', { from: 48, to: 48, kernel: 3, stride: 2, group: 48 }), 'dw_act');
+  conv(depthwise, 'out', { from: 48, to: 24, bias: false });
+  nodes.push(node('Mul', ['out', 'gain'], ['scaled']));
+  nodes.push(node('GlobalAveragePool', ['scaled'], ['pooled']));
+  nodes.push(node('Flatten', ['pooled'], ['features'], { axis: 1 }));
+  return model(
+    graph({
+      nodes,
+      inputs: [value('image', 'float32', ['N', 3, 'H', 'W'])],
+      outputs: [value('features', 'float32', ['N', 24])],
+      initializers,
+    }),
+  );
+}
+
+/** Random pictures with structure: smooth fields, so that activations are correlated as real ones are. */
+export const randomImages = (count: number, seed = 5): ImageSource => ({
+  count,
+  pixels: () => Promise.reject(new Error('random images have no pixels')),
+  region: () => null,
+  tensor: (indices, size) => {
+    const out = new Float32Array(indices.length * 3 * size * size);
+    indices.forEach((image, i) => {
+      const [a, b, c, d] = noise(4, seed * 7919 + image) as unknown as [number, number, number, number];
+      const grain = noise(size * size, seed * 104729 + image, 0.2);
+      for (let ch = 0; ch < 3; ch++) {
+        for (let y = 0; y < size; y++) {
+          for (let x = 0; x < size; x++) {
+            out[((i * 3 + ch) * size + y) * size + x] =
+              Math.sin(a * 3 + (b * x + c * y) * 0.4 + ch * d) + grain[y * size + x]!;
+          }
+        }
+      }
+    });
+    return Promise.resolve(out);
+  },
+});
+
+export async function runModel(
+  of: Model,
+  source: ImageSource,
+  indices: readonly number[],
+  size: number,
+  output = 'features',
+): Promise<Float32Array> {
+  await using session = await openSession(encodeModel(of), { threads: 1 });
+  const data = await source.tensor(indices, size);
+  const result = await session.run({ image: { type: 'float32', dims: [indices.length, 3, size, size], data } });
+  return Float32Array.from(result[output]!.data as Float32Array);
+}
+
+export const relativeError = (a: Float32Array, b: Float32Array): number => {
+  let error = 0;
+  let energy = 0;
+  for (let i = 0; i < a.length; i++) {
+    error += (a[i]! - b[i]!) ** 2;
+    energy += a[i]! ** 2;
+  }
+  return error / energy;
+};

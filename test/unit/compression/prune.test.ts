@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest';
+import { allocate, totalMacs } from '../../../main/compression/prune/allocate.ts';
+import { analysePruning, nodeCosts } from '../../../main/compression/prune/analyse.ts';
+import { cutChannels } from '../../../main/compression/prune/cut.ts';
+import { findGroups } from '../../../main/compression/prune/groups.ts';
+import { pruneModel } from '../../../main/compression/prune/prune.ts';
+import { float32Of, float32Tensor, modelCost, node, value, type Model } from '../../../main/onnx/index.ts';
+import { randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
+
+const images = randomImages(48);
+const some = Array.from({ length: 8 }, (_, i) => i);
+const SIZE = 32;
+
+/** Sets every weight that makes or reads the channels to zero, rows and columns alike. */
+const zeroChannels = (model: Model, slices: readonly { initializer: string; axis: number }[], gone: ReadonlySet<number>): Model => {
+  const initializers = new Map(model.graph.initializers);
+  for (const { initializer, axis } of slices) {
+    const tensor = initializers.get(initializer)!;
+    const data = Float32Array.from(float32Of(tensor));
+    const inner = tensor.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+    data.forEach((_, i) => {
+      if (gone.has(Math.floor(i / inner) % tensor.dims[axis]!)) data[i] = 0;
+    });
+    initializers.set(initializer, float32Tensor(tensor.dims, data));
+  }
+  return { ...model, graph: { ...model.graph, initializers } };
+};
+
+describe('dependency groups', () => {
+  it('tie what a residual, a depthwise convolution and an activation keep apart', () => {
+    const groups = findGroups(smallBackbone().graph);
+    expect(groups.map(({ id, channels, frozen }) => [id, channels, frozen])).toEqual([
+      ['stem', 16, null],
+      ['narrow', 16, null],
+      ['fused', 40, null],
+      ['wide', 48, null],
+      ['out', 24, null],
+    ]);
+    const stream = groups.find(({ id }) => id === 'narrow')!;
+    expect(stream.producers.map(({ outputs }) => outputs[0])).toEqual(['narrow', 'fused_out']);
+    expect(stream.consumers.map(({ weight }) => weight)).toEqual(['fused_w', 'wide_w']);
+    expect(groups.find(({ id }) => id === 'wide')!.tensors).toEqual(['wide', 'wide_act', 'dw', 'dw_act']);
+    expect(groups.find(({ id }) => id === 'out')!.outputs).toEqual(['features']);
+  });
+
+  it('freezes what an unknown operator touches, and names it', () => {
+    const model = smallBackbone();
+    const graph = {
+      ...model.graph,
+      nodes: model.graph.nodes.flatMap((n) =>
+        n.outputs[0] === 'wide_act' ? [n, node('Softmax', ['wide_act'], ['odd'], { axis: 1 })] : [n],
+      ),
+      outputs: [...model.graph.outputs, value('odd')],
+    };
+    const wide = findGroups(graph).find(({ id }) => id === 'wide')!;
+    expect(wide.frozen).toContain('Softmax "odd"');
+    expect(findGroups(graph).find(({ id }) => id === 'fused')!.frozen).toBeNull();
+  });
+
+  it('oracle: zeroing channels and cutting them give the same outputs, for every group and all at once', async () => {
+    const model = smallBackbone();
+    const groups = findGroups(model.graph);
+    const inner = groups.filter(({ outputs }) => outputs.length === 0);
+    const goneOf = (channels: number) => new Set(Array.from({ length: channels }, (_, c) => c).filter((c) => c % 3 === 1));
+    const keepOf = (channels: number) =>
+      Int32Array.from({ length: channels }, (_, c) => c).filter((c) => !goneOf(channels).has(c));
+    for (const set of [...inner.map((group) => [group]), inner]) {
+      const zeroed = set.reduce((m, { slices, channels }) => zeroChannels(m, slices, goneOf(channels)), model);
+      const cut = cutChannels(model, groups, new Map(set.map(({ id, channels }) => [id, keepOf(channels)])));
+      const [a, b, original] = [
+        await runModel(zeroed, images, some, SIZE),
+        await runModel(cut, images, some, SIZE),
+        await runModel(model, images, some, SIZE),
+      ];
+      expect(relativeError(a, b)).toBeLessThan(1e-10);
+      // The oracle says something only if the channels mattered.
+      expect(relativeError(original, b)).toBeGreaterThan(1e-4);
+      expect(modelCost(cut, [1, 3, SIZE, SIZE]).macs).toBeLessThan(modelCost(model, [1, 3, SIZE, SIZE]).macs);
+    }
+  });
+});
+
+describe('pruning', () => {
+  const options = { images: Array.from({ length: 40 }, (_, i) => i), size: SIZE, threads: 1, seed: 3 };
+
+  it('takes the asked share of the cost, leaves outputs alone and says so', async () => {
+    const model = smallBackbone();
+    const analysis = await analysePruning(model, images, options);
+    expect(analysis.untouched).toEqual([{ group: 'out', why: 'it is the output features' }]);
+    const costs = nodeCosts(model, analysis.groups, SIZE);
+    expect(totalMacs(costs, new Map())).toBe(modelCost(model, [1, 3, SIZE, SIZE]).macs);
+    const pruned = await pruneModel(analysis, images, 0.3, options);
+    expect(pruned.ratio).toBeGreaterThanOrEqual(0.3);
+    const before = modelCost(model, [1, 3, SIZE, SIZE]).macs;
+    const after = modelCost(pruned.model, [1, 3, SIZE, SIZE]).macs;
+    expect(1 - after / before).toBeCloseTo(pruned.ratio, 10);
+    for (const { after: channels } of pruned.widths) expect(channels % 8).toBe(0);
+  });
+
+  it('reconstruction repairs most of what the cut broke, on images it has not seen', async () => {
+    const model = smallBackbone(4);
+    const analysis = await analysePruning(model, images, options);
+    const held = Array.from({ length: 8 }, (_, i) => 40 + i);
+    const original = await runModel(model, images, held, SIZE);
+    const pruned = await pruneModel(analysis, images, 0.3, options);
+    const keep = allocate(analysis.curves, analysis.costs, { ratio: 0.3, floor: 0.125 });
+    const bare = cutChannels(model, analysis.groups, keep);
+    const repaired = relativeError(original, await runModel(pruned.model, images, held, SIZE));
+    const broken = relativeError(original, await runModel(bare, images, held, SIZE));
+    expect(repaired).toBeLessThan(broken / 4);
+  });
+
+  it('removes copies first: a duplicated channel costs nothing', async () => {
+    const model = smallBackbone(2);
+    const weight = Float32Array.from(float32Of(model.graph.initializers.get('fused_w')!));
+    const bias = Float32Array.from(float32Of(model.graph.initializers.get('fused_b')!));
+    const row = weight.length / 40;
+    for (let c = 32; c < 40; c++) {
+      weight.copyWithin(c * row, (c - 32) * row, (c - 31) * row);
+      bias[c] = bias[c - 32]!;
+    }
+    const initializers = new Map(model.graph.initializers)
+      .set('fused_w', float32Tensor([40, 16, 3, 3], weight))
+      .set('fused_b', float32Tensor([40], bias));
+    const twin: Model = { ...model, graph: { ...model.graph, initializers } };
+    const { curves } = await analysePruning(twin, images, options);
+    const curve = curves.find(({ group }) => group.id === 'fused')!;
+    const steps = Array.from({ length: 8 }, (_, c) => curve.order.findIndex((gone) => gone === c || gone === c + 32));
+    // One of each pair goes among the first ten (nearly dead channels may go before), long before an error is felt.
+    expect(Math.max(...steps)).toBeLessThan(10);
+    expect(curve.error[Math.max(...steps) + 1]!).toBeLessThan(curve.error.at(-1)! / 1000);
+  });
+
+  it('stops when told to', async () => {
+    const signal = AbortSignal.abort();
+    await expect(analysePruning(smallBackbone(), images, { ...options, signal })).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
+  });
+});

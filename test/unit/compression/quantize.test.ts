@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { observeRanges, uint8Parameters } from '../../../main/compression/quantize/calibrate.ts';
+import {
+  planQuantization,
+  quantizeModel,
+  quantizeWeights,
+  tensorsOf,
+} from '../../../main/compression/quantize/qdq.ts';
+import { encodeModel, float32Tensor } from '../../../main/onnx/index.ts';
+import { noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
+
+const images = randomImages(24);
+const options = { images: Array.from({ length: 16 }, (_, i) => i), size: 32, threads: 1, seed: 1 };
+const range = (min: number, max: number, sample: number[] = []) => ({
+  min,
+  max,
+  sample: Float32Array.from(sample).sort(),
+  channelMeans: new Float64Array(1),
+});
+
+describe('ranges', () => {
+  it('hold zero exactly and cover the extremes', () => {
+    const { scale, zeroPoint } = uint8Parameters(range(-1, 3), { kind: 'min-max' });
+    expect(scale).toBeCloseTo(4 / 255, 7);
+    expect(zeroPoint).toBe(64);
+    expect(uint8Parameters(range(2, 6), { kind: 'min-max' }).zeroPoint).toBe(0);
+    expect(uint8Parameters(range(0, 0), { kind: 'min-max' })).toEqual({ scale: 1, zeroPoint: 0 });
+  });
+
+  it('a percentile leaves an outlier out', () => {
+    const sample = Array.from({ length: 10_000 }, (_, i) => i / 10_000);
+    const cut = uint8Parameters(range(0, 100, [...sample, 100]), { kind: 'percentile', share: 0.999 });
+    expect(cut.scale * 255).toBeCloseTo(1, 2);
+  });
+});
+
+describe('weights', () => {
+  it('are symmetric per output channel and within half a step', () => {
+    const weight = float32Tensor([4, 3, 1, 1], noise(12, 9).map((x, i) => x * 10 ** (i % 4)));
+    for (const bits of [7, 8] as const) {
+      const { values, scales, rounded } = quantizeWeights(weight, bits);
+      expect(Math.max(...values.map(Math.abs))).toBe(bits === 8 ? 127 : 63);
+      noise(12, 9).forEach((x, i) => {
+        expect(Math.abs(rounded[i]! - x * 10 ** (i % 4))).toBeLessThanOrEqual(scales[Math.floor(i / 3)]! * 0.5001);
+      });
+    }
+  });
+});
+
+describe('QDQ', () => {
+  it('is smaller and close to the float network on other images', async () => {
+    const model = smallBackbone();
+    const ranges = await observeRanges(model, tensorsOf(planQuantization(model)), images, options);
+    const quantized = quantizeModel(model, ranges, { rule: { kind: 'min-max' }, weightBits: 8 });
+    const held = [16, 17, 18, 19, 20, 21, 22, 23];
+    const error = relativeError(await runModel(model, images, held, 32), await runModel(quantized, images, held, 32));
+    expect(error).toBeLessThan(0.01);
+    expect(error).toBeGreaterThan(0);
+    expect(quantized.graph.nodes.filter(({ op }) => op === 'QuantizeLinear').length).toBeGreaterThan(5);
+    const weights = [...quantized.graph.initializers].filter(([, { type, dims }]) => type === 'float32' && dims.length === 4);
+    // The per-channel gain of a Mul stays float; no convolution's weight does.
+    expect(weights.map(([name]) => name)).toEqual(['gain']);
+    expect(encodeModel(quantized).length).toBeLessThan(encodeModel(model).length);
+  });
+});
