@@ -1,18 +1,18 @@
-import { randomUUID } from 'node:crypto';
-import { copyFile, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { backboneSchema, type Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { nodeFiles, writeDurably } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import { syncFile } from './feature-file.ts';
 
-/** Where backbones come from; handed in, so that the core does not run models itself. */
+/** Where backbones come from; handed in, so that nothing of ONNX is loaded before somebody adds one. */
 export interface BackboneSources {
-  /** The one that the program ships, made if need be. BACKBONE_NOT_MADE, BACKBONE_MISSING. */
+  /** The one that the program ships, made if need be. BACKBONE_NOT_MADE, BUNDLE_ALTERED. */
   shipped(): Promise<Backbone>;
-  /** Looks a file over by running it. `features`: output names. MODEL_UNREADABLE, UNSUPPORTED_OP, BACKBONE_UNSUITABLE. */
-  analyse(file: string, features: string[] | undefined): Promise<Backbone>;
+  /**
+   * Looks a file over by running it, and writes a prepared copy and its description into the folder.
+   * MODEL_UNREADABLE, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE, NOT_FOUND (an output that is named and not there).
+   */
+  take(file: string, options: { folder: string; features?: readonly string[]; threads: number }): Promise<Backbone>;
 }
 
 export interface Backbones {
@@ -69,35 +69,16 @@ export const createBackbones = (context: CoreContext, sources: BackboneSources):
     handlers: {
       'backbones.list': list,
       async 'backbones.add'({ file, features }, session) {
-        // Copied first: what was looked over is what is kept.
-        const temporary = join(folder, `${randomUUID()}.onnx.tmp`);
-        try {
-          await copyFile(file, temporary);
-        } catch (cause) {
-          throw new AppError('MODEL_UNREADABLE', { file, problem: problemOf(cause) }, { cause });
-        }
-        try {
-          const backbone = { ...(await sources.analyse(temporary, features)), source: file };
-          const known = (await list()).find((other) => other.sha256 === backbone.sha256);
-          if (known !== undefined) throw new AppError('ALREADY_EXISTS', { kind: 'backbone', id: known.id });
-          const id = `bb-${backbone.sha256.slice(0, 12)}`;
-          const kept: Backbone = { ...backbone, id, file: join(folder, `${id}.onnx`) };
-          await syncFile(temporary);
-          await rename(temporary, kept.file);
-          await nodeFiles.syncDirectory(folder);
-          await writeDurably(join(folder, `${id}.json`), `${JSON.stringify(kept, null, 2)}\n`);
-          store.transaction(() =>
-            store.audit.append({
-              user: actor(session),
-              action: 'backbones.add',
-              subject: id,
-              details: { file, sha256: kept.sha256 },
-            }),
-          );
-          return kept;
-        } finally {
-          await rm(temporary, { force: true });
-        }
+        const backbone = await sources.take(file, {
+          folder,
+          threads: context.trainerThreads,
+          ...(features !== undefined && { features }),
+        });
+        const { id, sha256 } = backbone;
+        store.transaction(() =>
+          store.audit.append({ user: actor(session), action: 'backbones.add', subject: id, details: { file, sha256 } }),
+        );
+        return backbone;
       },
     },
   };

@@ -9,6 +9,8 @@ export interface ClassService {
   handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename'>;
   /** The class that a folder of an import means: by id or by name in either language; made if there is none. BAD_CLASS_NAME. */
   forFolder(name: string, session: Session | null): DefectClass;
+  /** `ok`, or the class of one of these names; made if there is none. */
+  forNames(className: string, names: Names): DefectClass;
   /** The class of good parts, made if missing; within the caller's transaction. */
   ensureOk(): void;
 }
@@ -105,6 +107,11 @@ export const createClassService = (context: CoreContext): ClassService => {
       const made = create({ en: name, ja: name }, null, actor(session));
       context.emit('classes.changed', {});
       return made;
+    },
+    forNames(className, names) {
+      if (className === 'ok') return store.classes.get('ok');
+      const found = live().find((known) => sameName(known.names.en, names.en) || sameName(known.names.ja, names.ja));
+      return found ?? create(names, null, 'system');
     },
     handlers: {
       'classes.list': async () => store.classes.list(),

@@ -3,6 +3,7 @@ import { basename, join, relative } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import type { Judgement, Station } from '../contract/domain.ts';
 import { decodeImage, encodePng } from '../vision/decode.ts';
+import type { PixelImage } from '../vision/image.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { usefulnessOf } from './ingest.ts';
@@ -11,11 +12,14 @@ import type { LabelService } from './labels.ts';
 import type { Session } from './port.ts';
 
 export interface ImportSource {
-  file: string;
   /** What messages call it. */
   name: string;
+  /** Where it came from, kept with the part; null: it was drawn. */
+  file: string | null;
   /** Folder name; null: no label. */
   className: string | null;
+  /** Pixels and conversions. IMAGE_UNREADABLE, IMAGE_TOO_LARGE, IMAGE_ANIMATED. */
+  load(): Promise<{ image: PixelImage; notes: string[] }>;
 }
 
 export interface ImportService {
@@ -24,7 +28,7 @@ export interface ImportService {
   take(
     job: JobWork,
     station: Station,
-    sources: ImportSource[],
+    images: { total: number; sources: Iterable<ImportSource> },
     by: { session: Session | null; userId: string },
   ): Promise<number[]>;
 }
@@ -57,8 +61,10 @@ const isClutter = (name: string): boolean =>
 
 const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
+type FoundFile = { file: string; name: string; className: string | null };
+
 /** One file, `<path>/*`, or `<path>/<class>/*`. DATASET_EMPTY when there is nothing to take; NOT_FOUND for a path that is not there. */
-const listSources = async (path: string, asLabels: boolean): Promise<ImportSource[]> => {
+const listSources = async (path: string, asLabels: boolean): Promise<FoundFile[]> => {
   const found = await stat(path).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: path }, { cause });
   });
@@ -66,7 +72,7 @@ const listSources = async (path: string, asLabels: boolean): Promise<ImportSourc
     if (asLabels) throw new AppError('DATASET_EMPTY', { path });
     return [{ file: path, name: basename(path), className: null }];
   }
-  const sources: ImportSource[] = [];
+  const sources: FoundFile[] = [];
   const walk = async (folder: string, className: string | null, deeper: boolean): Promise<void> => {
     const entries = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !isClutter(name));
     for (const entry of entries.toSorted((a, b) => byCodeUnit(a.name, b.name))) {
@@ -88,20 +94,20 @@ export const createImportService = (
 ): ImportService => {
   const { store } = context;
 
-  const take: ImportService['take'] = async (job, station, sources, { session, userId }) => {
+  const take: ImportService['take'] = async (job, station, { total, sources }, { session, userId }) => {
     const partIds: number[] = [];
     /** Class of each picture of this import: one picture in two folders is a contradiction. */
     const seen = new Map<string, string | null>();
     const classIds = new Map<string, string>();
     let skipped = 0;
     const startedAt = performance.now();
-    const takeOne = async ({ file, name, className }: ImportSource): Promise<number> => {
+    const takeOne = async ({ file, name, className, load }: ImportSource): Promise<number> => {
       let classId: string | null = null;
       if (className !== null) {
         classId = classIds.get(className) ?? classes.forFolder(className, session).id;
         classIds.set(className, classId);
       }
-      const { image, notes } = await decodeImage(file, { name, maxPixels: station.recipe.maxPixels });
+      const { image, notes } = await load();
       const imageSha = await store.images.put(await encodePng(image));
       const before = seen.get(imageSha);
       if (before !== undefined && before !== className) {
@@ -131,7 +137,8 @@ export const createImportService = (
         return partId;
       });
     };
-    for (const [i, source] of sources.entries()) {
+    let done = 0;
+    for (const source of sources) {
       job.signal.throwIfAborted();
       try {
         partIds.push(await takeOne(source));
@@ -145,9 +152,10 @@ export const createImportService = (
           known ?? new AppError('IMAGE_UNREADABLE', { file: source.name, problem: problemOf(error) }, { cause: error }),
         );
       }
-      const secondsLeft = ((performance.now() - startedAt) / 1000 / (i + 1)) * (sources.length - i - 1);
-      const details = { done: i + 1, total: sources.length, imported: partIds.length, skipped };
-      job.progress((i + 1) / sources.length, { key: 'import.reading', details }, secondsLeft);
+      done += 1;
+      const secondsLeft = ((performance.now() - startedAt) / 1000 / done) * (total - done);
+      const details = { done, total, imported: partIds.length, skipped };
+      job.progress(done / total, { key: 'import.reading', details }, secondsLeft);
     }
     context.emit('queue.changed', { stationId: station.id, total: store.queue.count(station.id) });
     return partIds;
@@ -158,7 +166,12 @@ export const createImportService = (
     handlers: {
       async 'import.start'({ stationId, path, asLabels }, session) {
         const station = store.stations.get(stationId);
-        const sources = await listSources(path, asLabels);
+        const files = await listSources(path, asLabels);
+        const { maxPixels } = station.recipe;
+        const sources = files.map((found) => ({
+          ...found,
+          load: () => decodeImage(found.file, { name: found.name, maxPixels }),
+        }));
         return jobs.start(
           {
             kind: 'import',
@@ -167,7 +180,12 @@ export const createImportService = (
             firstStep: { key: 'import.reading', details: { done: 0, total: sources.length, imported: 0, skipped: 0 } },
           },
           async (job) => {
-            const partIds = await take(job, station, sources, { session, userId: session.user?.id ?? '' });
+            const partIds = await take(
+              job,
+              station,
+              { total: sources.length, sources },
+              { session, userId: session.user?.id ?? '' },
+            );
             store.transaction(() =>
               store.audit.append({
                 user: actor(session),

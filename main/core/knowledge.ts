@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Knowledge, Station } from '../contract/domain.ts';
-import { AppError, assert } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import type { LabelledImage } from '../contract/trainer.ts';
 import { viewOf } from '../store/features.ts';
 import { nodeFiles } from '../store/files.ts';
@@ -16,8 +16,11 @@ import { withTrainer } from './trainer.ts';
 
 export interface KnowledgeService {
   handlers: HandlersOf<'knowledge.show' | 'knowledge.list' | 'knowledge.update' | 'knowledge.forget'>;
-  /** Learns all labels of the station and makes the result its newest knowledge, or changes nothing. */
-  update(job: JobWork, stationId: string, by: string): Promise<Knowledge>;
+  /**
+   * Learns all labels of the station and makes the result its newest knowledge, or changes nothing.
+   * `forget`: an image that is left out, and whose label and features go in the same step.
+   */
+  update(job: JobWork, stationId: string, by: string, forget?: string): Promise<Knowledge>;
 }
 
 /** A head that tells one class from nothing is no head. */
@@ -49,11 +52,11 @@ export const createKnowledgeService = (
     });
   };
 
-  const update: KnowledgeService['update'] = async (job, stationId, by) => {
+  const update: KnowledgeService['update'] = async (job, stationId, by, forget) => {
     const station: Station = store.stations.get(stationId);
-    checkEnough(stationId);
+    checkEnough(stationId, forget ?? null);
     const backbone = await backbones.get(station.backboneId);
-    const samples = samplesOf(store, station);
+    const samples = samplesOf(store, station).filter((sample) => sample.sha !== forget);
     const known = new Set(samples.map((sample) => sample.classId));
     const classes = store.classes.list().filter((each) => known.has(each.id));
     const id = `k-${randomUUID().slice(0, 12)}`;
@@ -99,7 +102,7 @@ export const createKnowledgeService = (
         balancedAccuracy: summary.balancedAccuracy,
         seconds: summary.seconds,
       };
-      store.transaction(() => {
+      const erased = store.transaction(() => {
         for (const { sample, row } of assignRows(samples, rows)) {
           store.features.insert(backbone.id, sample.sha, viewOf(recipe.rotation, sample.region), row);
         }
@@ -115,12 +118,34 @@ export const createKnowledgeService = (
           subject: id,
           details: { stationId, images: learnt.size, classes: summary.classes, parentId: knowledge.parentId },
         });
+        return forget === undefined ? [] : removeLabel(stationId, forget, by);
       });
+      for (const { backboneId, row } of erased) {
+        const { features } = await backbones.get(backboneId);
+        await eraseRow(featureFileOf(store.home, backboneId), row, features);
+      }
       return knowledge;
     } catch (error) {
       await Promise.all([outDir, final].map((folder) => rm(folder, { recursive: true, force: true })));
       throw error;
     }
+  };
+
+  /** Label, undo history, queue entry and feature rows of an image; gives the rows to overwrite. */
+  const removeLabel = (stationId: string, imageSha: string, by: string) => {
+    const label = store.labels.get(stationId, imageSha);
+    if (label === null) return [];
+    store.labels.remove(stationId, imageSha);
+    store.labels.forgetInActions(stationId, imageSha);
+    store.queue.setState(label.partId, null);
+    store.audit.append({
+      user: by,
+      action: 'knowledge.forget',
+      subject: imageSha,
+      details: { stationId, classId: label.classId },
+    });
+    // Features belong to the picture: another station that learnt it extracts them again.
+    return store.features.removeImage(imageSha);
   };
 
   const startUpdate = (stationId: string, session: Session) =>
@@ -153,28 +178,7 @@ export const createKnowledgeService = (
         checkEnough(stationId, imageSha);
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
-          async (job) => {
-            const rows = store.transaction(() => {
-              store.labels.remove(stationId, imageSha);
-              store.labels.forgetInActions(stationId, imageSha);
-              store.queue.setState(label.partId, null);
-              store.audit.append({
-                user: actor(session),
-                action: 'knowledge.forget',
-                subject: imageSha,
-                details: { stationId, classId: label.classId },
-              });
-              // Features belong to the picture: another station that learnt it extracts them again.
-              return store.features.removeImage(imageSha);
-            });
-            for (const { backboneId, row } of rows) {
-              const backbone = await backbones.get(backboneId);
-              await eraseRow(featureFileOf(store.home, backboneId), row, backbone.features);
-            }
-            const knowledge = await update(job, stationId, actor(session));
-            assert(store.labels.get(stationId, imageSha) === null, 'the label went before the knowledge was solved');
-            return [knowledge.id];
-          },
+          async (job) => [(await update(job, stationId, actor(session), imageSha)).id],
         );
       },
     },

@@ -1,8 +1,9 @@
 import type { z } from 'zod';
-import type { AppError } from '../contract/errors.ts';
 import type { User } from '../contract/domain.ts';
 import type { lineEvents, lineMethods } from '../contract/line.ts';
 import type { EventName, EventPayload, HandlerInput, MethodName, MethodOutput } from '../contract/methods.ts';
+import type { BackboneSources } from './backbones.ts';
+import type { RenderDemoImages } from './demo.ts';
 import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
 
 /* The seam between the core and whatever hosts it (a utility process, a forked Node, or a test in one process). */
@@ -70,6 +71,10 @@ export interface CoreOptions {
   /** Threads the trainer may use. Default 2. */
   trainerThreads?: number;
   now?: () => Date;
+  /** Default: the shipped backbone and main/learning's importBackbone. Tests hand in small ones. */
+  backbones?: BackboneSources;
+  /** Default: rendered by the simulated camera's own drawing. */
+  renderDemoImages?: RenderDemoImages;
 }
 
 /** One window, tab or command-line run. Made by openSession, held by the host per connection; the core alone changes it. */
@@ -100,7 +105,7 @@ export interface Core {
   readonly demo: boolean;
   /** Roles are checked inside: NOT_ALLOWED. Input must have been parsed. */
   handlers: Handlers;
-  /** A fresh, signed-out session. `signInAs` is for the command line after its own password check; see session.signIn. */
+  /** A fresh, signed-out session. */
   openSession(): Session;
   closeSession(session: Session): void;
   subscribe(callback: (event: CoreEvent) => void): () => void;
@@ -111,4 +116,3 @@ export interface Core {
 }
 
 export type StartCore = (options: CoreOptions) => Promise<Core>;
-export type CoreFailure = AppError;

@@ -248,7 +248,7 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       const { at, angle, bundle } = onConductor(c);
       const { random, unit, marks, picture, base } = c;
       const side = angle + (random.chance(0.5) ? 1 : -1) * (Math.PI / 2);
-      const r = Math.max(bundle.width * random.between(0.32, 0.55), 2.4 * unit);
+      const r = Math.max(bundle.width * random.between(0.42, 0.68), 4 * unit);
       const centre = { x: at.x + (Math.cos(side) * bundle.width) / 2, y: at.y + (Math.sin(side) * bundle.width) / 2 };
       spot(marks, centre, { rx: r * random.between(1, 1.6), ry: r, turn: angle, rough: 0.3 }, { tone: 1, edge: 1.6 * unit }, random);
       paint(marks, picture, base.substrate);
@@ -257,8 +257,8 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       const { at, angle, bundle } = onConductor(c);
       const { random, unit, marks, picture, base } = c;
       const side = angle + (random.chance(0.5) ? 1 : -1) * (Math.PI / 2) + random.normal() * 0.3;
-      const length = bundle.width * 0.5 + random.between(7, 14) * unit;
-      const width = random.between(6, 11) * unit;
+      const length = bundle.width * 0.5 + random.between(9, 16) * unit;
+      const width = random.between(7, 12) * unit;
       const points = wander(at, side, length, { step: 2 * unit, bend: 0.12 }, random);
       stroke(marks, points, (t) => width * (1 - 0.75 * t), { tone: 1, edge: 1.6 * unit });
       paint(marks, picture, base.copper);

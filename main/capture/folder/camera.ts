@@ -1,0 +1,223 @@
+import { createHash } from 'node:crypto';
+import { constants, type Dirent } from 'node:fs';
+import { access, copyFile, mkdir, opendir, readFile, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CameraConfig } from '../../contract/domain.ts';
+import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
+import { decodeImage } from '../../vision/decode.ts';
+import type { Camera, CameraListener, FrameSink } from '../camera.ts';
+import { openJournal, type FileIdentity, type Journal } from './journal.ts';
+
+export type FolderConfig = Extract<CameraConfig, { kind: 'folder' }>;
+
+export interface FolderCameraOptions {
+  /** Named in problems. */
+  cameraId: string;
+  /** Where it is remembered which files were taken; the caller's, outside the watched folder. */
+  journalFile: string;
+  maxPixels: number;
+}
+
+/** A file whose content does not decode may still be being written, however long its size has not changed: so often it is tried. */
+const MAX_TRIES = 5;
+/** A file that is written on without end is told once and let be. */
+const MAX_BYTES = 2 ** 31 - 1;
+/** Names of files that others are still writing. */
+const isTemporary = (name: string) => name.startsWith('.') || name.startsWith('~') || /\.(tmp|part|partial|crdownload)$/i.test(name);
+
+interface Watched extends FileIdentity {
+  /** Polls at which it looked the same. */
+  stable: number;
+  tries: number;
+  /** Told as rejected; only looked at again when it changes. */
+  given: boolean;
+}
+
+/**
+ * Takes each file of a folder once, oldest name first, by polling: notifications of the system are lost on network shares. A file
+ * is taken when two polls found it alike and it decodes. Waits for room instead of dropping: files do not run away.
+ *
+ * Unlike a real camera it does not lose frames while the line is stopped: they are taken at the next start.
+ */
+export function createFolderCamera(config: FolderConfig, options: FolderCameraOptions): Camera {
+  const stop = new AbortController();
+  const { signal } = stop;
+  const watched = new Map<string, Watched>();
+  const doneDir = config.moveTo ?? join(dirname(resolve(config.path)), 'done');
+  let running: Promise<void> = Promise.resolve();
+  let delivering: boolean | null = null;
+
+  const lost = (problem: string, cause?: unknown) =>
+    new AppError('CAMERA_LOST', { cameraId: options.cameraId, problem }, { cause });
+  const misconfigured = (problem: string, cause?: unknown) =>
+    new AppError('CAMERA_CONFIG', { cameraId: options.cameraId, problem }, { cause });
+
+  /** Files there are now, in order of name. */
+  const list = async (): Promise<FileIdentity[]> => {
+    const names: string[] = [];
+    const folder = await opendir(config.path);
+    for await (const entry of folder as AsyncIterable<Dirent>) {
+      if (!entry.isDirectory() && !isTemporary(entry.name)) names.push(entry.name);
+    }
+    names.sort();
+    const files: FileIdentity[] = [];
+    for (const name of names) {
+      const info = await stat(join(config.path, name)).catch(() => null);
+      // Gone again between listing and looking, or a pipe, which would block whoever reads it.
+      if (info?.isFile()) files.push({ name, size: info.size, mtimeMs: info.mtimeMs });
+    }
+    return files;
+  };
+
+  /** A name in the done folder that nobody has. */
+  const moveAway = async (name: string): Promise<void> => {
+    await mkdir(doneDir, { recursive: true });
+    const from = join(config.path, name);
+    const ending = extname(name);
+    const stem = basename(name, ending);
+    for (let n = 0; ; n += 1) {
+      const to = join(doneDir, n === 0 ? name : `${stem} (${n})${ending}`);
+      try {
+        // Reserves the name: rename() alone would replace what is there. Across volumes it is the copy itself.
+        await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
+        throw error;
+      }
+      await unlink(from);
+      return;
+    }
+  };
+
+  const finish = async (file: Watched, listener: CameraListener) => {
+    if (config.after !== 'move') return;
+    try {
+      await moveAway(file.name);
+      watched.delete(file.name);
+    } catch (error) {
+      // It was taken and is remembered; that it stays is the engineer's to know, not the line's to stop for.
+      listener.onRejected({
+        source: file.name,
+        problem: misconfigured(`${file.name} cannot be moved to ${doneDir}: ${problemOf(error)}`, error),
+      });
+    }
+  };
+
+  const reject = async (file: Watched, problem: AppError, journal: Journal, sha: string, listener: CameraListener) => {
+    file.given = true;
+    journal.add(file, sha);
+    listener.onRejected({ source: file.name, problem });
+    await finish(file, listener);
+  };
+
+  const take = async (file: Watched, journal: Journal, sink: FrameSink, listener: CameraListener) => {
+    const path = join(config.path, file.name);
+    if (file.size > MAX_BYTES) {
+      const problem = new AppError('IMAGE_UNREADABLE', { file: file.name, problem: `it has ${file.size} bytes` });
+      return reject(file, problem, journal, '', listener);
+    }
+    let bytes: Buffer;
+    try {
+      bytes = await readFile(path);
+    } catch (cause) {
+      const { code } = cause as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      // Held by its writer (Windows: EBUSY), or not ours to read: tried again a few times.
+      file.tries += 1;
+      if (file.tries < MAX_TRIES) return;
+      const problem = new AppError('IMAGE_UNREADABLE', { file: file.name, problem: problemOf(cause) }, { cause });
+      return reject(file, problem, journal, '', listener);
+    }
+    const sha = createHash('sha256').update(bytes).digest('hex');
+    if (journal.hashOf(file.name) === sha) {
+      // Only touched or copied over itself: the same picture under the same name.
+      journal.add(file, sha);
+      return;
+    }
+    let decoded: Awaited<ReturnType<typeof decodeImage>>;
+    try {
+      decoded = await decodeImage(bytes, { name: file.name, maxPixels: options.maxPixels });
+    } catch (error) {
+      if (!isAppError(error)) throw error;
+      file.tries += 1;
+      const mayBeUnfinished = error.code === 'IMAGE_UNREADABLE' && file.tries < MAX_TRIES;
+      if (mayBeUnfinished) {
+        file.stable = 0;
+        return;
+      }
+      return reject(file, error, journal, sha, listener);
+    }
+    const { image, notes } = decoded;
+    for (;;) {
+      await sink.whenFree(signal);
+      if (signal.aborted) return;
+      if (sink.offer({ image, capturedAt: new Date(), notes, source: file.name })) break;
+    }
+    journal.add(file, sha);
+    await finish(file, listener);
+  };
+
+  const poll = async (journal: Journal, sink: FrameSink, listener: CameraListener): Promise<void> => {
+    const present = await list();
+    const names = new Set(present.map((file) => file.name));
+    for (const name of watched.keys()) if (!names.has(name)) watched.delete(name);
+    journal.retain(names);
+    for (const file of present) {
+      const before = watched.get(file.name);
+      const alike = before !== undefined && before.size === file.size && before.mtimeMs === file.mtimeMs;
+      if (alike) before.stable += 1;
+      else watched.set(file.name, { ...file, stable: 0, tries: 0, given: false });
+      if (!alike || before.given || before.stable < 1 || journal.knows(file)) continue;
+      await take(before, journal, sink, listener);
+      if (signal.aborted) return;
+    }
+  };
+
+  const run = async (journal: Journal, sink: FrameSink, listener: CameraListener) => {
+    try {
+      while (!signal.aborted) {
+        try {
+          await poll(journal, sink, listener);
+          if (delivering !== true) listener.onState({ kind: 'delivering' });
+          delivering = true;
+        } catch (error) {
+          // The folder is away (share or stick unplugged) or cannot be listed: told once, tried on.
+          if (delivering !== false) {
+            listener.onState({ kind: 'lost', problem: lost(`${config.path}: ${problemOf(error)}`, error) });
+          }
+          delivering = false;
+          watched.clear();
+        }
+        await sleep(config.pollMs, undefined, { signal }).catch(() => {});
+      }
+    } finally {
+      journal.dispose();
+    }
+  };
+
+  const dispose = async () => {
+    stop.abort();
+    await running;
+  };
+  return {
+    async open(sink: FrameSink, listener: CameraListener) {
+      if (!isAbsolute(config.path)) throw misconfigured(`"${config.path}" is not an absolute path`);
+      const info = await stat(config.path).catch(() => null);
+      if (info && !info.isDirectory()) throw misconfigured(`${config.path} is not a folder`);
+      if (config.after === 'move') {
+        if (resolve(doneDir) === resolve(config.path)) throw misconfigured('the folder to move to is the watched one');
+        try {
+          await mkdir(doneDir, { recursive: true });
+          await access(doneDir, constants.W_OK);
+        } catch (cause) {
+          throw misconfigured(`${doneDir} cannot be written: ${problemOf(cause)}`, cause);
+        }
+      }
+      const journal = openJournal(options.journalFile);
+      running = run(journal, sink, listener);
+    },
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}

@@ -1,0 +1,90 @@
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/** Identity of a file that was taken: a new picture under an old name has another time, size or content. */
+export interface FileIdentity {
+  /** Relative to the watched folder. */
+  name: string;
+  size: number;
+  mtimeMs: number;
+}
+
+/**
+ * Which files have been taken, one line each: {n, s, m, h}. It is what makes a file that stays in the folder be inspected once,
+ * also after a restart. Only needed while the file is there: lines of files that are gone are left out when it is written anew.
+ */
+export interface Journal extends Disposable {
+  /** True when this very file (name, size, time) was taken. */
+  knows(file: FileIdentity): boolean;
+  /** sha256 of the content taken last under this name; null: none. */
+  hashOf(name: string): string | null;
+  add(file: FileIdentity, sha256: string): void;
+  /** Forgets files that are no longer there, once there are many of them. */
+  retain(present: ReadonlySet<string>): void;
+  dispose(): void;
+}
+
+interface Entry {
+  s: number;
+  m: number;
+  h: string;
+}
+
+/** Lines for files that are gone before the journal is written anew. */
+const MAX_STALE = 1000;
+
+/** @param file made if it is not there; a torn last line (the process was killed) is dropped. */
+export function openJournal(file: string): Journal {
+  const entries = new Map<string, Entry>();
+  mkdirSync(dirname(file), { recursive: true });
+  let text = '';
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  const lines = text.split('\n');
+  const torn = lines.pop() ?? '';
+  for (const line of lines) {
+    try {
+      const { n, s, m, h } = JSON.parse(line) as Entry & { n: string };
+      entries.set(n, { s, m, h });
+    } catch {
+      // Not a line of ours: the file it stood for is taken again, which is the safe side.
+    }
+  }
+  let handle = openSync(file, 'a');
+  if (torn.length > 0) ftruncateSync(handle, Buffer.byteLength(text) - Buffer.byteLength(torn));
+  const line = (name: string, { s, m, h }: Entry) => `${JSON.stringify({ n: name, s, m, h })}\n`;
+
+  const rewrite = () => {
+    const temporary = `${file}.tmp`;
+    const next = openSync(temporary, 'w');
+    writeSync(next, [...entries].map(([name, entry]) => line(name, entry)).join(''));
+    closeSync(next);
+    closeSync(handle);
+    renameSync(temporary, file);
+    handle = openSync(file, 'a');
+  };
+  const dispose = () => closeSync(handle);
+  return {
+    knows({ name, size, mtimeMs }) {
+      const entry = entries.get(name);
+      return entry !== undefined && entry.s === size && entry.m === mtimeMs;
+    },
+    hashOf: (name) => entries.get(name)?.h ?? null,
+    add({ name, size, mtimeMs }, sha256) {
+      const entry = { s: size, m: mtimeMs, h: sha256 };
+      entries.set(name, entry);
+      writeSync(handle, line(name, entry));
+    },
+    retain(present) {
+      const gone = [...entries.keys()].filter((name) => !present.has(name));
+      if (gone.length < MAX_STALE) return;
+      for (const name of gone) entries.delete(name);
+      rewrite();
+    },
+    dispose,
+    [Symbol.dispose]: dispose,
+  };
+}

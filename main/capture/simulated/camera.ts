@@ -1,0 +1,74 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CameraConfig } from '../../contract/domain.ts';
+import type { Camera, CameraListener, FrameSink } from '../camera.ts';
+import { createRandom, mixSeeds } from './random.ts';
+import { defectClassesOf, renderPart } from './render.ts';
+
+export type SimulatedConfig = Extract<CameraConfig, { kind: 'simulated' }>;
+
+/** Once it has appeared, the late defect makes up this share of the defects: a fault of the process, not a rarity. */
+const LATE_SHARE = 0.4;
+
+/** What the part with this number will be; depends on nothing but seed and number. Time on the simulated line is number / rate. */
+export function plannedDefect(config: SimulatedConfig, index: number): string | null {
+  const random = createRandom(mixSeeds(config.seed, index, 3));
+  if (!random.chance(config.defectShare)) return null;
+  const classes = defectClassesOf(config.surface);
+  const late = classes.find((c) => c.late);
+  const seconds = (index * 60) / config.partsPerMinute;
+  if (late && seconds >= config.newDefectAfterS && random.chance(LATE_SHARE)) return late.className;
+  const early = classes.filter((c) => !c.late);
+  return early[random.whole(0, early.length - 1)]!.className;
+}
+
+/** The part with this number, as the camera sees it. */
+export const renderPlanned = (config: SimulatedConfig, index: number) =>
+  renderPart({
+    surface: config.surface,
+    seed: config.seed,
+    index,
+    defect: plannedDefect(config, index),
+    width: config.width,
+    height: config.height,
+    light: Math.max(0.05, 1 + (config.lightDriftPer1000 * index) / 1000),
+  });
+
+/**
+ * A line that sends a rendered part at the chosen rate. A part that comes while the last is still being drawn or has no room is
+ * dropped and counted: a real belt does not wait either.
+ * @param firstIndex number of the first part: a line that was stopped goes on where it was.
+ */
+export function createSimulatedCamera(config: SimulatedConfig, firstIndex = 0): Camera {
+  const stop = new AbortController();
+  let running: Promise<void> = Promise.resolve();
+
+  const run = async (sink: FrameSink) => {
+    const periodMs = 60_000 / config.partsPerMinute;
+    const begun = performance.now();
+    for (let n = 0; !stop.signal.aborted; ) {
+      const index = firstIndex + n;
+      const { image, truth } = renderPlanned(config, index);
+      const wait = begun + n * periodMs - performance.now();
+      // Also where it is late: the thread has to hear its messages.
+      await sleep(Math.max(0, wait), undefined, { signal: stop.signal }).catch(() => {});
+      if (stop.signal.aborted) return;
+      sink.offer({ image, capturedAt: new Date(), notes: [], source: `part ${index}`, truth });
+      n += 1;
+      // Where drawing is slower than the belt, the parts in between were never seen: numbered, but not drawn.
+      n = Math.max(n, Math.floor((performance.now() - begun) / periodMs));
+    }
+  };
+
+  const dispose = async () => {
+    stop.abort();
+    await running;
+  };
+  return {
+    async open(sink: FrameSink, listener: CameraListener) {
+      listener.onState({ kind: 'delivering' });
+      running = run(sink);
+    },
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}

@@ -1,0 +1,112 @@
+import type { Backbone } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import type { Products } from '../../learning/dense.ts';
+import { embed } from '../../learning/embedding.ts';
+import { openExtractor } from '../../learning/extract.ts';
+import { crossValidate, type Choice, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
+import type { ClassCount, Discordant } from '../evidence/statistics.ts';
+import type { ImageSource } from '../image-source.ts';
+
+export const stagesOf = (backbone: Backbone): number[] => backbone.featureOutputs.map(({ channels }) => channels);
+
+/**
+ * Raw features of images by a (compressed) backbone at its input size, through the learner's own extractor.
+ * @returns row-major [indices.length, backbone.features]
+ */
+export async function featuresOf(
+  backbone: Backbone,
+  model: Uint8Array,
+  inputSize: number,
+  source: ImageSource,
+  indices: readonly number[],
+  options: { threads: number; signal?: AbortSignal | undefined; onProgress?: ((share: number) => void) | undefined },
+): Promise<Float32Array> {
+  await using extractor = await openExtractor(backbone, { threads: options.threads, inputSize, model });
+  const out = new Float32Array(indices.length * extractor.features);
+  const STEP = 16;
+  for (let start = 0; start < indices.length; start += STEP) {
+    if (options.signal?.aborted) throw new AppError('CANCELLED');
+    const some = indices.slice(start, start + STEP);
+    const images = await Promise.all(
+      some.map(async (index) => ({ image: await source.pixels(index), region: source.region(index) })),
+    );
+    out.set(await extractor.run(images), start * extractor.features);
+    options.onProgress?.(Math.min(1, (start + STEP) / indices.length));
+  }
+  return out;
+}
+
+/** Who was right: per ledger row that was judged, the class given. */
+export interface Judged {
+  classIds: string[];
+  /** Ledger rows, in the order of `truth` and `given`. */
+  rows: number[];
+  truth: Int32Array;
+  given: Int32Array;
+}
+
+export const argmax = (data: ArrayLike<number>, from: number, length: number): number => {
+  let best = 0;
+  for (let c = 1; c < length; c++) if (data[from + c]! > data[from + best]!) best = c;
+  return best;
+};
+
+/** Held-out verdicts on the training folds. */
+export const judgedOf = (validation: CrossValidation, ledger: readonly LedgerRow[]): Judged => {
+  const { rows, classIds, logits } = validation;
+  const column = new Map(classIds.map((id, c) => [id, c]));
+  return {
+    classIds,
+    rows,
+    truth: Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!),
+    given: Int32Array.from(rows, (_, i) => argmax(logits.data, i * classIds.length, classIds.length)),
+  };
+};
+
+export const validate = (
+  features: Float32Array,
+  backbone: Backbone,
+  ledger: readonly LedgerRow[],
+  products: Products,
+  options: { fixed?: Choice; signal?: AbortSignal | undefined } = {},
+): Promise<CrossValidation> =>
+  crossValidate(embed(features, stagesOf(backbone)), ledger, products, {
+    ...(options.fixed ? { fixed: options.fixed } : {}),
+    ...(options.signal ? { signal: options.signal } : {}),
+  });
+
+/** Images and right ones per class. */
+export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] => {
+  const counts = classIds.map(() => ({ n: 0, right: 0 }));
+  truth.forEach((c, i) => {
+    counts[c]!.n += 1;
+    if (given[i] === c) counts[c]!.right += 1;
+  });
+  return counts;
+};
+
+export const accuracyOf = ({ truth, given }: Judged): number => {
+  let right = 0;
+  truth.forEach((c, i) => (right += given[i] === c ? 1 : 0));
+  return truth.length === 0 ? 0 : right / truth.length;
+};
+
+/** confusion[truth][given]. */
+export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
+  const table = classIds.map(() => classIds.map(() => 0));
+  truth.forEach((c, i) => (table[c]![given[i]!]! += 1));
+  return table;
+};
+
+/** Discordant pairs per class of two judgements of the same rows. */
+export const discordantOf = (first: Judged, second: Judged): Discordant[] => {
+  const pairs = first.classIds.map(() => ({ n: 0, lost: 0, won: 0 }));
+  first.truth.forEach((c, i) => {
+    const a = first.given[i] === c;
+    const b = second.given[i] === c;
+    pairs[c]!.n += 1;
+    if (a && !b) pairs[c]!.lost += 1;
+    if (!a && b) pairs[c]!.won += 1;
+  });
+  return pairs;
+};

@@ -1,0 +1,140 @@
+import type { Backbone } from '../../contract/domain.ts';
+import { isAppError } from '../../contract/errors.ts';
+import type { Products } from '../../learning/dense.ts';
+import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
+import { encodeModel } from '../../onnx/index.ts';
+import { openSession } from '../../runtime/session.ts';
+import { createPreprocessor } from '../../vision/preprocess.ts';
+import { measureInterleaved, type Contender } from '../evidence/latency.ts';
+import { balancedAccuracy } from '../evidence/statistics.ts';
+import type { ImageSource } from '../image-source.ts';
+import { classCounts, featuresOf, judgedOf, validate, type Judged } from './evaluate.ts';
+import type { Trial } from './search.ts';
+import { variantId, type Variant } from './variant.ts';
+import { openWorkshop, type Made } from './workshop.ts';
+
+/** What is kept of a trial for the report. */
+export interface TrialRecord extends Trial {
+  id: string;
+  made: Made;
+  judged: Judged;
+}
+
+export interface TrialBench {
+  /** The uncompressed backbone at its own size. */
+  readonly reference: { balancedAccuracy: number; judged: Judged; choice: Choice; latencyMs: number; bytes: Uint8Array };
+  readonly records: ReadonlyMap<string, TrialRecord>;
+  /** Variants that could not be made or run, with the reason. */
+  readonly skipped: readonly { id: string; variant: Variant; problem: string }[];
+  evaluate(variant: Variant): Promise<Trial | null>;
+}
+
+/** How long contenders are timed against each other; tests with a fake clock replace it. */
+export type Measure = typeof measureInterleaved;
+
+export interface TrialOptions {
+  backbone: Backbone;
+  bytes: Uint8Array;
+  source: ImageSource;
+  /** Rows of the source that may be used: training images only, in ledger order. */
+  images: readonly number[];
+  /** One entry per image of `images`. */
+  ledger: readonly LedgerRow[];
+  /** Those of `images` that belong to the first task. */
+  firstTask: readonly number[];
+  products: Products;
+  threads: number;
+  seed: number;
+  signal?: AbortSignal | undefined;
+  measure: Measure;
+  onProgress?: ((share: number) => void) | undefined;
+}
+
+/** A whole inference as the line does it, from the decoded image: resize, normalise, run. */
+export async function openContender(
+  name: string,
+  model: Uint8Array,
+  options: { inputName: string; inputSize: number; backbone: Backbone; source: ImageSource; image: number; threads: number },
+): Promise<Contender & AsyncDisposable> {
+  const { inputName, inputSize: size, backbone, source, image } = options;
+  const session = await openSession(model, { threads: options.threads, name });
+  const pixels = await source.pixels(image);
+  const region = source.region(image);
+  const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
+  const data = new Float32Array(3 * size * size);
+  return {
+    name,
+    async run() {
+      preprocessor.into(pixels, region, data, 0);
+      await session.run({ [inputName]: { type: 'float32', dims: [1, 3, size, size], data } });
+    },
+    [Symbol.asyncDispose]: () => session.dispose(),
+  };
+}
+
+export async function openTrials(options: TrialOptions): Promise<TrialBench> {
+  const { backbone, source, ledger, products, threads, signal, measure } = options;
+  // What cross-validation does not look at need not be run.
+  const rows = representativeRows(ledger);
+  const images = rows.map((row) => options.images[row]!);
+  const part = rows.map((row) => ledger[row]!);
+  const workshop = openWorkshop({ ...options });
+  const baseBytes = encodeModel(workshop.base);
+  const run = { threads, signal, onProgress: options.onProgress };
+  const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
+  const validation = await validate(features, backbone, part, products, { signal });
+  const choice = { lambda: validation.lambda, balancing: validation.balancing };
+  const judged = judgedOf(validation, part);
+  const image = options.images[0]!;
+  const contender = (name: string, model: Uint8Array, inputSize: number) =>
+    openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
+  const records = new Map<string, TrialRecord>();
+  const skipped: { id: string; variant: Variant; problem: string }[] = [];
+  const reference = {
+    balancedAccuracy: balancedAccuracy(classCounts(judged)),
+    judged,
+    choice,
+    latencyMs: Number.NaN,
+    bytes: baseBytes,
+  };
+
+  return {
+    reference,
+    records,
+    skipped,
+    async evaluate(variant) {
+      const id = variantId(variant);
+      let made: Made;
+      try {
+        made = await workshop.make(variant);
+      } catch (error) {
+        // What this backbone does not allow is an answer, not a failure of the search; a bug is thrown on.
+        if (!isAppError(error) || error.code === 'CANCELLED') throw error;
+        skipped.push({ id, variant, problem: error.message });
+        return null;
+      }
+      const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, { ...run, onProgress: undefined });
+      const judgedOwn = judgedOf(await validate(own, backbone, part, products, { fixed: choice, signal }), part);
+      await using original = await contender('reference', baseBytes, backbone.inputSize);
+      await using changed = await contender(id, made.bytes, variant.inputSize);
+      const times = await measure([original, changed], { rounds: 30, warmUp: 4, signal, budgetMs: 3000 });
+      const before = times.get('reference')!.p50;
+      const after = times.get(id)!.p50;
+      if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
+      const speedup = before / after;
+      const record: TrialRecord = {
+        id,
+        variant,
+        balancedAccuracy: balancedAccuracy(classCounts(judgedOwn)),
+        // Brought to one scale: the reference's time differs from one measurement to the next.
+        latencyMs: reference.latencyMs / speedup,
+        speedup,
+        bytes: made.bytes.length,
+        made,
+        judged: judgedOwn,
+      };
+      records.set(id, record);
+      return record;
+    },
+  };
+}

@@ -1,0 +1,174 @@
+import { resolve } from 'node:path';
+import { cameraConfigSchema } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { methods, type MethodName } from '../contract/methods.ts';
+import { createAuthorize } from '../contract/rpc/authorize.ts';
+import { zodProblem } from '../contract/rpc/wire.ts';
+import { openStore, type Store } from '../store/open.ts';
+import { thumbnail } from '../vision/decode.ts';
+import { createAccounts, type Accounts } from './accounts.ts';
+import { createApprovalService, createBundleCheck } from './approval.ts';
+import { createAuditService } from './audit.ts';
+import { createBackbones } from './backbones.ts';
+import { createCandidateService } from './candidates.ts';
+import { createClassService } from './classes.ts';
+import type { CoreContext } from './context.ts';
+import { createDemoService } from './demo.ts';
+import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
+import { createImportService } from './import.ts';
+import { createIngest } from './ingest.ts';
+import { createJobService } from './jobs.ts';
+import { createKnowledgeService } from './knowledge.ts';
+import { createLabelService } from './labels.ts';
+import { createLines } from './lines.ts';
+import { createPartService } from './parts.ts';
+import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts';
+import { createQueueRanking } from './queue-ranking.ts';
+import { shippedSources } from './shipped-sources.ts';
+import { createStationService } from './stations.ts';
+import { sweepHome } from './sweep.ts';
+
+/** Role, then input, then the service: whatever host calls, and however. NOT_ALLOWED, INVALID_INPUT. */
+const guard = (handlers: Handlers, accounts: Accounts): Handlers => {
+  const authorize = createAuthorize(methods);
+  const guarded = (Object.keys(handlers) as MethodName[]).map((name) => {
+    // The map ties input and handler together; the compiler cannot follow a key that it does not know.
+    const handler = handlers[name] as (input: unknown, session: Session, signal: AbortSignal) => Promise<unknown>;
+    const checked = async (input: unknown, session: Session, signal: AbortSignal): Promise<unknown> => {
+      accounts.refresh(session);
+      authorize(name, session);
+      const parsed = methods[name].input.safeParse(input);
+      if (!parsed.success) throw new AppError('INVALID_INPUT', { what: name, problem: zodProblem(parsed.error) });
+      return handler(parsed.data, session, signal);
+    };
+    return [name, checked];
+  });
+  return Object.fromEntries(guarded) as Handlers;
+};
+
+/** Builds the world: the one place where services meet. Errors: those of openStore, and ROOT_KEY_LOST. */
+export const startCore = async (options: CoreOptions): Promise<Core> => {
+  const home = resolve(options.home);
+  const { log, processes, now = () => new Date() } = options;
+  const store = await openStore({ home, demo: options.demo, now });
+  try {
+    if (options.demo) await store.becomeDemo();
+    const secrets = options.secrets ?? createFileSecretStore(home, log);
+    const keys = await openHomeKeys(home, secrets, store.users.list().length > 0);
+    await sweepHome(store, log);
+    return await build({ ...options, home, now }, store, keys, processes);
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+};
+
+const build = async (
+  options: CoreOptions & { now: () => Date },
+  store: Store,
+  keys: CoreContext['keys'],
+  processes: CoreContext['processes'],
+): Promise<Core> => {
+  const { home, log, now } = options;
+  const listeners = new Set<(event: CoreEvent) => void>();
+  const context: CoreContext = {
+    store,
+    keys,
+    log,
+    processes,
+    now,
+    version: options.version ?? '0.0.0',
+    testRuntime: options.testRuntime ?? false,
+    trainerThreads: options.trainerThreads ?? 2,
+    emit(name, payload, sessionId) {
+      const event = { name, payload, sessionId: sessionId ?? null } as CoreEvent;
+      for (const listener of [...listeners]) {
+        try {
+          listener(event);
+        } catch (error) {
+          log.error('a listener failed', { event: name, error });
+        }
+      }
+    },
+  };
+
+  const sources = shippedSources();
+  const backbones = createBackbones(context, options.backbones ?? sources.backbones);
+  const jobs = createJobService(context);
+  const classes = createClassService(context);
+  const lines = createLines(context, createIngest(context), createBundleCheck(context));
+  const stations = createStationService(context, backbones, lines);
+  const accounts = createAccounts(context, async () => {
+    const backbone = await backbones.shipped();
+    return () => {
+      classes.ensureOk();
+      if (store.stations.list().length > 0) return;
+      const name = store.settings.get('language') === 'ja' ? 'ライン 1' : 'Line 1';
+      stations.insert(
+        { name, camera: cameraConfigSchema.parse({ kind: 'simulated' }), backboneId: backbone.id },
+        'system',
+      );
+    };
+  });
+  const ranking = createQueueRanking(context, backbones, jobs);
+  const labels = createLabelService(context, ranking.wanted);
+  const imports = createImportService(context, { jobs, labels, classes });
+  const knowledge = createKnowledgeService(context, backbones, jobs);
+  const candidates = createCandidateService(context, backbones, jobs);
+  const approvals = createApprovalService(context, accounts, lines);
+  const render = options.renderDemoImages ?? sources.renderDemoImages;
+  const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
+  const demo = createDemoService(context, parts);
+
+  const handlers: Handlers = {
+    ...accounts.handlers,
+    ...demo.handlers,
+    ...stations.handlers,
+    ...lines.handlers,
+    ...createPartService(context).handlers,
+    ...classes.handlers,
+    ...labels.handlers,
+    ...imports.handlers,
+    ...knowledge.handlers,
+    ...jobs.handlers,
+    ...candidates.handlers,
+    ...approvals.handlers,
+    ...backbones.handlers,
+    ...createAuditService(context).handlers,
+  };
+
+  await lines.takeUp();
+  log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
+
+  let closing: Promise<void> | null = null;
+  return {
+    home,
+    get demo() {
+      return store.demo;
+    },
+    handlers: guard(handlers, accounts),
+    openSession: accounts.openSession,
+    closeSession: accounts.closeSession,
+    subscribe(callback) {
+      // A wrapper of its own, so that the same function may be given twice.
+      const listener = (event: CoreEvent) => callback(event);
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    async readImage(sha, width) {
+      const bytes = await store.images.read(sha);
+      return width === null ? bytes : thumbnail(bytes, width);
+    },
+    close({ stopLines = false } = {}) {
+      closing ??= (async () => {
+        await ranking.close();
+        await jobs.close();
+        await lines.close(stopLines);
+        store.close();
+        listeners.clear();
+        log.info('core closed', { home });
+      })();
+      return closing;
+    },
+  };
+};

@@ -1,0 +1,17 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Store } from '../store/open.ts';
+import type { Logger } from './port.ts';
+
+/** Takes away what a run that was killed left half-made: folders that no row of the database names. */
+export const sweepHome = async (store: Store, log: Logger): Promise<void> => {
+  const remove = async (folder: string, keep: Set<string>) => {
+    for (const name of await readdir(join(store.home, folder))) {
+      if (keep.has(name)) continue;
+      log.info('left-over removed', { folder, name });
+      await rm(join(store.home, folder, name), { recursive: true, force: true });
+    }
+  };
+  await remove('knowledge', new Set(store.knowledge.ids()));
+  await remove('bundles', new Set(store.candidates.ids()));
+};

@@ -1,0 +1,110 @@
+import type { Candidate, ChangedVerdict } from '../../../main/contract/domain.ts';
+import type { AppState } from '../../app/app-state.svelte.ts';
+import { tOr } from '../../lib/i18n/language.svelte.ts';
+
+const kindOrder: Record<ChangedVerdict['kind'], number> = { worse: 0, 'both-wrong': 1, better: 2 };
+
+/** One decision: which candidate, what of its evidence has been seen, and what the supervisor writes. */
+export class ApproveState {
+  pickedId = $state<string | null>(null);
+  /** Image hashes of changed verdicts that were opened, by candidate. */
+  seen = $state.raw<ReadonlySet<string>>(new Set());
+  /** Index of the changed verdict that is open; null: none. */
+  viewing = $state<number | null>(null);
+  password = $state('');
+  meaning = $state<'1' | '2' | '3'>('1');
+  waiver = $state('');
+  failure = $state.raw<unknown>(null);
+  busy = $state(false);
+  rejecting = $state(false);
+  /** Approved here just now: shown until it is activated or put off. */
+  approvedId = $state<string | null>(null);
+
+  candidate: Candidate | null;
+  approved: Candidate | null;
+  changed: ChangedVerdict[];
+  failed: string[];
+  open: string[];
+  unseen: number;
+
+  readonly #app: AppState;
+
+  constructor(app: AppState) {
+    this.#app = app;
+    this.candidate = $derived(app.submitted.find(({ id }) => id === this.pickedId) ?? app.submitted[0] ?? null);
+    this.approved = $derived(
+      app.candidates.find(({ id, state }) => state === 'approved' && (id === this.approvedId || !this.candidate)) ?? null,
+    );
+    this.changed = $derived(
+      [...(this.candidate?.evidence.changed ?? [])].sort((a, b) => kindOrder[a.kind] - kindOrder[b.kind]),
+    );
+    this.failed = $derived(this.#gates('fail'));
+    this.open = $derived(this.#gates('not-enough-evidence'));
+    this.unseen = $derived(this.changed.filter(({ imageSha }) => !this.isSeen(imageSha)).length);
+  }
+
+  #gates(outcome: string): string[] {
+    const gates = this.candidate?.evidence.gates ?? [];
+    return gates.filter((gate) => gate.outcome === outcome).map(({ name }) => tOr(`gate.${name}`, name));
+  }
+
+  #mark(imageSha: string): string {
+    return `${this.candidate?.id} ${imageSha}`;
+  }
+
+  isSeen(imageSha: string): boolean {
+    return this.seen.has(this.#mark(imageSha));
+  }
+
+  view(index: number | null): void {
+    this.viewing = index;
+    const changed = index === null ? undefined : this.changed[index];
+    if (changed) this.seen = new Set(this.seen).add(this.#mark(changed.imageSha));
+  }
+
+  viewNextUnseen(): void {
+    const next = this.changed.findIndex(({ imageSha }) => !this.isSeen(imageSha));
+    if (next >= 0) this.view(next);
+    else this.viewing = null;
+  }
+
+  /** @param meaning the words that are signed, in the language of the window. */
+  async approve(meaning: string): Promise<void> {
+    const { candidate } = this;
+    if (!candidate) return;
+    await this.#decide(async () => {
+      await this.#app.client.call('candidates.approve', {
+        candidateId: candidate.id,
+        password: this.password,
+        meaning,
+        waiver: this.waiver.trim() === '' ? null : this.waiver.trim(),
+        seenChanged: this.changed.filter(({ imageSha }) => this.isSeen(imageSha)).map(({ imageSha }) => imageSha),
+      });
+      this.approvedId = candidate.id;
+      this.waiver = '';
+    });
+  }
+
+  async reject(reason: string): Promise<void> {
+    const { candidate } = this;
+    if (!candidate) return;
+    await this.#decide(async () => {
+      await this.#app.client.call('candidates.reject', { candidateId: candidate.id, reason });
+      this.rejecting = false;
+    });
+  }
+
+  async #decide(work: () => Promise<void>): Promise<void> {
+    this.busy = true;
+    this.failure = null;
+    try {
+      await work();
+      await this.#app.fetchCandidates();
+    } catch (error) {
+      this.failure = error;
+    } finally {
+      this.password = '';
+      this.busy = false;
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import type { CameraConfig, Criteria, Recipe, Station, Surface } from '../../../main/contract/domain.ts';
+import type { MethodInput } from '../../../main/contract/methods.ts';
+
+/** A station as a form holds it: shares in per cent, both kinds of camera at once. */
+export interface StationDraft {
+  name: string;
+  kind: CameraConfig['kind'];
+  surface: Surface;
+  seed: number;
+  partsPerMinute: number;
+  defectPercent: number;
+  newDefectAfterS: number;
+  path: string;
+  after: 'leave' | 'move';
+  rotation: Recipe['rotation'];
+  columns: number;
+  rows: number;
+  maxEscapePercent: number;
+  maxOverkillPercent: number;
+  maxLatencyMsP99: number;
+  maxDropPp: number;
+}
+
+/** 0.07 as 7, not 7.000000000000001. */
+const percent = (share: number): number => Number((100 * share).toFixed(4));
+
+export function draftOf(station: Station | null): StationDraft {
+  const simulated = station?.camera.kind === 'simulated' ? station.camera : null;
+  const folder = station?.camera.kind === 'folder' ? station.camera : null;
+  return {
+    name: station?.name ?? '',
+    kind: station?.camera.kind ?? 'simulated',
+    surface: simulated?.surface ?? 'brushed-metal',
+    seed: simulated?.seed ?? 1,
+    partsPerMinute: simulated?.partsPerMinute ?? 60,
+    defectPercent: percent(simulated?.defectShare ?? 0.15),
+    newDefectAfterS: simulated?.newDefectAfterS ?? 120,
+    path: folder?.path ?? '',
+    after: folder?.after ?? 'leave',
+    rotation: station?.recipe.rotation ?? 0,
+    columns: station?.recipe.tiles.columns ?? 1,
+    rows: station?.recipe.tiles.rows ?? 1,
+    maxEscapePercent: percent(station?.criteria.maxEscape ?? 0.05),
+    maxOverkillPercent: percent(station?.criteria.maxOverkill ?? 0.1),
+    maxLatencyMsP99: station?.criteria.maxLatencyMsP99 ?? 50,
+    maxDropPp: station?.criteria.maxDropPp ?? 1,
+  };
+}
+
+/** What a form does not show (regions, image size, drift, polling) keeps the station's value. */
+export function stationInput(draft: StationDraft, station: Station | null): MethodInput<'stations.add'> & { recipe: Recipe } {
+  const { kind, surface, seed, partsPerMinute, newDefectAfterS, path, after } = draft;
+  const before = station?.camera;
+  const camera =
+    kind === 'simulated'
+      ? {
+          ...(before?.kind === 'simulated' ? before : {}),
+          kind,
+          surface,
+          seed,
+          partsPerMinute,
+          newDefectAfterS,
+          defectShare: draft.defectPercent / 100,
+        }
+      : { ...(before?.kind === 'folder' ? before : {}), kind, path, after };
+  const recipe: Recipe = {
+    finder: { kind: 'fixed' },
+    regions: station?.recipe.regions ?? [],
+    maxPixels: station?.recipe.maxPixels ?? 100_000_000,
+    rotation: draft.rotation,
+    tiles: { columns: draft.columns, rows: draft.rows, overlap: station?.recipe.tiles.overlap ?? 0 },
+  };
+  const criteria: Criteria = {
+    maxEscape: draft.maxEscapePercent / 100,
+    maxOverkill: draft.maxOverkillPercent / 100,
+    maxLatencyMsP99: draft.maxLatencyMsP99,
+    maxDropPp: draft.maxDropPp,
+  };
+  return { name: draft.name.trim(), camera, recipe, criteria };
+}

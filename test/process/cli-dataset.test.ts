@@ -1,0 +1,89 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { cli } from '../helpers/cli.ts';
+import { writeParts } from '../helpers/parts-on-disk.ts';
+
+let folder: string;
+const errorOf = (json: unknown) => (json as { error: { code: string; message: string } }).error;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-dataset-'));
+  const classes = ['ok', 'scratch', 'pit'];
+  await writeParts(join(folder, 'set', 'train'), { perClass: 12, classes, size: 128 });
+  await writeParts(join(folder, 'set', 'test'), { perClass: 5, classes, size: 128, seed: 1234 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test('learn: keys, task split, and equality with learning all at once', async () => {
+  const result = await cli(['learn', join(folder, 'set'), '--tasks', '2', '--json']);
+  expect(result.code, result.stderr).toBe(0);
+  const json = result.json() as {
+    classes: string[];
+    tasks: string[][];
+    matrix: number[][];
+    accuracy: number;
+    balancedAccuracy: number;
+    averageAccuracy: number;
+    bwt: number;
+    joint: { accuracy: number; balancedAccuracy: number };
+    maxWeightDifferenceToJoint: number;
+    updateSeconds: number[];
+    images: { train: number; test: number };
+    perClass: Record<string, { recall: number; forgetting: number }>;
+  };
+  expect(json.classes).toEqual(['ok', 'pit', 'scratch']);
+  expect(json.tasks).toHaveLength(2);
+  expect(json.tasks.flat()).toEqual(json.classes);
+  expect(json.matrix).toHaveLength(2);
+  expect(json.images).toEqual({ train: 36, test: 15 });
+  expect(json.maxWeightDifferenceToJoint).toBeLessThanOrEqual(1e-6);
+  expect(json.accuracy).toBeGreaterThan(0.6);
+  expect(Math.abs(json.accuracy - json.joint.accuracy)).toBeLessThanOrEqual(0.005);
+  expect(Object.keys(json.perClass)).toEqual(json.classes);
+  expect(json.updateSeconds).toHaveLength(2);
+});
+
+test('wrong usage exits with 2', async () => {
+  expect((await cli(['learn'])).code).toBe(2);
+  expect((await cli(['learn', folder, '--tasks', 'many'])).code).toBe(2);
+  expect((await cli(['nonsense'])).code).toBe(2);
+});
+
+test('a folder that is no data set, an empty one, and one whose classes differ', async () => {
+  const missing = await cli(['learn', join(folder, 'nowhere'), '--json']);
+  expect(missing.code).toBe(1);
+  expect(errorOf(missing.json()).code).toBe('DATASET_NOT_FOUND');
+
+  const empty = join(folder, 'empty');
+  for (const part of ['train/a', 'train/b', 'test/a', 'test/b']) await mkdir(join(empty, part), { recursive: true });
+  expect(errorOf((await cli(['learn', empty, '--json'])).json()).code).toBe('DATASET_EMPTY');
+
+  const differing = join(folder, 'differing');
+  await writeParts(join(differing, 'train'), { perClass: 2, classes: ['ok', 'pit'], size: 64 });
+  await writeParts(join(differing, 'test'), { perClass: 2, classes: ['ok', 'scratch'], size: 64 });
+  expect(errorOf((await cli(['learn', differing, '--json'])).json()).code).toBe('DATASET_CLASSES_DIFFER');
+});
+
+test('a file that is no model is refused by name', async () => {
+  const file = join(folder, 'broken.onnx');
+  await writeFile(file, Buffer.from('this is no protobuf at all, and never was'));
+  const info = await cli(['graph', 'info', file, '--json']);
+  expect(info.code).toBe(1);
+  expect(['MODEL_UNREADABLE', 'GRAPH_INVALID']).toContain(errorOf(info.json()).code);
+  const learn = await cli(['learn', join(folder, 'set'), '--backbone', file, '--json']);
+  expect(learn.code).toBe(1);
+  expect(errorOf(learn.json()).message).toContain('broken.onnx');
+});
+
+test('the shipped backbone as data', async () => {
+  const list = await cli(['backbones', '--home', join(folder, 'none'), '--json']);
+  const { backbones } = list.json() as {
+    backbones: { id: string; sha256: string; macs: number; features: number; file: string }[];
+  };
+  expect(backbones).toHaveLength(1);
+  expect(backbones[0]!.macs).toBeGreaterThan(1e8);
+  const info = await cli(['graph', 'info', backbones[0]!.file, '--json']);
+  expect(info.json()).toMatchObject({ opset: 17, macs: backbones[0]!.macs });
+});

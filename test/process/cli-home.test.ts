@@ -1,0 +1,161 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cli, type CliRun } from '../helpers/cli.ts';
+import { writeParts } from '../helpers/parts-on-disk.ts';
+
+const password = 'correct horse battery';
+let folder: string;
+let home: string;
+let parts: Map<string, string[]>;
+let late: Map<string, string[]>;
+
+const run = async (...args: string[]): Promise<CliRun> =>
+  await cli([...args, '--home', home, '--json'], { MEKIKI_PASSWORD: password });
+const done = async <T>(...args: string[]): Promise<T> => {
+  const result = await run(...args);
+  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(0);
+  return result.json() as T;
+};
+const failed = async (...args: string[]): Promise<{ code: string; message: string }> => {
+  const result = await run(...args);
+  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(1);
+  return (result.json() as { error: { code: string; message: string } }).error;
+};
+interface Brief {
+  id: string;
+  state: string;
+  offered: boolean;
+  recommended: boolean;
+  speedup: number;
+  gates: { name: string; outcome: string }[];
+}
+const approve = (id: string) =>
+  done('approve', id, '--user', 'hana', '--meaning', 'I have reviewed the evidence', '--waive', 'a test has few parts');
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-cli-'));
+  home = join(folder, 'home');
+  parts = await writeParts(join(folder, 'labelled'), { perClass: 24, classes: ['ok', 'scratch', 'pit'] });
+  late = await writeParts(join(folder, 'more'), { perClass: 12, seed: 99, classes: ['stain', 'ok'] });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('the loop on the command line', () => {
+  test('an empty home asks for init, and has no active model', async () => {
+    expect((await failed('update')).code).toBe('HOME_EMPTY');
+    expect((await failed('inspect', join(folder, 'more'))).code).toBe('NO_ACTIVE_MODEL');
+  });
+
+  test('init, import, update', async () => {
+    await done('init', '--user', 'hana');
+    const imported = await done<{ perClass: { labelled: number }[] }>(
+      'import',
+      join(folder, 'labelled'),
+      '--as-labels',
+    );
+    expect(imported.perClass.map((c) => c.labelled)).toEqual([24, 24, 24]);
+    const update = await done<{ knowledgeId: string; classes: unknown[]; seconds: number }>('update');
+    expect(update.classes).toHaveLength(3);
+  });
+
+  test('a wrong password and an unknown account change nothing', async () => {
+    const wrong = await cli(['update', '--home', home, '--json'], { MEKIKI_PASSWORD: 'not this one' });
+    expect(wrong.code).toBe(1);
+    expect((wrong.json() as { error: { code: string } }).error.code).toBe('WRONG_PASSWORD');
+  });
+
+  test('a new class from twelve parts, labelled one by one and all at once', async () => {
+    const [first, ...others] = late.get('stain')!;
+    await done('label', first!, 'stain');
+    for (const file of others.slice(0, 2)) await done('label', file, 'stain');
+    await done('import', join(folder, 'more'), '--as-labels');
+    const update = await done<{ classes: { labelled: number }[] }>('update');
+    expect(update.classes.map((c) => c.labelled).toSorted((a, b) => a - b)).toEqual([12, 24, 24, 36]);
+  });
+
+  let model = '';
+  let unapproved = '';
+  test('candidates, none of which inspects before it is approved', async () => {
+    const created = await done<Brief[]>('candidates', 'create');
+    const offered = created.filter((c) => c.offered);
+    expect(created.length).toBeGreaterThan(0);
+    expect(offered.length, JSON.stringify(created)).toBeGreaterThan(0);
+    for (const candidate of offered) expect(candidate.speedup).toBeGreaterThan(1);
+    model = (offered.find((c) => c.recommended) ?? offered[0]!).id;
+    expect((await failed('activate', model)).code).toBe('NOT_APPROVED');
+    unapproved = created.find((c) => c.id !== model)?.id ?? '';
+  });
+
+  test('approve, activate, inspect names the model', async () => {
+    await approve(model);
+    await done('activate', model);
+    const records = await done<{ model: string; verdict: string; className: string }[]>(
+      'inspect',
+      join(folder, 'labelled', 'scratch'),
+    );
+    expect(records).toHaveLength(parts.get('scratch')!.length);
+    expect(new Set(records.map((r) => r.model))).toEqual(new Set([model]));
+    const right = records.filter((r) => r.verdict === 'ng' && r.className === 'scratch').length;
+    expect(right).toBeGreaterThan(records.length / 2);
+  });
+
+  test('a database row edited by hand activates nothing', async () => {
+    if (unapproved === '') return;
+    const database = new DatabaseSync(join(home, 'mekiki.sqlite'));
+    const tables = database
+      .prepare("select name from sqlite_master where type = 'table'")
+      .all()
+      .map((row) => String(row['name']));
+    expect(tables).toContain('candidates');
+    database.prepare("update candidates set state = 'approved' where id = ?").run(unapproved);
+    database.close();
+    expect(['NOT_APPROVED', 'BUNDLE_ALTERED']).toContain((await failed('activate', unapproved)).code);
+  });
+
+  test('an altered model file is refused', async () => {
+    const file = join(home, 'bundles', model, 'model.onnx');
+    const bytes = await readFile(file);
+    const altered = Buffer.from(bytes);
+    altered[altered.length - 100]! ^= 1;
+    await writeFile(file, altered);
+    expect((await failed('inspect', join(folder, 'labelled', 'ok'))).code).toBe('BUNDLE_ALTERED');
+    await writeFile(file, bytes);
+  });
+
+  test('the next model, and back', async () => {
+    const created = await done<Brief[]>('candidates', 'create');
+    const next = created.find((c) => c.offered)!.id;
+    await approve(next);
+    await done('activate', next);
+    expect((await done<{ id: string }>('rollback')).id).toBe(model);
+    const records = await done<{ model: string }[]>('inspect', join(folder, 'labelled', 'ok'));
+    expect(records[0]!.model).toBe(model);
+  });
+
+  test('files that are no parts get an error each, and the rest is judged', async () => {
+    const mixed = join(folder, 'mixed');
+    await writeParts(mixed, { perClass: 1, classes: ['ok'] });
+    await writeFile(join(mixed, 'empty.png'), '');
+    await writeFile(join(mixed, 'text.jpg'), 'not a picture');
+    const records = await done<{ file: string; error?: { code: string } }[]>('inspect', mixed);
+    expect(records.filter((r) => r.error?.code === 'IMAGE_UNREADABLE')).toHaveLength(2);
+    expect(records).toHaveLength(3);
+  });
+});
+
+test('two runs on one home: the second says who has it', async () => {
+  const { serve } = await import('../../main/host/serve.ts');
+  const own = await mkdtemp(join(tmpdir(), 'mekiki-two-'));
+  const server = await serve({ home: own, port: 0, demo: false });
+  try {
+    const result = await cli(['stations', 'list', '--home', own, '--json']);
+    expect(result.code).toBe(1);
+    expect((result.json() as { error: { code: string } }).error.code).toBe('HOME_IN_USE');
+  } finally {
+    await server.close();
+    await rm(own, { recursive: true, force: true });
+  }
+});
