@@ -8,14 +8,13 @@ export interface OpenCameraOptions {
   /** For cameras that remember what they have taken. */
   journalFile: string;
   maxPixels: number;
-  /** Simulated line: number of the first part. */
-  firstPart: number;
 }
 
-export function createCamera(config: CameraConfig, options: OpenCameraOptions): Camera {
+/** @param position of the simulated line; see there. */
+export function createCamera(config: CameraConfig, options: OpenCameraOptions, position: { next: number }): Camera {
   switch (config.kind) {
     case 'simulated':
-      return createSimulatedCamera(config, options.firstPart);
+      return createSimulatedCamera(config, position);
     case 'folder':
       return createFolderCamera(config, options);
   }

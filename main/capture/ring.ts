@@ -92,16 +92,19 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
     return spare + length <= MAX_BYTES || spare === 0 ? free : -1;
   };
 
+  const takeNumber = (): number => {
+    const seq = numbers[0]! + 1;
+    numbers[0] = seq;
+    return seq;
+  };
+
   return {
+    /** The next record's number, for one that has no frame. */
+    takeNumber,
     /** True when offer() would take a frame of this size now. */
     hasRoom: (length: number, maxPending = MAX_PENDING) =>
       Atomics.load(words, PENDING) < maxPending && slotFor(length) >= 0,
-    offer(frame: {
-      image: PixelImage;
-      capturedAt: Date;
-      notes: string[];
-      source: string;
-    }): boolean {
+    offer(frame: { image: PixelImage; capturedAt: Date; notes: string[]; source: string }): boolean {
       const { width, height, channels, data } = frame.image;
       const length = width * height * channels;
       assert(data.length >= length, 'a camera gives all pixels of its frame');
@@ -118,8 +121,7 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
         buffers[slot] = pixels;
       }
       pixels!.set(data.length === length ? data : data.subarray(0, length));
-      const seq = numbers[0]! + 1;
-      numbers[0] = seq;
+      const seq = takeNumber();
       const arrivedAtMs = now();
       numbers[1 + slot] = arrivedAtMs;
       Atomics.store(words, slot * WORDS + VERDICT, OPEN);

@@ -1,4 +1,4 @@
-import { AppError } from '../contract/errors.ts';
+import { AppError, isAppError } from '../contract/errors.ts';
 import type { Backbone, Region } from '../contract/domain.ts';
 import { decodeImage } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
@@ -72,4 +72,31 @@ export function createImageSource(
       return out;
     },
   };
+}
+
+/** Opens every image once: which can be used, and which cannot. @throws CANCELLED */
+export async function readableImages(
+  source: ImageSource,
+): Promise<{ indices: number[]; failed: { index: number; problem: string }[] }> {
+  const indices: number[] = [];
+  const failed: { index: number; problem: string }[] = [];
+  for (let start = 0; start < source.count; start += 8) {
+    const some = Array.from({ length: Math.min(8, source.count - start) }, (_, i) => start + i);
+    const problems = await Promise.all(
+      some.map(async (index) => {
+        try {
+          await source.pixels(index);
+          return null;
+        } catch (error) {
+          if (!isAppError(error) || error.code === 'CANCELLED') throw error;
+          return error.message;
+        }
+      }),
+    );
+    problems.forEach((problem, i) => {
+      if (problem === null) indices.push(some[i]!);
+      else failed.push({ index: some[i]!, problem });
+    });
+  }
+  return { indices, failed };
 }

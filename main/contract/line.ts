@@ -29,6 +29,11 @@ export const lineMethods = {
       bundleDir: z.string().nullable(),
       /** Greatest number that the core has stored; the spool re-sends what came after it. */
       acknowledged: z.number().int().min(0),
+      /**
+       * Pictures of ok parts kept; older ones are deleted, unless a file `<sha>.keep` lies beside the picture (the core puts it
+       * there for parts that are labelled or queued). null: all are kept.
+       */
+      keepOkImages: z.number().int().min(1).nullable().default(null),
     }),
     output: lineStatusSchema,
   },

@@ -8,8 +8,8 @@ export interface LabelService {
   handlers: HandlersOf<
     'labels.create' | 'labels.undo' | 'labels.summary' | 'queue.list' | 'queue.skip' | 'queue.count'
   >;
-  /** Labels parts, within the caller's transaction or one of its own; gives the action's number. */
-  label(partIds: number[], classId: string, box: Region | null, userId: string): { labelled: number; undoId: number };
+  /** Labels parts, within the caller's transaction or one of its own; gives what undo would have to put back. */
+  label(partIds: number[], classId: string, box: Region | null, userId: string): LabelChange[];
 }
 
 /** `onQueueRead`: somebody looks at the queue, so ordering it is worth the time. */
@@ -44,7 +44,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         store.labels.set({ stationId, imageSha, classId, box, partId, userId, at, learntClassId });
         store.queue.setState(partId, 'labelled');
       }
-      return { labelled: changes.length, undoId: store.labels.recordAction({ userId, at, kind: 'label', changes }) };
+      return changes;
     });
 
   return {
@@ -52,14 +52,17 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     handlers: {
       async 'labels.create'({ partIds, classId, box }, session) {
         const result = store.transaction(() => {
-          const made = label(partIds, classId, box, userOf(session));
+          const userId = userOf(session);
+          const changes = label(partIds, classId, box, userId);
+          const at = context.now().toISOString();
+          const undoId = store.labels.recordAction({ userId, at, kind: 'label', changes });
           store.audit.append({
             user: actor(session),
             action: 'labels.create',
             subject: classId,
-            details: { parts: partIds, undoId: made.undoId },
+            details: { parts: partIds, undoId },
           });
-          return made;
+          return { labelled: changes.length, undoId };
         });
         tellQueues(partIds.map((id) => store.parts.get(id).stationId));
         return result;

@@ -120,6 +120,8 @@ const build = async (
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
 
+  const audit = createAuditService(context);
+
   const handlers: Handlers = {
     ...accounts.handlers,
     ...demo.handlers,
@@ -134,7 +136,7 @@ const build = async (
     ...candidates.handlers,
     ...approvals.handlers,
     ...backbones.handlers,
-    ...createAuditService(context).handlers,
+    ...audit.handlers,
   };
 
   await lines.takeUp();
@@ -164,6 +166,7 @@ const build = async (
         await ranking.close();
         await jobs.close();
         await lines.close(stopLines);
+        await audit.close();
         store.close();
         listeners.clear();
         log.info('core closed', { home });

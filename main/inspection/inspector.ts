@@ -1,7 +1,14 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { modelCardSchema, recipeSchema, type Judgement, type ModelCard, type Recipe, type Region } from '../contract/domain.ts';
+import {
+  modelCardSchema,
+  recipeSchema,
+  type Judgement,
+  type ModelCard,
+  type Recipe,
+  type Region,
+} from '../contract/domain.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import { openSession, type Session } from '../runtime/session.ts';
 import type { PixelImage } from '../vision/image.ts';

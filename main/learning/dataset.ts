@@ -32,7 +32,10 @@ export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b 
 
 /** Files that systems leave in folders, and half-written copies. */
 const isClutter = (name: string): boolean =>
-  name.startsWith('.') || /^(thumbs\.db|desktop\.ini)$/i.test(name) || /\.(tmp|part|crdownload)$/i.test(name) || name.endsWith('~');
+  name.startsWith('.') ||
+  /^(thumbs\.db|desktop\.ini)$/i.test(name) ||
+  /\.(tmp|part|crdownload)$/i.test(name) ||
+  name.endsWith('~');
 
 async function entriesOf(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true });
@@ -88,7 +91,9 @@ async function scanClasses(
           skipped.push({ name, problem: 'it is not a file' });
           continue;
         }
-        const sha = createHash('sha256').update(await readFile(whole)).digest('hex');
+        const sha = createHash('sha256')
+          .update(await readFile(whole))
+          .digest('hex');
         images.push({ file: whole, name, className, sha });
         onProgress?.(images.length);
       } catch (cause) {
@@ -124,7 +129,7 @@ export async function scanFolder(
 }
 
 /** Copies of one picture within a class count once; the same picture in two classes is a mistake of labelling. */
-function withoutCopies(images: DatasetImage[], skipped: SkippedFile[], lenient = false): DatasetImage[] {
+function withoutCopies(images: DatasetImage[], skipped: SkippedFile[]): DatasetImage[] {
   const first = new Map<string, DatasetImage>();
   return images.filter((image) => {
     const known = first.get(image.sha);
@@ -133,13 +138,10 @@ function withoutCopies(images: DatasetImage[], skipped: SkippedFile[], lenient =
       return true;
     }
     if (known.className !== image.className) {
-      if (!lenient) {
-        throw new AppError('CONTRADICTING_LABELS', {
-          classes: `${known.className}, ${image.className}`,
-          file: `${known.name} = ${image.name}`,
-        });
-      }
-      return true;
+      throw new AppError('CONTRADICTING_LABELS', {
+        classes: `${known.className}, ${image.className}`,
+        file: `${known.name} = ${image.name}`,
+      });
     }
     skipped.push({ name: image.name, problem: `it is a copy of ${known.name}` });
     return false;
@@ -147,8 +149,8 @@ function withoutCopies(images: DatasetImage[], skipped: SkippedFile[], lenient =
 }
 
 /**
- * `<dir>/train/<class>/*` and `<dir>/test/<class>/*`. Copies within a training class count once; test images are all kept.
- * Label noise of public sets (one picture in two classes) is kept as it is: an evaluation must not choose its data.
+ * `<dir>/train/<class>/*` and `<dir>/test/<class>/*`. Copies and label noise of public sets are kept as they are: an evaluation
+ * must not choose its data (and folds go by content, so a copy never tests what it taught).
  * @throws DATASET_NOT_FOUND, DATASET_EMPTY, DATASET_CLASSES_DIFFER, BAD_CLASS_NAME
  */
 export async function scanDataset(dir: string, options: ScanOptions = {}): Promise<Dataset> {
@@ -174,7 +176,7 @@ export async function scanDataset(dir: string, options: ScanOptions = {}): Promi
   }
   return {
     classes: [...inTrain].sort(byCodeUnit),
-    train: withoutCopies(train.images, skipped, true),
+    train: train.images,
     test: test.images,
     skipped,
   };

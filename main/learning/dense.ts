@@ -14,7 +14,11 @@ export interface Matrix {
   data: Float64Array;
 }
 
-export const matrix = (rows: number, columns: number, data: Float64Array = new Float64Array(rows * columns)): Matrix => {
+export const matrix = (
+  rows: number,
+  columns: number,
+  data: Float64Array = new Float64Array(rows * columns),
+): Matrix => {
   assert(data.length === rows * columns, 'a matrix has rows x columns numbers');
   return { rows, columns, data };
 };
@@ -34,10 +38,7 @@ export function slice(of: Matrix, row: number, rows: number, column: number, col
 
 export function paste(into: Matrix, part: Matrix, row: number, column: number): void {
   for (let i = 0; i < part.rows; i += 1) {
-    into.data.set(
-      part.data.subarray(i * part.columns, (i + 1) * part.columns),
-      (row + i) * into.columns + column,
-    );
+    into.data.set(part.data.subarray(i * part.columns, (i + 1) * part.columns), (row + i) * into.columns + column);
   }
 }
 

@@ -110,3 +110,38 @@ function reflectIn(triangle: Float64Array[], rows: Float64Array[], d: number, co
     }
   }
 }
+
+/** The same for the nearest-class-mean baseline: unit vectors of the class means, [d + 1, classes], row-major, constant row 0. */
+export function jointMeans({
+  features,
+  stages,
+  labels,
+  classes,
+}: Omit<JointInput, 'lambda' | 'balancing'>): Float64Array {
+  const d = stages.reduce((a, b) => a + b, 0) + 1;
+  const weights = new Float64Array(d * classes);
+  for (let c = 0; c < classes; c += 1) {
+    const rows = labels.flatMap((label, i) => (label === c ? [designRow(features, i, stages)] : []));
+    const mean = Array.from({ length: d - 1 }, (_, j) => rows.reduce((sum, row) => sum + row[j]!, 0) / rows.length);
+    const length = Math.hypot(...mean);
+    mean.forEach((v, j) => {
+      weights[j * classes + c] = length > 0 ? v / length : 0;
+    });
+  }
+  return weights;
+}
+
+/** Class of each row by a joint fit's weights. */
+export function jointPredict(
+  weights: Float64Array,
+  { features, stages, classes }: Pick<JointInput, 'features' | 'stages' | 'classes'>,
+): number[] {
+  const width = stages.reduce((a, b) => a + b, 0);
+  return Array.from({ length: features.length / width }, (_, i) => {
+    const row = designRow(features, i, stages);
+    const scores = Array.from({ length: classes }, (__, c) =>
+      row.reduce((sum, v, j) => sum + v * weights[j * classes + c]!, 0),
+    );
+    return scores.indexOf(Math.max(...scores));
+  });
+}

@@ -1,3 +1,4 @@
+import { isAppError } from '../contract/errors.ts';
 import { cholesky, invertLower, matrix, slice, type Matrix, type Products } from './dense.ts';
 
 /*
@@ -15,19 +16,24 @@ export interface NoveltyModel {
   mean: Float64Array;
   /** Leading directions, row-major [d0, rank]. */
   directions: Matrix;
-  /** 1 / variance of all parts along each direction. */
+  /** Variance of all parts along each direction, and mean energy outside them. */
+  variance: Float64Array;
+  residual: number;
+  /** 1 / regularised variance along each direction. */
   precision: Float64Array;
   /** u = y whitening, row-major [rank, rank]. */
   whitening: Matrix;
   /** Class means in u, row-major [classes, rank]. */
   centres: Matrix;
-  /** 1 / mean energy outside the directions; 0: there is none. */
+  /** RESIDUAL_SHARE / mean energy outside the directions; 0: there is none. */
   residualPrecision: number;
 }
 
 export const MAX_RANK = 128;
 /** Share of the mean variance that is added to every direction: few images do not know their covariance. */
-const SHRINKAGE = 0.1;
+const SHRINKAGE = 0.05;
+/** Weight of the energy outside the directions; this and SHRINKAGE chosen once for all data, by AUROC with a class held out. */
+const RESIDUAL_SHARE = 0.05;
 const SUBSPACE_STEPS = 4;
 
 /** Deterministic numbers in -1..1: the start of the subspace iteration must be the same on every machine. */
@@ -43,11 +49,28 @@ function startOf(rows: number, columns: number): Matrix {
   return start;
 }
 
-/** Orthonormal columns of the same span; columns that add nothing become zero. Modified Gram-Schmidt, twice. */
-export function orthonormalise(a: Matrix): Matrix {
+/** Orthonormal columns of the same span: Cholesky QR twice (Yamamoto et al., 2015), Gram-Schmidt where columns depend on each other. */
+async function orthonormalise(a: Matrix, products: Products): Promise<Matrix> {
+  let basis = a;
+  try {
+    for (let pass = 0; pass < 2; pass += 1) {
+      const factor = await cholesky(await products.multiply(basis, basis, { transposeA: true }), products);
+      basis = await products.multiply(basis, await invertLower(factor, products), { transposeB: true });
+    }
+    return basis;
+  } catch (error) {
+    if (!isAppError(error, 'SINGULAR_STATISTICS')) throw error;
+    return gramSchmidt(a);
+  }
+}
+
+/** Modified Gram-Schmidt, twice; columns that add nothing become zero. */
+function gramSchmidt(a: Matrix): Matrix {
   const { rows, columns } = a;
   // Column by column in contiguous memory.
-  const basis = Array.from({ length: columns }, (_, c) => Float64Array.from({ length: rows }, (_, r) => a.data[r * columns + c]!));
+  const basis = Array.from({ length: columns }, (_, c) =>
+    Float64Array.from({ length: rows }, (_, r) => a.data[r * columns + c]!),
+  );
   for (let c = 0; c < columns; c += 1) {
     const column = basis[c]!;
     const before = Math.sqrt(column.reduce((sum, v) => sum + v * v, 0));
@@ -154,8 +177,10 @@ export async function leadingSubspace(
     energy += centred.data[i * d0 + i]!;
   }
   const rank = Math.max(1, Math.min(maxRank, d0, Math.floor(samples / 2)));
-  let basis = orthonormalise(startOf(d0, rank));
-  for (let step = 0; step < SUBSPACE_STEPS; step += 1) basis = orthonormalise(await products.multiply(centred, basis));
+  let basis = await orthonormalise(startOf(d0, rank), products);
+  for (let step = 0; step < SUBSPACE_STEPS; step += 1) {
+    basis = await orthonormalise(await products.multiply(centred, basis), products);
+  }
   const small = await products.multiply(basis, await products.multiply(centred, basis), { transposeA: true });
   const { values, vectors } = eigenSymmetric(small);
   const directions = await products.multiply(basis, vectors);
@@ -182,16 +207,19 @@ export async function noveltyOf(
   const inverse = await invertLower(await cholesky(regular, products), products);
   // u = L^-1 y, written for row vectors: y L^-T.
   const whitening = matrix(rank, rank);
-  for (let i = 0; i < rank; i += 1) for (let j = 0; j <= i; j += 1) whitening.data[j * rank + i] = inverse.data[i * rank + j]!;
+  for (let i = 0; i < rank; i += 1)
+    for (let j = 0; j <= i; j += 1) whitening.data[j * rank + i] = inverse.data[i * rank + j]!;
   const spread = SHRINKAGE * Math.max(variance.reduce((a, b) => a + b, 0) / rank, 1e-9);
   return {
     rank,
     mean,
     directions,
+    variance,
+    residual,
     precision: variance.map((value) => 1 / (value + spread)),
     whitening,
     centres: await products.multiply(means, whitening),
-    residualPrecision: residual > 1e-9 ? 1 / residual : 0,
+    residualPrecision: residual > 1e-9 ? RESIDUAL_SHARE / residual : 0,
   };
 }
 
@@ -248,7 +276,7 @@ export async function project(
   return { y, outside: outside.map((value) => Math.max(value, 0)) };
 }
 
-/** Novelty of projected rows: (nearest class - all parts) / rank + energy outside over its mean. */
+/** Novelty of projected rows: (nearest class - all parts) / rank + a share of (energy outside over its mean). */
 export async function scoreProjected(
   model: Pick<NoveltyModel, 'rank' | 'precision' | 'whitening' | 'centres' | 'residualPrecision'>,
   { y, outside }: { y: Matrix; outside: Float64Array },

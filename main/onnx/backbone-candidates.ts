@@ -14,7 +14,7 @@ import {
 } from './edit.ts';
 import { inferShapes, type TensorInfo } from './infer-shapes.ts';
 import type { Dim, Graph, Model, Node, Value } from './model.ts';
-import { setInputSize } from './passes/reshape-interface.ts';
+import { selectOutputs, setInputSize } from './passes/reshape-interface.ts';
 import { verifyStructure } from './verify.ts';
 
 /** A value of the model that could serve as features. */
@@ -314,35 +314,38 @@ export function selectFeatureOutputs(
   if (names.length === 0) throw unsuitable('no feature output is chosen');
   const infos = inferShapes(model, { unknownOps: 'unknown' });
   const { producer } = indexGraph(model.graph);
-  const taken = valueNames(model.graph);
+  const maps = options.maps ?? [];
+  const missing = [...names, ...maps].find((name) => !producer.has(name) || !infos.get(name)?.shape);
+  if (missing !== undefined) throw unsuitable(`it has no value "${missing}" whose shape can be told`);
+  // Names of what is dropped are free again: the file's own "map_s16" may be a value that is not chosen.
+  const cut = selectOutputs(model, [...new Set([...names, ...maps])]);
+  const taken = valueNames(cut.graph);
   const added: Node[] = [];
   const outputs: Value[] = [];
-  const add = (source: string, wanted: string, steps: (result: string) => Node[], shape: readonly Dim[]) => {
+  const rename = (name: string) => (to: string) => [makeNode('Identity', [name], [to])];
+  const add = (source: string, wanted: string, shape: readonly Dim[], steps = rename(source)) => {
     const name = wanted === source ? source : freshName(taken, wanted);
     if (name !== source) added.push(...steps(name));
     outputs.push(value(name, 'float32', shape));
   };
-  const rename = (name: string) => (to: string) => [makeNode('Identity', [name], [to])];
   names.forEach((name, i) => {
-    const shape = infos.get(name)?.shape;
-    if (!producer.has(name) || !shape) throw unsuitable(`it has no value "${name}" whose shape can be told`);
-    const batch = shape[0] ?? 'N';
-    if (shape.length === 2) add(name, options.rename?.[i] ?? name, rename(name), [batch, shape[1]!]);
+    const shape = infos.get(name)!.shape!;
+    const pooledShape: Dim[] = [shape[0] ?? 'N', shape[1] ?? null];
+    if (shape.length === 2) add(name, options.rename?.[i] ?? name, pooledShape);
     else if (shape.length === 4) {
       const mean = freshName(taken, `${name}/mean`);
-      const pool = (to: string) => [
+      add(name, options.rename?.[i] ?? `${name}/pooled`, pooledShape, (to) => [
         makeNode('GlobalAveragePool', [name], [mean]),
         makeNode('Flatten', [mean], [to], { axis: 1 }),
-      ];
-      add(name, options.rename?.[i] ?? `${name}/pooled`, pool, [batch, shape[1]!]);
+      ]);
     } else throw unsuitable(`"${name}" has ${shape.length} dimensions; features are [N, d], maps [N, d, h, w]`);
   });
-  (options.maps ?? []).forEach((name, i) => {
-    const shape = infos.get(name)?.shape;
-    if (!producer.has(name) || shape?.length !== 4) throw unsuitable(`it has no map "${name}"`);
-    add(name, options.renameMaps?.[i] ?? name, rename(name), shape);
+  maps.forEach((name, i) => {
+    const shape = infos.get(name)!.shape!;
+    if (shape.length !== 4) throw unsuitable(`"${name}" is not a map [N, d, h, w]`);
+    add(name, options.renameMaps?.[i] ?? name, shape);
   });
-  const next = withGraph(model, eliminateDead(setOutputs(addNodes(model.graph, added), outputs)));
+  const next = withGraph(model, eliminateDead(setOutputs(addNodes(cut.graph, added), outputs)));
   verifyStructure(next);
   return next;
 }

@@ -2,7 +2,7 @@ import { AppError } from '../contract/errors.ts';
 import { constantOf, indexGraph, runtimeInputs, sortNodes } from './edit.ts';
 import { opsetOf, type ConstTensor, type Dim, type Model, type Node } from './model.ts';
 import { UNKNOWN, type OpContext, type TensorInfo } from './op-facts/facts.ts';
-import { constantInfo } from './op-facts/layout.ts';
+import { constantInfo } from './op-facts/shape-values.ts';
 import { opFacts } from './op-facts/table.ts';
 
 export type { TensorInfo } from './op-facts/facts.ts';

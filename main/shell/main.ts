@@ -117,7 +117,6 @@ app.setPath(
   'userData',
   join(app.getPath('appData'), 'Mekiki Window', createHash('sha256').update(home).digest('hex').slice(0, 12)),
 );
-app.enableSandbox();
 protocol.registerSchemesAsPrivileged([
   { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
 ]);

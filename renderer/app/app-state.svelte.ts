@@ -1,13 +1,5 @@
 import { createContext } from 'svelte';
-import type {
-  Candidate,
-  DefectClass,
-  Job,
-  Knowledge,
-  LineStatus,
-  Role,
-  Station,
-} from '../../main/contract/domain.ts';
+import type { Candidate, DefectClass, Job, Knowledge, LineStatus, Role, Station } from '../../main/contract/domain.ts';
 import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main/contract/errors.ts';
 import type { MethodOutput } from '../../main/contract/methods.ts';
 import type { ConnectionState } from '../../main/contract/rpc/lasting-client.ts';
@@ -30,6 +22,7 @@ const MOST_NOTICES = 3;
 /** Events come faster than lists can be fetched: one fetch per kind and this time. */
 const REFETCH_MS = 150;
 
+export const everyone: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer'];
 export const technicians: readonly Role[] = ['technician', 'supervisor', 'engineer'];
 export const supervisors: readonly Role[] = ['supervisor'];
 export const configurers: readonly Role[] = ['engineer', 'supervisor'];
@@ -51,6 +44,8 @@ export class AppState {
   area = $state<Area>('live');
   theme = $state<Theme>('dark');
   notices = $state.raw<Notice[]>([]);
+  /** The first fetch is done: what is empty now is empty, not unknown. */
+  ready = $state(false);
   /** Roles for which the sign-in dialog was opened; null: closed. */
   signInFor = $state.raw<readonly Role[] | null>(null);
   /** Goes up after a re-connection: screens that hold their own data fetch it again. */
@@ -80,7 +75,10 @@ export class AppState {
     const { client } = this;
     this.area = areaOfHash(location.hash);
     window.addEventListener('hashchange', () => (this.area = areaOfHash(location.hash)));
-    client.onState((state) => (this.connection = state));
+    client.onState((state) => {
+      this.connection = state;
+      if (state === 'open' && !this.ready) void this.refetch();
+    });
     client.on('core.restarted', () => {
       this.generation += 1;
       void this.refetch();
@@ -99,13 +97,14 @@ export class AppState {
       this.#soon('candidates', () => this.fetchCandidates());
       this.#soon('stations', () => this.fetchStations());
     });
-    void this.refetch();
+    if (client.state === 'open') void this.refetch();
   }
 
   async refetch(): Promise<void> {
     await this.run(async () => {
       this.#setSession(await this.client.call('session.state', {}));
       await Promise.all([this.fetchStations(), this.fetchClasses(), this.fetchJobs()]);
+      this.ready = true;
     });
   }
 
@@ -169,7 +168,9 @@ export class AppState {
 
   /** The job of a kind that runs or waits for this station. */
   jobOf(kind: Job['kind']): Job | null {
-    return this.runningJobs.find((job) => job.kind === kind && (job.stationId ?? this.stationId) === this.stationId) ?? null;
+    return (
+      this.runningJobs.find((job) => job.kind === kind && (job.stationId ?? this.stationId) === this.stationId) ?? null
+    );
   }
 
   async cancelJob(job: Job): Promise<void> {
@@ -235,7 +236,8 @@ export class AppState {
     } catch (error) {
       if (isAppError(error, 'NOT_ALLOWED') && this.user === null) this.signInFor = technicians;
       // Cancelled by this side: nothing to tell. While the connection is lost the banner tells it.
-      if (isAppError(error, 'CANCELLED') || (isAppError(error, 'DISCONNECTED') && this.connection !== 'open')) return undefined;
+      if (isAppError(error, 'CANCELLED') || (isAppError(error, 'DISCONNECTED') && this.connection !== 'open'))
+        return undefined;
       this.notify(error);
       return undefined;
     }

@@ -18,6 +18,9 @@ export const countText = (count: number, locale: string): string => count.toLoca
 /** "9f2c·41ae": enough of a hash to compare by eye. */
 export const hashText = (hash: string): string => `${hash.slice(0, 4)}·${hash.slice(4, 8)}`;
 
+/** Ids made of random digits are long: enough of one to tell it from the others on a screen. */
+export const shortId = (id: string): string => (id.length > 8 ? id.slice(0, 7) : id);
+
 /** Plus and a true minus, with the digits given: +0.3, −1.9, 0.0. */
 export function signedText(value: number, digits = 1): string {
   const text = Math.abs(value).toFixed(digits);

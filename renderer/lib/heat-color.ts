@@ -9,7 +9,10 @@ const stops: readonly (readonly [at: number, r: number, g: number, b: number, al
 
 /** @param weight 0..255 of a class activation map. @returns RGBA, 0..255 each. */
 export function heatColor(weight: number): [number, number, number, number] {
-  const upper = Math.max(1, stops.findIndex(([at]) => at >= weight));
+  const upper = Math.max(
+    1,
+    stops.findIndex(([at]) => at >= weight),
+  );
   const a = stops[upper - 1]!;
   const b = stops[upper]!;
   const share = (weight - a[0]) / (b[0] - a[0]);

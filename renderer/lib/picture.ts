@@ -38,7 +38,11 @@ export function boxOf(a: Point, b: Point, frame: Size): Region | null {
  */
 export function boxByKey(box: Region | null, key: string, sizing: boolean, frame: Size): Region | null | undefined {
   if (key === 'Enter' && !box)
-    return boxOf({ x: frame.width * 0.35, y: frame.height * 0.35 }, { x: frame.width * 0.65, y: frame.height * 0.65 }, frame);
+    return boxOf(
+      { x: frame.width * 0.35, y: frame.height * 0.35 },
+      { x: frame.width * 0.65, y: frame.height * 0.65 },
+      frame,
+    );
   if (!box) return undefined;
   if (key === 'Delete' || key === 'Backspace') return null;
   const step = Math.max(1, Math.round(Math.max(frame.width, frame.height) / 64));

@@ -2,13 +2,12 @@ import type { Job } from '../../main/contract/domain.ts';
 import { t, tOr } from './i18n/language.svelte.ts';
 
 /** What a job is doing: its step in the window's language, with "3 of 18" where the core counts. */
-export function stepText(job: Job): string {
-  const { key, details } = job.step;
-  const what = tOr(key.startsWith('step.') ? key : `step.${key}`, t(`job.kind.${job.kind}`));
-  const filled = what.replace(/\{(\w+)\}/g, (whole, name: string) => (name in details ? String(details[name]) : whole));
-  const { done, total, candidate } = details;
-  const parts = [filled];
-  if (candidate !== undefined) parts.unshift(String(candidate));
+export function stepText({ kind, step }: Job): string {
+  const { key, details } = step;
+  // `compress.measure` has a text of its own, or that of any measuring, or at least the job's name.
+  const general = tOr(`step.${key.split('.').at(-1) ?? key}`, t(`job.kind.${kind}`));
+  const { done, total } = details;
+  const parts = [tOr(`step.${key}`, general)];
   if (done !== undefined && total !== undefined) parts.push(t('step.of', { done, total }));
   return parts.join(' · ');
 }

@@ -24,7 +24,8 @@ const MAX_TRIES = 5;
 /** A file that is written on without end is told once and let be. */
 const MAX_BYTES = 2 ** 31 - 1;
 /** Names of files that others are still writing. */
-const isTemporary = (name: string) => name.startsWith('.') || name.startsWith('~') || /\.(tmp|part|partial|crdownload)$/i.test(name);
+const isTemporary = (name: string) =>
+  name.startsWith('.') || name.startsWith('~') || /\.(tmp|part|partial|crdownload)$/i.test(name);
 
 interface Watched extends FileIdentity {
   /** Polls at which it looked the same. */
@@ -90,17 +91,15 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     }
   };
 
-  const finish = async (file: Watched, listener: CameraListener) => {
+  const finish = async (file: Watched, journal: Journal, listener: CameraListener) => {
     if (config.after !== 'move') return;
     try {
       await moveAway(file.name);
+      journal.forget(file.name);
       watched.delete(file.name);
     } catch (error) {
       // It was taken and is remembered; that it stays is the engineer's to know, not the line's to stop for.
-      listener.onRejected({
-        source: file.name,
-        problem: misconfigured(`${file.name} cannot be moved to ${doneDir}: ${problemOf(error)}`, error),
-      });
+      listener.onTrouble(misconfigured(`${file.name} cannot be moved to ${doneDir}: ${problemOf(error)}`, error));
     }
   };
 
@@ -108,7 +107,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     file.given = true;
     journal.add(file, sha);
     listener.onRejected({ source: file.name, problem });
-    await finish(file, listener);
+    await finish(file, journal, listener);
   };
 
   const take = async (file: Watched, journal: Journal, sink: FrameSink, listener: CameraListener) => {
@@ -133,7 +132,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     if (journal.hashOf(file.name) === sha) {
       // Only touched or copied over itself: the same picture under the same name.
       journal.add(file, sha);
-      return;
+      return finish(file, journal, listener);
     }
     let decoded: Awaited<ReturnType<typeof decodeImage>>;
     try {
@@ -155,7 +154,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
       if (sink.offer({ image, capturedAt: new Date(), notes, source: file.name })) break;
     }
     journal.add(file, sha);
-    await finish(file, listener);
+    await finish(file, journal, listener);
   };
 
   const poll = async (journal: Journal, sink: FrameSink, listener: CameraListener): Promise<void> => {

@@ -19,6 +19,8 @@ export interface Journal extends Disposable {
   /** sha256 of the content taken last under this name; null: none. */
   hashOf(name: string): string | null;
   add(file: FileIdentity, sha256: string): void;
+  /** The file was moved away: what comes under its name is another one, even with the same content. */
+  forget(name: string): void;
   /** Forgets files that are no longer there, once there are many of them. */
   retain(present: ReadonlySet<string>): void;
   dispose(): void;
@@ -48,7 +50,8 @@ export function openJournal(file: string): Journal {
   for (const line of lines) {
     try {
       const { n, s, m, h } = JSON.parse(line) as Entry & { n: string };
-      entries.set(n, { s, m, h });
+      if (s < 0) entries.delete(n);
+      else entries.set(n, { s, m, h });
     } catch {
       // Not a line of ours: the file it stood for is taken again, which is the safe side.
     }
@@ -77,6 +80,10 @@ export function openJournal(file: string): Journal {
       const entry = { s: size, m: mtimeMs, h: sha256 };
       entries.set(name, entry);
       writeSync(handle, line(name, entry));
+    },
+    forget(name) {
+      if (!entries.delete(name)) return;
+      writeSync(handle, line(name, { s: -1, m: 0, h: '' }));
     },
     retain(present) {
       const gone = [...entries.keys()].filter((name) => !present.has(name));

@@ -1,4 +1,4 @@
-import { along, place, type DefectContext, type SurfaceKind } from './surface.ts';
+import { along, place, type SurfaceKind } from './surface.ts';
 import { mottle, spot, stroke, wander } from './marks.ts';
 import { addScaled, cloud, normalise, whiteNoise, boxBlur, type Plane } from './plane.ts';
 
@@ -9,9 +9,9 @@ export interface StreakBank {
   mottling: Plane;
 }
 
-type Context = DefectContext<StreakBank>;
 
-const taper = (most: number) => (t: number) => most * Math.sqrt(Math.max(0, Math.sin(Math.PI * Math.min(1, Math.max(0, t)))));
+const taper = (most: number) => (t: number) =>
+  most * Math.sqrt(Math.max(0, Math.sin(Math.PI * Math.min(1, Math.max(0, t)))));
 
 /** Copies `from` at an offset onto the picture's rows, added. */
 function overlay(picture: Plane, from: Plane, ox: number, oy: number, gain: number): void {
@@ -70,12 +70,11 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
         const width = random.between(2.6, 5.4) * unit;
         const gap = random.between(0.3, 0.9);
         const broken = random.chance(0.5);
-        stroke(
-          marks,
-          points,
-          (t) => (broken && Math.abs(t - gap) < 0.015 ? 0 : taper(width)(t)),
-          { relief: random.between(32, 60), tone: random.between(0.12, 0.34), edge: 1.6 * unit },
-        );
+        stroke(marks, points, (t) => (broken && Math.abs(t - gap) < 0.015 ? 0 : taper(width)(t)), {
+          relief: random.between(32, 60),
+          tone: random.between(0.12, 0.34),
+          edge: 1.6 * unit,
+        });
       }
     },
     pit(c) {
@@ -102,7 +101,13 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
       for (let i = 0; i < count; i += 1) {
         const start = { x: at.x + i * random.between(22, 60) * unit, y: at.y + random.between(-25, 25) * unit };
         const angle = Math.PI / 2 + random.normal() * 0.12;
-        const points = wander(start, angle, random.between(70, 160) * unit, { step: 5 * unit, bend: 0.09, pull: 0.2 }, random);
+        const points = wander(
+          start,
+          angle,
+          random.between(70, 160) * unit,
+          { step: 5 * unit, bend: 0.09, pull: 0.2 },
+          random,
+        );
         const width = random.between(4.5, 9.5) * unit;
         stroke(marks, points, taper(width), {
           relief: -random.between(4, 14),
@@ -120,7 +125,12 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
         spot(
           marks,
           { x: at.x + random.normal() * size * 0.6, y: at.y + random.normal() * size * 0.6 },
-          { rx: size * random.between(0.5, 1.1), ry: size * random.between(0.45, 1), turn: random.next() * 3, rough: 0.4 },
+          {
+            rx: size * random.between(0.5, 1.1),
+            ry: size * random.between(0.45, 1),
+            turn: random.next() * 3,
+            rough: 0.4,
+          },
           { tone: dark, edge: random.between(8, 20) * unit },
           random,
         );
@@ -134,7 +144,13 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
       spot(
         marks,
         place(c, 0.18),
-        { rx: r * random.between(0.9, 1.6), ry: r * random.between(0.7, 1), turn: random.next() * 3, rough: 0.12, dome: true },
+        {
+          rx: r * random.between(0.9, 1.6),
+          ry: r * random.between(0.7, 1),
+          turn: random.next() * 3,
+          rough: 0.12,
+          dome: true,
+        },
         { relief: -random.between(11, 20) * r, tone: -random.between(0, 0.06), edge: r * 0.3 },
         random,
       );
@@ -147,7 +163,13 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
       const count = random.whole(24, 48);
       for (let i = 0; i < count; i += 1) {
         const from = { x: middle.x + random.normal() * spread, y: middle.y + random.normal() * spread };
-        const points = wander(from, random.next() * 2 * Math.PI, random.between(35, 100) * unit, { step: 4 * unit, bend: 0.42, pull: 0.06 }, random);
+        const points = wander(
+          from,
+          random.next() * 2 * Math.PI,
+          random.between(35, 100) * unit,
+          { step: 4 * unit, bend: 0.42, pull: 0.06 },
+          random,
+        );
         stroke(marks, points, () => random.between(1, 1.7) * unit, { tone: dark, relief: -7, edge: 1.4 * unit });
       }
     },
@@ -161,7 +183,12 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
         spot(
           marks,
           at,
-          { rx: r * random.between(1.4, 3), ry: r * random.between(0.4, 0.8), turn: random.normal() * 0.35, rough: 0.7 },
+          {
+            rx: r * random.between(1.4, 3),
+            ry: r * random.between(0.4, 0.8),
+            turn: random.normal() * 0.35,
+            rough: 0.7,
+          },
           { relief: random.between(4, 14), tone: -random.between(0.18, 0.42), edge: 3 * unit },
           random,
         );

@@ -36,16 +36,17 @@ export const renderPlanned = (config: SimulatedConfig, index: number) =>
 /**
  * A line that sends a rendered part at the chosen rate. A part that comes while the last is still being drawn or has no room is
  * dropped and counted: a real belt does not wait either.
- * @param firstIndex number of the first part: a line that was stopped goes on where it was.
+ * @param position number of the next part, kept by the caller: a line that was stopped goes on where it was.
  */
-export function createSimulatedCamera(config: SimulatedConfig, firstIndex = 0): Camera {
+export function createSimulatedCamera(config: SimulatedConfig, position = { next: 0 }): Camera {
+  const firstIndex = position.next;
   const stop = new AbortController();
   let running: Promise<void> = Promise.resolve();
 
   const run = async (sink: FrameSink) => {
     const periodMs = 60_000 / config.partsPerMinute;
     const begun = performance.now();
-    for (let n = 0; !stop.signal.aborted; ) {
+    for (let n = 0; !stop.signal.aborted;) {
       const index = firstIndex + n;
       const { image, truth } = renderPlanned(config, index);
       const wait = begun + n * periodMs - performance.now();
@@ -56,6 +57,7 @@ export function createSimulatedCamera(config: SimulatedConfig, firstIndex = 0): 
       n += 1;
       // Where drawing is slower than the belt, the parts in between were never seen: numbered, but not drawn.
       n = Math.max(n, Math.floor((performance.now() - begun) / periodMs));
+      position.next = firstIndex + n;
     }
   };
 

@@ -1,4 +1,4 @@
-import { along, place, type DefectContext, type SurfaceKind } from './surface.ts';
+import { along, place, type SurfaceKind } from './surface.ts';
 import { mottle, spot, stroke, wander } from './marks.ts';
 import { addScaled, boxBlur, cloud, normalise, plane, whiteNoise, type Plane } from './plane.ts';
 
@@ -7,10 +7,15 @@ export interface GrainBank {
   lumps: Plane;
   mottling: Plane;
 }
-type Context = DefectContext<GrainBank>;
 
 /** Brightness of a bumpy surface of the given grain under slanting light. */
-function bumps(w: number, h: number, radius: number, deviation: number, random: Parameters<typeof whiteNoise>[2]): Plane {
+function bumps(
+  w: number,
+  h: number,
+  radius: number,
+  deviation: number,
+  random: Parameters<typeof whiteNoise>[2],
+): Plane {
   const relief = whiteNoise(w, h, random);
   boxBlur(relief, radius, radius, 2);
   const shaded = plane(w, h);
@@ -87,7 +92,12 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
       for (let i = 0; i < random.whole(0, 2); i += 1) {
         const from = points[random.whole(2, points.length - 2)]!;
         const side = angle + (random.chance(0.5) ? 0.8 : -0.8);
-        stroke(marks, wander(from, side, length * 0.3, { step: 5 * unit, bend: 0.4, pull: 0.12 }, random), (t) => width * 0.7 * (1 - t), brush);
+        stroke(
+          marks,
+          wander(from, side, length * 0.3, { step: 5 * unit, bend: 0.4, pull: 0.12 }, random),
+          (t) => width * 0.7 * (1 - t),
+          brush,
+        );
       }
     },
     sand(c) {
@@ -111,7 +121,13 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
       const { random, unit, marks } = c;
       marks.hollow = 0.4;
       const angle = random.next() * 2 * Math.PI;
-      const points = wander(place(c, 0.25), angle, random.between(150, 320) * unit, { step: 12 * unit, bend: 0.16, pull: 0.08 }, random);
+      const points = wander(
+        place(c, 0.25),
+        angle,
+        random.between(150, 320) * unit,
+        { step: 12 * unit, bend: 0.16, pull: 0.08 },
+        random,
+      );
       const width = random.between(7, 13) * unit;
       stroke(marks, points, (t) => width * (0.45 + 0.55 * Math.sin(Math.PI * t)), {
         relief: -random.between(70, 120),
@@ -125,7 +141,13 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
       const start = place(c, 0.2);
       for (let i = 0; i < random.whole(1, 4); i += 1) {
         const from = along(start, angle + Math.PI / 2, i * random.between(6, 14) * unit);
-        const points = wander(from, angle, random.between(70, 220) * unit, { step: 8 * unit, bend: 0.02, pull: 0.4 }, random);
+        const points = wander(
+          from,
+          angle,
+          random.between(70, 220) * unit,
+          { step: 8 * unit, bend: 0.02, pull: 0.4 },
+          random,
+        );
         const width = random.between(1.8, 3.4) * unit;
         stroke(marks, points, (t) => width * Math.sqrt(Math.sin(Math.PI * Math.min(1, t))), {
           tone: random.between(0.45, 0.85),
@@ -141,7 +163,13 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
       spot(
         marks,
         place(c, 0.18),
-        { rx: r * random.between(0.9, 1.5), ry: r * random.between(0.7, 1), turn: random.next() * 3, rough: 0.1, dome: true },
+        {
+          rx: r * random.between(0.9, 1.5),
+          ry: r * random.between(0.7, 1),
+          turn: random.next() * 3,
+          rough: 0.1,
+          dome: true,
+        },
         { relief: -random.between(11, 19) * r, tone: 0, edge: r * 0.3 },
         random,
       );

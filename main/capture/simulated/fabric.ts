@@ -1,4 +1,4 @@
-import { along, place, type DefectContext, type SurfaceKind } from './surface.ts';
+import { along, place, type SurfaceKind } from './surface.ts';
 import { mottle, spot, stroke, wander } from './marks.ts';
 import { cloud, plane, type Plane } from './plane.ts';
 
@@ -12,7 +12,6 @@ interface Yarns {
   pitch: number;
   mottling: Plane;
 }
-type Context = DefectContext<Yarns>;
 
 /** Plain weave, seen from above. */
 export const fabric: SurfaceKind<WeaveBank, Yarns> = {
@@ -77,11 +76,23 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const { random, unit, marks } = c;
       const at = place(c, 0.15);
       const r = random.between(14, 32) * unit;
-      spot(marks, at, { rx: r, ry: r * random.between(0.6, 1), turn: random.next() * 3, rough: 0.5 }, { tone: -0.82, edge: 2.5 * unit }, random);
+      spot(
+        marks,
+        at,
+        { rx: r, ry: r * random.between(0.6, 1), turn: random.next() * 3, rough: 0.5 },
+        { tone: -0.82, edge: 2.5 * unit },
+        random,
+      );
       // Ends of torn yarns reach into it.
       for (let i = 0; i < random.whole(4, 9); i += 1) {
         const angle = random.next() * 2 * Math.PI;
-        const points = wander(along(at, angle, r * 1.15), angle + Math.PI + random.normal() * 0.5, r * random.between(0.5, 1.1), { step: 3 * unit, bend: 0.3, pull: 0.05 }, random);
+        const points = wander(
+          along(at, angle, r * 1.15),
+          angle + Math.PI + random.normal() * 0.5,
+          r * random.between(0.5, 1.1),
+          { step: 3 * unit, bend: 0.3, pull: 0.05 },
+          random,
+        );
         stroke(marks, points, () => 1.8 * unit, { relief: 24, edge: 1.2 * unit, tone: 0.35 });
       }
     },
@@ -95,7 +106,11 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
         { x: x + random.normal() * 2, y: (y0 + y1) / 2 },
         { x, y: y1 },
       ];
-      stroke(marks, line, () => base.pitch * random.between(0.8, 1), { tone: -random.between(0.35, 0.55), relief: -18, edge: base.pitch * 0.5 });
+      stroke(marks, line, () => base.pitch * random.between(0.8, 1), {
+        tone: -random.between(0.35, 0.55),
+        relief: -18,
+        edge: base.pitch * 0.5,
+      });
     },
     'thick-pick'(c) {
       const { random, marks, base, width, height } = c;
@@ -104,7 +119,10 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const x1 = random.chance(0.6) ? width : x0 + random.between(0.35, 0.6) * width;
       const swell = random.between(0, 6);
       const thick = base.pitch * random.between(1.5, 2.4);
-      const points = Array.from({ length: 25 }, (_, i) => ({ x: x0 + ((x1 - x0) * i) / 24, y: y + Math.sin(i / 4 + swell) }));
+      const points = Array.from({ length: 25 }, (_, i) => ({
+        x: x0 + ((x1 - x0) * i) / 24,
+        y: y + Math.sin(i / 4 + swell),
+      }));
       stroke(marks, points, (t) => thick * (0.8 + 0.2 * Math.sin(9 * t + swell)), {
         relief: random.between(26, 44),
         tone: random.between(0.16, 0.3),
@@ -120,7 +138,12 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
         spot(
           marks,
           { x: at.x + random.normal() * size * 0.5, y: at.y + random.normal() * size * 0.5 },
-          { rx: size * random.between(0.6, 1.1), ry: size * random.between(0.5, 1), turn: random.next() * 3, rough: 0.35 },
+          {
+            rx: size * random.between(0.6, 1.1),
+            ry: size * random.between(0.5, 1),
+            turn: random.next() * 3,
+            rough: 0.35,
+          },
           { tone, edge: random.between(6, 16) * unit },
           random,
         );
@@ -133,11 +156,16 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const angle = (random.chance(0.5) ? 0 : Math.PI / 2) + random.normal() * 0.04;
       const length = base.pitch * random.between(4, 10);
       const width = base.pitch * random.between(1.5, 2.6);
-      stroke(marks, wander(at, angle, length, { step: base.pitch / 2, bend: 0.05, pull: 0.3 }, random), (t) => width * Math.sin(Math.PI * Math.min(1, t)) ** 0.7, {
-        relief: random.between(50, 80),
-        tone: random.between(0.18, 0.36),
-        edge: base.pitch * 0.5,
-      });
+      stroke(
+        marks,
+        wander(at, angle, length, { step: base.pitch / 2, bend: 0.05, pull: 0.3 }, random),
+        (t) => width * Math.sin(Math.PI * Math.min(1, t)) ** 0.7,
+        {
+          relief: random.between(50, 80),
+          tone: random.between(0.18, 0.36),
+          edge: base.pitch * 0.5,
+        },
+      );
     },
     snag(c) {
       const { random, unit, marks, base } = c;
@@ -146,16 +174,24 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const vertical = random.chance(0.5);
       const half = random.between(60, 140) * unit;
       const angle = vertical ? Math.PI / 2 : 0;
-      stroke(marks, [along(at, angle, -half), at, along(at, angle, half)], (t) => base.pitch * (1.3 - Math.abs(t - 0.5)), {
-        tone: -random.between(0.22, 0.34),
-        relief: -16,
-        edge: base.pitch * 0.8,
-      });
+      stroke(
+        marks,
+        [along(at, angle, -half), at, along(at, angle, half)],
+        (t) => base.pitch * (1.3 - Math.abs(t - 0.5)),
+        {
+          tone: -random.between(0.22, 0.34),
+          relief: -16,
+          edge: base.pitch * 0.8,
+        },
+      );
       const r = random.between(9, 20) * unit;
       const turn = random.next() * 2 * Math.PI;
       const loop = Array.from({ length: 22 }, (_, i) => {
         const a = (i / 21) * 2 * Math.PI * 0.92 + turn;
-        return { x: at.x + Math.cos(a) * r * 0.6 + Math.cos(turn) * r * 0.6, y: at.y + Math.sin(a) * r + Math.sin(turn) * r * 0.6 };
+        return {
+          x: at.x + Math.cos(a) * r * 0.6 + Math.cos(turn) * r * 0.6,
+          y: at.y + Math.sin(a) * r + Math.sin(turn) * r * 0.6,
+        };
       });
       stroke(marks, loop, () => 3 * unit, { relief: 60, tone: 0.5, edge: 1.5 * unit });
     },
@@ -165,7 +201,13 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const angle = random.between(0.3, 1.2) * (random.chance(0.5) ? 1 : -1);
       const at = place(c, 0.35);
       const half = random.between(140, 330) * unit;
-      const points = wander(along(at, angle, -half), angle, 2 * half, { step: 14 * unit, bend: 0.05, pull: 0.2 }, random);
+      const points = wander(
+        along(at, angle, -half),
+        angle,
+        2 * half,
+        { step: 14 * unit, bend: 0.05, pull: 0.2 },
+        random,
+      );
       const width = random.between(12, 22) * unit;
       stroke(marks, points, (t) => width * (0.5 + 0.5 * Math.sin(Math.PI * t)), {
         relief: random.between(190, 300),

@@ -171,13 +171,19 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
     const [w, h] = [width + 2 * margin, height + 2 * margin];
     const layout = design(createRandom(LAYOUT_SEED));
     // Frames that are not square show more or less of the board, not a stretched one.
-    const { bundles, pads } = moved(layout, margin + (width - 512 * unit) / 2, margin + (height - 512 * unit) / 2, unit);
+    const { bundles, pads } = moved(
+      layout,
+      margin + (width - 512 * unit) / 2,
+      margin + (height - 512 * unit) / 2,
+      unit,
+    );
     const copper = createMarks({ x: 0, y: 0, width: w, height: h });
     const tin = createMarks(copper.box);
     const holes = createMarks(copper.box);
     const edge = 1.6 * unit;
     const drawn = createRandom(LAYOUT_SEED);
-    for (const { lines, width: across } of bundles) for (const line of lines) stroke(copper, line, () => across, { tone: 1, edge });
+    for (const { lines, width: across } of bundles)
+      for (const line of lines) stroke(copper, line, () => across, { tone: 1, edge });
     for (const { at, r, hole } of pads) {
       spot(copper, at, { rx: r, ry: r, rough: 0 }, { tone: 1, edge }, drawn);
       spot(tin, at, { rx: r * 0.86, ry: r * 0.86, rough: 0 }, { tone: 1, edge: 2 * unit }, drawn);
@@ -227,7 +233,10 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       const { random, unit, marks, picture, base } = c;
       const width = bundle.width * random.between(0.35, 0.9);
       const to = neighbour ?? at;
-      const middle = { x: (at.x + to.x) / 2 + random.normal() * 2 * unit, y: (at.y + to.y) / 2 + random.normal() * 2 * unit };
+      const middle = {
+        x: (at.x + to.x) / 2 + random.normal() * 2 * unit,
+        y: (at.y + to.y) / 2 + random.normal() * 2 * unit,
+      };
       stroke(marks, [at, middle, to], (t) => width * (1 + 0.5 * Math.abs(2 * t - 1)), { tone: 1, edge: 1.6 * unit });
       paint(marks, picture, base.copper);
     },
@@ -250,7 +259,13 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       const side = angle + (random.chance(0.5) ? 1 : -1) * (Math.PI / 2);
       const r = Math.max(bundle.width * random.between(0.42, 0.68), 4 * unit);
       const centre = { x: at.x + (Math.cos(side) * bundle.width) / 2, y: at.y + (Math.sin(side) * bundle.width) / 2 };
-      spot(marks, centre, { rx: r * random.between(1, 1.6), ry: r, turn: angle, rough: 0.3 }, { tone: 1, edge: 1.6 * unit }, random);
+      spot(
+        marks,
+        centre,
+        { rx: r * random.between(1, 1.6), ry: r, turn: angle, rough: 0.3 },
+        { tone: 1, edge: 1.6 * unit },
+        random,
+      );
       paint(marks, picture, base.substrate);
     },
     spur(c) {
@@ -281,13 +296,25 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       const r = random.between(7, 17) * unit;
       for (let i = 0; i < random.whole(1, 3); i += 1) {
         const centre = { x: at.x + random.normal() * r * 0.6, y: at.y + random.normal() * r * 0.6 };
-        spot(marks, centre, { rx: r, ry: r * random.between(0.45, 1), turn: random.next() * 3, rough: 0.5 }, { tone: 1, edge: 1.8 * unit }, random);
+        spot(
+          marks,
+          centre,
+          { rx: r, ry: r * random.between(0.45, 1), turn: random.next() * 3, rough: 0.5 },
+          { tone: 1, edge: 1.8 * unit },
+          random,
+        );
       }
       paint(marks, picture, base.copper - 4);
     },
     fibre(c) {
       const { random, unit, marks } = c;
-      const points = wander(place(c, 0.25), random.next() * 2 * Math.PI, random.between(90, 220) * unit, { step: 5 * unit, bend: 0.22, pull: 0.02 }, random);
+      const points = wander(
+        place(c, 0.25),
+        random.next() * 2 * Math.PI,
+        random.between(90, 220) * unit,
+        { step: 5 * unit, bend: 0.22, pull: 0.02 },
+        random,
+      );
       const width = random.between(2.2, 3.6) * unit;
       stroke(marks, points, () => width, { tone: random.chance(0.5) ? 0.9 : -0.6, relief: 40, edge: 1.8 * unit });
     },

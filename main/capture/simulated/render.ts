@@ -59,7 +59,13 @@ const sensorNoise = (() => {
 const MAX_BANKS = 2;
 const banks = new Map<string, unknown>();
 
-function bankOf(kind: SurfaceKind<unknown, unknown>, seed: number, width: number, height: number, unit: number): unknown {
+function bankOf(
+  kind: SurfaceKind<unknown, unknown>,
+  seed: number,
+  width: number,
+  height: number,
+  unit: number,
+): unknown {
   const key = `${kind.surface} ${seed} ${width} ${height}`;
   const known = banks.get(key);
   if (known !== undefined) return known;
@@ -90,7 +96,13 @@ export function renderPart(options: RenderOptions): { image: PixelImage; truth: 
     const angle = random.between(-2.6, -2.1);
     const lamp = { x: Math.cos(angle), y: Math.sin(angle) };
     const marks = createMarks({ x: 0, y: 0, width, height });
-    const context = { random: createRandom(mixSeeds(textSeed(defect), seed, index, 2)), width, height, unit, light: lamp };
+    const context = {
+      random: createRandom(mixSeeds(textSeed(defect), seed, index, 2)),
+      width,
+      height,
+      unit,
+      light: lamp,
+    };
     draw({ ...context, picture, marks, base });
     lay(marks, picture, lamp);
     box = changed(before!, picture);

@@ -2,7 +2,7 @@ import type { Backbone } from '../../contract/domain.ts';
 import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
-import { encodeModel } from '../../onnx/index.ts';
+import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
@@ -23,6 +23,8 @@ export interface TrialRecord extends Trial {
 export interface TrialBench {
   /** The uncompressed backbone at its own size. */
   readonly reference: { balancedAccuracy: number; judged: Judged; choice: Choice; latencyMs: number; bytes: Uint8Array };
+  /** The uncompressed backbone, its feature outputs only. */
+  readonly base: Model;
   readonly records: ReadonlyMap<string, TrialRecord>;
   /** Variants that could not be made or run, with the reason. */
   readonly skipped: readonly { id: string; variant: Variant; problem: string }[];
@@ -99,6 +101,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   };
 
   return {
+    base: workshop.base,
     reference,
     records,
     skipped,

@@ -49,6 +49,8 @@ export async function buildProcesses({
     external,
     sourcemap: 'linked',
     legalComments: 'none',
+    // Drops branches on build constants: a shipped bundle does not even name MEKIKI_NODE.
+    minifySyntax: true,
     logLevel: 'warning',
     plugins: [sourceAddresses],
     define: {

@@ -3,6 +3,7 @@ import { elementwiseFacts } from './elementwise.ts';
 import type { OpFacts } from './facts.ts';
 import { layoutFacts } from './layout.ts';
 import { matrixFacts } from './matrix.ts';
+import { shapeValueFacts } from './shape-values.ts';
 
 /** ai.onnx operator -> what is known of it. A missing row is UNSUPPORTED_OP. */
 export const opFacts: ReadonlyMap<string, OpFacts> = new Map([
@@ -10,4 +11,5 @@ export const opFacts: ReadonlyMap<string, OpFacts> = new Map([
   ...convolutionFacts,
   ...matrixFacts,
   ...layoutFacts,
+  ...shapeValueFacts,
 ]);

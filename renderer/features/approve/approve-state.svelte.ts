@@ -33,7 +33,8 @@ export class ApproveState {
     this.#app = app;
     this.candidate = $derived(app.submitted.find(({ id }) => id === this.pickedId) ?? app.submitted[0] ?? null);
     this.approved = $derived(
-      app.candidates.find(({ id, state }) => state === 'approved' && (id === this.approvedId || !this.candidate)) ?? null,
+      app.candidates.find(({ id, state }) => state === 'approved' && (id === this.approvedId || !this.candidate)) ??
+        null,
     );
     this.changed = $derived(
       [...(this.candidate?.evidence.changed ?? [])].sort((a, b) => kindOrder[a.kind] - kindOrder[b.kind]),

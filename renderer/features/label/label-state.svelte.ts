@@ -9,9 +9,7 @@ const MOST_ITEMS = 10_000;
 const REFRESH_MS = 1500;
 
 export type LastAction =
-  | { kind: 'label'; partIds: number[]; classId: string }
-  | { kind: 'skip'; partIds: number[] }
-  | null;
+  { kind: 'label'; partIds: number[]; classId: string } | { kind: 'skip'; partIds: number[] } | null;
 
 /** The labelling queue and what is done with it. Labels are sent one after the other, in the order of the key presses. */
 export class LabelState {

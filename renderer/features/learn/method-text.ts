@@ -2,7 +2,11 @@ import type { Candidate } from '../../../main/contract/domain.ts';
 import { tOr } from '../../lib/i18n/language.svelte.ts';
 
 /** "Post-pruned 55 % · INT8". */
-export function methodText({ strategy, ratio, precision }: Pick<Candidate, 'strategy' | 'ratio' | 'precision'>): string {
+export function methodText({
+  strategy,
+  ratio,
+  precision,
+}: Pick<Candidate, 'strategy' | 'ratio' | 'precision'>): string {
   const name = tOr(`strategy.${strategy}`, strategy);
   const share = ratio > 0 && ratio < 1 ? ` ${Math.round(100 * ratio)} %` : '';
   return `${name}${share} · ${precision === 'int8' ? 'INT8' : 'fp32'}`;

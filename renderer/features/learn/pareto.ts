@@ -42,7 +42,13 @@ export interface Scale {
 const steps = [1, 2, 5];
 
 /** Even steps of 1, 2 or 5 times a power of ten, about `wanted` of them, over a range that is widened to fit. */
-export function linearScale(low: number, high: number, from: number, to: number, wanted = 6): Scale & { low: number; high: number } {
+export function linearScale(
+  low: number,
+  high: number,
+  from: number,
+  to: number,
+  wanted = 6,
+): Scale & { low: number; high: number } {
   const span = Math.max(high - low, 1e-6);
   const power = 10 ** Math.floor(Math.log10(span / wanted));
   const step = [...steps.map((n) => n * power), 10 * power].find((size) => span / size <= wanted) ?? 10 * power;

@@ -28,7 +28,8 @@ export const MOST_NODES = 6;
 const LEFT = 2;
 const RIGHT = 98;
 
-const spread = (count: number, i: number): number => (count <= 1 ? LEFT : LEFT + (i * (RIGHT - LEFT)) / (MOST_NODES - 1));
+const spread = (count: number, i: number): number =>
+  count <= 1 ? LEFT : LEFT + (i * (RIGHT - LEFT)) / (MOST_NODES - 1);
 const isBench = ({ state }: Candidate): boolean => state === 'candidate';
 
 /** Models that left the bench (submitted or decided), with the knowledge that they came from. */
@@ -69,7 +70,12 @@ export function layLineage(
     const backbone = placedBackbones.find((placed) => placed.value.id === value.backboneId);
     const first = placedStates.find((placed) => placed.value.backboneId === value.backboneId);
     if (backbone && first?.value === value)
-      edges.push({ from: { x: backbone.x, lane: 'backbone' }, to: { x, lane: 'knowledge' }, hot: false, dashed: false });
+      edges.push({
+        from: { x: backbone.x, lane: 'backbone' },
+        to: { x, lane: 'knowledge' },
+        hot: false,
+        dashed: false,
+      });
   });
   for (const { value, x } of placedModels) {
     const parent = placedStates.find((placed) => placed.value.id === value.knowledgeId);

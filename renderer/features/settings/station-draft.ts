@@ -48,7 +48,10 @@ export function draftOf(station: Station | null): StationDraft {
 }
 
 /** What a form does not show (regions, image size, drift, polling) keeps the station's value. */
-export function stationInput(draft: StationDraft, station: Station | null): MethodInput<'stations.add'> & { recipe: Recipe } {
+export function stationInput(
+  draft: StationDraft,
+  station: Station | null,
+): MethodInput<'stations.add'> & { recipe: Recipe } {
   const { kind, surface, seed, partsPerMinute, newDefectAfterS, path, after } = draft;
   const before = station?.camera;
   const camera =

@@ -48,7 +48,7 @@ export const en = {
   // --- signing in
   'signIn.title': 'Sign in',
   'signIn.needed': 'Sign in to go on',
-  'signIn.neededFor': '{area} is for these roles: {roles}.',
+  'signIn.neededFor': 'This needs one of these roles: {roles}.',
   'signIn.otherRole': 'You are signed in as {name} ({role}).',
   'signIn.name': 'Name',
   'signIn.password': 'Password',
@@ -63,7 +63,8 @@ export const en = {
   'first.lead': 'Visual inspection that keeps learning on the line. Nothing leaves this PC.',
   'first.language': 'Language',
   'first.supervisor': 'First supervisor',
-  'first.supervisorHint': 'This account approves models and adds the other users. Every decision is signed with its password.',
+  'first.supervisorHint':
+    'This account approves models and adds the other users. Every decision is signed with its password.',
   'first.name': 'Name',
   'first.password': 'Password, at least 8 characters',
   'first.passwordAgain': 'Password again',
@@ -110,6 +111,13 @@ export const en = {
   'step.approve': 'Approving',
   'step.activate': 'Activating',
   'step.start': 'Starting',
+  'step.demo.preparing': 'Preparing the simulated line',
+  'step.demo.ready': 'Ready',
+  'step.import.reading': 'Reading images',
+  'step.update.features': 'Looking at the labelled parts',
+  'step.update.solve': 'Solving the knowledge',
+  'step.update.forgetting': 'Forgetting an image',
+  'step.compress.preparing': 'Preparing the compression',
   'step.done': 'Done',
   'step.of': '{done} of {total}',
   'time.seconds': '{n} s',
@@ -218,7 +226,8 @@ export const en = {
   'label.fact.margin': 'margin {value}',
   'label.fact.limit': 'limit {value}',
   'label.long.novel': 'Novelty {value}, the limit is {limit}. Unlike all labelled parts: perhaps a new class.',
-  'label.long.low-margin': 'Margin {value} between the two best classes, confidence {confidence}, the limit is {limit}.',
+  'label.long.low-margin':
+    'Margin {value} between the two best classes, confidence {confidence}, the limit is {limit}.',
   'label.long.error': 'The model gave no answer for this part. An error is never OK.',
   'label.long.sent': 'Somebody at the line wants this part looked at. Judged {verdict}, confidence {confidence}.',
   'label.long.imported': 'From an imported folder.',
@@ -424,7 +433,8 @@ export const en = {
   'approve.model': 'model',
   'approve.data': 'data',
   'approve.approvedTitle': '{id} is approved',
-  'approve.approvedText': 'Signed by {name}, {date}: “{meaning}”. It inspects as soon as it is activated, between two parts.',
+  'approve.approvedText':
+    'Signed by {name}, {date}: “{meaning}”. It inspects as soon as it is activated, between two parts.',
   'approve.activate': 'Activate now',
   'approve.later': 'Later',
 
@@ -468,7 +478,8 @@ export const en = {
   'models.rollback': 'Roll back…',
   'models.rollbackTo': 'Roll back to',
   'models.rollbackTitle': 'Roll back to {id}?',
-  'models.rollbackText': '{id} inspects from the next part on; {active} is retired. The change is written to the audit trail.',
+  'models.rollbackText':
+    '{id} inspects from the next part on; {active} is retired. The change is written to the audit trail.',
   'models.rollbackDo': 'Roll back',
   'models.rollbackNone': 'There is no earlier approved model to go back to.',
   'models.activatedToast': '{id} inspects from the next part on.',

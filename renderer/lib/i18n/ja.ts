@@ -49,7 +49,7 @@ export const ja: Record<MessageKey, string> = {
   // --- signing in
   'signIn.title': 'サインイン',
   'signIn.needed': '続けるにはサインインしてください',
-  'signIn.neededFor': '「{area}」を使える権限: {roles}',
+  'signIn.neededFor': '必要な権限: {roles}',
   'signIn.otherRole': '{name}（{role}）としてサインインしています。',
   'signIn.name': '名前',
   'signIn.password': 'パスワード',
@@ -64,7 +64,8 @@ export const ja: Record<MessageKey, string> = {
   'first.lead': 'ラインで学び続ける外観検査。データはこの PC の外に出ません。',
   'first.language': '言語',
   'first.supervisor': '最初の監督者',
-  'first.supervisorHint': 'モデルを承認し、他の利用者を追加するアカウントです。判断にはすべてこのパスワードで署名します。',
+  'first.supervisorHint':
+    'モデルを承認し、他の利用者を追加するアカウントです。判断にはすべてこのパスワードで署名します。',
   'first.name': '名前',
   'first.password': 'パスワード（8 文字以上）',
   'first.passwordAgain': 'パスワード（確認）',
@@ -111,6 +112,13 @@ export const ja: Record<MessageKey, string> = {
   'step.approve': '承認しています',
   'step.activate': '有効にしています',
   'step.start': '起動しています',
+  'step.demo.preparing': '模擬ラインを準備しています',
+  'step.demo.ready': '準備完了',
+  'step.import.reading': '画像を読み込んでいます',
+  'step.update.features': 'ラベル付きの部品を見ています',
+  'step.update.solve': '知識を解いています',
+  'step.update.forgetting': '画像を忘れています',
+  'step.compress.preparing': '圧縮を準備しています',
   'step.done': '完了',
   'step.of': '{done} / {total}',
   'time.seconds': '{n} 秒',
@@ -218,7 +226,8 @@ export const ja: Record<MessageKey, string> = {
   'label.fact.novelty': '新規度 {value}',
   'label.fact.margin': '差 {value}',
   'label.fact.limit': 'しきい値 {value}',
-  'label.long.novel': '新規度 {value}（しきい値 {limit}）。ラベル済みのどれとも似ていません。新しいクラスかもしれません。',
+  'label.long.novel':
+    '新規度 {value}（しきい値 {limit}）。ラベル済みのどれとも似ていません。新しいクラスかもしれません。',
   'label.long.low-margin': '上位 2 クラスの差 {value}、確信度 {confidence}（しきい値 {limit}）。',
   'label.long.error': 'モデルはこの部品に答えを出せませんでした。エラーが OK になることはありません。',
   'label.long.sent': 'ラインで確認が求められました。判定は {verdict}、確信度 {confidence}。',
@@ -425,7 +434,8 @@ export const ja: Record<MessageKey, string> = {
   'approve.model': 'モデル',
   'approve.data': 'データ',
   'approve.approvedTitle': '{id} は承認されました',
-  'approve.approvedText': '{date} {name} が署名:「{meaning}」。有効にすると、部品と部品の間で切り替わり検査を始めます。',
+  'approve.approvedText':
+    '{date} {name} が署名:「{meaning}」。有効にすると、部品と部品の間で切り替わり検査を始めます。',
   'approve.activate': '今すぐ有効にする',
   'approve.later': '後で',
 

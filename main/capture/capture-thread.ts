@@ -1,0 +1,97 @@
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import type { CameraConfig } from '../contract/domain.ts';
+import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import type { Camera, FrameSink } from './camera.ts';
+import { createCamera, type OpenCameraOptions } from './open-camera.ts';
+import { createRingWriter, type FrameNotice, type RingMemory } from './ring.ts';
+
+/*
+ * The capture thread of a line process: owns the camera, draws or decodes, and writes frames into the ring. It never waits for
+ * inference, and inference never waits for it.
+ */
+
+export interface CaptureThreadData {
+  memory: RingMemory;
+  /** The second reader of notices (records thread); the first is the main thread. */
+  records: MessagePort;
+}
+
+export type ToCapture =
+  | { kind: 'open'; camera: CameraConfig; options: OpenCameraOptions }
+  /** Answered by `closed` when no more frame will come. */
+  | { kind: 'close' };
+
+export type FromCapture =
+  | FrameNotice
+  | { kind: 'opened' }
+  | { kind: 'refused'; error: WireError }
+  | { kind: 'closed' }
+  | { kind: 'camera'; state: 'delivering' | 'lost' | 'starting'; problem: WireError | null }
+  /** Has a record, but no frame. */
+  | { kind: 'rejected'; seq: number; source: string; problem: WireError }
+  | { kind: 'trouble'; problem: WireError };
+
+/** How many undecided frames a source that can wait keeps in the ring: one is judged while the next is ready. */
+const PATIENT_PENDING = 2;
+const FREE_CHECK_MS = 50;
+
+assert(parentPort, 'this file is the entry of a worker thread');
+const main = parentPort;
+const { memory, records } = workerData as CaptureThreadData;
+const now = () => Number(process.hrtime.bigint()) / 1e6;
+const say = (message: FromCapture) => main.postMessage(message);
+const ring = createRingWriter(memory, now, (notice) => {
+  records.postMessage(notice);
+  say(notice);
+});
+
+let lastLength = 1;
+const sink: FrameSink = {
+  offer(frame) {
+    lastLength = frame.image.data.length;
+    return ring.offer(frame);
+  },
+  async whenFree(signal) {
+    while (!signal.aborted && !ring.hasRoom(lastLength, PATIENT_PENDING)) await ring.released(FREE_CHECK_MS);
+  },
+};
+
+const wire = (error: unknown): WireError =>
+  (isAppError(error) ? error : new AppError('INTERNAL', { ref: 'capture', problem: problemOf(error) })).toWire(
+    'capture',
+  );
+
+let camera: Camera | null = null;
+/** Where the simulated line stands; a line that is set up differently begins anew. */
+let simulated = { config: '', position: { next: 0 } };
+const close = async () => {
+  const open = camera;
+  camera = null;
+  await open?.dispose();
+};
+
+// One after the other: a close that is asked for while the camera opens must find it open.
+let queue: Promise<void> = Promise.resolve();
+main.on('message', (message: ToCapture) => {
+  queue = queue.then(async () => {
+    await close();
+    if (message.kind === 'close') return say({ kind: 'closed' });
+    try {
+      const sameLine = JSON.stringify(message.camera) === simulated.config;
+      if (!sameLine) simulated = { config: JSON.stringify(message.camera), position: { next: 0 } };
+      const next = createCamera(message.camera, message.options, simulated.position);
+      await next.open(sink, {
+        onState(state) {
+          say({ kind: 'camera', state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });
+        },
+        onRejected: ({ source, problem }) =>
+          say({ kind: 'rejected', seq: ring.takeNumber(), source, problem: wire(problem) }),
+        onTrouble: (problem) => say({ kind: 'trouble', problem: wire(problem) }),
+      });
+      camera = next;
+      say({ kind: 'opened' });
+    } catch (error) {
+      say({ kind: 'refused', error: wire(error) });
+    }
+  });
+});

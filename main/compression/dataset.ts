@@ -1,0 +1,356 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { criteriaSchema, recipeSchema, type Backbone, type Gate, type Measures } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { scanDataset, type DatasetImage } from '../learning/dataset.ts';
+import { openProducts } from '../learning/dense.ts';
+import { writeBundle } from './bundle-files.ts';
+import { describeEnvironment } from './environment.ts';
+import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
+import { dropGate, latencyGate, parityGate } from './evidence/gates.ts';
+import { measureInterleaved, type Latency } from './evidence/latency.ts';
+import { balancedAccuracy } from './evidence/statistics.ts';
+import { finishVariant, type Finished, type Parity } from './finish.ts';
+import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
+import { classCounts, discordantOf } from './plan/evaluate.ts';
+import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
+import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
+import { describeVariant, type Precision, type Strategy, type Variant } from './plan/variant.ts';
+import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
+import { firstTaskOf, splitTasks, taskSimilarity } from './tasks.ts';
+import { testFinished, type TestResult } from './test-report.ts';
+
+export interface CompressDatasetOptions {
+  dir: string;
+  backbone: Backbone;
+  strategy: Strategy | 'distill' | 'auto';
+  precision: Precision | 'auto';
+  /** Share of multiply-accumulates that pruning removes; default: the search chooses. */
+  ratio?: number | undefined;
+  /** Default: one class per task. */
+  tasks?: number | undefined;
+  timeBudgetS: number;
+  latencyMs?: number | undefined;
+  maxDropPp: number;
+  out?: string | undefined;
+  seed: number;
+  threads: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((line: string) => void) | undefined;
+}
+
+export interface ReportedMeasures extends Measures {
+  validation: { balancedAccuracy: number };
+}
+
+export interface ReportedCandidate extends ReportedMeasures {
+  id: string;
+  strategy: Strategy;
+  precision: Precision;
+  ratio: number;
+  inputSize: number;
+  speedup: number;
+  accuracyDropPp: number;
+  offered: boolean;
+  reason: string;
+  parity: Parity;
+  perClass: Record<string, number>;
+  /** null: more tasks than are worth the time here. */
+  bwt: number | null;
+  gates: Gate[];
+}
+
+export interface CompressReport {
+  reference: ReportedMeasures & { inputSize: number; perClass: Record<string, number>; bwt: number | null };
+  candidates: ReportedCandidate[];
+  pareto: string[];
+  recommended: string | null;
+  why: string;
+  tasks: string[][];
+  /** How alike the first task's and the later tasks' activations are: correlation of channel energies; null for one task. */
+  similarity: number | null;
+  /** All that was tried, on training folds; candidates are the best of it. */
+  tried: { id: string; balancedAccuracy: number; speedup: number }[];
+  skipped: { id: string; problem: string }[];
+  unreadable: string[];
+  outOfTime: boolean;
+  environment: { cpu: string; onnxruntime: string; threads: number };
+  images: { train: number; test: number };
+  seconds: number;
+}
+
+export const STRATEGIES = ['none', 'pre-prune', 'post-prune', 'auto'] as const;
+/** Share of the time budget for the search; the rest finishes, times and reports what it found. */
+const SEARCH_SHARE = 0.6;
+
+/**
+ * Compresses a backbone for a data set and reports what it costs and brings. Everything is chosen on training folds; test
+ * images are opened when all choices are made.
+ * @param measure replaces the clock in tests
+ * @throws INVALID_INPUT, DATASET_*, TOO_FEW_CLASSES, CANCELLED, HOME_NOT_WRITABLE …
+ */
+export async function compressDataset(
+  options: CompressDatasetOptions,
+  measure: Measure = measureInterleaved,
+): Promise<CompressReport> {
+  const { strategy } = options;
+  if (strategy === 'distill') {
+    throw new AppError('INVALID_INPUT', {
+      what: 'strategy "distill"',
+      problem: `distillation is not in this version; there are ${STRATEGIES.join(', ')}`,
+    });
+  }
+  const startedAt = performance.now();
+  const { backbone, threads, signal } = options;
+  const say = (line: string) => options.onProgress?.(line);
+  const dataset = await scanDataset(options.dir, signal ? { signal } : {});
+  if (dataset.classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: dataset.classes.length, needed: 2 });
+  const tasks = splitTasks(dataset.classes, options.tasks);
+  const recipe = recipeSchema.parse({});
+  const sourceOf = (images: readonly DatasetImage[]) =>
+    createImageSource(images.map(({ file }): SourceImage => ({ file, region: null })), backbone, {
+      rotation: recipe.rotation,
+      maxPixels: recipe.maxPixels,
+      signal,
+    });
+  const source = sourceOf(dataset.train);
+  say(`reading ${dataset.train.length} training images`);
+  const readable = await readableImages(source);
+  const unreadable = readable.failed.map(({ index }) => dataset.train[index]!.name);
+  const images = readable.indices;
+  const ledger = images.map((index) => ({ classId: dataset.train[index]!.className, sha: dataset.train[index]!.sha }));
+  const firstTask = firstTaskOf(tasks, images, ledger);
+  if (images.length === 0) throw new AppError('DATASET_EMPTY', { path: join(options.dir, 'train') });
+  if (firstTask.length === 0) {
+    throw new AppError('TOO_FEW_IMAGES', { what: tasks[0]!.join(', '), found: 0, needed: 1, missing: 1 });
+  }
+  await using products = openProducts({ threads });
+  const criteria = criteriaSchema.parse({
+    maxDropPp: options.maxDropPp,
+    ...(options.latencyMs === undefined ? {} : { maxLatencyMsP99: options.latencyMs }),
+  });
+
+  say('measuring the uncompressed backbone');
+  const bytes = await readFile(backbone.file);
+  const bench = await openTrials({
+    backbone,
+    bytes,
+    source,
+    images,
+    ledger,
+    firstTask,
+    products,
+    threads,
+    seed: options.seed,
+    signal,
+    measure,
+  });
+  const request: SearchRequest = {
+    strategy,
+    precision: options.precision,
+    ratio: options.ratio ?? null,
+    nativeSize: backbone.inputSize,
+    sizes: inputSizesOf(backbone),
+    maxDropPp: options.maxDropPp,
+    timeBudgetMs: Math.max(0, SEARCH_SHARE * 1000 * options.timeBudgetS - (performance.now() - startedAt)),
+  };
+  const { outOfTime } = await searchPlan(request, bench.reference.balancedAccuracy, {
+    evaluate: (variant) => {
+      const left = Math.max(0, options.timeBudgetS - (performance.now() - startedAt) / 1000);
+      say(`trying ${describeVariant(variant, backbone.inputSize)} (at most ${Math.ceil(left)} s left)`);
+      return bench.evaluate(variant);
+    },
+    now: () => performance.now(),
+    signal,
+  });
+
+  const finalists = chooseFinalists([...bench.records.values()], bench.reference.balancedAccuracy, {
+    maxDropPp: options.maxDropPp,
+    all: strategy !== 'auto',
+  });
+  const classes = dataset.classes.map((name) => ({ id: name, names: { en: name, ja: name }, isOk: false }));
+  const finishOptions = {
+    backbone,
+    source,
+    images,
+    ledger,
+    classes,
+    criteria,
+    recipe: null,
+    identity: { demo: false, stationId: null, knowledgeId: null },
+    products,
+    threads,
+    now: () => new Date(),
+    signal,
+  };
+  const native: Variant = { strategy: 'none', ratio: 0, inputSize: backbone.inputSize, precision: 'fp32' };
+  say('finishing the uncompressed model');
+  const base = bench.base;
+  const reference = await finishVariant('reference', native, base, bench.reference.bytes, finishOptions);
+  const finished: { record: TrialRecord; finished: Finished }[] = [];
+  for (const record of finalists) {
+    say(`finishing ${record.id}`);
+    finished.push({
+      record,
+      finished: await finishVariant(record.id, record.variant, record.made.model, record.made.bytes, finishOptions),
+    });
+  }
+
+  say('timing all of them against each other');
+  const latencies = await timeInspectors([reference, ...finished.map((entry) => entry.finished)]);
+  const referenceLatency = latencies.get('reference')!;
+  const referenceValidation = balancedAccuracy(classCounts(reference.judged));
+  // Offers and the recommendation: validation and time only. No test image has been opened so far.
+  const offers = finished.map(({ record, finished: item }) => {
+    const latency = latencies.get(record.id)!;
+    const validation = balancedAccuracy(classCounts(item.judged));
+    const speedup = referenceLatency.p50 / latency.p50;
+    const verdict = judgeOffer(
+      {
+        speedup,
+        dropPp: 100 * (referenceValidation - validation),
+        latencyMs: latency.p50,
+        bytes: item.inspector.length,
+        referenceBytes: reference.inspector.length,
+      },
+      { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null },
+    );
+    return { record, item, latency, latencyMs: latency.p50, balancedAccuracy: validation, speedup, ...verdict };
+  });
+  const best = recommend(offers);
+  const front = new Set(
+    paretoFront([
+      { id: 'reference', latencyMs: referenceLatency.p50, balancedAccuracy: referenceValidation },
+      ...offers.map(({ record, latencyMs, balancedAccuracy: accuracy }) => ({
+        id: record.id,
+        latencyMs,
+        balancedAccuracy: accuracy,
+      })),
+    ]).map(({ id }) => id),
+  );
+  front.delete('reference');
+
+  say(`judging ${dataset.test.length} test images`);
+  const testSource = sourceOf(dataset.test);
+  const readableTest = await readableImages(testSource);
+  unreadable.push(...readableTest.failed.map(({ index }) => dataset.test[index]!.name));
+  if (readableTest.indices.length === 0) throw new AppError('DATASET_EMPTY', { path: join(options.dir, 'test') });
+  const testOptions = {
+    backbone,
+    source: testSource,
+    images: readableTest.indices,
+    truth: readableTest.indices.map((index) => dataset.test[index]!.className),
+    tasks,
+    products,
+    threads,
+    signal,
+  };
+  const referenceTest = await testFinished(reference, testOptions);
+  const environment = describeEnvironment(threads);
+  const report = (item: Finished, test: TestResult, latency: Latency): ReportedMeasures => ({
+    ...measuresOf(item, test.judged, latency),
+    validation: { balancedAccuracy: balancedAccuracy(classCounts(item.judged)) },
+  });
+  const candidates: ReportedCandidate[] = [];
+  const digest = dataDigest(readableTest.indices.map((i) => ({ sha: dataset.test[i]!.sha, classId: dataset.test[i]!.className })));
+  for (const offer of offers) {
+    const test = await testFinished(offer.item, testOptions);
+    const gates = [
+      dropGate(discordantOf(referenceTest.judged, test.judged), criteria),
+      ...(options.latencyMs === undefined ? [] : [latencyGate(offer.latency.samples, criteria)]),
+      parityGate(offer.item.parity),
+    ];
+    const evidence = buildEvidence({
+      reference: { finished: reference, judged: referenceTest.judged, latency: referenceLatency },
+      candidate: { finished: offer.item, judged: test.judged, latency: offer.latency },
+      active: null,
+      basis: `${readableTest.indices.length} test images, opened after every choice was made`,
+      gates,
+      changed: [],
+      environment,
+      dataSha256: digest,
+    });
+    candidates.push({
+      id: offer.record.id,
+      strategy: offer.record.variant.strategy,
+      precision: offer.record.variant.precision,
+      ratio: offer.record.made.ratio,
+      inputSize: offer.record.variant.inputSize,
+      ...report(offer.item, test, offer.latency),
+      speedup: offer.speedup,
+      accuracyDropPp: evidence.accuracyDropPp,
+      offered: offer.offered,
+      reason: offer.reason,
+      parity: offer.item.parity,
+      perClass: test.perClass,
+      bwt: test.bwt,
+      gates,
+    });
+    if (options.out !== undefined) {
+      await writeBundle(join(options.out, offer.record.id), {
+        model: offer.item.inspector,
+        card: offer.item.card,
+        evidence,
+      });
+    }
+  }
+
+  const chosen = best === null ? null : offers[best]!;
+  return {
+    reference: {
+      ...report(reference, referenceTest, referenceLatency),
+      inputSize: backbone.inputSize,
+      perClass: referenceTest.perClass,
+      bwt: referenceTest.bwt,
+    },
+    candidates,
+    pareto: candidates.map(({ id }) => id).filter((id) => front.has(id)),
+    recommended: chosen?.record.id ?? null,
+    why: chosen
+      ? `${describeVariant(chosen.record.variant, backbone.inputSize)}: ${chosen.reason} Nothing faster kept the accuracy within ${options.maxDropPp} pp on the training folds.`
+      : whyNothing(offers, bench.skipped),
+    tasks,
+    similarity: taskSimilarity(reference, tasks),
+    tried: [...bench.records.values()].map(({ id, balancedAccuracy: accuracy, speedup }) => ({
+      id,
+      balancedAccuracy: accuracy,
+      speedup,
+    })),
+    skipped: bench.skipped.map(({ id, problem }) => ({ id, problem })),
+    unreadable,
+    outOfTime,
+    environment,
+    images: { train: images.length, test: readableTest.indices.length },
+    seconds: (performance.now() - startedAt) / 1000,
+  };
+
+  async function timeInspectors(items: readonly Finished[]): Promise<Map<string, Latency>> {
+    await using stack = new AsyncDisposableStack();
+    const contenders = [];
+    for (const { card, inspector } of items) {
+      const { inputSize } = card;
+      contenders.push(
+        stack.use(
+          await openContender(card.id, inspector, {
+            inputName: 'image',
+            inputSize,
+            backbone,
+            source,
+            image: images[0]!,
+            threads,
+          }),
+        ),
+      );
+    }
+    return measure(contenders, { rounds: 300, warmUp: 5, signal, budgetMs: 20_000 });
+  }
+}
+
+const whyNothing = (
+  offers: readonly { record: { id: string }; reason: string }[],
+  skipped: readonly { id: string; problem: string }[],
+): string => {
+  if (offers.length > 0) return `Nothing is recommended. ${offers[0]!.record.id}: ${offers[0]!.reason}`;
+  if (skipped.length > 0) return `Nothing could be made. ${skipped[0]!.id}: ${skipped[0]!.problem}`;
+  return 'Nothing could be tried: the backbone has a fixed input size, or the time was too short.';
+};

@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto';
+import type { Evidence, Measures } from '../../contract/domain.ts';
+import type { Environment } from '../environment.ts';
+import type { Finished } from '../finish.ts';
+import { accuracyOf, classCounts, confusionOf, type Judged } from '../plan/evaluate.ts';
+import type { Latency } from './latency.ts';
+import { balancedAccuracy, balancedAccuracyInterval } from './statistics.ts';
+
+export const measuresOf = (finished: Finished, judged: Judged, latency: Latency): Measures => {
+  const counts = classCounts(judged);
+  return {
+    accuracy: accuracyOf(judged),
+    balancedAccuracy: balancedAccuracy(counts),
+    interval: balancedAccuracyInterval(counts),
+    latencyMsP50: latency.p50,
+    latencyMsP99: latency.p99,
+    macs: finished.macs,
+    params: finished.params,
+    bytes: finished.inspector.length,
+  };
+};
+
+/** sha256 over the sorted (image hash, class) pairs. */
+export const dataDigest = (rows: readonly { sha: string; classId: string }[]): string => {
+  const lines = rows.map(({ sha, classId }) => `${sha} ${classId}\n`).sort();
+  return createHash('sha256').update(lines.join('')).digest('hex');
+};
+
+const recallOf = (judged: Judged): Map<string, { n: number; recall: number }> =>
+  new Map(
+    classCounts(judged).map(({ n, right }, c) => [judged.classIds[c]!, { n, recall: n === 0 ? 0 : right / n }]),
+  );
+
+/** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
+export function buildEvidence(parts: {
+  reference: { finished: Finished; judged: Judged; latency: Latency };
+  candidate: { finished: Finished; judged: Judged; latency: Latency };
+  active: ReadonlyMap<string, number> | null;
+  basis: string;
+  gates: Evidence['gates'];
+  changed: Evidence['changed'];
+  environment: Environment;
+  dataSha256: string;
+}): Evidence {
+  const { reference, candidate } = parts;
+  const before = measuresOf(reference.finished, reference.judged, reference.latency);
+  const after = measuresOf(candidate.finished, candidate.judged, candidate.latency);
+  const referenceRecall = recallOf(reference.judged);
+  return {
+    reference: before,
+    candidate: after,
+    speedup: before.latencyMsP50 / after.latencyMsP50,
+    accuracyDropPp: 100 * (before.balancedAccuracy - after.balancedAccuracy),
+    basis: parts.basis,
+    perClass: [...recallOf(candidate.judged)].map(([classId, { n, recall }]) => ({
+      classId,
+      n,
+      reference: referenceRecall.get(classId)?.recall ?? 0,
+      candidate: recall,
+      active: parts.active?.get(classId) ?? null,
+    })),
+    confusion: confusionOf(candidate.judged),
+    gates: parts.gates,
+    parity: candidate.finished.parity,
+    changed: parts.changed,
+    environment: parts.environment,
+    dataSha256: parts.dataSha256,
+  };
+}

@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import type { Backbone, Criteria, DefectClass, ModelCard, Recipe } from '../contract/domain.ts';
+import { modelCardSchema } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { assembleInspector } from '../learning/assemble.ts';
+import type { Products } from '../learning/dense.ts';
+import { embed } from '../learning/embedding.ts';
+import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/knowledge.ts';
+import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
+import type { Statistics } from '../learning/statistics.ts';
+import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
+import { openSession } from '../runtime/session.ts';
+import type { ImageSource } from './image-source.ts';
+import { argmax, featuresOf, judgedOf, stagesOf, type Judged } from './plan/evaluate.ts';
+import { describeVariant, type Variant } from './plan/variant.ts';
+
+export interface Parity {
+  images: number;
+  equal: number;
+  maxLogitDifference: number;
+}
+
+/** A variant with its head solved anew on its own features, as the one file that the line would load. */
+export interface Finished {
+  variant: Variant;
+  /** The compressed backbone alone. */
+  backboneBytes: Uint8Array;
+  inspector: Uint8Array;
+  card: ModelCard;
+  knowledge: SolvedKnowledge;
+  statistics: Statistics;
+  /** Held-out logits of the labelled images. */
+  validation: CrossValidation;
+  judged: Judged;
+  macs: number;
+  params: number;
+  parity: Parity;
+}
+
+export interface FinishOptions {
+  backbone: Backbone;
+  source: ImageSource;
+  /** Labelled images, in ledger order. */
+  images: readonly number[];
+  ledger: readonly LedgerRow[];
+  classes: readonly Pick<DefectClass, 'id' | 'names' | 'isOk'>[];
+  criteria: Criteria;
+  recipe: Recipe | null;
+  identity: Pick<ModelCard, 'demo' | 'stationId' | 'knowledgeId'>;
+  products: Products;
+  threads: number;
+  now: () => Date;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((share: number) => void) | undefined;
+}
+
+/** Images on which the deployed file is compared with the pipeline that was measured. */
+const PARITY_IMAGES = 48;
+
+/** @throws CANCELLED, TOO_FEW_CLASSES, SINGULAR_STATISTICS, MODEL_UNREADABLE */
+export async function finishVariant(
+  id: string,
+  variant: Variant,
+  model: Model,
+  backboneBytes: Uint8Array,
+  options: FinishOptions,
+): Promise<Finished> {
+  const { backbone, source, images, ledger, products, threads, signal } = options;
+  const features = await featuresOf(backbone, backboneBytes, variant.inputSize, source, images, {
+    threads,
+    signal,
+    onProgress: (share) => options.onProgress?.(0.7 * share),
+  });
+  const stages = stagesOf(backbone);
+  const { knowledge, crossValidation, statistics } = await solveKnowledge(
+    {
+      features,
+      stages,
+      ledger,
+      okIds: new Set(options.classes.filter(({ isOk }) => isOk).map((item) => item.id)),
+      criteria: options.criteria,
+    },
+    { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
+  );
+  const inspector = assembleInspector({ model, backbone, knowledge });
+  const byId = new Map(options.classes.map((item) => [item.id, item]));
+  const card = modelCardSchema.parse({
+    format: 1,
+    id,
+    createdAt: options.now().toISOString(),
+    ...options.identity,
+    backboneId: backbone.id,
+    backboneSha256: backbone.sha256,
+    modelSha256: createHash('sha256').update(inspector).digest('hex'),
+    inputSize: variant.inputSize,
+    mean: backbone.mean,
+    std: backbone.std,
+    classes: knowledge.classes.map(({ classId }) => {
+      const known = byId.get(classId);
+      if (!known) throw new AppError('NOT_FOUND', { kind: 'class', id: classId });
+      return { id: classId, names: known.names, isOk: known.isOk };
+    }),
+    temperature: knowledge.temperature,
+    thresholds: knowledge.thresholds,
+    strategy: variant.strategy === 'none' && variant.inputSize !== backbone.inputSize ? 'size' : variant.strategy,
+    precision: variant.precision,
+    recipe: options.recipe,
+  } satisfies ModelCard);
+  const cost = modelCost(decodeModel(inspector, id), [1, 3, variant.inputSize, variant.inputSize], {
+    unknownOps: 'unknown',
+  });
+  const parity = await measureParity(inspector, variant, features, knowledge, options);
+  options.onProgress?.(1);
+  return {
+    variant,
+    backboneBytes,
+    inspector,
+    card,
+    knowledge,
+    statistics,
+    validation: crossValidation,
+    judged: judgedOf(crossValidation, ledger),
+    macs: cost.macs,
+    params: cost.params,
+    parity,
+  };
+}
+
+/** The file against features -> embedding -> head in float64, on the same images. */
+async function measureParity(
+  inspector: Uint8Array,
+  { inputSize }: Variant,
+  features: Float32Array,
+  knowledge: SolvedKnowledge,
+  { backbone, source, images, products, threads }: FinishOptions,
+): Promise<Parity> {
+  const count = Math.min(PARITY_IMAGES, images.length);
+  const rows = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * images.length) / count));
+  const wanted = await logitsOf(knowledge, embed(features, stagesOf(backbone), rows), products);
+  const width = knowledge.classes.length;
+  await using session = await openSession(inspector, { threads, name: 'parity' });
+  let equal = 0;
+  let maxLogitDifference = 0;
+  for (const [i, row] of rows.entries()) {
+    const data = await source.tensor([images[row]!], inputSize);
+    const result = await session.run(
+      { [session.inputs[0]!]: { type: 'float32', dims: [1, 3, inputSize, inputSize], data } },
+      ['logits'],
+    );
+    const logits = result['logits']!.data as Float32Array;
+    for (let c = 0; c < width; c++) {
+      const difference = Math.abs(logits[c]! - wanted.data[i * width + c]!);
+      // NaN must not pass for equal.
+      maxLogitDifference = difference <= maxLogitDifference ? maxLogitDifference : difference;
+    }
+    if (argmax(logits, 0, width) === argmax(wanted.data, i * width, width)) equal++;
+  }
+  return { images: count, equal, maxLogitDifference };
+}
+
+export const titleOf = (variant: Variant, backbone: Backbone): string => describeVariant(variant, backbone.inputSize);

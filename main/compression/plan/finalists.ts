@@ -1,0 +1,38 @@
+import type { Backbone } from '../../contract/domain.ts';
+import { paretoFront } from './search.ts';
+import type { TrialRecord } from './trials.ts';
+
+/** Whole candidates that are finished, timed together and reported. */
+const MOST_FINALISTS = 5;
+const MOST_OF_ALL = 6;
+
+/**
+ * Fastest first: the trials on the front of validation accuracy against time that keep the limit, and the fastest that does
+ * not, so that the report shows what going further would cost. `all`: whatever was tried (a strategy was named).
+ */
+export function chooseFinalists(
+  records: readonly TrialRecord[],
+  referenceAccuracy: number,
+  { maxDropPp, all }: { maxDropPp: number; all: boolean },
+): TrialRecord[] {
+  const byTime = records.toSorted((a, b) => a.latencyMs - b.latencyMs);
+  if (all && byTime.length <= MOST_OF_ALL) return byTime;
+  const keeps = (record: TrialRecord) => 100 * (referenceAccuracy - record.balancedAccuracy) <= maxDropPp;
+  const front = paretoFront(byTime);
+  const good = front.filter(keeps).slice(0, MOST_FINALISTS - 1);
+  const beyond = front.find((record) => !keeps(record));
+  const chosen = beyond ? [...good, beyond] : good;
+  return (chosen.length > 0 ? chosen : byTime.slice(0, 1)).toSorted((a, b) => a.latencyMs - b.latencyMs);
+}
+
+/** Shares of the backbone's own size that are tried, rounded to its stride. */
+const SIZE_SHARES = [0.86, 0.72, 0.57, 0.43];
+const STRIDE = 32;
+const LEAST_SIZE = 64;
+
+/** Lower input sizes, largest first: 192, 160, 128, 96 for 224; none for a backbone of fixed size. */
+export const inputSizesOf = (backbone: Pick<Backbone, 'inputSize' | 'dynamicSize'>): number[] => {
+  if (!backbone.dynamicSize) return [];
+  const sizes = SIZE_SHARES.map((share) => Math.round((share * backbone.inputSize) / STRIDE) * STRIDE);
+  return [...new Set(sizes)].filter((size) => size >= LEAST_SIZE && size < backbone.inputSize);
+};

@@ -1,0 +1,100 @@
+import type { Backbone } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { matrix, type Products } from '../learning/dense.ts';
+import { embed } from '../learning/embedding.ts';
+import { AccuracyMatrix, type Prediction } from '../learning/evaluation.ts';
+import { logitsOf } from '../learning/knowledge.ts';
+import { solveHead } from '../learning/solve.ts';
+import { Statistics } from '../learning/statistics.ts';
+import type { Finished } from './finish.ts';
+import type { ImageSource } from './image-source.ts';
+import { argmax, classCounts, featuresOf, stagesOf, type Judged } from './plan/evaluate.ts';
+
+export interface TestOptions {
+  backbone: Backbone;
+  source: ImageSource;
+  images: readonly number[];
+  /** Class of each image. */
+  truth: readonly string[];
+  tasks: readonly (readonly string[])[];
+  products: Products;
+  threads: number;
+  signal?: AbortSignal | undefined;
+}
+
+export interface TestResult {
+  judged: Judged;
+  /** Recall by class. */
+  perClass: Record<string, number>;
+  bwt: number | null;
+}
+
+/** Each task needs one solve; beyond this many they would take longer than all the rest. */
+const MOST_TASKS = 20;
+
+/** Judges test images with a finished model, for the report alone. */
+export async function testFinished(finished: Finished, options: TestOptions): Promise<TestResult> {
+  const { backbone, products, truth } = options;
+  const { knowledge, variant } = finished;
+  const features = await featuresOf(backbone, finished.backboneBytes, variant.inputSize, options.source, options.images, options);
+  const z = embed(features, stagesOf(backbone));
+  const logits = await logitsOf(knowledge, z, products);
+  const classIds = knowledge.classes.map(({ classId }) => classId);
+  const column = new Map(classIds.map((id, c) => [id, c]));
+  const judged: Judged = {
+    classIds,
+    rows: truth.map((_, i) => i),
+    truth: Int32Array.from(truth, (id) => column.get(id) ?? -1),
+    given: Int32Array.from(truth, (_, i) => argmax(logits.data, i * classIds.length, classIds.length)),
+  };
+  if (judged.truth.includes(-1)) {
+    throw new AppError('DATASET_CLASSES_DIFFER', { difference: 'a test class has no readable training image' });
+  }
+  return {
+    judged,
+    perClass: Object.fromEntries(
+      classCounts(judged).map(({ n, right }, c) => [classIds[c]!, n === 0 ? 0 : right / n]),
+    ),
+    bwt: await backwardTransfer(),
+  };
+
+  /** Learns task after task from the statistics that the finished model was solved from. */
+  async function backwardTransfer(): Promise<number | null> {
+    const { tasks } = options;
+    if (tasks.length > MOST_TASKS) return null;
+    const rowsOf = tasks.map((task) => truth.flatMap((id, i) => (task.includes(id) ? [i] : [])));
+    if (rowsOf.some((rows) => rows.length === 0)) return null;
+    const seen = new Statistics(finished.statistics.size);
+    const follow = new AccuracyMatrix();
+    for (const [t, task] of tasks.entries()) {
+      if (options.signal?.aborted) throw new AppError('CANCELLED');
+      const part = new Statistics(finished.statistics.size);
+      for (const id of task) copyClass(finished.statistics, part, id);
+      seen.merge(part);
+      const head = await solveHead(seen, knowledge, products);
+      const predictions = [];
+      for (const rows of rowsOf.slice(0, t + 1)) {
+        const some = matrix(rows.length, z.columns);
+        rows.forEach((row, i) => some.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
+        const values = await logitsOf(head, some, products);
+        predictions.push(
+          rows.map((row, i): Prediction => ({
+            truth: truth[row]!,
+            predicted: head.classIds[argmax(values.data, i * head.classIds.length, head.classIds.length)]!,
+          })),
+        );
+      }
+      follow.add(predictions);
+    }
+    return follow.bwt;
+  }
+}
+
+/** One class of `from`, which stays as it is. */
+const copyClass = (from: Statistics, to: Statistics, classId: string): void => {
+  const others = from.classIds.filter((id) => id !== classId);
+  const whole = new Statistics(from.size);
+  whole.merge(from);
+  for (const id of others) whole.forget(id);
+  to.merge(whole);
+};

@@ -1,0 +1,42 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { verifyBundle } from '../../audit/approval.ts';
+import { AppError, problemOf } from '../../contract/errors.ts';
+import { openInspector, type Inspector } from '../../inspection/inspector.ts';
+
+const homeMarkSchema = z.object({ demo: z.boolean() });
+
+/** Whether a home is a demo. HOME_NOT_WRITABLE is what an unreadable one is called everywhere. */
+export async function isDemoHome(home: string): Promise<boolean> {
+  try {
+    return homeMarkSchema.parse(JSON.parse(await readFile(join(home, 'mekiki.json'), 'utf8'))).demo;
+  } catch (cause) {
+    throw new AppError('HOME_NOT_WRITABLE', { home, problem: problemOf(cause) }, { cause });
+  }
+}
+
+export interface ApprovedModelOptions {
+  home: string;
+  stationId: string;
+  bundleDir: string;
+  threads: number;
+}
+
+/**
+ * Opens a model after proving its approval; there is no other way into the line. The bytes that were hashed are those that are
+ * loaded.
+ * @throws NOT_APPROVED, BUNDLE_ALTERED, MODEL_UNREADABLE
+ */
+export async function openApprovedModel(options: ApprovedModelOptions): Promise<Inspector> {
+  const { home, stationId, bundleDir, threads } = options;
+  let rootPublicKey: string;
+  try {
+    rootPublicKey = await readFile(join(home, 'trust', 'root.pub'), 'utf8');
+  } catch (cause) {
+    const problem = `the key of this data folder cannot be read: ${problemOf(cause)}`;
+    throw new AppError('NOT_APPROVED', { model: bundleDir, problem }, { cause });
+  }
+  const { card, model } = await verifyBundle({ bundleDir, rootPublicKey, demo: await isDemoHome(home), stationId });
+  return await openInspector({ card, model, threads });
+}

@@ -1,0 +1,271 @@
+import {
+  appendFileSync,
+  closeSync,
+  fdatasync,
+  fsync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { access, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { createRingReader, type FrameNotice, type RingMemory } from '../../capture/ring.ts';
+import type { LineRecord } from '../../contract/line.ts';
+import { AppError, assert, isAppError, problemOf, type WireError } from '../../contract/errors.ts';
+import { unsure } from '../../inspection/decide.ts';
+import { recordLine } from '../../inspection/spool.ts';
+import { createImageFiles, type ImageFiles } from '../../store/images.ts';
+import { encodePng } from '../../vision/decode.ts';
+
+/*
+ * The records thread of a line process. It answers `unsure: late` for a frame that the main thread has not judged in time (inference
+ * hangs: that thread cannot say so itself), makes the spool durable, and stores the pictures after their verdicts. Nothing here is
+ * on the way of a verdict.
+ */
+
+export interface RecordsThreadData {
+  memory: RingMemory;
+  /** From the capture thread. */
+  notices: MessagePort;
+  /** [0] 1 when the spool was written to since the last fdatasync. */
+  dirty: Int32Array;
+}
+
+export type ToRecords =
+  | {
+      kind: 'configure';
+      home: string;
+      lateAfterMs: number;
+      /** Pictures of ok parts kept; null: all. */
+      keepOkImages: number | null;
+      okImagesFile: string;
+    }
+  | { kind: 'spool'; path: string }
+  | { kind: 'model'; modelId: string | null }
+  /** The main thread has given its verdict and let go of the frame. */
+  | { kind: 'verdict'; seq: number; ok: boolean };
+
+export type FromRecords =
+  /** The watchdog has given a verdict; its record is in the spool. */
+  | { kind: 'late'; record: LineRecord; written: boolean }
+  /** `sha` null: not stored; `problem` says why, or nobody had time (null). */
+  | { kind: 'archived'; seq: number; sha: string | null; problem: WireError | null };
+
+const SYNC_MS = 100;
+const WATCH_MS = 20;
+/** Frames that may wait for their picture to be stored; the rest of the ring is left to the camera. */
+const MAX_ARCHIVING = 8;
+/** Pictures being encoded and written at once. */
+const AT_ONCE = 2;
+
+assert(parentPort, 'this file is the entry of a worker thread');
+const main = parentPort;
+const { memory, notices, dirty } = workerData as RecordsThreadData;
+const ring = createRingReader(memory);
+const say = (message: FromRecords) => main.postMessage(message);
+const now = () => Number(process.hrtime.bigint()) / 1e6;
+const datasync = promisify(fdatasync);
+
+let images: ImageFiles | null = null;
+let lateAfterMs = 500;
+let modelId: string | null = null;
+let spool: { path: string; handle: number } | null = null;
+/** Frames without a verdict that this thread knows of. */
+const open = new Map<number, { notice: FrameNotice; image: ReturnType<typeof ring.pixels> }>();
+/** Verdicts that came before their notice: the two take different ways. */
+const early = new Map<number, boolean>();
+
+// ---------------------------------------------------------------- pictures
+interface Waiting {
+  notice: FrameNotice;
+  image: ReturnType<typeof ring.pixels>;
+  ok: boolean;
+}
+const waiting: Waiting[] = [];
+let storing = 0;
+let okImages: ReturnType<typeof createOkImages> | null = null;
+
+/** The last N pictures of ok parts: older ones are deleted, unless the core has put `<sha>.keep` beside them (labelled, queued). */
+function createOkImages(file: string, keep: number, pathOf: (sha: string) => string) {
+  let list: string[] = [];
+  let lines = 0;
+  try {
+    list = readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => /^[0-9a-f]{64}$/.test(line));
+    lines = list.length;
+  } catch {
+    // The first start, or a file that cannot be read: then those pictures stay.
+  }
+  const order = new Set(list);
+  return {
+    async add(sha: string): Promise<void> {
+      order.delete(sha);
+      order.add(sha);
+      lines += 1;
+      if (lines > 2 * keep + 1000) {
+        writeFileSync(`${file}.tmp`, [...order].map((s) => `${s}\n`).join(''));
+        renameSync(`${file}.tmp`, file);
+        lines = order.size;
+      } else {
+        appendFileSync(file, `${sha}\n`);
+      }
+      while (order.size > keep) {
+        const oldest = order.values().next().value!;
+        order.delete(oldest);
+        const path = pathOf(oldest);
+        const kept = await access(path.replace(/\.png$/, '.keep')).then(
+          () => true,
+          () => false,
+        );
+        if (!kept) await unlink(path).catch(() => {});
+      }
+    },
+    /** The same picture is now one of a part that is not ok. */
+    forget: (sha: string) => void order.delete(sha),
+  };
+}
+
+const asWire = (error: unknown): WireError =>
+  (isAppError(error) ? error : new AppError('INTERNAL', { ref: 'records', problem: problemOf(error) })).toWire(
+    'records',
+  );
+
+async function store({ notice, image, ok }: Waiting): Promise<void> {
+  storing += 1;
+  let sha: string | null = null;
+  let problem: WireError | null = null;
+  try {
+    assert(images, 'frames come after configure');
+    const png = await encodePng(image);
+    sha = await images.put(png);
+    if (ok) await okImages?.add(sha);
+    else okImages?.forget(sha);
+  } catch (error) {
+    problem = asWire(error);
+  }
+  ring.release(notice.slot);
+  say({ kind: 'archived', seq: notice.seq, sha, problem });
+  storing -= 1;
+  next();
+}
+
+const next = () => {
+  while (storing < AT_ONCE && waiting.length > 0) void store(waiting.shift()!);
+};
+
+function archive(seq: number, ok: boolean): void {
+  const frame = open.get(seq);
+  assert(frame, 'a verdict is archived after its notice');
+  open.delete(seq);
+  if (waiting.length + storing >= MAX_ARCHIVING) {
+    // The disk is slower than the line. An ok picture is given up first, whoever waits longest.
+    const spare = ok ? -1 : waiting.findIndex((w) => w.ok);
+    const givenUp = spare < 0 ? { ...frame, ok } : waiting.splice(spare, 1)[0]!;
+    if (spare >= 0) waiting.push({ ...frame, ok });
+    ring.release(givenUp.notice.slot);
+    say({ kind: 'archived', seq: givenUp.notice.seq, sha: null, problem: null });
+    return;
+  }
+  waiting.push({ ...frame, ok });
+  next();
+}
+
+// ---------------------------------------------------------------- watchdog
+function judgeLate(notice: FrameNotice, waitedMs: number): void {
+  const record: LineRecord = {
+    seq: notice.seq,
+    at: new Date(notice.capturedAt).toISOString(),
+    imageSha: null,
+    width: notice.width,
+    height: notice.height,
+    judgement: unsure('late', { modelId, latencyMs: waitedMs }),
+    notes: notice.notes,
+  };
+  let written = false;
+  try {
+    if (spool) {
+      writeSync(spool.handle, recordLine(record));
+      Atomics.store(dirty, 0, 1);
+      written = true;
+    }
+  } catch {
+    // Told by `written`: the main thread counts it as lost and shows the disk's problem.
+  }
+  say({ kind: 'late', record, written });
+  archive(notice.seq, false);
+}
+
+setInterval(() => {
+  for (const { notice } of open.values()) {
+    const waitedMs = now() - notice.arrivedAtMs;
+    if (waitedMs < lateAfterMs) continue;
+    if (ring.claimLate(notice.slot)) judgeLate(notice, waitedMs);
+  }
+}, WATCH_MS);
+
+// ---------------------------------------------------------------- spool
+let syncing: Promise<void> = Promise.resolve();
+const sync = () => {
+  syncing = syncing.then(async () => {
+    if (!spool || Atomics.exchange(dirty, 0, 0) === 0) return;
+    const { handle } = spool;
+    // A disk that refuses is told by the next write; the records are in the system's memory meanwhile.
+    await datasync(handle).catch(() => Atomics.store(dirty, 0, 1));
+  });
+};
+setInterval(sync, SYNC_MS);
+
+function openSpoolFile(path: string): void {
+  const before = spool;
+  mkdirSync(dirname(path), { recursive: true });
+  spool = { path, handle: openSync(path, 'a') };
+  syncing = syncing.then(async () => {
+    if (before) {
+      // What was written to the old piece, by whoever.
+      await datasync(before.handle).catch(() => {});
+      closeSync(before.handle);
+    }
+    if (process.platform === 'win32') return;
+    const folder = openSync(dirname(path), 'r');
+    await promisify(fsync)(folder).catch(() => {});
+    closeSync(folder);
+  });
+}
+
+// ---------------------------------------------------------------- messages
+notices.on('message', (notice: FrameNotice) => {
+  open.set(notice.seq, { notice, image: ring.pixels(notice) });
+  const ok = early.get(notice.seq);
+  if (ok === undefined) return;
+  early.delete(notice.seq);
+  archive(notice.seq, ok);
+});
+
+main.on('message', (message: ToRecords) => {
+  switch (message.kind) {
+    case 'configure': {
+      images = createImageFiles(message.home);
+      lateAfterMs = message.lateAfterMs;
+      const { pathOf } = images;
+      okImages =
+        message.keepOkImages === null ? null : createOkImages(message.okImagesFile, message.keepOkImages, pathOf);
+      break;
+    }
+    case 'spool':
+      openSpoolFile(message.path);
+      break;
+    case 'model':
+      modelId = message.modelId;
+      break;
+    case 'verdict':
+      if (open.has(message.seq)) archive(message.seq, message.ok);
+      else early.set(message.seq, message.ok);
+      break;
+  }
+});

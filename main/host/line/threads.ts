@@ -1,0 +1,49 @@
+import { MessageChannel, Worker } from 'node:worker_threads';
+import type { CaptureThreadData, FromCapture, ToCapture } from '../../capture/capture-thread.ts';
+import { createRingMemory, type RingMemory } from '../../capture/ring.ts';
+import { threadUrl } from '../../capture/thread-url.ts';
+import type { FromRecords, RecordsThreadData, ToRecords } from './records-thread.ts';
+
+export interface LineThreads {
+  memory: RingMemory;
+  /** [0] set to 1 after each write to the spool. */
+  dirty: Int32Array;
+  capture(message: ToCapture): void;
+  records(message: ToRecords): void;
+  terminate(): Promise<void>;
+}
+
+/** Starts the two threads beside inference. Neither ever loads the model runtime: one thread per process does. */
+export function startThreads(on: {
+  capture: (message: FromCapture) => void;
+  records: (message: FromRecords) => void;
+  /** A thread ended by an error: a bug. The process ends, and the supervisor starts it anew. */
+  failed: (thread: string, error: Error) => void;
+}): LineThreads {
+  const memory = createRingMemory();
+  const dirty = new Int32Array(new SharedArrayBuffer(4));
+  const { port1, port2 } = new MessageChannel();
+  const capture = new Worker(threadUrl('../../capture/capture-thread', import.meta.url), {
+    workerData: { memory, records: port1 } satisfies CaptureThreadData,
+    transferList: [port1],
+    name: 'capture',
+  });
+  const records = new Worker(threadUrl('./records-thread', import.meta.url), {
+    workerData: { memory, notices: port2, dirty } satisfies RecordsThreadData,
+    transferList: [port2],
+    name: 'records',
+  });
+  capture.on('message', on.capture);
+  records.on('message', on.records);
+  capture.on('error', (error) => on.failed('capture', error as Error));
+  records.on('error', (error) => on.failed('records', error as Error));
+  return {
+    memory,
+    dirty,
+    capture: (message) => capture.postMessage(message),
+    records: (message) => records.postMessage(message),
+    async terminate() {
+      await Promise.all([capture.terminate(), records.terminate()]);
+    },
+  };
+}

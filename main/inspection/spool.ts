@@ -1,0 +1,276 @@
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { lineRecordSchema, type LineRecord } from '../contract/line.ts';
+
+/*
+ * The line's own memory of its records until the core has stored them: spool/<station>.ndjson and older pieces
+ * <station>.<n>.ndjson, in lines of JSON. A record is written here before anyone hears of the verdict. fdatasync is the
+ * records thread's work, at most every 100 ms: the verdict never waits for the disk to turn.
+ *
+ *   {"spool":1,"after":N,"lost":K}   first line of a piece: its numbers begin after N; K numbers were lost before
+ *   {"seq":…, …}                     a LineRecord, imageSha null
+ *   {"image":seq,"sha":"…"}          the picture of an earlier record was stored
+ */
+
+/** A piece is closed at this size. */
+const PIECE_BYTES = 2 ** 20;
+/** Pieces kept for a core that does not answer: the oldest is given up beyond that, and its records counted as lost. */
+const MAX_PIECES = 64;
+
+interface Piece {
+  path: string;
+  /** Number of an old piece; null: the one being written. */
+  number: number | null;
+  after: number;
+  lost: number;
+  last: number;
+  records: number;
+}
+
+interface PieceContent extends Piece {
+  lines: LineRecord[];
+  /** A record that was cut short by a crash, or lines that are no JSON: numbers from `last` on that must not be given again. */
+  burnt: number;
+  /** Bytes up to the end of the last whole line. */
+  goodBytes: number;
+  bytes: number;
+}
+
+const fileStem = (stationId: string): string => encodeURIComponent(stationId);
+
+function readPiece(path: string, number: number | null): PieceContent {
+  const raw = readFileSync(path);
+  const goodBytes = raw.lastIndexOf(0x0a) + 1;
+  const content: PieceContent = {
+    path,
+    number,
+    after: 0,
+    lost: 0,
+    last: 0,
+    records: 0,
+    lines: [],
+    burnt: 0,
+    goodBytes,
+    bytes: raw.length,
+  };
+  const images = new Map<number, string>();
+  let broken = 0;
+  for (const line of raw.toString('utf8', 0, goodBytes).split('\n')) {
+    if (line.length === 0) continue;
+    let value: { spool?: 1; after?: number; lost?: number; image?: number; sha?: string };
+    try {
+      value = JSON.parse(line) as typeof value;
+    } catch {
+      broken += 1;
+      continue;
+    }
+    if (value.spool === 1) {
+      content.after = value.after ?? 0;
+      content.lost = value.lost ?? 0;
+      content.last = Math.max(content.last, content.after);
+    } else if (typeof value.image === 'number') {
+      images.set(value.image, value.sha ?? '');
+    } else {
+      const record = lineRecordSchema.safeParse(value);
+      if (!record.success) {
+        broken += 1;
+        continue;
+      }
+      content.lines.push(record.data);
+      content.last = Math.max(content.last, record.data.seq);
+    }
+  }
+  content.lines.sort((a, b) => a.seq - b.seq);
+  content.lines = content.lines.map((record) => {
+    const sha = images.get(record.seq);
+    return sha ? { ...record, imageSha: sha } : record;
+  });
+  content.records = content.lines.length;
+  const tail = raw.toString('utf8', goodBytes);
+  // A line about a picture that is cut short loses no record; anything else may have been one.
+  if (tail.length > 0 && !tail.startsWith('{"image"')) {
+    broken += 1;
+    content.burnt = Number(/^\{"seq":(\d+),/.exec(tail)?.[1] ?? 0);
+  }
+  if (broken > 0) content.burnt = Math.max(content.burnt, content.last + 1);
+  return content;
+}
+
+/** Numbers lost up to the end of a piece: its head counts those before it. */
+const lostUpTo = (piece: PieceContent | undefined): number =>
+  piece ? piece.lost + Math.max(0, piece.last - piece.after - piece.records) : 0;
+
+/** `{"seq":` comes first in a record's line, so that a torn one still tells its number. */
+export const recordLine = ({ seq, ...rest }: LineRecord): string => `${JSON.stringify({ seq, ...rest })}\n`;
+
+export interface Spool extends Disposable {
+  /** Number of the last record there is or was. */
+  readonly lastSeq: number;
+  /** Numbers that no record has: lost by a power cut, or given up while the core was away. */
+  readonly lostRecords: number;
+  /** File being written; another one after `append` turned the piece (onTurn is called then). */
+  readonly path: string;
+  /** On the disk as far as a crash of this process goes. Throws what the system says (ENOSPC); the next append begins a new line. */
+  append(record: LineRecord): void;
+  /** A record that another thread wrote into the file. */
+  noteWritten(seq: number): void;
+  noteImage(seq: number, sha: string): void;
+  /** Stored records above `seq`, in order. */
+  after(seq: number): Generator<LineRecord>;
+  /** Everything up to seq may go. */
+  acknowledge(seq: number): void;
+  dispose(): void;
+}
+
+/**
+ * Opens and repairs: a torn last line is cut off, and its number stays a gap.
+ * @param acknowledged greatest number that the core has: the numbering goes on above it, whatever became of the spool.
+ */
+export function openSpool(options: {
+  dir: string;
+  stationId: string;
+  acknowledged: number;
+  onTurn?: (path: string) => void;
+}): Spool {
+  const { dir, stationId } = options;
+  mkdirSync(dir, { recursive: true });
+  const stem = fileStem(stationId);
+  const path = join(dir, `${stem}.ndjson`);
+  const oldPath = (n: number) => join(dir, `${stem}.${String(n).padStart(8, '0')}.ndjson`);
+
+  const oldNumbers = readdirSync(dir)
+    .filter((name) => name.startsWith(`${stem}.`) && /^\d{8}\.ndjson$/.test(name.slice(stem.length + 1)))
+    .map((name) => Number(name.slice(stem.length + 1, stem.length + 9)))
+    .sort((a, b) => a - b);
+  const found = oldNumbers.map((n) => readPiece(oldPath(n), n));
+  const current = existsSync(path) ? readPiece(path, null) : null;
+  if (current) {
+    found.push(current);
+    if (current.goodBytes < current.bytes) {
+      const handle = openSync(path, 'r+');
+      ftruncateSync(handle, current.goodBytes);
+      closeSync(handle);
+    }
+  }
+  let lostRecords = lostUpTo(found.at(-1));
+  const written = Math.max(0, ...found.map((piece) => piece.last));
+  const burnt = Math.max(written, ...found.map((piece) => piece.burnt));
+  lostRecords += burnt - written;
+  let lastSeq = Math.max(burnt, options.acknowledged);
+
+  const pieces: Piece[] = found.map(({ path: at, number, after, lost, last, records }) => ({
+    path: at,
+    number,
+    after,
+    lost,
+    last,
+    records,
+  }));
+  let handle = openSync(path, 'a');
+  let bytes = current?.goodBytes ?? 0;
+  let startsAnew = false;
+
+  const write = (line: string) => {
+    const text = startsAnew ? `\n${line}` : line;
+    const buffer = Buffer.from(text);
+    try {
+      let done = 0;
+      while (done < buffer.length) done += writeSync(handle, buffer, done);
+      startsAnew = false;
+      bytes += buffer.length;
+    } catch (error) {
+      // Part of the line may be there; what comes next must not be glued to it.
+      startsAnew = true;
+      throw error;
+    }
+  };
+  const openPiece = () => {
+    pieces.push({ path, number: null, after: lastSeq, lost: lostRecords, last: lastSeq, records: 0 });
+    write(`${JSON.stringify({ spool: 1, after: lastSeq, lost: lostRecords })}\n`);
+  };
+  const turn = () => {
+    const now = pieces.at(-1)!;
+    const number = (pieces.findLast((piece) => piece.number !== null)?.number ?? oldNumbers.at(-1) ?? 0) + 1;
+    renameSync(path, oldPath(number));
+    closeSync(handle);
+    now.number = number;
+    now.path = oldPath(number);
+    handle = openSync(path, 'a');
+    bytes = 0;
+    openPiece();
+    while (pieces.length > MAX_PIECES) {
+      const oldest = pieces.shift()!;
+      lostRecords += oldest.records;
+      unlinkSync(oldest.path);
+    }
+    options.onTurn?.(path);
+  };
+
+  const here = pieces.at(-1);
+  // Where the numbering jumps (a gap, or a spool that is older than the core's archive), a new piece says where it begins.
+  if (!here || here.number !== null) openPiece();
+  else if (lastSeq !== here.last || (here.records === 0 && here.after === 0 && bytes === 0)) turn();
+
+  const dispose = () => closeSync(handle);
+  return {
+    get lastSeq() {
+      return lastSeq;
+    },
+    get lostRecords() {
+      return lostRecords;
+    },
+    path,
+    append(record) {
+      lastSeq = Math.max(lastSeq, record.seq);
+      try {
+        if (bytes >= PIECE_BYTES) turn();
+        write(recordLine(record));
+      } catch (error) {
+        lostRecords += 1;
+        throw error;
+      }
+      const piece = pieces.at(-1)!;
+      piece.last = Math.max(piece.last, record.seq);
+      piece.records += 1;
+    },
+    noteWritten(seq) {
+      lastSeq = Math.max(lastSeq, seq);
+      const piece = pieces.at(-1)!;
+      piece.last = Math.max(piece.last, seq);
+      piece.records += 1;
+    },
+    noteImage(seq, sha) {
+      write(`${JSON.stringify({ image: seq, sha })}\n`);
+    },
+    *after(seq) {
+      const images = new Map<number, string>();
+      const contents = pieces.filter((piece) => piece.last > seq).map((piece) => readPiece(piece.path, piece.number));
+      // A picture may have been noted in the piece after the record's.
+      for (const { path: at } of contents) {
+        for (const line of readFileSync(at, 'utf8').split('\n')) {
+          const noted = /^\{"image":(\d+),"sha":"([0-9a-f]{64})"\}$/.exec(line);
+          if (noted) images.set(Number(noted[1]), noted[2]!);
+        }
+      }
+      const records = contents.flatMap((piece) => piece.lines).filter((record) => record.seq > seq);
+      records.sort((a, b) => a.seq - b.seq);
+      for (const record of records) yield { ...record, imageSha: record.imageSha ?? images.get(record.seq) ?? null };
+    },
+    acknowledge(seq) {
+      while (pieces.length > 1 && pieces[0]!.last <= seq) unlinkSync(pieces.shift()!.path);
+    },
+    dispose,
+    [Symbol.dispose]: dispose,
+  };
+}

@@ -1,0 +1,206 @@
+import type { Criteria } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import { fitTemperature, fitThresholds, noveltyLimit } from './calibration.ts';
+import { matrix, type Matrix, type Products } from './dense.ts';
+import { embed, embeddingSize, type Stages } from './embedding.ts';
+import { fitNovelty, noveltyOf, project, scoreProjected, type NoveltyModel } from './novelty.ts';
+import { crossValidate, foldOf, FOLDS, type Choice, type CrossValidation, type LedgerRow } from './selection.ts';
+import { classWeights, solveHead } from './solve.ts';
+import { Statistics } from './statistics.ts';
+
+/** All that was learnt: what an inspector needs beside the backbone. */
+export interface SolvedKnowledge {
+  stages: number[];
+  /** In the order of the logits. */
+  classes: { classId: string; labelled: number }[];
+  lambda: number;
+  balancing: number;
+  /** Probabilities are softmax(logits / temperature). */
+  temperature: number;
+  thresholds: { ok: number; ng: number; novelty: number };
+  /** Over the folds; null while no class has images in two folds. */
+  balancedAccuracy: number | null;
+  /** W [d, classes], bias last: logits = z W. */
+  weights: Matrix;
+  novelty: NoveltyModel;
+}
+
+export interface KnowledgeInput {
+  /** Raw pooled features, row-major [n, sum of stages]. */
+  features: Float32Array;
+  stages: Stages;
+  /** One per row. */
+  ledger: readonly LedgerRow[];
+  /** Classes of good parts. */
+  okIds: ReadonlySet<string>;
+  criteria: Pick<Criteria, 'maxEscape' | 'maxOverkill'>;
+  /** Takes this lambda and g instead of choosing them. */
+  fixed?: Choice;
+}
+
+/** Canonical order of a ledger: sums then come out the same to the last bit, whatever order the labels arrived in. */
+const canonicalOrder = (ledger: readonly LedgerRow[]): number[] => {
+  const keyOf = ({ classId, sha, key = '' }: LedgerRow) => `${classId}\u0000${sha}\u0000${key}`;
+  const keys = ledger.map(keyOf);
+  return ledger.map((_, i) => i).sort((a, b) => (keys[a]! < keys[b]! ? -1 : keys[a]! > keys[b]! ? 1 : 0));
+};
+
+/** Statistics of embedded rows. */
+export function gather(z: Matrix, ledger: readonly LedgerRow[], rows?: readonly number[]): Statistics {
+  const statistics = new Statistics(z.columns);
+  for (const i of rows ?? ledger.keys()) {
+    statistics.add(ledger[i]!.classId, z.data.subarray(i * z.columns, (i + 1) * z.columns));
+  }
+  return statistics;
+}
+
+/** Novelty of ledger rows by models that did not see their fold; directions are those of the whole ledger. */
+async function heldOutNovelty(
+  model: NoveltyModel,
+  z: Matrix,
+  ledger: readonly LedgerRow[],
+  { rows, balancing }: Pick<CrossValidation, 'rows' | 'balancing'>,
+  products: Products,
+): Promise<Float64Array> {
+  const picked = matrix(rows.length, z.columns);
+  rows.forEach((row, i) => picked.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
+  const { y, outside } = await project(model, picked, products);
+  const { rank } = model;
+  const scores: number[] = [];
+  for (let fold = 0; fold < FOLDS; fold += 1) {
+    const kept = new Map<string, number[]>();
+    const out: number[] = [];
+    rows.forEach((row, i) => {
+      const { sha, classId } = ledger[row]!;
+      if (foldOf(sha) === fold) out.push(i);
+      else kept.set(classId, [...(kept.get(classId) ?? []), i]);
+    });
+    const judged = out.filter((i) => kept.has(ledger[rows[i]!]!.classId));
+    if (judged.length === 0) continue;
+    const weights = classWeights(new Map([...kept].map(([id, list]) => [id, list.length])), balancing);
+    const classIds = [...kept.keys()].sort((a, b) => (a < b ? -1 : 1));
+    const means = matrix(classIds.length, rank);
+    const centred = matrix(rows.length - out.length, rank);
+    let at = 0;
+    let total = 0;
+    classIds.forEach((id, c) => {
+      const list = kept.get(id)!;
+      for (const i of list)
+        for (let j = 0; j < rank; j += 1) means.data[c * rank + j]! += y.data[i * rank + j]! / list.length;
+      const root = Math.sqrt(weights.get(id)!);
+      total += weights.get(id)! * list.length;
+      for (const i of list) {
+        for (let j = 0; j < rank; j += 1) {
+          centred.data[at * rank + j] = (y.data[i * rank + j]! - means.data[c * rank + j]!) * root;
+        }
+        at += 1;
+      }
+    });
+    const within = await products.multiply(centred, centred, { transposeA: true });
+    for (let i = 0; i < within.data.length; i += 1) within.data[i]! /= total;
+    const variance = model.variance;
+    const part = await noveltyOf(
+      { mean: model.mean, directions: model.directions, variance, residual: model.residual },
+      within,
+      means,
+      products,
+    );
+    const held = matrix(judged.length, rank);
+    judged.forEach((i, k) => held.data.set(y.data.subarray(i * rank, (i + 1) * rank), k * rank));
+    scores.push(
+      ...(await scoreProjected(part, { y: held, outside: Float64Array.from(judged, (i) => outside[i]!) }, products)),
+    );
+  }
+  return Float64Array.from(scores);
+}
+
+/** Rows of a cross-validation whose class was seen in another fold. */
+export function judgedRows({ rows }: Pick<CrossValidation, 'rows'>, ledger: readonly LedgerRow[]): number[] {
+  const folds = new Map<string, Set<number>>();
+  for (const row of rows) {
+    const { classId, sha } = ledger[row]!;
+    folds.set(classId, (folds.get(classId) ?? new Set()).add(foldOf(sha)));
+  }
+  return rows.flatMap((row, i) => (folds.get(ledger[row]!.classId)!.size > 1 ? [i] : []));
+}
+
+export interface SolveOptions {
+  products: Products;
+  onProgress?: (progress: number) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Solves the knowledge of a whole ledger; a pure function of it, in any order.
+ * @throws TOO_FEW_CLASSES without any row, SINGULAR_STATISTICS, CANCELLED
+ */
+export async function solveKnowledge(
+  { features, stages, ledger, okIds, criteria, fixed }: KnowledgeInput,
+  { products, onProgress, signal }: SolveOptions,
+): Promise<{ knowledge: SolvedKnowledge; crossValidation: CrossValidation; statistics: Statistics }> {
+  if (ledger.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
+  assert(features.length === ledger.length * (embeddingSize(stages) - 1), 'every ledger row has its features');
+  const checkpoint = (progress: number) => {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    onProgress?.(progress);
+  };
+  const order = canonicalOrder(ledger);
+  const sorted = order.map((i) => ledger[i]!);
+  const z = embed(features, stages, order);
+  const statistics = gather(z, sorted);
+  checkpoint(0.1);
+  const validation = await crossValidate(z, sorted, products, {
+    ...(fixed ? { fixed } : {}),
+    ...(signal ? { signal } : {}),
+  });
+  checkpoint(0.6);
+  const { classIds } = statistics;
+  const counts = new Map(classIds.map((id) => [id, statistics.count(id)]));
+  const weights = classWeights(counts, validation.balancing);
+  const scatter = await statistics.weightedScatter(weights, products);
+  checkpoint(0.7);
+  const novelty = await fitNovelty(
+    {
+      scatter,
+      classes: classIds.map((id) => {
+        const { sum, count } = statistics.of(id)!;
+        return { mean: sum.map((value) => value / count), weight: weights.get(id)! * count };
+      }),
+    },
+    ledger.length,
+    products,
+  );
+  checkpoint(0.85);
+  const head = await solveHead(statistics, { ...validation, scatter }, products);
+  checkpoint(0.95);
+  const judged = judgedRows(validation, sorted);
+  const k = classIds.length;
+  const heldOut = {
+    classIds,
+    logits: new Float64Array(judged.length * k),
+    truth: judged.map((i) => sorted[validation.rows[i]!]!.classId),
+  };
+  judged.forEach((i, at) => heldOut.logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
+  const temperature = fitTemperature(heldOut);
+  const knowledge: SolvedKnowledge = {
+    stages: [...stages],
+    classes: classIds.map((classId) => ({ classId, labelled: counts.get(classId)! })),
+    lambda: validation.lambda,
+    balancing: validation.balancing,
+    temperature,
+    thresholds: {
+      ...fitThresholds(heldOut, temperature, okIds, criteria),
+      novelty: noveltyLimit(await heldOutNovelty(novelty, z, sorted, validation, products)),
+    },
+    balancedAccuracy: validation.balancedAccuracy,
+    weights: head.weights,
+    novelty,
+  };
+  checkpoint(1);
+  // Rows of the validation in the caller's order.
+  return { knowledge, statistics, crossValidation: { ...validation, rows: validation.rows.map((row) => order[row]!) } };
+}
+
+/** Logits of embedded parts, row-major [parts, classes], not divided by the temperature. */
+export const logitsOf = (knowledge: Pick<SolvedKnowledge, 'weights'>, z: Matrix, products: Products): Promise<Matrix> =>
+  products.multiply(z, knowledge.weights);

@@ -1,0 +1,276 @@
+import type { Backbone } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { scanDataset, type DatasetImage, type SkippedFile } from './dataset.ts';
+import { openProducts } from './dense.ts';
+import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
+import { extractFeatures, openExtractor, type Extractor } from './extract.ts';
+import { jointFit, jointMeans, jointPredict } from './joint.ts';
+import type { Learner, LearnerContext } from './learner.ts';
+import { createAnalyticLearner } from './learners/analytic.ts';
+import { createNcmLearner } from './learners/ncm.ts';
+
+export type LearnMethod = 'analytic' | 'ncm';
+
+/** A new method is a row here and a file in learners/. */
+const learners: Record<LearnMethod, (context: LearnerContext) => Learner> = {
+  analytic: createAnalyticLearner,
+  ncm: createNcmLearner,
+};
+
+export interface ProtocolProgress {
+  /** 0..1. */
+  progress: number;
+  step: { key: string; details: Record<string, string | number> };
+}
+
+export interface ProtocolOptions {
+  dir: string;
+  /** Default: one class per task. */
+  tasks?: number;
+  backbone: Backbone;
+  method: LearnMethod;
+  threads: number;
+  /** Of the order in which the joint fit sees the images. */
+  seed: number;
+  /** Training images per class at most, first by content hash; default: all. */
+  shots?: number;
+  onProgress?: (event: ProtocolProgress) => void;
+  signal?: AbortSignal;
+}
+
+/** The JSON of `learn` (CLI): formulas in evaluation.ts. */
+export interface ProtocolResult {
+  method: LearnMethod;
+  backbone: string;
+  threads: number;
+  classes: string[];
+  tasks: string[][];
+  /** R[t][j]; null where task j comes after t. */
+  matrix: (number | null)[][];
+  accuracy: number;
+  balancedAccuracy: number;
+  averageAccuracy: number;
+  bwt: number;
+  perClass: Record<string, { recall: number; forgetting: number }>;
+  joint: { accuracy: number; balancedAccuracy: number };
+  /** Largest difference of a weight, over the largest weight. */
+  maxWeightDifferenceToJoint: number;
+  adapted: boolean;
+  lambda: number | null;
+  balancing: number | null;
+  /** Per task: features of its images and the solve. */
+  updateSeconds: number[];
+  images: { train: number; test: number };
+  /** Files that were left out, and why. */
+  skipped: SkippedFile[];
+}
+
+/** Classes in name order, in `tasks` parts of nearly one size. */
+export function splitTasks(classes: readonly string[], tasks: number): string[][] {
+  if (tasks > classes.length) {
+    throw new AppError('INVALID_INPUT', {
+      what: 'tasks',
+      problem: `${tasks} tasks cannot be made of ${classes.length} classes`,
+    });
+  }
+  return Array.from({ length: tasks }, (_, t) =>
+    classes.slice(Math.round((t * classes.length) / tasks), Math.round(((t + 1) * classes.length) / tasks)),
+  );
+}
+
+/** Fisher-Yates with a linear congruential generator: an order that any machine repeats. */
+function shuffled<T>(items: readonly T[], seed: number): T[] {
+  const out = [...items];
+  let state = (seed ^ 0x9e3779b9) >>> 0;
+  for (let i = out.length - 1; i > 0; i -= 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((state / 2 ** 32) * (i + 1));
+    [out[i], out[j]] = [out[j]!, out[i]!];
+  }
+  return out;
+}
+
+interface Featured {
+  images: DatasetImage[];
+  features: Float32Array;
+}
+
+/** Features of images; those that cannot be read are told and left out. */
+async function featured(
+  extractor: Extractor,
+  images: readonly DatasetImage[],
+  skipped: SkippedFile[] | null,
+  options: { onProgress: (done: number) => void; signal?: AbortSignal },
+): Promise<Featured> {
+  const { features, failed } = await extractFeatures(
+    extractor,
+    images.map(({ file, name }) => ({ file, name, region: null })),
+    options,
+  );
+  const bad = new Set(failed.map(({ index }) => index));
+  skipped?.push(...failed.map(({ index, error }) => ({ name: images[index]!.name, problem: error.message })));
+  if (bad.size === 0) return { images: [...images], features };
+  const kept = images.flatMap((_, i) => (bad.has(i) ? [] : [i]));
+  const width = extractor.features;
+  const rows = new Float32Array(kept.length * width);
+  kept.forEach((from, to) => rows.set(features.subarray(from * width, (from + 1) * width), to * width));
+  return { images: kept.map((i) => images[i]!), features: rows };
+}
+
+/** Rows of one class set, in the order given. */
+function select({ images, features }: Featured, classes: ReadonlySet<string>): Featured {
+  const width = images.length === 0 ? 0 : features.length / images.length;
+  const kept = images.flatMap(({ className }, i) => (classes.has(className) ? [i] : []));
+  const rows = new Float32Array(kept.length * width);
+  kept.forEach((from, to) => rows.set(features.subarray(from * width, (from + 1) * width), to * width));
+  return { images: kept.map((i) => images[i]!), features: rows };
+}
+
+function limitShots(images: DatasetImage[], shots: number | undefined): DatasetImage[] {
+  if (shots === undefined) return images;
+  const taken = new Map<string, number>();
+  return images
+    .toSorted((a, b) => (a.sha < b.sha ? -1 : 1))
+    .filter(({ className }) => {
+      const count = taken.get(className) ?? 0;
+      taken.set(className, count + 1);
+      return count < shots;
+    });
+}
+
+/** Every class must have a readable image on both sides. */
+function checkClasses(classes: readonly string[], part: Featured, where: string): void {
+  const present = new Set(part.images.map(({ className }) => className));
+  const missing = classes.filter((name) => !present.has(name));
+  if (missing.length > 0) {
+    throw new AppError('DATASET_CLASSES_DIFFER', {
+      difference: missing.map((name) => `"${name}" has no readable ${where} image`).join('; '),
+    });
+  }
+}
+
+/**
+ * Class-incremental protocol over a folder: tasks in name order, after each of them a test against all classes seen so far,
+ * and at the end an independent joint fit of all classes on features that are extracted again.
+ * @throws DATASET_*, TOO_FEW_CLASSES, INVALID_INPUT, BACKBONE_UNSUITABLE, CANCELLED
+ */
+export async function runLearnProtocol(options: ProtocolOptions): Promise<ProtocolResult> {
+  const { dir, backbone, method, threads, seed, signal } = options;
+  const dataset = await scanDataset(dir, signal ? { signal } : {});
+  const { classes, skipped } = dataset;
+  if (classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: classes.length, needed: 2 });
+  const tasks = splitTasks(classes, options.tasks ?? classes.length);
+  const trainImages = limitShots(dataset.train, options.shots);
+
+  await using extractor = await openExtractor(backbone, { threads });
+  await using products = openProducts({ threads });
+  // Extraction is nearly all of the work: test once, train twice (the second time for the joint fit).
+  const total = dataset.test.length + 2 * trainImages.length;
+  let before = 0;
+  const extract = async (images: readonly DatasetImage[], key: string, told: SkippedFile[] | null) => {
+    const part = await featured(extractor, images, told, {
+      onProgress: (done) =>
+        options.onProgress?.({
+          progress: (0.95 * (before + done)) / total,
+          step: { key, details: { done, total: images.length } },
+        }),
+      ...(signal ? { signal } : {}),
+    });
+    before += images.length;
+    return part;
+  };
+
+  const test = await extract(dataset.test, 'learn.test', skipped);
+  checkClasses(classes, test, 'test');
+  const stages = backbone.featureOutputs.map(({ channels }) => channels);
+  const learner = learners[method]({ products, stages, ...(signal ? { signal } : {}) });
+  const run = new AccuracyMatrix();
+  const updateSeconds: number[] = [];
+  const learnt: DatasetImage[] = [];
+  let last: Prediction[] = [];
+  for (const [t, task] of tasks.entries()) {
+    const started = performance.now();
+    const wanted = new Set(task);
+    const part = await extract(
+      trainImages.filter(({ className }) => wanted.has(className)),
+      'learn.task',
+      skipped,
+    );
+    checkClasses(task, part, 'training');
+    await learner.learn(
+      part.features,
+      part.images.map(({ className, sha }) => ({ classId: className, sha })),
+    );
+    updateSeconds.push((performance.now() - started) / 1000);
+    learnt.push(...part.images);
+    const byTask: Prediction[][] = [];
+    for (const seen of tasks.slice(0, t + 1)) byTask.push(await predict(learner, select(test, new Set(seen))));
+    run.add(byTask);
+    last = byTask.flat();
+  }
+
+  // The reference: its own pass over the pictures, shuffled.
+  const again = await extract(shuffled(learnt, seed), 'learn.joint', null);
+  options.onProgress?.({ progress: 0.96, step: { key: 'learn.jointFit', details: {} } });
+  const jointInput = {
+    features: again.features,
+    stages,
+    labels: again.images.map(({ className }) => classes.indexOf(className)),
+    classes: classes.length,
+  };
+  const joint = learner.choice ? jointFit({ ...jointInput, ...learner.choice }) : jointMeans(jointInput);
+  const jointPredictions = jointPredict(joint, { features: test.features, stages, classes: classes.length }).map(
+    (c, i): Prediction => ({ truth: test.images[i]!.className, predicted: classes[c]! }),
+  );
+  options.onProgress?.({ progress: 1, step: { key: 'learn.done', details: {} } });
+
+  const { recall } = run.records.at(-1)!;
+  return {
+    method,
+    backbone: backbone.id,
+    threads,
+    classes,
+    tasks,
+    matrix: run.matrix,
+    accuracy: accuracyOf(last),
+    balancedAccuracy: balancedAccuracyOf(last),
+    averageAccuracy: run.averageAccuracy,
+    bwt: run.bwt,
+    perClass: Object.fromEntries(
+      classes.map((name) => [name, { recall: recall.get(name)!, forgetting: run.forgetting(name) }]),
+    ),
+    joint: { accuracy: accuracyOf(jointPredictions), balancedAccuracy: balancedAccuracyOf(jointPredictions) },
+    maxWeightDifferenceToJoint: weightDifference(learner, joint, classes),
+    adapted: false,
+    lambda: learner.choice?.lambda ?? null,
+    balancing: learner.choice?.balancing ?? null,
+    updateSeconds,
+    images: { train: learnt.length, test: test.images.length },
+    skipped,
+  };
+}
+
+async function predict(learner: Learner, { images, features }: Featured): Promise<Prediction[]> {
+  const logits = await learner.predict(features);
+  const { classIds } = learner;
+  return images.map(({ className }, i) => ({
+    truth: className,
+    predicted: classIds[argmax(logits.data, i * classIds.length, classIds.length)]!,
+  }));
+}
+
+/** Columns are matched by class name: the two order their classes on their own. */
+function weightDifference(learner: Learner, joint: Float64Array, classes: readonly string[]): number {
+  const { weights, classIds } = learner;
+  let difference = 0;
+  let largest = 0;
+  classIds.forEach((id, c) => {
+    const column = classes.indexOf(id);
+    for (let i = 0; i < weights.rows; i += 1) {
+      const reference = joint[i * classes.length + column]!;
+      difference = Math.max(difference, Math.abs(weights.data[i * weights.columns + c]! - reference));
+      largest = Math.max(largest, Math.abs(reference));
+    }
+  });
+  return largest > 0 ? difference / largest : 0;
+}

@@ -1,0 +1,225 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { bundleDigest, signApproval, verifyBundle } from '../../../main/audit/approval.ts';
+import { canonicalJson, sha256 } from '../../../main/audit/canonical.ts';
+import {
+  createRootKey,
+  createUserKey,
+  issueCertificate,
+  openRootKey,
+  unlockUserKey,
+} from '../../../main/audit/keys.ts';
+import { chainEntry, TRAIL_START, verifyTrail, type AuditEntry } from '../../../main/audit/trail.ts';
+
+const trail = (length: number): AuditEntry[] => {
+  const entries: AuditEntry[] = [];
+  for (let n = 1; n <= length; n += 1) {
+    const content = {
+      n,
+      at: '2026-01-01T00:00:00.000Z',
+      user: 'sato',
+      action: 'labels.create',
+      subject: String(n),
+      details: { n },
+    };
+    entries.push(chainEntry(content, entries.at(-1)?.hash ?? TRAIL_START));
+  }
+  return entries;
+};
+
+describe('canonical JSON', () => {
+  test('is the same for the same value, and tells other values apart', () => {
+    expect(canonicalJson({ b: [1, null, 'x'], a: { d: true, c: undefined } })).toBe(
+      '{"a":{"d":true},"b":[1,null,"x"]}',
+    );
+    fc.assert(
+      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+        const plain: unknown = JSON.parse(JSON.stringify(value));
+        expect(JSON.parse(canonicalJson(plain))).toEqual(plain);
+      }),
+    );
+    expect(() => canonicalJson({ a: Number.NaN })).toThrow();
+  });
+});
+
+describe('the trail', () => {
+  test('is valid as it was written, empty too', () => {
+    expect(verifyTrail([])).toEqual({ entries: 0, valid: true, firstBroken: null });
+    expect(verifyTrail(trail(5))).toEqual({ entries: 5, valid: true, firstBroken: null });
+  });
+
+  test('any change of any entry is found at that entry', () => {
+    const changes: ((entry: AuditEntry) => AuditEntry)[] = [
+      (entry) => ({ ...entry, user: 'mallory' }),
+      (entry) => ({ ...entry, at: '2026-01-02T00:00:00.000Z' }),
+      (entry) => ({ ...entry, action: 'labels.undo' }),
+      (entry) => ({ ...entry, subject: 'other' }),
+      (entry) => ({ ...entry, details: {} }),
+      (entry) => ({ ...entry, hash: 'f'.repeat(64) }),
+      // Hashed anew after the change: the next entry still names the old hash.
+      ({ hash: _, previousHash, ...content }) => chainEntry({ ...content, user: 'mallory' }, previousHash),
+    ];
+    for (const [i, change] of changes.entries()) {
+      const entries = trail(4);
+      entries[1] = change(entries[1]!);
+      expect(verifyTrail(entries)).toMatchObject({ valid: false, firstBroken: i === changes.length - 1 ? 3 : 2 });
+    }
+  });
+
+  test('a missing entry, another order, and an end that was cut off are found', () => {
+    const entries = trail(4);
+    expect(verifyTrail(entries.toSpliced(1, 1)).firstBroken).toBe(2);
+    expect(verifyTrail([entries[1]!, entries[0]!]).firstBroken).toBe(1);
+    const head = { n: 4, hash: entries[3]!.hash };
+    expect(verifyTrail(entries.slice(0, 2), head)).toMatchObject({ valid: false, firstBroken: 3 });
+    expect(verifyTrail(entries, head).valid).toBe(true);
+    // The end written anew, with the same length.
+    const { hash: _, previousHash, ...last } = entries[3]!;
+    expect(
+      verifyTrail([...entries.slice(0, 3), chainEntry({ ...last, user: 'mallory' }, previousHash)], head).valid,
+    ).toBe(false);
+  });
+});
+
+describe('keys', () => {
+  test('open with their password alone, and hold nothing in clear', async () => {
+    const { lockedPrivateKey, publicKey } = await createUserKey('correct horse');
+    const key = await unlockUserKey(lockedPrivateKey, 'correct horse');
+    expect(key.asymmetricKeyType).toBe('ed25519');
+    await expect(unlockUserKey(lockedPrivateKey, 'correct horsf')).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    expect(lockedPrivateKey).not.toContain('PRIVATE');
+    expect(publicKey).toContain('PUBLIC KEY');
+    const locked = JSON.parse(lockedPrivateKey) as { kdf: { N: number } };
+    locked.kdf.N = 2 ** 30;
+    await expect(unlockUserKey(JSON.stringify(locked), 'correct horse')).rejects.toMatchObject({
+      code: 'WRONG_PASSWORD',
+    });
+  });
+
+  test('a password is the same however it was typed', async () => {
+    const { lockedPrivateKey } = await createUserKey('パスワード'.normalize('NFD'));
+    await expect(unlockUserKey(lockedPrivateKey, 'パスワード'.normalize('NFC'))).resolves.toBeDefined();
+  });
+});
+
+describe('approvals', () => {
+  let dir: string;
+  const root = openRootKey(createRootKey());
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'mekiki-bundle-'));
+    const card = {
+      format: 1,
+      id: 'm-1',
+      createdAt: '2026-01-01T00:00:00.000Z',
+      demo: false,
+      stationId: 'st-1',
+      backboneId: 'bb',
+      backboneSha256: 'a'.repeat(64),
+      knowledgeId: null,
+      modelSha256: sha256('model'),
+      inputSize: 32,
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+      classes: [{ id: 'ok', names: { en: 'OK', ja: '良品' }, isOk: true }],
+      temperature: 1,
+      thresholds: { ok: 0.5, ng: 0.5, novelty: 1 },
+      strategy: 'none',
+      precision: 'fp32',
+      recipe: null,
+    };
+    writeFileSync(join(dir, 'model.onnx'), 'model');
+    writeFileSync(join(dir, 'model.json'), JSON.stringify(card));
+    writeFileSync(join(dir, 'evidence.json'), '{}');
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  const sign = async (role: 'supervisor' | 'technician' = 'supervisor', change: object = {}) => {
+    const { publicKey, lockedPrivateKey } = await createUserKey('password');
+    const user = {
+      userId: 'u-1',
+      userName: 'sato',
+      role,
+      publicKey,
+      demo: false,
+      issuedAt: '2026-01-01T00:00:00.000Z',
+    };
+    return signApproval({
+      bundleDir: dir,
+      candidateId: 'm-1',
+      stationId: 'st-1',
+      demo: false,
+      meaning: 'ok',
+      waiver: null,
+      at: new Date('2026-01-01T00:00:00.000Z'),
+      certificate: issueCertificate(user, root),
+      privateKey: await unlockUserKey(lockedPrivateKey, 'password'),
+      bundleSha256: await bundleDigest(dir),
+      ...change,
+    });
+  };
+  const verify = (change: object = {}) =>
+    verifyBundle({ bundleDir: dir, rootPublicKey: root.publicKey, demo: false, stationId: 'st-1', ...change });
+
+  test('a signed bundle is accepted, with the bytes that were checked', async () => {
+    await expect(verify()).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    const approval = await sign();
+    const { card, model, approval: read } = await verify();
+    expect(card.id).toBe('m-1');
+    expect(Buffer.from(model).toString()).toBe('model');
+    expect(read).toEqual(approval);
+    expect(readdirSync(dir).toSorted()).toEqual(['approval.json', 'evidence.json', 'model.json', 'model.onnx']);
+  });
+
+  test('refused: other root, other station, demo, a technician’s key', async () => {
+    await sign();
+    await expect(verify({ rootPublicKey: openRootKey(createRootKey()).publicKey })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+    });
+    await expect(verify({ stationId: 'st-2' })).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    await expect(verify({ demo: true })).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    await sign('technician');
+    await expect(verify()).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+  });
+
+  test('every byte of model, card and evidence, and every field of the approval, is bound', async () => {
+    await sign();
+    for (const name of ['model.onnx', 'model.json', 'evidence.json']) {
+      const before = readFileSync(join(dir, name));
+      writeFileSync(join(dir, name), `${before.toString()} `);
+      await expect(verify()).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+      writeFileSync(join(dir, name), before);
+    }
+    const file = join(dir, 'approval.json');
+    const approval = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+    for (const key of Object.keys(approval)) {
+      if (key === 'signature' || key === 'format' || key === 'certificate') continue;
+      const value = approval[key];
+      const other =
+        typeof value === 'boolean'
+          ? !value
+          : key === 'at'
+            ? '2027-01-01T00:00:00.000Z'
+            : key === 'bundleSha256'
+              ? 'b'.repeat(64)
+              : 'other';
+      writeFileSync(file, JSON.stringify({ ...approval, [key]: other }));
+      await expect(verify(), key).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    }
+    const { certificate } = approval as { certificate: Record<string, unknown> };
+    writeFileSync(file, JSON.stringify({ ...approval, certificate: { ...certificate, userName: 'mallory' } }));
+    await expect(verify()).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    // Spacing and order of keys are not content.
+    writeFileSync(file, JSON.stringify(Object.fromEntries(Object.entries(approval).toReversed()), null, 4));
+    await expect(verify()).resolves.toBeDefined();
+  });
+
+  test('what changed since it was looked at is not signed', async () => {
+    await expect(sign('supervisor', { bundleSha256: 'c'.repeat(64) })).rejects.toMatchObject({
+      code: 'BUNDLE_ALTERED',
+    });
+    expect(readdirSync(dir)).not.toContain('approval.json');
+  });
+});

@@ -1,0 +1,299 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Session } from '../../../main/core/port.ts';
+import { newJudgement } from '../../store/examples.ts';
+import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
+
+let world: World;
+let clock = new Date('2026-01-01T00:00:00.000Z');
+beforeEach(async () => {
+  clock = new Date('2026-01-01T00:00:00.000Z');
+  world = await startWorld({ now: () => clock });
+});
+afterEach(() => world.close());
+
+describe('people', () => {
+  test('first start makes supervisor, station and the class ok; a second one is refused', async () => {
+    expect(await world.call('session.state', {})).toMatchObject({
+      firstStart: true,
+      user: null,
+      demo: false,
+      demoAccounts: [],
+    });
+    const state = await world.call('session.firstStart', { language: 'ja', name: '佐藤', password: PASSWORD });
+    expect(state).toMatchObject({ firstStart: false, language: 'ja', user: { name: '佐藤', role: 'supervisor' } });
+    expect(await world.call('stations.list', {})).toMatchObject([
+      { name: 'ライン 1', backboneId: 'bb-test', activeModelId: null },
+    ]);
+    expect(await world.call('classes.list', {})).toMatchObject([{ id: 'ok', isOk: true, hotKey: '1' }]);
+    await expect(
+      world.call('session.firstStart', { language: 'en', name: 'mallory', password: PASSWORD }),
+    ).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  test('a wrong password and an unknown name look the same; after five the name waits, longer each time', async () => {
+    await setUp(world);
+    const session = world.core.openSession();
+    const signIn = (name: string, password: string) => world.call('session.signIn', { name, password }, session);
+    await expect(signIn('nobody', 'x')).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    for (let i = 0; i < 5; i += 1)
+      await expect(signIn('SATO', 'wrong')).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    await expect(signIn('sato', PASSWORD)).rejects.toMatchObject({
+      code: 'TOO_MANY_ATTEMPTS',
+      details: { seconds: 10 },
+    });
+    clock = new Date(clock.getTime() + 11_000);
+    await expect(signIn('sato', 'wrong')).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    await expect(signIn('sato', PASSWORD)).rejects.toMatchObject({
+      code: 'TOO_MANY_ATTEMPTS',
+      details: { seconds: 20 },
+    });
+    clock = new Date(clock.getTime() + 21_000);
+    expect((await signIn('sato', PASSWORD)).user?.name).toBe('sato');
+  });
+
+  test('roles are checked on every call, and a disabled account is out at once', async () => {
+    const { stationId, technician } = await setUp(world);
+    const nobody = world.core.openSession();
+    await expect(world.call('queue.list', { stationId }, nobody)).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    await expect(world.call('audit.list', {}, technician)).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    await world.call('queue.list', { stationId }, technician);
+    const users = await world.call('users.list', {});
+    const disabled = users.find((user) => user.name === 'tanaka')!;
+    await world.call('users.disable', { userId: disabled.id });
+    await expect(world.call('queue.list', { stationId }, technician)).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    await expect(world.call('session.signIn', { name: 'tanaka', password: PASSWORD })).rejects.toMatchObject({
+      code: 'WRONG_PASSWORD',
+    });
+    const supervisor = users.find((user) => user.role === 'supervisor')!;
+    await expect(world.call('users.disable', { userId: supervisor.id })).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  test('names are one whatever their width and case; raw input is parsed in the core too', async () => {
+    await setUp(world);
+    await expect(
+      world.call('users.add', { name: 'ＴＡＮＡＫＡ', role: 'operator', password: PASSWORD }),
+    ).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await expect(world.call('users.add', { name: 'x', role: 'operator', password: 'short' })).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+  });
+
+  test('no password reaches the log, the audit trail or the database', async () => {
+    await setUp(world);
+    await world.call('session.signIn', { name: 'sato', password: 'a-wrong-secret' }).catch(() => {});
+    const audit = await world.call('audit.list', {});
+    await world.core.close();
+    const { readFileSync } = await import('node:fs');
+    const everything = `${JSON.stringify(world.log)}${JSON.stringify(audit)}${readFileSync(join(world.home, 'mekiki.sqlite'), 'latin1')}`;
+    expect(everything).not.toContain(PASSWORD);
+    expect(everything).not.toContain('a-wrong-secret');
+  });
+
+  test('events of a session reach that session', async () => {
+    await setUp(world);
+    world.events.length = 0;
+    const other = world.core.openSession();
+    await world.call('session.signIn', { name: 'tanaka', password: PASSWORD }, other);
+    expect(world.events.filter((event) => event.name === 'session.changed').map((event) => event.sessionId)).toEqual([
+      other.id,
+    ]);
+  });
+});
+
+describe('the line', () => {
+  let stationId: string;
+  beforeEach(async () => {
+    ({ stationId } = await setUp(world));
+    await world.call('line.start', { stationId });
+  });
+  const line = () => world.lines.get(stationId)!;
+
+  test('records are stored, told and acknowledged; what is sent again is stored once', async () => {
+    line().emit([lineRecord(1), lineRecord(2)]);
+    await until(() => line().acknowledged.includes(2));
+    line().emit([lineRecord(1), lineRecord(2), lineRecord(3)]);
+    await until(() => line().acknowledged.includes(3));
+    expect((await world.call('parts.recent', { stationId })).map((part) => part.seq)).toEqual([3, 2, 1]);
+    expect(world.events.filter((event) => event.name === 'parts.inspected')).toHaveLength(3);
+    expect(await world.call('parts.recent', { stationId, verdict: 'ng' })).toEqual([]);
+  });
+
+  test('a hole in the numbering is counted as lost records and survives a restart', async () => {
+    line().emit([lineRecord(1), lineRecord(5)]);
+    await until(() => line().acknowledged.includes(5));
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(3);
+    await world.reopen();
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(3);
+    expect(line().configured.at(-1)?.acknowledged).toBe(5);
+  });
+
+  test('a lost line process is taken up again, told where to go on, and started', async () => {
+    line().emit([lineRecord(1)]);
+    await until(() => line().acknowledged.includes(1));
+    const before = line();
+    before.die();
+    await until(() => line() !== before && line().state === 'running');
+    expect(line().configured.at(-1)?.acknowledged).toBe(1);
+    expect(
+      world.events.some((event) => event.name === 'line.changed' && event.payload.problem?.code === 'DISCONNECTED'),
+    ).toBe(true);
+  });
+
+  test('a stopped line stays stopped when its process ends', async () => {
+    await world.call('line.stop', { stationId });
+    const before = line();
+    before.die();
+    await until(() => world.events.at(-1)?.name === 'line.changed');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(line()).toBe(before);
+  });
+
+  test('a change of the camera is taken over by a running line; a new name does not stop it', async () => {
+    await world.call('stations.update', { stationId, name: 'Press 4' });
+    expect(line().configured).toHaveLength(1);
+    await world.call('stations.update', { stationId, camera: { kind: 'folder', path: '/in' } });
+    expect(line().configured).toHaveLength(2);
+    expect(line().configured[1]?.station.camera).toMatchObject({ kind: 'folder', path: '/in' });
+    expect(line().state).toBe('running');
+  });
+
+  test('unsure parts come into the queue by usefulness, with the reason; sent ones first', async () => {
+    const unsure = (seq: number, change: Parameters<typeof newJudgement>[0]) =>
+      lineRecord(seq, { judgement: newJudgement(change) });
+    line().emit([
+      unsure(1, { unsureReason: 'low-margin', margin: 0.8 }),
+      unsure(2, { unsureReason: 'low-margin', margin: 0.05 }),
+      unsure(3, { unsureReason: 'novel', novelty: 5 }),
+      lineRecord(4),
+      unsure(5, { unsureReason: 'no-model', modelId: null }),
+    ]);
+    await until(() => line().acknowledged.includes(5));
+    const [ok] = await world.call('parts.recent', { stationId, verdict: 'ok' });
+    await world.call('parts.toQueue', { partId: ok!.id });
+    const { total, items } = await world.call('queue.list', { stationId });
+    expect(total).toBe(4);
+    expect(items.map((item) => [item.part.seq, item.reason])).toEqual([
+      [4, 'sent'],
+      [3, 'novel'],
+      [2, 'low-margin'],
+      [1, 'low-margin'],
+    ]);
+  });
+});
+
+describe('labels', () => {
+  let stationId: string;
+  let technician: Session;
+  let partIds: number[];
+  beforeEach(async () => {
+    ({ stationId, technician } = await setUp(world));
+    const folder = join(world.home, '..', 'loose');
+    mkdirSync(folder);
+    for (let n = 0; n < 4; n += 1) await writePicture(join(folder, `${n}.png`));
+    await world.done(await world.call('import.start', { stationId, path: folder, asLabels: false }, technician));
+    partIds = (await world.call('queue.list', { stationId }, technician)).items.map((item) => item.part.id);
+  });
+
+  test('label, relabel, skip; undo takes them back one by one, each person their own', async () => {
+    const [a, b, c] = partIds as [number, number, number];
+    const pit = await world.call('classes.create', { names: { en: 'Pit', ja: '' } }, technician);
+    await world.call('labels.create', { partIds: [a, b], classId: 'ok' }, technician);
+    await world.call('labels.create', { partIds: [a], classId: pit.id }, technician);
+    await world.call('queue.skip', { partId: c }, technician);
+    await world.call('labels.create', { partIds: [partIds[3]!], classId: 'ok' });
+    expect(await world.call('queue.count', { stationId })).toEqual({ total: 0 });
+
+    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [c] });
+    expect(await world.call('queue.count', { stationId })).toEqual({ total: 1 });
+    await world.call('labels.undo', {}, technician);
+    expect((await world.call('parts.get', { partId: a })).label?.classId).toBe('ok');
+    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [a, b] });
+    expect((await world.call('parts.get', { partId: a })).label).toBeNull();
+    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [] });
+    expect(await world.call('queue.count', { stationId })).toEqual({ total: 3 });
+  });
+
+  test('look-alikes are grouped in the background once somebody looks', async () => {
+    await until(() => world.events.some((event) => event.name === 'queue.changed' && event.payload.total === 4));
+    await world.call('queue.list', { stationId }, technician);
+    for (;;) {
+      const { items } = await world.call('queue.list', { stationId }, technician);
+      if (items.every((item) => item.groupId !== null)) {
+        expect(items.map((item) => item.groupSize)).toEqual([2, 2, 2, 2]);
+        // One of each group comes before the second of either.
+        expect(new Set(items.slice(0, 2).map((item) => item.groupId)).size).toBe(2);
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  });
+
+  test('class names: what could leave its place is refused; ids stay when names change', async () => {
+    for (const en of ['../x', 'a/b', '..', '.hidden', 'a\u0000b', '   ', '???']) {
+      await expect(world.call('classes.create', { names: { en, ja: '' } }, technician)).rejects.toMatchObject({
+        code: 'BAD_CLASS_NAME',
+      });
+    }
+    const made = await world.call('classes.create', { names: { en: 'Deep scratch', ja: '深い傷' } }, technician);
+    expect(made).toMatchObject({ id: 'c-deep-scratch', hotKey: '2' });
+    await expect(world.call('classes.create', { names: { en: '深い傷', ja: '' } }, technician)).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+    });
+    expect(
+      (await world.call('classes.rename', { classId: made.id, names: { en: 'Gouge', ja: '深い傷' } }, technician)).id,
+    ).toBe('c-deep-scratch');
+    expect((await world.call('classes.create', { names: { en: 'Deep scratch', ja: '' } }, technician)).id).toBe(
+      'c-deep-scratch-2',
+    );
+  });
+});
+
+describe('import', () => {
+  test('bad files are skipped by name, contradictions named, clutter ignored, the rest taken in once', async () => {
+    const { stationId, technician } = await setUp(world);
+    const path = await writeDataset(join(world.home, '..', 'set'), { good: 2, 'キズ 大': 2 });
+    writeFileSync(join(path, 'good', 'empty.png'), '');
+    writeFileSync(join(path, 'good', 'notes.txt'), 'not a picture');
+    writeFileSync(join(path, 'good', 'Thumbs.db'), 'clutter');
+    mkdirSync(join(path, '…'));
+    await writePicture(join(path, '…', 'x.png'));
+    const { copyFileSync } = await import('node:fs');
+    copyFileSync(join(path, 'good', '0.png'), join(path, 'キズ 大', 'same.png'));
+    const job = await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+    expect(job.step.details).toMatchObject({ imported: 4, skipped: 4, total: 8 });
+    expect(job.skipped?.map(({ file, code }) => [file, code])).toEqual([
+      ['good/empty.png', 'IMAGE_UNREADABLE'],
+      ['good/notes.txt', 'IMAGE_UNREADABLE'],
+      ['…/x.png', 'BAD_CLASS_NAME'],
+      ['キズ 大/same.png', 'CONTRADICTING_LABELS'],
+    ]);
+    expect((await world.call('labels.summary', { stationId })).perClass).toEqual([
+      { classId: 'c-キズ-大', labelled: 2, fresh: 2 },
+      { classId: 'ok', labelled: 2, fresh: 2 },
+    ]);
+    const again = await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+    expect(again.result).toEqual(job.result);
+    await expect(
+      world.call('import.start', { stationId, path: join(path, 'nowhere'), asLabels: true }, technician),
+    ).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    mkdirSync(join(path, 'none'));
+    await expect(
+      world.call('import.start', { stationId, path: join(path, 'none'), asLabels: true }, technician),
+    ).rejects.toMatchObject({ code: 'DATASET_EMPTY' });
+  });
+});
+
+describe('images', () => {
+  test('are read by hash, whole or small; anything else is not found', async () => {
+    const { stationId, technician } = await setUp(world);
+    const path = join(world.home, '..', 'one.png');
+    await writePicture(path);
+    const job = await world.done(await world.call('import.start', { stationId, path, asLabels: false }, technician));
+    const part = await world.call('parts.get', { partId: Number(job.result[0]) });
+    expect((await world.core.readImage(part.imageSha!, null)).subarray(1, 4)).toEqual(Buffer.from('PNG'));
+    expect((await world.core.readImage(part.imageSha!, 4)).length).toBeGreaterThan(0);
+    await expect(world.core.readImage('../../secrets/root.key', null)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});

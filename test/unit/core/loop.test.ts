@@ -1,0 +1,324 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Candidate, Gate } from '../../../main/contract/domain.ts';
+import type { Session } from '../../../main/core/port.ts';
+import { PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
+
+let world: World;
+let stationId: string;
+let technician: Session;
+
+beforeEach(async () => {
+  world = await startWorld();
+  ({ stationId, technician } = await setUp(world));
+});
+afterEach(() => world.close());
+
+const learn = async (): Promise<void> => {
+  const path = await writeDataset(join(world.home, '..', `set-${Math.random()}`), {
+    ok: 3,
+    'deep scratch': 2,
+    打痕: 2,
+  });
+  await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+  await world.done(await world.call('knowledge.update', { stationId }, technician));
+};
+/** The offered one of two. */
+const compress = async (): Promise<Candidate> => {
+  await world.done(await world.call('candidates.create', { stationId }, technician));
+  return (await world.call('candidates.list', { stationId })).find(
+    (candidate) => candidate.offered && candidate.state === 'candidate',
+  )!;
+};
+const approve = (candidateId: string, more: { waiver?: string; seenChanged?: string[] } = {}) =>
+  world.call('candidates.approve', { candidateId, password: PASSWORD, meaning: 'approved for line 1', ...more });
+const edit = async (sql: string): Promise<void> => {
+  await world.core.close();
+  const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+  db.exec(sql);
+  db.close();
+  await world.reopen();
+  await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+};
+
+describe('the loop', () => {
+  test('import, update, compress, approve, activate, roll back', async () => {
+    await learn();
+    const knowledge = await world.call('knowledge.show', { stationId });
+    expect(knowledge?.classes).toEqual([
+      { classId: 'c-deep-scratch', labelled: 2 },
+      { classId: 'c-打痕', labelled: 2 },
+      { classId: 'ok', labelled: 3 },
+    ]);
+    expect(await world.call('labels.summary', { stationId })).toMatchObject({ fresh: 0 });
+
+    const first = await compress();
+    await world.call('candidates.submit', { candidateId: first.id }, technician);
+    expect((await approve(first.id)).approval).toMatchObject({ userName: 'sato', waiver: null });
+    expect(await world.call('models.activate', { candidateId: first.id })).toMatchObject({ previous: null });
+
+    await learn();
+    const second = await compress();
+    await approve(second.id);
+    const swapped = await world.call('models.activate', { candidateId: second.id });
+    expect(swapped).toMatchObject({ previous: first.id, active: { state: 'active' } });
+    expect((await world.call('candidates.show', { candidateId: first.id })).state).toBe('retired');
+
+    const back = await world.call('models.rollback', { stationId });
+    expect(back).toMatchObject({ active: { id: first.id, state: 'active' }, previous: second.id });
+    await expect(world.call('models.rollback', { stationId })).rejects.toMatchObject({ code: 'NO_PREVIOUS_MODEL' });
+
+    const audit = await world.call('audit.list', {});
+    expect(audit.valid).toBe(true);
+    expect(audit.entries.map((entry) => entry.action).slice(0, 3)).toEqual([
+      'models.rollback',
+      'models.activate',
+      'candidates.approve',
+    ]);
+  });
+
+  test('features of an image are extracted once, and again under another rotation', async () => {
+    await learn();
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect(world.trainer.updates[1]!.images.every((image) => image.row >= 0)).toBe(true);
+    const [station] = await world.call('stations.list', {});
+    await world.call('stations.update', { stationId, recipe: { ...station!.recipe, rotation: 90 } });
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect(world.trainer.updates[2]!.images.every((image) => image.row === -1)).toBe(true);
+  });
+
+  test('with a tile grid good parts teach every tile and a boxed defect the tile that holds it', async () => {
+    await learn();
+    const [station] = await world.call('stations.list', {});
+    await world.call('stations.update', {
+      stationId,
+      recipe: { ...station!.recipe, tiles: { columns: 2, rows: 2, overlap: 0 } },
+    });
+    const path = join(world.home, '..', 'one.png');
+    await writePicture(path);
+    const job = await world.done(await world.call('import.start', { stationId, path, asLabels: false }, technician));
+    const box = { x: 5, y: 5, width: 2, height: 2 };
+    await world.call('labels.create', { partIds: [Number(job.result[0])], classId: 'c-打痕', box }, technician);
+    const { imageSha } = await world.call('parts.get', { partId: Number(job.result[0]) });
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const { images } = world.trainer.updates.at(-1)!;
+    expect(images.filter((image) => image.classId === 'ok')).toHaveLength(3 * 4);
+    expect(images.find((image) => image.sha === imageSha)?.region).toEqual({ x: 4, y: 4, width: 4, height: 4 });
+  });
+
+  test('un-learning takes label, features and undo away, and the next knowledge has never seen the image', async () => {
+    await learn();
+    const { images, featureFile } = world.trainer.updates[0]!;
+    const victim = images.find((image) => image.classId === 'ok')!;
+    await world.done(await world.call('knowledge.forget', { stationId, imageSha: victim.sha }, technician));
+    expect(world.trainer.updates[1]!.images.map((image) => image.sha)).not.toContain(victim.sha);
+    const shas = images.map((image) => image.sha);
+    const row = new Float32Array(new Uint8Array(readFileSync(featureFile)).buffer, shas.indexOf(victim.sha) * 16, 4);
+    expect([...row]).toEqual([0, 0, 0, 0]);
+    await world.call('labels.undo', {}, technician);
+    expect((await world.call('labels.summary', { stationId })).perClass.find((c) => c.classId === 'ok')?.labelled).toBe(
+      2,
+    );
+    await expect(world.call('knowledge.forget', { stationId, imageSha: victim.sha }, technician)).rejects.toMatchObject(
+      { code: 'NOT_FOUND' },
+    );
+  });
+
+  test('an update with one class, and compressing nothing, are refused before a job starts', async () => {
+    await expect(world.call('knowledge.update', { stationId }, technician)).rejects.toMatchObject({
+      code: 'TOO_FEW_CLASSES',
+      details: { found: 0, needed: 2 },
+    });
+    await expect(world.call('candidates.create', { stationId }, technician)).rejects.toMatchObject({
+      code: 'NO_KNOWLEDGE',
+    });
+  });
+});
+
+describe('what may not inspect', () => {
+  test('a candidate that nobody approved', async () => {
+    await learn();
+    const candidate = await compress();
+    await expect(world.call('models.activate', { candidateId: candidate.id })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+    });
+    await world.call('candidates.reject', { candidateId: candidate.id, reason: 'no' });
+    await expect(world.call('models.activate', { candidateId: candidate.id })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+    });
+    await expect(approve(candidate.id)).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  test.each(['approved', 'active', 'retired'])('a row edited by hand to "%s"', async (state) => {
+    await learn();
+    const candidate = await compress();
+    await edit(
+      `UPDATE candidates SET state = '${state}', approval = '{"signatureId":"sig-1","userId":"u","userName":"sato","meaning":"m","waiver":null,"at":"2026-01-01T00:00:00.000Z"}' WHERE id = '${candidate.id}'`,
+    );
+    await expect(world.call('models.activate', { candidateId: candidate.id })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+    });
+    expect((await world.call('stations.list', {}))[0]?.activeModelId).toBeNull();
+  });
+
+  test('a station edited by hand to run it: the line does not start', async () => {
+    await learn();
+    const candidate = await compress();
+    await edit(
+      `UPDATE candidates SET state = 'active' WHERE id = '${candidate.id}'; UPDATE stations SET active_model_id = '${candidate.id}'`,
+    );
+    await expect(world.call('line.start', { stationId })).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    expect(await world.call('line.status', { stationId })).toMatchObject({
+      state: 'fault',
+      problem: { code: 'NOT_APPROVED' },
+    });
+    expect(world.lines.get(stationId)?.configured).toEqual([]);
+  });
+
+  test('another model laid under the name of an approved one', async () => {
+    await learn();
+    const good = await compress();
+    await approve(good.id);
+    const other = (await world.call('candidates.list', { stationId })).find((candidate) => candidate.id !== good.id)!;
+    for (const name of ['model.onnx', 'model.json', 'evidence.json', 'approval.json']) {
+      writeFileSync(
+        join(world.home, 'bundles', other.id, name),
+        readFileSync(join(world.home, 'bundles', good.id, name)),
+      );
+    }
+    await edit(`UPDATE candidates SET state = 'approved' WHERE id = '${other.id}'`);
+    await expect(world.call('models.activate', { candidateId: other.id })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+    });
+  });
+
+  test.each(['model.onnx', 'evidence.json', 'approval.json'])(
+    'an approved bundle whose %s was changed',
+    async (name) => {
+      await learn();
+      const candidate = await compress();
+      await approve(candidate.id);
+      const file = join(world.home, 'bundles', candidate.id, name);
+      writeFileSync(file, readFileSync(file, 'utf8').replace('e', 'E'));
+      await expect(world.call('models.activate', { candidateId: candidate.id })).rejects.toMatchObject({
+        code: 'BUNDLE_ALTERED',
+      });
+    },
+  );
+});
+
+describe('approval', () => {
+  const gate = (outcome: Gate['outcome']): Gate => ({
+    name: 'escape',
+    limit: '5 %',
+    measured: '9 %',
+    bound: null,
+    outcome,
+    missing: 7,
+  });
+
+  test('a failing gate cannot be signed, with or without a waiver, and not by editing the row', async () => {
+    world.trainer.evidence = () => ({ gates: [gate('fail')] });
+    await learn();
+    const candidate = await compress();
+    await expect(approve(candidate.id, { waiver: 'please' })).rejects.toMatchObject({
+      code: 'GATE_FAILED',
+      details: { gates: 'escape' },
+    });
+    await edit(`UPDATE candidates SET evidence = replace(evidence, '"fail"', '"pass"')`);
+    await expect(approve(candidate.id)).rejects.toMatchObject({ code: 'GATE_FAILED' });
+    expect(existsSync(join(world.home, 'bundles', candidate.id, 'approval.json'))).toBe(false);
+  });
+
+  test('thin evidence needs a written waiver, which is kept', async () => {
+    world.trainer.evidence = () => ({ gates: [gate('not-enough-evidence')] });
+    await learn();
+    const candidate = await compress();
+    await expect(approve(candidate.id)).rejects.toMatchObject({ code: 'WAIVER_NEEDED' });
+    await expect(approve(candidate.id, { waiver: '   ' })).rejects.toMatchObject({ code: 'WAIVER_NEEDED' });
+    expect((await approve(candidate.id, { waiver: 'trial batch' })).approval?.waiver).toBe('trial batch');
+  });
+
+  test('every verdict that got worse must have been seen', async () => {
+    const changed = ['a', 'b', 'c'].map((letter, i) => ({
+      imageSha: letter.repeat(64),
+      truthClassId: 'ok',
+      from: { verdict: 'ok' as const, classId: 'ok' },
+      to: { verdict: 'ng' as const, classId: 'c-1' },
+      kind: i < 2 ? ('worse' as const) : ('better' as const),
+    }));
+    world.trainer.evidence = () => ({ changed });
+    await learn();
+    const candidate = await compress();
+    await expect(approve(candidate.id, { seenChanged: ['a'.repeat(64)] })).rejects.toMatchObject({
+      code: 'CHANGED_NOT_SEEN',
+      details: { count: 1 },
+    });
+    await approve(candidate.id, { seenChanged: ['a'.repeat(64), 'b'.repeat(64)] });
+  });
+
+  test('the session is not enough: the password signs', async () => {
+    await learn();
+    const candidate = await compress();
+    await expect(
+      world.call('candidates.approve', { candidateId: candidate.id, password: 'wrong', meaning: 'x' }),
+    ).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    await expect(
+      world.call('candidates.approve', { candidateId: candidate.id, password: PASSWORD, meaning: 'x' }, technician),
+    ).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+  });
+
+  test('what was not offered cannot be approved', async () => {
+    await learn();
+    await compress();
+    const other = (await world.call('candidates.list', { stationId })).find((candidate) => !candidate.offered)!;
+    await expect(approve(other.id)).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+});
+
+describe('jobs', () => {
+  test('a crash of the trainer fails the job clearly and leaves nothing half-made', async () => {
+    await learn();
+    const before = statSync(world.trainer.updates[0]!.featureFile).size;
+    world.trainer.crash = true;
+    await expect(world.done(await world.call('knowledge.update', { stationId }, technician))).rejects.toMatchObject({
+      code: 'TRAINER_FAILED',
+    });
+    expect(await world.call('knowledge.list', { stationId })).toHaveLength(1);
+    expect(readdirSync(join(world.home, 'knowledge'))).toHaveLength(1);
+    world.trainer.crash = true;
+    await expect(world.done(await world.call('candidates.create', { stationId }, technician))).rejects.toMatchObject({
+      code: 'TRAINER_FAILED',
+    });
+    expect(readdirSync(join(world.home, 'bundles'))).toEqual([]);
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect(statSync(world.trainer.updates[0]!.featureFile).size).toBe(before);
+  });
+
+  test('cancelling ends the trainer; rows it appended do not count and are cut off', async () => {
+    const path = await writeDataset(join(world.home, '..', 'set'), { ok: 2, pit: 2 });
+    await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+    let release = (): void => {};
+    world.trainer.hold = new Promise((resolve) => (release = resolve));
+    const job = await world.call('knowledge.update', { stationId }, technician);
+    while (world.trainer.updates.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await world.call('jobs.cancel', { jobId: job.id }, technician);
+    expect((await world.done(job)).state).toBe('cancelled');
+    release();
+    expect(world.trainer.stops).toBe(1);
+    expect(await world.call('knowledge.show', { stationId })).toBeNull();
+    world.trainer.hold = null;
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect(statSync(world.trainer.updates[0]!.featureFile).size).toBe(4 * 4 * 4);
+  });
+
+  test('a job that a killed run left behind is shown as interrupted', async () => {
+    await learn();
+    const job = (await world.call('jobs.list', {}))[0]!;
+    await edit(`UPDATE jobs SET state = 'running', job = replace(job, '"done"', '"running"') WHERE id = '${job.id}'`);
+    const after = (await world.call('jobs.list', {})).find((each) => each.id === job.id);
+    expect(after).toMatchObject({ state: 'failed', problem: { code: 'JOB_INTERRUPTED' } });
+  });
+});

@@ -1,0 +1,411 @@
+import { createHash } from 'node:crypto';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { verifyBundle } from '../../../main/audit/approval.ts';
+import type { Backbone, Evidence, Job, LineStatus, ModelCard } from '../../../main/contract/domain.ts';
+import { AppError } from '../../../main/contract/errors.ts';
+import { lineEvents, lineMethods, type LineRecord } from '../../../main/contract/line.ts';
+import { silentLog, type Logger } from '../../../main/contract/log.ts';
+import type { MethodInput, MethodName, MethodOutput } from '../../../main/contract/methods.ts';
+import { createClient } from '../../../main/contract/rpc/client.ts';
+import { createMemoryPair } from '../../../main/contract/rpc/memory.ts';
+import { createServer, type Server } from '../../../main/contract/rpc/server.ts';
+import { trainerEvents, trainerMethods } from '../../../main/contract/trainer.ts';
+import type { Core, CoreEvent, Processes, Session } from '../../../main/core/port.ts';
+import { startCore } from '../../../main/core/start.ts';
+import { encodePng } from '../../../main/vision/decode.ts';
+import { newJudgement } from '../../store/examples.ts';
+
+/*
+ * A core with its real store, files, keys and services. Only what lives in other processes is small here: a trainer that writes the
+ * files a trainer writes without learning anything, and a line that checks bundles and sends the records it is given. Both are
+ * reached through the real rpc.
+ */
+
+const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex');
+
+export const testBackbone: Backbone = {
+  id: 'bb-test',
+  sha256: sha256('backbone'),
+  file: '/nowhere/backbone.onnx',
+  inputName: 'image',
+  inputSize: 32,
+  dynamicSize: true,
+  mean: [127.5, 127.5, 127.5],
+  std: [127.5, 127.5, 127.5],
+  featureOutputs: [{ name: 'f', channels: 4, kind: 'pooled' }],
+  features: 4,
+  macs: 1,
+  params: 1,
+  source: 'test',
+  licence: 'Apache-2.0',
+};
+
+type CompressInput = z.output<(typeof trainerMethods)['trainer.compress']['input']>;
+export interface TrainerControl {
+  /** Next trainer.update waits for this before it writes anything. */
+  hold: Promise<void> | null;
+  /** Next call drops the connection, as a crash does. */
+  crash: boolean;
+  evidence: (input: CompressInput) => Partial<Evidence>;
+  updates: z.output<(typeof trainerMethods)['trainer.update']['input']>[];
+  stops: number;
+}
+
+export interface LineControl {
+  emit(records: LineRecord[]): void;
+  die(): void;
+  configured: z.output<(typeof lineMethods)['line.configure']['input']>[];
+  activated: string[];
+  acknowledged: number[];
+  state: LineStatus['state'];
+}
+
+const measures = {
+  accuracy: 0.9,
+  balancedAccuracy: 0.9,
+  interval: [0.8, 1] as [number, number],
+  latencyMsP50: 2,
+  latencyMsP99: 3,
+  macs: 1,
+  params: 1,
+  bytes: 1,
+};
+const evidenceOf = (change: Partial<Evidence>): Evidence => ({
+  reference: measures,
+  candidate: measures,
+  speedup: 3,
+  accuracyDropPp: 0,
+  basis: 'test',
+  perClass: [],
+  confusion: [],
+  gates: [{ name: 'escape', limit: '5 %', measured: '1 %', bound: '3 %', outcome: 'pass', missing: 0 }],
+  parity: { images: 1, equal: 1, maxLogitDifference: 0 },
+  changed: [],
+  environment: { cpu: 'test', onnxruntime: 'test', threads: 1 },
+  dataSha256: sha256('data'),
+  ...change,
+});
+
+export interface World {
+  core: Core;
+  home: string;
+  trainer: TrainerControl;
+  lines: Map<string, LineControl>;
+  events: CoreEvent[];
+  log: { level: string; text: string }[];
+  session: Session;
+  call<M extends MethodName>(method: M, input: MethodInput<M>, session?: Session): Promise<MethodOutput<M>>;
+  /** Waits for the job's end; throws what it failed with as AppError. */
+  done(job: Job): Promise<Job>;
+  /** Ends the core and opens the same home again. */
+  reopen(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const createTrainer = (control: TrainerControl, emit: () => Server<typeof trainerEvents> | null) => ({
+  'trainer.update': async (input: z.output<(typeof trainerMethods)['trainer.update']['input']>) => {
+    control.updates.push(input);
+    emit()?.emit('trainer.progressed', {
+      progress: 0.5,
+      secondsLeft: 1,
+      step: { key: 'update.features', details: {} },
+    });
+    const width = input.backbone.features * 4;
+    let next = statSync(input.featureFile).size / width;
+    const rows = input.images
+      .filter((image) => image.row === -1)
+      .map((image) => {
+        appendFileSync(input.featureFile, Buffer.from(new Float32Array(input.backbone.features).fill(next + 1).buffer));
+        next += 1;
+        return { sha: image.sha, row: next - 1 };
+      });
+    if (control.hold !== null) await control.hold;
+    writeFileSync(join(input.outDir, 'knowledge.json'), '{}');
+    writeFileSync(join(input.outDir, 'head.f64'), 'head');
+    const classIds = [...new Set(input.images.map((image) => image.classId))].toSorted();
+    const classes = classIds.map((classId) => ({
+      classId,
+      labelled: input.images.filter((image) => image.classId === classId).length,
+    }));
+    const summary = { lambda: 1, balancing: 0, temperature: 1, balancedAccuracy: 0.9, classes, seconds: 0.1 };
+    return { summary, rows };
+  },
+  'trainer.compress': async (input: CompressInput) => {
+    const candidates = input.candidateIds.slice(0, 2).map((id, n) => {
+      const dir = join(input.outDir, String(n));
+      mkdirSync(dir);
+      const model = `model ${id}`;
+      const card: ModelCard = {
+        format: 1,
+        id,
+        createdAt: '2026-01-01T00:00:00.000Z',
+        demo: input.demo,
+        stationId: input.stationId,
+        backboneId: input.backbone.id,
+        backboneSha256: input.backbone.sha256,
+        knowledgeId: input.knowledgeId,
+        modelSha256: sha256(model),
+        inputSize: 32,
+        mean: [0, 0, 0],
+        std: [1, 1, 1],
+        classes: input.classes.map((each) => ({ id: each.id, names: each.names, isOk: each.isOk })),
+        temperature: 1,
+        thresholds: { ok: 0.5, ng: 0.5, novelty: 3 },
+        strategy: 'post-prune',
+        precision: 'fp32',
+        recipe: input.recipe,
+      };
+      const evidence = evidenceOf(control.evidence(input));
+      writeFileSync(join(dir, 'model.onnx'), model);
+      writeFileSync(join(dir, 'model.json'), JSON.stringify(card));
+      writeFileSync(join(dir, 'evidence.json'), JSON.stringify(evidence));
+      return { dir, card, evidence, ratio: 0.5, offered: n === 0, recommended: n === 0, reason: 'test' };
+    });
+    return { candidates, why: 'test' };
+  },
+  'trainer.features': async (input: z.output<(typeof trainerMethods)['trainer.features']['input']>) => ({
+    features: Float32Array.from({ length: input.images.length * 4 }, (_, i) =>
+      i % 4 === Math.floor(i / 4) % 2 ? 1 : 0.01,
+    ),
+  }),
+  'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
+});
+
+const createProcesses = (home: string, trainer: TrainerControl, lines: Map<string, LineControl>): Processes => {
+  let dropTrainer = (): void => {};
+  const running = new Set<string>();
+  return {
+    async trainer() {
+      const [ours, theirs] = createMemoryPair();
+      let server: Server<typeof trainerEvents> | null = null;
+      const handlers = createTrainer(trainer, () => server);
+      const crashing = Object.fromEntries(
+        Object.entries(handlers).map(([name, handler]) => [
+          name,
+          async (input: never) => {
+            if (trainer.crash) {
+              trainer.crash = false;
+              theirs.close();
+              return new Promise(() => {});
+            }
+            return handler(input);
+          },
+        ]),
+      ) as unknown as typeof handlers;
+      server = createServer({
+        methods: trainerMethods,
+        events: trainerEvents,
+        handlers: crashing,
+        channel: theirs,
+        session: null,
+      });
+      dropTrainer = () => theirs.close();
+      return createClient<typeof trainerMethods, typeof trainerEvents>(ours, { peer: 'trainer' });
+    },
+    async line(stationId) {
+      running.add(stationId);
+      const [ours, theirs] = createMemoryPair();
+      const status = (): LineStatus => ({
+        stationId,
+        state: control.state,
+        camera: 'well',
+        problem: null,
+        modelId: null,
+        startedAt: null,
+        parts: 0,
+        ok: 0,
+        ng: 0,
+        unsure: 0,
+        ngByClass: {},
+        droppedFrames: 0,
+        lostRecords: 0,
+        partsPerMinute: 0,
+        latencyMsP50: 0,
+        latencyMsP99: 0,
+        latencyTrend: [],
+        rssBytes: 0,
+      });
+      const before = lines.get(stationId);
+      const control: LineControl = {
+        configured: before?.configured ?? [],
+        activated: before?.activated ?? [],
+        acknowledged: before?.acknowledged ?? [],
+        state: 'stopped',
+        emit: (records) => server.emit('line.recorded', { records }),
+        die: () => theirs.close(),
+      };
+      const check = (bundleDir: string) =>
+        verifyBundle({
+          bundleDir,
+          rootPublicKey: readFileSync(join(home, 'trust/root.pub'), 'utf8'),
+          demo: isDemo(home),
+          stationId,
+        });
+      const server: Server<typeof lineEvents> = createServer({
+        methods: lineMethods,
+        events: lineEvents,
+        channel: theirs,
+        session: null,
+        handlers: {
+          'line.configure': async (input) => {
+            if (input.bundleDir !== null) await check(input.bundleDir);
+            control.configured.push(input);
+            return status();
+          },
+          'line.start': async () => {
+            control.state = 'running';
+            return status();
+          },
+          'line.stop': async () => {
+            control.state = 'stopped';
+            return status();
+          },
+          'line.status': async () => status(),
+          'line.activate': async ({ bundleDir }) => {
+            await check(bundleDir);
+            control.activated.push(bundleDir);
+            return status();
+          },
+          'line.acknowledge': async ({ seq }) => {
+            control.acknowledged.push(seq);
+            return {};
+          },
+        },
+      });
+      lines.set(stationId, control);
+      return createClient<typeof lineMethods, typeof lineEvents>(ours, { peer: `line:${stationId}` });
+    },
+    async stop(name) {
+      if (name === 'trainer') {
+        trainer.stops += 1;
+        dropTrainer();
+      } else running.delete(name.replace('line:', ''));
+    },
+    runningLines: async () => [...running],
+  };
+};
+
+const isDemo = (home: string): boolean =>
+  (JSON.parse(readFileSync(join(home, 'mekiki.json'), 'utf8')) as { demo: boolean }).demo;
+
+export const startWorld = async (options: { demo?: boolean; home?: string; now?: () => Date } = {}): Promise<World> => {
+  const base = mkdtempSync(join(tmpdir(), 'mekiki-core-'));
+  const home = options.home ?? join(base, 'home');
+  const trainer: TrainerControl = { hold: null, crash: false, evidence: () => ({}), updates: [], stops: 0 };
+  const lines = new Map<string, LineControl>();
+  const events: CoreEvent[] = [];
+  const log: World['log'] = [];
+  const collect = (level: string) => (message: string, fields?: Record<string, unknown>) =>
+    void log.push({
+      level,
+      text: `${message} ${JSON.stringify(fields ?? {}, (_, v) => (v instanceof Error ? String(v.stack) : v))}`,
+    });
+  const logger: Logger = {
+    ...silentLog,
+    debug: collect('debug'),
+    info: collect('info'),
+    warn: collect('warn'),
+    error: collect('error'),
+  };
+  const processes = createProcesses(home, trainer, lines);
+  const open = async () => {
+    world.core = await startCore({
+      home,
+      demo: options.demo ?? false,
+      log: logger,
+      processes,
+      backbones: { shipped: async () => testBackbone, take: async () => testBackbone },
+      ...(options.now && { now: options.now }),
+    });
+    world.core.subscribe((event) => void events.push(event));
+    world.session = world.core.openSession();
+  };
+  const world: World = {
+    core: undefined as unknown as Core,
+    session: undefined as unknown as Session,
+    home,
+    trainer,
+    lines,
+    events,
+    log,
+    call: (method, input, session = world.session) =>
+      (world.core.handlers[method] as (i: unknown, s: Session, signal: AbortSignal) => Promise<never>)(
+        input,
+        session,
+        new AbortController().signal,
+      ),
+    async done(job) {
+      for (;;) {
+        const found = (await world.call('jobs.list', {})).find((each) => each.id === job.id);
+        if (found !== undefined && !['waiting', 'running'].includes(found.state)) {
+          if (found.problem !== null) throw AppError.fromWire({ ...found.problem, ref: found.id });
+          return found;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
+    async reopen() {
+      await world.core.close();
+      await open();
+    },
+    async close() {
+      await world.core?.close();
+      rmSync(base, { recursive: true, force: true });
+    },
+  };
+  await open().catch((error: unknown) => {
+    rmSync(base, { recursive: true, force: true });
+    throw error;
+  });
+  return world;
+};
+
+export const PASSWORD = 'correct horse';
+
+/** First supervisor `sato`, and a technician `tanaka` with a session of her own. */
+export const setUp = async (world: World): Promise<{ stationId: string; technician: Session }> => {
+  await world.call('session.firstStart', { language: 'en', name: 'sato', password: PASSWORD });
+  await world.call('users.add', { name: 'tanaka', role: 'technician', password: PASSWORD });
+  const technician = world.core.openSession();
+  await world.call('session.signIn', { name: 'tanaka', password: PASSWORD }, technician);
+  const [station] = await world.call('stations.list', {});
+  return { stationId: station!.id, technician };
+};
+
+let pictures = 0;
+/** A small PNG like no other. */
+export const writePicture = async (file: string): Promise<void> => {
+  pictures += 1;
+  const data = Uint8Array.from({ length: 64 }, (_, i) => (i * 7 + pictures * 13 + (i % (1 + pictures)) * 3) % 256);
+  data[0] = pictures % 256;
+  data[1] = pictures >> 8;
+  writeFileSync(file, await encodePng({ width: 8, height: 8, channels: 1, data }));
+};
+
+/** `<folder>/<class>/<n>.png`. */
+export const writeDataset = async (folder: string, classes: Record<string, number>): Promise<string> => {
+  for (const [name, count] of Object.entries(classes)) {
+    mkdirSync(join(folder, name), { recursive: true });
+    for (let n = 0; n < count; n += 1) await writePicture(join(folder, name, `${n}.png`));
+  }
+  return folder;
+};
+
+export const lineRecord = (seq: number, change: Partial<LineRecord> = {}): LineRecord => ({
+  seq,
+  at: '2026-01-01T00:00:00.000Z',
+  imageSha: seq.toString(16).padStart(64, '0'),
+  width: 8,
+  height: 8,
+  judgement: newJudgement({ verdict: 'ok', unsureReason: null }),
+  notes: [],
+  ...change,
+});
+
+/** Until it is true; the test's own timeout is the limit. */
+export const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+};
