@@ -7,7 +7,7 @@ import { openProducts } from '../learning/dense.ts';
 import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
-import { dropGate, latencyGate, parityGate } from './evidence/gates.ts';
+import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { balancedAccuracy } from './evidence/statistics.ts';
 import { finishVariant, type Finished, type Parity } from './finish.ts';
@@ -125,10 +125,7 @@ export async function compressDataset(
     throw new AppError('TOO_FEW_IMAGES', { what: tasks[0]!.join(', '), found: 0, needed: 1, missing: 1 });
   }
   await using products = openProducts({ threads });
-  const criteria = criteriaSchema.parse({
-    maxDropPp: options.maxDropPp,
-    ...(options.latencyMs === undefined ? {} : { maxLatencyMsP99: options.latencyMs }),
-  });
+  const criteria = criteriaSchema.parse({ maxDropPp: options.maxDropPp });
 
   say('measuring the uncompressed backbone');
   const bytes = await readFile(backbone.file);
@@ -257,7 +254,6 @@ export async function compressDataset(
     const test = await testFinished(offer.item, testOptions);
     const gates = [
       dropGate(discordantOf(referenceTest.judged, test.judged), criteria),
-      ...(options.latencyMs === undefined ? [] : [latencyGate(offer.latency.samples, criteria)]),
       parityGate(offer.item.parity),
     ];
     const evidence = buildEvidence({
@@ -342,7 +338,7 @@ export async function compressDataset(
         ),
       );
     }
-    return measure(contenders, { rounds: 300, warmUp: 5, signal, budgetMs: 20_000 });
+    return await measure(contenders, { rounds: 300, warmUp: 5, signal, budgetMs: 20_000 });
   }
 }
 

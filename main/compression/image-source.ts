@@ -85,8 +85,11 @@ export async function readableImages(
     const problems = await Promise.all(
       some.map(async (index) => {
         try {
-          await source.pixels(index);
-          return null;
+          const { width, height } = await source.pixels(index);
+          const region = source.region(index);
+          return region && (region.x + region.width > width || region.y + region.height > height)
+            ? 'its region lies outside it'
+            : null;
         } catch (error) {
           if (!isAppError(error) || error.code === 'CANCELLED') throw error;
           return error.message;

@@ -64,13 +64,12 @@ export async function testFinished(finished: Finished, options: TestOptions): Pr
     if (tasks.length > MOST_TASKS) return null;
     const rowsOf = tasks.map((task) => truth.flatMap((id, i) => (task.includes(id) ? [i] : [])));
     if (rowsOf.some((rows) => rows.length === 0)) return null;
-    const seen = new Statistics(finished.statistics.size);
     const follow = new AccuracyMatrix();
-    for (const [t, task] of tasks.entries()) {
+    for (const t of tasks.keys()) {
       if (options.signal?.aborted) throw new AppError('CANCELLED');
-      const part = new Statistics(finished.statistics.size);
-      for (const id of task) copyClass(finished.statistics, part, id);
-      seen.merge(part);
+      const seen = new Statistics(finished.statistics.size);
+      seen.merge(finished.statistics);
+      for (const id of tasks.slice(t + 1).flat()) if (seen.count(id) > 0) seen.forget(id);
       const head = await solveHead(seen, knowledge, products);
       const predictions = [];
       for (const rows of rowsOf.slice(0, t + 1)) {
@@ -89,12 +88,3 @@ export async function testFinished(finished: Finished, options: TestOptions): Pr
     return follow.bwt;
   }
 }
-
-/** One class of `from`, which stays as it is. */
-const copyClass = (from: Statistics, to: Statistics, classId: string): void => {
-  const others = from.classIds.filter((id) => id !== classId);
-  const whole = new Statistics(from.size);
-  whole.merge(from);
-  for (const id of others) whole.forget(id);
-  to.merge(whole);
-};

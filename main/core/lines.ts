@@ -32,6 +32,8 @@ interface Line {
   /** Records were dropped here and have to be sent again. */
   overflowed: boolean;
   retry: NodeJS.Timeout | null;
+  /** While the line is being told from where to send again: what is new may come before what is old. */
+  held: boolean;
 }
 
 const stopped = (stationId: string): LineStatus => ({
@@ -77,6 +79,7 @@ export const createLines = (
       waiting: [],
       overflowed: false,
       retry: null,
+      held: false,
     };
     lines.set(stationId, line);
     return line;
@@ -103,7 +106,7 @@ export const createLines = (
   };
   const drain = (line: Line): void => {
     const { stationId } = line.status;
-    if (closed || line.waiting.length === 0) return;
+    if (closed || line.held || line.waiting.length === 0) return;
     let acknowledged: number;
     try {
       acknowledged = ingest.store(stationId, line.waiting);
@@ -136,7 +139,15 @@ export const createLines = (
     const bundleDir = station.activeModelId === null ? null : join(store.home, 'bundles', station.activeModelId);
     if (station.activeModelId !== null) await checkBundle(station.id, station.activeModelId);
     const acknowledged = store.stations.acknowledged(station.id);
-    setStatus(line, await client.call('line.configure', { home: store.home, station, bundleDir, acknowledged }));
+    // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates.
+    line.held = true;
+    try {
+      const settings = { home: store.home, station, bundleDir, acknowledged };
+      setStatus(line, await client.call('line.configure', settings));
+    } finally {
+      line.held = false;
+    }
+    drain(line);
   };
 
   const connect = (line: Line): Promise<LineClient> => {
@@ -231,10 +242,8 @@ export const createLines = (
     async reconfigure(stationId) {
       const line = lineOf(stationId);
       if (line.client === null) return;
-      const { client, wanted } = line;
-      if (wanted) await client.call('line.stop', {});
-      await configure(line, client);
-      if (wanted) setStatus(line, await client.call('line.start', {}));
+      // The line itself reopens the camera if that is what changed, and goes on otherwise.
+      await configure(line, line.client);
     },
     async takeUp() {
       for (const stationId of await processes.runningLines()) {

@@ -82,7 +82,7 @@ const build = async (
     trainerThreads: options.trainerThreads ?? 2,
     emit(name, payload, sessionId) {
       const event = { name, payload, sessionId: sessionId ?? null } as CoreEvent;
-      for (const listener of [...listeners]) {
+      for (const listener of listeners) {
         try {
           listener(event);
         } catch (error) {

@@ -42,10 +42,13 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
   };
 
   /** What of the input is set, and not as it was. */
-  const changesOf = (before: Station, { stationId: _, ...wanted }: HandlerInput<'stations.update'>): Partial<Station> =>
+  const changesOf = (before: Station, wanted: HandlerInput<'stations.update'>): Partial<Station> =>
     Object.fromEntries(
       Object.entries(wanted).filter(
-        ([key, value]) => value !== undefined && JSON.stringify(value) !== JSON.stringify(before[key as keyof Station]),
+        ([key, value]) =>
+          key !== 'stationId' &&
+          value !== undefined &&
+          JSON.stringify(value) !== JSON.stringify(before[key as keyof Station]),
       ),
     );
 

@@ -58,7 +58,7 @@ interface Waiter {
 }
 
 export function keepProcess(options: KeptProcessOptions): KeptProcess {
-  const { name, restart, backOff = defaultBackOff, graceMs = 5000, startMs = 60_000 } = options;
+  const { name, restart, backOff = defaultBackOff, graceMs = 8000, startMs = 60_000 } = options;
   const log = options.log.child({ child: name });
   const waiters = new Set<Waiter>();
   const listeners = new Set<(wire: Multiplexer | null) => void>();
@@ -79,7 +79,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
     for (const waiter of all) act(waiter);
   };
   const announce = (up: Multiplexer | null) => {
-    for (const listener of [...listeners]) listener(up);
+    for (const listener of listeners) listener(up);
   };
 
   const mayTryAgain = (failure: AppError | null, wasUp: boolean): boolean => {

@@ -36,10 +36,10 @@ export type ChildSettings = z.infer<typeof childSettingsSchema>;
 /** Folder of the bundles from the program's root; set by main/host/build/build.mjs, absent in the source tree. */
 declare const __BUNDLE__: string | undefined;
 
-/** The file of a process entry: main/host/processes/<name>.ts in the source tree, <bundle>/processes/<name>.cjs in a build. */
+/** The file of a process entry: main/host/processes/<name>.ts in the source tree, <bundle>/processes/<name>.mjs in a build. */
 export function entryFile(kind: 'core' | 'line' | 'trainer'): string {
   const place =
-    typeof __BUNDLE__ === 'undefined' ? `main/host/processes/${kind}.ts` : `${__BUNDLE__}/processes/${kind}.cjs`;
+    typeof __BUNDLE__ === 'undefined' ? `main/host/processes/${kind}.ts` : `${__BUNDLE__}/processes/${kind}.mjs`;
   return fileURLToPath(new URL(`../../${place}`, import.meta.url));
 }
 
@@ -63,7 +63,7 @@ export function createForkSpawnPort({ execPath = process.execPath }: { execPath?
       const ended = (code: number | null, signal: string | null) => {
         if (failedToStart) return;
         failedToStart = child.pid === undefined;
-        for (const listener of [...listeners]) listener({ code, signal });
+        for (const listener of listeners) listener({ code, signal });
         listeners.clear();
         channel.close();
       };

@@ -89,6 +89,8 @@ function readPiece(path: string, number: number | null): PieceContent {
       }
       content.lines.push(record.data);
       content.last = Math.max(content.last, record.data.seq);
+      // What is broken before it shows as a gap in the numbers.
+      broken = 0;
     }
   }
   content.lines.sort((a, b) => a.seq - b.seq);
@@ -167,7 +169,8 @@ export function openSpool(options: {
   const written = Math.max(0, ...found.map((piece) => piece.last));
   const burnt = Math.max(written, ...found.map((piece) => piece.burnt));
   lostRecords += burnt - written;
-  let lastSeq = Math.max(burnt, options.acknowledged);
+  let { acknowledged } = options;
+  let lastSeq = Math.max(burnt, acknowledged);
 
   const pieces: Piece[] = found.map(({ path: at, number, after, lost, last, records }) => ({
     path: at,
@@ -211,7 +214,7 @@ export function openSpool(options: {
     openPiece();
     while (pieces.length > MAX_PIECES) {
       const oldest = pieces.shift()!;
-      lostRecords += oldest.records;
+      lostRecords += Math.min(oldest.records, Math.max(0, oldest.last - Math.max(oldest.after, acknowledged)));
       unlinkSync(oldest.path);
     }
     options.onTurn?.(path);
@@ -232,13 +235,14 @@ export function openSpool(options: {
     },
     path,
     append(record) {
-      lastSeq = Math.max(lastSeq, record.seq);
       try {
         if (bytes >= PIECE_BYTES) turn();
         write(recordLine(record));
       } catch (error) {
         lostRecords += 1;
         throw error;
+      } finally {
+        lastSeq = Math.max(lastSeq, record.seq);
       }
       const piece = pieces.at(-1)!;
       piece.last = Math.max(piece.last, record.seq);
@@ -268,6 +272,7 @@ export function openSpool(options: {
       for (const record of records) yield { ...record, imageSha: record.imageSha ?? images.get(record.seq) ?? null };
     },
     acknowledge(seq) {
+      acknowledged = Math.max(acknowledged, seq);
       while (pieces.length > 1 && pieces[0]!.last <= seq) unlinkSync(pieces.shift()!.path);
     },
     dispose,

@@ -137,7 +137,7 @@ export interface ExtractOptions {
 
 export interface Extracted {
   /** Row-major [images, features]; the row of a failed image is NaN. */
-  features: Float32Array;
+  features: Float32Array<ArrayBuffer>;
   failed: { index: number; error: AppError }[];
 }
 

@@ -17,12 +17,6 @@ const learners: Record<LearnMethod, (context: LearnerContext) => Learner> = {
   ncm: createNcmLearner,
 };
 
-export interface ProtocolProgress {
-  /** 0..1. */
-  progress: number;
-  step: { key: string; details: Record<string, string | number> };
-}
-
 export interface ProtocolOptions {
   dir: string;
   /** Default: one class per task. */
@@ -34,7 +28,8 @@ export interface ProtocolOptions {
   seed: number;
   /** Training images per class at most, first by content hash; default: all. */
   shots?: number;
-  onProgress?: (event: ProtocolProgress) => void;
+  /** One line for a person, many times. */
+  onProgress?: (line: string) => void;
   signal?: AbortSignal;
 }
 
@@ -164,23 +159,13 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
 
   await using extractor = await openExtractor(backbone, { threads });
   await using products = openProducts({ threads });
-  // Extraction is nearly all of the work: test once, train twice (the second time for the joint fit).
-  const total = dataset.test.length + 2 * trainImages.length;
-  let before = 0;
-  const extract = async (images: readonly DatasetImage[], key: string, told: SkippedFile[] | null) => {
-    const part = await featured(extractor, images, told, {
-      onProgress: (done) =>
-        options.onProgress?.({
-          progress: (0.95 * (before + done)) / total,
-          step: { key, details: { done, total: images.length } },
-        }),
+  const extract = (images: readonly DatasetImage[], what: string, told: SkippedFile[] | null) =>
+    featured(extractor, images, told, {
+      onProgress: (done) => options.onProgress?.(`${what}: features of ${done} of ${images.length} images`),
       ...(signal ? { signal } : {}),
     });
-    before += images.length;
-    return part;
-  };
 
-  const test = await extract(dataset.test, 'learn.test', skipped);
+  const test = await extract(dataset.test, 'test', skipped);
   checkClasses(classes, test, 'test');
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   const learner = learners[method]({ products, stages, ...(signal ? { signal } : {}) });
@@ -193,7 +178,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     const wanted = new Set(task);
     const part = await extract(
       trainImages.filter(({ className }) => wanted.has(className)),
-      'learn.task',
+      `task ${t + 1} of ${tasks.length}`,
       skipped,
     );
     checkClasses(task, part, 'training');
@@ -210,8 +195,8 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
   }
 
   // The reference: its own pass over the pictures, shuffled.
-  const again = await extract(shuffled(learnt, seed), 'learn.joint', null);
-  options.onProgress?.({ progress: 0.96, step: { key: 'learn.jointFit', details: {} } });
+  const again = await extract(shuffled(learnt, seed), 'joint fit', null);
+  options.onProgress?.('joint fit: solving');
   const jointInput = {
     features: again.features,
     stages,
@@ -222,7 +207,6 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
   const jointPredictions = jointPredict(joint, { features: test.features, stages, classes: classes.length }).map(
     (c, i): Prediction => ({ truth: test.images[i]!.className, predicted: classes[c]! }),
   );
-  options.onProgress?.({ progress: 1, step: { key: 'learn.done', details: {} } });
 
   const { recall } = run.records.at(-1)!;
   return {

@@ -18,12 +18,8 @@ export {
 } from './cost.ts';
 export { foldBatchNorm } from './passes/fold-batch-norm.ts';
 export { appendNodes, selectOutputs, setInputSize } from './passes/reshape-interface.ts';
+export { selectFeatureOutputs } from './passes/select-feature-outputs.ts';
 export { importTflite, type TfliteImportOptions } from './tflite/import-tflite.ts';
-export {
-  analyseBackbone,
-  selectFeatureOutputs,
-  type BackboneAnalysis,
-  type FeatureCandidate,
-} from './backbone-candidates.ts';
+export { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from './backbone-candidates.ts';
 export { prepareBackbone, type PreparedBackbone, type PrepareOptions } from './prepare-backbone.ts';
 export { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from './normalisation.ts';

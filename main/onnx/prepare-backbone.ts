@@ -1,12 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError, isAppError } from '../contract/errors.ts';
-import {
-  analyseBackbone,
-  selectFeatureOutputs,
-  type BackboneAnalysis,
-  type FeatureCandidate,
-} from './backbone-candidates.ts';
+import { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from './backbone-candidates.ts';
 import { modelCost } from './cost.ts';
 import { decodeModel } from './decode.ts';
 import { encodeModel } from './encode.ts';
@@ -14,6 +9,7 @@ import { inferShapes } from './infer-shapes.ts';
 import type { Model } from './model.ts';
 import { DEFAULT_NORMALISATION, type Normalisation } from './normalisation.ts';
 import { setInputSize } from './passes/reshape-interface.ts';
+import { selectFeatureOutputs } from './passes/select-feature-outputs.ts';
 
 export interface PrepareOptions {
   id: string;

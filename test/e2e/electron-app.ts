@@ -80,7 +80,7 @@ export async function launchElectron(
     page,
     output: () => output,
     async close() {
-      await browser.close();
+      await browser.close().catch(() => {});
       if (child.exitCode === null && child.signalCode === null) {
         const ended = once(child, 'exit');
         child.kill('SIGTERM');

@@ -84,10 +84,9 @@ export function brightnessModel(over: Partial<ModelCard> = {}): SmallModel {
 
 /** MobileNetV2 0.35 at 224 px (58 MMACs) under a head of made-up weights: the size of a real compressed model, for timing. */
 export function mobilenetModel(modelsDir: string, over: Partial<ModelCard> = {}): SmallModel {
-  const base = selectOutputs(
-    decodeModel(new Uint8Array(readFileSync(join(modelsDir, 'mobilenet_v2_0.35_224.onnx')))),
-    ['features'],
-  );
+  const base = selectOutputs(decodeModel(new Uint8Array(readFileSync(join(modelsDir, 'mobilenet_v2_0.35_224.onnx')))), [
+    'features',
+  ]);
   const classes = 8;
   const weights = Float32Array.from({ length: classes * 1280 }, (_, i) => Math.sin(i * 12.9898) * 0.05);
   let g = base.graph;

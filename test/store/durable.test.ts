@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { nodeFiles, writeDurably, type FilePort } from '../../main/store/files.ts';
 import { createImageFiles } from '../../main/store/images.ts';
@@ -108,17 +109,29 @@ describe('records', () => {
     expect(store.parts.get(id).judgement.tile).toEqual(tile);
   });
 
-  test('pages of the archive are read by index, whatever its size', () => {
-    // The plan, not the time: a scan would be quick at this size and slow at a million.
-    store.close();
-    return openStore({ home: join(base, 'home'), demo: false }).then((opened) => {
-      store = opened;
-      store.transaction(() => {
-        for (let seq = 1; seq <= 2000; seq += 1) store.parts.insert(newPart({ seq }));
-      });
-      const page = store.parts.recent('st-1', { limit: 3, before: 1001 });
-      expect(page.map((part) => part.seq)).toEqual([1000, 999, 998]);
-      expect(store.parts.recent('st-1', { limit: 3, verdict: 'ng' })).toEqual([]);
+  test('pages of the archive are taken by index, forward of any row', () => {
+    store.transaction(() => {
+      for (let seq = 1; seq <= 2000; seq += 1) store.parts.insert(newPart({ seq }));
     });
+    expect(store.parts.recent('st-1', { limit: 3, before: 1001 }).map((part) => part.seq)).toEqual([1000, 999, 998]);
+    expect(store.parts.recent('st-1', { limit: 3, verdict: 'ng' })).toEqual([]);
+    store.close();
+    // The plan, not the time: a scan would be quick at this size and slow at a million.
+    const db = new Sqlite(join(base, 'home', 'mekiki.sqlite'), { readonly: true });
+    const planOf = (where: string) =>
+      (
+        db.prepare(`EXPLAIN QUERY PLAN SELECT * FROM parts WHERE ${where} ORDER BY id DESC LIMIT 12`).all() as {
+          detail: string;
+        }[]
+      )
+        .map((row) => row.detail)
+        .join('; ');
+    expect(planOf(`station_id = 'st-1' AND origin = 'line' AND id < 9`)).toMatch(
+      /^SEARCH parts USING INDEX parts_recent[^;]*$/,
+    );
+    expect(planOf(`station_id = 'st-1' AND origin = 'line' AND verdict = 'ng' AND id < 9`)).toMatch(
+      /^SEARCH parts USING INDEX parts_verdict[^;]*$/,
+    );
+    db.close();
   });
 });

@@ -9,7 +9,6 @@ export interface StreakBank {
   mottling: Plane;
 }
 
-
 const taper = (most: number) => (t: number) =>
   most * Math.sqrt(Math.max(0, Math.sin(Math.PI * Math.min(1, Math.max(0, t)))));
 

@@ -71,7 +71,7 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
       const { random, unit, marks } = c;
       const middle = place(c, 0.15);
       for (let i = 0; i < random.whole(1, 4); i += 1) {
-        const r = random.between(5, 16) * unit;
+        const r = random.between(8, 20) * unit;
         spot(
           marks,
           { x: middle.x + random.normal() * 26 * unit, y: middle.y + random.normal() * 26 * unit },
@@ -84,9 +84,9 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
     crack(c) {
       const { random, unit, marks } = c;
       const angle = random.next() * 2 * Math.PI;
-      const length = random.between(110, 280) * unit;
+      const length = random.between(160, 340) * unit;
       const points = wander(place(c, 0.28), angle, length, { step: 5 * unit, bend: 0.38, pull: 0.14 }, random);
-      const width = random.between(1.8, 3.6) * unit;
+      const width = random.between(3, 5.5) * unit;
       const brush = { tone: -random.between(0.45, 0.7), relief: -20, edge: 1.5 * unit };
       stroke(marks, points, (t) => width * (1 - 0.75 * t), brush);
       for (let i = 0; i < random.whole(0, 2); i += 1) {
@@ -128,9 +128,9 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
         { step: 12 * unit, bend: 0.16, pull: 0.08 },
         random,
       );
-      const width = random.between(7, 13) * unit;
+      const width = random.between(9, 16) * unit;
       stroke(marks, points, (t) => width * (0.45 + 0.55 * Math.sin(Math.PI * t)), {
-        relief: -random.between(70, 120),
+        relief: -random.between(120, 190),
         tone: -random.between(0.04, 0.12),
         edge: 5 * unit,
       });
@@ -148,7 +148,7 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
           { step: 8 * unit, bend: 0.02, pull: 0.4 },
           random,
         );
-        const width = random.between(1.8, 3.4) * unit;
+        const width = random.between(2.6, 4.4) * unit;
         stroke(marks, points, (t) => width * Math.sqrt(Math.sin(Math.PI * Math.min(1, t))), {
           tone: random.between(0.45, 0.85),
           relief: 16,
@@ -159,7 +159,7 @@ export const cast: SurfaceKind<GrainBank, GrainBank> = {
     dent(c) {
       const { random, unit, marks } = c;
       marks.hollow = 0;
-      const r = random.between(22, 46) * unit;
+      const r = random.between(34, 64) * unit;
       spot(
         marks,
         place(c, 0.18),

@@ -118,21 +118,21 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const x0 = random.chance(0.6) ? 0 : random.between(0, 0.4) * width;
       const x1 = random.chance(0.6) ? width : x0 + random.between(0.35, 0.6) * width;
       const swell = random.between(0, 6);
-      const thick = base.pitch * random.between(1.5, 2.4);
+      const thick = base.pitch * random.between(1.9, 3);
       const points = Array.from({ length: 25 }, (_, i) => ({
         x: x0 + ((x1 - x0) * i) / 24,
         y: y + Math.sin(i / 4 + swell),
       }));
       stroke(marks, points, (t) => thick * (0.8 + 0.2 * Math.sin(9 * t + swell)), {
         relief: random.between(26, 44),
-        tone: random.between(0.16, 0.3),
+        tone: random.between(0.24, 0.42),
         edge: base.pitch * 0.6,
       });
     },
     stain(c) {
       const { random, unit, marks, base } = c;
       const at = place(c, 0.22);
-      const size = random.between(20, 55) * unit;
+      const size = random.between(28, 62) * unit;
       const tone = random.chance(0.85) ? -random.between(0.22, 0.45) : random.between(0.18, 0.3);
       for (let i = 0; i < random.whole(1, 4); i += 1) {
         spot(
@@ -154,8 +154,8 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
       const { random, marks, base } = c;
       const at = place(c, 0.15);
       const angle = (random.chance(0.5) ? 0 : Math.PI / 2) + random.normal() * 0.04;
-      const length = base.pitch * random.between(4, 10);
-      const width = base.pitch * random.between(1.5, 2.6);
+      const length = base.pitch * random.between(7, 15);
+      const width = base.pitch * random.between(2.2, 3.8);
       stroke(
         marks,
         wander(at, angle, length, { step: base.pitch / 2, bend: 0.05, pull: 0.3 }, random),
@@ -184,7 +184,7 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
           edge: base.pitch * 0.8,
         },
       );
-      const r = random.between(9, 20) * unit;
+      const r = random.between(16, 32) * unit;
       const turn = random.next() * 2 * Math.PI;
       const loop = Array.from({ length: 22 }, (_, i) => {
         const a = (i / 21) * 2 * Math.PI * 0.92 + turn;
@@ -193,7 +193,7 @@ export const fabric: SurfaceKind<WeaveBank, Yarns> = {
           y: at.y + Math.sin(a) * r + Math.sin(turn) * r * 0.6,
         };
       });
-      stroke(marks, loop, () => 3 * unit, { relief: 60, tone: 0.5, edge: 1.5 * unit });
+      stroke(marks, loop, () => 4.5 * unit, { relief: 60, tone: 0.5, edge: 1.5 * unit });
     },
     crease(c) {
       const { random, unit, marks } = c;

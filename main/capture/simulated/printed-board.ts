@@ -39,8 +39,8 @@ type Context = DefectContext<Base>;
 /** All parts are one product: its layout depends on nothing but the size of the frame. Coordinates for a frame of 512. */
 const LAYOUT_SEED = 4711;
 /** The camera sees a part of the board, so that a flaw of a fifth of a conductor is a few pixels. */
-const ZOOM = 1.6;
-const VIEW: Point = { x: 150, y: 70 };
+const ZOOM = 2.5;
+const VIEW: Point = { x: 232, y: 136 };
 
 function design(random: Random): Layout {
   const pads: Pad[] = [];
@@ -133,7 +133,7 @@ interface Spotted {
 /** A place on a conductor inside the picture, away from its ends. */
 function onConductor({ base, random, width, height }: Context, withNeighbour = false): Spotted {
   let found: Spotted | null = null;
-  for (let tries = 0; tries < 60; tries += 1) {
+  for (let tries = 0; tries < 200; tries += 1) {
     const bundle = random.pick(base.bundles as [Bundle, ...Bundle[]]);
     if (withNeighbour && bundle.lines.length < 2) continue;
     const line = random.whole(0, bundle.lines.length - (withNeighbour ? 2 : 1));
@@ -170,11 +170,11 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
     const margin = Math.ceil(8 * unit);
     const [w, h] = [width + 2 * margin, height + 2 * margin];
     const layout = design(createRandom(LAYOUT_SEED));
-    // Frames that are not square show more or less of the board, not a stretched one.
+    // Frames that are not square show more or less of the board, not a stretched one; the conductors above are always in them.
     const { bundles, pads } = moved(
       layout,
       margin + (width - 512 * unit) / 2,
-      margin + (height - 512 * unit) / 2,
+      margin + Math.max(0, (height - 512 * unit) / 2),
       unit,
     );
     const copper = createMarks({ x: 0, y: 0, width: w, height: h });
@@ -224,7 +224,7 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       }
     }
     const ox = (picture.width - 512 * unit) / 2 + dx;
-    const oy = (picture.height - 512 * unit) / 2 + dy;
+    const oy = Math.max(0, (picture.height - 512 * unit) / 2) + dy;
     return { ...moved(bank.layout, ox, oy, unit), copper, substrate };
   },
   defects: {
@@ -272,8 +272,8 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       const { at, angle, bundle } = onConductor(c);
       const { random, unit, marks, picture, base } = c;
       const side = angle + (random.chance(0.5) ? 1 : -1) * (Math.PI / 2) + random.normal() * 0.3;
-      const length = bundle.width * 0.5 + random.between(9, 16) * unit;
-      const width = random.between(7, 12) * unit;
+      const length = bundle.width * 0.5 + random.between(14, 24) * unit;
+      const width = random.between(11, 18) * unit;
       const points = wander(at, side, length, { step: 2 * unit, bend: 0.12 }, random);
       stroke(marks, points, (t) => width * (1 - 0.75 * t), { tone: 1, edge: 1.6 * unit });
       paint(marks, picture, base.copper);
@@ -281,7 +281,7 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
     'pin-hole'(c) {
       const { random, unit, marks, picture, base } = c;
       const { at, bundle } = onConductor(c);
-      const r = Math.min(bundle.width * 0.36, random.between(3.5, 9) * unit);
+      const r = Math.min(bundle.width * 0.36, random.between(5, 12) * unit);
       spot(marks, at, { rx: r, ry: r * random.between(0.75, 1), rough: 0.25 }, { tone: 1, edge: 1.5 * unit }, random);
       paint(marks, picture, base.substrate - 8);
     },
@@ -293,7 +293,7 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
       };
       let at = place(c, 0.08);
       for (let tries = 0; tries < 40 && !free(at); tries += 1) at = place(c, 0.08);
-      const r = random.between(7, 17) * unit;
+      const r = random.between(11, 25) * unit;
       for (let i = 0; i < random.whole(1, 3); i += 1) {
         const centre = { x: at.x + random.normal() * r * 0.6, y: at.y + random.normal() * r * 0.6 };
         spot(
@@ -315,7 +315,7 @@ export const printedBoard: SurfaceKind<BoardBank, Base> = {
         { step: 5 * unit, bend: 0.22, pull: 0.02 },
         random,
       );
-      const width = random.between(2.2, 3.6) * unit;
+      const width = random.between(3.2, 5) * unit;
       stroke(marks, points, () => width, { tone: random.chance(0.5) ? 0.9 : -0.6, relief: 40, edge: 1.8 * unit });
     },
   },

@@ -42,6 +42,7 @@ export interface RenderOptions {
 }
 
 const NOISE = 1 << 16;
+const MAX_ATTEMPTS = 20;
 
 /** Sensor noise of deviation 1, read from a random place for each row. */
 const sensorNoise = (() => {
@@ -81,7 +82,8 @@ let scratch: Plane = plane(1, 1);
 export function renderPart(options: RenderOptions): { image: PixelImage; truth: Truth } {
   const { surface, seed, index, defect, width, height, light = 1 } = options;
   const kind = kinds[surface];
-  const unit = Math.min(width, height) / 512;
+  // Small frames show a part of the surface rather than marks of less than a pixel.
+  const unit = Math.max(128, Math.min(width, height)) / 512;
   const random = createRandom(mixSeeds(textSeed(surface), seed, index, 1));
   if (scratch.width !== width || scratch.height !== height) scratch = plane(width, height);
   const picture = scratch;
@@ -91,22 +93,19 @@ export function renderPart(options: RenderOptions): { image: PixelImage; truth: 
   if (defect !== null) {
     const draw = kind.defects[defect];
     if (!draw) throw new AppError('INVALID_INPUT', { what: 'defect', problem: `${surface} has no defect "${defect}"` });
-    const before = defect === null ? null : picture.data.slice();
+    const before = picture.data.slice();
     // The lamp stands to the upper left; a little elsewhere for each part.
     const angle = random.between(-2.6, -2.1);
-    const lamp = { x: Math.cos(angle), y: Math.sin(angle) };
-    const marks = createMarks({ x: 0, y: 0, width, height });
-    const context = {
-      random: createRandom(mixSeeds(textSeed(defect), seed, index, 2)),
-      width,
-      height,
-      unit,
-      light: lamp,
-    };
-    draw({ ...context, picture, marks, base });
-    lay(marks, picture, lamp);
-    box = changed(before!, picture);
-    assert(box, 'every defect leaves a visible mark inside the frame');
+    const light = { x: Math.cos(angle), y: Math.sin(angle) };
+    // A mark may come to lie outside the frame or on what looks like it: then it is tried elsewhere, for a label must be true.
+    for (let attempt = 0; attempt < MAX_ATTEMPTS && box === null; attempt += 1) {
+      const marks = createMarks({ x: 0, y: 0, width, height });
+      const of = createRandom(mixSeeds(textSeed(defect), seed, index, 2 + attempt));
+      draw({ random: of, width, height, unit, light, picture, marks, base });
+      lay(marks, picture, light);
+      box = changed(before, picture);
+    }
+    assert(box, `a ${defect} can be drawn on ${width} x ${height}`);
   }
   const blur = options.blur ?? random.between(0, 0.6);
   for (let left = blur; left > 0.05; left -= 1) softBlur(picture, Math.min(1, left));

@@ -5,10 +5,13 @@ import type { TrialRecord } from './trials.ts';
 /** Whole candidates that are finished, timed together and reported. */
 const MOST_FINALISTS = 5;
 const MOST_OF_ALL = 6;
+/** A choice needs something to choose from. */
+const FEWEST_FINALISTS = 2;
 
 /**
  * Fastest first: the trials on the front of validation accuracy against time that keep the limit, and the fastest that does
- * not, so that the report shows what going further would cost. `all`: whatever was tried (a strategy was named).
+ * not, so that the report shows what going further would cost. A front of one point is filled up with the most accurate of the
+ * others. `all`: whatever was tried (a strategy was named).
  */
 export function chooseFinalists(
   records: readonly TrialRecord[],
@@ -20,6 +23,9 @@ export function chooseFinalists(
   const keeps = (record: TrialRecord) => 100 * (referenceAccuracy - record.balancedAccuracy) <= maxDropPp;
   const front = paretoFront(byTime);
   const good = front.filter(keeps).slice(0, MOST_FINALISTS - 1);
+  const others = byTime.filter((record) => keeps(record) && !good.includes(record));
+  others.sort((a, b) => b.balancedAccuracy - a.balancedAccuracy || a.latencyMs - b.latencyMs);
+  good.push(...others.slice(0, Math.max(0, FEWEST_FINALISTS - good.length)));
   const beyond = front.find((record) => !keeps(record));
   const chosen = beyond ? [...good, beyond] : good;
   return (chosen.length > 0 ? chosen : byTime.slice(0, 1)).toSorted((a, b) => a.latencyMs - b.latencyMs);

@@ -65,7 +65,8 @@ export const spread = <T>(items: readonly T[], most: number): T[] =>
 
 /** Readies a backbone for surgery: its feature outputs, BatchNorm folded, batch and size open where it allows. */
 export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
-  const model = decodeModel(bytes, backbone.file);
+  // A copy as a plain array: a Buffer's slice() is a view, and weights must be aligned.
+  const model = decodeModel(new Uint8Array(bytes), backbone.file);
   const selected = foldBatchNorm(selectOutputs(model, backbone.featureOutputs.map(({ name }) => name)));
   if (!backbone.dynamicSize) return selected;
   const stated = runtimeInputs(selected.graph)[0]?.shape;

@@ -62,7 +62,7 @@ export function createChannelCore(): ChannelCore {
         if (waiting.length < WAITING_LIMIT) waiting.push(message);
         return;
       }
-      for (const listener of [...messageListeners]) listener(message);
+      for (const listener of messageListeners) listener(message);
     },
     closeNow() {
       if (closed) return;

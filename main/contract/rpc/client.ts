@@ -30,7 +30,7 @@ export function createCaller(peer: string): Caller {
 
   const tell = (request: Request) => channel?.send(request);
   const dispatch = (event: string, payload: unknown) => {
-    for (const listener of [...(listeners.get(event) ?? [])]) listener(payload);
+    for (const listener of listeners.get(event) ?? []) listener(payload);
   };
   const receive = (message: unknown) => {
     const parsed = responseSchema.safeParse(message);
@@ -57,7 +57,7 @@ export function createCaller(peer: string): Caller {
     detach() {
       disposeMessages();
       channel = null;
-      for (const call of [...pending.values()]) call.reject(new AppError('DISCONNECTED', { peer }));
+      for (const call of pending.values()) call.reject(new AppError('DISCONNECTED', { peer }));
     },
     dispatch,
     call(method, input, { signal, timeoutMs } = {}) {

@@ -41,10 +41,10 @@ export function createLastingClient<M extends MethodMap, E extends EventMap>(
   const enter = (next: ConnectionState) => {
     if (state === next || state === 'closed') return;
     state = next;
-    for (const listener of [...stateListeners]) listener(next);
+    for (const listener of stateListeners) listener(next);
     if (next !== 'closed') return;
     clearTimeout(timer);
-    for (const listener of [...closeListeners]) listener();
+    for (const listener of closeListeners) listener();
     closeListeners.clear();
   };
   const again = () => {

@@ -58,7 +58,7 @@ export function createMultiplexer(wire: Channel, side: 'parent' | 'child'): Mult
       if (cores.has(frame.open)) return;
       const channel = make(frame.open);
       if (openListeners.size === 0) early.push([frame.name, channel]);
-      for (const listener of [...openListeners]) listener(frame.name, channel);
+      for (const listener of openListeners) listener(frame.name, channel);
     } else if ('close' in frame) {
       const core = cores.get(frame.close);
       cores.delete(frame.close);

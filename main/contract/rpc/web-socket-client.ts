@@ -7,19 +7,25 @@ import { createLastingClient, type LastingClient, type LastingOptions } from './
 /** Largest message that the server takes, in bytes of UTF-8. Inputs are names and numbers; images never ride here. */
 export const MAX_MESSAGE_BYTES = 1_048_576;
 
+/** A server that takes the connection and says nothing is not waited for longer than this. */
+const OPEN_MS = 5000;
+
 /** Opens one WebSocket (the global one: browser, Node >= 22). Rejects with DISCONNECTED when it does not open. */
 export function connectWebSocket(url: string): Promise<Channel> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url);
     const core = createChannelCore();
+    const limit = setTimeout(() => socket.close(), OPEN_MS);
     socket.addEventListener('message', (event: { data: unknown }) => {
       if (typeof event.data === 'string') core.deliver(fromJson(event.data));
     });
     socket.addEventListener('close', () => {
+      clearTimeout(limit);
       reject(new AppError('DISCONNECTED', { peer: 'core' }));
       core.closeNow();
     });
-    socket.addEventListener('open', () =>
+    socket.addEventListener('open', () => {
+      clearTimeout(limit);
       resolve({
         binary: false,
         onMessage: core.onMessage,
@@ -39,8 +45,8 @@ export function connectWebSocket(url: string): Promise<Channel> {
           socket.close();
           core.closeNow();
         },
-      }),
-    );
+      });
+    });
   });
 }
 

@@ -2,7 +2,7 @@
 // see main/shell/README.md), --only-processes, --only-renderer.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { root } from './launch.mjs';
 
@@ -14,20 +14,33 @@ const processes = ['core', 'line', 'trainer'];
  * In a bundle, import.meta.url goes on meaning the source file's own place: what a module finds by its address (package.json,
  * native-models/) is found from the bundle as well.
  */
-const sourceAddresses = {
+const sourceAddresses = (threads) => ({
   name: 'source-addresses',
   setup(build) {
+    // Threads are bundles of their own; main/capture/thread-url.ts is where their address is made.
+    build.onLoad({ filter: /thread-url\.ts$/ }, () => ({
+      contents: `export const threadUrl = (path) => new URL('../threads/' + path.split('/').pop() + '.mjs', __bundleUrl);`,
+      loader: 'ts',
+    }));
     build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       if (path.includes('node_modules')) return null;
       const text = await readFile(path, 'utf8');
       if (!text.includes('import.meta.url')) return null;
+      for (const [, thread] of text.matchAll(/threadUrl\('([^']+)'/g)) threads.add(`${join(dirname(path), thread)}.ts`);
       const place = JSON.stringify(relative(root, path).split(sep).join('/'));
       return { contents: text.replaceAll('import.meta.url', `__sourceUrl(${place})`), loader: 'ts' };
     });
   },
+});
+/** What the above and packages in CommonJS (ws) need, in either module format. */
+const banners = {
+  esm: (up) =>
+    `import { createRequire as __createRequire } from 'node:module'; const __bundleUrl = import.meta.url; ` +
+    `const require = __createRequire(__bundleUrl); const __sourceUrl = (place) => new URL('${up}/' + place, __bundleUrl).href;`,
+  // Evaluated when called: a sandboxed preload has no such modules, and never calls.
+  cjs: (up) =>
+    `const __sourceUrl = (place) => new URL('${up}/' + place, require('node:url').pathToFileURL(__filename)).href;`,
 };
-const banner = (folder) =>
-  `const __sourceUrl = (place) => require('node:url').pathToFileURL(require('node:path').join(__dirname, ${JSON.stringify(relative(folder, root))}, place)).href;`;
 
 /**
  * @param {{testRuntime?: boolean, bundle?: string, renderer?: string, entries?: string}} options `bundle` and `renderer` are
@@ -40,10 +53,10 @@ export async function buildProcesses({
   entries: entryFolder = 'main/host/processes',
 } = {}) {
   const { build } = await import('esbuild');
+  const threads = new Set();
   const common = {
     bundle: true,
     platform: 'node',
-    format: 'cjs',
     // Electron 33, the oldest that tests run in, has Node 20.
     target: 'node20',
     external,
@@ -52,32 +65,37 @@ export async function buildProcesses({
     // Drops branches on build constants: a shipped bundle does not even name MEKIKI_NODE.
     minifySyntax: true,
     logLevel: 'warning',
-    plugins: [sourceAddresses],
+    plugins: [sourceAddresses(threads)],
     define: {
+      'import.meta.main': 'false',
       __TEST_RUNTIME__: String(testRuntime),
       __BUNDLE__: JSON.stringify(bundle),
       __RENDERER__: JSON.stringify(renderer),
     },
   };
-  const into = (name, entries, more = {}) => {
-    const outdir = join(root, bundle, name);
+  /** @param {'esm' | 'cjs'} format Electron starts a program in CommonJS before it is ready; the rest may await. */
+  const into = (folder, format, entries) => {
+    const outdir = join(root, bundle, folder);
     rmSync(outdir, { recursive: true, force: true });
     return build({
       ...common,
-      entryPoints: entries.map((entry) => join(root, entry)),
+      format,
+      entryPoints: entries.map((entry) => resolve(root, entry)),
+      entryNames: '[name]',
       outdir,
-      outExtension: { '.js': '.cjs' },
-      banner: { js: banner(outdir) },
-      ...more,
+      outExtension: { '.js': format === 'esm' ? '.mjs' : '.cjs' },
+      banner: { js: banners[format](relative(outdir, root).split(sep).join('/')) },
     });
   };
   await Promise.all([
     into(
       'processes',
+      'esm',
       processes.map((name) => `${entryFolder}/${name}.ts`),
     ),
-    into('shell', ['main/shell/main.ts', 'main/shell/preload.ts']),
+    into('shell', 'cjs', ['main/shell/main.ts', 'main/shell/preload.ts']),
   ]);
+  await into('threads', 'esm', [...threads]);
   const { name, productName, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   // `electron dist/test-runtime` starts the test build; `electron .` the real one.
   if (bundle !== 'dist')

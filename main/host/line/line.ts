@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { createRingReader, droppedFrames, setLastNumber, type FrameNotice } from '../../capture/ring.ts';
 import type { FromCapture } from '../../capture/capture-thread.ts';
 import type { Judgement, LineStatus, Station } from '../../contract/domain.ts';
-import { AppError, assert, isAppError, problemOf, type WireError } from '../../contract/errors.ts';
+import { AppError, assert, isAppError, problemOf } from '../../contract/errors.ts';
 import type { lineEvents, lineMethods, LineRecord } from '../../contract/line.ts';
 import { silentLog, type Logger } from '../../contract/log.ts';
 import type { EventOf, Handlers, NameOf } from '../../contract/rpc/api.ts';
@@ -10,7 +10,9 @@ import { unsure } from '../../inspection/decide.ts';
 import { monotonicMs, type Inspector } from '../../inspection/inspector.ts';
 import { openSpool, type Spool } from '../../inspection/spool.ts';
 import { isDemoHome, openApprovedModel } from './active-model.ts';
+import { createAskCapture } from './ask-capture.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
+import { createProblems } from './problems.ts';
 import type { FromRecords } from './records-thread.ts';
 import { createTally, type Tally } from './tally.ts';
 import { startThreads, type LineThreads } from './threads.ts';
@@ -29,7 +31,6 @@ const STATUS_MS = 250;
 const FLUSH_MS = 50;
 /** Pictures of the last parts may still be on their way to the disk when the line stops. */
 const DRAIN_MS = 5_000;
-const OPEN_TIMEOUT_MS = 15_000;
 
 export type EmitLineEvent = <E extends NameOf<typeof lineEvents>>(
   event: E,
@@ -46,8 +47,6 @@ export interface LineOptions {
 export type LineHandlers = Handlers<typeof lineMethods, unknown>;
 /** The handlers of one station's line, and what ends it. */
 export type Line = LineHandlers & { dispose(): Promise<void> };
-
-type ProblemSource = 'camera' | 'model' | 'disk' | 'frames';
 
 interface Setup {
   home: string;
@@ -67,17 +66,10 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
   let startedAt: string | null = null;
   let droppedBefore = 0;
   let changed = true;
-  const problems = new Map<ProblemSource, WireError>();
-
-  const setProblem = (source: ProblemSource, error: AppError | WireError | null) => {
-    const before = problems.get(source);
-    if (error === null) problems.delete(source);
-    else problems.set(source, error instanceof AppError ? error.toWire('line') : error);
-    if (before?.code !== error?.code || before?.message !== error?.message) {
-      changed = true;
-      if (error) log.warn('line problem', { source, code: error.code, problem: error.message });
-    }
-  };
+  const problems = createProblems((source, error) => {
+    changed = true;
+    if (error) log.warn('line problem', { source, code: error.code, problem: error.message });
+  });
 
   // ---------------------------------------------------------------- one thing at a time on this thread
   let lane: Promise<unknown> = Promise.resolve();
@@ -115,10 +107,10 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     try {
       setup.spool.append(record);
       Atomics.store(threads.dirty, 0, 1);
-      setProblem('disk', null);
+      problems.set('disk', null);
     } catch (error) {
       // The verdict stands and goes out; that its record is in memory only is counted and shown.
-      setProblem(
+      problems.set(
         'disk',
         new AppError('DISK_FULL', { path: setup.spool.path, problem: problemOf(error) }, { cause: error }),
       );
@@ -180,19 +172,19 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         return;
       }
       case 'camera':
-        setProblem('camera', message.problem);
+        problems.set('camera', message.problem);
         camera = message.state === 'delivering' ? 'well' : message.state === 'lost' ? 'fault' : 'busy';
         if (state !== 'stopped')
           state = message.state === 'delivering' ? 'running' : message.state === 'lost' ? 'fault' : 'starting';
         changed = true;
         return;
       case 'trouble':
-        setProblem('frames', message.problem);
+        problems.set('frames', message.problem);
         return;
       case 'opened':
       case 'refused':
       case 'closed':
-        captureAnswer?.(message);
+        capture.answered(message);
         return;
     }
   };
@@ -206,6 +198,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       return;
     }
     if (message.sha !== null) {
+      problems.set('pictures', null);
       try {
         setup?.spool.noteImage(message.seq, message.sha);
         Atomics.store(threads.dirty, 0, 1);
@@ -213,7 +206,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         log.warn('picture not noted', { seq: message.seq, error });
       }
     } else if (message.problem) {
-      setProblem('disk', message.problem);
+      problems.set('pictures', message.problem);
     }
     setup?.outbox.archived(message.seq, message.sha);
   };
@@ -230,24 +223,11 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
   const ring = createRingReader(threads.memory);
 
   // ---------------------------------------------------------------- camera
-  let captureAnswer: ((message: FromCapture) => void) | null = null;
-  const askCapture = (message: Parameters<LineThreads['capture']>[0]): Promise<FromCapture> =>
-    new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        captureAnswer = null;
-        reject(new AppError('TIMED_OUT', { what: 'the camera', seconds: OPEN_TIMEOUT_MS / 1000 }));
-      }, OPEN_TIMEOUT_MS);
-      captureAnswer = (answer) => {
-        clearTimeout(timer);
-        captureAnswer = null;
-        resolve(answer);
-      };
-      threads.capture(message);
-    });
+  const capture = createAskCapture(threads.capture);
 
   const closeCamera = async () => {
     if (state === 'stopped') return;
-    await askCapture({ kind: 'close' });
+    await capture.ask({ kind: 'close' });
     const until = monotonicMs() + DRAIN_MS;
     while (setup && setup.outbox.waiting > 0 && monotonicMs() < until) {
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -256,8 +236,8 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     setup?.outbox.flush();
     state = 'stopped';
     camera = 'off';
-    problems.delete('camera');
-    problems.delete('frames');
+    problems.set('camera', null);
+    problems.set('frames', null);
     changed = true;
   };
 
@@ -267,7 +247,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     }
     state = 'starting';
     camera = 'busy';
-    const answer = await askCapture({
+    const answer = await capture.ask({
       kind: 'open',
       camera: station.camera,
       options: {
@@ -279,7 +259,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     if (answer.kind === 'refused') {
       state = 'stopped';
       camera = 'fault';
-      setProblem('camera', answer.error);
+      problems.set('camera', answer.error);
       throw AppError.fromWire(answer.error);
     }
   };
@@ -291,7 +271,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       model = next;
       bundleDir = from;
       threads.records({ kind: 'model', modelId: next?.card.id ?? null });
-      setProblem('model', null);
+      problems.set('model', null);
       changed = true;
       await before?.dispose();
     });
@@ -307,21 +287,18 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       await useModel(null, dir);
       const told = isAppError(error) ? error : new AppError('INTERNAL', { ref: 'line', problem: problemOf(error) });
       if (!isAppError(error)) log.error('model not opened', { bundleDir: dir, error });
-      setProblem('model', told);
+      problems.set('model', told);
     }
   };
 
   // ---------------------------------------------------------------- status
   const status = (): LineStatus => {
     assert(setup, 'a status is asked for after configure');
-    const [first] = (['camera', 'model', 'disk', 'frames'] as const).flatMap((source) => problems.get(source) ?? []);
     return {
       stationId: setup.station.id,
       state,
       camera,
-      problem: first
-        ? { code: first.code, message: first.message, nextAction: first.nextAction, details: first.details }
-        : null,
+      problem: problems.shown(),
       modelId: model?.card.id ?? null,
       startedAt,
       ...tally.counts(),

@@ -1,13 +1,12 @@
 import type { Candidate } from '../../../main/contract/domain.ts';
 import { tOr } from '../../lib/i18n/language.svelte.ts';
 
-/** "Post-pruned 55 % · INT8". */
-export function methodText({
-  strategy,
-  ratio,
-  precision,
-}: Pick<Candidate, 'strategy' | 'ratio' | 'precision'>): string {
+/** "Post-pruned 55 % · INT8"; without the precision where there is no room. */
+export function methodText(
+  { strategy, ratio, precision }: Pick<Candidate, 'strategy' | 'ratio' | 'precision'>,
+  withPrecision = true,
+): string {
   const name = tOr(`strategy.${strategy}`, strategy);
   const share = ratio > 0 && ratio < 1 ? ` ${Math.round(100 * ratio)} %` : '';
-  return `${name}${share} · ${precision === 'int8' ? 'INT8' : 'fp32'}`;
+  return withPrecision ? `${name}${share} · ${precision === 'int8' ? 'INT8' : 'fp32'}` : `${name}${share}`;
 }

@@ -47,7 +47,7 @@ export function linearScale(
   high: number,
   from: number,
   to: number,
-  wanted = 6,
+  wanted = 8,
 ): Scale & { low: number; high: number } {
   const span = Math.max(high - low, 1e-6);
   const power = 10 ** Math.floor(Math.log10(span / wanted));

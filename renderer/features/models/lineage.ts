@@ -28,8 +28,9 @@ export const MOST_NODES = 6;
 const LEFT = 2;
 const RIGHT = 98;
 
+/** A few stand side by side; from four on they use the whole width. */
 const spread = (count: number, i: number): number =>
-  count <= 1 ? LEFT : LEFT + (i * (RIGHT - LEFT)) / (MOST_NODES - 1);
+  count <= 1 ? LEFT : LEFT + (i * (RIGHT - LEFT)) / (count >= 4 ? count - 1 : MOST_NODES - 1);
 const isBench = ({ state }: Candidate): boolean => state === 'candidate';
 
 /** Models that left the bench (submitted or decided), with the knowledge that they came from. */

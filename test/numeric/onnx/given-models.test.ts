@@ -77,18 +77,23 @@ describe.each(files)('%s', (file) => {
     const analysis = analyseBackbone(model);
     expect(analysis).toMatchObject({ problems: [], dynamicSize: true, inputSize: 224, fixedBatch: null });
     expect(analysis.featureOutputs.map((feature) => feature.stride)).toEqual([16, 32]);
-    expect(analysis.featureOutputs[1]).toMatchObject({ name: 'features', kind: 'pooled', channels: 1280 });
-    // The chosen map at stride 16 is wide: more than the linear bottleneck that the file itself gives.
-    const bottleneck = analysis.alternatives.find((other) => other.name === 'map_s16')!;
-    expect(analysis.featureOutputs[0]!.channels).toBeGreaterThanOrEqual(6 * bottleneck.channels);
+    // Both are wide: expansions, not the linear bottlenecks behind them, which the file itself gives as map_s16 and map_s32.
+    for (const feature of analysis.featureOutputs) {
+      const bottleneck = analysis.alternatives.find((other) => other.name === `map_s${feature.stride}`)!;
+      expect(feature.channels).toBeGreaterThanOrEqual(3 * bottleneck.channels);
+    }
+    // The pooled last layer, which the file calls "features", is offered as well.
+    expect(analysis.alternatives.find((other) => other.name === 'features')).toMatchObject({
+      kind: 'pooled',
+      channels: 1280,
+    });
 
     const { bytes: cut, backbone } = prepareBackbone(bytes, { id: 'given', file, source: file, licence: 'test' });
-    const [whole, results] = [await run(bytes), await run(cut)];
+    const results = await run(cut);
     expect(backbone.featureOutputs.map(({ name, map }) => [name, map])).toEqual([
       ['features_s16', 'map_s16'],
       ['features_s32', 'map_s32'],
     ]);
-    expect(distance(whole['features']!, results['features_s32']!)).toBeLessThan(1e-5);
     for (const { name, map, channels } of backbone.featureOutputs) {
       const maps = results[map!]!;
       const area = maps.dims[2]! * maps.dims[3]!;

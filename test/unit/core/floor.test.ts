@@ -141,6 +141,16 @@ describe('the line', () => {
     ).toBe(true);
   });
 
+  test('a part that comes before those that are sent again makes no hole and pushes none of them out', async () => {
+    line().emit([lineRecord(1)]);
+    await until(() => line().acknowledged.includes(1));
+    line().resend = [lineRecord(4), lineRecord(2), lineRecord(3)];
+    line().die();
+    await until(() => line().acknowledged.includes(4));
+    expect((await world.call('parts.recent', { stationId })).map((part) => part.seq)).toEqual([4, 3, 2, 1]);
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
+  });
+
   test('a stopped line stays stopped when its process ends', async () => {
     await world.call('line.stop', { stationId });
     const before = line();

@@ -60,6 +60,8 @@ export interface LineControl {
   configured: z.output<(typeof lineMethods)['line.configure']['input']>[];
   activated: string[];
   acknowledged: number[];
+  /** What the spool sends again before configure answers. */
+  resend: LineRecord[];
   state: LineStatus['state'];
 }
 
@@ -233,6 +235,7 @@ const createProcesses = (home: string, trainer: TrainerControl, lines: Map<strin
         configured: before?.configured ?? [],
         activated: before?.activated ?? [],
         acknowledged: before?.acknowledged ?? [],
+        resend: before?.resend ?? [],
         state: 'stopped',
         emit: (records) => server.emit('line.recorded', { records }),
         die: () => theirs.close(),
@@ -253,6 +256,7 @@ const createProcesses = (home: string, trainer: TrainerControl, lines: Map<strin
           'line.configure': async (input) => {
             if (input.bundleDir !== null) await check(input.bundleDir);
             control.configured.push(input);
+            for (const record of control.resend.splice(0)) control.emit([record]);
             return status();
           },
           'line.start': async () => {

@@ -114,7 +114,10 @@ function mobilenetV3(): Model {
   };
   const block = (input: string, from: number, to: number, stride: number, name: string) => {
     const wide = hardSwish(net.conv(input, from, from * 4), name);
-    const spatial = hardSwish(net.conv(wide, from * 4, from * 4, { kernel: 3, stride, group: from * 4 }));
+    const spatial = hardSwish(
+      net.conv(wide, from * 4, from * 4, { kernel: 3, stride, group: from * 4 }),
+      `${name}/spatial`,
+    );
     return net.conv(squeeze(spatial, from * 4), from * 4, to);
   };
   let x = hardSwish(net.conv('image', 3, 8, { kernel: 3, stride: 2 }));
@@ -160,7 +163,7 @@ const problemOf = (of: Model, features?: string[]): string => {
 describe('the features of an unknown model', () => {
   it.each<[string, Model, string[]]>([
     ['ResNet: block outputs', resnet(), ['stage4', 'features']],
-    ['MobileNetV3: the expansion that goes to stride 32', mobilenetV3(), ['expand16c', 'features']],
+    ['MobileNetV3: around the block that goes to stride 32', mobilenetV3(), ['expand16c', 'expand16c/spatial']],
     ['transformer: what the last layer reads', transformer(), ['token']],
   ])('%s', (_name, of, expected) => {
     const analysis = analyseBackbone(of);

@@ -1,0 +1,345 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import type { ChangedVerdict, Gate, Recipe } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import type { trainerMethods } from '../contract/trainer.ts';
+import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
+import { openProducts } from '../learning/dense.ts';
+import { judgedRows } from '../learning/knowledge.ts';
+import type { LedgerRow } from '../learning/selection.ts';
+import { openActiveJudge } from './active-judge.ts';
+import { writeBundle } from './bundle-files.ts';
+import { describeEnvironment } from './environment.ts';
+import { buildEvidence, dataDigest } from './evidence/evidence.ts';
+import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
+import { measureInterleaved, type Latency } from './evidence/latency.ts';
+import { balancedAccuracy } from './evidence/statistics.ts';
+import { finishVariant, type Finished } from './finish.ts';
+import { createImageSource, readableImages } from './image-source.ts';
+import { classCounts, discordantOf } from './plan/evaluate.ts';
+import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
+import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
+import { openContender, openTrials, type Measure } from './plan/trials.ts';
+import { describeVariant, type Variant } from './plan/variant.ts';
+
+export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.compress']['input']>;
+export type CompressStationOutput = z.infer<(typeof trainerMethods)['trainer.compress']['output']>;
+
+export interface CompressStationOptions {
+  onProgress?: ((event: {
+    progress: number;
+    secondsLeft: number | null;
+    step: { key: string; details: Record<string, string | number> };
+  }) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** Replaces the clock in tests. */
+  measure?: Measure | undefined;
+}
+
+/** Share of the time budget for the search; the rest finishes and times what it found. */
+const SEARCH_SHARE = 0.6;
+
+/**
+ * Makes, measures and judges compressed models of a station from its labelled images. All accuracies are held out over the
+ * five folds of the labels. The uncompressed model is among the candidates, last, so that there is always one to approve.
+ * @throws TOO_FEW_CLASSES, TOO_FEW_IMAGES, CANCELLED, HOME_NOT_WRITABLE, MODEL_UNREADABLE
+ */
+export async function compressStation(
+  input: CompressStationInput,
+  { onProgress, signal, measure = measureInterleaved }: CompressStationOptions = {},
+): Promise<CompressStationOutput> {
+  const startedAt = performance.now();
+  const { backbone, recipe, criteria, threads } = input;
+  let last = 0;
+  const report = (progress: number, key: string, details: Record<string, string | number> = {}) => {
+    last = Math.max(last, Math.min(1, progress));
+    const elapsed = (performance.now() - startedAt) / 1000;
+    onProgress?.({ progress: last, secondsLeft: Math.max(0, input.timeBudgetS - elapsed), step: { key, details } });
+  };
+  const known = new Set(input.classes.map(({ id }) => id));
+  const labelled = input.images.filter(({ classId }) => known.has(classId));
+  const source = createImageSource(labelled, backbone, { rotation: recipe.rotation, maxPixels: recipe.maxPixels, signal });
+  report(0, 'compress.read', { images: labelled.length });
+  const { indices: images } = await readableImages(source);
+  const ledger = images.map((index): LedgerRow => {
+    const { sha, classId, region } = labelled[index]!;
+    return { sha, classId, ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}) };
+  });
+  const present = [...new Set(ledger.map(({ classId }) => classId))];
+  if (present.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: present.length, needed: 2 });
+  await using products = openProducts({ threads });
+
+  report(0.05, 'compress.reference');
+  const bench = await openTrials({
+    backbone,
+    bytes: await readFile(backbone.file),
+    source,
+    images,
+    ledger,
+    // Labels of a station arrive in no tasks: pruning uses all classes.
+    firstTask: images,
+    products,
+    threads,
+    seed: 0,
+    signal,
+    measure,
+  });
+  const searchMs = Math.max(0, SEARCH_SHARE * 1000 * input.timeBudgetS - (performance.now() - startedAt));
+  const searchStart = performance.now();
+  await searchPlan(
+    {
+      strategy: 'auto',
+      precision: 'auto',
+      ratio: null,
+      nativeSize: backbone.inputSize,
+      sizes: inputSizesOf(backbone),
+      maxDropPp: criteria.maxDropPp,
+      timeBudgetMs: searchMs,
+    },
+    bench.reference.balancedAccuracy,
+    {
+      // Without tasks both pruning strategies are one.
+      evaluate: async (variant) => {
+        if (variant.strategy === 'pre-prune') return null;
+        report(0.1 + 0.5 * Math.min(1, (performance.now() - searchStart) / Math.max(1, searchMs)), 'compress.try', {
+          variant: describeVariant(variant, backbone.inputSize),
+        });
+        return bench.evaluate(variant);
+      },
+      now: () => performance.now(),
+      signal,
+    },
+  );
+  const wanted = input.candidateIds.length;
+  // The last place is the uncompressed model's; with one place it goes to the compressed one if there is any.
+  const finalists = chooseFinalists([...bench.records.values()], bench.reference.balancedAccuracy, {
+    maxDropPp: criteria.maxDropPp,
+    all: false,
+  }).slice(0, Math.max(1, wanted - 1));
+
+  const finishOptions = {
+    backbone,
+    source,
+    images,
+    ledger,
+    classes: input.classes,
+    criteria,
+    recipe: recipe as Recipe | null,
+    identity: { demo: input.demo, stationId: input.stationId, knowledgeId: input.knowledgeId },
+    products,
+    threads,
+    now: () => new Date(),
+    signal,
+  };
+  const native: Variant = { strategy: 'none', ratio: 0, inputSize: backbone.inputSize, precision: 'fp32' };
+  const referenceId = input.candidateIds[finalists.length] ?? 'reference';
+  report(0.62, 'compress.finish', { variant: describeVariant(native, backbone.inputSize) });
+  const reference = await finishVariant(referenceId, native, bench.base, bench.reference.bytes, finishOptions);
+  const entries: { id: string; ratio: number; finished: Finished }[] = [];
+  for (const [i, record] of finalists.entries()) {
+    report(0.65 + (0.2 * i) / finalists.length, 'compress.finish', {
+      variant: describeVariant(record.variant, backbone.inputSize),
+    });
+    const id = input.candidateIds[i]!;
+    const finished = await finishVariant(id, record.variant, record.made.model, record.made.bytes, finishOptions);
+    entries.push({ id, ratio: record.made.ratio, finished });
+  }
+
+  report(0.87, 'compress.time');
+  const latencies = await timeAll([reference, ...entries.map(({ finished }) => finished)]);
+  const referenceLatency = latencies.get(referenceId)!;
+  const referenceAccuracy = balancedAccuracy(classCounts(reference.judged));
+  const offers = entries.map(({ id, ratio, finished }) => {
+    const latency = latencies.get(id)!;
+    const accuracy = balancedAccuracy(classCounts(finished.judged));
+    const verdict = judgeOffer(
+      {
+        speedup: referenceLatency.p50 / latency.p50,
+        dropPp: 100 * (referenceAccuracy - accuracy),
+        latencyMs: latency.p50,
+        bytes: finished.inspector.length,
+        referenceBytes: reference.inspector.length,
+      },
+      { maxDropPp: criteria.maxDropPp, latencyMs: null },
+    );
+    return { id, ratio, finished, latency, latencyMs: latency.p50, balancedAccuracy: accuracy, ...verdict };
+  });
+  const best = recommend(offers);
+  if (wanted > entries.length) {
+    offers.push({
+      id: referenceId,
+      ratio: 0,
+      finished: reference,
+      latency: referenceLatency,
+      latencyMs: referenceLatency.p50,
+      balancedAccuracy: referenceAccuracy,
+      offered: true,
+      reason:
+        best === null
+          ? 'Not compressed: nothing faster kept the accuracy.'
+          : 'Not compressed: for comparison, or where the smaller one is not wanted.',
+    });
+  }
+
+  report(0.93, 'compress.compare');
+  const referenceVerdicts = heldOutVerdicts(reference);
+  const active = input.activeBundleDir === null ? null : await activeVerdicts(input.activeBundleDir);
+  const baseline = active ?? referenceVerdicts;
+  const okIds = new Set(input.classes.filter(({ isOk }) => isOk).map(({ id }) => id));
+  const environment = describeEnvironment(threads);
+  const dataSha256 = dataDigest(ledger);
+  const basis =
+    `5-fold cross-validation over ${reference.judged.rows.length} labelled parts; verdicts without the novelty check` +
+    (active ? '; the active model may have learnt from these same parts, which favours it' : '');
+  const candidates: CompressStationOutput['candidates'] = [];
+  for (const [i, offer] of offers.entries()) {
+    const { finished } = offer;
+    const verdicts = heldOutVerdicts(finished);
+    const dir = join(input.outDir, offer.id);
+    const gates: Gate[] = [
+      escapeGate(escapesOf(verdicts), criteria),
+      overkillGate(overkillsOf(verdicts), criteria),
+      dropGate(discordantOf(reference.judged, finished.judged), criteria),
+      ...(active ? [recallGate(pairsByClass(active, verdicts))] : []),
+      latencyGate(offer.latency.samples, criteria),
+      parityGate(finished.parity),
+    ];
+    const evidence = buildEvidence({
+      reference: { finished: reference, judged: reference.judged, latency: referenceLatency },
+      candidate: { finished, judged: finished.judged, latency: offer.latency },
+      active: active ? recallByClass(active) : null,
+      basis,
+      gates,
+      changed: changedBetween(baseline, verdicts),
+      environment,
+      dataSha256,
+    });
+    await writeBundle(dir, { model: finished.inspector, card: finished.card, evidence });
+    candidates.push({
+      dir,
+      card: finished.card,
+      evidence,
+      ratio: offer.ratio,
+      offered: offer.offered,
+      recommended: best === null ? offer.id === referenceId : i === best,
+      reason: offer.reason,
+    });
+  }
+  report(1, 'compress.done', { candidates: candidates.length });
+  const chosen = best === null ? null : offers[best]!;
+  return {
+    candidates,
+    why: chosen
+      ? `${describeVariant(chosen.finished.variant, backbone.inputSize)}: ${chosen.reason}`
+      : `The uncompressed model: nothing faster kept the balanced accuracy within ${criteria.maxDropPp} pp.`,
+  };
+
+  /** Verdicts that the model would give each part had it not learnt from the part's fold; by ledger row. */
+  function heldOutVerdicts({ validation, card }: Finished): Map<number, Verdict> {
+    const { rows, classIds, logits } = validation;
+    assert(classIds.every((id, c) => card.classes[c]!.id === id), 'card and validation name the classes in one order');
+    const width = classIds.length;
+    return new Map(
+      judgedRows(validation, ledger).map((i) => {
+        const row = rows[i]!;
+        const values = logits.data.subarray(i * width, (i + 1) * width);
+        // Held-out novelty of a part is not known: below every limit.
+        const judgement = judgeTile({ logits: values, novelty: -Number.MAX_VALUE }, card);
+        return [row, { truth: ledger[row]!.classId, judgement }];
+      }),
+    );
+  }
+
+  async function activeVerdicts(bundleDir: string): Promise<Map<number, Verdict>> {
+    await using judge = await openActiveJudge(bundleDir, { source, threads });
+    const verdicts = new Map<number, Verdict>();
+    for (const row of referenceVerdicts.keys()) {
+      if (signal?.aborted) throw new AppError('CANCELLED');
+      verdicts.set(row, { truth: ledger[row]!.classId, judgement: await judge.judge(images[row]!) });
+    }
+    return verdicts;
+  }
+
+  function escapesOf(verdicts: ReadonlyMap<number, Verdict>): { ng: number; escaped: number } {
+    const ng = [...verdicts.values()].filter(({ truth }) => !okIds.has(truth));
+    return { ng: ng.length, escaped: ng.filter(({ judgement }) => judgement.verdict === 'ok').length };
+  }
+
+  function overkillsOf(verdicts: ReadonlyMap<number, Verdict>): { ok: number; overkilled: number } {
+    const ok = [...verdicts.values()].filter(({ truth }) => okIds.has(truth));
+    return { ok: ok.length, overkilled: ok.filter(({ judgement }) => judgement.verdict === 'ng').length };
+  }
+
+  function changedBetween(from: ReadonlyMap<number, Verdict>, to: ReadonlyMap<number, Verdict>): ChangedVerdict[] {
+    const rank = { worse: 0, 'both-wrong': 1, better: 2 } as const;
+    return [...to]
+      .flatMap(([row, after]): ChangedVerdict[] => {
+        const before = from.get(row);
+        if (!before || (same(before.judgement, after.judgement))) return [];
+        return [
+          {
+            imageSha: ledger[row]!.sha,
+            truthClassId: after.truth,
+            from: { verdict: before.judgement.verdict, classId: before.judgement.classId },
+            to: { verdict: after.judgement.verdict, classId: after.judgement.classId },
+            kind: isRight(before) && !isRight(after) ? 'worse' : isRight(after) && !isRight(before) ? 'better' : 'both-wrong',
+          },
+        ];
+      })
+      .sort((a, b) => rank[a.kind] - rank[b.kind]);
+  }
+
+  async function timeAll(items: readonly Finished[]): Promise<Map<string, Latency>> {
+    await using stack = new AsyncDisposableStack();
+    const contenders = [];
+    for (const { card, inspector } of items) {
+      const options = { inputName: 'image', inputSize: card.inputSize, backbone, source, image: images[0]!, threads };
+      contenders.push(stack.use(await openContender(card.id, inspector, options)));
+    }
+    // 300 runs give a bound of the 99th percentile.
+    return await measure(contenders, { rounds: 310, warmUp: 5, signal, budgetMs: 30_000 });
+  }
+}
+
+interface Verdict {
+  truth: string;
+  judgement: TileJudgement;
+}
+
+const same = (a: TileJudgement, b: TileJudgement): boolean =>
+  a.verdict === b.verdict && (a.classId === b.classId || a.verdict === 'unsure');
+
+/** A verdict was given, and it names the part's class. */
+const isRight = ({ truth, judgement }: Verdict): boolean => judgement.verdict !== 'unsure' && judgement.classId === truth;
+
+/** Whether the best class is the part's, sure or not: what recall means. */
+const names = ({ truth, judgement }: Verdict): boolean => judgement.classId === truth;
+
+function pairsByClass(
+  from: ReadonlyMap<number, Verdict>,
+  to: ReadonlyMap<number, Verdict>,
+): { classId: string; pairs: { n: number; lost: number; won: number } }[] {
+  const byClass = new Map<string, { n: number; lost: number; won: number }>();
+  for (const [row, after] of to) {
+    const before = from.get(row);
+    if (!before) continue;
+    const pairs = byClass.get(after.truth) ?? { n: 0, lost: 0, won: 0 };
+    pairs.n += 1;
+    if (names(before) && !names(after)) pairs.lost += 1;
+    if (!names(before) && names(after)) pairs.won += 1;
+    byClass.set(after.truth, pairs);
+  }
+  return [...byClass].map(([classId, pairs]) => ({ classId, pairs }));
+}
+
+function recallByClass(verdicts: ReadonlyMap<number, Verdict>): Map<string, number> {
+  const seen = new Map<string, { n: number; right: number }>();
+  for (const verdict of verdicts.values()) {
+    const entry = seen.get(verdict.truth) ?? { n: 0, right: 0 };
+    entry.n += 1;
+    if (names(verdict)) entry.right += 1;
+    seen.set(verdict.truth, entry);
+  }
+  return new Map([...seen].map(([classId, { n, right }]) => [classId, right / n]));
+}

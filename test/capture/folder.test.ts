@@ -1,0 +1,230 @@
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { CameraFrame, CameraState } from '../../main/capture/camera.ts';
+import { createFolderCamera, type FolderConfig } from '../../main/capture/folder/camera.ts';
+import { openJournal } from '../../main/capture/folder/journal.ts';
+import { cameraConfigSchema } from '../../main/contract/domain.ts';
+import type { AppError } from '../../main/contract/errors.ts';
+import { encodePng } from '../../main/vision/decode.ts';
+
+let base: string;
+let folder: string;
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), 'mekiki-folder-'));
+  folder = join(base, 'in');
+  mkdirSync(folder);
+});
+afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+const png = (value: number, side = 24) =>
+  encodePng({ width: side, height: side, channels: 1, data: new Uint8Array(side * side).fill(value) });
+const put = async (name: string, value: number) => writeFileSync(join(folder, name), await png(value));
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function watch(over: Partial<FolderConfig> = {}) {
+  const frames: { source: string; grey: number; notes: string[] }[] = [];
+  const rejected: { source: string; code: string }[] = [];
+  const troubles: AppError[] = [];
+  const states: CameraState[] = [];
+  let room = true;
+  const config = cameraConfigSchema.parse({ kind: 'folder', path: folder, pollMs: 50, ...over }) as FolderConfig;
+  const camera = createFolderCamera(config, { cameraId: 'K1', journalFile: join(base, 'taken'), maxPixels: 10_000 });
+  await camera.open(
+    {
+      offer(frame: CameraFrame) {
+        frames.push({ source: frame.source, grey: frame.image.data[0]!, notes: frame.notes });
+        return true;
+      },
+      async whenFree(signal) {
+        while (!room && !signal.aborted) await pause(10);
+      },
+    },
+    {
+      onState: (state) => void states.push(state),
+      onRejected: ({ source, problem }) => void rejected.push({ source, code: problem.code }),
+      onTrouble: (problem) => void troubles.push(problem),
+    },
+  );
+  return {
+    frames,
+    rejected,
+    troubles,
+    states,
+    setRoom: (value: boolean) => (room = value),
+    [Symbol.asyncDispose]: () => camera.dispose(),
+  };
+}
+async function until(what: string, holds: () => boolean) {
+  for (let waited = 0; !holds(); waited += 20) {
+    if (waited > 15_000) throw new Error(`waited in vain until ${what}`);
+    await pause(20);
+  }
+}
+
+test('files are taken once, by name, with names of any script; again only when they are other pictures', async () => {
+  await put('b 部品.png', 20);
+  await put('a.png', 10);
+  {
+    await using seen = await watch();
+    await until('two frames', () => seen.frames.length >= 2);
+    expect(seen.frames).toEqual([
+      { source: 'a.png', grey: 10, notes: [] },
+      { source: 'b 部品.png', grey: 20, notes: [] },
+    ]);
+    utimesSync(join(folder, 'a.png'), new Date(), new Date());
+    await put('b 部品.png', 20);
+    await pause(400);
+    expect(seen.frames).toHaveLength(2);
+    await put('a.png', 11);
+    await until('the new picture', () => seen.frames.length >= 3);
+    expect(seen.frames[2]).toMatchObject({ source: 'a.png', grey: 11 });
+  }
+  // Another start, the same files: the journal knows them.
+  await using again = await watch();
+  await put('c.png', 30);
+  await until('the new file', () => again.frames.length >= 1);
+  await pause(200);
+  expect(again.frames.map((f) => f.source)).toEqual(['c.png']);
+});
+
+test('a file that is written slowly is taken when it is whole, and only then', async () => {
+  await using seen = await watch();
+  const bytes = await png(77, 90);
+  const handle = openSync(join(folder, 'slow.png'), 'w');
+  const step = Math.ceil(bytes.length / 8);
+  for (let at = 0; at < bytes.length; at += step) {
+    writeSync(handle, bytes.subarray(at, at + step));
+    // Longer than two polls in the middle: its size looks stable, but it does not decode.
+    await pause(at > 2 * step && at < 4 * step ? 180 : 30);
+  }
+  closeSync(handle);
+  await until('the frame', () => seen.frames.length > 0);
+  expect(seen.frames).toEqual([{ source: 'slow.png', grey: 77, notes: [] }]);
+  expect(seen.rejected).toEqual([]);
+});
+
+test('what is no picture is told once, also after a restart; temporary names and folders are let be', async () => {
+  writeFileSync(join(folder, 'readme.txt'), 'hello');
+  writeFileSync(join(folder, 'empty.png'), '');
+  writeFileSync(join(folder, 'big.png'), await png(1, 128));
+  writeFileSync(join(folder, 'upload.tmp'), 'half');
+  writeFileSync(join(folder, '.hidden.png'), await png(1));
+  mkdirSync(join(folder, 'sub.png'));
+  {
+    await using seen = await watch();
+    await until('three told', () => seen.rejected.length >= 3);
+    await put('good.png', 5);
+    await until('the good one', () => seen.frames.length >= 1);
+    await pause(300);
+    expect(new Map(seen.rejected.map((r) => [r.source, r.code]))).toEqual(
+      new Map([
+        ['big.png', 'IMAGE_TOO_LARGE'],
+        ['empty.png', 'IMAGE_UNREADABLE'],
+        ['readme.txt', 'IMAGE_UNREADABLE'],
+      ]),
+    );
+    expect(seen.rejected).toHaveLength(3);
+    expect(seen.frames.map((f) => f.source)).toEqual(['good.png']);
+  }
+  await using again = await watch();
+  await pause(800);
+  expect([again.rejected, again.frames]).toEqual([[], []]);
+});
+
+test('move: out of the folder into done, where no name is taken twice; the same name and content counts again', async () => {
+  await using seen = await watch({ after: 'move' });
+  const done = join(base, 'done');
+  for (let i = 0; i < 3; i += 1) {
+    await put('part.png', 50);
+    await until(`part ${i} is moved`, () => seen.frames.length > i && !existsSync(join(folder, 'part.png')));
+  }
+  expect(readdirSync(done).sort()).toEqual(['part (1).png', 'part (2).png', 'part.png']);
+  writeFileSync(join(folder, 'odd.txt'), 'no picture');
+  await until('the odd one is moved, too', () => existsSync(join(done, 'odd.txt')));
+  expect(seen.rejected).toMatchObject([{ source: 'odd.txt' }]);
+});
+
+test('thousands at once: all of them, once each, without more in flight than there is room for', async () => {
+  const bytes = await png(9, 8);
+  const count = 2000;
+  for (let i = 0; i < count; i += 1) writeFileSync(join(folder, `p${String(i).padStart(5, '0')}.png`), bytes);
+  await using seen = await watch();
+  await until('the first', () => seen.frames.length >= 50);
+  seen.setRoom(false);
+  await pause(50);
+  const held = seen.frames.length;
+  await pause(300);
+  expect(seen.frames.length).toBeLessThanOrEqual(held + 1);
+  seen.setRoom(true);
+  await until('all', () => seen.frames.length >= count);
+  await pause(200);
+  expect(seen.frames.map((f) => f.source)).toEqual(
+    Array.from({ length: count }, (_, i) => `p${String(i).padStart(5, '0')}.png`),
+  );
+}, 60_000);
+
+test('the folder goes away and comes back: lost once, delivering again, nothing twice', async () => {
+  await put('a.png', 10);
+  await using seen = await watch();
+  await until('a frame', () => seen.frames.length >= 1);
+  renameSync(folder, join(base, 'away'));
+  await until('lost', () => seen.states.at(-1)?.kind === 'lost');
+  await pause(250);
+  expect(seen.states.map((s) => s.kind)).toEqual(['delivering', 'lost']);
+  expect(seen.states[1]).toMatchObject({ problem: { code: 'CAMERA_LOST' } });
+  renameSync(join(base, 'away'), folder);
+  await put('b.png', 20);
+  await until('it delivers again', () => seen.frames.length >= 2);
+  await pause(200);
+  expect(seen.frames.map((f) => f.source)).toEqual(['a.png', 'b.png']);
+  expect(seen.states.map((s) => s.kind)).toEqual(['delivering', 'lost', 'delivering']);
+});
+
+test('what can never work is refused at once', async () => {
+  await expect(watch({ path: 'relative/folder' })).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
+  writeFileSync(join(base, 'file'), '');
+  await expect(watch({ path: join(base, 'file') })).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
+  await expect(watch({ after: 'move', moveTo: folder })).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
+  await expect(watch({ after: 'move', moveTo: join(base, 'file', 'x') })).rejects.toMatchObject({
+    code: 'CAMERA_CONFIG',
+  });
+});
+
+test('the journal survives a torn last line and does not grow for ever', () => {
+  const file = join(base, 'journal');
+  {
+    using journal = openJournal(file);
+    for (let i = 0; i < 2500; i += 1) journal.add({ name: `n${i}`, size: i, mtimeMs: i }, 'x');
+  }
+  appendFileSync(file, '{"n":"torn');
+  {
+    using journal = openJournal(file);
+    expect(journal.knows({ name: 'n7', size: 7, mtimeMs: 7 })).toBe(true);
+    expect(journal.knows({ name: 'n7', size: 8, mtimeMs: 7 })).toBe(false);
+    journal.forget('n8');
+    journal.retain(new Set(['n7', 'n8']));
+    journal.add({ name: 'new', size: 1, mtimeMs: 1 }, 'y');
+  }
+  using journal = openJournal(file);
+  expect([journal.hashOf('n7'), journal.hashOf('n8'), journal.hashOf('n9'), journal.hashOf('new')]).toEqual([
+    'x',
+    null,
+    null,
+    'y',
+  ]);
+});

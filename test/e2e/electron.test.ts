@@ -1,0 +1,91 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+// A build script, plain JavaScript: it has to run before anything is built.
+import { buildProcesses, buildRenderer } from '../../main/host/build/build.mjs';
+import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const shots = process.env['MEKIKI_SCREENSHOTS'];
+
+/** The child process with this name, by the settings on its command line. */
+function pidOf(name: string, home: string): number | undefined {
+  for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      const isNamed = line.includes(`"name":"${name}`) && line.includes(JSON.stringify(home));
+      if (isNamed && !line.startsWith('/bin/sh')) return Number(pid);
+    } catch {
+      // It ended in between.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The whole program in a real Electron: window, shell, core, line and trainer. The core runs under this Node (the test
+ * runtime), because the Electron that can be had here has a Node too old for the database; line and trainer are real utility
+ * processes.
+ */
+describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', () => {
+  let folder: string;
+  let home: string;
+  let display: Awaited<ReturnType<typeof openDisplay>>;
+  let app: ElectronApp;
+  const shoot = async (name: string) => {
+    if (shots) await app.page.screenshot({ path: join(shots, `electron-${name}.png`) });
+  };
+  const partsShown = () =>
+    app.page.evaluate(() =>
+      Number(document.querySelector('[data-testid=count-parts]')?.textContent?.replaceAll(',', '') ?? 'NaN'),
+    );
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'mekiki-electron-'));
+    home = join(folder, 'home');
+    if (shots) mkdirSync(shots, { recursive: true });
+    display = await openDisplay();
+    await buildRenderer();
+    await buildProcesses({ testRuntime: true });
+    const program = installProgram(join(folder, 'program'), join(root, 'dist/test-runtime/shell/main.cjs'));
+    app = await launchElectron(program, ['--home', home], { DISPLAY: display.display, MEKIKI_NODE: process.execPath });
+  });
+  afterAll(async () => {
+    await app?.close();
+    await display.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  test('the window opens on the first-start page, served by a core under the Node of the test runtime', async () => {
+    await app.page.waitForSelector('[data-screen=first-start]', { timeout: 30_000 });
+    await shoot('first-start');
+    expect(readFileSync(`/proc/${pidOf('core', home)}/cmdline`, 'utf8').split('\0')[0]).toBe(process.execPath);
+  });
+
+  test('the demo is made: learnt, compressed and approved by processes of this program; its line shows parts', async () => {
+    await app.page.click('[data-testid=try-demo]');
+    await app.page.waitForSelector('[data-testid=app-shell] [data-screen=live]', { timeout: 30_000 });
+    await app.page.waitForSelector('[data-testid=active-model]:not([data-model=""])', { timeout: 280_000 });
+    // The demo may have started its line already.
+    const start = app.page.locator('[data-testid=start-line]');
+    if (await start.isVisible()) await start.click();
+    await expect.poll(partsShown, { timeout: 30_000 }).toBeGreaterThan(2);
+    await shoot('live');
+    expect(pidOf('line:', home)).toBeDefined();
+  }, 350_000);
+
+  test('the core is killed: the same line goes on, the same window comes back to the live view', async () => {
+    const line = pidOf('line:', home);
+    const core = pidOf('core', home)!;
+    process.kill(core, 'SIGKILL');
+    await expect.poll(() => pidOf('core', home) ?? core, { timeout: 20_000 }).not.toBe(core);
+    await app.page.waitForSelector('[data-testid=app-shell] [data-screen=live]');
+    await app.page.waitForSelector('[data-testid=connection-banner]', { state: 'detached', timeout: 20_000 });
+    expect(pidOf('line:', home)).toBe(line);
+    const before = await partsShown();
+    await expect.poll(partsShown, { timeout: 20_000 }).toBeGreaterThan(before);
+    await shoot('live-after-restart');
+  });
+});

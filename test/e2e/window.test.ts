@@ -1,0 +1,522 @@
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
+import { serveFixture, type FixtureServer } from './fixtures/server.ts';
+import { createWorld, judgementOf, partOf, STATION } from './fixtures/world.ts';
+
+/* The window alone in a real Chromium, with made-up data behind the real contract. */
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const areas = ['live', 'label', 'learn', 'approve', 'models', 'reports', 'settings', 'audit'] as const;
+
+let browser: Browser;
+let built: Awaited<ReturnType<typeof buildRenderer>>;
+let server: FixtureServer;
+
+beforeAll(async () => {
+  [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+});
+afterAll(async () => {
+  await browser?.close();
+  await built?.remove();
+});
+beforeEach(async () => {
+  server = await serveFixture(createWorld('shift'), built.dir);
+});
+afterEach(async () => {
+  for (const context of browser.contexts()) await context.close();
+  await server.close();
+});
+
+const signIn = async (page: Page, name: string, password: string) => {
+  await page.click(testId('open-sign-in'));
+  await page.fill(testId('sign-in-name'), name);
+  await page.fill(testId('sign-in-password'), password);
+  await page.press(testId('sign-in-password'), 'Enter');
+  await page.waitForSelector(testId('user-menu'));
+};
+const open = async (options?: Parameters<typeof openPage>[2]) => {
+  const opened = await openPage(browser, server.url, options);
+  await opened.page.waitForSelector(testId('app-shell'));
+  return opened;
+};
+const go = async (page: Page, area: string) => {
+  await page.click(testId(`area-${area}`));
+  await page.waitForSelector(`[data-screen="${area}"]`);
+};
+/** axe's serious and critical findings as "rule: where". */
+const findings = async (page: Page): Promise<string[]> => {
+  // Run by the test's own hand: the page's policy lets no foreign script in.
+  await page.evaluate(axeSource);
+  const found = await page.evaluate(async () => {
+    const { axe } = window as unknown as {
+      axe: {
+        run(): Promise<{
+          violations: { id: string; impact: string; nodes: { target: string[]; failureSummary?: string }[] }[];
+        }>;
+      };
+    };
+    const { violations } = await axe.run();
+    return violations.map(({ id, impact, nodes }) => ({
+      id,
+      impact,
+      at: nodes.map((n) => `${n.target.join(' ')} ${n.failureSummary ?? ''}`),
+    }));
+  });
+  return found
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, at }) => `${id}: ${at.slice(0, 3).join(' | ')}`);
+};
+/** Visible things to press that are smaller than 44 x 44 CSS pixels. */
+const smallTargets = (page: Page) =>
+  page.evaluate(() =>
+    [
+      ...document.querySelectorAll<HTMLElement>(
+        'button, a[href], input, select, textarea, [role=grid] tbody tr[tabindex]',
+      ),
+    ]
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ element, box }) => box.width > 0 && element.checkVisibility() && !element.classList.contains('skip'))
+      .filter(({ box }) => box.width < 43.5 || box.height < 43.5)
+      .map(
+        ({ element, box }) => `${element.outerHTML.slice(0, 80)} ${Math.round(box.width)}x${Math.round(box.height)}`,
+      ),
+  );
+
+describe('accessibility', () => {
+  for (const theme of ['dark', 'light'] as const) {
+    it(`has no serious finding and no small target on any screen, ${theme}`, async () => {
+      const { page, problems } = await open({ theme });
+      await signIn(page, 'SV-02', 'supervisor');
+      for (const area of areas) {
+        await go(page, area);
+        await page.waitForTimeout(250);
+        expect(await findings(page), area).toEqual([]);
+        expect(await smallTargets(page), area).toEqual([]);
+      }
+      // Scripts, styles, fonts and pictures come from the window's own address: the policy refused nothing.
+      expect(problems).toEqual([]);
+    });
+  }
+
+  it('has none on the first page, in the dialogs, and when nobody is signed in', async () => {
+    const { page } = await open();
+    await go(page, 'label');
+    expect(await findings(page), 'gate').toEqual([]);
+    await page.fill(testId('sign-in-name'), 'TE-04');
+    await page.fill(testId('sign-in-password'), 'technician');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector(testId('queue-row'));
+    await page.keyboard.press('n');
+    await page.waitForSelector(testId('new-class-en'));
+    expect(await findings(page), 'new class').toEqual([]);
+    const first = await serveFixture(createWorld('first'), built.dir);
+    const start = await openPage(browser, first.url);
+    await start.page.waitForSelector(testId('try-demo'));
+    expect(await findings(start.page), 'first start').toEqual([]);
+    expect(await smallTargets(start.page)).toEqual([]);
+    await first.close();
+  });
+});
+
+describe('Live', () => {
+  it('shows each verdict in a banner of the same size, and nothing else moves', async () => {
+    const { page } = await open();
+    await page.waitForSelector('[data-verdict="ng"]');
+    await page.evaluate(() => {
+      const shifts: string[] = [];
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) {
+          const { value, sources } = entry as unknown as { value: number; sources: { node: Node | null }[] };
+          if (value > 0)
+            shifts.push(`${value} ${sources.map(({ node }) => node?.parentElement?.className ?? '').join(', ')}`);
+        }
+      }).observe({ type: 'layout-shift' });
+      Object.assign(window, { shifts });
+    });
+    const sizes = new Set<string>();
+    const measure = async () => {
+      const boxes = await page.evaluate(() =>
+        [
+          '.verdict',
+          '.verdict .shape',
+          '.verdict .word',
+          '.verdict .what',
+          '.verdict .conf',
+          '.cam',
+          '.strip',
+          '.acts',
+        ].map((selector) => {
+          const element = document.querySelector<HTMLElement>(selector)!;
+          const { x, y, height } = element.getBoundingClientRect();
+          // Laid-out width: the long word is scaled, which moves nothing.
+          const width = element.offsetWidth ?? element.clientWidth;
+          return ['.verdict .word', '.verdict .what', '.verdict .conf'].includes(selector)
+            ? [x, width]
+            : [x, y, width, height];
+        }),
+      );
+      sizes.add(JSON.stringify(boxes.flat().map(Math.round)));
+    };
+    await measure();
+    const verdicts = [
+      ['ok', judgementOf('ok', 'c-ok', { tile: null })],
+      ['unsure', judgementOf('unsure', 'c-pit', { unsureReason: 'novel', secondClassId: 'c-incl' })],
+      ['ng', judgementOf('ng', 'c-scale')],
+      ['unsure', judgementOf('unsure', null, { unsureReason: 'error', errorCode: 'INFERENCE_FAILED' })],
+    ] as const;
+    let id = 16_900;
+    for (const [verdict, judgement] of verdicts) {
+      id += 1;
+      server.emit('parts.inspected', partOf(id, judgement, 'none'));
+      await page.waitForSelector(`[data-verdict="${verdict}"] >> text=${id.toLocaleString('en-GB')}`);
+      await measure();
+    }
+    expect(await page.evaluate(() => (window as unknown as { shifts: string[] }).shifts)).toEqual([]);
+    await page.click(testId('stop-line'));
+    await page.waitForSelector('[data-verdict="stopped"]');
+    await measure();
+    server.emit('line.changed', {
+      ...server.world.line,
+      state: 'running',
+      startedAt: new Date(0).toISOString(),
+      camera: 'fault',
+    });
+    await page.waitForSelector('[data-verdict="fault"]');
+    await measure();
+    expect(sizes.size).toBe(1);
+  });
+
+  it('sends the part on screen to the queue by key, shows its heat map, and holds it while the line goes on', async () => {
+    const { page } = await open();
+    await page.click(`${testId('strip-part')} >> nth=7`);
+    await page.waitForSelector('[data-verdict="ng"] >> text=16,808');
+    await page.keyboard.press('h');
+    await page.waitForSelector('canvas');
+    server.tick();
+    await page.waitForSelector(`${testId('strip-part')}[data-part="16813"]`);
+    expect(await page.textContent('[data-verdict]')).toContain('16,808');
+    await page.keyboard.press('q');
+    await page.waitForSelector(`${testId('notice')} >> text=16,808`);
+    expect(server.world.queue[0]?.part.id).toBe(16_808);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('[data-verdict] >> text=16,813');
+  });
+
+  it('keeps up with a fast line: latest wins, twelve parts, no notice', async () => {
+    const { page, problems } = await open();
+    await page.waitForSelector('[data-verdict="ng"]');
+    for (let i = 0; i < 2000; i += 1) server.tick();
+    await page.waitForSelector('[data-verdict] >> text=18,812');
+    expect(await page.locator(testId('strip-part')).count()).toBe(12);
+    expect(problems).toEqual([]);
+  });
+});
+
+describe('connection', () => {
+  it('says that it is lost, connects again by itself, and shows what changed meanwhile', async () => {
+    const { page } = await open();
+    await page.waitForSelector('[data-verdict="ng"]');
+    server.world.stations[0]!.name = 'ST-02 renamed';
+    server.cut();
+    await page.waitForSelector(testId('connection-banner'));
+    await page.waitForSelector(testId('connection-banner'), { state: 'detached' });
+    await page.waitForSelector('text=ST-02 renamed');
+    server.tick();
+    await page.waitForSelector('[data-verdict] >> text=16,813');
+  });
+});
+
+describe('language', () => {
+  it('switches at run time, errors included', async () => {
+    const { page } = await open();
+    await page.click(testId('open-sign-in'));
+    await page.fill(testId('sign-in-name'), 'TE-04');
+    await page.fill(testId('sign-in-password'), 'wrong');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector('text=Name or password is wrong.');
+    await page.keyboard.press('Escape');
+    await page.click(testId('language-ja'));
+    await page.waitForSelector('text=ライン停止');
+    expect(await page.getAttribute('html', 'lang')).toBe('ja');
+    // Bundled fonts alone: Japanese is drawn by the shipped face.
+    expect(
+      await page.evaluate(() =>
+        document.fonts.ready.then(() => document.fonts.check("16px 'Noto Sans JP Variable'", '判定')),
+      ),
+    ).toBe(true);
+    await page.click(testId('open-sign-in'));
+    await page.fill(testId('sign-in-name'), 'TE-04');
+    await page.fill(testId('sign-in-password'), 'wrong');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector('text=名前またはパスワードが違います。');
+  });
+});
+
+describe('first start', () => {
+  it('creates the first supervisor, and refuses a short or mistyped password in place', async () => {
+    const first = await serveFixture(createWorld('first'), built.dir);
+    const { page } = await openPage(browser, first.url);
+    await page.fill(testId('first-start-name'), 'hana');
+    await page.fill(testId('first-start-password'), 'short');
+    await page.click(testId('first-start-create'));
+    await page.waitForSelector('text=At least 8 characters.');
+    await page.fill(testId('first-start-password'), 'a long password');
+    await page.click(testId('first-start-create'));
+    await page.waitForSelector('text=The two passwords differ.');
+    await page.fill(testId('first-start-password-again'), 'a long password');
+    await page.click(testId('first-start-create'));
+    await page.waitForSelector(testId('app-shell'));
+    expect(await page.textContent(testId('user-name'))).toBe('hana');
+    expect(await page.textContent('main')).toContain('No station yet');
+    await first.close();
+  });
+});
+
+describe('Label', () => {
+  it('labels by key, makes a class for a whole group, skips and takes back', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    const total = () => page.getAttribute(testId('queue-total'), 'data-total');
+    expect(await total()).toBe('146');
+    // Fourteen look alike: all at once, one left out.
+    await page.keyboard.press('g');
+    await page.waitForSelector(testId('group-grid'));
+    await page.click(`${testId('group-grid')} button >> nth=13`);
+    await page.keyboard.press('n');
+    await page.fill(testId('new-class-en'), 'Chatter');
+    await page.fill(testId('new-class-ja'), 'びびり');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('new-class-en'), { state: 'detached' });
+    await expect.poll(() => server.world.labels.length).toBe(13);
+    expect(await total()).toBe('133');
+    await page.keyboard.press('2');
+    await page.keyboard.press('4');
+    await page.keyboard.press('s');
+    await expect.poll(() => server.world.queue.length).toBe(130);
+    expect(server.world.labels.slice(13).map(({ classId }) => classId)).toEqual(['c-scratch', 'c-pit']);
+    await page.keyboard.press('z');
+    await page.keyboard.press('z');
+    await expect.poll(() => server.world.queue.length).toBe(132);
+    await expect.poll(total).toBe('132');
+    expect(server.world.labels).toHaveLength(14);
+  });
+
+  it('keeps the part when the core refuses the label, and says why', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    await page.keyboard.press('n');
+    await page.fill(testId('new-class-en'), 'Scratch');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('dialog >> text=exists already');
+    expect(server.world.labels).toHaveLength(0);
+    expect(await page.getAttribute(testId('queue-total'), 'data-total')).toBe('146');
+  });
+
+  it('draws only the rows in sight of 10,000', async () => {
+    const [item] = server.world.queue;
+    server.world.queue = Array.from({ length: 10_000 }, (_, i) => ({
+      ...item!,
+      groupId: null,
+      groupSize: 1,
+      part: { ...item!.part, id: 100_000 - i },
+    }));
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    expect(await page.locator(testId('queue-row')).count()).toBeLessThan(40);
+    await page.evaluate(() =>
+      document.querySelector('[data-testid="queue-row"]')!.closest('.scroll')!.scrollTo(0, 1e9),
+    );
+    await page.waitForSelector('text=Part 90,001');
+    expect(await page.locator(testId('queue-row')).count()).toBeLessThan(40);
+  });
+});
+
+describe('by keyboard alone', () => {
+  /** Tab to something; fails when it is not reachable. */
+  const tabTo = async (page: Page, selector: string) => {
+    for (let i = 0; i < 120; i += 1) {
+      if (await page.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector)) return;
+      await page.keyboard.press('Tab');
+    }
+    throw new Error(`not reached by Tab: ${selector}`);
+  };
+
+  it('labels, updates, compresses, submits, approves, activates and rolls back', async () => {
+    const { page } = await open();
+    await page.keyboard.press('Tab');
+    await tabTo(page, testId('open-sign-in'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('sign-in-name'));
+    await tabTo(page, testId('sign-in-name'));
+    await page.keyboard.type('SV-02');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('supervisor');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('user-menu'));
+
+    await tabTo(page, testId('area-label'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('queue-row'));
+    for (const key of ['1', '2', '3', '4', '5']) await page.keyboard.press(key);
+    await expect.poll(() => server.world.labels.length).toBe(5);
+
+    await tabTo(page, testId('to-learn'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`${testId('fresh-labels')}[data-fresh="5"]`);
+    await tabTo(page, testId('update-knowledge'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('job'));
+    await page.waitForSelector(`${testId('knowledge')}[data-knowledge="k-21"]`);
+    await tabTo(page, testId('compress'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`${testId('measured')}[data-measured="8"]`);
+    await page.waitForSelector('text=Submit m-0110 for approval');
+    await tabTo(page, testId('submit-candidate'));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => server.world.candidates.find(({ id }) => id === 'm-0110')?.state).toBe('submitted');
+
+    await tabTo(page, testId('area-approve'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('approve-sign'));
+    // Closed, and it says why, until everything was seen.
+    expect(await page.getAttribute(testId('approve-sign'), 'aria-disabled')).toBe('true');
+    expect(await page.textContent('#why')).toContain('Opens when all 6 changed verdicts have been seen');
+    await tabTo(page, testId('next-unseen'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('viewer-next'));
+    for (let i = 0; i < 6; i += 1) await page.keyboard.press('ArrowRight');
+    await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
+    expect(await page.textContent('#why')).toContain('waiver');
+    await tabTo(page, testId('waiver'));
+    await page.keyboard.type('Fourteen parts at once; look again at thirty.');
+    await tabTo(page, testId('approve-password'));
+    await page.keyboard.type('not it');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('text=Name or password is wrong.');
+    await tabTo(page, testId('approve-password'));
+    await page.keyboard.type('supervisor');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('approved'));
+    await tabTo(page, testId('activate'));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0042');
+
+    await tabTo(page, testId('area-models'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`${testId('model-pane')}[data-state="active"]`);
+    await tabTo(page, testId('rollback'));
+    await page.keyboard.press('Enter');
+    await tabTo(page, testId('rollback-confirm'));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
+  });
+});
+
+describe('Approve', () => {
+  it('lets an operator look but not sign, and a supervisor reject with a reason', async () => {
+    const { page } = await open();
+    await signIn(page, 'OP-17', 'operator-1');
+    await go(page, 'approve');
+    expect(await page.textContent('#why')).toContain('supervisor');
+    await page.click(testId('reject'));
+    await page.waitForSelector(`dialog ${testId('sign-in-name')}`);
+    await page.fill(testId('sign-in-name'), 'SV-02');
+    await page.fill(testId('sign-in-password'), 'supervisor');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector(testId('sign-in-name'), { state: 'detached' });
+    await page.click(testId('reject'));
+    expect(await page.isDisabled(testId('reject-confirm'))).toBe(true);
+    await page.fill(testId('reject-reason'), 'Misses shallow pits.');
+    await page.click(testId('reject-confirm'));
+    await page.waitForSelector('text=Nothing waits for a decision');
+    expect(server.world.candidates.find(({ id }) => id === 'm-0042')?.rejection?.reason).toBe('Misses shallow pits.');
+  });
+
+  it('closes signing for a candidate that fails a gate', async () => {
+    server.world.candidates = server.world.candidates.map((candidate) =>
+      candidate.id === 'm-0042'
+        ? {
+            ...candidate,
+            evidence: {
+              ...candidate.evidence,
+              gates: candidate.evidence.gates.map((gate) =>
+                gate.name === 'escape' ? { ...gate, outcome: 'fail' as const } : gate,
+              ),
+            },
+          }
+        : candidate,
+    );
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    await page.waitForSelector('[data-gate="escape"][data-outcome="fail"]');
+    expect(await page.textContent('#why')).toContain('fails a gate');
+  });
+});
+
+describe('jobs', () => {
+  it('shows time left, and can be cancelled', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'learn');
+    server.emit('jobs.progressed', {
+      id: 'j-long',
+      kind: 'compress',
+      stationId: STATION,
+      state: 'running',
+      progress: 0.68,
+      secondsLeft: 1130,
+      step: { key: 'compress.measure', details: { done: 12, total: 18 } },
+      startedAt: new Date().toISOString(),
+      problem: null,
+      result: [],
+    });
+    await page.waitForSelector('text=18 min 50 s left');
+    expect(await page.textContent(testId('job'))).toContain('Measuring on this PC · 12 of 18');
+    server.world.jobs = [
+      {
+        id: 'j-long',
+        kind: 'compress',
+        stationId: STATION,
+        state: 'running',
+        progress: 0.7,
+        secondsLeft: 900,
+        step: { key: 'compress.measure', details: {} },
+        startedAt: new Date().toISOString(),
+        problem: null,
+        result: [],
+      },
+    ];
+    await page.click(testId('cancel-job'));
+    await page.waitForSelector(testId('job'), { state: 'detached' });
+    expect(server.world.jobs[0]?.state).toBe('cancelled');
+  });
+
+  it('says what failed and what to do next', async () => {
+    const { page } = await open();
+    server.emit('jobs.progressed', {
+      id: 'j-bad',
+      kind: 'update',
+      stationId: STATION,
+      state: 'failed',
+      progress: 0.1,
+      secondsLeft: null,
+      step: { key: 'update.features', details: {} },
+      startedAt: new Date().toISOString(),
+      problem: { code: 'TOO_FEW_CLASSES', message: '', nextAction: '', details: { found: 1, needed: 2 } },
+      result: [],
+    });
+    await page.waitForSelector(`${testId('notice-error')} >> text=1 class(es) have images; 2 are needed.`);
+    await page.click(testId('language-ja'));
+    await page.waitForSelector(`${testId('notice-error')} >> text=2 個必要です`);
+  });
+});

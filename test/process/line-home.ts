@@ -1,0 +1,120 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bundleDigest, createUserKey, signApproval, unlockUserKey } from '../../main/audit/approval.ts';
+import { createRootKey, issueCertificate, openRootKey } from '../../main/audit/keys.ts';
+import { stationSchema, type LineStatus, type ModelCard, type Station } from '../../main/contract/domain.ts';
+import type { LineRecord } from '../../main/contract/line.ts';
+import { createLine, type EmitLineEvent } from '../../main/host/line/line.ts';
+import { brightnessModel, type SmallModel } from '../helpers/small-models.ts';
+
+/** A home with real keys, in which bundles can be approved as the core does it. */
+export interface LineHome extends Disposable {
+  home: string;
+  bundle(id: string, options?: { approve?: boolean; stationId?: string; model?: SmallModel }): Promise<string>;
+}
+
+export const STATION = 'st-1';
+
+export async function createLineHome({ demo = false } = {}): Promise<LineHome> {
+  const home = mkdtempSync(join(tmpdir(), 'mekiki-line-'));
+  mkdirSync(join(home, 'trust'));
+  const root = openRootKey(createRootKey());
+  writeFileSync(join(home, 'trust', 'root.pub'), root.publicKey);
+  writeFileSync(join(home, 'mekiki.json'), JSON.stringify({ format: 1, demo, createdAt: new Date().toISOString() }));
+  const key = await createUserKey('password of the supervisor');
+  const privateKey = await unlockUserKey(key.lockedPrivateKey, 'password of the supervisor');
+  const certificate = issueCertificate(
+    {
+      userId: 'u1',
+      userName: 'Sato',
+      role: 'supervisor',
+      publicKey: key.publicKey,
+      demo,
+      issuedAt: new Date().toISOString(),
+    } as Parameters<typeof issueCertificate>[0],
+    root,
+  );
+  return {
+    home,
+    async bundle(id, { approve = true, stationId = STATION, model = brightnessModel({ id, demo, stationId }) } = {}) {
+      const bundleDir = join(home, 'bundles', id);
+      mkdirSync(bundleDir, { recursive: true });
+      const card: ModelCard = { ...model.card, id };
+      writeFileSync(join(bundleDir, 'model.onnx'), model.bytes);
+      writeFileSync(join(bundleDir, 'model.json'), JSON.stringify(card));
+      writeFileSync(join(bundleDir, 'evidence.json'), '{}');
+      if (approve) {
+        await signApproval({
+          bundleDir,
+          candidateId: id,
+          stationId,
+          demo,
+          meaning: 'approved for the test',
+          waiver: null,
+          at: new Date(),
+          certificate,
+          privateKey,
+          bundleSha256: await bundleDigest(bundleDir),
+        });
+      }
+      return bundleDir;
+    },
+    [Symbol.dispose]: () => rmSync(home, { recursive: true, force: true }),
+  };
+}
+
+export const lineStation = (camera: unknown, over: Partial<Station> = {}): Station =>
+  stationSchema.parse({
+    id: STATION,
+    name: 'Station 1',
+    camera,
+    recipe: {},
+    criteria: {},
+    backboneId: 'b',
+    threads: 1,
+    activeModelId: null,
+    ...over,
+  });
+
+/** A line with what it emitted. */
+export function listenedLine() {
+  const records: LineRecord[] = [];
+  const states: LineStatus[] = [];
+  const emit: EmitLineEvent = (event, payload) => {
+    if (event === 'line.recorded') records.push(...(payload as { records: LineRecord[] }).records);
+    else states.push(payload as LineStatus);
+  };
+  const line = createLine({ emit });
+  const signal = new AbortController().signal;
+  return {
+    records,
+    states,
+    line,
+    configure: (
+      home: string,
+      station: Station,
+      bundleDir: string | null,
+      acknowledged = 0,
+      keepOkImages: number | null = null,
+    ) =>
+      line['line.configure'](
+        { home, station, bundleDir, acknowledged, keepOkImages },
+        null,
+        signal,
+      ) as Promise<LineStatus>,
+    start: () => line['line.start']({}, null, signal) as Promise<LineStatus>,
+    stop: () => line['line.stop']({}, null, signal) as Promise<LineStatus>,
+    activate: (bundleDir: string) => line['line.activate']({ bundleDir }, null, signal) as Promise<LineStatus>,
+    status: () => line['line.status']({}, null, signal) as LineStatus,
+    acknowledge: (seq: number) => line['line.acknowledge']({ seq }, null, signal),
+  };
+}
+
+export async function until(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`waited ${ms} ms in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

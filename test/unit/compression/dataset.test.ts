@@ -1,0 +1,144 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compressDataset, type CompressDatasetOptions } from '../../../main/compression/dataset.ts';
+import { evidenceSchema, modelCardSchema, type Backbone } from '../../../main/contract/domain.ts';
+import { openInspector } from '../../../main/inspection/inspector.ts';
+import { decodeImage } from '../../../main/vision/decode.ts';
+import { CLASSES, fakeMeasure, smallBackboneFile, texture, writeDataset } from './small-data.ts';
+
+let folder: string;
+let backbone: Backbone;
+const options = (dir: string, more: Partial<CompressDatasetOptions> = {}): CompressDatasetOptions => ({
+  dir: join(folder, dir),
+  backbone,
+  strategy: 'auto',
+  precision: 'auto',
+  timeBudgetS: 120,
+  maxDropPp: 5,
+  seed: 1,
+  threads: 1,
+  ...more,
+});
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-compress-'));
+  backbone = await smallBackboneFile(folder);
+  await writeDataset(join(folder, 'clean'), { train: 16, test: 8 });
+  // Test labels are noise: each image lies in the folder of another class, by chance of its number.
+  await writeDataset(join(folder, 'noisy'), { train: 16, test: 8, testClassOf: (kind, i) => (kind + i) % 3 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('compressDataset', () => {
+  it('reports every key of the command line, and bundles that an inspector loads', async () => {
+    const out = join(folder, 'out');
+    const lines: string[] = [];
+    const report = await compressDataset(
+      options('clean', { out, onProgress: (line) => lines.push(line) }),
+      fakeMeasure,
+    );
+    expect(report.candidates.length).toBeGreaterThan(1);
+    for (const item of [report.reference, ...report.candidates]) {
+      for (const key of ['accuracy', 'balancedAccuracy', 'latencyMsP50', 'latencyMsP99', 'macs', 'params', 'bytes'] as const) {
+        expect(item[key], key).toEqual(expect.any(Number));
+      }
+      expect(item.interval[0]).toBeLessThanOrEqual(item.balancedAccuracy);
+      expect(item.interval[1]).toBeGreaterThanOrEqual(item.balancedAccuracy);
+      expect(Object.keys(item.perClass)).toEqual([...CLASSES]);
+    }
+    const best = report.candidates.find(({ id }) => id === report.recommended)!;
+    expect(best.offered).toBe(true);
+    expect(best.speedup).toBeGreaterThan(1.05);
+    expect(report.pareto).toContain(best.id);
+    expect(report.why).toContain('times as fast');
+    expect(lines.length).toBeGreaterThan(3);
+    const pruned = report.candidates.filter(({ ratio }) => ratio > 0);
+    for (const item of pruned) expect(item.macs).toBeLessThan(report.reference.macs);
+    expect((await readdir(out)).sort()).toEqual(report.candidates.map(({ id }) => id).sort());
+    const dir = join(out, best.id);
+    const card = modelCardSchema.parse(JSON.parse(await readFile(join(dir, 'model.json'), 'utf8')));
+    evidenceSchema.parse(JSON.parse(await readFile(join(dir, 'evidence.json'), 'utf8')));
+    expect(card.classes.map(({ id }) => id)).toEqual([...CLASSES]);
+    await using inspector = await openInspector({ bundleDir: dir, threads: 1 });
+    const { image } = await decodeImage(await texture(1, 7777), { name: 'new', maxPixels: 1e6 });
+    expect((await inspector.inspect(image)).classId).toBe('fine');
+    for (const { parity } of report.candidates) {
+      expect(parity.equal).toBe(parity.images);
+      expect(parity.maxLogitDifference).toBeLessThan(1e-2);
+    }
+  }, 120_000);
+
+  it('chooses the same whatever the test labels are', async () => {
+    const clean = await compressDataset(options('clean'), fakeMeasure);
+    const noisy = await compressDataset(options('noisy'), fakeMeasure);
+    const chosen = (report: typeof clean) => ({
+      tried: report.tried,
+      candidates: report.candidates.map(({ id, ratio, inputSize, precision, offered, reason, validation, gates, ...rest }) => ({
+        id,
+        ratio,
+        inputSize,
+        precision,
+        offered,
+        reason,
+        validation,
+        bytes: rest.bytes,
+      })),
+      pareto: report.pareto,
+      recommended: report.recommended,
+      why: report.why,
+      similarity: report.similarity,
+    });
+    expect(chosen(noisy)).toEqual(chosen(clean));
+    // The noise was there.
+    expect(noisy.reference.accuracy).toBeLessThan(clean.reference.accuracy - 0.3);
+  }, 240_000);
+
+  it('a named strategy with a ratio gives that candidate', async () => {
+    const run = (strategy: 'pre-prune' | 'post-prune') =>
+      compressDataset(options('clean', { strategy, precision: 'fp32', ratio: 0.3, tasks: 3 }), fakeMeasure);
+    const [pre, post] = [await run('pre-prune'), await run('post-prune')];
+    expect(pre.candidates.map(({ id }) => id)).toEqual(['pre-prune-30-96-fp32']);
+    expect(post.candidates.map(({ id }) => id)).toEqual(['post-prune-30-96-fp32']);
+    expect(pre.candidates[0]!.ratio).toBeGreaterThanOrEqual(0.3);
+    expect(pre.tasks).toEqual([['coarse'], ['fine'], ['plain']]);
+    expect(pre.candidates[0]!.bwt).not.toBeNull();
+  }, 120_000);
+
+  it('does not offer what is not faster, and says so', async () => {
+    const even: typeof fakeMeasure = async (contenders, settings) =>
+      new Map([...(await fakeMeasure(contenders, settings))].map(([name, latency]) => [name, { ...latency, p50: 3 }]));
+    const report = await compressDataset(options('clean', { strategy: 'none', precision: 'int8' }), even);
+    expect(report.recommended).toBeNull();
+    for (const { offered, reason } of report.candidates) {
+      expect(offered).toBe(false);
+      expect(reason).toContain('Not faster');
+    }
+    expect(report.why).toContain('Not faster');
+  }, 120_000);
+
+  it('names what it cannot do', async () => {
+    await expect(compressDataset(options('clean', { strategy: 'distill' }))).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining('post-prune'),
+    });
+    await expect(compressDataset(options('nowhere'))).rejects.toMatchObject({ code: 'DATASET_NOT_FOUND' });
+    await expect(compressDataset(options('clean', { tasks: 9 }))).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(compressDataset(options('clean', { signal: AbortSignal.abort() }))).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
+  });
+
+  it('goes on without an unreadable image and names it', async () => {
+    const dir = join(folder, 'damaged');
+    await writeDataset(dir, { train: 12, test: 4 });
+    await writeFile(join(dir, 'train', 'fine', 'broken.png'), 'no image');
+    const report = await compressDataset(
+      options('damaged', { strategy: 'none', precision: 'int8', timeBudgetS: 1 }),
+      fakeMeasure,
+    );
+    expect(report.unreadable).toEqual(['train/fine/broken.png']);
+    expect(report.images.train).toBe(36);
+  }, 60_000);
+});

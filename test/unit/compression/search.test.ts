@@ -1,0 +1,134 @@
+import { describe, expect, it } from 'vitest';
+import { integerWeightBits } from '../../../main/compression/environment.ts';
+import { inputSizesOf } from '../../../main/compression/plan/finalists.ts';
+import {
+  judgeOffer,
+  paretoFront,
+  recommend,
+  searchPlan,
+  type SearchRequest,
+  type Trial,
+} from '../../../main/compression/plan/search.ts';
+import { variantId, type Variant } from '../../../main/compression/plan/variant.ts';
+import { splitTasks } from '../../../main/compression/tasks.ts';
+
+const request: SearchRequest = {
+  strategy: 'auto',
+  precision: 'auto',
+  ratio: null,
+  nativeSize: 224,
+  sizes: [192, 160, 128, 96],
+  maxDropPp: 1,
+  timeBudgetMs: 1e9,
+};
+
+/** A world with known costs: each change costs accuracy by its own rule. */
+const world = (dropPp: (variant: Variant) => number, msPerTrial = 1) => {
+  let clock = 0;
+  const asked: Variant[] = [];
+  return {
+    asked,
+    port: {
+      now: () => clock,
+      evaluate: (variant: Variant): Promise<Trial | null> => {
+        clock += msPerTrial;
+        asked.push(variant);
+        const latencyMs =
+          10 * (variant.inputSize / 224) ** 2 * (1 - variant.ratio) * (variant.precision === 'int8' ? 0.5 : 1);
+        return Promise.resolve({
+          variant,
+          balancedAccuracy: 0.95 - dropPp(variant) / 100,
+          latencyMs,
+          speedup: 10 / latencyMs,
+          bytes: 1000,
+        });
+      },
+    },
+  };
+};
+
+describe('search', () => {
+  it('stops going down in size once the limit is clearly broken, and builds on the sizes that hold', async () => {
+    const { asked, port } = world(({ inputSize }) => (inputSize < 160 ? 5 : 0));
+    await searchPlan(request, 0.95, port);
+    expect(asked.some(({ inputSize }) => inputSize === 96)).toBe(false);
+    const pruned = asked.filter(({ strategy }) => strategy !== 'none');
+    expect(pruned.length).toBeGreaterThan(0);
+    expect(new Set(pruned.map(({ inputSize }) => inputSize))).toEqual(new Set([160, 192]));
+    expect(new Set(asked.map(variantId)).size).toBe(asked.length);
+  });
+
+  it('keeps its time budget, and makes at least one trial whatever it is', async () => {
+    const slow = world(() => 0, 1000);
+    const result = await searchPlan({ ...request, timeBudgetMs: 4500 }, 0.95, slow.port);
+    expect(slow.asked.length).toBe(4);
+    expect(result.outOfTime).toBe(true);
+    const none = world(() => 0, 1000);
+    expect((await searchPlan({ ...request, timeBudgetMs: 0 }, 0.95, none.port)).trials.length).toBe(1);
+  });
+
+  it('a named strategy with a ratio is that and nothing else', async () => {
+    const { asked, port } = world(() => 0);
+    await searchPlan({ ...request, strategy: 'post-prune', ratio: 0.4, precision: 'fp32' }, 0.95, port);
+    expect(asked).toEqual([{ strategy: 'post-prune', ratio: 0.4, inputSize: 224, precision: 'fp32' }]);
+  });
+
+  it('is cancelled between trials', async () => {
+    const { port } = world(() => 0);
+    await expect(searchPlan(request, 0.95, { ...port, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
+  });
+});
+
+describe('offers', () => {
+  const limits = { maxDropPp: 1, latencyMs: null };
+  const facts = { speedup: 3, dropPp: 0.5, latencyMs: 3, bytes: 100, referenceBytes: 400 };
+
+  it('needs faster and within the bound and not larger, and says which is missing', () => {
+    expect(judgeOffer(facts, limits)).toMatchObject({ offered: true });
+    expect(judgeOffer({ ...facts, speedup: 0.9 }, limits)).toMatchObject({
+      offered: false,
+      reason: expect.stringContaining('Not faster'),
+    });
+    expect(judgeOffer({ ...facts, dropPp: 1.2 }, limits).reason).toContain('Too inaccurate');
+    expect(judgeOffer({ ...facts, bytes: 500 }, limits).reason).toContain('Larger');
+    expect(judgeOffer(facts, { ...limits, latencyMs: 2 }).reason).toContain('Too slow');
+  });
+
+  it('recommends the fastest offered, or the more accurate of two nearly as fast', () => {
+    const offer = (latencyMs: number, accuracy: number, offered = true) => ({ latencyMs, balancedAccuracy: accuracy, offered });
+    expect(recommend([offer(1, 0.9, false), offer(2, 0.9), offer(2.1, 0.92), offer(4, 0.99)])).toBe(2);
+    expect(recommend([offer(1, 0.9, false)])).toBeNull();
+  });
+
+  it('the front holds what nothing beats in both', () => {
+    const trials = [
+      { balancedAccuracy: 0.9, latencyMs: 1 },
+      { balancedAccuracy: 0.95, latencyMs: 2 },
+      { balancedAccuracy: 0.94, latencyMs: 3 },
+      { balancedAccuracy: 0.95, latencyMs: 2.5 },
+    ];
+    expect(paretoFront(trials)).toEqual([trials[0], trials[1]]);
+  });
+});
+
+describe('settings', () => {
+  it('sizes follow the backbone', () => {
+    expect(inputSizesOf({ inputSize: 224, dynamicSize: true })).toEqual([192, 160, 128, 96]);
+    expect(inputSizesOf({ inputSize: 224, dynamicSize: false })).toEqual([]);
+    expect(inputSizesOf({ inputSize: 64, dynamicSize: true })).toEqual([]);
+  });
+
+  it('tasks are classes in name order', () => {
+    expect(splitTasks(['a', 'b', 'c', 'd', 'e'], 2)).toEqual([['a', 'b', 'c'], ['d', 'e']]);
+    expect(splitTasks(['a', 'b'], undefined)).toEqual([['a'], ['b']]);
+    expect(() => splitTasks(['a', 'b'], 3)).toThrow(/3/);
+  });
+
+  it('weights have seven bits where eight would saturate', () => {
+    expect(integerWeightBits(new Set(['avx2']), 'x64')).toBe(7);
+    expect(integerWeightBits(new Set(['avx2', 'avx512_vnni']), 'x64')).toBe(8);
+    expect(integerWeightBits(new Set(), 'arm64')).toBe(8);
+  });
+});

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compressStation, type CompressStationInput } from '../../../main/compression/station.ts';
+import { criteriaSchema, evidenceSchema, modelCardSchema, recipeSchema } from '../../../main/contract/domain.ts';
+import { trainerMethods } from '../../../main/contract/trainer.ts';
+import { CLASSES, fakeMeasure, smallBackboneFile, texture } from './small-data.ts';
+
+let folder: string;
+let input: CompressStationInput;
+const measure: typeof fakeMeasure = async (contenders, settings) => {
+  // Names are candidate ids here: the last one is the uncompressed model.
+  const times = await fakeMeasure(contenders, settings);
+  const slow = { p50: 10, p99: 11, samples: Array.from({ length: 310 }, () => 10) };
+  const fast = { p50: 3, p99: 4, samples: Array.from({ length: 310 }, () => 3) };
+  return new Map([...times].map(([name, time]) => [name, /^c\d$/.test(name) ? (name === 'c2' ? slow : fast) : time]));
+};
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-station-'));
+  const images: CompressStationInput['images'] = [];
+  for (let kind = 0; kind < 3; kind++) {
+    for (let i = 0; i < 24; i++) {
+      const bytes = await texture(kind, 300 + i);
+      const sha = createHash('sha256').update(bytes).digest('hex');
+      const file = join(folder, `${sha}.png`);
+      await writeFile(file, bytes);
+      images.push({ sha, file, region: null, classId: CLASSES[kind]!, row: -1 });
+    }
+  }
+  const outDir = join(folder, 'out');
+  await mkdir(outDir);
+  input = {
+    backbone: await smallBackboneFile(folder),
+    recipe: recipeSchema.parse({}),
+    classes: CLASSES.map((id, i) => ({
+      id,
+      names: { en: id, ja: id },
+      isOk: id === 'plain',
+      color: i + 1,
+      hotKey: null,
+      retired: false,
+    })),
+    images,
+    criteria: criteriaSchema.parse({ maxDropPp: 5 }),
+    threads: 1,
+    outDir,
+    featureFile: join(folder, 'none.f32'),
+    knowledgeDir: folder,
+    knowledgeId: 'k1',
+    stationId: 's1',
+    demo: true,
+    timeBudgetS: 60,
+    activeBundleDir: null,
+    candidateIds: ['c0', 'c1', 'c2'],
+  };
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('compressStation', () => {
+  it('gives candidates with evidence, the uncompressed one last, then compares with an active one', async () => {
+    const seen: number[] = [];
+    const first = await compressStation(input, { measure, onProgress: ({ progress }) => seen.push(progress) });
+    trainerMethods['trainer.compress'].output.parse(first);
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+    expect(seen.at(-1)).toBe(1);
+    expect(first.candidates.map(({ card }) => card.id)).toEqual(['c0', 'c1', 'c2']);
+    const last = first.candidates.at(-1)!;
+    expect(last.card.strategy).toBe('none');
+    expect(last.card.precision).toBe('fp32');
+    expect(last.evidence.changed).toEqual([]);
+    expect(last.evidence.speedup).toBe(1);
+    expect(first.candidates.filter(({ recommended }) => recommended)).toHaveLength(1);
+    for (const { dir, card, evidence } of first.candidates) {
+      expect(card).toMatchObject({ demo: true, stationId: 's1', knowledgeId: 'k1' });
+      expect(modelCardSchema.parse(JSON.parse(await readFile(join(dir, 'model.json'), 'utf8')))).toEqual(card);
+      expect(evidenceSchema.parse(JSON.parse(await readFile(join(dir, 'evidence.json'), 'utf8')))).toEqual(evidence);
+      const bytes = await readFile(join(dir, 'model.onnx'));
+      expect(createHash('sha256').update(bytes).digest('hex')).toBe(card.modelSha256);
+      expect(evidence.gates.map(({ name }) => name)).toEqual(['escape', 'overkill', 'drop', 'latency', 'parity']);
+      // 24 good parts cannot show an overkill below 10 % with 95 % confidence: 29 would.
+      expect(evidence.gates[1]).toMatchObject({ outcome: 'not-enough-evidence', missing: expect.any(Number) });
+      expect(evidence.gates[4]!.outcome).toBe('pass');
+      expect(evidence.basis).toContain('5-fold');
+      expect(evidence.perClass.reduce((sum, { n }) => sum + n, 0)).toBe(72);
+    }
+
+    const outDir = join(folder, 'again');
+    await mkdir(outDir);
+    const second = await compressStation(
+      { ...input, outDir, activeBundleDir: last.dir, candidateIds: ['c2'], timeBudgetS: 1 },
+      { measure },
+    );
+    expect(second.candidates).toHaveLength(1);
+    const { evidence } = second.candidates[0]!;
+    expect(evidence.gates.map(({ name }) => name)).toContain('recall');
+    expect(evidence.perClass.every(({ active }) => active !== null)).toBe(true);
+    expect(evidence.basis).toContain('may have learnt');
+    expect(evidence.dataSha256).toBe(last.evidence.dataSha256);
+  }, 180_000);
+
+  it('is cancelled, and refuses a station of one class', async () => {
+    await expect(compressStation(input, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
+    await expect(
+      compressStation({ ...input, images: input.images.filter(({ classId }) => classId === 'plain') }),
+    ).rejects.toMatchObject({ code: 'TOO_FEW_CLASSES' });
+  });
+});

@@ -1,0 +1,123 @@
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { LineRecord } from '../../../main/contract/line.ts';
+import { unsure } from '../../../main/inspection/decide.ts';
+import { openSpool } from '../../../main/inspection/spool.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'mekiki-spool-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const open = (acknowledged = 0) => openSpool({ dir, stationId: 'st', acknowledged });
+const record = (seq: number, notes: string[] = []): LineRecord => ({
+  seq,
+  at: '2026-01-02T03:04:05.000Z',
+  imageSha: null,
+  width: 8,
+  height: 8,
+  judgement: unsure('no-model', { modelId: null, latencyMs: 1 }),
+  notes,
+});
+const file = () => join(dir, 'st.ndjson');
+const write = (from: number, to: number) => {
+  using spool = open();
+  for (let seq = from; seq <= to; seq += 1) spool.append(record(seq));
+};
+const kept = (after = 0, acknowledged = 0) => {
+  using spool = open(acknowledged);
+  return { seqs: [...spool.after(after)].map((r) => r.seq), last: spool.lastSeq, lost: spool.lostRecords };
+};
+
+test('what was appended is there again, with its picture, and the numbering goes on', () => {
+  write(1, 3);
+  {
+    using spool = open();
+    expect(spool.lastSeq).toBe(3);
+    spool.noteImage(2, 'c'.repeat(64));
+  }
+  using spool = open();
+  expect([...spool.after(1)]).toEqual([{ ...record(2), imageSha: 'c'.repeat(64) }, record(3)]);
+  expect(spool.lostRecords).toBe(0);
+});
+
+test('a torn last line is cut off, its number is never given again, and the gap is counted once', () => {
+  write(1, 3);
+  truncateSync(file(), readFileSync(file()).length - 20);
+  expect(kept()).toEqual({ seqs: [1, 2], last: 3, lost: 1 });
+  expect(readFileSync(file(), 'utf8').endsWith('\n')).toBe(true);
+  {
+    using spool = open();
+    spool.append(record(4));
+  }
+  expect(kept()).toEqual({ seqs: [1, 2, 4], last: 4, lost: 1 });
+  expect(kept()).toEqual({ seqs: [1, 2, 4], last: 4, lost: 1 });
+});
+
+test('a tail of zeros, as a power cut leaves it, is a gap; a torn note about a picture is none', () => {
+  write(1, 3);
+  appendFileSync(file(), Buffer.alloc(500));
+  expect(kept()).toMatchObject({ seqs: [1, 2, 3], last: 4, lost: 1 });
+  rmSync(dir, { recursive: true });
+  write(1, 3);
+  appendFileSync(file(), '{"image":3,"sha":"cc');
+  expect(kept()).toEqual({ seqs: [1, 2, 3], last: 3, lost: 0 });
+});
+
+test('a line in the middle that cannot be read is a gap', () => {
+  write(1, 4);
+  const lines = readFileSync(file(), 'utf8').split('\n');
+  lines[2] = lines[2]!.slice(0, 30);
+  writeFileSync(file(), lines.join('\n'));
+  expect(kept()).toEqual({ seqs: [1, 3, 4], last: 4, lost: 1 });
+});
+
+test('the core knows more than the spool: the numbering goes on above both', () => {
+  write(1, 3);
+  expect(kept(0, 10)).toEqual({ seqs: [1, 2, 3], last: 10, lost: 0 });
+  rmSync(dir, { recursive: true });
+  expect(kept(0, 25)).toEqual({ seqs: [], last: 25, lost: 0 });
+  using spool = open(25);
+  spool.append(record(26));
+  expect([...spool.after(25)].map((r) => r.seq)).toEqual([26]);
+});
+
+test('pieces: turned at a size, deleted when acknowledged, bounded when nobody acknowledges', () => {
+  const note = ['x'.repeat(40_000)];
+  const turned: string[] = [];
+  {
+    using spool = openSpool({ dir, stationId: 'st', acknowledged: 0, onTurn: (path) => turned.push(path) });
+    for (let seq = 1; seq <= 120; seq += 1) spool.append(record(seq, note));
+    expect(turned.length).toBeGreaterThanOrEqual(3);
+    spool.noteImage(1, 'd'.repeat(64));
+    expect([...spool.after(0)].map((r) => r.seq)).toEqual(Array.from({ length: 120 }, (_, i) => i + 1));
+    expect([...spool.after(0)][0]!.imageSha).toBe('d'.repeat(64));
+    spool.acknowledge(60);
+    expect([...spool.after(60)]).toHaveLength(60);
+  }
+  const before = readdirSync(dir).length;
+  {
+    using spool = open(120);
+    spool.acknowledge(120);
+    expect(readdirSync(dir).length).toBeLessThan(before);
+    expect(readdirSync(dir)).toEqual(['st.ndjson']);
+    // 64 pieces of 1 MiB are kept, whatever happens.
+    for (let seq = 121; seq <= 2000; seq += 1) spool.append(record(seq, note));
+    expect(readdirSync(dir).length).toBeLessThanOrEqual(64);
+    expect(spool.lostRecords).toBeGreaterThan(0);
+    expect([...spool.after(0)].length + spool.lostRecords).toBe(1880);
+  }
+  const { last, lost } = kept(1999);
+  expect(last).toBe(2000);
+  expect(lost).toBeGreaterThan(0);
+});
+
+test('a station id is no path', () => {
+  using spool = openSpool({ dir: join(dir, 'spool'), stationId: '../../evil', acknowledged: 0 });
+  spool.append(record(1));
+  expect(readdirSync(dir)).toEqual(['spool']);
+  expect(readdirSync(join(dir, 'spool'))).toHaveLength(1);
+});

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { layLineage, MOST_NODES, rollbackTarget, serviceOrder } from '../../../renderer/features/models/lineage.ts';
+import { createWorld } from '../../e2e/fixtures/world.ts';
+
+const { candidates, knowledge } = createWorld('shift');
+
+describe('the lineage', () => {
+  it('shows what left the bench, and the path to the selected model', () => {
+    const lineage = layLineage([], knowledge, candidates, 'm-0041');
+    expect(lineage.models.map(({ value }) => value.id)).toEqual(['m-0036', 'm-0038', 'm-0039', 'm-0041', 'm-0042']);
+    const hot = lineage.edges.filter((edge) => edge.hot);
+    // k-17 to k-18, k-18 to k-19, k-19 to m-0041.
+    expect(hot.map(({ to }) => to.lane)).toEqual(['knowledge', 'knowledge', 'models']);
+    expect(lineage.edges.filter(({ dashed }) => dashed)).toHaveLength(1);
+  });
+
+  it('shows a candidate of the bench once it is selected', () => {
+    expect(layLineage([], knowledge, candidates, 'm-0047').models.map(({ value }) => value.id)).toContain('m-0047');
+  });
+
+  it('leaves out the oldest where there are too many, and says how many', () => {
+    const many = Array.from({ length: 10 }, (_, i) => ({
+      ...candidates[0]!,
+      id: `m-${i}`,
+      createdAt: new Date(Date.UTC(2026, 0, i + 1)).toISOString(),
+    }));
+    const lineage = layLineage([], knowledge, many, null);
+    expect(lineage.models).toHaveLength(MOST_NODES);
+    expect(lineage.hidden).toBe(4);
+    expect(lineage.models.at(-1)?.value.id).toBe('m-9');
+  });
+});
+
+describe('service', () => {
+  it('ends with the active model', () => {
+    expect(serviceOrder(candidates).map(({ id }) => id)).toEqual(['m-0036', 'm-0039', 'm-0041']);
+  });
+  it('offers the last approved one to go back to, never a rejected one', () => {
+    expect(rollbackTarget(candidates)?.id).toBe('m-0039');
+    expect(rollbackTarget(candidates.filter(({ state }) => state !== 'retired'))).toBeNull();
+  });
+});

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import { areaOfHash } from '../../../renderer/app/areas.ts';
+import { keyOfClasses, labelsPerMinute } from '../../../renderer/features/label/keys.ts';
+import { bannerKind } from '../../../renderer/features/live/banner.ts';
+import { draftOf, stationInput } from '../../../renderer/features/settings/station-draft.ts';
+import { durationOf, millisText, shortId, signedText } from '../../../renderer/lib/format.ts';
+import { methods } from '../../../main/contract/methods.ts';
+import { createWorld, judgementOf, partOf } from '../../e2e/fixtures/world.ts';
+
+const { classes, line, stations } = createWorld('shift');
+
+describe('the banner', () => {
+  const old = partOf(1, judgementOf('ok', 'c-ok'), 'none', 600);
+  const fresh = partOf(2, judgementOf('ng', 'c-pit'), 'pits', 1);
+  it('shows the newest verdict of a running line', () => {
+    expect(bannerKind(line, fresh, null)).toBe('ng');
+  });
+  it('never shows a verdict of an earlier run, of a stopped line, or of a lost camera', () => {
+    expect(bannerKind(line, old, null)).toBe('waiting');
+    expect(bannerKind({ ...line, state: 'stopped' }, fresh, null)).toBe('stopped');
+    expect(bannerKind({ ...line, camera: 'fault' }, fresh, null)).toBe('fault');
+    expect(bannerKind({ ...line, state: 'fault' }, fresh, null)).toBe('fault');
+    expect(bannerKind({ ...line, state: 'starting' }, fresh, null)).toBe('starting');
+    expect(bannerKind(null, null, null)).toBe('stopped');
+  });
+  it('shows the part that is held', () => {
+    expect(bannerKind({ ...line, state: 'stopped' }, fresh, old)).toBe('ok');
+  });
+});
+
+describe('class keys', () => {
+  it('gives each its own key first and the rest the free digits', () => {
+    const mixed = classes.map((entry, i) => ({ ...entry, hotKey: i === 2 ? '1' : null }));
+    const keys = keyOfClasses(mixed);
+    expect(keys[0]?.defectClass.isOk).toBe(true);
+    expect(keys.find(({ defectClass }) => defectClass.id === mixed[2]!.id)?.key).toBe('1');
+    expect(new Set(keys.map(({ key }) => key)).size).toBe(keys.length);
+  });
+  it('runs out of digits after nine, and leaves retired classes out', () => {
+    const many = Array.from({ length: 12 }, (_, i) => ({
+      ...classes[1]!,
+      id: `c-${i}`,
+      hotKey: null,
+      retired: i === 0,
+    }));
+    const keys = keyOfClasses(many);
+    expect(keys).toHaveLength(11);
+    expect(keys.filter(({ key }) => key !== null)).toHaveLength(9);
+  });
+  it('measures labels per minute over the last ten', () => {
+    expect(labelsPerMinute([0])).toBeNull();
+    expect(labelsPerMinute([0, 6000, 12_000])).toBe(10);
+  });
+});
+
+describe('the station form', () => {
+  it('gives back what it was made of', () => {
+    const [station] = stations;
+    const input = stationInput(draftOf(station!), station!);
+    expect(methods['stations.add'].input.parse(input)).toMatchObject({
+      name: station!.name,
+      camera: station!.camera,
+      recipe: station!.recipe,
+      criteria: station!.criteria,
+    });
+  });
+  it('makes a valid new station of either camera', () => {
+    const draft = { ...draftOf(null), name: ' Line 1 ', kind: 'folder' as const, path: '/data/in' };
+    expect(methods['stations.add'].input.parse(stationInput(draft, null))).toMatchObject({
+      name: 'Line 1',
+      camera: { kind: 'folder', path: '/data/in', after: 'leave' },
+    });
+  });
+});
+
+describe('numbers as text', () => {
+  it('shows three figures', () => {
+    expect([0.4371, 2.934, 16.84, 204.4].map(millisText)).toEqual(['0.437', '2.93', '16.8', '204']);
+  });
+  it('has a true minus and no signed zero', () => {
+    expect([0.34, -1.86, -0.04].map((value) => signedText(value))).toEqual(['+0.3', '−1.9', '0.0']);
+  });
+  it('splits a time, and never shows a negative one', () => {
+    expect(durationOf(3725)).toEqual({ hours: 1, minutes: 2, seconds: 5 });
+    expect(durationOf(-3)).toEqual({ hours: 0, minutes: 0, seconds: 0 });
+  });
+  it('keeps readable ids whole', () => {
+    expect([shortId('m-0042'), shortId('m-550e8400-e29')]).toEqual(['m-0042', 'm-550e8']);
+  });
+});
+
+describe('areas', () => {
+  it('falls back to Live for an address that is none', () => {
+    expect([areaOfHash('#/label'), areaOfHash(''), areaOfHash('#/nowhere')]).toEqual(['label', 'live', 'live']);
+  });
+});
