@@ -4,7 +4,9 @@ import { criteriaSchema, recipeSchema, type Backbone, type Gate, type Measures }
 import { AppError } from '../contract/errors.ts';
 import { scanDataset, type DatasetImage } from '../learning/dataset.ts';
 import { openProducts } from '../learning/dense.ts';
+import { splitTasks } from '../learning/protocol.ts';
 import { writeBundle } from './bundle-files.ts';
+import { cancellable } from './cancellable.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
@@ -17,7 +19,7 @@ import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } fr
 import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Precision, type Strategy, type Variant } from './plan/variant.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
-import { firstTaskOf, splitTasks, taskSimilarity } from './tasks.ts';
+import { firstTaskOf, taskSimilarity } from './tasks.ts';
 import { testFinished, type TestResult } from './test-report.ts';
 
 export interface CompressDatasetOptions {
@@ -89,10 +91,12 @@ const SEARCH_SHARE = 0.6;
  * @param measure replaces the clock in tests
  * @throws INVALID_INPUT, DATASET_*, TOO_FEW_CLASSES, CANCELLED, HOME_NOT_WRITABLE …
  */
-export async function compressDataset(
+export const compressDataset = (
   options: CompressDatasetOptions,
   measure: Measure = measureInterleaved,
-): Promise<CompressReport> {
+): Promise<CompressReport> => cancellable(options.signal, () => compress(options, measure));
+
+async function compress(options: CompressDatasetOptions, measure: Measure): Promise<CompressReport> {
   const { strategy } = options;
   if (strategy === 'distill') {
     throw new AppError('INVALID_INPUT', {
@@ -105,14 +109,18 @@ export async function compressDataset(
   const say = (line: string) => options.onProgress?.(line);
   const dataset = await scanDataset(options.dir, signal ? { signal } : {});
   if (dataset.classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: dataset.classes.length, needed: 2 });
-  const tasks = splitTasks(dataset.classes, options.tasks);
+  const tasks = splitTasks(dataset.classes, options.tasks ?? dataset.classes.length);
   const recipe = recipeSchema.parse({});
   const sourceOf = (images: readonly DatasetImage[]) =>
-    createImageSource(images.map(({ file }): SourceImage => ({ file, region: null })), backbone, {
-      rotation: recipe.rotation,
-      maxPixels: recipe.maxPixels,
-      signal,
-    });
+    createImageSource(
+      images.map(({ file }): SourceImage => ({ file, region: null })),
+      backbone,
+      {
+        rotation: recipe.rotation,
+        maxPixels: recipe.maxPixels,
+        signal,
+      },
+    );
   const source = sourceOf(dataset.train);
   say(`reading ${dataset.train.length} training images`);
   const readable = await readableImages(source);
@@ -249,13 +257,12 @@ export async function compressDataset(
     validation: { balancedAccuracy: balancedAccuracy(classCounts(item.judged)) },
   });
   const candidates: ReportedCandidate[] = [];
-  const digest = dataDigest(readableTest.indices.map((i) => ({ sha: dataset.test[i]!.sha, classId: dataset.test[i]!.className })));
+  const digest = dataDigest(
+    readableTest.indices.map((i) => ({ sha: dataset.test[i]!.sha, classId: dataset.test[i]!.className })),
+  );
   for (const offer of offers) {
     const test = await testFinished(offer.item, testOptions);
-    const gates = [
-      dropGate(discordantOf(referenceTest.judged, test.judged), criteria),
-      parityGate(offer.item.parity),
-    ];
+    const gates = [dropGate(discordantOf(referenceTest.judged, test.judged), criteria), parityGate(offer.item.parity)];
     const evidence = buildEvidence({
       reference: { finished: reference, judged: referenceTest.judged, latency: referenceLatency },
       candidate: { finished: offer.item, judged: test.judged, latency: offer.latency },

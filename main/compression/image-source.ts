@@ -65,9 +65,7 @@ export function createImageSource(
       for (let i = 0; i < indices.length; i += 8) {
         const some = indices.slice(i, i + 8);
         const decoded = await Promise.all(some.map(pixels));
-        decoded.forEach((image, k) =>
-          preprocessor.into(image, images[some[k]!]!.region, out, (i + k) * plane),
-        );
+        decoded.forEach((image, k) => preprocessor.into(image, images[some[k]!]!.region, out, (i + k) * plane));
       }
       return out;
     },

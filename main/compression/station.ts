@@ -10,6 +10,7 @@ import { judgedRows } from '../learning/knowledge.ts';
 import type { LedgerRow } from '../learning/selection.ts';
 import { openActiveJudge } from './active-judge.ts';
 import { writeBundle } from './bundle-files.ts';
+import { cancellable } from './cancellable.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest } from './evidence/evidence.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
@@ -27,11 +28,13 @@ export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.comp
 export type CompressStationOutput = z.infer<(typeof trainerMethods)['trainer.compress']['output']>;
 
 export interface CompressStationOptions {
-  onProgress?: ((event: {
-    progress: number;
-    secondsLeft: number | null;
-    step: { key: string; details: Record<string, string | number> };
-  }) => void) | undefined;
+  onProgress?:
+    | ((event: {
+        progress: number;
+        secondsLeft: number | null;
+        step: { key: string; details: Record<string, string | number> };
+      }) => void)
+    | undefined;
   signal?: AbortSignal | undefined;
   /** Replaces the clock in tests. */
   measure?: Measure | undefined;
@@ -45,9 +48,14 @@ const SEARCH_SHARE = 0.6;
  * five folds of the labels. The uncompressed model is among the candidates, last, so that there is always one to approve.
  * @throws TOO_FEW_CLASSES, TOO_FEW_IMAGES, CANCELLED, HOME_NOT_WRITABLE, MODEL_UNREADABLE
  */
-export async function compressStation(
+export const compressStation = (
   input: CompressStationInput,
-  { onProgress, signal, measure = measureInterleaved }: CompressStationOptions = {},
+  options: CompressStationOptions = {},
+): Promise<CompressStationOutput> => cancellable(options.signal, () => compress(input, options));
+
+async function compress(
+  input: CompressStationInput,
+  { onProgress, signal, measure = measureInterleaved }: CompressStationOptions,
 ): Promise<CompressStationOutput> {
   const startedAt = performance.now();
   const { backbone, recipe, criteria, threads } = input;
@@ -59,7 +67,11 @@ export async function compressStation(
   };
   const known = new Set(input.classes.map(({ id }) => id));
   const labelled = input.images.filter(({ classId }) => known.has(classId));
-  const source = createImageSource(labelled, backbone, { rotation: recipe.rotation, maxPixels: recipe.maxPixels, signal });
+  const source = createImageSource(labelled, backbone, {
+    rotation: recipe.rotation,
+    maxPixels: recipe.maxPixels,
+    signal,
+  });
   report(0, 'compress.read', { images: labelled.length });
   const { indices: images } = await readableImages(source);
   const ledger = images.map((index): LedgerRow => {
@@ -238,7 +250,10 @@ export async function compressStation(
   /** Verdicts that the model would give each part had it not learnt from the part's fold; by ledger row. */
   function heldOutVerdicts({ validation, card }: Finished): Map<number, Verdict> {
     const { rows, classIds, logits } = validation;
-    assert(classIds.every((id, c) => card.classes[c]!.id === id), 'card and validation name the classes in one order');
+    assert(
+      classIds.every((id, c) => card.classes[c]!.id === id),
+      'card and validation name the classes in one order',
+    );
     const width = classIds.length;
     return new Map(
       judgedRows(validation, ledger).map((i) => {
@@ -276,14 +291,19 @@ export async function compressStation(
     return [...to]
       .flatMap(([row, after]): ChangedVerdict[] => {
         const before = from.get(row);
-        if (!before || (same(before.judgement, after.judgement))) return [];
+        if (!before || same(before.judgement, after.judgement)) return [];
         return [
           {
             imageSha: ledger[row]!.sha,
             truthClassId: after.truth,
             from: { verdict: before.judgement.verdict, classId: before.judgement.classId },
             to: { verdict: after.judgement.verdict, classId: after.judgement.classId },
-            kind: isRight(before) && !isRight(after) ? 'worse' : isRight(after) && !isRight(before) ? 'better' : 'both-wrong',
+            kind:
+              isRight(before) && !isRight(after)
+                ? 'worse'
+                : isRight(after) && !isRight(before)
+                  ? 'better'
+                  : 'both-wrong',
           },
         ];
       })
@@ -311,7 +331,8 @@ const same = (a: TileJudgement, b: TileJudgement): boolean =>
   a.verdict === b.verdict && (a.classId === b.classId || a.verdict === 'unsure');
 
 /** A verdict was given, and it names the part's class. */
-const isRight = ({ truth, judgement }: Verdict): boolean => judgement.verdict !== 'unsure' && judgement.classId === truth;
+const isRight = ({ truth, judgement }: Verdict): boolean =>
+  judgement.verdict !== 'unsure' && judgement.classId === truth;
 
 /** Whether the best class is the part's, sure or not: what recall means. */
 const names = ({ truth, judgement }: Verdict): boolean => judgement.classId === truth;

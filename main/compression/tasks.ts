@@ -1,21 +1,5 @@
-import { AppError } from '../contract/errors.ts';
 import type { LedgerRow } from '../learning/selection.ts';
 import type { Finished } from './finish.ts';
-
-/** Classes in name order, split into N tasks as evenly as can be (the first ones get one more); default: one class each. */
-export function splitTasks(classes: readonly string[], tasks: number | undefined): string[][] {
-  const count = tasks ?? classes.length;
-  if (count < 1 || count > classes.length) {
-    throw new AppError('INVALID_INPUT', {
-      what: `--tasks ${count}`,
-      problem: `there are ${classes.length} classes`,
-    });
-  }
-  const size = Math.floor(classes.length / count);
-  const larger = classes.length % count;
-  let at = 0;
-  return Array.from({ length: count }, (_, t) => classes.slice(at, (at += size + (t < larger ? 1 : 0))));
-}
 
 /** Images of the first task's classes. */
 export const firstTaskOf = (
@@ -31,7 +15,10 @@ export const firstTaskOf = (
  * Correlation, over the feature channels, of the mean embedding of the first task's images with that of the later ones: near 1
  * the channels that the first task needs are those that later ones need, and pruning by the first task is safe.
  */
-export function taskSimilarity({ statistics }: Pick<Finished, 'statistics'>, tasks: readonly (readonly string[])[]): number | null {
+export function taskSimilarity(
+  { statistics }: Pick<Finished, 'statistics'>,
+  tasks: readonly (readonly string[])[],
+): number | null {
   if (tasks.length < 2) return null;
   // Without the constant of the bias.
   const width = statistics.size - 1;

@@ -36,7 +36,14 @@ const MOST_TASKS = 20;
 export async function testFinished(finished: Finished, options: TestOptions): Promise<TestResult> {
   const { backbone, products, truth } = options;
   const { knowledge, variant } = finished;
-  const features = await featuresOf(backbone, finished.backboneBytes, variant.inputSize, options.source, options.images, options);
+  const features = await featuresOf(
+    backbone,
+    finished.backboneBytes,
+    variant.inputSize,
+    options.source,
+    options.images,
+    options,
+  );
   const z = embed(features, stagesOf(backbone));
   const logits = await logitsOf(knowledge, z, products);
   const classIds = knowledge.classes.map(({ classId }) => classId);
@@ -52,9 +59,7 @@ export async function testFinished(finished: Finished, options: TestOptions): Pr
   }
   return {
     judged,
-    perClass: Object.fromEntries(
-      classCounts(judged).map(({ n, right }, c) => [classIds[c]!, n === 0 ? 0 : right / n]),
-    ),
+    perClass: Object.fromEntries(classCounts(judged).map(({ n, right }, c) => [classIds[c]!, n === 0 ? 0 : right / n])),
     bwt: await backwardTransfer(),
   };
 

@@ -11,8 +11,6 @@ import type { ChildSettings, SpawnPort } from './spawn.ts';
 
 export interface SupervisorOptions {
   spawn: SpawnPort;
-  /** Where the core is made otherwise than its children (MEKIKI_NODE in test builds). Default: spawn. */
-  spawnCore?: SpawnPort;
   settings: Omit<ChildSettings, 'name'>;
   log: Logger;
   entries?: Entries;
@@ -40,7 +38,7 @@ export interface Supervisor {
 }
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { spawn, spawnCore = spawn, settings, log, entries = defaultEntries(), ...kept } = options;
+  const { spawn, settings, log, entries = defaultEntries(), ...kept } = options;
   const children: Children = createChildren({ spawn, settings, log, entries, ...kept });
   const core = keepProcess({
     name: 'core',
@@ -53,7 +51,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       else if (processNameSchema.safeParse(name).success) void relay(name, channel);
       else channel.close();
     },
-    spawn: () => spawnCore.spawn('core', entries.core, { ...settings, name: 'core' }),
+    spawn: () => spawn.spawn('core', entries.core, { ...settings, name: 'core' }),
   });
   let wire: Multiplexer | null = null;
   let host: Client<typeof hostMethods, typeof noEvents> | null = null;

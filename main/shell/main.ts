@@ -28,15 +28,18 @@ const demo = asked.demo === true;
 const log = createLogger({ process: 'shell', file: join(home, 'logs', 'shell.log'), deferred: true });
 
 /**
- * The Node that runs the core, in builds made with --test-runtime alone: an Electron whose own Node is too old for the
- * database. In any other build the variable is not even read: it would be code execution by environment variable.
+ * A Node that runs core and trainer, in builds made with --test-runtime alone: for an Electron whose own Node is too old for
+ * them. Lines stay utility processes. In any other build the variable is not even read: it would be code execution by
+ * environment variable.
  */
 const testNode = __TEST_RUNTIME__ ? process.env['MEKIKI_NODE'] : undefined;
+const utility = createUtilitySpawnPort();
+const forked = testNode === undefined ? utility : createForkSpawnPort({ execPath: testNode });
 
-const spawn = createUtilitySpawnPort();
 const supervisor = createSupervisor({
-  spawn,
-  ...(testNode === undefined ? {} : { spawnCore: createForkSpawnPort({ execPath: testNode }) }),
+  spawn: {
+    spawn: (name, ...rest) => (name.startsWith('line:') ? utility : forked).spawn(name, ...rest),
+  },
   settings: {
     home,
     demo,

@@ -25,9 +25,9 @@ function pidOf(name: string, home: string): number | undefined {
 }
 
 /**
- * The whole program in a real Electron: window, shell, core, line and trainer. The core runs under this Node (the test
- * runtime), because the Electron that can be had here has a Node too old for the database; line and trainer are real utility
- * processes.
+ * The whole program in a real Electron: window, shell, core, line and trainer. Core and trainer run under this Node (the
+ * test runtime), because an Electron that can be had for tests may have a Node too old for them; the line is a real utility
+ * process.
  */
 describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', () => {
   let folder: string;

@@ -27,9 +27,7 @@ export const dataDigest = (rows: readonly { sha: string; classId: string }[]): s
 };
 
 const recallOf = (judged: Judged): Map<string, { n: number; recall: number }> =>
-  new Map(
-    classCounts(judged).map(({ n, right }, c) => [judged.classIds[c]!, { n, recall: n === 0 ? 0 : right / n }]),
-  );
+  new Map(classCounts(judged).map(({ n, right }, c) => [judged.classIds[c]!, { n, recall: n === 0 ? 0 : right / n }]));
 
 /** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
 export function buildEvidence(parts: {

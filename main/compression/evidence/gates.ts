@@ -79,8 +79,7 @@ export const dropGate = (classes: readonly Discordant[], criteria: Criteria): Ga
       outcome === 'not-enough-evidence' && seen.length > 0
         ? seen.length *
           missingUntil(
-            (more) =>
-              balancedDropBounds(seen.map((pairs) => ({ ...pairs, n: pairs.n + more }))).upper <= limit,
+            (more) => balancedDropBounds(seen.map((pairs) => ({ ...pairs, n: pairs.n + more }))).upper <= limit,
           )
         : 0,
   };
@@ -122,8 +121,7 @@ export const recallGate = (classes: readonly { classId: string; pairs: Discordan
         ? 0
         : open.reduce(
             (sum, { pairs }) =>
-              sum +
-              missingUntil((more) => pairedDropBounds({ ...pairs, n: pairs.n + more }).upper <= RECALL_MARGIN),
+              sum + missingUntil((more) => pairedDropBounds({ ...pairs, n: pairs.n + more }).upper <= RECALL_MARGIN),
             0,
           ),
   };

@@ -81,6 +81,8 @@ export const clopperPearson = (k: number, n: number, confidence = 0.95): [lo: nu
   return [lower, upper];
 };
 
+const LOG_ROOT_TWO_PI = 0.5 * Math.log(2 * Math.PI);
+
 /** Standard normal distribution function, by the complementary error function's continued fraction (error < 1e-12). */
 export const normalCdf = (z: number): number => {
   if (z === 0) return 0.5;
@@ -95,11 +97,11 @@ export const normalCdf = (z: number): number => {
       sum += term;
       if (term < 1e-17 * sum) break;
     }
-    tail = 0.5 - sum * Math.exp(-0.5 * x * x - 0.91893853320467274178);
+    tail = 0.5 - sum * Math.exp(-0.5 * x * x - LOG_ROOT_TWO_PI);
   } else {
     let fraction = x;
     for (let i = 60; i >= 1; i--) fraction = x + i / fraction;
-    tail = Math.exp(-0.5 * x * x - 0.91893853320467274178) / fraction;
+    tail = Math.exp(-0.5 * x * x - LOG_ROOT_TWO_PI) / fraction;
   }
   return z > 0 ? 1 - tail : tail;
 };
@@ -182,10 +184,7 @@ export const mcnemarExact = ({ lost, won }: Discordant): { twoSided: number; wor
  * One-sided score bounds (Tango 1998, Statistics in Medicine 17:891) of the paired drop of a share,
  * delta = P(first right) - P(second right), estimated by (lost - won) / n. n = 0: [-1, 1].
  */
-export const pairedDropBounds = (
-  { n, lost, won }: Discordant,
-  confidence = 0.95,
-): { lower: number; upper: number } => {
+export const pairedDropBounds = ({ n, lost, won }: Discordant, confidence = 0.95): { lower: number; upper: number } => {
   assert(lost >= 0 && won >= 0 && lost + won <= n, 'discordant pairs are among the n pairs');
   if (n === 0) return { lower: -1, upper: 1 };
   const z = normalQuantile(confidence);
@@ -236,7 +235,7 @@ export const balancedDropBounds = (
 /** Holm's step-down adjusted p values, in the order given. */
 export const holm = (pValues: readonly number[]): number[] => {
   const order = pValues.map((_, i) => i).sort((a, b) => pValues[a]! - pValues[b]!);
-  const adjusted = new Array<number>(pValues.length).fill(1);
+  const adjusted = pValues.map(() => 1);
   let running = 0;
   order.forEach((index, rank) => {
     running = Math.max(running, Math.min(1, (pValues.length - rank) * pValues[index]!));

@@ -171,19 +171,29 @@ export const judgeOffer = (
   }
   // A lower input size alone leaves the weights as they are: not larger is enough; what its head adds is a few hundred bytes.
   if (facts.bytes > facts.referenceBytes * 1.01) {
-    return { offered: false, reason: `Larger than the original (${facts.bytes} against ${facts.referenceBytes} bytes).` };
+    return {
+      offered: false,
+      reason: `Larger than the original (${facts.bytes} against ${facts.referenceBytes} bytes).`,
+    };
   }
   if (facts.dropPp > limits.maxDropPp) {
     return { offered: false, reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.` };
   }
   if (limits.latencyMs !== null && facts.latencyMs > limits.latencyMs) {
-    return { offered: false, reason: `Too slow: ${facts.latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.` };
+    return {
+      offered: false,
+      reason: `Too slow: ${facts.latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.`,
+    };
   }
   return { offered: true, reason: `${change[0]!.toUpperCase()}${change.slice(1)}.` };
 };
 
 const dropWords = (pp: number): string =>
-  pp > 0.005 ? `${pp.toFixed(2)} pp less accurate` : pp < -0.005 ? `${(-pp).toFixed(2)} pp more accurate` : 'equally accurate';
+  pp > 0.005
+    ? `${pp.toFixed(2)} pp less accurate`
+    : pp < -0.005
+      ? `${(-pp).toFixed(2)} pp more accurate`
+      : 'equally accurate';
 
 /**
  * The fastest offered variant; among those within a tenth of its time the most accurate (ties: the first).

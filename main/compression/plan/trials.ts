@@ -22,7 +22,13 @@ export interface TrialRecord extends Trial {
 
 export interface TrialBench {
   /** The uncompressed backbone at its own size. */
-  readonly reference: { balancedAccuracy: number; judged: Judged; choice: Choice; latencyMs: number; bytes: Uint8Array };
+  readonly reference: {
+    balancedAccuracy: number;
+    judged: Judged;
+    choice: Choice;
+    latencyMs: number;
+    bytes: Uint8Array;
+  };
   /** The uncompressed backbone, its feature outputs only. */
   readonly base: Model;
   readonly records: ReadonlyMap<string, TrialRecord>;
@@ -56,7 +62,14 @@ export interface TrialOptions {
 export async function openContender(
   name: string,
   model: Uint8Array,
-  options: { inputName: string; inputSize: number; backbone: Backbone; source: ImageSource; image: number; threads: number },
+  options: {
+    inputName: string;
+    inputSize: number;
+    backbone: Backbone;
+    source: ImageSource;
+    image: number;
+    threads: number;
+  },
 ): Promise<Contender & AsyncDisposable> {
   const { inputName, inputSize: size, backbone, source, image } = options;
   const session = await openSession(model, { threads: options.threads, name });
@@ -116,7 +129,10 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         skipped.push({ id, variant, problem: error.message });
         return null;
       }
-      const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, { ...run, onProgress: undefined });
+      const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, {
+        ...run,
+        onProgress: undefined,
+      });
       const judgedOwn = judgedOf(await validate(own, backbone, part, products, { fixed: choice, signal }), part);
       await using original = await contender('reference', baseBytes, backbone.inputSize);
       await using changed = await contender(id, made.bytes, variant.inputSize);

@@ -19,7 +19,9 @@ export const describeVariant = ({ strategy, ratio, inputSize, precision }: Varia
   const parts: string[] = [];
   if (inputSize !== nativeSize) parts.push(`${inputSize} px instead of ${nativeSize} px`);
   if (strategy !== 'none') {
-    parts.push(`${Math.round(100 * ratio)} % of the arithmetic pruned (${strategy === 'pre-prune' ? 'by the first task' : 'by all classes'})`);
+    parts.push(
+      `${Math.round(100 * ratio)} % of the arithmetic pruned (${strategy === 'pre-prune' ? 'by the first task' : 'by all classes'})`,
+    );
   }
   if (precision === 'int8') parts.push('8-bit integers');
   return parts.length === 0 ? 'nothing changed' : parts.join(', ');

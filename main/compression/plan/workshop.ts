@@ -67,7 +67,12 @@ export const spread = <T>(items: readonly T[], most: number): T[] =>
 export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
   // A copy as a plain array: a Buffer's slice() is a view, and weights must be aligned.
   const model = decodeModel(new Uint8Array(bytes), backbone.file);
-  const selected = foldBatchNorm(selectOutputs(model, backbone.featureOutputs.map(({ name }) => name)));
+  const selected = foldBatchNorm(
+    selectOutputs(
+      model,
+      backbone.featureOutputs.map(({ name }) => name),
+    ),
+  );
   if (!backbone.dynamicSize) return selected;
   const stated = runtimeInputs(selected.graph)[0]?.shape;
   return stated && stated.some((dim, i) => i !== 1 && typeof dim === 'number')
@@ -135,7 +140,8 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       const values = await session.run({
         [backbone.inputName]: { type: 'float32', dims: [some.length, 3, size, size], data },
       });
-      for (const { name } of backbone.featureOutputs) outputs.push(Float32Array.from(values[name]!.data as Float32Array));
+      for (const { name } of backbone.featureOutputs)
+        outputs.push(Float32Array.from(values[name]!.data as Float32Array));
     }
     return outputs;
   };

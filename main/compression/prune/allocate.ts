@@ -74,7 +74,10 @@ export function allocate(
   curves.forEach(({ group, order }, i) => {
     if (removed[i] === 0) return;
     const gone = new Set(order.subarray(0, removed[i]));
-    keep.set(group.id, Int32Array.from({ length: group.channels }, (_, c) => c).filter((c) => !gone.has(c)));
+    keep.set(
+      group.id,
+      Int32Array.from({ length: group.channels }, (_, c) => c).filter((c) => !gone.has(c)),
+    );
   });
   return keep;
 }

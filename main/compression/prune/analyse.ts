@@ -1,13 +1,6 @@
 import { assert } from '../../contract/errors.ts';
 import { openProducts } from '../../learning/dense.ts';
-import {
-  float32Of,
-  indexGraph,
-  intAttribute,
-  modelCost,
-  runtimeInputs,
-  type Model,
-} from '../../onnx/index.ts';
+import { float32Of, indexGraph, intAttribute, modelCost, runtimeInputs, type Model } from '../../onnx/index.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { NodeCost } from './allocate.ts';
 import { findGroups, type Consumer, type DependencyGroup } from './groups.ts';
@@ -69,7 +62,10 @@ export const GROUP_FLOOR = 0.125;
 export const positionsOf = (options: CalibrationOptions): Tap['positions'] =>
   seededPositions(Math.max(1, Math.ceil(ROWS / options.images.length)), options.seed);
 
-const weightMatrix = (model: Model, { weight, axis }: Consumer): { outputs: number; columns: number; data: Float32Array } => {
+const weightMatrix = (
+  model: Model,
+  { weight, axis }: Consumer,
+): { outputs: number; columns: number; data: Float32Array } => {
   const tensor = model.graph.initializers.get(weight)!;
   const data = float32Of(tensor);
   const [rows, columns] = tensor.dims as [number, number];
@@ -105,7 +101,9 @@ const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[] => {
 
 /** What the cost of each node grows with. */
 export const nodeCosts = (model: Model, groups: readonly DependencyGroup[], size: number): NodeCost[] => {
-  const groupOf = new Map(groups.flatMap((group) => group.tensors.map((tensor): [string, string] => [tensor, group.id])));
+  const groupOf = new Map(
+    groups.flatMap((group) => group.tensors.map((tensor): [string, string] => [tensor, group.id])),
+  );
   const [input] = runtimeInputs(model.graph);
   assert(input, 'a backbone has an input');
   const { perNode } = modelCost(model, [1, 3, size, size]);
@@ -139,7 +137,7 @@ async function eachSite(
   visit: (site: Site, input: Samples, target: Samples) => Promise<void>,
 ): Promise<void> {
   const positions = positionsOf(options);
-  for (let start = 0; start < sites.length; ) {
+  for (let start = 0; start < sites.length;) {
     let end = start;
     let columns = 0;
     while (end < sites.length && (end === start || columns < COLUMNS_AT_ONCE)) {

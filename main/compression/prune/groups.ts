@@ -94,7 +94,8 @@ const elementwise: Rule = ({ node, spaces, constant }) => {
     if (dims === null || dims.every((dim) => dim === 1)) continue;
     // Broadcasting aligns at the right: the channel axis of [N,C,H,W] is the third from the end.
     const axis = dims.length - 3;
-    if (axis < 0 || dims.some((dim, k) => k !== axis && dim !== 1)) return `its constant has the shape [${dims.join(',')}]`;
+    if (axis < 0 || dims.some((dim, k) => k !== axis && dim !== 1))
+      return `its constant has the shape [${dims.join(',')}]`;
     spaces.slices.push({ tensor: node.outputs[0]!, slice: { initializer: name, axis } });
   }
   return null;
@@ -182,8 +183,20 @@ const pad: Rule = ({ graph, node, spaces }) => {
 
 export const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...[
-    'Relu', 'Clip', 'HardSwish', 'HardSigmoid', 'Sigmoid', 'Tanh', 'LeakyRelu', 'Elu', 'Identity', 'Dropout',
-    'MaxPool', 'AveragePool', 'GlobalAveragePool', 'GlobalMaxPool',
+    'Relu',
+    'Clip',
+    'HardSwish',
+    'HardSigmoid',
+    'Sigmoid',
+    'Tanh',
+    'LeakyRelu',
+    'Elu',
+    'Identity',
+    'Dropout',
+    'MaxPool',
+    'AveragePool',
+    'GlobalAveragePool',
+    'GlobalMaxPool',
   ].map((op): [string, Rule] => [op, keepsChannels]),
   ...['Add', 'Sub', 'Mul', 'Div'].map((op): [string, Rule] => [op, elementwise]),
   ['Conv', conv],

@@ -92,7 +92,9 @@ export async function compensatedOrder(
  * activation energy times squared weight norm, summed over the consumers.
  */
 export function energyOrder(scores: Float64Array, most: number): { order: Int32Array; error: Float64Array } {
-  const order = Int32Array.from(scores.keys()).sort((a, b) => scores[a]! - scores[b]! || a - b).slice(0, most);
+  const order = Int32Array.from(scores.keys())
+    .sort((a, b) => scores[a]! - scores[b]! || a - b)
+    .slice(0, most);
   const error = new Float64Array(order.length + 1);
   order.forEach((channel, k) => (error[k + 1] = error[k]! + scores[channel]!));
   return { order, error };

@@ -5,7 +5,15 @@ import { allocate, totalMacs } from './allocate.ts';
 import { GROUP_FLOOR, positionsOf, type CalibrationOptions, type PruningAnalysis, type Site } from './analyse.ts';
 import { cutChannels } from './cut.ts';
 import { withRidge } from './importance.ts';
-import { centred, collectSamples, columnMeans, openCrossProduct, type CrossProduct, type Samples, type Tap } from './samples.ts';
+import {
+  centred,
+  collectSamples,
+  columnMeans,
+  openCrossProduct,
+  type CrossProduct,
+  type Samples,
+  type Tap,
+} from './samples.ts';
 
 export interface Pruned {
   model: Model;
@@ -110,7 +118,9 @@ export async function pruneModel(
     model = await refit(model, site);
     options.onProgress?.((i + 1) / analysis.sites.length);
   }
-  const width = new Map([...keep].map(([id, kept]) => [id, kept.length / analysis.groups.find((g) => g.id === id)!.channels]));
+  const width = new Map(
+    [...keep].map(([id, kept]) => [id, kept.length / analysis.groups.find((g) => g.id === id)!.channels]),
+  );
   return {
     model,
     ratio: 1 - totalMacs(analysis.costs, width) / totalMacs(analysis.costs, new Map()),

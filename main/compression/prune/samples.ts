@@ -138,8 +138,22 @@ export async function collectSamples(
       const tensor = values[tap.tensor]!;
       const kernel = kernels[t]!;
       const [, channels, height = 1, width = 1] = tensor.dims as [number, number, number?, number?];
-      const outHeight = outputSize(height, kernel.height, kernel.strides[0]!, kernel.pads[0]!, kernel.pads[2]!, kernel.dilations[0]!);
-      const outWidth = outputSize(width, kernel.width, kernel.strides[1]!, kernel.pads[1]!, kernel.pads[3]!, kernel.dilations[1]!);
+      const outHeight = outputSize(
+        height,
+        kernel.height,
+        kernel.strides[0]!,
+        kernel.pads[0]!,
+        kernel.pads[2]!,
+        kernel.dilations[0]!,
+      );
+      const outWidth = outputSize(
+        width,
+        kernel.width,
+        kernel.strides[1]!,
+        kernel.pads[1]!,
+        kernel.pads[3]!,
+        kernel.dilations[1]!,
+      );
       some.forEach((image, i) => {
         const positions = tap.positions(image, outHeight, outWidth);
         const chunk = new Float32Array(positions.length * channels * kernel.height * kernel.width);

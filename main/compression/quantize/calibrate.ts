@@ -31,7 +31,10 @@ export async function observeRanges(
   assert(input, 'a backbone has an input');
   const watched = tensors.filter((name) => name !== input.name);
   const state = new Map(
-    tensors.map((name) => [name, { min: Infinity, max: -Infinity, parts: [] as Float32Array[], sums: [] as number[], count: 0 }]),
+    tensors.map((name) => [
+      name,
+      { min: Infinity, max: -Infinity, parts: [] as Float32Array[], sums: [] as number[], count: 0 },
+    ]),
   );
   const take = (name: string, data: Float32Array, dims: readonly number[]): void => {
     const entry = state.get(name)!;

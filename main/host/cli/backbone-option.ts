@@ -5,7 +5,7 @@ import type { Backbone } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import { importBackbone, readImportedBackbone } from '../../learning/backbone-file.ts';
 import { ensureShippedBackbone } from '../../../native-models/shipped.ts';
-import type { Context } from './main.ts';
+import type { Context } from './context.ts';
 
 const folderOf = (home: string) => join(home, 'backbones');
 

@@ -8,7 +8,7 @@ import { createForkSpawnPort } from '../spawn.ts';
 import { createSupervisor } from '../supervisor.ts';
 import { programVersion } from '../version.ts';
 import type { CoreClient } from './accounts.ts';
-import type { Context } from './main.ts';
+import type { Context } from './context.ts';
 
 /**
  * Starts the core of the data folder as its own process, exactly as the window has it, runs `work` with a signed-out

@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander';
 import { compressDataset } from '../../compression/dataset.ts';
 import { runLearnProtocol } from '../../learning/protocol.ts';
 import { resolveBackbone } from './backbone-option.ts';
-import { decimalNumber, wholeNumber, type Action, type Context } from './main.ts';
+import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 
 interface LearnOptions {

@@ -1,5 +1,5 @@
 import { withCore } from './core-client.ts';
-import type { Context } from './main.ts';
+import type { Context } from './context.ts';
 import { followJob } from './jobs.ts';
 
 /** Makes the data folder a demo with an active model, unless it is one already; HOME_NOT_DEMO if it holds real data. */

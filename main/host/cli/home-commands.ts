@@ -5,7 +5,7 @@ import { roleSchema, type Candidate, type Station } from '../../contract/domain.
 import { signIn, type CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
-import type { Action, Context } from './main.ts';
+import type { Action, Context } from './context.ts';
 import { format } from './output.ts';
 import { readPassword } from './terminal.ts';
 

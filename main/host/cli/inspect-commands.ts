@@ -10,7 +10,7 @@ import { openInspector } from '../../inspection/inspector.ts';
 import type { CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
-import { wholeNumber, type Action, type Context } from './main.ts';
+import { wholeNumber, type Action, type Context } from './context.ts';
 import { EXIT, format } from './output.ts';
 
 interface InspectOptions {

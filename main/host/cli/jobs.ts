@@ -1,7 +1,7 @@
 import type { Job } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
-import type { Context } from './main.ts';
+import type { Context } from './context.ts';
 
 /** Waits for a job's end and shows its progress; a failed one throws its problem; Ctrl-C cancels it. */
 export async function followJob(context: Context, client: CoreClient, job: Job): Promise<Job> {

@@ -1,20 +1,13 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
+import { wholeNumber, type Run } from './context.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
 import { addInspectCommands } from './inspect-commands.ts';
 import { addModelCommands } from './model-commands.ts';
-import { createOutput, EXIT, reportFailure, type Output } from './output.ts';
+import { createOutput, EXIT, reportFailure } from './output.ts';
 import { addServeCommand } from './serve-command.ts';
-
-/** What every command gets beside its own arguments. */
-export interface Context {
-  out: Output;
-  home: string;
-  threads: number;
-  signal: AbortSignal;
-}
 
 interface GlobalOptions {
   json?: boolean;
@@ -22,42 +15,7 @@ interface GlobalOptions {
   threads?: number;
 }
 
-export type Run<A extends unknown[]> = (context: Context, ...args: A) => Promise<void>;
-
-/** Parses a whole number within limits; commander turns the refusal into exit code 2. */
-export const wholeNumber =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < least || value > most) {
-      throw new InvalidArgumentError(`give a whole number from ${least} to ${most}`);
-    }
-    return value;
-  };
-
-export const decimalNumber =
-  (least: number, most: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (text.trim() === '' || !Number.isFinite(value) || value < least || value > most) {
-      throw new InvalidArgumentError(`give a number from ${least} to ${most}`);
-    }
-    return value;
-  };
-
-/** Node says so for better-sqlite3 crashes instead of failing below this version. */
-function requireNode(): void {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  if (major < 22 || (major === 22 && minor < 18)) {
-    process.stderr.write(
-      `Mekiki needs Node 22.18 or newer and this is ${process.versions.node}: start it with "npm run cli".\n`,
-    );
-    process.exit(EXIT.failed);
-  }
-}
-
 async function main(argv: readonly string[]): Promise<number> {
-  requireNode();
   const abort = new AbortController();
   // The second Ctrl-C ends at once: the first one may wait for a step to finish.
   process.once('SIGINT', () => {
@@ -122,7 +80,5 @@ function inheritGlobalOptions(parent: Command): void {
     inheritGlobalOptions(command);
   }
 }
-
-export type Action = <A extends unknown[]>(run: Run<A>) => (...args: unknown[]) => Promise<void>;
 
 process.exitCode = await main(process.argv.slice(2));

@@ -6,7 +6,7 @@ import { graphInfo } from '../../onnx/index.ts';
 import { signIn } from './accounts.ts';
 import { installedBackbones } from './backbone-option.ts';
 import { withCore } from './core-client.ts';
-import type { Action, Context } from './main.ts';
+import type { Action, Context } from './context.ts';
 import { format } from './output.ts';
 
 /** Backbones and plain ONNX files. */

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { serve } from '../serve.ts';
-import { wholeNumber, type Action, type Context } from './main.ts';
+import { wholeNumber, type Action, type Context } from './context.ts';
 
 /** Browser mode: the same window, in a browser on this PC. */
 export function addServeCommand(program: Command, action: Action): void {

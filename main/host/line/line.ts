@@ -9,6 +9,7 @@ import type { EventOf, Handlers, NameOf } from '../../contract/rpc/api.ts';
 import { unsure } from '../../inspection/decide.ts';
 import { monotonicMs, type Inspector } from '../../inspection/inspector.ts';
 import { openSpool, type Spool } from '../../inspection/spool.ts';
+import { diskError } from '../../store/files.ts';
 import { isDemoHome, openApprovedModel } from './active-model.ts';
 import { createAskCapture } from './ask-capture.ts';
 import { createOutbox, type Outbox } from './outbox.ts';
@@ -110,9 +111,10 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       problems.set('disk', null);
     } catch (error) {
       // The verdict stands and goes out; that its record is in memory only is counted and shown.
+      const told = diskError(error, setup.spool.path);
       problems.set(
         'disk',
-        new AppError('DISK_FULL', { path: setup.spool.path, problem: problemOf(error) }, { cause: error }),
+        isAppError(told) ? told : new AppError('DISK_FULL', { path: setup.spool.path }, { cause: error }),
       );
     }
   };

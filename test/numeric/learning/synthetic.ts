@@ -4,7 +4,8 @@ import type { LedgerRow } from '../../../main/learning/selection.ts';
 
 /** Deterministic numbers in 0..1. */
 export function randomOf(seed: number): () => number {
-  let state = seed >>> 0 || 1;
+  // Spread over all bits: neighbouring seeds must not begin alike.
+  let state = (Math.imul(seed + 1, 0x9e3779b1) ^ (Math.imul(seed + 1, 0x85ebca6b) >>> 13)) >>> 0 || 1;
   return () => {
     state ^= state << 13;
     state ^= state >>> 17;

@@ -41,7 +41,15 @@ describe('compressDataset', () => {
     );
     expect(report.candidates.length).toBeGreaterThan(1);
     for (const item of [report.reference, ...report.candidates]) {
-      for (const key of ['accuracy', 'balancedAccuracy', 'latencyMsP50', 'latencyMsP99', 'macs', 'params', 'bytes'] as const) {
+      for (const key of [
+        'accuracy',
+        'balancedAccuracy',
+        'latencyMsP50',
+        'latencyMsP99',
+        'macs',
+        'params',
+        'bytes',
+      ] as const) {
         expect(item[key], key).toEqual(expect.any(Number));
       }
       expect(item.interval[0]).toBeLessThanOrEqual(item.balancedAccuracy);
@@ -75,16 +83,18 @@ describe('compressDataset', () => {
     const noisy = await compressDataset(options('noisy'), fakeMeasure);
     const chosen = (report: typeof clean) => ({
       tried: report.tried,
-      candidates: report.candidates.map(({ id, ratio, inputSize, precision, offered, reason, validation, gates, ...rest }) => ({
-        id,
-        ratio,
-        inputSize,
-        precision,
-        offered,
-        reason,
-        validation,
-        bytes: rest.bytes,
-      })),
+      candidates: report.candidates.map(
+        ({ id, ratio, inputSize, precision, offered, reason, validation, ...rest }) => ({
+          id,
+          ratio,
+          inputSize,
+          precision,
+          offered,
+          reason,
+          validation,
+          bytes: rest.bytes,
+        }),
+      ),
       pareto: report.pareto,
       recommended: report.recommended,
       why: report.why,

@@ -1,4 +1,13 @@
-import { float32Tensor, graph, model, node, value, type ConstTensor, type Model, type Node } from '../../../main/onnx/index.ts';
+import {
+  float32Tensor,
+  graph,
+  model,
+  node,
+  value,
+  type ConstTensor,
+  type Model,
+  type Node,
+} from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { encodeModel } from '../../../main/onnx/index.ts';
 import type { ImageSource } from '../../../main/compression/image-source.ts';
@@ -24,7 +33,14 @@ export function smallBackbone(seed = 1): Model {
   const conv = (
     input: string,
     output: string,
-    { from, to, kernel = 1, stride = 1, group = 1, bias = true }: { from: number; to: number; kernel?: number; stride?: number; group?: number; bias?: boolean },
+    {
+      from,
+      to,
+      kernel = 1,
+      stride = 1,
+      group = 1,
+      bias = true,
+    }: { from: number; to: number; kernel?: number; stride?: number; group?: number; bias?: boolean },
   ): string => {
     const perGroup = from / group;
     initializers[`${output}_w`] = float32Tensor(
@@ -50,7 +66,10 @@ export function smallBackbone(seed = 1): Model {
   };
   initializers['low'] = float32Tensor([], [0]);
   initializers['high'] = float32Tensor([], [6]);
-  initializers['gain'] = float32Tensor([1, 24, 1, 1], noise(24, seed + 7).map((x) => 1 + 0.1 * x));
+  initializers['gain'] = float32Tensor(
+    [1, 24, 1, 1],
+    noise(24, seed + 7).map((x) => 1 + 0.1 * x),
+  );
   let x = unary('Relu', conv('image', 'stem', { from: 3, to: 16, kernel: 3, stride: 2 }), 'stem_act');
   x = conv(x, 'narrow', { from: 16, to: 16, bias: false });
   // Fused bottleneck with a residual.
@@ -59,7 +78,11 @@ export function smallBackbone(seed = 1): Model {
   // Depthwise bottleneck, no residual, other activation functions.
   const wide = conv('sum_1', 'wide', { from: 16, to: 48 });
   nodes.push(node('Clip', [wide, 'low', 'high'], ['wide_act']));
-  const depthwise = unary('HardSwish', conv('wide_act', 'dw', { from: 48, to: 48, kernel: 3, stride: 2, group: 48 }), 'dw_act');
+  const depthwise = unary(
+    'HardSwish',
+    conv('wide_act', 'dw', { from: 48, to: 48, kernel: 3, stride: 2, group: 48 }),
+    'dw_act',
+  );
   conv(depthwise, 'out', { from: 48, to: 24, bias: false });
   nodes.push(node('Mul', ['out', 'gain'], ['scaled']));
   nodes.push(node('GlobalAveragePool', ['scaled'], ['pooled']));

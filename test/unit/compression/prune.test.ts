@@ -12,7 +12,11 @@ const some = Array.from({ length: 8 }, (_, i) => i);
 const SIZE = 32;
 
 /** Sets every weight that makes or reads the channels to zero, rows and columns alike. */
-const zeroChannels = (model: Model, slices: readonly { initializer: string; axis: number }[], gone: ReadonlySet<number>): Model => {
+const zeroChannels = (
+  model: Model,
+  slices: readonly { initializer: string; axis: number }[],
+  gone: ReadonlySet<number>,
+): Model => {
   const initializers = new Map(model.graph.initializers);
   for (const { initializer, axis } of slices) {
     const tensor = initializers.get(initializer)!;
@@ -61,7 +65,8 @@ describe('dependency groups', () => {
     const model = smallBackbone();
     const groups = findGroups(model.graph);
     const inner = groups.filter(({ outputs }) => outputs.length === 0);
-    const goneOf = (channels: number) => new Set(Array.from({ length: channels }, (_, c) => c).filter((c) => c % 3 === 1));
+    const goneOf = (channels: number) =>
+      new Set(Array.from({ length: channels }, (_, c) => c).filter((c) => c % 3 === 1));
     const keepOf = (channels: number) =>
       Int32Array.from({ length: channels }, (_, c) => c).filter((c) => !goneOf(channels).has(c));
     for (const set of [...inner.map((group) => [group]), inner]) {

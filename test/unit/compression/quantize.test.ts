@@ -1,11 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { observeRanges, uint8Parameters } from '../../../main/compression/quantize/calibrate.ts';
-import {
-  planQuantization,
-  quantizeModel,
-  quantizeWeights,
-  tensorsOf,
-} from '../../../main/compression/quantize/qdq.ts';
+import { planQuantization, quantizeModel, quantizeWeights, tensorsOf } from '../../../main/compression/quantize/qdq.ts';
 import { encodeModel, float32Tensor } from '../../../main/onnx/index.ts';
 import { noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
 
@@ -36,7 +31,10 @@ describe('ranges', () => {
 
 describe('weights', () => {
   it('are symmetric per output channel and within half a step', () => {
-    const weight = float32Tensor([4, 3, 1, 1], noise(12, 9).map((x, i) => x * 10 ** (i % 4)));
+    const weight = float32Tensor(
+      [4, 3, 1, 1],
+      noise(12, 9).map((x, i) => x * 10 ** (i % 4)),
+    );
     for (const bits of [7, 8] as const) {
       const { values, scales, rounded } = quantizeWeights(weight, bits);
       expect(Math.max(...values.map(Math.abs))).toBe(bits === 8 ? 127 : 63);
@@ -57,7 +55,9 @@ describe('QDQ', () => {
     expect(error).toBeLessThan(0.01);
     expect(error).toBeGreaterThan(0);
     expect(quantized.graph.nodes.filter(({ op }) => op === 'QuantizeLinear').length).toBeGreaterThan(5);
-    const weights = [...quantized.graph.initializers].filter(([, { type, dims }]) => type === 'float32' && dims.length === 4);
+    const weights = [...quantized.graph.initializers].filter(
+      ([, { type, dims }]) => type === 'float32' && dims.length === 4,
+    );
     // The per-channel gain of a Mul stays float; no convolution's weight does.
     expect(weights.map(([name]) => name)).toEqual(['gain']);
     expect(encodeModel(quantized).length).toBeLessThan(encodeModel(model).length);

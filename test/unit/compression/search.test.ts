@@ -10,7 +10,6 @@ import {
   type Trial,
 } from '../../../main/compression/plan/search.ts';
 import { variantId, type Variant } from '../../../main/compression/plan/variant.ts';
-import { splitTasks } from '../../../main/compression/tasks.ts';
 
 const request: SearchRequest = {
   strategy: 'auto',
@@ -97,7 +96,11 @@ describe('offers', () => {
   });
 
   it('recommends the fastest offered, or the more accurate of two nearly as fast', () => {
-    const offer = (latencyMs: number, accuracy: number, offered = true) => ({ latencyMs, balancedAccuracy: accuracy, offered });
+    const offer = (latencyMs: number, accuracy: number, offered = true) => ({
+      latencyMs,
+      balancedAccuracy: accuracy,
+      offered,
+    });
     expect(recommend([offer(1, 0.9, false), offer(2, 0.9), offer(2.1, 0.92), offer(4, 0.99)])).toBe(2);
     expect(recommend([offer(1, 0.9, false)])).toBeNull();
   });
@@ -118,12 +121,6 @@ describe('settings', () => {
     expect(inputSizesOf({ inputSize: 224, dynamicSize: true })).toEqual([192, 160, 128, 96]);
     expect(inputSizesOf({ inputSize: 224, dynamicSize: false })).toEqual([]);
     expect(inputSizesOf({ inputSize: 64, dynamicSize: true })).toEqual([]);
-  });
-
-  it('tasks are classes in name order', () => {
-    expect(splitTasks(['a', 'b', 'c', 'd', 'e'], 2)).toEqual([['a', 'b', 'c'], ['d', 'e']]);
-    expect(splitTasks(['a', 'b'], undefined)).toEqual([['a'], ['b']]);
-    expect(() => splitTasks(['a', 'b'], 3)).toThrow(/3/);
   });
 
   it('weights have seven bits where eight would saturate', () => {

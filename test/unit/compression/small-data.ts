@@ -53,9 +53,16 @@ export async function texture(kind: number, seed: number): Promise<Uint8Array> {
 /** <dir>/{train,test}/<class>/n.png. @param testClassOf folder of test image i of a class: other than its own for noise */
 export async function writeDataset(
   dir: string,
-  { train, test, testClassOf = (kind) => kind }: { train: number; test: number; testClassOf?: (kind: number, i: number) => number },
+  {
+    train,
+    test,
+    testClassOf = (kind) => kind,
+  }: { train: number; test: number; testClassOf?: (kind: number, i: number) => number },
 ): Promise<void> {
-  for (const [part, count] of [['train', train], ['test', test]] as const) {
+  for (const [part, count] of [
+    ['train', train],
+    ['test', test],
+  ] as const) {
     for (const name of CLASSES) await mkdir(join(dir, part, name), { recursive: true });
     for (let kind = 0; kind < CLASSES.length; kind++) {
       for (let i = 0; i < count; i++) {
