@@ -149,6 +149,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     seed: options.seed,
     signal,
     measure,
+    budgetMs: SEARCH_SHARE * 1000 * options.timeBudgetS,
   });
   const request: SearchRequest = {
     strategy,

@@ -96,6 +96,7 @@ async function compress(
     seed: 0,
     signal,
     measure,
+    budgetMs: SEARCH_SHARE * 1000 * input.timeBudgetS,
   });
   const searchMs = Math.max(0, SEARCH_SHARE * 1000 * input.timeBudgetS - (performance.now() - startedAt));
   const searchStart = performance.now();

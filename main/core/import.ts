@@ -109,6 +109,7 @@ export const createImportService = (
       }
       const { image, notes } = await load();
       const imageSha = await store.images.put(await encodePng(image));
+      store.images.keep(imageSha);
       const before = seen.get(imageSha);
       if (before !== undefined && before !== className) {
         throw new AppError('CONTRADICTING_LABELS', { classes: `${before}, ${className}`, file: name });

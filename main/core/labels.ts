@@ -41,6 +41,8 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const labelBefore = store.labels.get(stationId, imageSha);
         changes.push({ partId, stationId, imageSha, labelBefore, queueStateBefore: store.queue.state(partId) });
         const learntClassId = labelBefore?.learntClassId ?? null;
+        // Before the row: a label without its picture teaches nothing.
+        store.images.keep(imageSha);
         store.labels.set({ stationId, imageSha, classId, box, partId, userId, at, learntClassId });
         store.queue.setState(partId, 'labelled');
       }

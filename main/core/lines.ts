@@ -10,6 +10,8 @@ import type { LineClient } from './port.ts';
 const RETRY_MS = 2_000;
 /** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
 const WAITING_LIMIT = 20_000;
+/** Pictures of ok parts a station keeps; those of ng, unsure, queued and labelled parts all stay. About 0.3 GB at 512 x 512. */
+const KEEP_OK_IMAGES = 2_000;
 
 export interface Lines {
   handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop'>;
@@ -142,7 +144,7 @@ export const createLines = (
     // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates.
     line.held = true;
     try {
-      const settings = { home: store.home, station, bundleDir, acknowledged };
+      const settings = { home: store.home, station, bundleDir, acknowledged, keepOkImages: KEEP_OK_IMAGES };
       setStatus(line, await client.call('line.configure', settings));
     } finally {
       line.held = false;

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sha256Schema } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { nodeFiles, writeDurably, type FilePort } from './files.ts';
+import { diskError, nodeFiles, writeDurably, type FilePort } from './files.ts';
 
 /** Pictures by content: images/ab/<sha256 of the file's bytes>.png. The same picture is stored once, and never changed. */
 export interface ImageFiles {
@@ -11,6 +12,8 @@ export interface ImageFiles {
   /** Stores PNG bytes; gives their sha256. On the disk for good when it returns. DISK_FULL, HOME_NOT_WRITABLE. */
   put(png: Uint8Array): Promise<string>;
   has(sha: string): Promise<boolean>;
+  /** Marks a picture that must outlive the line's ring of ok pictures: labelled, queued, imported. Done when it returns. */
+  keep(sha: string): void;
   /** NOT_FOUND when there is no such file, or none that still has this hash. */
   read(sha: string): Promise<Buffer>;
 }
@@ -33,6 +36,14 @@ export const createImageFiles = (home: string, files: FilePort = nodeFiles): Ima
       await writeDurably(path, png, { files });
       if (folderIsNew) await files.syncDirectory(dirname(folder));
       return sha;
+    },
+    keep(sha) {
+      try {
+        mkdirSync(dirname(pathOf(sha)), { recursive: true });
+        closeSync(openSync(pathOf(sha).replace(/\.png$/, '.keep'), 'a'));
+      } catch (cause) {
+        throw diskError(cause, home);
+      }
     },
     has: async (sha) => (await files.size(pathOf(sha))) !== null,
     async read(sha) {

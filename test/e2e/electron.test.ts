@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,19 +10,20 @@ import { electronFolder, installProgram, launchElectron, openDisplay, type Elect
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const shots = process.env['MEKIKI_SCREENSHOTS'];
 
-/** The child process with this name, by the settings on its command line. */
-function pidOf(name: string, home: string): number | undefined {
-  for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-      const isNamed = line.includes(`"name":"${name}`) && line.includes(JSON.stringify(home));
-      if (isNamed && !line.startsWith('/bin/sh')) return Number(pid);
-    } catch {
-      // It ended in between.
-    }
-  }
-  return undefined;
+/** Process id of the child whose log has this name, as it told itself when it last started; undefined when it is gone. */
+function pidOf(home: string, log: RegExp): number | undefined {
+  const folder = join(home, 'logs');
+  const file = readdirSync(folder).find((name) => log.test(name));
+  if (file === undefined) return undefined;
+  const pids = readFileSync(join(folder, file), 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('"message":"serves"'))
+    .map((line) => (JSON.parse(line) as { pid: number }).pid);
+  const pid = pids.at(-1);
+  return pid !== undefined && existsSync(`/proc/${pid}`) ? pid : undefined;
 }
+const CORE = /^core\.log$/;
+const LINE = /^line-.*\.log$/;
 
 /**
  * The whole program in a real Electron: window, shell, core, line and trainer. Core and trainer run under this Node (the
@@ -61,7 +62,7 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
   test('the window opens on the first-start page, served by a core under the Node of the test runtime', async () => {
     await app.page.waitForSelector('[data-screen=first-start]', { timeout: 30_000 });
     await shoot('first-start');
-    expect(readFileSync(`/proc/${pidOf('core', home)}/cmdline`, 'utf8').split('\0')[0]).toBe(process.execPath);
+    expect(readFileSync(`/proc/${pidOf(home, CORE)}/cmdline`, 'utf8').split('\0')[0]).toBe(process.execPath);
   });
 
   test('the demo is made: learnt, compressed and approved by processes of this program; its line shows parts', async () => {
@@ -73,17 +74,17 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     if (await start.isVisible()) await start.click();
     await expect.poll(partsShown, { timeout: 30_000 }).toBeGreaterThan(2);
     await shoot('live');
-    expect(pidOf('line:', home)).toBeDefined();
+    expect(pidOf(home, LINE)).toBeDefined();
   }, 350_000);
 
   test('the core is killed: the same line goes on, the same window comes back to the live view', async () => {
-    const line = pidOf('line:', home);
-    const core = pidOf('core', home)!;
+    const line = pidOf(home, LINE);
+    const core = pidOf(home, CORE)!;
     process.kill(core, 'SIGKILL');
-    await expect.poll(() => pidOf('core', home) ?? core, { timeout: 20_000 }).not.toBe(core);
+    await expect.poll(() => pidOf(home, CORE) ?? core, { timeout: 20_000 }).not.toBe(core);
     await app.page.waitForSelector('[data-testid=app-shell] [data-screen=live]');
     await app.page.waitForSelector('[data-testid=connection-banner]', { state: 'detached', timeout: 20_000 });
-    expect(pidOf('line:', home)).toBe(line);
+    expect(pidOf(home, LINE)).toBe(line);
     const before = await partsShown();
     await expect.poll(partsShown, { timeout: 20_000 }).toBeGreaterThan(before);
     await shoot('live-after-restart');

@@ -55,6 +55,8 @@ export interface TrialOptions {
   seed: number;
   signal?: AbortSignal | undefined;
   measure: Measure;
+  /** Time for the whole search; decides how many images it looks at. */
+  budgetMs: number;
   onProgress?: ((share: number) => void) | undefined;
 }
 
@@ -87,14 +89,30 @@ export async function openContender(
   };
 }
 
+/** Cross-validation looks at no more; below the least, accuracies say little. */
+const MOST_ROWS = 1200;
+const LEAST_ROWS = 300;
+/** Share of the budget that one pass of the uncompressed backbone may take: about as much as a dozen of the smaller ones after it. */
+const REFERENCE_SHARE = 0.12;
+
+/** Images that the search can afford on this PC; finished models are validated on all of them anyway. */
+async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise<number> {
+  if (options.images.length <= LEAST_ROWS) return LEAST_ROWS;
+  const { backbone, source, images } = options;
+  const some = images.slice(0, 16);
+  const before = performance.now();
+  await featuresOf(backbone, bytes, backbone.inputSize, source, some, options);
+  const perImage = (performance.now() - before) / some.length;
+  return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.floor((REFERENCE_SHARE * options.budgetMs) / perImage)));
+}
+
 export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const { backbone, source, ledger, products, threads, signal, measure } = options;
-  // What cross-validation does not look at need not be run.
-  const rows = representativeRows(ledger);
-  const images = rows.map((row) => options.images[row]!);
-  const part = rows.map((row) => ledger[row]!);
   const workshop = openWorkshop({ ...options });
   const baseBytes = encodeModel(workshop.base);
+  const rows = representativeRows(ledger, await affordableRows(options, baseBytes));
+  const images = rows.map((row) => options.images[row]!);
+  const part = rows.map((row) => ledger[row]!);
   const run = { threads, signal, onProgress: options.onProgress };
   const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
   const validation = await validate(features, backbone, part, products, { signal });
