@@ -12,7 +12,7 @@ import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { balancedAccuracy } from './evidence/statistics.ts';
-import { finishVariant, type Finished, type Parity } from './finish.ts';
+import { finishVariant, qualityOf, type Finished, type Parity } from './finish.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { classCounts, discordantOf } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
@@ -160,7 +160,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     maxDropPp: options.maxDropPp,
     timeBudgetMs: Math.max(0, SEARCH_SHARE * 1000 * options.timeBudgetS - (performance.now() - startedAt)),
   };
-  const { outOfTime } = await searchPlan(request, bench.reference.balancedAccuracy, {
+  const { outOfTime } = await searchPlan(request, bench.reference, {
     evaluate: (variant) => {
       const left = Math.max(0, options.timeBudgetS - (performance.now() - startedAt) / 1000);
       say(`trying ${describeVariant(variant, backbone.inputSize)} (at most ${Math.ceil(left)} s left)`);
@@ -170,7 +170,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     signal,
   });
 
-  const finalists = chooseFinalists([...bench.records.values()], bench.reference.balancedAccuracy, {
+  const finalists = chooseFinalists([...bench.records.values()], bench.reference, {
     maxDropPp: options.maxDropPp,
     all: strategy !== 'auto',
   });
@@ -205,28 +205,37 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   say('timing all of them against each other');
   const latencies = await timeInspectors([reference, ...finished.map((entry) => entry.finished)]);
   const referenceLatency = latencies.get('reference')!;
-  const referenceValidation = balancedAccuracy(classCounts(reference.judged));
+  const referenceQuality = qualityOf(reference);
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
   const offers = finished.map(({ record, finished: item }) => {
     const latency = latencies.get(record.id)!;
-    const validation = balancedAccuracy(classCounts(item.judged));
+    const quality = qualityOf(item);
     const speedup = referenceLatency.p50 / latency.p50;
     const verdict = judgeOffer(
       {
         speedup,
-        dropPp: 100 * (referenceValidation - validation),
+        dropPp: 100 * (referenceQuality.balancedAccuracy - quality.balancedAccuracy),
+        certaintyDropPp: 100 * (quality.loss - referenceQuality.loss),
         latencyMs: latency.p50,
         bytes: item.inspector.length,
         referenceBytes: reference.inspector.length,
       },
       { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null },
     );
-    return { record, item, latency, latencyMs: latency.p50, balancedAccuracy: validation, speedup, ...verdict };
+    return {
+      record,
+      item,
+      latency,
+      latencyMs: latency.p50,
+      balancedAccuracy: quality.balancedAccuracy,
+      speedup,
+      ...verdict,
+    };
   });
   const best = recommend(offers);
   const front = new Set(
     paretoFront([
-      { id: 'reference', latencyMs: referenceLatency.p50, balancedAccuracy: referenceValidation },
+      { id: 'reference', latencyMs: referenceLatency.p50, balancedAccuracy: referenceQuality.balancedAccuracy },
       ...offers.map(({ record, latencyMs, balancedAccuracy: accuracy }) => ({
         id: record.id,
         latencyMs,

@@ -10,9 +10,19 @@ import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
+import { balancedAccuracy } from './evidence/statistics.ts';
 import type { ImageSource } from './image-source.ts';
-import { argmax, featuresOf, judgedOf, stagesOf, type Judged } from './plan/evaluate.ts';
-import { describeVariant, type Variant } from './plan/variant.ts';
+import {
+  argmax,
+  balancedLoss,
+  classCounts,
+  featuresOf,
+  judgedOf,
+  stagesOf,
+  type Judged,
+  type Quality,
+} from './plan/evaluate.ts';
+import { type Variant } from './plan/variant.ts';
 
 export interface Parity {
   images: number;
@@ -32,10 +42,17 @@ export interface Finished {
   /** Held-out logits of the labelled images. */
   validation: CrossValidation;
   judged: Judged;
+  /** Balanced Brier score of the held-out logits. */
+  loss: number;
   macs: number;
   params: number;
   parity: Parity;
 }
+
+export const qualityOf = ({ judged, loss }: Finished): Quality => ({
+  balancedAccuracy: balancedAccuracy(classCounts(judged)),
+  loss,
+});
 
 export interface FinishOptions {
   backbone: Backbone;
@@ -120,6 +137,7 @@ export async function finishVariant(
     statistics,
     validation: crossValidation,
     judged: judgedOf(crossValidation, ledger),
+    loss: balancedLoss(crossValidation, ledger),
     macs: cost.macs,
     params: cost.params,
     parity,
@@ -157,5 +175,3 @@ async function measureParity(
   }
   return { images: count, equal, maxLogitDifference };
 }
-
-export const titleOf = (variant: Variant, backbone: Backbone): string => describeVariant(variant, backbone.inputSize);

@@ -16,9 +16,9 @@ import { buildEvidence, dataDigest } from './evidence/evidence.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { balancedAccuracy } from './evidence/statistics.ts';
-import { finishVariant, type Finished } from './finish.ts';
+import { finishVariant, qualityOf, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
-import { classCounts, discordantOf } from './plan/evaluate.ts';
+import { discordantOf } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
 import { openContender, openTrials, type Measure } from './plan/trials.ts';
@@ -110,7 +110,7 @@ async function compress(
       maxDropPp: criteria.maxDropPp,
       timeBudgetMs: searchMs,
     },
-    bench.reference.balancedAccuracy,
+    bench.reference,
     {
       // Without tasks both pruning strategies are one.
       evaluate: async (variant) => {
@@ -126,7 +126,7 @@ async function compress(
   );
   const wanted = input.candidateIds.length;
   // The last place is the uncompressed model's; with one place it goes to the compressed one if there is any.
-  const finalists = chooseFinalists([...bench.records.values()], bench.reference.balancedAccuracy, {
+  const finalists = chooseFinalists([...bench.records.values()], bench.reference, {
     maxDropPp: criteria.maxDropPp,
     all: false,
   }).slice(0, Math.max(1, wanted - 1));
@@ -162,21 +162,30 @@ async function compress(
   report(0.87, 'compress.time');
   const latencies = await timeAll([reference, ...entries.map(({ finished }) => finished)]);
   const referenceLatency = latencies.get(referenceId)!;
-  const referenceAccuracy = balancedAccuracy(classCounts(reference.judged));
+  const referenceQuality = qualityOf(reference);
   const offers = entries.map(({ id, ratio, finished }) => {
     const latency = latencies.get(id)!;
-    const accuracy = balancedAccuracy(classCounts(finished.judged));
+    const quality = qualityOf(finished);
     const verdict = judgeOffer(
       {
         speedup: referenceLatency.p50 / latency.p50,
-        dropPp: 100 * (referenceAccuracy - accuracy),
+        dropPp: 100 * (referenceQuality.balancedAccuracy - quality.balancedAccuracy),
+        certaintyDropPp: 100 * (quality.loss - referenceQuality.loss),
         latencyMs: latency.p50,
         bytes: finished.inspector.length,
         referenceBytes: reference.inspector.length,
       },
       { maxDropPp: criteria.maxDropPp, latencyMs: null },
     );
-    return { id, ratio, finished, latency, latencyMs: latency.p50, balancedAccuracy: accuracy, ...verdict };
+    return {
+      id,
+      ratio,
+      finished,
+      latency,
+      latencyMs: latency.p50,
+      balancedAccuracy: quality.balancedAccuracy,
+      ...verdict,
+    };
   });
   const best = recommend(offers);
   if (wanted > entries.length) {
@@ -186,7 +195,7 @@ async function compress(
       finished: reference,
       latency: referenceLatency,
       latencyMs: referenceLatency.p50,
-      balancedAccuracy: referenceAccuracy,
+      balancedAccuracy: referenceQuality.balancedAccuracy,
       offered: true,
       reason:
         best === null

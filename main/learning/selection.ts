@@ -1,3 +1,4 @@
+import { AppError } from '../contract/errors.ts';
 import { cholesky, invertLower, matrix, slice, solveCholesky, type Matrix, type Products } from './dense.ts';
 import { classWeights } from './solve.ts';
 
@@ -36,9 +37,11 @@ export interface CrossValidation extends Choice {
   balancedAccuracy: number | null;
 }
 
-export const DEFAULT_CHOICE: Choice = { lambda: 0.1, balancing: 1 };
-/** Ratios of half a decade around the centre. */
-const LAMBDAS = [1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3, 10];
+/** Half decades. Backbones differ a hundredfold in how far their features lie apart. */
+const LAMBDAS = [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3, 10];
+/** Where the search starts, and what is used while nothing can be held out: this share of the variance of z. */
+const LAMBDA_PER_VARIANCE = 0.25;
+const FIRST_BALANCING = 1;
 const BALANCINGS = [1, 0.5, 0];
 /** Rows that take part: a factorisation takes their cube. */
 const MAX_ROWS = 1200;
@@ -162,10 +165,23 @@ function scoreOf({ truth, classIds, judged }: Problem, logits: Matrix): { score:
   return { score: (accuracy - brier) / classes, accuracy: accuracy / classes };
 }
 
+/** Index of the lambda nearest to its usual share of the variance of z, told from Z Z^T alone; 1e-4 to 0.3. */
+function startOf({ rows: n, data }: Matrix): number {
+  let diagonal = 0;
+  let all = 0;
+  for (let i = 0; i < n; i += 1) diagonal += data[i * n + i]!;
+  for (const value of data) all += value;
+  const variance = diagonal / n - all / n ** 2;
+  const wanted = Math.log(Math.min(0.3, Math.max(1e-4, LAMBDA_PER_VARIANCE * variance)));
+  const distance = (lambda: number) => Math.abs(Math.log(lambda) - wanted);
+  return LAMBDAS.reduce((best, lambda, i) => (distance(lambda) < distance(LAMBDAS[best]!) ? i : best), 0);
+}
+
 /**
  * Chooses lambda and g and gives the held-out logits of that choice.
  * @param z embedded ledger, one row per ledger row
  * @param fixed takes this choice instead of searching
+ * @throws CANCELLED
  */
 export async function crossValidate(
   z: Matrix,
@@ -198,14 +214,15 @@ export async function crossValidate(
     const key = `${choice.lambda} ${choice.balancing}`;
     const known = tried.get(key);
     if (known) return known;
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw new AppError('CANCELLED');
     const logits = await heldOut(problem, choice, products);
     const result = { choice, logits, ...scoreOf(problem, logits) };
     tried.set(key, result);
     return result;
   };
 
-  let best = await attempt(fixed ?? DEFAULT_CHOICE);
+  const start = startOf(kernel);
+  let best = await attempt(fixed ?? { lambda: LAMBDAS[start]!, balancing: FIRST_BALANCING });
   if (!fixed && best.accuracy !== null && classIds.length > 1) {
     const climb = async (balancing: number, from: number) => {
       let at = from;
@@ -226,11 +243,11 @@ export async function crossValidate(
       if (here.score > best.score) best = here;
       return at;
     };
-    let at = await climb(DEFAULT_CHOICE.balancing, LAMBDAS.indexOf(DEFAULT_CHOICE.lambda));
+    let at = await climb(FIRST_BALANCING, start);
     const sizes = [...counts.values()];
     // Among classes of nearly one size g changes nothing.
     if (Math.max(...sizes) > 1.25 * Math.min(...sizes)) {
-      for (const balancing of BALANCINGS) if (balancing !== DEFAULT_CHOICE.balancing) at = await climb(balancing, at);
+      for (const balancing of BALANCINGS) if (balancing !== FIRST_BALANCING) at = await climb(balancing, at);
     }
   }
   return { ...best.choice, rows, classIds, logits: best.logits, balancedAccuracy: best.accuracy };

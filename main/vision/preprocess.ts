@@ -1,27 +1,26 @@
 import type { Region } from '../contract/domain.ts';
 import { assert } from '../contract/errors.ts';
 import type { PixelImage } from './image.ts';
+import { openResizeKernel } from './resize-kernel.ts';
 
 /*
  * THE preprocessing: learning, compression and the line all call this one, so that a part gives the same numbers everywhere.
  * Squash-resize of a region to size x size by a separable, antialiased triangle filter (the "bilinear with antialias" of
  * Pillow: Resample.c, precompute_coeffs), then x = (p - mean) / std, as planes (CHW).
  *
- * Rows first, in integers of 16 fractional bits (whole-number products are what a JavaScript engine does fastest on bytes),
- * then columns in float64. Weights sum to exactly one, so that an even grey stays that grey.
+ * Rows first, in integers of 16 fractional bits, then columns in float32 (resize-kernel.ts). Weights sum to exactly one, so that an
+ * even grey stays that grey.
  */
 
 const FRACTION_BITS = 16;
 const ONE = 1 << FRACTION_BITS;
 
-/** Weights of one axis: output i is the sum over t < taps of weight[i * taps + t] * input[start[i] + t]. */
+/** Weights of one axis: output i is the sum over t < taps of fixed[i * taps + t] / ONE * input[start[i] + t]. */
 interface Axis {
   taps: number;
   start: Int32Array;
   /** Fixed point, sums to ONE per output. */
   fixed: Int32Array;
-  /** The same divided by ONE. */
-  exact: Float64Array;
 }
 
 function planAxis(length: number, target: number): Axis {
@@ -45,94 +44,15 @@ function planAxis(length: number, target: number): Axis {
     const from = Math.min(first, length - taps);
     start[i] = from;
     const total = weights.reduce((sum, w) => sum + w, 0);
-    let left = ONE;
-    let largest = 0;
-    weights.forEach((w, t) => {
-      const place = i * taps + t + first - from;
-      fixed[place] = Math.round((w / total) * ONE);
-      left -= fixed[place]!;
-      if (w > weights[largest]!) largest = t;
-    });
-    fixed[i * taps + largest + first - from]! += left;
-  });
-  return { taps, start, fixed, exact: Float64Array.from(fixed, (w) => w / ONE) };
-}
-
-/** One output row: `row[x] = sum_t weight_t * pixel[x, first + t]` in fixed point. `p` is the first byte, n the bytes of a row. */
-function blendRows(data: Uint8Array, p: number, stride: number, n: number, axis: Axis, y: number, row: Float64Array) {
-  const { taps, fixed } = axis;
-  const o = y * taps;
-  let t = 0;
-  if (taps === 5) {
-    // Five taps is what 512 -> 224 takes: worth its own loop.
-    const [a, b, c, d, e] = [fixed[o]!, fixed[o + 1]!, fixed[o + 2]!, fixed[o + 3]!, fixed[o + 4]!];
-    const p0 = p | 0;
-    const p1 = (p0 + stride) | 0;
-    const p2 = (p1 + stride) | 0;
-    const p3 = (p2 + stride) | 0;
-    const p4 = (p3 + stride) | 0;
-    for (let x = 0; x < n; x += 1) {
-      row[x] =
-        (Math.imul(data[p0 + x]!, a) +
-          Math.imul(data[p1 + x]!, b) +
-          Math.imul(data[p2 + x]!, c) +
-          Math.imul(data[p3 + x]!, d) +
-          Math.imul(data[p4 + x]!, e)) |
-        0;
-    }
-    return;
-  }
-  for (; t + 2 <= taps; t += 2) {
-    const a = fixed[o + t]!;
-    const b = fixed[o + t + 1]!;
-    const p0 = p + t * stride;
-    const p1 = p0 + stride;
-    if (t === 0)
-      for (let x = 0; x < n; x += 1) row[x] = (Math.imul(data[p0 + x]!, a) + Math.imul(data[p1 + x]!, b)) | 0;
-    else for (let x = 0; x < n; x += 1) row[x]! += (Math.imul(data[p0 + x]!, a) + Math.imul(data[p1 + x]!, b)) | 0;
-  }
-  if (t < taps) {
-    const a = fixed[o + t]!;
-    const p0 = p + t * stride;
-    if (t === 0) for (let x = 0; x < n; x += 1) row[x] = Math.imul(data[p0 + x]!, a);
-    else for (let x = 0; x < n; x += 1) row[x]! += Math.imul(data[p0 + x]!, a);
-  }
-}
-
-/** One output row of one channel: out[o + x] = scale * sum_t weight * row + shift. */
-function blendColumns(
-  row: Float64Array,
-  channels: number,
-  channel: number,
-  axis: Axis,
-  out: Float32Array,
-  o: number,
-  scale: number,
-  shift: number,
-) {
-  const { taps, start, exact } = axis;
-  const size = start.length;
-  if (taps === 5 && channels === 1) {
-    for (let x = 0, q = 0; x < size; x += 1, q += 5) {
-      const p = start[x]!;
-      out[o + x] =
-        (row[p]! * exact[q]! +
-          row[p + 1]! * exact[q + 1]! +
-          row[p + 2]! * exact[q + 2]! +
-          row[p + 3]! * exact[q + 3]! +
-          row[p + 4]! * exact[q + 4]!) *
-          scale +
-        shift;
-    }
-    return;
-  }
-  for (let x = 0, q = 0; x < size; x += 1) {
+    // Rounded as running totals: they end at ONE exactly, and what one weight loses the next one gains.
     let sum = 0;
-    for (let t = 0, p = start[x]! * channels + channel; t < taps; t += 1, p += channels, q += 1) {
-      sum += row[p]! * exact[q]!;
-    }
-    out[o + x] = sum * scale + shift;
-  }
+    weights.forEach((w, t) => {
+      const before = Math.round((sum / total) * ONE);
+      sum += w;
+      fixed[i * taps + t + first - from] = Math.round((sum / total) * ONE) - before;
+    });
+  });
+  return { taps, start, fixed };
 }
 
 export interface PreprocessOptions {
@@ -154,26 +74,71 @@ export interface Preprocessor {
   into(image: PixelImage, region: Region | null, out: Float32Array, offset: number): void;
 }
 
-/** Axes kept per preprocessor: a station has few tile sizes, a folder of odd pictures has many. */
-const MAX_AXES = 64;
+/** Bytes of the source that are brought into the kernel's memory at once; more only where one output row needs more. */
+const BAND_BYTES = 1 << 20;
+/** Rows are worked on sixteen bytes at a time, so reads and writes may go up to fifteen beyond their end. */
+const SLACK = 16;
+
+/** Where things lie in the kernel's memory for one size of region, and what was prepared for it. */
+interface Plan {
+  vertical: Axis;
+  horizontal: Axis;
+  /** Addresses in bytes. */
+  weights: number;
+  starts: number;
+  columnWeights: number;
+  row: number;
+  planes: number;
+  band: number;
+  /** Source rows that fit the band. */
+  bandRows: number;
+}
 
 export function createPreprocessor({ size, mean, std }: PreprocessOptions): Preprocessor {
   assert(Number.isInteger(size) && size > 0, 'the input size comes from a checked backbone');
   const plane = size * size;
-  const axes = new Map<number, Axis>();
-  const axisOf = (length: number): Axis => {
-    let axis = axes.get(length);
-    if (!axis) {
-      if (axes.size >= MAX_AXES) axes.delete(axes.keys().next().value!);
-      axis = planAxis(length, size);
-      axes.set(length, axis);
-    }
-    return axis;
-  };
-  const scale = std.map((s) => 1 / (s * ONE));
+  const kernel = openResizeKernel();
+  const scale = std.map((s) => 1 / s);
   const shift = std.map((s, c) => -mean[c]! / s);
   const alike = mean[0] === mean[1] && mean[1] === mean[2] && std[0] === std[1] && std[1] === std[2];
-  let row = new Float64Array(0);
+  let known: { key: string; plan: Plan } | null = null;
+  let bytes = new Uint8Array(kernel.memory.buffer);
+  let floats = new Float32Array(kernel.memory.buffer);
+
+  const lay = (width: number, height: number, stride: number, channels: number): Plan => {
+    const vertical = planAxis(height, size);
+    const horizontal = height === width ? vertical : planAxis(width, size);
+    const bandRows = Math.max(vertical.taps, Math.min(height, Math.floor(BAND_BYTES / stride)));
+    let at = 0;
+    const take = (length: number) => {
+      const address = at;
+      at += Math.ceil((length + SLACK) / 16) * 16;
+      return address;
+    };
+    const plan: Plan = {
+      vertical,
+      horizontal,
+      weights: take(vertical.fixed.byteLength),
+      starts: take(horizontal.start.byteLength),
+      columnWeights: take(horizontal.fixed.byteLength),
+      row: take((width * channels + SLACK) * 4),
+      planes: take(3 * plane * 4),
+      band: take(bandRows * stride),
+      bandRows,
+    };
+    const missing = at - kernel.memory.buffer.byteLength;
+    if (missing > 0) kernel.memory.grow(Math.ceil(missing / 65_536));
+    bytes = new Uint8Array(kernel.memory.buffer);
+    floats = new Float32Array(kernel.memory.buffer);
+    new Int32Array(kernel.memory.buffer, plan.weights, vertical.fixed.length).set(vertical.fixed);
+    new Int32Array(kernel.memory.buffer, plan.starts, size).set(horizontal.start.map((x) => x * channels * 4));
+    // Rows carry ONE as a factor: taken out here.
+    floats.set(
+      Float32Array.from(horizontal.fixed, (w) => w / ONE / ONE),
+      plan.columnWeights / 4,
+    );
+    return plan;
+  };
 
   return {
     size,
@@ -189,34 +154,48 @@ export function createPreprocessor({ size, mean, std }: PreprocessOptions): Prep
         'a region lies inside its image',
       );
       assert(offset + 3 * plane <= out.length, 'the output holds this image');
-      assert(data.length >= image.width * image.height * channels, 'an image has all its pixels');
-      const vertical = axisOf(height);
-      const horizontal = axisOf(width);
       const stride = image.width * channels;
-      const n = width * channels;
-      if (row.length < n) row = new Float64Array(n);
+      assert(data.length >= image.height * stride, 'an image has all its pixels');
+      const key = `${width} ${height} ${stride} ${channels}`;
+      if (known?.key !== key) known = { key, plan: lay(width, height, stride, channels) };
+      const { vertical, horizontal, weights, starts, columnWeights, row, planes, band, bandRows } = known.plan;
+      // The band holds source rows from..end of the region.
+      let from = 0;
+      let end = 0;
       for (let y = 0; y < size; y += 1) {
-        const p = (y0 + vertical.start[y]!) * stride + x0 * channels;
-        blendRows(data, p, stride, n, vertical, y, row);
-        const o = offset + y * size;
-        if (channels === 1) {
-          blendColumns(row, 1, 0, horizontal, out, o, scale[0]!, shift[0]!);
-        } else {
-          blendColumns(row, 3, 0, horizontal, out, o, scale[0]!, shift[0]!);
-          blendColumns(row, 3, 1, horizontal, out, o + plane, scale[1]!, shift[1]!);
-          blendColumns(row, 3, 2, horizontal, out, o + 2 * plane, scale[2]!, shift[2]!);
+        const first = vertical.start[y]!;
+        if (first + vertical.taps > end) {
+          from = first;
+          end = Math.min(height, first + bandRows);
+          bytes.set(data.subarray((y0 + from) * stride, (y0 + end) * stride), band);
+        }
+        const source = band + (first - from) * stride + x0 * channels;
+        kernel.rows(source, stride, width * channels, weights + y * vertical.taps * 4, vertical.taps, row);
+        for (let c = 0; c < channels; c += 1) {
+          kernel.columns(
+            row + c * 4,
+            starts,
+            columnWeights,
+            horizontal.taps,
+            channels * 4,
+            size,
+            planes + (c * plane + y * size) * 4,
+            scale[c]!,
+            shift[c]!,
+          );
         }
       }
-      if (channels === 1) {
-        for (let c = 1; c < 3; c += 1) {
-          const to = offset + c * plane;
-          if (alike) {
-            out.copyWithin(to, offset, offset + plane);
-          } else {
-            const gain = std[0] / std[c]!;
-            const bias = (mean[0] - mean[c]!) / std[c]!;
-            for (let i = 0; i < plane; i += 1) out[to + i] = out[offset + i]! * gain + bias;
-          }
+      const result = floats.subarray(planes / 4, planes / 4 + channels * plane);
+      out.set(result, offset);
+      if (channels === 3) return;
+      for (let c = 1; c < 3; c += 1) {
+        const to = offset + c * plane;
+        if (alike) {
+          out.set(result, to);
+        } else {
+          const gain = std[0] / std[c]!;
+          const bias = (mean[0] - mean[c]!) / std[c]!;
+          for (let i = 0; i < plane; i += 1) out[to + i] = result[i]! * gain + bias;
         }
       }
     },

@@ -7,7 +7,7 @@ export function stepText({ kind, step }: Job): string {
   // `compress.measure` has a text of its own, or that of any measuring, or at least the job's name.
   const general = tOr(`step.${key.split('.').at(-1) ?? key}`, t(`job.kind.${kind}`));
   const { done, total } = details;
-  const parts = [tOr(`step.${key}`, general)];
+  const parts = [tOr(`step.${key}`, general, details)];
   if (done !== undefined && total !== undefined) parts.push(t('step.of', { done, total }));
   return parts.join(' · ');
 }

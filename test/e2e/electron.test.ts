@@ -67,7 +67,9 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
 
   test('the demo is made: learnt, compressed and approved by processes of this program; its line shows parts', async () => {
     await app.page.click('[data-testid=try-demo]');
-    await app.page.waitForSelector('[data-testid=app-shell] [data-screen=live]', { timeout: 30_000 });
+    await app.page.waitForSelector('[data-testid=job], [data-screen=live]', { timeout: 30_000 });
+    await shoot('demo-starts');
+    await app.page.waitForSelector('[data-testid=app-shell] [data-screen=live]', { timeout: 280_000 });
     await app.page.waitForSelector('[data-testid=active-model]:not([data-model=""])', { timeout: 280_000 });
     // The demo may have started its line already.
     const start = app.page.locator('[data-testid=start-line]');
@@ -88,5 +90,18 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     const before = await partsShown();
     await expect.poll(partsShown, { timeout: 20_000 }).toBeGreaterThan(before);
     await shoot('live-after-restart');
+  });
+
+  test('quitting ends core, line and trainer in order', async () => {
+    const logs = join(home, 'logs');
+    const pids = readdirSync(logs).flatMap((name) => pidOf(home, new RegExp(`^${name}$`)) ?? []);
+    expect(pids.length).toBeGreaterThanOrEqual(2);
+    await app.close();
+    expect(app.process.exitCode).toBe(0);
+    expect(pids.filter((pid) => existsSync(`/proc/${pid}`))).toEqual([]);
+    for (const name of readdirSync(logs)) {
+      const last = readFileSync(join(logs, name), 'utf8').trim().split('\n').slice(-3).join('\n');
+      expect([name, last]).toEqual([name, expect.not.stringContaining('did not end in order')]);
+    }
   });
 });

@@ -43,7 +43,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe('the loop on the command line', () => {
+// A quick search for candidates takes up to its budget of 90 s, and more on a busy machine.
+describe('the loop on the command line', { timeout: 300_000 }, () => {
   test('an empty home asks for init, and has no active model', async () => {
     expect((await failed('update')).code).toBe('HOME_EMPTY');
     expect((await failed('inspect', join(folder, 'more'))).code).toBe('NO_ACTIVE_MODEL');

@@ -3,7 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { openExtractor } from '../../learning/extract.ts';
-import { crossValidate, type Choice, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
+import { crossValidate, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
 import type { ClassCount, Discordant } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
 
@@ -68,12 +68,43 @@ export const validate = (
   backbone: Backbone,
   ledger: readonly LedgerRow[],
   products: Products,
-  options: { fixed?: Choice; signal?: AbortSignal | undefined } = {},
+  options: { signal?: AbortSignal | undefined } = {},
 ): Promise<CrossValidation> =>
-  crossValidate(embed(features, stagesOf(backbone)), ledger, products, {
-    ...(options.fixed ? { fixed: options.fixed } : {}),
-    ...(options.signal ? { signal: options.signal } : {}),
+  crossValidate(
+    embed(features, stagesOf(backbone)),
+    ledger,
+    products,
+    options.signal ? { signal: options.signal } : {},
+  );
+
+/**
+ * Squared error of the held-out scores against the truth, mean over classes of their mean (balanced Brier score; scores aim at
+ * 1 for the class and 0 for the others). It moves with every image, where accuracy moves only with those that change sides: of
+ * two models with the same few errors it tells which is closer to more.
+ */
+export const balancedLoss = ({ rows, classIds, logits }: CrossValidation, ledger: readonly LedgerRow[]): number => {
+  const width = classIds.length;
+  const column = new Map(classIds.map((id, c) => [id, c]));
+  const loss = new Float64Array(width);
+  const n = new Float64Array(width);
+  rows.forEach((row, i) => {
+    const truth = column.get(ledger[row]!.classId)!;
+    n[truth]! += 1;
+    for (let c = 0; c < width; c++) loss[truth]! += (logits.data[i * width + c]! - (c === truth ? 1 : 0)) ** 2;
   });
+  return loss.reduce((sum, value, c) => sum + value / n[c]!, 0) / width;
+};
+
+/** Held-out quality of a model on the training folds. */
+export interface Quality {
+  balancedAccuracy: number;
+  /** Balanced Brier score. */
+  loss: number;
+}
+
+/** What is lost from one to the other, percentage points: the greater of the two measures' losses. */
+export const lossInPp = (from: Quality, to: Quality): number =>
+  100 * Math.max(from.balancedAccuracy - to.balancedAccuracy, to.loss - from.loss);
 
 /** Images and right ones per class. */
 export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] => {

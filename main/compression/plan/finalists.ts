@@ -1,4 +1,5 @@
 import type { Backbone } from '../../contract/domain.ts';
+import { lossInPp, type Quality } from './evaluate.ts';
 import { paretoFront } from './search.ts';
 import type { TrialRecord } from './trials.ts';
 
@@ -15,12 +16,12 @@ const FEWEST_FINALISTS = 2;
  */
 export function chooseFinalists(
   records: readonly TrialRecord[],
-  referenceAccuracy: number,
+  reference: Quality,
   { maxDropPp, all }: { maxDropPp: number; all: boolean },
 ): TrialRecord[] {
   const byTime = records.toSorted((a, b) => a.latencyMs - b.latencyMs);
   if (all && byTime.length <= MOST_OF_ALL) return byTime;
-  const keeps = (record: TrialRecord) => 100 * (referenceAccuracy - record.balancedAccuracy) <= maxDropPp;
+  const keeps = (record: TrialRecord) => lossInPp(reference, record) <= maxDropPp;
   const front = paretoFront(byTime);
   const good = front.filter(keeps).slice(0, MOST_FINALISTS - 1);
   const others = byTime.filter((record) => keeps(record) && !good.includes(record));

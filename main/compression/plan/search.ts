@@ -1,13 +1,12 @@
 import { AppError } from '../../contract/errors.ts';
+import { lossInPp, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
 
 /** What the search learns of a variant, all of it from training folds. */
-export interface Trial {
+export interface Trial extends Quality {
   variant: Variant;
-  /** Held-out over the training folds. */
-  balancedAccuracy: number;
   /** Median of the time for one image, resize included. */
   latencyMs: number;
   /** Reference's median over this one's, timed together. */
@@ -23,7 +22,7 @@ export interface SearchRequest {
   nativeSize: number;
   /** Lower sizes that the backbone accepts, largest first; empty: it has a fixed size. */
   sizes: readonly number[];
-  /** Greatest drop of validation balanced accuracy, percentage points. */
+  /** Greatest loss (`lossInPp`), percentage points. */
   maxDropPp: number;
   timeBudgetMs: number;
 }
@@ -50,18 +49,14 @@ const SLACK_PP = 2;
 /**
  * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on top of the fastest
  * that holds, then both; a ladder is left as soon as it has clearly broken the limit.
- * @param referenceAccuracy validation balanced accuracy of the uncompressed backbone
+ * @param reference held-out quality of the uncompressed backbone
  */
-export async function searchPlan(
-  request: SearchRequest,
-  referenceAccuracy: number,
-  port: SearchPort,
-): Promise<SearchResult> {
+export async function searchPlan(request: SearchRequest, reference: Quality, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();
   const trials = new Map<string, Trial | null>();
   let outOfTime = false;
   let slowest = 0;
-  const dropPp = (trial: Trial) => 100 * (referenceAccuracy - trial.balancedAccuracy);
+  const dropPp = (trial: Trial) => lossInPp(reference, trial);
   const holds = (trial: Trial | null | undefined): trial is Trial =>
     trial !== null && trial !== undefined && dropPp(trial) <= request.maxDropPp;
   const hopeless = (trial: Trial | null) => trial !== null && dropPp(trial) > request.maxDropPp + SLACK_PP;
@@ -162,7 +157,15 @@ export const LEAST_SPEEDUP = 1.05;
 
 /** Whether a variant is offered, and why or why not, in words for a supervisor. */
 export const judgeOffer = (
-  facts: { speedup: number; dropPp: number; latencyMs: number; bytes: number; referenceBytes: number },
+  facts: {
+    speedup: number;
+    /** Of balanced accuracy, and of certainty (balanced Brier score), held out. */
+    dropPp: number;
+    certaintyDropPp: number;
+    latencyMs: number;
+    bytes: number;
+    referenceBytes: number;
+  },
   limits: OfferLimits,
 ): { offered: boolean; reason: string } => {
   const change = `${facts.speedup.toFixed(2)} times as fast, ${dropWords(facts.dropPp)} in cross-validation`;
@@ -178,6 +181,12 @@ export const judgeOffer = (
   }
   if (facts.dropPp > limits.maxDropPp) {
     return { offered: false, reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.` };
+  }
+  if (facts.certaintyDropPp > limits.maxDropPp) {
+    return {
+      offered: false,
+      reason: `Too uncertain: ${change}, but its scores are ${facts.certaintyDropPp.toFixed(2)} pp further from the truth; allowed are ${limits.maxDropPp} pp.`,
+    };
   }
   if (limits.latencyMs !== null && facts.latencyMs > limits.latencyMs) {
     return {

@@ -1,14 +1,14 @@
 import type { Backbone } from '../../contract/domain.ts';
 import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
-import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
+import { representativeRows, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { balancedAccuracy } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
-import { classCounts, featuresOf, judgedOf, validate, type Judged } from './evaluate.ts';
+import { balancedLoss, classCounts, featuresOf, judgedOf, validate, type Judged } from './evaluate.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
 import { openWorkshop, type Made } from './workshop.ts';
@@ -24,8 +24,8 @@ export interface TrialBench {
   /** The uncompressed backbone at its own size. */
   readonly reference: {
     balancedAccuracy: number;
+    loss: number;
     judged: Judged;
-    choice: Choice;
     latencyMs: number;
     bytes: Uint8Array;
   };
@@ -116,7 +116,6 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const run = { threads, signal, onProgress: options.onProgress };
   const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
   const validation = await validate(features, backbone, part, products, { signal });
-  const choice = { lambda: validation.lambda, balancing: validation.balancing };
   const judged = judgedOf(validation, part);
   const image = options.images[0]!;
   const contender = (name: string, model: Uint8Array, inputSize: number) =>
@@ -125,8 +124,8 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const skipped: { id: string; variant: Variant; problem: string }[] = [];
   const reference = {
     balancedAccuracy: balancedAccuracy(classCounts(judged)),
+    loss: balancedLoss(validation, part),
     judged,
-    choice,
     latencyMs: Number.NaN,
     bytes: baseBytes,
   };
@@ -151,7 +150,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         ...run,
         onProgress: undefined,
       });
-      const judgedOwn = judgedOf(await validate(own, backbone, part, products, { fixed: choice, signal }), part);
+      // Lambda is chosen anew: the best one changes with the features, and losses are compared.
+      const held = await validate(own, backbone, part, products, { signal });
+      const judgedOwn = judgedOf(held, part);
       await using original = await contender('reference', baseBytes, backbone.inputSize);
       await using changed = await contender(id, made.bytes, variant.inputSize);
       const times = await measure([original, changed], { rounds: 30, warmUp: 4, signal, budgetMs: 3000 });
@@ -163,6 +164,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         id,
         variant,
         balancedAccuracy: balancedAccuracy(classCounts(judgedOwn)),
+        loss: balancedLoss(held, part),
         // Brought to one scale: the reference's time differs from one measurement to the next.
         latencyMs: reference.latencyMs / speedup,
         speedup,

@@ -108,7 +108,11 @@ export async function buildProcesses({
 export async function buildRenderer() {
   const config = join(root, 'renderer', 'vite.config.ts');
   const { build } = await import('vite');
-  await build({ configFile: config, logLevel: 'warn' });
+  await build({
+    configFile: config,
+    logLevel: 'warn',
+    build: { rolldownOptions: { checks: { pluginTimings: false } } },
+  });
 }
 
 const asked = process.argv[1] && pathToFileURL(process.argv[1]).href === import.meta.url;

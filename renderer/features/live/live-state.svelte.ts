@@ -32,8 +32,9 @@ export class LiveState {
     this.#stationId = stationId;
   }
 
-  /** @returns ends the subscription. */
+  /** Nothing without a station. @returns ends the subscription. */
   open(): () => void {
+    if (this.#stationId === '') return () => {};
     const dispose = this.#app.client.on('parts.inspected', (part) => this.#take(part));
     void this.fetch();
     return () => {

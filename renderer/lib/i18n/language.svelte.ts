@@ -30,8 +30,9 @@ export function t<K extends MessageKey>(key: K, ...[values]: Arguments<K>): stri
 }
 
 /** For keys that come from the core (a step, a gate): its own text where there is one, else what the core said. */
-export function tOr(key: string, fallback: string): string {
-  return Object.hasOwn(en, key) ? (current === 'ja' ? ja : en)[key as MessageKey] : fallback;
+export function tOr(key: string, fallback: string, values: Values = {}): string {
+  if (!Object.hasOwn(en, key)) return fallback;
+  return fill((current === 'ja' ? ja : en)[key as MessageKey], values, language.locale);
 }
 
 export interface ProblemText {
