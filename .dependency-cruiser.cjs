@@ -82,7 +82,11 @@ module.exports = {
       from: { path: '^main/shell/' },
       to: {
         path: '^main/',
-        pathNot: ['^main/shell/', '^main/contract/', '^main/host/(supervisor|spawn|processes|log|content|version|home-folder)'],
+        pathNot: [
+          '^main/shell/',
+          '^main/contract/',
+          '^main/host/(supervisor|spawn|processes|log|content|version|home-folder)',
+        ],
       },
     },
     owner('node_modules/electron/', '^main/shell/', 'electron is imported in main/shell only'),

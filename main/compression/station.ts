@@ -15,7 +15,6 @@ import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest } from './evidence/evidence.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
-import { balancedAccuracy } from './evidence/statistics.ts';
 import { finishVariant, qualityOf, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { discordantOf } from './plan/evaluate.ts';

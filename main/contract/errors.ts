@@ -120,10 +120,7 @@ export const errorCatalogue = {
   ),
   PORT_IN_USE: entry(
     ['Port {port} of this PC cannot be used: {problem}.', 'Choose another with --port, or leave it out.'],
-    [
-      'このパソコンのポート {port} は使えません: {problem}',
-      '--port で別の番号を指定するか、指定を省いてください。',
-    ],
+    ['このパソコンのポート {port} は使えません: {problem}', '--port で別の番号を指定するか、指定を省いてください。'],
   ),
   ROOT_KEY_LOST: entry(
     ['The root key of {home} cannot be used: {problem}.', 'Restore the folders secrets and trust from a backup.'],

@@ -42,6 +42,7 @@ const LAMBDAS = [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1
 /** Where the search starts, and what is used while nothing can be held out: this share of the variance of z. */
 const LAMBDA_PER_VARIANCE = 0.25;
 const FIRST_BALANCING = 1;
+const HOPELESS = 0.03;
 const BALANCINGS = [1, 0.5, 0];
 /** Rows that take part: a factorisation takes their cube. */
 const MAX_ROWS = 1200;
@@ -227,6 +228,8 @@ export async function crossValidate(
     const climb = async (balancing: number, from: number) => {
       let at = from;
       let here = await attempt({ lambda: LAMBDAS[at]!, balancing });
+      // Far behind the best so far: no lambda makes up for that, and each try is a factorisation.
+      if (here.score < best.score - HOPELESS) return at;
       for (const step of [-1, 1]) {
         let moved = false;
         for (;;) {

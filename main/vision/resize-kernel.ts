@@ -32,7 +32,6 @@ const tee = (local: number) => [0x22, local];
 const constant = (value: number) => [0x41, ...leb(value)];
 const simd = (op: number, ...immediates: number[]) => [0xfd, ...unsigned(op), ...immediates];
 const add = [0x6a];
-const multiply = [0x6c];
 const lessThan = [0x49];
 /** Repeats while the condition left on the stack holds; at least once. */
 const doWhile = (body: number[][], condition: number[][]) => [
@@ -65,7 +64,7 @@ function rowsFunction(): number[] {
     ...simd(174),
     ...set(sum),
   ];
-  const zero = simd(12, ...new Array<number>(16).fill(0));
+  const zero = simd(12, ...Array.from({ length: 16 }, () => 0));
   const store = (sum: number, offset: number) => [
     ...get(target),
     ...get(i),
@@ -147,15 +146,17 @@ function columnsFunction(): number[] {
 }
 
 function assembleKernel(): Uint8Array<ArrayBuffer> {
+  const magic = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+  const repeated = (count: number) => Array.from({ length: count }, () => [I32]);
   const name = (text: string) => [...unsigned(text.length), ...new TextEncoder().encode(text)];
   const sized = (body: number[]) => [...unsigned(body.length), ...body];
   return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+    ...magic,
     ...section(
       1,
       vector([
-        [0x60, ...vector(new Array<number[]>(6).fill([I32])), 0],
-        [0x60, ...vector([...new Array<number[]>(7).fill([I32]), [F32], [F32]]), 0],
+        [0x60, ...vector(repeated(6)), 0],
+        [0x60, ...vector([...repeated(7), [F32], [F32]]), 0],
       ]),
     ),
     ...section(2, vector([[...name('m'), ...name('memory'), 0x02, 0x00, 0x01]])),

@@ -80,7 +80,6 @@ export async function launchElectron(
     page,
     output: () => output,
     async close() {
-      await browser.close().catch(() => {});
       if (child.exitCode === null && child.signalCode === null) {
         const ended = once(child, 'exit');
         child.kill('SIGTERM');
@@ -88,6 +87,8 @@ export async function launchElectron(
         await ended;
         clearTimeout(limit);
       }
+      // After the program: the debugger's own goodbye to a page that is open may take half a minute.
+      await browser.close().catch(() => {});
     },
   };
 }

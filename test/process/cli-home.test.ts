@@ -27,6 +27,7 @@ const failed = async (...args: string[]): Promise<{ code: string; message: strin
 interface Brief {
   id: string;
   state: string;
+  strategy: string;
   offered: boolean;
   recommended: boolean;
   speedup: number;
@@ -51,7 +52,9 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
   });
 
   test('init, import, update', async () => {
-    await done('init', '--user', 'hana');
+    const { stations } = await done<{ stations: { id: string }[] }>('init', '--user', 'hana');
+    // How fast this machine is while other tests run is not what is tested here.
+    await done('stations', 'set', stations[0]!.id, '--max-latency-ms', '5000');
     const imported = await done<{ perClass: { labelled: number }[] }>(
       'import',
       join(folder, 'labelled'),
@@ -84,7 +87,7 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     const offered = created.filter((c) => c.offered);
     expect(created.length).toBeGreaterThan(0);
     expect(offered.length, JSON.stringify(created)).toBeGreaterThan(0);
-    for (const candidate of offered) expect(candidate.speedup).toBeGreaterThan(1);
+    for (const c of offered) if (c.strategy !== 'none') expect(c.speedup).toBeGreaterThan(1);
     model = (offered.find((c) => c.recommended) ?? offered[0]!).id;
     expect((await failed('activate', model)).code).toBe('NOT_APPROVED');
     unapproved = created.find((c) => c.id !== model)?.id ?? '';

@@ -1,27 +1,22 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
-import { roleSchema, type Candidate, type Station } from '../../contract/domain.ts';
+import type { Candidate, Station } from '../../contract/domain.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import type { Action, Context } from './context.ts';
 import { format } from './output.ts';
+import {
+  atStation,
+  signedIn,
+  stationOf,
+  withStation,
+  withUser,
+  type StationOption,
+  type UserOption,
+} from './station-option.ts';
 import { readPassword } from './terminal.ts';
-
-interface StationOption {
-  station?: string;
-}
-interface UserOption extends StationOption {
-  user?: string;
-}
-
-const withStation = (command: Command) => command.option('--station <id>', 'station (default: the only one)');
-const withUser = (command: Command) =>
-  withStation(command).option(
-    '--user <name>',
-    'account (default: the only one; password from MEKIKI_PASSWORD or the terminal)',
-  );
 
 /** Commands on a home: each starts the same core as the window does, asks it, and ends it. */
 export function addHomeCommands(program: Command, action: Action): void {
@@ -45,81 +40,8 @@ export function addHomeCommands(program: Command, action: Action): void {
       }),
     );
 
-  addAccountCommands(program, action);
   addLabelCommands(program, action);
   addCandidateCommands(program, action);
-}
-
-function addAccountCommands(program: Command, action: Action): void {
-  const users = program.command('users').description('accounts of this data folder');
-  withUser(users.command('list')).action(
-    action(async (context: Context, options: UserOption) => {
-      await signedIn(context, options, async (client) => {
-        const list = await client.call('users.list', {});
-        context.out.result({ users: list }, () =>
-          format.table([
-            ['id', 'name', 'role', 'state'],
-            ...list.map((u) => [u.id, u.name, u.role, u.disabled ? 'disabled' : 'enabled']),
-          ]),
-        );
-      });
-    }),
-  );
-  withUser(users.command('add <name>').requiredOption('--role <role>', roleSchema.options.join(', '))).action(
-    action(async (context: Context, name: string, options: UserOption & { role: string }) => {
-      const role = roleSchema.safeParse(options.role);
-      if (!role.success)
-        throw new AppError('INVALID_INPUT', {
-          what: '--role',
-          problem: `give one of ${roleSchema.options.join(', ')}`,
-        });
-      await signedIn(context, options, async (client) => {
-        // The new account's own password: never the signer's.
-        const password = process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(`the new account ${name}`));
-        const user = await client.call('users.add', { name, role: role.data, password });
-        context.out.result({ user }, () => `${name} was added as ${role.data}.`);
-      });
-    }),
-  );
-  withUser(users.command('disable <id>')).action(
-    action(async (context: Context, userId: string, options: UserOption) => {
-      await signedIn(context, options, async (client) => {
-        const user = await client.call('users.disable', { userId });
-        context.out.result({ user }, () => `${user.name} is disabled.`);
-      });
-    }),
-  );
-
-  const stations = program.command('stations').description('cameras with their part position');
-  stations.command('list').action(
-    action(async (context: Context) => {
-      await withCore(context, async (client) => {
-        const list = await client.call('stations.list', {});
-        context.out.result({ stations: list }, () =>
-          format.table([
-            ['id', 'name', 'camera', 'model'],
-            ...list.map((s) => [s.id, s.name, s.camera.kind, s.activeModelId ?? '-']),
-          ]),
-        );
-      });
-    }),
-  );
-  withUser(
-    stations
-      .command('add <name>')
-      .option('--folder <dir>', 'watch this folder')
-      .option('--surface <name>', 'simulated line with this surface', 'brushed-metal'),
-  ).action(
-    action(async (context: Context, name: string, options: UserOption & { folder?: string; surface: string }) => {
-      await signedIn(context, options, async (client) => {
-        const camera = options.folder
-          ? ({ kind: 'folder', path: resolve(options.folder) } as const)
-          : ({ kind: 'simulated', surface: options.surface as 'cast' } as const);
-        const station = await client.call('stations.add', { name, camera });
-        context.out.result({ station }, () => `${station.id} was added.`);
-      });
-    }),
-  );
 }
 
 function addLabelCommands(program: Command, action: Action): void {
@@ -362,40 +284,6 @@ const candidateTable = (list: readonly Candidate[]): string =>
       c.recommended ? 'recommended' : c.offered ? '' : c.reason,
     ]),
   ]);
-
-async function signedIn(
-  context: Context,
-  options: UserOption,
-  run: (client: CoreClient) => Promise<void>,
-): Promise<void> {
-  await withCore(context, async (client) => {
-    await signIn(client, options.user);
-    await run(client);
-  });
-}
-
-const atStation = (
-  context: Context,
-  options: UserOption,
-  run: (client: CoreClient, station: Station) => Promise<void>,
-) => signedIn(context, options, async (client) => run(client, await stationOf(client, options)));
-
-async function stationOf(client: CoreClient, options: StationOption): Promise<Station> {
-  const stations = await client.call('stations.list', {});
-  if (options.station) {
-    const found = stations.find((s) => s.id === options.station || s.name === options.station);
-    if (!found) throw new AppError('NOT_FOUND', { kind: 'station', id: options.station });
-    return found;
-  }
-  const [first, second] = stations;
-  if (!first) throw new AppError('NOT_FOUND', { kind: 'station', id: '-' });
-  if (second)
-    throw new AppError('INVALID_INPUT', {
-      what: '--station',
-      problem: `it must name one of ${stations.map((s) => s.id).join(', ')}`,
-    });
-  return first;
-}
 
 async function partOfFile(context: Context, client: CoreClient, station: Station, path: string): Promise<number> {
   const job = await client.call('import.start', { stationId: station.id, path: resolve(path), asLabels: false });

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
+import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
@@ -53,6 +54,7 @@ async function main(argv: readonly string[]): Promise<number> {
 
   addDatasetCommands(program, action);
   addHomeCommands(program, action);
+  addAccountCommands(program, action);
   addModelCommands(program, action);
   addInspectCommands(program, action, (code) => (exitCode = code));
   addServeCommand(program, action);

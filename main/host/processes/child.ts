@@ -17,7 +17,7 @@ export interface Child {
 
 /** Wire of a forked process, or of an Electron utility process. */
 function parentChannel(): Channel {
-  const { parentPort } = process as { parentPort?: EmitterPort };
+  const { parentPort } = process as unknown as { parentPort?: EmitterPort };
   return parentPort ? createEmitterPortChannel(parentPort, { wrapped: true }) : createIpcChannel(process);
 }
 

@@ -52,7 +52,7 @@ beforeAll(async () => {
     knowledgeId: 'k1',
     stationId: 's1',
     demo: true,
-    timeBudgetS: 60,
+    timeBudgetS: 100_000,
     activeBundleDir: null,
     candidateIds: ['c0', 'c1', 'c2'],
   };

@@ -1,0 +1,124 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { roleSchema } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import { decimalNumber, type Action, type Context } from './context.ts';
+import { withCore } from './core-client.ts';
+import { format } from './output.ts';
+import { signedIn, stationOf, withUser, type UserOption } from './station-option.ts';
+import { readPassword } from './terminal.ts';
+
+interface StationChanges extends UserOption {
+  name?: string;
+  folder?: string;
+  maxLatencyMs?: number;
+  maxEscape?: number;
+  maxOverkill?: number;
+  maxDropPp?: number;
+}
+
+/** Accounts and stations of a data folder. */
+export function addAccountCommands(program: Command, action: Action): void {
+  const users = program.command('users').description('accounts of this data folder');
+  withUser(users.command('list')).action(
+    action(async (context: Context, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        const list = await client.call('users.list', {});
+        context.out.result({ users: list }, () =>
+          format.table([
+            ['id', 'name', 'role', 'state'],
+            ...list.map((u) => [u.id, u.name, u.role, u.disabled ? 'disabled' : 'enabled']),
+          ]),
+        );
+      });
+    }),
+  );
+  withUser(users.command('add <name>').requiredOption('--role <role>', roleSchema.options.join(', '))).action(
+    action(async (context: Context, name: string, options: UserOption & { role: string }) => {
+      const role = roleSchema.safeParse(options.role);
+      if (!role.success)
+        throw new AppError('INVALID_INPUT', {
+          what: '--role',
+          problem: `give one of ${roleSchema.options.join(', ')}`,
+        });
+      await signedIn(context, options, async (client) => {
+        // The new account's own password: never the signer's.
+        const password = process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(`the new account ${name}`));
+        const user = await client.call('users.add', { name, role: role.data, password });
+        context.out.result({ user }, () => `${name} was added as ${role.data}.`);
+      });
+    }),
+  );
+  withUser(users.command('disable <id>')).action(
+    action(async (context: Context, userId: string, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        const user = await client.call('users.disable', { userId });
+        context.out.result({ user }, () => `${user.name} is disabled.`);
+      });
+    }),
+  );
+
+  const stations = program.command('stations').description('cameras with their part position');
+  stations.command('list').action(
+    action(async (context: Context) => {
+      await withCore(context, async (client) => {
+        const list = await client.call('stations.list', {});
+        context.out.result({ stations: list }, () =>
+          format.table([
+            ['id', 'name', 'camera', 'model'],
+            ...list.map((s) => [s.id, s.name, s.camera.kind, s.activeModelId ?? '-']),
+          ]),
+        );
+      });
+    }),
+  );
+  withUser(
+    stations
+      .command('add <name>')
+      .option('--folder <dir>', 'watch this folder')
+      .option('--surface <name>', 'simulated line with this surface', 'brushed-metal'),
+  ).action(
+    action(async (context: Context, name: string, options: UserOption & { folder?: string; surface: string }) => {
+      await signedIn(context, options, async (client) => {
+        const camera = options.folder
+          ? ({ kind: 'folder', path: resolve(options.folder) } as const)
+          : ({ kind: 'simulated', surface: options.surface as 'cast' } as const);
+        const station = await client.call('stations.add', { name, camera });
+        context.out.result({ station }, () => `${station.id} was added.`);
+      });
+    }),
+  );
+  withUser(
+    stations
+      .command('set <id>')
+      .description('change what a station accepts, or its camera')
+      .option('--name <text>')
+      .option('--folder <dir>', 'watch this folder')
+      .option('--max-latency-ms <x>', 'greatest p99 of one part', decimalNumber(0.1, 60_000))
+      .option('--max-escape <share>', 'greatest share of NG parts judged ok', decimalNumber(0, 1))
+      .option('--max-overkill <share>', 'greatest share of OK parts judged ng', decimalNumber(0, 1))
+      .option('--max-drop-pp <p>', 'greatest drop of balanced accuracy by compression, points', decimalNumber(0, 100)),
+  ).action(
+    action(async (context: Context, stationId: string, options: StationChanges) => {
+      await signedIn(context, options, async (client) => {
+        const before = await stationOf(client, { station: stationId });
+        const { maxLatencyMs, maxEscape, maxOverkill, maxDropPp } = options;
+        const station = await client.call('stations.update', {
+          stationId: before.id,
+          ...(options.name === undefined ? {} : { name: options.name }),
+          ...(options.folder === undefined
+            ? {}
+            : { camera: { kind: 'folder' as const, path: resolve(options.folder) } }),
+          criteria: {
+            ...before.criteria,
+            ...(maxLatencyMs === undefined ? {} : { maxLatencyMsP99: maxLatencyMs }),
+            ...(maxEscape === undefined ? {} : { maxEscape }),
+            ...(maxOverkill === undefined ? {} : { maxOverkill }),
+            ...(maxDropPp === undefined ? {} : { maxDropPp }),
+          },
+        });
+        context.out.result({ station }, () => `${station.id} is changed.`);
+      });
+    }),
+  );
+}

@@ -1,0 +1,54 @@
+import type { Command } from 'commander';
+import type { Station } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import { signIn, type CoreClient } from './accounts.ts';
+import type { Context } from './context.ts';
+import { withCore } from './core-client.ts';
+
+export interface StationOption {
+  station?: string;
+}
+export interface UserOption extends StationOption {
+  user?: string;
+}
+
+export const withStation = (command: Command) => command.option('--station <id>', 'station (default: the only one)');
+export const withUser = (command: Command) =>
+  withStation(command).option(
+    '--user <name>',
+    'account (default: the only one; password from MEKIKI_PASSWORD or the terminal)',
+  );
+
+export async function signedIn(
+  context: Context,
+  options: UserOption,
+  run: (client: CoreClient) => Promise<void>,
+): Promise<void> {
+  await withCore(context, async (client) => {
+    await signIn(client, options.user);
+    await run(client);
+  });
+}
+
+export const atStation = (
+  context: Context,
+  options: UserOption,
+  run: (client: CoreClient, station: Station) => Promise<void>,
+) => signedIn(context, options, async (client) => run(client, await stationOf(client, options)));
+
+export async function stationOf(client: CoreClient, options: StationOption): Promise<Station> {
+  const stations = await client.call('stations.list', {});
+  if (options.station) {
+    const found = stations.find((s) => s.id === options.station || s.name === options.station);
+    if (!found) throw new AppError('NOT_FOUND', { kind: 'station', id: options.station });
+    return found;
+  }
+  const [first, second] = stations;
+  if (!first) throw new AppError('NOT_FOUND', { kind: 'station', id: '-' });
+  if (second)
+    throw new AppError('INVALID_INPUT', {
+      what: '--station',
+      problem: `it must name one of ${stations.map((s) => s.id).join(', ')}`,
+    });
+  return first;
+}
