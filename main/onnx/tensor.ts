@@ -107,7 +107,8 @@ const littleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 export function float32Of(tensor: ConstTensor): Float32Array {
   const { bytes } = tensor;
   if (tensor.type === 'float32' && littleEndian) {
-    const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+    // Uint8Array, not slice(): on a Node Buffer slice() is a view and stays misaligned.
+    const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
     return new Float32Array(aligned.buffer, aligned.byteOffset, bytes.byteLength / 4);
   }
   return readAll(tensor, new Float32Array(elementCount(tensor.dims)));

@@ -95,10 +95,9 @@ describe('the loop with the real core', { timeout: 10 * MINUTES }, () => {
     if (broken) context.skip('an earlier step failed');
   });
   afterEach(async ({ task }) => {
-    if (task.result?.state !== 'fail') return;
-    broken = true;
-    const shot = process.env['MEKIKI_SCREENSHOTS'];
-    if (shot) await page.screenshot({ path: join(shot, 'loop-failed.png') });
+    broken ||= task.result?.state === 'fail';
+    const folder = process.env['MEKIKI_SCREENSHOTS'];
+    if (folder) await page.screenshot({ path: join(folder, `loop ${task.name}.png`) });
   });
 
   let first: string | null;

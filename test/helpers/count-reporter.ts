@@ -1,11 +1,12 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
-/** Prints the closing line `N passed, N failed, N skipped`; a file that fails to load counts as one failure. */
+/** Prints the closing line `N passed, N failed, N skipped`; a file or suite that fails outside its tests counts as one failure. */
 export default class CountReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     const count = { passed: 0, failed: unhandled.length, skipped: 0 };
     for (const module of modules) {
       if (module.errors().length > 0) count.failed += 1;
+      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) count.failed += 1;
       for (const test of module.children.allTests()) {
         const state = test.result().state;
         if (state === 'passed') count.passed += 1;
