@@ -72,7 +72,7 @@ export async function launchElectron(
     });
     child.on('exit', (code) => reject(new Error(`Electron ended with ${code}:\n${output}`)));
   });
-  const browser: Browser = await chromium.connectOverCDP(address);
+  const browser: Browser = await chromium.connectOverCDP(address, { timeout: 120_000 });
   const context = browser.contexts()[0]!;
   const page = context.pages()[0] ?? (await context.waitForEvent('page'));
   return {

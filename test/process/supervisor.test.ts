@@ -11,18 +11,11 @@ import { createLastingClient } from '../../main/contract/rpc/lasting-client.ts';
 import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor, type Supervisor, type SupervisorOptions } from '../../main/host/supervisor.ts';
+import { alive } from '../helpers/alive.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}.ts`, import.meta.url));
 const entries = { core: fixture('core'), line: fixture('line'), trainer: fixture('trainer') };
 
-const alive = (pid: number) => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
 const eventually = async (look: () => boolean | Promise<boolean>) => {
   for (const deadline = Date.now() + 10_000; Date.now() < deadline;) {
     if (await look()) return;
