@@ -14,7 +14,7 @@ import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { balancedAccuracy } from './evidence/statistics.ts';
 import { finishVariant, qualityOf, type Finished, type Parity } from './finish.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
-import { classCounts, discordantOf } from './plan/evaluate.ts';
+import { classCounts, discordantOf, lossBetween } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
 import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Precision, type Strategy, type Variant } from './plan/variant.ts';
@@ -160,7 +160,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     maxDropPp: options.maxDropPp,
     timeBudgetMs: Math.max(0, SEARCH_SHARE * 1000 * options.timeBudgetS - (performance.now() - startedAt)),
   };
-  const { outOfTime } = await searchPlan(request, bench.reference, {
+  const { outOfTime } = await searchPlan(request, {
     evaluate: (variant) => {
       const left = Math.max(0, options.timeBudgetS - (performance.now() - startedAt) / 1000);
       say(`trying ${describeVariant(variant, backbone.inputSize)} (at most ${Math.ceil(left)} s left)`);
@@ -170,7 +170,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     signal,
   });
 
-  const finalists = chooseFinalists([...bench.records.values()], bench.reference, {
+  const finalists = chooseFinalists([...bench.records.values()], {
     maxDropPp: options.maxDropPp,
     all: strategy !== 'auto',
   });
@@ -214,8 +214,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     const verdict = judgeOffer(
       {
         speedup,
-        dropPp: 100 * (referenceQuality.balancedAccuracy - quality.balancedAccuracy),
-        certaintyDropPp: 100 * (quality.loss - referenceQuality.loss),
+        lost: lossBetween(referenceQuality, quality),
         latencyMs: latency.p50,
         bytes: item.inspector.length,
         referenceBytes: reference.inspector.length,

@@ -49,9 +49,10 @@ export interface Finished {
   parity: Parity;
 }
 
-export const qualityOf = ({ judged, loss }: Finished): Quality => ({
+export const qualityOf = ({ judged, loss }: Finished): Quality & { judged: Judged } => ({
   balancedAccuracy: balancedAccuracy(classCounts(judged)),
   loss,
+  judged,
 });
 
 export interface FinishOptions {

@@ -4,23 +4,24 @@ import type { z } from 'zod';
 import type { ChangedVerdict, Gate, Recipe } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
+import type { InspectorSource } from '../inspection/inspector.ts';
 import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
 import { openProducts } from '../learning/dense.ts';
 import { judgedRows } from '../learning/knowledge.ts';
 import type { LedgerRow } from '../learning/selection.ts';
-import { openActiveJudge } from './active-judge.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest } from './evidence/evidence.ts';
+import { openDeployedJudge } from './deployed-judge.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { finishVariant, qualityOf, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
-import { discordantOf } from './plan/evaluate.ts';
+import { decisiveLossPp, discordantOf, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
-import { openContender, openTrials, type Measure } from './plan/trials.ts';
+import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
 
 export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.compress']['input']>;
@@ -109,7 +110,6 @@ async function compress(
       maxDropPp: criteria.maxDropPp,
       timeBudgetMs: searchMs,
     },
-    bench.reference,
     {
       // Without tasks both pruning strategies are one.
       evaluate: async (variant) => {
@@ -124,11 +124,11 @@ async function compress(
     },
   );
   const wanted = input.candidateIds.length;
-  // The last place is the uncompressed model's; with one place it goes to the compressed one if there is any.
-  const finalists = chooseFinalists([...bench.records.values()], bench.reference, {
-    maxDropPp: criteria.maxDropPp,
-    all: false,
-  }).slice(0, Math.max(1, wanted - 1));
+  const within = (record: TrialRecord) => decisiveLossPp(record.lost, criteria.maxDropPp) <= criteria.maxDropPp;
+  const found = chooseFinalists([...bench.records.values()], { maxDropPp: criteria.maxDropPp, all: false });
+  // Those within the bound first. The last place is the uncompressed model's; a single place goes to it if nothing else holds.
+  const ordered = [...found.filter(within), ...(wanted > 1 ? found.filter((record) => !within(record)) : [])];
+  const finalists = ordered.slice(0, Math.max(1, wanted - 1));
 
   const finishOptions = {
     backbone,
@@ -168,8 +168,7 @@ async function compress(
     const verdict = judgeOffer(
       {
         speedup: referenceLatency.p50 / latency.p50,
-        dropPp: 100 * (referenceQuality.balancedAccuracy - quality.balancedAccuracy),
-        certaintyDropPp: 100 * (quality.loss - referenceQuality.loss),
+        lost: lossBetween(referenceQuality, quality),
         latencyMs: latency.p50,
         bytes: finished.inspector.length,
         referenceBytes: reference.inspector.length,
@@ -205,24 +204,26 @@ async function compress(
 
   report(0.93, 'compress.compare');
   const referenceVerdicts = heldOutVerdicts(reference);
-  const active = input.activeBundleDir === null ? null : await activeVerdicts(input.activeBundleDir);
-  const baseline = active ?? referenceVerdicts;
+  const active =
+    input.activeBundleDir === null ? null : await deployedVerdicts({ bundleDir: input.activeBundleDir, threads });
   const okIds = new Set(input.classes.filter(({ isOk }) => isOk).map(({ id }) => id));
   const environment = describeEnvironment(threads);
   const dataSha256 = dataDigest(ledger);
   const basis =
     `5-fold cross-validation over ${reference.judged.rows.length} labelled parts; verdicts without the novelty check` +
-    (active ? '; the active model may have learnt from these same parts, which favours it' : '');
+    (active ? '; against the active model: both as they inspect, both may have learnt from these parts' : '');
   const candidates: CompressStationOutput['candidates'] = [];
   for (const [i, offer] of offers.entries()) {
     const { finished } = offer;
     const verdicts = heldOutVerdicts(finished);
+    // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
+    const deployed = active && (await deployedVerdicts({ model: finished.inspector, card: finished.card, threads }));
     const dir = join(input.outDir, offer.id);
     const gates: Gate[] = [
       escapeGate(escapesOf(verdicts), criteria),
       overkillGate(overkillsOf(verdicts), criteria),
       dropGate(discordantOf(reference.judged, finished.judged), criteria),
-      ...(active ? [recallGate(pairsByClass(active, verdicts))] : []),
+      ...(active && deployed ? [recallGate(pairsByClass(active, deployed))] : []),
       latencyGate(offer.latency.samples, criteria),
       parityGate(finished.parity),
     ];
@@ -232,7 +233,7 @@ async function compress(
       active: active ? recallByClass(active) : null,
       basis,
       gates,
-      changed: changedBetween(baseline, verdicts),
+      changed: active && deployed ? changedBetween(active, deployed) : changedBetween(referenceVerdicts, verdicts),
       environment,
       dataSha256,
     });
@@ -275,8 +276,9 @@ async function compress(
     );
   }
 
-  async function activeVerdicts(bundleDir: string): Promise<Map<number, Verdict>> {
-    await using judge = await openActiveJudge(bundleDir, { source, threads });
+  /** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of; by ledger row. */
+  async function deployedVerdicts(model: InspectorSource): Promise<Map<number, Verdict>> {
+    await using judge = await openDeployedJudge(model, source);
     const verdicts = new Map<number, Verdict>();
     for (const row of referenceVerdicts.keys()) {
       if (signal?.aborted) throw new AppError('CANCELLED');

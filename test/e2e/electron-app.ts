@@ -45,6 +45,17 @@ export function installProgram(into: string, main: string): string {
   return join(into, 'electron');
 }
 
+/** Attaching hangs now and then while Electron still starts, on a busy machine: it is tried anew. */
+async function attach(address: string): Promise<Browser> {
+  for (let left = 3; ; left -= 1) {
+    try {
+      return await chromium.connectOverCDP(address, { timeout: 15_000 });
+    } catch (error) {
+      if (left === 0) throw error;
+    }
+  }
+}
+
 export interface ElectronApp {
   process: ChildProcess;
   page: Page;
@@ -72,7 +83,7 @@ export async function launchElectron(
     });
     child.on('exit', (code) => reject(new Error(`Electron ended with ${code}:\n${output}`)));
   });
-  const browser: Browser = await chromium.connectOverCDP(address, { timeout: 120_000 });
+  const browser = await attach(address);
   const context = browser.contexts()[0]!;
   const page = context.pages()[0] ?? (await context.waitForEvent('page'));
   return {

@@ -4,7 +4,7 @@ import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import { crossValidate, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
-import type { ClassCount, Discordant } from '../evidence/statistics.ts';
+import { balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
 
 export const stagesOf = (backbone: Backbone): number[] => backbone.featureOutputs.map(({ channels }) => channels);
@@ -102,9 +102,31 @@ export interface Quality {
   loss: number;
 }
 
-/** What is lost from one to the other, percentage points: the greater of the two measures' losses. */
-export const lossInPp = (from: Quality, to: Quality): number =>
-  100 * Math.max(from.balancedAccuracy - to.balancedAccuracy, to.loss - from.loss);
+/** What a model loses against the reference, percentage points. */
+export interface Loss {
+  /** Of balanced accuracy. */
+  accuracyPp: number;
+  /** 95 % upper bound of that, from the paired counts. */
+  accuracyUpperPp: number;
+  /** Of the balanced Brier score. */
+  certaintyPp: number;
+}
+
+export const lossBetween = (reference: Quality & { judged: Judged }, other: Quality & { judged: Judged }): Loss => ({
+  accuracyPp: 100 * (reference.balancedAccuracy - other.balancedAccuracy),
+  accuracyUpperPp: 100 * balancedDropBounds(discordantOf(reference.judged, other.judged)).upper,
+  certaintyPp: 100 * (other.loss - reference.loss),
+});
+
+/** Up to this multiple of the allowed drop its upper bound counts as shown. */
+const SHOWN = 2;
+
+/**
+ * The loss to be compared with what is allowed: of accuracy where the images are enough to tell; where they are not, the scores
+ * must keep within it too.
+ */
+export const decisiveLossPp = ({ accuracyPp, accuracyUpperPp, certaintyPp }: Loss, maxDropPp: number): number =>
+  accuracyUpperPp <= SHOWN * maxDropPp ? accuracyPp : Math.max(accuracyPp, certaintyPp);
 
 /** Images and right ones per class. */
 export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] => {

@@ -1,34 +1,38 @@
 import type { Backbone } from '../../contract/domain.ts';
-import { lossInPp, type Quality } from './evaluate.ts';
-import { paretoFront } from './search.ts';
+import { decisiveLossPp } from './evaluate.ts';
+import { paretoFront, SLACK_PP } from './search.ts';
 import type { TrialRecord } from './trials.ts';
 
 /** Whole candidates that are finished, timed together and reported. */
 const MOST_FINALISTS = 5;
+const MOST_NEAR = 2;
 const MOST_OF_ALL = 6;
 /** A choice needs something to choose from. */
 const FEWEST_FINALISTS = 2;
 
 /**
- * Fastest first: the trials on the front of validation accuracy against time that keep the limit, and the fastest that does
- * not, so that the report shows what going further would cost. A front of one point is filled up with the most accurate of the
+ * Fastest first: the trials on the front of validation accuracy against time that keep the limit, and the fastest that
+ * do not, so that the report shows what going further would cost. A front of one point is filled up with the most accurate of the
  * others. `all`: whatever was tried (a strategy was named).
  */
 export function chooseFinalists(
   records: readonly TrialRecord[],
-  reference: Quality,
   { maxDropPp, all }: { maxDropPp: number; all: boolean },
 ): TrialRecord[] {
   const byTime = records.toSorted((a, b) => a.latencyMs - b.latencyMs);
   if (all && byTime.length <= MOST_OF_ALL) return byTime;
-  const keeps = (record: TrialRecord) => lossInPp(reference, record) <= maxDropPp;
+  const keeps = (record: TrialRecord) => decisiveLossPp(record.lost, maxDropPp) <= maxDropPp;
   const front = paretoFront(byTime);
-  const good = front.filter(keeps).slice(0, MOST_FINALISTS - 1);
+  // Finishing validates on more images than the search did: what nearly keeps the limit may turn out to.
+  const near = front.filter(
+    (record) => !keeps(record) && decisiveLossPp(record.lost, maxDropPp) <= maxDropPp + SLACK_PP,
+  );
+  const beyond = near.length > 0 ? near.slice(0, MOST_NEAR) : front.filter((record) => !keeps(record)).slice(0, 1);
+  const good = front.filter(keeps).slice(0, MOST_FINALISTS - beyond.length);
   const others = byTime.filter((record) => keeps(record) && !good.includes(record));
   others.sort((a, b) => b.balancedAccuracy - a.balancedAccuracy || a.latencyMs - b.latencyMs);
   good.push(...others.slice(0, Math.max(0, FEWEST_FINALISTS - good.length)));
-  const beyond = front.find((record) => !keeps(record));
-  const chosen = beyond ? [...good, beyond] : good;
+  const chosen = [...good, ...beyond];
   return (chosen.length > 0 ? chosen : byTime.slice(0, 1)).toSorted((a, b) => a.latencyMs - b.latencyMs);
 }
 

@@ -1,5 +1,5 @@
 import { AppError } from '../../contract/errors.ts';
-import { lossInPp, type Quality } from './evaluate.ts';
+import { decisiveLossPp, type Loss, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
@@ -7,6 +7,8 @@ import { variantId, type Precision, type Strategy, type Variant } from './varian
 /** What the search learns of a variant, all of it from training folds. */
 export interface Trial extends Quality {
   variant: Variant;
+  /** Against the uncompressed backbone. */
+  lost: Loss;
   /** Median of the time for one image, resize included. */
   latencyMs: number;
   /** Reference's median over this one's, timed together. */
@@ -22,7 +24,7 @@ export interface SearchRequest {
   nativeSize: number;
   /** Lower sizes that the backbone accepts, largest first; empty: it has a fixed size. */
   sizes: readonly number[];
-  /** Greatest loss (`lossInPp`), percentage points. */
+  /** Greatest decisive loss, percentage points. */
   maxDropPp: number;
   timeBudgetMs: number;
 }
@@ -44,19 +46,18 @@ export interface SearchResult {
 /** Sizes, ratios: a coarse ladder, each rung about a fifth to a third less work than the one before. */
 const RATIOS = [0.25, 0.45, 0.65];
 /** Behind this much more drop than allowed, going further the same way is hopeless. */
-const SLACK_PP = 2;
+export const SLACK_PP = 2;
 
 /**
  * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on top of the fastest
  * that holds, then both; a ladder is left as soon as it has clearly broken the limit.
- * @param reference held-out quality of the uncompressed backbone
  */
-export async function searchPlan(request: SearchRequest, reference: Quality, port: SearchPort): Promise<SearchResult> {
+export async function searchPlan(request: SearchRequest, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();
   const trials = new Map<string, Trial | null>();
   let outOfTime = false;
   let slowest = 0;
-  const dropPp = (trial: Trial) => lossInPp(reference, trial);
+  const dropPp = (trial: Trial) => decisiveLossPp(trial.lost, request.maxDropPp);
   const holds = (trial: Trial | null | undefined): trial is Trial =>
     trial !== null && trial !== undefined && dropPp(trial) <= request.maxDropPp;
   const hopeless = (trial: Trial | null) => trial !== null && dropPp(trial) > request.maxDropPp + SLACK_PP;
@@ -88,20 +89,22 @@ export async function searchPlan(request: SearchRequest, reference: Quality, por
     precision,
   });
 
-  /** Sizes in use, the native one first; only those that hold in the first precision tried. */
+  /** Sizes that hold in the first precision tried, the native one first; and those that a few more images might show to hold. */
   const good: number[] = [request.nativeSize];
+  const promising: number[] = [request.nativeSize];
   if (request.strategy === 'auto' || request.strategy === 'none') {
     const first = precisions[0]!;
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
     for (const size of request.sizes) {
       const trial = await attempt(plain(size, first));
       if (holds(trial)) good.push(size);
+      if (trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
     }
     if (precisions.includes('int8')) {
-      // From the smallest size that holds upwards: the fastest first; two that hold are enough.
+      // From the smallest size upwards: the fastest first; two that hold are enough.
       let found = 0;
-      for (const size of [...good].reverse()) {
+      for (const size of [...promising].reverse()) {
         if (holds(await attempt(plain(size, 'int8')))) found++;
         if (found === 2 || outOfTime) break;
       }
@@ -159,16 +162,14 @@ export const LEAST_SPEEDUP = 1.05;
 export const judgeOffer = (
   facts: {
     speedup: number;
-    /** Of balanced accuracy, and of certainty (balanced Brier score), held out. */
-    dropPp: number;
-    certaintyDropPp: number;
+    lost: Loss;
     latencyMs: number;
     bytes: number;
     referenceBytes: number;
   },
   limits: OfferLimits,
 ): { offered: boolean; reason: string } => {
-  const change = `${facts.speedup.toFixed(2)} times as fast, ${dropWords(facts.dropPp)} in cross-validation`;
+  const change = `${facts.speedup.toFixed(2)} times as fast, ${dropWords(facts.lost.accuracyPp)} in cross-validation`;
   if (facts.speedup < LEAST_SPEEDUP) {
     return { offered: false, reason: `Not faster on this PC (${facts.speedup.toFixed(2)} times).` };
   }
@@ -179,13 +180,13 @@ export const judgeOffer = (
       reason: `Larger than the original (${facts.bytes} against ${facts.referenceBytes} bytes).`,
     };
   }
-  if (facts.dropPp > limits.maxDropPp) {
+  if (facts.lost.accuracyPp > limits.maxDropPp) {
     return { offered: false, reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.` };
   }
-  if (facts.certaintyDropPp > limits.maxDropPp) {
+  if (decisiveLossPp(facts.lost, limits.maxDropPp) > limits.maxDropPp) {
     return {
       offered: false,
-      reason: `Too uncertain: ${change}, but its scores are ${facts.certaintyDropPp.toFixed(2)} pp further from the truth; allowed are ${limits.maxDropPp} pp.`,
+      reason: `Too uncertain: ${change}, but so few images do not show that, and its scores are ${facts.lost.certaintyPp.toFixed(2)} pp further from the truth (allowed: ${limits.maxDropPp} pp).`,
     };
   }
   if (limits.latencyMs !== null && facts.latencyMs > limits.latencyMs) {

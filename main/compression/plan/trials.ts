@@ -8,7 +8,7 @@ import { createPreprocessor } from '../../vision/preprocess.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { balancedAccuracy } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
-import { balancedLoss, classCounts, featuresOf, judgedOf, validate, type Judged } from './evaluate.ts';
+import { balancedLoss, classCounts, featuresOf, judgedOf, lossBetween, validate, type Judged } from './evaluate.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
 import { openWorkshop, type Made } from './workshop.ts';
@@ -160,17 +160,21 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       const after = times.get(id)!.p50;
       if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
       const speedup = before / after;
+      const quality = {
+        balancedAccuracy: balancedAccuracy(classCounts(judgedOwn)),
+        loss: balancedLoss(held, part),
+        judged: judgedOwn,
+      };
       const record: TrialRecord = {
         id,
         variant,
-        balancedAccuracy: balancedAccuracy(classCounts(judgedOwn)),
-        loss: balancedLoss(held, part),
+        ...quality,
+        lost: lossBetween(reference, quality),
         // Brought to one scale: the reference's time differs from one measurement to the next.
         latencyMs: reference.latencyMs / speedup,
         speedup,
         bytes: made.bytes.length,
         made,
-        judged: judgedOwn,
       };
       records.set(id, record);
       return record;

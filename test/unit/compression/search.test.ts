@@ -21,8 +21,6 @@ const request: SearchRequest = {
   timeBudgetMs: 1e9,
 };
 
-const reference = { balancedAccuracy: 0.95, loss: 0.1 };
-
 /** A world with known costs: each change costs accuracy by its own rule. */
 const world = (dropPp: (variant: Variant) => number, msPerTrial = 1) => {
   let clock = 0;
@@ -40,6 +38,7 @@ const world = (dropPp: (variant: Variant) => number, msPerTrial = 1) => {
           variant,
           balancedAccuracy: 0.95 - dropPp(variant) / 100,
           loss: 0.1,
+          lost: { accuracyPp: dropPp(variant), accuracyUpperPp: dropPp(variant) + 0.5, certaintyPp: 9 },
           latencyMs,
           speedup: 10 / latencyMs,
           bytes: 1000,
@@ -52,7 +51,7 @@ const world = (dropPp: (variant: Variant) => number, msPerTrial = 1) => {
 describe('search', () => {
   it('stops going down in size once the limit is clearly broken, and builds on the sizes that hold', async () => {
     const { asked, port } = world(({ inputSize }) => (inputSize < 160 ? 5 : 0));
-    await searchPlan(request, reference, port);
+    await searchPlan(request, port);
     expect(asked.some(({ inputSize }) => inputSize === 96)).toBe(false);
     const pruned = asked.filter(({ strategy }) => strategy !== 'none');
     expect(pruned.length).toBeGreaterThan(0);
@@ -62,22 +61,22 @@ describe('search', () => {
 
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
     const slow = world(() => 0, 1000);
-    const result = await searchPlan({ ...request, timeBudgetMs: 4500 }, reference, slow.port);
+    const result = await searchPlan({ ...request, timeBudgetMs: 4500 }, slow.port);
     expect(slow.asked.length).toBe(4);
     expect(result.outOfTime).toBe(true);
     const none = world(() => 0, 1000);
-    expect((await searchPlan({ ...request, timeBudgetMs: 0 }, reference, none.port)).trials.length).toBe(1);
+    expect((await searchPlan({ ...request, timeBudgetMs: 0 }, none.port)).trials.length).toBe(1);
   });
 
   it('a named strategy with a ratio is that and nothing else', async () => {
     const { asked, port } = world(() => 0);
-    await searchPlan({ ...request, strategy: 'post-prune', ratio: 0.4, precision: 'fp32' }, reference, port);
+    await searchPlan({ ...request, strategy: 'post-prune', ratio: 0.4, precision: 'fp32' }, port);
     expect(asked).toEqual([{ strategy: 'post-prune', ratio: 0.4, inputSize: 224, precision: 'fp32' }]);
   });
 
   it('is cancelled between trials', async () => {
     const { port } = world(() => 0);
-    await expect(searchPlan(request, reference, { ...port, signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(searchPlan(request, { ...port, signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: 'CANCELLED',
     });
   });
@@ -85,7 +84,13 @@ describe('search', () => {
 
 describe('offers', () => {
   const limits = { maxDropPp: 1, latencyMs: null };
-  const facts = { speedup: 3, dropPp: 0.5, certaintyDropPp: 0, latencyMs: 3, bytes: 100, referenceBytes: 400 };
+  const facts = {
+    speedup: 3,
+    lost: { accuracyPp: 0.5, accuracyUpperPp: 9, certaintyPp: 0 },
+    latencyMs: 3,
+    bytes: 100,
+    referenceBytes: 400,
+  };
 
   it('needs faster and within the bound and not larger, and says which is missing', () => {
     expect(judgeOffer(facts, limits)).toMatchObject({ offered: true });
@@ -93,8 +98,16 @@ describe('offers', () => {
       offered: false,
       reason: expect.stringContaining('Not faster'),
     });
-    expect(judgeOffer({ ...facts, dropPp: 1.2 }, limits).reason).toContain('Too inaccurate');
-    expect(judgeOffer({ ...facts, certaintyDropPp: 1.5 }, limits).reason).toContain('Too uncertain');
+    expect(judgeOffer({ ...facts, lost: { ...facts.lost, accuracyPp: 1.2 } }, limits).reason).toContain(
+      'Too inaccurate',
+    );
+    expect(judgeOffer({ ...facts, lost: { ...facts.lost, certaintyPp: 1.5 } }, limits).reason).toContain(
+      'Too uncertain',
+    );
+    // With images enough to show the accuracy, the scores do not matter.
+    expect(
+      judgeOffer({ ...facts, lost: { accuracyPp: 0.5, accuracyUpperPp: 1.5, certaintyPp: 5 } }, limits).offered,
+    ).toBe(true);
     expect(judgeOffer({ ...facts, bytes: 500 }, limits).reason).toContain('Larger');
     expect(judgeOffer(facts, { ...limits, latencyMs: 2 }).reason).toContain('Too slow');
   });

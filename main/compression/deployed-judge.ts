@@ -1,19 +1,16 @@
 import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
-import { openInspector } from '../inspection/inspector.ts';
+import { openInspector, type InspectorSource } from '../inspection/inspector.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import type { ImageSource } from './image-source.ts';
 
-/** The model that is active now, asked about labelled regions: an inspector judges frames, a label may be of one tile. */
-export interface ActiveJudge extends AsyncDisposable {
+/** A model as it inspects, asked about labelled regions: an inspector judges frames, a label may be of one tile. */
+export interface DeployedJudge extends AsyncDisposable {
   judge(image: number): Promise<TileJudgement>;
 }
 
 /** @throws MODEL_UNREADABLE, BUNDLE_ALTERED */
-export async function openActiveJudge(
-  bundleDir: string,
-  { source, threads }: { source: ImageSource; threads: number },
-): Promise<ActiveJudge> {
-  const inspector = await openInspector({ bundleDir, threads });
+export async function openDeployedJudge(model: InspectorSource, source: ImageSource): Promise<DeployedJudge> {
+  const inspector = await openInspector(model);
   const { card, session } = inspector;
   const size = card.inputSize;
   const preprocessor = createPreprocessor({ size, mean: card.mean, std: card.std });
@@ -25,7 +22,7 @@ export async function openActiveJudge(
         { [session.inputs[0] ?? 'image']: { type: 'float32', dims: [1, 3, size, size], data } },
         ['logits'],
       );
-      // Without the novelty check, as the candidates' held-out verdicts: the two must be comparable.
+      // Without the novelty check: which class a model tells is compared, not what it calls unknown.
       return judgeTile({ logits: result['logits']!.data as Float32Array, novelty: -Number.MAX_VALUE }, card);
     },
     [Symbol.asyncDispose]: () => inspector.dispose(),
