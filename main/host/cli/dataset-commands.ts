@@ -74,7 +74,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
     )
     .option('--tasks <n>', 'tasks of the class-incremental protocol', wholeNumber(1, 10_000))
     .addOption(new Option('--precision <name>').choices(['fp32', 'int8', 'auto']).default('auto'))
-    .option('--ratio <r>', 'share of channels to prune', decimalNumber(0, 0.95))
+    .option('--ratio <r>', 'share of multiply-accumulates that pruning removes', decimalNumber(0, 0.95))
     .option('--backbone <id|file>', 'backbone (default: the shipped one)')
     .option('--time-budget-s <s>', 'time for the search', decimalNumber(1, 1e6), 600)
     .option('--latency-ms <x>', 'greatest median latency', decimalNumber(0.01, 1e6))
