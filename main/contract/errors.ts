@@ -185,6 +185,10 @@ export const errorCatalogue = {
     ['{file} is not a readable ONNX model: {problem}.', 'Export it again.'],
     ['{file} は読み取れる ONNX モデルではありません: {problem}', 'もう一度書き出してください。'],
   ),
+  MODEL_DATA_MISSING: entry(
+    ['{file} keeps weights in "{location}": {problem}.', 'Put its data files into the same folder as the model.'],
+    ['{file} の重みは「{location}」にあります: {problem}', 'データファイルをモデルと同じフォルダーに置いてください。'],
+  ),
   UNSUPPORTED_OP: entry(
     ['{op} (opset {opset}, node "{node}") is not supported here: {problem}.', 'Use a model without it.'],
     [
@@ -265,6 +269,41 @@ export const errorCatalogue = {
   BUNDLE_ALTERED: entry(
     ['{file} does not match its hash or signature.', 'Make or export it again; it will not be used.'],
     ['{file} がハッシュまたは署名と一致しません。', '作り直すか書き出し直してください。使用しません。'],
+  ),
+  // --- training
+  CHECKPOINT_DAMAGED: entry(
+    ['The checkpoint {file} is damaged: {problem}.', 'Delete it; training then starts from the beginning.'],
+    ['チェックポイント {file} が壊れています: {problem}', '削除してください。学習は最初から始まります。'],
+  ),
+  CHECKPOINT_OTHER_RUN: entry(
+    [
+      'The checkpoint belongs to another training: {problem}.',
+      'Name another checkpoint file, or train with the same settings and images as before.',
+    ],
+    [
+      'チェックポイントは別の学習のものです: {problem}',
+      '別のファイル名にするか、前と同じ設定と画像で学習してください。',
+    ],
+  ),
+  TFJS_NODE_UNUSABLE: entry(
+    [
+      '{folder} cannot be used as @tensorflow/tfjs-node: {problem}.',
+      'Name a folder with the installed package, or leave the option out.',
+    ],
+    [
+      '{folder} は @tensorflow/tfjs-node として使えません: {problem}',
+      'インストール済みパッケージのフォルダーを指定するか、この指定を外してください。',
+    ],
+  ),
+  TRAINING_DIVERGED: entry(
+    [
+      'Training stopped at step {step}: {problem}. Kept: the state after step {kept}.',
+      'Check the images and labels, or train with a lower learning rate.',
+    ],
+    [
+      'ステップ {step} で学習を停止しました: {problem} ステップ {kept} の状態は残っています。',
+      '画像とラベルを確認するか、学習率を下げてください。',
+    ],
   ),
   // --- line and camera
   INFERENCE_FAILED: entry(

@@ -147,6 +147,9 @@ export const methods = {
     defectClassSchema,
   ),
 
+  /** All labels of a class become another's, at every station, and the class is retired. The next update learns it so. */
+  'classes.merge': method(technicians, z.object({ from: id, into: id }), defectClassSchema),
+
   'queue.list': method(
     technicians,
     z.object({ stationId: id, limit: z.number().int().min(1).max(10_000).default(200) }),
@@ -188,6 +191,10 @@ export const methods = {
   'knowledge.update': method(technicians, z.object({ stationId: id }), jobSchema),
   /** Un-learns an image: label and features go, and the knowledge is solved anew without it. */
   'knowledge.forget': method(technicians, z.object({ stationId: id, imageSha: sha256Schema }), jobSchema),
+  /** Writes the station's sums per class into a file: for another station with the same backbone, without any image. */
+  'knowledge.export': method(technicians, z.object({ stationId: id, file: z.string().min(1) }), jobSchema),
+  /** Adds such a file to what the station knows, and solves anew. */
+  'knowledge.import': method(technicians, z.object({ stationId: id, file: z.string().min(1) }), jobSchema),
 
   'jobs.list': method(anyone, none, z.array(jobSchema)),
   'jobs.cancel': method(technicians, z.object({ jobId: id }), jobSchema),

@@ -49,11 +49,31 @@ export const trainerMethods = {
    * solves the knowledge of all images into outDir/knowledge.json + head.f64.
    */
   'trainer.update': {
-    input: z.object({ ...base, featureFile: z.string() }),
+    input: z.object({
+      ...base,
+      featureFile: z.string(),
+      /** Folder in which the station's sums are kept between updates; without it they are made anew. */
+      statisticsDir: z.string().optional(),
+      /** Exported statistics of other stations, to be added. */
+      exports: z.array(z.string()).optional(),
+    }),
     output: z.object({
       summary: knowledgeSummarySchema,
       rows: z.array(z.object({ sha: sha256Schema, row: z.number().int() })),
     }),
+  },
+  /** Writes the sums of all images, whose features must be there already, into a file (learning/knowledge-export.ts). */
+  'trainer.export': {
+    input: z.object({
+      ...base,
+      featureFile: z.string(),
+      statisticsDir: z.string(),
+      exports: z.array(z.string()),
+      lambda: z.number(),
+      balancing: z.number(),
+      file: z.string(),
+    }),
+    output: z.object({ classes: z.array(z.object({ classId: z.string(), labelled: z.number().int() })) }),
   },
   /** Makes, measures and judges compressed candidates: outDir/<n>/{model.onnx, model.json, evidence.json}. */
   'trainer.compress': {

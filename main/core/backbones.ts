@@ -1,6 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { backboneSchema, type Backbone } from '../contract/domain.ts';
+import type { Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 
@@ -13,6 +13,8 @@ export interface BackboneSources {
    * MODEL_UNREADABLE, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE, NOT_FOUND (an output that is named and not there).
    */
   take(file: string, options: { folder: string; features?: readonly string[]; threads: number }): Promise<Backbone>;
+  /** One that `take` left in the folder, its file compared with its hash. BACKBONE_MISSING, BUNDLE_ALTERED. */
+  read(folder: string, id: string): Promise<Backbone>;
 }
 
 export interface Backbones {
@@ -40,11 +42,12 @@ export const createBackbones = (context: CoreContext, sources: BackboneSources):
     const found = await Promise.all(
       names.map(async (name) => {
         try {
-          const backbone = backboneSchema.parse(JSON.parse(await readFile(join(folder, name), 'utf8')));
-          // The home may have been moved since.
-          return [{ ...backbone, file: join(folder, `${backbone.id}.onnx`) }];
+          return [await sources.read(folder, name.slice(0, -'.json'.length))];
         } catch (error) {
-          log.warn('backbone left out: its description cannot be read', { name, problem: problemOf(error) });
+          log.warn('backbone left out: it cannot be read, or its file was changed', {
+            name,
+            problem: problemOf(error),
+          });
           return [];
         }
       }),

@@ -1,3 +1,4 @@
+import { checkClassName } from '../contract/class-name.ts';
 import type { DefectClass } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -6,7 +7,7 @@ import type { Session } from './port.ts';
 type Names = DefectClass['names'];
 
 export interface ClassService {
-  handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename'>;
+  handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename' | 'classes.merge'>;
   /** The class that a folder of an import means: by id or by name in either language; made if there is none. BAD_CLASS_NAME. */
   forFolder(name: string, session: Session | null): DefectClass;
   /** `ok`, or the class of one of these names; made if there is none. */
@@ -17,18 +18,6 @@ export interface ClassService {
 
 const OK_FOLDERS = new Set(['ok', 'good', '良品']);
 const COLORS = 8;
-
-/** The name as it is kept: composed, trimmed. BAD_CLASS_NAME for what could leave its folder or break a screen. */
-export const checkClassName = (name: string): string => {
-  const normal = name.normalize('NFC').trim();
-  const refuse = (problem: string) => new AppError('BAD_CLASS_NAME', { name: name.slice(0, 80), problem });
-  if (normal === '') throw refuse('it is empty');
-  if (normal.length > 80) throw refuse('it is longer than 80 characters');
-  if (/[/\\]/.test(normal) || normal.startsWith('.')) throw refuse('it looks like a path');
-  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(normal)) throw refuse('it holds a control character');
-  if (!/[\p{L}\p{N}]/u.test(normal)) throw refuse('it holds no letter and no digit');
-  return normal;
-};
 
 const sameName = (a: string, b: string): boolean =>
   a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
@@ -119,6 +108,36 @@ export const createClassService = (context: CoreContext): ClassService => {
         const made = create(names, hotKey, actor(session));
         context.emit('classes.changed', {});
         return made;
+      },
+      async 'classes.merge'({ from, into }, session) {
+        const [gone, kept] = [store.classes.get(from), store.classes.get(into)];
+        if (from === into || gone.isOk || gone.retired || kept.retired) {
+          throw new AppError('CONFLICT', {
+            what: `class ${gone.isOk || gone.retired ? from : into}`,
+            state: gone.isOk ? 'the class of good parts' : 'retired or the same',
+            needed: 'two classes in use, the first of them defects',
+          });
+        }
+        store.transaction(() => {
+          let moved = 0;
+          for (const station of store.stations.list()) {
+            for (const label of store.labels.list(station.id)) {
+              if (label.classId !== from) continue;
+              // What the newest knowledge has learnt stays noted, so the label counts as fresh.
+              store.labels.set({ ...label, classId: into });
+              moved += 1;
+            }
+          }
+          store.classes.retire(from);
+          store.audit.append({
+            user: actor(session),
+            action: 'classes.merge',
+            subject: from,
+            details: { into, labels: moved },
+          });
+        });
+        context.emit('classes.changed', {});
+        return store.classes.get(into);
       },
       async 'classes.rename'({ classId, names: asked }, session) {
         const before = store.classes.get(classId);

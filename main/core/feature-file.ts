@@ -8,12 +8,19 @@ const BYTES = Float32Array.BYTES_PER_ELEMENT;
 
 export const featureFileOf = (home: string, backboneId: string): string => join(home, 'features', `${backboneId}.f32`);
 
+/** Perceptual hashes of the same rows: eight bytes each. */
+export const lookFileOf = (featureFile: string): string => featureFile.replace(/(\.f32)?$/, '.look');
+const LOOK_BYTES = 8;
+
 /** Cuts off rows that a job appended and never committed, so that the next row's number is the database's. */
 export const trimFeatureFile = async (file: string, rows: number, backbone: Backbone): Promise<void> => {
   const handle = await open(file, 'a');
   await handle.close();
   const wanted = rows * backbone.features * BYTES;
   if ((await stat(file)).size > wanted) await truncate(file, wanted);
+  const looks = lookFileOf(file);
+  const known = await stat(looks).catch(() => null);
+  if (known !== null && known.size > rows * LOOK_BYTES) await truncate(looks, rows * LOOK_BYTES);
 };
 
 export const syncFile = async (file: string): Promise<void> => {
@@ -27,9 +34,14 @@ export const syncFile = async (file: string): Promise<void> => {
 
 /** Overwrites a row with zeros: what was forgotten may not be read back from the disk. */
 export const eraseRow = async (file: string, row: number, features: number): Promise<void> => {
+  await eraseBytes(file, row, features * BYTES);
+  const looks = lookFileOf(file);
+  if ((await stat(looks).catch(() => null)) !== null) await eraseBytes(looks, row, LOOK_BYTES);
+};
+
+const eraseBytes = async (file: string, row: number, length: number): Promise<void> => {
   const handle = await open(file, 'r+');
   try {
-    const length = features * BYTES;
     if ((await handle.stat()).size >= (row + 1) * length)
       await handle.write(new Uint8Array(length), 0, length, row * length);
     await handle.sync();

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Knowledge, Station } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
@@ -15,7 +15,14 @@ import { samplesOf } from './samples.ts';
 import { withTrainer } from './trainer.ts';
 
 export interface KnowledgeService {
-  handlers: HandlersOf<'knowledge.show' | 'knowledge.list' | 'knowledge.update' | 'knowledge.forget'>;
+  handlers: HandlersOf<
+    | 'knowledge.show'
+    | 'knowledge.list'
+    | 'knowledge.update'
+    | 'knowledge.forget'
+    | 'knowledge.export'
+    | 'knowledge.import'
+  >;
   /**
    * Learns all labels of the station and makes the result its newest knowledge, or changes nothing.
    * `forget`: an image that is left out, and whose label and features go in the same step.
@@ -42,6 +49,84 @@ export const createKnowledgeService = (
     }
   };
 
+  const sumsOf = (stationId: string, backboneId: string) =>
+    join(store.home, 'knowledge', 'sums', stationId, backboneId);
+  /** What other stations gave, per backbone. */
+  const addedDir = (stationId: string, backboneId: string) =>
+    join(store.home, 'knowledge', 'added', stationId, backboneId);
+  const addedFiles = async (stationId: string, backboneId: string): Promise<string[]> => {
+    const folder = addedDir(stationId, backboneId);
+    const names = await readdir(folder).catch(() => []);
+    return names
+      .filter((name) => name.endsWith('.knowledge'))
+      .toSorted()
+      .map((name) => join(folder, name));
+  };
+
+  const exportTo = async (job: JobWork, stationId: string, file: string): Promise<void> => {
+    const station = store.stations.get(stationId);
+    const newest = store.knowledge.newest(stationId);
+    if (!newest) throw new AppError('NO_KNOWLEDGE', { stationId });
+    const backbone = await backbones.get(station.backboneId);
+    if (newest.backboneId !== backbone.id) {
+      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: newest.backboneId, needed: backbone.id });
+    }
+    await withTrainer(context, job, async (trainer) =>
+      trainer.call(
+        'trainer.export',
+        {
+          backbone,
+          recipe: station.recipe,
+          classes: store.classes.list(),
+          // Labels that no update has learnt yet have no features.
+          images: samplesOf(store, station).filter(({ row }) => row >= 0),
+          criteria: station.criteria,
+          threads: context.trainerThreads,
+          outDir: dirname(file),
+          featureFile: featureFileOf(store.home, backbone.id),
+          statisticsDir: sumsOf(stationId, backbone.id),
+          exports: await addedFiles(stationId, backbone.id),
+          lambda: newest.lambda,
+          balancing: newest.balancing,
+          file,
+        },
+        { signal: job.signal },
+      ),
+    );
+  };
+
+  /** Takes a file in, and back out again when the knowledge cannot be solved with it. */
+  const importFrom = async (job: JobWork, stationId: string, file: string, by: string): Promise<Knowledge> => {
+    const backbone = await backbones.get(store.stations.get(stationId).backboneId);
+    const { readExportHeader } = await import('../learning/knowledge-export.ts');
+    const { header } = await readExportHeader(file);
+    if (header.backboneSha256 !== backbone.sha256) {
+      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: header.backboneId, needed: backbone.id });
+    }
+    for (const { classId } of header.classes) store.classes.get(classId);
+    const folder = addedDir(stationId, backbone.id);
+    const place = join(folder, `${header.bodySha256}.knowledge`);
+    await mkdir(folder, { recursive: true });
+    if (await stat(place).catch(() => null)) throw new AppError('ALREADY_EXISTS', { kind: 'knowledge', id: file });
+    try {
+      await copyFile(file, place);
+      await syncFile(place);
+      const knowledge = await update(job, stationId, by);
+      store.transaction(() =>
+        store.audit.append({
+          user: by,
+          action: 'knowledge.import',
+          subject: knowledge.id,
+          details: { stationId, file, bodySha256: header.bodySha256 },
+        }),
+      );
+      return knowledge;
+    } catch (error) {
+      await rm(place, { force: true });
+      throw error;
+    }
+  };
+
   /** Which of the samples without features got which row. The trainer answers in the order in which it was asked, per picture. */
   const assignRows = (samples: LabelledImage[], rows: { sha: string; row: number }[]) => {
     const waiting = Map.groupBy(rows, (found) => found.sha);
@@ -54,11 +139,13 @@ export const createKnowledgeService = (
 
   const update: KnowledgeService['update'] = async (job, stationId, by, forget) => {
     const station: Station = store.stations.get(stationId);
-    checkEnough(stationId, forget ?? null);
     const backbone = await backbones.get(station.backboneId);
+    const added = await addedFiles(stationId, backbone.id);
+    if (added.length === 0) checkEnough(stationId, forget ?? null);
     const samples = samplesOf(store, station).filter((sample) => sample.sha !== forget);
+    // All classes: what other stations gave may know more of them than this one's labels.
     const known = new Set(samples.map((sample) => sample.classId));
-    const classes = store.classes.list().filter((each) => known.has(each.id));
+    const classes = store.classes.list().filter((each) => added.length > 0 || known.has(each.id));
     const id = `k-${randomUUID().slice(0, 12)}`;
     const outDir = join(store.home, 'knowledge', `.making-${id}`);
     const featureFile = featureFileOf(store.home, backbone.id);
@@ -79,6 +166,9 @@ export const createKnowledgeService = (
             threads: context.trainerThreads,
             outDir,
             featureFile,
+            // Per backbone: while one is changed for another, each keeps its own.
+            statisticsDir: sumsOf(stationId, backbone.id),
+            exports: added,
           },
           { signal: job.signal },
         ),
@@ -169,6 +259,31 @@ export const createKnowledgeService = (
         store.stations.get(stationId);
         checkEnough(stationId);
         return jobs.unfinished('update', stationId) ?? startUpdate(stationId, session);
+      },
+      async 'knowledge.export'({ stationId, file }, session) {
+        store.stations.get(stationId);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
+          async (job) => {
+            await exportTo(job, stationId, file);
+            store.transaction(() =>
+              store.audit.append({
+                user: actor(session),
+                action: 'knowledge.export',
+                subject: stationId,
+                details: { file },
+              }),
+            );
+            return [file];
+          },
+        );
+      },
+      async 'knowledge.import'({ stationId, file }, session) {
+        store.stations.get(stationId);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
+          async (job) => [(await importFrom(job, stationId, file, actor(session))).id],
+        );
       },
       async 'knowledge.forget'({ stationId, imageSha }, session) {
         store.stations.get(stationId);

@@ -12,6 +12,10 @@ export const shippedSources = (): { backbones: BackboneSources; renderDemoImages
       const { importBackbone } = await import('../learning/backbone-file.ts');
       return importBackbone(file, options);
     },
+    async read(folder, id) {
+      const { readImportedBackbone } = await import('../learning/backbone-file.ts');
+      return readImportedBackbone(folder, id);
+    },
   },
   async renderDemoImages({ surface, seed, width, height }, perClass) {
     const { defectClassesOf, okNamesOf, renderDataset } = await import('../capture/simulated/render.ts');

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Dirent } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { checkClassName } from '../contract/class-name.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 
 export interface DatasetImage {
@@ -40,21 +41,6 @@ const isClutter = (name: string): boolean =>
 async function entriesOf(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   return entries.filter(({ name }) => !isClutter(name)).sort((a, b) => byCodeUnit(a.name, b.name));
-}
-
-/**
- * A class name as a person may use it: not empty, of one line, and no path. Names come from folders and from typing, and are
- * shown and used as map keys, never as a path.
- * @throws BAD_CLASS_NAME
- */
-export function checkClassName(name: string): string {
-  const normal = name.normalize('NFC').trim();
-  const bad = (problem: string) => new AppError('BAD_CLASS_NAME', { name, problem });
-  if (normal === '') throw bad('it is empty');
-  if (normal.length > 64) throw bad('it is longer than 64 characters');
-  if (/[/\\]/.test(normal) || normal === '.' || normal === '..') throw bad('it looks like a path');
-  for (const char of normal) if (char < ' ' || char === '\u007f') throw bad('it holds a control character');
-  return normal;
 }
 
 export interface ScanOptions {

@@ -3,8 +3,10 @@ import { AppError, assert, isAppError } from '../contract/errors.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
 import { decodeImage } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
+import { perceptualHash } from '../vision/perceptual-hash.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import { rotate } from '../vision/tiles.ts';
+import { NO_LOOK } from './near-duplicates.ts';
 
 /** A picture to be looked at: its file, and the part of it that counts. */
 export interface ImageSource {
@@ -139,6 +141,8 @@ export interface Extracted {
   /** Row-major [images, features]; the row of a failed image is NaN. */
   features: Float32Array<ArrayBuffer>;
   failed: { index: number; error: AppError }[];
+  /** Perceptual hash of each picture (whole, as it was decoded); of a failed one NO_LOOK. */
+  looks: string[];
 }
 
 const defaultRecipe = { rotation: 0, maxPixels: 100_000_000 } as const;
@@ -156,12 +160,14 @@ export async function extractFeatures(
   const { features: width } = extractor;
   const features = new Float32Array(sources.length * width).fill(Number.NaN);
   const failed: Extracted['failed'] = [];
+  const looks = sources.map(() => NO_LOOK);
   const step = Math.max(extractor.batch, 4);
   type Decoded = { index: number; image: PixelImage; region: Region | null } | { index: number; error: AppError };
   const decodeOne = async (index: number): Promise<Decoded> => {
     const { file, name = file, region } = sources[index]!;
     try {
       const { image } = await decodeImage(file, { name, maxPixels: recipe.maxPixels });
+      looks[index] = perceptualHash(image);
       const turned = rotate(image, recipe.rotation);
       if (region && (region.x + region.width > turned.width || region.y + region.height > turned.height)) {
         throw new AppError('IMAGE_UNREADABLE', { file: name, problem: 'its region lies outside it' });
@@ -200,5 +206,6 @@ export async function extractFeatures(
     });
     onProgress?.(Math.min(from + step, sources.length), sources.length);
   }
-  return { features, failed };
+  for (const { index } of failed) looks[index] = NO_LOOK;
+  return { features, failed, looks };
 }

@@ -30,7 +30,8 @@ function designRow(features: Float32Array, index: number, stages: Stages): numbe
   for (const channels of stages) {
     const stage = raw.splice(0, channels).map((h) => Math.sign(h) * Math.sqrt(Math.abs(h)));
     const length = Math.sqrt(stage.reduce((sum, v) => sum + v * v, 0)) * Math.sqrt(stages.length);
-    row.push(...stage.map((v) => (length > 0 ? v / length : 0)));
+    // In steps of 2^-18.
+    row.push(...stage.map((v) => (length > 0 ? Math.round((v / length) * 262144) / 262144 : 0)));
   }
   row.push(1);
   return row;

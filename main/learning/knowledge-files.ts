@@ -51,7 +51,7 @@ const arraysOf = ({ weights, novelty }: SolvedKnowledge): [string, Matrix][] => 
 ];
 
 /** @throws DISK_FULL, HOME_NOT_WRITABLE */
-async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
+export async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${file}.tmp`;
   try {
     const handle = await open(temporary, 'w');

@@ -4,7 +4,16 @@ import { fitTemperature, fitThresholds, noveltyLimit } from './calibration.ts';
 import { matrix, type Matrix, type Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
 import { fitNovelty, noveltyOf, project, scoreProjected, type NoveltyModel } from './novelty.ts';
-import { crossValidate, foldOf, FOLDS, type Choice, type CrossValidation, type LedgerRow } from './selection.ts';
+import {
+  crossValidateSample,
+  FOLDS,
+  pick,
+  sampleOf,
+  type Choice,
+  type CrossValidation,
+  type LedgerRow,
+  type Sample,
+} from './selection.ts';
 import { classWeights, solveHead } from './solve.ts';
 import { Statistics } from './statistics.ts';
 
@@ -38,13 +47,6 @@ export interface KnowledgeInput {
   fixed?: Choice;
 }
 
-/** Canonical order of a ledger: sums then come out the same to the last bit, whatever order the labels arrived in. */
-const canonicalOrder = (ledger: readonly LedgerRow[]): number[] => {
-  const keyOf = ({ classId, sha, key = '' }: LedgerRow) => `${classId}\u0000${sha}\u0000${key}`;
-  const keys = ledger.map(keyOf);
-  return ledger.map((_, i) => i).sort((a, b) => (keys[a]! < keys[b]! ? -1 : keys[a]! > keys[b]! ? 1 : 0));
-};
-
 /** Statistics of embedded rows. */
 export function gather(z: Matrix, ledger: readonly LedgerRow[], rows?: readonly number[]): Statistics {
   const statistics = new Statistics(z.columns);
@@ -57,13 +59,11 @@ export function gather(z: Matrix, ledger: readonly LedgerRow[], rows?: readonly 
 /** Novelty of ledger rows by models that did not see their fold; directions are those of the whole ledger. */
 async function heldOutNovelty(
   model: NoveltyModel,
-  z: Matrix,
+  picked: Matrix,
   ledger: readonly LedgerRow[],
-  { rows, balancing }: Pick<CrossValidation, 'rows' | 'balancing'>,
+  { rows, folds, balancing }: Pick<CrossValidation, 'rows' | 'folds' | 'balancing'>,
   products: Products,
 ): Promise<Float64Array> {
-  const picked = matrix(rows.length, z.columns);
-  rows.forEach((row, i) => picked.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
   const { y, outside } = await project(model, picked, products);
   const { rank } = model;
   const scores: number[] = [];
@@ -71,8 +71,8 @@ async function heldOutNovelty(
     const kept = new Map<string, number[]>();
     const out: number[] = [];
     rows.forEach((row, i) => {
-      const { sha, classId } = ledger[row]!;
-      if (foldOf(sha) === fold) out.push(i);
+      const { classId } = ledger[row]!;
+      if (folds[i] === fold) out.push(i);
       else kept.set(classId, [...(kept.get(classId) ?? []), i]);
     });
     const judged = out.filter((i) => kept.has(ledger[rows[i]!]!.classId));
@@ -115,13 +115,16 @@ async function heldOutNovelty(
 }
 
 /** Rows of a cross-validation whose class was seen in another fold. */
-export function judgedRows({ rows }: Pick<CrossValidation, 'rows'>, ledger: readonly LedgerRow[]): number[] {
-  const folds = new Map<string, Set<number>>();
-  for (const row of rows) {
-    const { classId, sha } = ledger[row]!;
-    folds.set(classId, (folds.get(classId) ?? new Set()).add(foldOf(sha)));
-  }
-  return rows.flatMap((row, i) => (folds.get(ledger[row]!.classId)!.size > 1 ? [i] : []));
+export function judgedRows(
+  { rows, folds }: Pick<CrossValidation, 'rows' | 'folds'>,
+  ledger: readonly LedgerRow[],
+): number[] {
+  const foldsOfClass = new Map<string, Set<number>>();
+  rows.forEach((row, i) => {
+    const { classId } = ledger[row]!;
+    foldsOfClass.set(classId, (foldsOfClass.get(classId) ?? new Set()).add(folds[i]!));
+  });
+  return rows.flatMap((row, i) => (foldsOfClass.get(ledger[row]!.classId)!.size > 1 ? [i] : []));
 }
 
 export interface SolveOptions {
@@ -130,31 +133,63 @@ export interface SolveOptions {
   signal?: AbortSignal;
 }
 
+export interface Solved {
+  knowledge: SolvedKnowledge;
+  crossValidation: CrossValidation;
+  statistics: Statistics;
+}
+
 /**
  * Solves the knowledge of a whole ledger; a pure function of it, in any order.
  * @throws TOO_FEW_CLASSES without any row, SINGULAR_STATISTICS, CANCELLED
  */
 export async function solveKnowledge(
-  { features, stages, ledger, okIds, criteria, fixed }: KnowledgeInput,
-  { products, onProgress, signal }: SolveOptions,
-): Promise<{ knowledge: SolvedKnowledge; crossValidation: CrossValidation; statistics: Statistics }> {
+  { features, ledger, ...rest }: KnowledgeInput,
+  options: SolveOptions,
+): Promise<Solved> {
+  const { stages } = rest;
   if (ledger.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
   assert(features.length === ledger.length * (embeddingSize(stages) - 1), 'every ledger row has its features');
+  const z = embed(features, stages);
+  const sample = sampleOf(ledger);
+  const input = { ...rest, ledger, statistics: gather(z, ledger), sample, picked: pick(z, sample.rows) };
+  return solveStatistics(input, options);
+}
+
+export interface StatisticsInput extends Omit<KnowledgeInput, 'features'> {
+  /** Of the ledger, and of what other stations gave. */
+  statistics: Statistics;
+  sample: Sample;
+  /** Embedded rows of the sample, in its order. */
+  picked: Matrix;
+}
+
+/**
+ * The same from statistics: of all the images behind them only those of the sample are looked at again, so the cost does not
+ * grow with what was learnt before.
+ * @throws TOO_FEW_CLASSES, SINGULAR_STATISTICS, FEATURES_NOT_FINITE, CANCELLED
+ */
+export async function solveStatistics(
+  { statistics, sample, picked, stages, ledger, okIds, criteria, fixed }: StatisticsInput,
+  { products, onProgress, signal }: SolveOptions,
+): Promise<Solved> {
+  const { classIds } = statistics;
+  if (classIds.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
+  // One number that is none spoils every weight; which image it came from is told where features are read.
+  for (const id of classIds) {
+    if (!statistics.of(id)!.sum.every(Number.isFinite))
+      throw new AppError('FEATURES_NOT_FINITE', { file: `class ${id}` });
+  }
   const checkpoint = (progress: number) => {
     if (signal?.aborted) throw new AppError('CANCELLED');
     onProgress?.(progress);
   };
-  const order = canonicalOrder(ledger);
-  const sorted = order.map((i) => ledger[i]!);
-  const z = embed(features, stages, order);
-  const statistics = gather(z, sorted);
   checkpoint(0.1);
-  const validation = await crossValidate(z, sorted, products, {
+  const validation = await crossValidateSample(picked, sample, ledger, products, {
     ...(fixed ? { fixed } : {}),
     ...(signal ? { signal } : {}),
   });
   checkpoint(0.6);
-  const { classIds } = statistics;
   const counts = new Map(classIds.map((id) => [id, statistics.count(id)]));
   const weights = classWeights(counts, validation.balancing);
   const scatter = await statistics.weightedScatter(weights, products);
@@ -167,18 +202,18 @@ export async function solveKnowledge(
         return { mean: sum.map((value) => value / count), weight: weights.get(id)! * count };
       }),
     },
-    ledger.length,
+    [...counts.values()].reduce((a, b) => a + b, 0),
     products,
   );
   checkpoint(0.85);
   const head = await solveHead(statistics, { ...validation, scatter }, products);
   checkpoint(0.95);
-  const judged = judgedRows(validation, sorted);
-  const k = classIds.length;
+  const judged = judgedRows(validation, ledger);
+  const k = validation.classIds.length;
   const heldOut = {
-    classIds,
+    classIds: validation.classIds,
     logits: new Float64Array(judged.length * k),
-    truth: judged.map((i) => sorted[validation.rows[i]!]!.classId),
+    truth: judged.map((i) => ledger[validation.rows[i]!]!.classId),
   };
   judged.forEach((i, at) => heldOut.logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
   const temperature = fitTemperature(heldOut);
@@ -190,15 +225,14 @@ export async function solveKnowledge(
     temperature,
     thresholds: {
       ...fitThresholds(heldOut, temperature, okIds, criteria),
-      novelty: noveltyLimit(await heldOutNovelty(novelty, z, sorted, validation, products)),
+      novelty: noveltyLimit(await heldOutNovelty(novelty, picked, ledger, validation, products)),
     },
     balancedAccuracy: validation.balancedAccuracy,
     weights: head.weights,
     novelty,
   };
   checkpoint(1);
-  // Rows of the validation in the caller's order.
-  return { knowledge, statistics, crossValidation: { ...validation, rows: validation.rows.map((row) => order[row]!) } };
+  return { knowledge, statistics, crossValidation: validation };
 }
 
 /** Logits of embedded parts, row-major [parts, classes], not divided by the temperature. */

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { scanDataset, type DatasetImage, type SkippedFile } from './dataset.ts';
+import { byCodeUnit, scanDataset, type DatasetImage, type SkippedFile } from './dataset.ts';
 import { openProducts } from './dense.ts';
 import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
 import { extractFeatures, openExtractor, type Extractor } from './extract.ts';
@@ -24,9 +25,9 @@ export interface ProtocolOptions {
   backbone: Backbone;
   method: LearnMethod;
   threads: number;
-  /** Of the order in which the joint fit sees the images. */
+  /** Of the draw of shots, and of the order in which the joint fit sees the images. */
   seed: number;
-  /** Training images per class at most, first by content hash; default: all. */
+  /** Training images per class at most, drawn by the seed; default: all. */
   shots?: number;
   /** One line for a person, many times. */
   onProgress?: (line: string) => void;
@@ -86,7 +87,7 @@ function shuffled<T>(items: readonly T[], seed: number): T[] {
 }
 
 interface Featured {
-  images: DatasetImage[];
+  images: (DatasetImage & { look: string })[];
   features: Float32Array;
 }
 
@@ -97,19 +98,20 @@ async function featured(
   skipped: SkippedFile[] | null,
   options: { onProgress: (done: number) => void; signal?: AbortSignal },
 ): Promise<Featured> {
-  const { features, failed } = await extractFeatures(
+  const { features, failed, looks } = await extractFeatures(
     extractor,
     images.map(({ file, name }) => ({ file, name, region: null })),
     options,
   );
   const bad = new Set(failed.map(({ index }) => index));
   skipped?.push(...failed.map(({ index, error }) => ({ name: images[index]!.name, problem: error.message })));
-  if (bad.size === 0) return { images: [...images], features };
+  const seen = images.map((image, i) => ({ ...image, look: looks[i]! }));
+  if (bad.size === 0) return { images: seen, features };
   const kept = images.flatMap((_, i) => (bad.has(i) ? [] : [i]));
   const width = extractor.features;
   const rows = new Float32Array(kept.length * width);
   kept.forEach((from, to) => rows.set(features.subarray(from * width, (from + 1) * width), to * width));
-  return { images: kept.map((i) => images[i]!), features: rows };
+  return { images: kept.map((i) => seen[i]!), features: rows };
 }
 
 /** Rows of one class set, in the order given. */
@@ -121,11 +123,16 @@ function select({ images, features }: Featured, classes: ReadonlySet<string>): F
   return { images: kept.map((i) => images[i]!), features: rows };
 }
 
-function limitShots(images: DatasetImage[], shots: number | undefined): DatasetImage[] {
+/** Place of an image in the draw: by its content and the seed, so of no order of files. */
+const drawOf = (sha: string, seed: number): string => createHash('sha256').update(`${seed} ${sha}`).digest('hex');
+
+function limitShots(images: DatasetImage[], shots: number | undefined, seed: number): DatasetImage[] {
   if (shots === undefined) return images;
   const taken = new Map<string, number>();
   return images
-    .toSorted((a, b) => (a.sha < b.sha ? -1 : 1))
+    .map((image) => ({ image, rank: drawOf(image.sha, seed) }))
+    .toSorted((a, b) => byCodeUnit(a.rank, b.rank))
+    .map(({ image }) => image)
     .filter(({ className }) => {
       const count = taken.get(className) ?? 0;
       taken.set(className, count + 1);
@@ -155,7 +162,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
   const { classes, skipped } = dataset;
   if (classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: classes.length, needed: 2 });
   const tasks = splitTasks(classes, options.tasks ?? classes.length);
-  const trainImages = limitShots(dataset.train, options.shots);
+  const trainImages = limitShots(dataset.train, options.shots, seed);
 
   await using extractor = await openExtractor(backbone, { threads });
   await using products = openProducts({ threads });
@@ -184,7 +191,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     checkClasses(task, part, 'training');
     await learner.learn(
       part.features,
-      part.images.map(({ className, sha }) => ({ classId: className, sha })),
+      part.images.map(({ className, sha, look }) => ({ classId: className, sha, look })),
     );
     updateSeconds.push((performance.now() - started) / 1000);
     learnt.push(...part.images);

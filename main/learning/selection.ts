@@ -1,5 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import { cholesky, invertLower, matrix, slice, solveCholesky, type Matrix, type Products } from './dense.ts';
+import { byCodeUnit } from './dataset.ts';
+import { FOLDS, foldsOf, type LedgerRow } from './folds.ts';
 import { classWeights } from './solve.ts';
 
 /*
@@ -9,18 +11,7 @@ import { classWeights } from './solve.ts';
  * factorisation.
  */
 
-export const FOLDS = 5;
-
-/** Fold of an image: a function of its content alone, so of no order and no other image. */
-export const foldOf = (sha: string): number => Number.parseInt(sha.slice(0, 8), 16) % FOLDS;
-
-export interface LedgerRow {
-  classId: string;
-  /** Content hash of the image. */
-  sha: string;
-  /** Distinguishes regions of one image; default ''. */
-  key?: string;
-}
+export { FOLDS, type LedgerRow } from './folds.ts';
 
 export interface Choice {
   lambda: number;
@@ -30,6 +21,8 @@ export interface Choice {
 export interface CrossValidation extends Choice {
   /** Ledger rows that took part, by index. */
   rows: number[];
+  /** Fold of each of them. */
+  folds: number[];
   classIds: string[];
   /** Logits of each by the fit without its fold, row-major [rows, classes]. */
   logits: Matrix;
@@ -41,6 +34,7 @@ export interface CrossValidation extends Choice {
 const LAMBDAS = [1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3, 10];
 /** Where the search starts, and what is used while nothing can be held out: this share of the variance of z. */
 const LAMBDA_PER_VARIANCE = 0.25;
+const LAMBDA_WITHOUT_ROWS = 0.01;
 const FIRST_BALANCING = 1;
 const HOPELESS = 0.03;
 const BALANCINGS = [1, 0.5, 0];
@@ -58,8 +52,8 @@ export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROW
     if (list) list.push(i);
     else byClass.set(classId, [i]);
   });
-  const idOf = (i: number) => `${ledger[i]!.sha}${ledger[i]!.key ?? ''}`;
-  const order = (a: number, b: number) => (idOf(a) < idOf(b) ? -1 : 1);
+  const idOf = (i: number) => `${ledger[i]!.sha}${ledger[i]!.key ?? ''}\u0000${ledger[i]!.classId}`;
+  const order = (a: number, b: number) => byCodeUnit(idOf(a), idOf(b));
   const groups = [...byClass].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, rows]) => rows.sort(order));
   // Small classes first: what they leave unused goes to the larger ones.
   let left = limit;
@@ -71,8 +65,29 @@ export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROW
     left -= take;
     open -= 1;
   }
-  // In fold order, so that a fold is a block.
-  return chosen.sort((a, b) => foldOf(ledger[a]!.sha) - foldOf(ledger[b]!.sha) || order(a, b));
+  return chosen.sort(order);
+}
+
+/** What the choice is made on: ledger rows by index, with the fold of each, in the order of the folds. */
+export interface Sample {
+  rows: number[];
+  folds: number[];
+}
+
+/** Groups of near-duplicates are formed among the rows that take part: no other is held out. A function of the set of rows. */
+export function sampleOf(ledger: readonly LedgerRow[]): Sample {
+  const rows = representativeRows(ledger);
+  const folds = foldsOf(rows.map((row) => ledger[row]!));
+  // A fold is then a block.
+  const order = rows.map((_, i) => i).sort((a, b) => folds[a]! - folds[b]! || a - b);
+  return { rows: order.map((i) => rows[i]!), folds: order.map((i) => folds[i]!) };
+}
+
+/** Some rows of a matrix, in the order given. */
+export function pick(z: Matrix, rows: readonly number[]): Matrix {
+  const picked = matrix(rows.length, z.columns);
+  rows.forEach((row, i) => picked.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
+  return picked;
 }
 
 interface Problem {
@@ -135,7 +150,13 @@ async function heldOut(problem: Problem, { lambda, balancing }: Choice, products
   return logits;
 }
 
-/** Balanced accuracy, and balanced accuracy less balanced Brier loss: smoother, so that chance does not choose. */
+/**
+ * Share of the Brier loss in the score. Accuracy is what counts; its steps are smoothed a little. The loss of ridge logits, which are
+ * no probabilities, falls with shrinkage far beyond the best accuracy: with share 1 lambda came out three times too large.
+ */
+const BRIER_SHARE = 0.1;
+
+/** Balanced accuracy, and the score of a choice: balanced accuracy less a share of the balanced Brier loss. */
 function scoreOf({ truth, classIds, judged }: Problem, logits: Matrix): { score: number; accuracy: number | null } {
   const k = classIds.length;
   const right = new Float64Array(k);
@@ -163,7 +184,7 @@ function scoreOf({ truth, classIds, judged }: Problem, logits: Matrix): { score:
     brier += loss[c]! / seen[c]!;
   }
   if (classes === 0) return { score: 0, accuracy: null };
-  return { score: (accuracy - brier) / classes, accuracy: accuracy / classes };
+  return { score: (accuracy - BRIER_SHARE * brier) / classes, accuracy: accuracy / classes };
 }
 
 /** Index of the lambda nearest to its usual share of the variance of z, told from Z Z^T alone; 1e-4 to 0.3. */
@@ -178,25 +199,49 @@ function startOf({ rows: n, data }: Matrix): number {
   return LAMBDAS.reduce((best, lambda, i) => (distance(lambda) < distance(LAMBDAS[best]!) ? i : best), 0);
 }
 
+export interface ValidationOptions {
+  /** Takes this choice instead of searching. */
+  fixed?: Choice;
+  signal?: AbortSignal;
+}
+
 /**
  * Chooses lambda and g and gives the held-out logits of that choice.
  * @param z embedded ledger, one row per ledger row
- * @param fixed takes this choice instead of searching
  * @throws CANCELLED
  */
-export async function crossValidate(
+export function crossValidate(
   z: Matrix,
   ledger: readonly LedgerRow[],
   products: Products,
-  { fixed, signal }: { fixed?: Choice; signal?: AbortSignal } = {},
+  options: ValidationOptions = {},
 ): Promise<CrossValidation> {
-  const rows = representativeRows(ledger);
+  const sample = sampleOf(ledger);
+  return crossValidateSample(pick(z, sample.rows), sample, ledger, products, options);
+}
+
+/**
+ * The same, when only the rows that take part are at hand.
+ * @param picked embedded rows of the sample, in its order
+ * @throws CANCELLED
+ */
+export async function crossValidateSample(
+  picked: Matrix,
+  { rows, folds }: Sample,
+  ledger: readonly LedgerRow[],
+  products: Products,
+  { fixed, signal }: ValidationOptions = {},
+): Promise<CrossValidation> {
   const counts = new Map<string, number>();
   for (const { classId } of ledger) counts.set(classId, (counts.get(classId) ?? 0) + 1);
-  const classIds = [...counts.keys()].sort((a, b) => (a < b ? -1 : 1));
+  const classIds = [...counts.keys()].sort(byCodeUnit);
+  if (rows.length === 0) {
+    // All that is known came from other stations, as sums: nothing can be held out.
+    const choice = fixed ?? { lambda: LAMBDA_WITHOUT_ROWS, balancing: FIRST_BALANCING };
+    return { ...choice, rows, folds, classIds, logits: matrix(0, 0), balancedAccuracy: null };
+  }
   const column = new Map(classIds.map((id, c) => [id, c]));
   const truth = Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!);
-  const folds = rows.map((row) => foldOf(ledger[row]!.sha));
   const perFold = Array.from({ length: FOLDS }, () => new Int32Array(classIds.length));
   const taken = classIds.map(() => 0);
   truth.forEach((c, i) => {
@@ -205,8 +250,6 @@ export async function crossValidate(
   });
   const judged = Uint8Array.from(truth, (c, i) => (taken[c]! > perFold[folds[i]!]![c]! ? 1 : 0));
   const foldStart = Array.from({ length: FOLDS + 1 }, (_, f) => folds.filter((fold) => fold < f).length);
-  const picked = matrix(rows.length, z.columns);
-  rows.forEach((row, i) => picked.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
   const kernel = await products.multiply(picked, picked, { transposeB: true });
   const problem: Problem = { classIds, rows, truth, foldStart, kernel, counts, taken, judged };
 
@@ -253,5 +296,5 @@ export async function crossValidate(
       for (const balancing of BALANCINGS) if (balancing !== FIRST_BALANCING) at = await climb(balancing, at);
     }
   }
-  return { ...best.choice, rows, classIds, logits: best.logits, balancedAccuracy: best.accuracy };
+  return { ...best.choice, rows, folds, classIds, logits: best.logits, balancedAccuracy: best.accuracy };
 }

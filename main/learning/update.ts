@@ -1,12 +1,16 @@
-import { open } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import type { z } from 'zod';
 import type { Backbone, Recipe } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
 import { openProducts } from './dense.ts';
 import { extractFeatures, openExtractor } from './extract.ts';
-import { solveKnowledge } from './knowledge.ts';
+import { embed } from './embedding.ts';
+import { readExport, writeExport } from './knowledge-export.ts';
+import { solveStatistics } from './knowledge.ts';
 import { diskError, writeKnowledge } from './knowledge-files.ts';
+import { sampleOf, type LedgerRow } from './selection.ts';
+import { openStatistics } from './statistics-cache.ts';
 
 type Input<M extends keyof typeof trainerMethods> = z.output<(typeof trainerMethods)[M]['input']>;
 type Output<M extends keyof typeof trainerMethods> = z.input<(typeof trainerMethods)[M]['output']>;
@@ -49,6 +53,21 @@ export async function readFeatureRows(
   return out;
 }
 
+/** Rows in any order, each read once, in file order. @throws BUNDLE_ALTERED, FEATURES_NOT_FINITE */
+async function readSome(file: string, rows: readonly number[], backbone: Backbone): Promise<Float32Array> {
+  const order = rows.map((_, i) => i).sort((a, b) => rows[a]! - rows[b]!);
+  const width = backbone.features;
+  const read = await readFeatureRows(
+    file,
+    order.map((i) => rows[i]!),
+    backbone,
+  );
+  const out = new Float32Array(read.length);
+  order.forEach((to, from) => out.set(read.subarray(from * width, (from + 1) * width), to * width));
+  if (!out.every(Number.isFinite)) throw new AppError('FEATURES_NOT_FINITE', { file });
+  return out;
+}
+
 /** Appends rows, on the disk before it returns. Gives the number of the first. */
 async function appendFeatureRows(file: string, features: Float32Array, backbone: Backbone): Promise<number> {
   const bytes = rowBytes(backbone);
@@ -70,6 +89,52 @@ async function appendFeatureRows(file: string, features: Float32Array, backbone:
   }
 }
 
+/** Perceptual hashes of the rows of a feature file: eight bytes a row, under the same row numbers. Zeros: not known. */
+export const lookFileOf = (featureFile: string): string => featureFile.replace(/(\.f32)?$/, '.look');
+const LOOK_BYTES = 8;
+
+/** Looks of rows; rows that the file does not have (made before it was kept) are not known. */
+async function readLooks(featureFile: string, rows: readonly number[]): Promise<string[]> {
+  const bytes = await readFile(lookFileOf(featureFile)).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return Buffer.alloc(0);
+    throw cause;
+  });
+  return rows.map((row) => bytes.toString('hex', row * LOOK_BYTES, (row + 1) * LOOK_BYTES).padEnd(16, '0'));
+}
+
+async function writeLooks(featureFile: string, first: number, looks: readonly string[]): Promise<void> {
+  const file = lookFileOf(featureFile);
+  try {
+    // Opened for writing at places: rows before that were never noted stay zeros.
+    const handle = await open(
+      file,
+      await stat(file).then(
+        () => 'r+',
+        () => 'w+',
+      ),
+    );
+    try {
+      await handle.write(Buffer.from(looks.join(''), 'hex'), 0, looks.length * LOOK_BYTES, first * LOOK_BYTES);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw diskError(cause, file);
+  }
+}
+
+/** One image (or region) has one class. @throws CONTRADICTING_LABELS */
+function checkLabels(ledger: readonly LedgerRow[]): void {
+  const classOf = new Map<string, string>();
+  for (const { sha, key = '', classId } of ledger) {
+    const name = `${sha} ${key}`;
+    const known = classOf.get(name) ?? classId;
+    if (known !== classId) throw new AppError('CONTRADICTING_LABELS', { classes: `${known}, ${classId}`, file: sha });
+    classOf.set(name, classId);
+  }
+}
+
 const EXTRACTING = 0.6;
 
 /**
@@ -83,8 +148,9 @@ export async function updateKnowledge(
 ): Promise<Output<'trainer.update'>> {
   const started = performance.now();
   const { backbone, recipe, images, classes, criteria, threads, featureFile, outDir } = input;
+  checkLabels(images.map(({ classId, sha, region }) => ({ classId, sha, key: region ? JSON.stringify(region) : '' })));
   const found = new Set(images.map(({ classId }) => classId)).size;
-  if (found < 2) throw new AppError('TOO_FEW_CLASSES', { found, needed: 2 });
+  if (found < 2 && (input.exports ?? []).length === 0) throw new AppError('TOO_FEW_CLASSES', { found, needed: 2 });
   const report = (progress: number, key: string, details: Record<string, number> = {}) => {
     const elapsed = (performance.now() - started) / 1000;
     const secondsLeft = progress > 0.05 ? (elapsed * (1 - progress)) / progress : null;
@@ -96,7 +162,7 @@ export async function updateKnowledge(
   const rows: { sha: string; row: number }[] = [];
   if (fresh.length > 0) {
     await using extractor = await openExtractor(backbone, { threads });
-    const { features, failed } = await extractFeatures(
+    const { features, failed, looks } = await extractFeatures(
       extractor,
       fresh.map((i) => ({ file: images[i]!.file, region: images[i]!.region })),
       {
@@ -107,30 +173,50 @@ export async function updateKnowledge(
     );
     if (failed[0]) throw failed[0].error;
     const first = await appendFeatureRows(featureFile, features, backbone);
+    await writeLooks(featureFile, first, looks);
     fresh.forEach((i, k) => {
       places[i] = first + k;
       rows.push({ sha: images[i]!.sha, row: first + k });
     });
   }
   const base = fresh.length > 0 ? EXTRACTING : 0;
-  // In file order: rows are then read in few pieces.
-  const order = images.map((_, i) => i).sort((a, b) => places[a]! - places[b]!);
-  const features = await readFeatureRows(
-    featureFile,
-    order.map((i) => places[i]!),
-    backbone,
-  );
+  const looks = await readLooks(featureFile, places);
+  const ledger = images.map(({ classId, sha, region }, i) => ({
+    classId,
+    sha,
+    look: looks[i]!,
+    ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}),
+    row: places[i]!,
+  }));
+  const readRows = (wanted: readonly number[]) => readSome(featureFile, wanted, backbone);
   await using products = openProducts({ threads });
-  const { knowledge } = await solveKnowledge(
+  const cached = await openStatistics(ledger, {
+    products,
+    dir: input.statisticsDir ?? null,
+    backboneSha256: backbone.sha256,
+    stages,
+    readRows,
+  });
+  const { statistics } = cached;
+  const foreign = await Promise.all(
+    (input.exports ?? []).map((file) => readExport(file, { backboneSha256: backbone.sha256, stages })),
+  );
+  const own = statistics.classIds.length;
+  const sample = sampleOf(ledger);
+  const raw = await readRows(sample.rows.map((i) => places[i]!));
+  // Only what is stored is sums of this station alone.
+  await cached.save();
+  for (const { statistics: theirs } of foreign) statistics.merge(theirs);
+  const last = foreign.at(-1);
+  const { knowledge } = await solveStatistics(
     {
-      features,
+      statistics,
+      ledger,
+      sample,
+      picked: embed(raw, stages),
       stages,
-      ledger: order.map((i) => {
-        const { classId, sha, region } = images[i]!;
-        return region
-          ? { classId, sha, key: `${region.x},${region.y},${region.width},${region.height}` }
-          : { classId, sha };
-      }),
+      // Without labels of its own a station has nothing to choose on: it takes over what the other one chose.
+      ...(own === 0 && last ? { fixed: last.choice } : {}),
       okIds: new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : []))),
       criteria,
     },
@@ -159,6 +245,44 @@ export async function updateKnowledge(
     },
     rows,
   };
+}
+
+/**
+ * trainer.export: the sums of the station's images, and of what it took in from others, as one file.
+ * @throws FEATURES_NOT_FINITE, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE, TOO_FEW_CLASSES, DISK_FULL, HOME_NOT_WRITABLE
+ */
+export async function exportKnowledge(input: Input<'trainer.export'>): Promise<Output<'trainer.export'>> {
+  const { backbone, featureFile, statisticsDir, images, lambda, balancing, classes, threads, file } = input;
+  const stages = backbone.featureOutputs.map(({ channels }) => channels);
+  await using products = openProducts({ threads });
+  const { statistics } = await openStatistics(
+    images.map(({ classId, sha, region, row }) => ({
+      classId,
+      sha,
+      ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}),
+      row,
+    })),
+    {
+      products,
+      dir: statisticsDir,
+      backboneSha256: backbone.sha256,
+      stages,
+      readRows: (wanted) => readSome(featureFile, wanted, backbone),
+    },
+  );
+  for (const added of input.exports) {
+    statistics.merge((await readExport(added, { backboneSha256: backbone.sha256, stages })).statistics);
+  }
+  const header = await writeExport(file, {
+    statistics,
+    backboneId: backbone.id,
+    backboneSha256: backbone.sha256,
+    stages,
+    lambda,
+    balancing,
+    classes,
+  });
+  return { classes: header.classes.map(({ classId, count }) => ({ classId, labelled: count })) };
 }
 
 /** trainer.features: row-major [images, features]; an unreadable picture gives a row of NaN. */

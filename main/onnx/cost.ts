@@ -1,7 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import { decodeModel } from './decode.ts';
 import { indexGraph, runtimeInputs } from './edit.ts';
-import { constantsOf, contextOf, inferShapes, type InferOptions } from './infer-shapes.ts';
+import { constantsOf, contextOf, factsOf, inferShapes, type InferOptions } from './infer-shapes.ts';
 import { opsetOf, type Dim, type ElementType, type Model, type Node, type Shape } from './model.ts';
 import { opFacts } from './op-facts/table.ts';
 import { elementCount } from './tensor.ts';
@@ -41,7 +41,7 @@ export function modelCost(
   const perNode = model.graph.nodes.map((node): NodeCost => {
     const context = contextOf(model, node, infos, constant);
     const outputs = node.outputs.map((name) => infos.get(name) ?? { type: null, shape: null });
-    const facts = node.domain === '' ? opFacts.get(node.op) : undefined;
+    const facts = factsOf(node, options.extraFacts);
     return {
       name: node.name || node.outputs[0] || node.op,
       op: node.op,
@@ -76,6 +76,8 @@ function paramCounter(model: Model, constant: ReturnType<typeof constantsOf>): (
     for (const at of facts.params) {
       const name = sourceOf(node.inputs[at] ?? '');
       const tensor = constant(name);
+      // Indices and shapes are not trained.
+      if (tensor?.type === 'int64' || tensor?.type === 'bool') continue;
       // A single number beside an Add or Mul (its row lists both inputs) is a setting, not a weight.
       if (!tensor || counted.has(name) || (elementCount(tensor.dims) === 1 && facts.params.includes(0))) continue;
       counted.add(name);
@@ -98,8 +100,10 @@ export interface GraphInfo {
   /** For one image; null where a shape could not be told (see `notes`). */
   macs: number | null;
   params: number;
-  /** Operator -> number of nodes; "domain.Op" outside ai.onnx. */
-  ops: Record<string, number>;
+  /** By operator ("domain.Op" outside ai.onnx): number of nodes and what they cost; `macs` is null as above. */
+  ops: Record<string, { count: number; macs: number | null; params: number }>;
+  /** In the order of the graph. */
+  nodes: { name: string; op: string; macs: number | null; params: number; outputShape: Shape }[];
   /** Shape at which `macs` was counted. */
   macsAt: readonly number[] | null;
   notes: string[];
@@ -117,35 +121,47 @@ export function graphInfo(bytes: Uint8Array, file?: string): GraphInfo {
   const model = decodeModel(bytes, file);
   verifyStructure(model);
   const notes: string[] = [];
-  const ops: Record<string, number> = Object.create(null) as Record<string, number>;
-  for (const { op, domain } of model.graph.nodes) {
-    const key = domain === '' ? op : `${domain}.${op}`;
-    ops[key] = (ops[key] ?? 0) + 1;
-    if (domain !== '' || !opFacts.has(op)) notes.push(`nothing is known about the operator ${key}`);
-  }
   const infos = inferShapes(model, { unknownOps: 'unknown' });
   const summary = (names: readonly string[]) =>
     names.map((name) => ({ name, type: infos.get(name)?.type ?? null, shape: infos.get(name)?.shape ?? null }));
   const inputs = runtimeInputs(model.graph);
   const shape = inputs[0]?.shape ? concreteShape(inputs[0].shape) : null;
-  const counter = paramCounter(model, constantsOf(model));
-  const params = model.graph.nodes.reduce((total, node) => total + counter(node), 0);
-  let macs: number | null = null;
+  let cost: ModelCost | null = null;
   if (shape && inputs.length === 1) {
     try {
-      macs = modelCost(model, shape, { unknownOps: 'unknown' }).macs;
+      cost = modelCost(model, shape, { unknownOps: 'unknown' });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       notes.push(`multiply-accumulates could not be counted: ${error.message}`);
     }
   }
+  const counter = paramCounter(model, constantsOf(model));
+  const ops = Object.create(null) as GraphInfo['ops'];
+  const nodes = model.graph.nodes.map((node, i) => {
+    const op = node.domain === '' ? node.op : `${node.domain}.${node.op}`;
+    if (!factsOf(node)) notes.push(`nothing is known about the operator ${op}`);
+    const entry = {
+      name: node.name || node.outputs[0] || node.op,
+      op,
+      macs: cost ? cost.perNode[i]!.macs : null,
+      params: counter(node),
+      outputShape: cost ? cost.perNode[i]!.outputShape : (infos.get(node.outputs[0] ?? '')?.shape ?? null),
+    };
+    const row = (ops[op] ??= { count: 0, macs: cost ? 0 : null, params: 0 });
+    row.count += 1;
+    row.params += entry.params;
+    if (row.macs !== null) row.macs += entry.macs ?? 0;
+    return entry;
+  });
+  const macs = cost?.macs ?? null;
   return {
     inputs: summary(inputs.map((input) => input.name)),
     outputs: summary(model.graph.outputs.map((output) => output.name)),
     opset: opsetOf(model),
     macs,
-    params,
+    params: nodes.reduce((total, entry) => total + entry.params, 0),
     ops,
+    nodes,
     macsAt: macs === null ? null : shape,
     notes: [...new Set(notes)],
   };

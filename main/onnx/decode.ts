@@ -1,7 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import type { Attribute, ConstTensor, Dim, Graph, Int, Model, Node, Value } from './model.ts';
 import { elementCount, elementTypeOf, elementTypes } from './tensor.ts';
-import { WireError, WireReader } from './wire.ts';
+import { WireError, WireReader, type ExternalData } from './wire.ts';
 
 /** Bodies of If and Loop nest; no real model comes near this. */
 const MAX_GRAPH_DEPTH = 32;
@@ -11,11 +11,12 @@ const MAX_RANK = 64;
 /**
  * Reads a ModelProto. Weights stay views of `bytes`, which must not change afterwards. Structure is not checked: see verifyStructure.
  * @param file named in errors.
- * @throws MODEL_UNREADABLE for anything that is not a whole ONNX model with its weights inside.
+ * @param external reads weights from other files (model-file.ts does); without it they are refused.
+ * @throws MODEL_UNREADABLE for anything that is not a whole ONNX model with its weights inside, and what `external` throws.
  */
-export function decodeModel(bytes: Uint8Array, file = 'the model'): Model {
+export function decodeModel(bytes: Uint8Array, file = 'the model', external: ExternalData | null = null): Model {
   try {
-    return readModel(new WireReader(bytes));
+    return readModel(WireReader.withExternal(bytes, external));
   } catch (cause) {
     if (!(cause instanceof WireError)) throw cause;
     throw new AppError('MODEL_UNREADABLE', { file, problem: cause.message }, { cause });
@@ -280,7 +281,8 @@ function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
   let name = '';
   let code = 0;
   let raw: Uint8Array | null = null;
-  let external = '';
+  let outside = false;
+  const place = new Map<string, string>();
   while (reader.next()) {
     if (reader.field === 1) reader.int64s(dims);
     else if (reader.field === 2) code = reader.int();
@@ -292,17 +294,9 @@ function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
     else if (reader.field === 9) raw = reader.view();
     else if (reader.field === 10) reader.reals(reals, 8);
     else if (reader.field === 13) {
-      const entry = new Map<string, string>();
-      readEntry(reader.message(), entry);
-      external = entry.get('location') ?? external;
-    } else if (reader.field === 14) {
-      if (reader.int() === 1) external ||= 'another file';
-    } else reader.keep();
-  }
-  if (external) {
-    throw new WireError(
-      `weight "${name}" lies outside the file (in "${external}"); save the model with its weights inside`,
-    );
+      readEntry(reader.message(), place);
+    } else if (reader.field === 14) outside = reader.int() === 1;
+    else reader.keep();
   }
   const type = elementTypeOf(code);
   if (!type) throw new WireError(`tensor "${name}" has the unknown element type ${code}`);
@@ -317,6 +311,10 @@ function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
     name,
     tensor: { type, dims: sizes, bytes, ...(texts && { strings: texts }), ...(unknown.length > 0 && { unknown }) },
   });
+  if (outside || place.size > 0) {
+    if (type === 'string') throw new WireError(`tensor "${name}" of texts lies outside the file`);
+    return finish(readOutside(reader, name, place, count * elementTypes[type].size));
+  }
   if (type === 'string') {
     if (strings.length !== count) throw wrong(strings.length, 'texts');
     return finish(new Uint8Array(0), strings);
@@ -329,6 +327,26 @@ function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
   const found = real ? reals.length : ints.length;
   if (found !== count) throw wrong(found, 'numbers');
   return finish(real ? packReals(type, reals) : packInts(type, ints));
+}
+
+/** TensorProto.external_data: location, offset (default 0), length (default: to the end of that file). */
+function readOutside(reader: WireReader, tensor: string, place: ReadonlyMap<string, string>, size: number): Uint8Array {
+  const location = place.get('location') ?? '';
+  if (!reader.external) {
+    throw new WireError(
+      `weight "${tensor}" lies outside the file (in "${location}"), which is read only where the model is opened by its path`,
+    );
+  }
+  const whole = (key: string): number | null => {
+    const text = place.get(key);
+    if (text === undefined) return null;
+    const found = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+    if (!Number.isSafeInteger(found))
+      throw new WireError(`weight "${tensor}" lies at the ${key} "${text.slice(0, 40)}"`);
+    return found;
+  };
+  if (!Number.isSafeInteger(size)) throw new WireError(`tensor "${tensor}" is too large`);
+  return reader.external({ location, offset: whole('offset') ?? 0, length: whole('length') }, tensor, size);
 }
 
 function packReals(type: 'float32' | 'float64', values: readonly number[]): Uint8Array {

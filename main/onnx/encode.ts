@@ -2,19 +2,32 @@ import type { Attribute, ConstTensor, Graph, Model, Node, Value } from './model.
 import { elementTypes } from './tensor.ts';
 import { WireWriter } from './wire.ts';
 
+/** Where a weight lies outside the model's file. */
+export interface ExternalPlace {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}
+
 /** Writes a ModelProto. The same model gives the same bytes; weights go into raw_data. */
-export function encodeModel(model: Model): Uint8Array {
+export const encodeModel = (model: Model): Uint8Array => writeModel(model).finish();
+
+/** As encodeModel, but as pieces that join to the file; long ones are the model's own weights. @param outside initializers that lie elsewhere. */
+export const encodeModelPieces = (model: Model, outside?: ReadonlyMap<string, ExternalPlace>): readonly Uint8Array[] =>
+  writeModel(model, outside).pieces();
+
+function writeModel(model: Model, outside?: ReadonlyMap<string, ExternalPlace>): WireWriter {
   const out = new WireWriter();
   out.int(1, model.irVersion);
   out.textIfAny(2, model.producerName).textIfAny(3, model.producerVersion).textIfAny(4, model.domain);
   if (model.modelVersion) out.int(5, model.modelVersion);
   out.textIfAny(6, model.doc);
-  out.message(7, (inner) => writeGraph(inner, model.graph));
+  out.message(7, (inner) => writeGraph(inner, model.graph, outside));
   for (const [domain, version] of model.opsets) {
     out.message(8, (inner) => inner.textIfAny(1, domain).int(2, version));
   }
   for (const [key, value] of model.metadata) out.message(14, (inner) => inner.text(1, key).text(2, value));
-  return writeUnknown(out, model.unknown).finish();
+  return writeUnknown(out, model.unknown);
 }
 
 const writeUnknown = (out: WireWriter, unknown: readonly Uint8Array[] | undefined): WireWriter => {
@@ -22,10 +35,11 @@ const writeUnknown = (out: WireWriter, unknown: readonly Uint8Array[] | undefine
   return out;
 };
 
-function writeGraph(out: WireWriter, graph: Graph): void {
+function writeGraph(out: WireWriter, graph: Graph, outside?: ReadonlyMap<string, ExternalPlace>): void {
   for (const node of graph.nodes) out.message(1, (inner) => writeNode(inner, node));
   out.textIfAny(2, graph.name);
-  for (const [name, tensor] of graph.initializers) out.message(5, (inner) => writeTensor(inner, tensor, name));
+  for (const [name, tensor] of graph.initializers)
+    out.message(5, (inner) => writeTensor(inner, tensor, name, outside?.get(name)));
   out.textIfAny(10, graph.doc);
   for (const value of graph.inputs) out.message(11, (inner) => writeValue(inner, value));
   for (const value of graph.outputs) out.message(12, (inner) => writeValue(inner, value));
@@ -75,12 +89,17 @@ function writeAttribute(out: WireWriter, name: string, attribute: Attribute): vo
   out.int(20, form.type);
 }
 
-function writeTensor(out: WireWriter, tensor: ConstTensor, name: string): void {
+function writeTensor(out: WireWriter, tensor: ConstTensor, name: string, outside?: ExternalPlace): void {
   out.packedInts(1, tensor.dims);
   out.int(2, elementTypes[tensor.type].code);
   for (const text of tensor.strings ?? []) out.bytes(6, text);
   out.textIfAny(8, name);
-  if (tensor.type !== 'string') out.bytes(9, tensor.bytes);
+  if (outside) {
+    for (const [key, part] of Object.entries(outside)) {
+      out.message(13, (inner) => inner.text(1, key).text(2, String(part)));
+    }
+    out.int(14, 1);
+  } else if (tensor.type !== 'string') out.bytes(9, tensor.bytes);
   writeUnknown(out, tensor.unknown);
 }
 

@@ -2,6 +2,7 @@
 export * from './model.ts';
 export { decodeModel } from './decode.ts';
 export { encodeModel } from './encode.ts';
+export { readModelFile, writeModelFile, type WriteModelOptions } from './model-file.ts';
 export * from './build.ts';
 export * from './edit.ts';
 export * from './tensor.ts';
@@ -23,3 +24,17 @@ export { importTflite, type TfliteImportOptions } from './tflite/import-tflite.t
 export { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from './backbone-candidates.ts';
 export { prepareBackbone, type PreparedBackbone, type PrepareOptions } from './prepare-backbone.ts';
 export { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from './normalisation.ts';
+export { architectures, buildNetwork, type Architecture, type NetworkOptions } from './architectures/build-network.ts';
+export type { OpContext, OpFacts } from './op-facts/facts.ts';
+export { unfoldBatchNorm, type ChannelStatistics } from './passes/unfold-batch-norm.ts';
+export { foldConstants } from './passes/fold-constants.ts';
+export { addOutputs, removeOutputs } from './passes/outputs.ts';
+export { replaceHead, type HeadOptions } from './passes/replace-head.ts';
+export {
+  requireFloat32,
+  requireStaticShapes,
+  requireSupportedOps,
+  NEWEST_OPSET,
+  OLDEST_OPSET,
+  type StaticInfo,
+} from './requirements.ts';

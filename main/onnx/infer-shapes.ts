@@ -1,7 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import { constantOf, indexGraph, runtimeInputs, sortNodes } from './edit.ts';
 import { opsetOf, type ConstTensor, type Dim, type Model, type Node } from './model.ts';
-import { UNKNOWN, type OpContext, type TensorInfo } from './op-facts/facts.ts';
+import { UNKNOWN, type OpContext, type OpFacts, type TensorInfo } from './op-facts/facts.ts';
 import { constantInfo } from './op-facts/shape-values.ts';
 import { opFacts } from './op-facts/table.ts';
 
@@ -15,7 +15,13 @@ export interface InferOptions {
   inputShapes?: Readonly<Record<string, readonly Dim[]>>;
   /** 'throw' (default): UNSUPPORTED_OP. 'unknown': outputs of such nodes get no shape. */
   unknownOps?: 'throw' | 'unknown';
+  /** Rows for operators of other domains, by `domain:op`; of ai.onnx the table's own row wins. */
+  extraFacts?: ReadonlyMap<string, OpFacts>;
 }
+
+/** What is known of a node's operator. */
+export const factsOf = (node: Node, extraFacts?: ReadonlyMap<string, OpFacts>): OpFacts | undefined =>
+  node.domain === '' ? opFacts.get(node.op) : extraFacts?.get(`${node.domain}:${node.op}`);
 
 /** What opFacts needs to know about a node in its place. */
 export function contextOf(
@@ -62,7 +68,7 @@ export function inferShapes(model: Model, options: InferOptions = {}): ReadonlyM
   }
   const constant = constantsOf(model);
   for (const node of sortNodes(graph).nodes) {
-    const outputs = inferNode(model, node, infos, constant, options.unknownOps ?? 'throw');
+    const outputs = inferNode(model, node, infos, constant, options);
     node.outputs.forEach((name, i) => {
       if (name !== '') infos.set(name, outputs[i] ?? UNKNOWN);
     });
@@ -75,10 +81,10 @@ function inferNode(
   node: Node,
   infos: ReadonlyMap<string, TensorInfo>,
   constant: (name: string) => ConstTensor | undefined,
-  unknownOps: 'throw' | 'unknown',
+  options: InferOptions,
 ): readonly TensorInfo[] {
   const context = contextOf(model, node, infos, constant);
-  const facts = node.domain === '' ? opFacts.get(node.op) : undefined;
+  const facts = factsOf(node, options.extraFacts);
   if (facts) {
     const outputs = facts.infer(context);
     // Sizes are sizes: arithmetic on a hostile file must not leak -3 or NaN into a shape.
@@ -90,7 +96,7 @@ function inferNode(
     }
     return outputs;
   }
-  if (unknownOps === 'throw') throw context.unsupported('nothing is known about it');
+  if ((options.unknownOps ?? 'throw') === 'throw') throw context.unsupported('nothing is known about it');
   return node.outputs.map((name) => {
     const stated = model.graph.valueInfo.get(name) ?? model.graph.outputs.find((output) => output.name === name);
     return stated ? { type: stated.type, shape: stated.shape } : UNKNOWN;

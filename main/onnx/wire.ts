@@ -14,8 +14,17 @@ export const FIXED32 = 5;
 /** Far above what real models hold (ten per node); stops a file of two-byte messages from taking a hundred times its size. */
 const MAX_MESSAGES = 5_000_000;
 
-interface Budget {
+/** Gives the bytes of a tensor that lies in another file; `size` is what its type and dims need. @throws AppError */
+export type ExternalData = (
+  place: { location: string; offset: number; length: number | null },
+  tensor: string,
+  size: number,
+) => Uint8Array;
+
+/** What all readers of one file share. */
+interface Shared {
   messages: number;
+  readonly external: ExternalData | null;
 }
 
 const utf8 = new TextDecoder('utf-8');
@@ -25,20 +34,28 @@ export class WireReader {
   position: number;
   readonly end: number;
   readonly #view: DataView;
-  readonly #budget: Budget;
+  readonly #shared: Shared;
   /** Of the field whose tag was read last. */
   field = 0;
   wireType = 0;
   #fieldStart = 0;
   readonly #unknown: [start: number, end: number][] = [];
 
-  constructor(bytes: Uint8Array, position = 0, end = bytes.length, budget: Budget = { messages: 0 }) {
+  constructor(bytes: Uint8Array, position = 0, end = bytes.length, shared: Shared = { messages: 0, external: null }) {
     this.bytes = bytes;
     this.position = position;
     this.end = end;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#budget = budget;
-    if (++budget.messages > MAX_MESSAGES) throw new WireError(`more than ${MAX_MESSAGES} messages`);
+    this.#shared = shared;
+    if (++shared.messages > MAX_MESSAGES) throw new WireError(`more than ${MAX_MESSAGES} messages`);
+  }
+
+  static withExternal(bytes: Uint8Array, external: ExternalData | null): WireReader {
+    return new WireReader(bytes, 0, bytes.length, { messages: 0, external });
+  }
+
+  get external(): ExternalData | null {
+    return this.#shared.external;
   }
 
   /** Goes to the next field; false at the end of the message. */
@@ -145,7 +162,7 @@ export class WireReader {
     this.#expect(BYTES);
     const count = this.length();
     const start = this.#take(count);
-    return new WireReader(this.bytes, start, start + count, this.#budget);
+    return new WireReader(this.bytes, start, start + count, this.#shared);
   }
 
   /** A repeated int64, packed or not; appends to `into`. */
@@ -301,6 +318,12 @@ export class WireWriter {
     return this.message(field, (inner) => {
       for (const value of values) inner.varint(value);
     });
+  }
+
+  /** What was written, in pieces that join to the whole; long ones are the caller's own bytes, not copies. */
+  pieces(): readonly Uint8Array[] {
+    this.#cut();
+    return this.#pieces;
   }
 
   finish(): Uint8Array {

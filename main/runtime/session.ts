@@ -1,5 +1,5 @@
 import * as ort from 'onnxruntime-node';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, assert, problemOf } from '../contract/errors.ts';
 
 /** A dense tensor; `data` is row-major and belongs to whoever made it. */
 export interface Tensor {
@@ -21,9 +21,27 @@ export interface SessionOptions {
 export interface Session extends AsyncDisposable {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** @param fetches outputs to compute; default: all. */
-  run(feeds: Record<string, Tensor>, fetches?: readonly string[]): Promise<Record<string, Tensor>>;
+  /**
+   * @param fetches outputs to compute (default: all), or the tensors to write them into, by name: those are returned, and their type and dims
+   * must be what the model gives. An output must not share memory with a feed.
+   */
+  run(
+    feeds: Record<string, Tensor>,
+    fetches?: readonly string[] | Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
   dispose(): Promise<void>;
+}
+
+const isNames = (fetches: readonly string[] | Readonly<Record<string, Tensor>>): fetches is readonly string[] =>
+  Array.isArray(fetches);
+
+/** ORT's own tensors over the same memory. */
+function wrapped(tensors: Readonly<Record<string, Tensor>>): Record<string, ort.Tensor> {
+  const result: Record<string, ort.Tensor> = {};
+  for (const [key, { type, data, dims }] of Object.entries(tensors)) {
+    result[key] = new ort.Tensor(type as 'float32', data as Float32Array, dims);
+  }
+  return result;
 }
 
 export const onnxruntimeVersion: string = ort.env.versions.node ?? ort.env.versions.common;
@@ -57,12 +75,18 @@ export async function openSession(source: string | Uint8Array, options: SessionO
     inputs: session.inputNames,
     outputs: session.outputNames,
     async run(feeds, fetches) {
-      const tensors: Record<string, ort.Tensor> = {};
-      for (const [key, { type, data, dims }] of Object.entries(feeds)) {
-        tensors[key] = new ort.Tensor(type as 'float32', data as Float32Array, dims);
+      const tensors = wrapped(feeds);
+      let results: Record<string, unknown>;
+      if (!fetches) results = await session.run(tensors);
+      else if (isNames(fetches)) results = await session.run(tensors, [...fetches]);
+      else {
+        // ORT takes an object without a known output for run options, and would then run without a word.
+        const unknown = Object.keys(fetches).find((key) => !session.outputNames.includes(key));
+        assert(unknown === undefined, `${name} has an output "${unknown}"`);
+        await session.run(tensors, wrapped(fetches));
+        return fetches;
       }
-      const results = fetches ? await session.run(tensors, [...fetches]) : await session.run(tensors);
-      return results as unknown as Record<string, Tensor>;
+      return results as Record<string, Tensor>;
     },
     dispose,
     [Symbol.asyncDispose]: dispose,

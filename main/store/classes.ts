@@ -10,6 +10,8 @@ export interface Classes {
   has(id: string): boolean;
   insert(value: DefectClass, at: Date): void;
   rename(id: string, names: DefectClass['names']): void;
+  /** No new labels from now on; the row and its id stay. */
+  retire(id: string): void;
 }
 
 interface Row {
@@ -38,6 +40,7 @@ export const createClasses = (db: Database): Classes => {
   const insert = db.prepare(`
     INSERT INTO classes (id, name_en, name_ja, is_ok, color, hot_key, retired, position, created_at)
     VALUES (@id, @en, @ja, @isOk, @color, @hotKey, @retired, (SELECT coalesce(max(position), 0) + 1 FROM classes), @at)`);
+  const retire = db.prepare('UPDATE classes SET retired = 1, hot_key = NULL WHERE id = ?');
   const rename = db.prepare('UPDATE classes SET name_en = ?, name_ja = ? WHERE id = ?');
   return {
     list: () => (all.all() as Row[]).map(toClass),
@@ -58,6 +61,7 @@ export const createClasses = (db: Database): Classes => {
         retired: Number(value.retired),
         at: at.toISOString(),
       }),
+    retire: (id) => void retire.run(id),
     rename: (id, names) => void rename.run(names.en, names.ja, id),
   };
 };

@@ -10,6 +10,7 @@ interface LearnOptions {
   tasks?: number;
   method: 'analytic' | 'ncm';
   backbone?: string;
+  shots?: number;
   seed: number;
 }
 
@@ -38,7 +39,8 @@ export function addDatasetCommands(program: Command, action: Action): void {
     )
     .addOption(new Option('--method <name>').choices(['analytic', 'ncm']).default('analytic'))
     .option('--backbone <id|file>', 'backbone (default: the shipped one)')
-    .option('--seed <s>', 'seed of the joint fit', wholeNumber(0, 2 ** 31), 0)
+    .option('--shots <n>', 'training images per class at most, drawn by the seed', wholeNumber(1, 1_000_000))
+    .option('--seed <s>', 'seed of the draw and of the joint fit', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: LearnOptions) => {
         const result = await runLearnProtocol({
@@ -46,6 +48,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
           ...(options.tasks === undefined ? {} : { tasks: options.tasks }),
           backbone: await resolveBackbone(options.backbone, context),
           method: options.method,
+          ...(options.shots === undefined ? {} : { shots: options.shots }),
           threads: context.threads,
           seed: options.seed,
           signal: context.signal,

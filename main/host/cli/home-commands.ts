@@ -145,6 +145,56 @@ function addLabelCommands(program: Command, action: Action): void {
       });
     }),
   );
+  withUser(
+    knowledge.command('export <file>').description("write the station's sums per class into a file, without images"),
+  ).action(
+    action(async (context: Context, file: string, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const target = resolve(file);
+        await followJob(
+          context,
+          client,
+          await client.call('knowledge.export', { stationId: station.id, file: target }),
+        );
+        const newest = await client.call('knowledge.show', { stationId: station.id });
+        context.out.result({ file: target, classes: newest?.classes ?? [] }, () => `Written: ${target}`);
+      });
+    }),
+  );
+  withUser(
+    knowledge.command('import <file>').description("add another station's exported knowledge (same backbone)"),
+  ).action(
+    action(async (context: Context, file: string, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const job = await client.call('knowledge.import', { stationId: station.id, file: resolve(file) });
+        const done = await followJob(context, client, job);
+        const newest = await client.call('knowledge.show', { stationId: station.id });
+        context.out.result(
+          { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
+          () => `Added; the knowledge is now ${done.result[0]}.`,
+        );
+      });
+    }),
+  );
+  withUser(
+    knowledge.command('merge <from> <into>').description('make one class of two: all labels of <from> become <into>'),
+  ).action(
+    action(async (context: Context, from: string, into: string, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        await client.call('classes.merge', {
+          from: await knownClass(client, from),
+          into: await knownClass(client, into),
+        });
+        const job = await client.call('knowledge.update', { stationId: station.id });
+        const done = await followJob(context, client, job);
+        const newest = await client.call('knowledge.show', { stationId: station.id });
+        context.out.result(
+          { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
+          () => `Merged; the knowledge is now ${done.result[0]}.`,
+        );
+      });
+    }),
+  );
   withUser(knowledge.command('forget <sha>').description('un-learn an image by its sha256')).action(
     action(async (context: Context, imageSha: string, options: UserOption) => {
       await atStation(context, options, async (client, station) => {
@@ -292,6 +342,14 @@ async function partOfFile(context: Context, client: CoreClient, station: Station
   if (!Number.isInteger(partId))
     throw new AppError('IMAGE_UNREADABLE', { file: path, problem: 'it could not be taken in' });
   return partId;
+}
+
+/** Id of the class with this id or name. NOT_FOUND. */
+async function knownClass(client: CoreClient, name: string): Promise<string> {
+  const classes = await client.call('classes.list', {});
+  const found = classes.find((c) => c.id === name || c.names.en === name || c.names.ja === name);
+  if (!found) throw new AppError('NOT_FOUND', { kind: 'class', id: name });
+  return found.id;
 }
 
 /** Id of the class with this id or name (either language); made if there is none. */

@@ -4,11 +4,13 @@ import { homeFolder } from '../home-folder.ts';
 import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
+import { addEvaluationCommands } from './evaluation-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
 import { addInspectCommands } from './inspect-commands.ts';
 import { addModelCommands } from './model-commands.ts';
 import { createOutput, EXIT, reportFailure } from './output.ts';
 import { addServeCommand } from './serve-command.ts';
+import { addTrainCommand } from './train-command.ts';
 
 interface GlobalOptions {
   json?: boolean;
@@ -53,9 +55,11 @@ async function main(argv: readonly string[]): Promise<number> {
     };
 
   addDatasetCommands(program, action);
+  addEvaluationCommands(program, action);
   addHomeCommands(program, action);
   addAccountCommands(program, action);
   addModelCommands(program, action);
+  addTrainCommand(program, action);
   addInspectCommands(program, action, (code) => (exitCode = code));
   addServeCommand(program, action);
   inheritGlobalOptions(program);

@@ -31,6 +31,7 @@ void runChild(async ({ settings, wire, log }) => {
       handlers: {
         'trainer.update': async (input, _session, signal) =>
           (await import('../../learning/update.ts')).updateKnowledge(input, { signal, onProgress }),
+        'trainer.export': async (input) => (await import('../../learning/update.ts')).exportKnowledge(input),
         'trainer.compress': async (input, _session, signal) =>
           (await import('../../compression/station.ts')).compressStation(input, { signal, onProgress }),
         'trainer.features': async (input, _session, signal) => {

@@ -2,6 +2,7 @@ import { intAttribute } from '../build.ts';
 import type { Dim, ElementType } from '../model.ts';
 import { elementTypeOf } from '../tensor.ts';
 import {
+  axisOf,
   broadcast,
   MAX_TRACKED_VALUES,
   shapeOf,
@@ -16,9 +17,17 @@ const sameAsFirst: OpFacts['infer'] = (context) => [{ type: typeOf(context, 0), 
 
 const SAME = [
   'Abs',
+  'Acos',
+  'Acosh',
+  'Asin',
+  'Asinh',
+  'Atan',
+  'Atanh',
   'Ceil',
   'Celu',
   'Clip',
+  'Cos',
+  'Cosh',
   'CumSum',
   'Elu',
   'Erf',
@@ -32,7 +41,8 @@ const SAME = [
   'LRN',
   'LeakyRelu',
   'Log',
-  'LogSoftmax',
+  'LpNormalization',
+  'MeanVarianceNormalization',
   'Mish',
   'Neg',
   'Not',
@@ -40,16 +50,21 @@ const SAME = [
   'Relu',
   'Round',
   'Selu',
+  'Shrink',
   'Sigmoid',
   'Sign',
-  'Softmax',
+  'Sin',
+  'Sinh',
   'Softplus',
   'Softsign',
   'Sqrt',
+  'Tan',
   'Tanh',
+  'ThresholdedRelu',
+  'Trilu',
 ];
 
-/** Whole-number arithmetic of shape computations. */
+/** Arithmetic of shape computations; comparisons give 0 or 1. */
 const arithmetic: Record<string, (a: number, b: number) => number> = {
   Add: (a, b) => a + b,
   Sub: (a, b) => a - b,
@@ -58,6 +73,13 @@ const arithmetic: Record<string, (a: number, b: number) => number> = {
   Min: Math.min,
   Max: Math.max,
   Pow: (a, b) => a ** b,
+  Equal: (a, b) => Number(a === b),
+  Greater: (a, b) => Number(a > b),
+  GreaterOrEqual: (a, b) => Number(a >= b),
+  Less: (a, b) => Number(a < b),
+  LessOrEqual: (a, b) => Number(a <= b),
+  And: (a, b) => Number(a !== 0 && b !== 0),
+  Or: (a, b) => Number(a !== 0 || b !== 0),
 };
 
 const isInt = (type: ElementType | null): boolean => type !== null && /^u?int/.test(type);
@@ -90,6 +112,44 @@ const broadcasting =
     return [values ? { type, shape, values } : { type, shape }];
   };
 
+function where(context: OpContext): TensorInfo[] {
+  const shape = broadcast(
+    context,
+    [0, 1, 2].map((index) => shapeOf(context, index)),
+  );
+  const type = typeOf(context, 1);
+  const parts = [0, 1, 2].map((index) => context.inputs[index]?.values);
+  if (!shape || shape.length > 1 || parts.some((part) => !part)) return [{ type, shape }];
+  const at = (part: readonly Dim[] | undefined, i: number): Dim => part?.[part.length === 1 ? 0 : i] ?? null;
+  const length = Math.max(...parts.map((part) => part!.length));
+  // An open condition leaves the choice open.
+  const values = Array.from({ length }, (_, i): Dim => {
+    const condition = at(parts[0], i);
+    return typeof condition === 'number' ? at(parts[condition !== 0 ? 1 : 2], i) : null;
+  });
+  return [{ type, shape, values }];
+}
+
+/** Y, then mean and 1 / deviation, whose normalised axes become 1. */
+function layerNorm(context: OpContext): TensorInfo[] {
+  const shape = shapeOf(context, 0);
+  if (!shape) return [{ type: typeOf(context, 0), shape }];
+  const axis = axisOf(context, intAttribute(context.node, 'axis', -1), shape.length);
+  const scale = shapeOf(context, 1);
+  if (scale && scale.length > shape.length - axis) {
+    throw context.fail(`a scale of rank ${scale.length} over ${shape.length - axis} axes`);
+  }
+  const each: TensorInfo = { type: 'float32', shape: shape.map((dim, at) => (at < axis ? dim : 1)) };
+  return [{ type: typeOf(context, 0), shape }, each, each];
+}
+
+/** Softmax and its like: the axis must be one of the tensor. */
+function alongAxis(context: OpContext): TensorInfo[] {
+  const shape = shapeOf(context, 0);
+  if (shape) axisOf(context, intAttribute(context.node, 'axis', context.opset < 13 ? 1 : -1), shape.length);
+  return [{ type: typeOf(context, 0), shape }];
+}
+
 const withValues = (context: OpContext, info: TensorInfo, change?: (item: number) => number): TensorInfo => {
   const values = context.inputs[0]?.values;
   if (!values || values.length > MAX_TRACKED_VALUES) return info;
@@ -104,21 +164,11 @@ export const elementwiseFacts: [string, OpFacts][] = [
     op,
     { infer: broadcasting('bool') },
   ]),
+  ['Mod', { infer: broadcasting() }],
+  ['Xor', { infer: broadcasting('bool') }],
+  ['CastLike', { infer: (context) => [{ type: typeOf(context, 1), shape: shapeOf(context, 0) }] }],
   ['PRelu', { infer: (context) => sameAsFirst(context), params: [1] }],
-  [
-    'Where',
-    {
-      infer: (context) => [
-        {
-          type: typeOf(context, 1),
-          shape: broadcast(
-            context,
-            [0, 1, 2].map((index) => shapeOf(context, index)),
-          ),
-        },
-      ],
-    },
-  ],
+  ['Where', { infer: where }],
   ...['IsNaN', 'IsInf'].map((op): [string, OpFacts] => [
     op,
     { infer: (context) => [{ type: 'bool', shape: shapeOf(context, 0) }] },
@@ -155,14 +205,16 @@ export const elementwiseFacts: [string, OpFacts][] = [
         if (typeof channels === 'number' && typeof scale === 'number' && channels !== scale) {
           throw context.fail(`${channels} channels, but ${scale} scales`);
         }
-        const each: TensorInfo = { type: typeOf(context, 0), shape: channels === undefined ? null : [channels] };
+        // With training_mode: running mean and variance; before opset 14 also the batch's own.
+        const each: TensorInfo = { type: typeOf(context, 3), shape: channels === undefined ? null : [channels] };
         return [{ type: typeOf(context, 0), shape }, each, each, each, each];
       },
       // Scale and bias; running mean and variance are statistics, which no one counts as parameters.
       params: [1, 2],
     },
   ],
-  ['LayerNormalization', { infer: sameAsFirst, params: [1, 2] }],
+  ['LayerNormalization', { infer: layerNorm, params: [1, 2] }],
+  ...['Hardmax', 'LogSoftmax', 'Softmax'].map((op): [string, OpFacts] => [op, { infer: alongAxis }]),
   ['QuantizeLinear', { infer: (context) => [{ type: typeOf(context, 2) ?? 'uint8', shape: shapeOf(context, 0) }] }],
   [
     'DequantizeLinear',

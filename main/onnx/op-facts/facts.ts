@@ -1,4 +1,5 @@
 import { AppError } from '../../contract/errors.ts';
+import { intsAttribute } from '../build.ts';
 import type { ConstTensor, Dim, ElementType, Node, Shape } from '../model.ts';
 
 /** What is known of a value before anything runs. */
@@ -91,3 +92,17 @@ export function knownSize(context: OpContext, shape: Shape | undefined): number 
   if (size === null) throw context.fail('its shape is not known: give the shape of every input');
   return size;
 }
+
+/** Axes or sizes that were an attribute in old opsets and are an input in newer ones; undefined: unknown or left out. */
+export const listFrom = (context: OpContext, attribute: string, input: number): number[] | undefined =>
+  intsAttribute(context.node, attribute) ?? numbersIn(context, input);
+
+/** True where a list is computed at run time: its effect cannot be told. */
+export const hidden = (context: OpContext, attribute: string, input: number): boolean =>
+  context.inputs[input] != null && listFrom(context, attribute, input) === undefined;
+
+/** The one output of most operators: type of the first input, this shape, and small values where known. */
+export const sized = (context: OpContext, shape: Shape, values?: readonly Dim[]): TensorInfo[] => {
+  const type = typeOf(context, 0);
+  return [values && values.length <= MAX_TRACKED_VALUES ? { type, shape, values } : { type, shape }];
+};

@@ -1,8 +1,12 @@
 import { convolutionFacts } from './convolution.ts';
 import { elementwiseFacts } from './elementwise.ts';
+import { einsumFacts } from './einsum.ts';
 import type { OpFacts } from './facts.ts';
+import { indexingFacts } from './indexing.ts';
 import { layoutFacts } from './layout.ts';
 import { matrixFacts } from './matrix.ts';
+import { reductionFacts } from './reduction.ts';
+import { resizeFacts } from './resize.ts';
 import { shapeValueFacts } from './shape-values.ts';
 
 /** ai.onnx operator -> what is known of it. A missing row is UNSUPPORTED_OP. */
@@ -11,5 +15,9 @@ export const opFacts: ReadonlyMap<string, OpFacts> = new Map([
   ...convolutionFacts,
   ...matrixFacts,
   ...layoutFacts,
+  ...indexingFacts,
+  ...reductionFacts,
+  ...resizeFacts,
+  ...einsumFacts,
   ...shapeValueFacts,
 ]);

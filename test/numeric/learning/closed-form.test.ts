@@ -11,7 +11,8 @@ import { embed } from '../../../main/learning/embedding.ts';
 import { jointFit, jointPredict } from '../../../main/learning/joint.ts';
 import { gather, solveKnowledge } from '../../../main/learning/knowledge.ts';
 import { createAnalyticLearner } from '../../../main/learning/learners/analytic.ts';
-import { crossValidate, foldOf, representativeRows } from '../../../main/learning/selection.ts';
+import { foldsOf } from '../../../main/learning/folds.ts';
+import { crossValidate, representativeRows } from '../../../main/learning/selection.ts';
 import { solveHead } from '../../../main/learning/solve.ts';
 import { Statistics } from '../../../main/learning/statistics.ts';
 import { randomOf, rowsOf, worldOf, type World } from './synthetic.ts';
@@ -242,6 +243,7 @@ describe('choosing lambda and g', () => {
     const fixed = { lambda: 0.05, balancing: 0.5 };
     const { rows, logits, classIds } = await crossValidate(z, world.ledger, products, { fixed });
     expect(new Set(rows).size).toBe(world.ledger.length);
+    const folds = foldsOf(world.ledger);
     // Class weights stay those of the whole ledger; so the reference is weighted by hand.
     const n = world.ledger.length;
     const counts = classIds.map((id) => world.ledger.filter((row) => row.classId === id).length);
@@ -249,8 +251,8 @@ describe('choosing lambda and g', () => {
     for (let fold = 0; fold < 5; fold += 1) {
       const a = matrix(z.columns, z.columns);
       const b = matrix(z.columns, 3);
-      world.ledger.forEach(({ sha, classId }, i) => {
-        if (foldOf(sha) === fold) return;
+      world.ledger.forEach(({ classId }, i) => {
+        if (folds[i] === fold) return;
         const c = classIds.indexOf(classId);
         const weight = (counts[c]! ** -0.5 * n) / total;
         const row = z.data.subarray(i * z.columns, (i + 1) * z.columns);
@@ -263,7 +265,7 @@ describe('choosing lambda and g', () => {
       const weights = await solveCholesky(await cholesky(a, products), b, products);
       const expected = await products.multiply(z, weights);
       rows.forEach((row, i) => {
-        if (foldOf(world.ledger[row]!.sha) !== fold) return;
+        if (folds[row] !== fold) return;
         for (let c = 0; c < 3; c += 1) {
           expect(Math.abs(logits.data[i * 3 + c]! - expected.data[row * 3 + c]!)).toBeLessThan(1e-8);
         }

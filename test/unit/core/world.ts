@@ -173,6 +173,7 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
       i % 4 === Math.floor(i / 4) % 2 ? 1 : 0.01,
     ),
   }),
+  'trainer.export': async () => ({ classes: [] }),
   'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
 });
 
@@ -321,7 +322,7 @@ export const startWorld = async (options: { demo?: boolean; home?: string; now?:
       demo: options.demo ?? false,
       log: logger,
       processes,
-      backbones: { shipped: async () => testBackbone, take: async () => testBackbone },
+      backbones: { shipped: async () => testBackbone, take: async () => testBackbone, read: async () => testBackbone },
       ...(options.now && { now: options.now }),
     });
     world.core.subscribe((event) => void events.push(event));

@@ -2,7 +2,8 @@ import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { checkClassName, scanDataset, scanFolder } from '../../../main/learning/dataset.ts';
+import { checkClassName } from '../../../main/contract/class-name.ts';
+import { scanDataset, scanFolder } from '../../../main/learning/dataset.ts';
 
 let dir: string;
 beforeEach(async () => {

@@ -50,12 +50,12 @@ describe('shape inference', () => {
     const base = smallNet();
     const odd = withGraph(
       base,
-      mapNodes(base.graph, (n) => (n.op === 'Relu' ? node('Einsum', ['c2'], ['a2'], { equation: 'nchw->nchw' }) : n)),
+      mapNodes(base.graph, (n) => (n.op === 'Relu' ? node('GridSample', ['c2', 'c2'], ['a2']) : n)),
     );
-    expect(() => inferShapes(odd)).toThrow(/Einsum \(opset 17, node "a2"\)/);
+    expect(() => inferShapes(odd)).toThrow(/GridSample \(opset 17, node "a2"\)/);
     const info = graphInfo(encodeModel(odd));
-    expect(info.notes.join()).toContain('Einsum');
-    expect(info.ops['Einsum']).toBe(1);
+    expect(info.notes.join()).toContain('GridSample');
+    expect(info.ops['GridSample']).toEqual({ count: 1, macs: null, params: 0 });
   });
 });
 
@@ -69,6 +69,21 @@ describe('costs', () => {
     expect(byName['logits']).toEqual([40, 45]);
     expect(cost.macs).toBe(16 * 16 * 8 * 36 + 40);
     expect(cost.params).toBe(216 + 16 + 80 + 45);
+  });
+
+  it('are summed per operator, and listed per node, by graphInfo', () => {
+    const info = graphInfo(encodeModel(setInputSize(smallNet(), { height: 32, width: 32 })));
+    expect(info.ops['Conv']).toEqual({ count: 2, macs: 16 * 16 * 8 * 36, params: 216 + 80 });
+    expect(info.ops['Gemm']).toEqual({ count: 1, macs: 40, params: 45 });
+    expect(info.ops['BatchNormalization']).toEqual({ count: 1, macs: 0, params: 16 });
+    expect(info.nodes.find((entry) => entry.name === 'c2')).toEqual({
+      name: 'c2',
+      op: 'Conv',
+      macs: 16 * 16 * 8 * 9,
+      params: 80,
+      outputShape: [1, 8, 16, 16],
+    });
+    expect(Object.values(info.ops).reduce((sum, row) => sum + row.params, 0)).toBe(info.params);
   });
 
   it('double with the batch', () => {

@@ -1,0 +1,57 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { evaluateAnomaly } from '../../learning/anomaly/evaluation.ts';
+import { evaluateNovelty } from '../../learning/novelty-evaluation.ts';
+import { resolveBackbone } from './backbone-option.ts';
+import type { Action, Context } from './context.ts';
+import { format } from './output.ts';
+
+const BACKBONE = ['--backbone <id|file>', 'backbone (default: the shipped one)'] as const;
+
+/** What the learner knows about what it does not know, measured on a folder of images: no account, no data folder. */
+export function addEvaluationCommands(program: Command, action: Action): void {
+  const shared = async (context: Context, dir: string, backbone: string | undefined) => ({
+    dir: resolve(dir),
+    backbone: await resolveBackbone(backbone, context),
+    threads: context.threads,
+    signal: context.signal,
+  });
+
+  program
+    .command('novelty <dir>')
+    .description('how well a class that was held out of training is told from the known ones')
+    .option(...BACKBONE)
+    .action(
+      action(async (context: Context, dir: string, { backbone }: { backbone?: string }) => {
+        const result = await evaluateNovelty(await shared(context, dir, backbone));
+        context.out.result(result, (r) =>
+          format.table([
+            ['held out', 'AUROC'],
+            ...Object.entries(r.auroc).map(([name, x]) => [name, x.toFixed(3)]),
+            ['mean', r.mean.toFixed(3)],
+          ]),
+        );
+      }),
+    );
+
+  program
+    .command('anomaly <dir>')
+    .description('how well defects are told from good parts after learning good parts alone')
+    .requiredOption('--ok-class <name>', 'class of the good parts')
+    .option(...BACKBONE)
+    .action(
+      action(async (context: Context, dir: string, options: { okClass: string; backbone?: string }) => {
+        const result = await evaluateAnomaly({
+          ...(await shared(context, dir, options.backbone)),
+          okClass: options.okClass,
+        });
+        context.out.result(result, (r) =>
+          format.table([
+            ['class', 'AUROC'],
+            ...Object.entries(r.perClass).map(([name, x]) => [name, x.toFixed(3)]),
+            ['all', r.auroc.toFixed(3)],
+          ]),
+        );
+      }),
+    );
+}

@@ -1,0 +1,131 @@
+import { rename, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import type { Backbone } from '../../contract/domain.ts';
+import { AppError, problemOf } from '../../contract/errors.ts';
+import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
+import { encodeModel, readModelFile } from '../../onnx/index.ts';
+import type { TrainingEngine } from '../../training/engine.ts';
+import { fineTune, fineTuneDefaults } from '../../training/fine-tune.ts';
+import type { TrainableBackbone } from '../../training/head.ts';
+import { createOrtEngine } from '../../training/ort/engine.ts';
+import { progressLine } from '../../training/progress.ts';
+import { resolveBackbone } from './backbone-option.ts';
+import { wholeNumber, type Action, type Context } from './context.ts';
+import { format } from './output.ts';
+
+interface TrainCommandOptions {
+  backbone?: string;
+  epochs: number;
+  size?: number;
+  batch: number;
+  seed: number;
+  classes?: number;
+  engine: 'ort' | 'tfjs';
+  headOnly?: boolean;
+  checkpoint?: string;
+  out?: string;
+}
+
+async function trainable(backbone: Backbone): Promise<TrainableBackbone> {
+  const { id, inputName, inputSize, dynamicSize, mean, std, featureOutputs } = backbone;
+  const model = await readModelFile(backbone.file);
+  return { name: id, model, inputName, inputSize, dynamicSize, mean, std, features: featureOutputs };
+}
+
+async function openEngine(kind: 'ort' | 'tfjs', context: Context): Promise<TrainingEngine> {
+  if (kind === 'ort') return createOrtEngine();
+  const { createTfjsEngine } = await import('../../training/tfjs/engine.ts');
+  return createTfjsEngine({
+    onEstimate: ({ backend, secondsPerStep }) =>
+      context.out.progress(`TensorFlow.js (${backend}): about ${secondsPerStep.toFixed(1)} s per step`),
+  });
+}
+
+/** Writes the model, whole or not at all. */
+async function writeModel(file: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    await writeFile(temporary, bytes, { flush: true });
+    await rename(temporary, file);
+  } catch (cause) {
+    throw new AppError('INVALID_INPUT', { what: '--out', problem: problemOf(cause) }, { cause });
+  }
+}
+
+/** `train`: fine-tunes a backbone on a folder of images. */
+export function addTrainCommand(program: Command, action: Action): void {
+  program
+    .command('train <dir>')
+    .description('fine-tune a backbone on <dir>/train/<class>/*, tested on <dir>/test/<class>/* after every epoch')
+    .option('--backbone <id|file>', 'backbone (default: the shipped one)')
+    .requiredOption('--epochs <n>', 'times through the images', wholeNumber(1, 10_000))
+    .option('--size <px>', "side of the network's input (default: the backbone's)", wholeNumber(16, 2048))
+    .option('--batch <n>', 'images per step', wholeNumber(1, 1024), fineTuneDefaults.batch)
+    .option('--seed <s>', 'of order and augmentation', wholeNumber(0, 2 ** 31), 0)
+    .option('--classes <n>', 'the first n classes in name order only', wholeNumber(2, 10_000))
+    .addOption(new Option('--engine <name>').choices(['ort', 'tfjs']).default('ort'))
+    .option('--head-only', 'leave the backbone as it is')
+    .option('--checkpoint <file>', 'go on from it, and write it now and then')
+    .option('--out <file>', 'write the trained ONNX model there')
+    .action(
+      action(async (context: Context, dir: string, options: TrainCommandOptions) => {
+        const { signal, threads, out } = context;
+        const backbone = await trainable(await resolveBackbone(options.backbone, context));
+        const dataset = await scanDataset(resolve(dir), { signal });
+        const classes = dataset.classes.slice(0, options.classes ?? dataset.classes.length);
+        const labelled = (images: readonly DatasetImage[]) =>
+          images.flatMap(({ file, name, className }) => {
+            const label = classes.indexOf(className);
+            return label < 0 ? [] : [{ file, name, label }];
+          });
+        const result = await fineTune({
+          backbone,
+          classes,
+          train: labelled(dataset.train),
+          test: labelled(dataset.test),
+          engine: await openEngine(options.engine, context),
+          epochs: options.epochs,
+          threads,
+          seed: options.seed,
+          batch: options.batch,
+          trainBody: options.headOnly !== true,
+          signal,
+          onProgress: (progress) => out.progress(progressLine(progress)),
+          onEpoch: ({ loss, accuracy, balancedAccuracy }, epoch) =>
+            process.stderr.write(
+              `epoch ${epoch}: loss ${loss.toFixed(4)}, accuracy ${format.percent(accuracy)}, balanced ${format.percent(balancedAccuracy)}\n`,
+            ),
+          onWarning: (error) => process.stderr.write(`${error.message}\n`),
+          ...(options.size === undefined ? {} : { size: options.size }),
+          ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
+        });
+        const { model, epochs, skipped, ...facts } = result;
+        if (options.out !== undefined) await writeModel(resolve(options.out), encodeModel(model));
+        const document = {
+          epochs,
+          classes,
+          backbone: backbone.name,
+          engine: options.engine,
+          threads,
+          batch: options.batch,
+          seed: options.seed,
+          ...facts,
+          out: options.out === undefined ? null : resolve(options.out),
+          skipped: [...dataset.skipped, ...skipped],
+        };
+        out.result(document, (d) =>
+          format.table([
+            ['epoch', 'loss', 'accuracy', 'balanced', 's'],
+            ...d.epochs.map(({ loss, accuracy, balancedAccuracy, seconds }, i) => [
+              i + 1,
+              loss.toFixed(4),
+              format.percent(accuracy),
+              format.percent(balancedAccuracy),
+              seconds.toFixed(1),
+            ]),
+          ]),
+        );
+      }),
+    );
+}

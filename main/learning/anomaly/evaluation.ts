@@ -1,0 +1,100 @@
+import type { Backbone } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import { openSession } from '../../runtime/session.ts';
+import { decodeImage } from '../../vision/decode.ts';
+import { createPreprocessor } from '../../vision/preprocess.ts';
+import { areaUnderCurve } from '../novelty-score.ts';
+import { scanDataset, type DatasetImage } from '../dataset.ts';
+import { openProducts } from '../dense.ts';
+import {
+  anomalyOutputs,
+  assembleAnomaly,
+  fitAnomaly,
+  planTaps,
+  readBackbone,
+  stackModel,
+  stackOutput,
+} from './padim.ts';
+
+export interface AnomalyResult {
+  /** Good test parts against all others. */
+  auroc: number;
+  perClass: Record<string, number>;
+  /** Shares above the limit. */
+  falseAlarms: number;
+  found: number;
+  okParts: number;
+  /** Median of the assembled model for one part, without the resize. */
+  latencyMsP50: number;
+}
+
+/**
+ * Learns the training images of one class alone and scores all test images with the assembled ONNX file.
+ * @throws DATASET_*, NOT_FOUND for a class that is not there, IMAGE_UNREADABLE, CANCELLED
+ */
+export async function evaluateAnomaly(options: {
+  dir: string;
+  okClass: string;
+  backbone: Backbone;
+  threads: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: number, step: string) => void;
+}): Promise<AnomalyResult> {
+  const { dir, okClass, backbone, threads, signal, onProgress } = options;
+  const data = await scanDataset(dir);
+  if (!data.classes.includes(okClass)) throw new AppError('NOT_FOUND', { kind: 'Class', id: okClass });
+  const size = backbone.inputSize;
+  const source = await readBackbone(backbone);
+  const plan = await planTaps(source, backbone, size);
+  const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
+  const inputOf = async ({ file, name }: DatasetImage) => {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const { image } = await decodeImage(file, { name, maxPixels: 100_000_000 });
+    const data32 = new Float32Array(preprocessor.length);
+    preprocessor.into(image, null, data32, 0);
+    return { type: 'float32' as const, dims: [1, 3, size, size], data: data32 };
+  };
+  const good = data.train.filter(({ className }) => className === okClass);
+  const rows: Float32Array[] = [];
+  {
+    await using session = await openSession(stackModel(source, plan), { threads, name: backbone.id });
+    for (const [i, image] of good.entries()) {
+      const outputs = await session.run({ [backbone.inputName]: await inputOf(image) });
+      rows.push(Float32Array.from(outputs[stackOutput]!.data as Float32Array));
+      onProgress?.((0.5 * i) / good.length, 'anomaly.features');
+    }
+  }
+  await using products = openProducts({ threads });
+  const fitted = await fitAnomaly(
+    rows,
+    good.map(({ sha }) => sha),
+    plan,
+    size,
+    { products, ...(signal ? { signal } : {}) },
+  );
+  await using line = await openSession(assembleAnomaly(source, backbone, fitted), { threads, name: 'anomaly' });
+  const scores = new Map<string, number[]>();
+  const times: number[] = [];
+  for (const [i, image] of data.test.entries()) {
+    const input = await inputOf(image);
+    const started = performance.now();
+    const outputs = await line.run({ image: input }, [anomalyOutputs.novelty]);
+    times.push(performance.now() - started);
+    const list = scores.get(image.className) ?? [];
+    list.push(Number(outputs[anomalyOutputs.novelty]!.data[0]));
+    scores.set(image.className, list);
+    onProgress?.(0.6 + (0.4 * i) / data.test.length, 'anomaly.scores');
+  }
+  const normal = scores.get(okClass) ?? [];
+  const others = [...scores].filter(([name]) => name !== okClass);
+  const bad = others.flatMap(([, list]) => list);
+  const above = (list: readonly number[]) => list.filter((x) => x > fitted.limit).length / Math.max(1, list.length);
+  return {
+    auroc: areaUnderCurve(normal, bad),
+    perClass: Object.fromEntries(others.map(([name, list]) => [name, areaUnderCurve(normal, list)])),
+    falseAlarms: above(normal),
+    found: above(bad),
+    okParts: good.length,
+    latencyMsP50: times.sort((a, b) => a - b)[times.length >> 1] ?? 0,
+  };
+}

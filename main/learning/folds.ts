@@ -1,0 +1,55 @@
+import { byCodeUnit } from './dataset.ts';
+import { nearDuplicateGroups } from './near-duplicates.ts';
+
+/* The five folds of the ledger: what is held out together when lambda, g, temperature and thresholds are chosen. */
+
+export const FOLDS = 5;
+
+export interface LedgerRow {
+  classId: string;
+  /** Content hash of the image. */
+  sha: string;
+  /** Distinguishes regions of one image; default ''. */
+  key?: string;
+  /** Perceptual hash of the image, so that near-duplicates share a fold; undefined: not known. */
+  look?: string;
+}
+
+/**
+ * Fold of each row. Near-duplicates and the regions of one image are one group, and a group is in one fold. Groups go in falling order of
+ * size (then by the least content hash in them), each to the fold that has the least of its classes so far: with few groups in a
+ * class, folds by hash alone would leave a class half in one fold. All of it is told by the set of rows, in whatever order they
+ * came.
+ */
+export function foldsOf(rows: readonly LedgerRow[]): number[] {
+  const names = nearDuplicateGroups(rows);
+  const totals = new Map<string, number>();
+  const groups = new Map<string, { size: number; classes: Map<string, number> }>();
+  rows.forEach(({ classId }, i) => {
+    totals.set(classId, (totals.get(classId) ?? 0) + 1);
+    const group = groups.get(names[i]!) ?? { size: 0, classes: new Map() };
+    group.size += 1;
+    group.classes.set(classId, (group.classes.get(classId) ?? 0) + 1);
+    groups.set(names[i]!, group);
+  });
+  const inFold = Array.from({ length: FOLDS }, () => new Map<string, number>());
+  const foldOfGroup = new Map<string, number>();
+  const order = [...groups].sort(([a, x], [b, y]) => y.size - x.size || byCodeUnit(a, b));
+  for (const [name, { classes }] of order) {
+    let best = 0;
+    let least = Number.POSITIVE_INFINITY;
+    const first = Number.parseInt(name.slice(0, 8), 16) % FOLDS;
+    for (let step = 0; step < FOLDS; step += 1) {
+      // From the fold of its hash on: single pictures of new classes then spread over the folds.
+      const fold = (first + step) % FOLDS;
+      let share = 0;
+      for (const [classId, count] of classes) {
+        share += (count * ((inFold[fold]!.get(classId) ?? 0) + count)) / totals.get(classId)!;
+      }
+      if (share < least - 1e-9) [best, least] = [fold, share];
+    }
+    foldOfGroup.set(name, best);
+    for (const [classId, count] of classes) inFold[best]!.set(classId, (inFold[best]!.get(classId) ?? 0) + count);
+  }
+  return names.map((name) => foldOfGroup.get(name)!);
+}

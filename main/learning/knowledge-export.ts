@@ -1,0 +1,181 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { readFile, rename, rm } from 'node:fs/promises';
+import { z } from 'zod';
+import { AppError } from '../contract/errors.ts';
+import { embeddingSize, GRID, type Stages } from './embedding.ts';
+import { diskError } from './knowledge-files.ts';
+import { packedLength, Statistics } from './statistics.ts';
+import { sumsAgree } from './statistics-cache.ts';
+
+/*
+ * Knowledge as one file, to be added to another station's: sums per class, and no row of any image. Layout: the eight bytes
+ * MEKIKIK1, the length of a JSON header (uint32, little-endian), the header, then per class of the header s_c and S_c (packed lower triangle) as
+ * little-endian float64. The header holds the sha256 of all that follows it, and the sha256 of the backbone: sums of other features mean
+ * nothing.
+ *
+ * A class of one image gives that image's features away (S_c = z z^T), as any sum of one does.
+ */
+
+const MAGIC = 'MEKIKIK1';
+
+const headerSchema = z.object({
+  format: z.literal(1),
+  backboneId: z.string(),
+  backboneSha256: z.string(),
+  stages: z.array(z.number().int().positive()).min(1),
+  grid: z.number(),
+  /** Of the station it comes from. */
+  lambda: z.number().positive(),
+  balancing: z.number(),
+  classes: z.array(
+    z.object({
+      classId: z.string().min(1),
+      names: z.object({ en: z.string(), ja: z.string() }).optional(),
+      isOk: z.boolean().optional(),
+      count: z.number().int().positive(),
+    }),
+  ),
+  bodySha256: z.string(),
+});
+export type ExportHeader = z.infer<typeof headerSchema>;
+
+export interface KnowledgeExport {
+  header: ExportHeader;
+  statistics: Statistics;
+  choice: { lambda: number; balancing: number };
+}
+
+export interface ExportInput {
+  statistics: Statistics;
+  backboneId: string;
+  backboneSha256: string;
+  stages: Stages;
+  lambda: number;
+  balancing: number;
+  /** What people call the classes, for the station that takes them in. */
+  classes?: readonly { id: string; names: { en: string; ja: string }; isOk: boolean }[];
+}
+
+const bytesOf = (values: Float64Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+/** Body of one class at a time: all of them together may be larger than memory. */
+function* bodyOf(statistics: Statistics): Generator<Uint8Array> {
+  for (const classId of statistics.classIds) {
+    yield bytesOf(statistics.of(classId)!.sum);
+    yield bytesOf(statistics.packedOf(classId));
+  }
+}
+
+/** @throws DISK_FULL, HOME_NOT_WRITABLE, TOO_FEW_CLASSES */
+export async function writeExport(file: string, input: ExportInput): Promise<ExportHeader> {
+  const { statistics, backboneId, backboneSha256, stages, lambda, balancing } = input;
+  if (statistics.classIds.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
+  const hash = createHash('sha256');
+  for (const part of bodyOf(statistics)) hash.update(part);
+  const header: ExportHeader = {
+    format: 1,
+    backboneId,
+    backboneSha256,
+    stages: [...stages],
+    grid: GRID,
+    lambda,
+    balancing,
+    classes: statistics.classIds.map((classId) => {
+      const known = input.classes?.find(({ id }) => id === classId);
+      return {
+        classId,
+        count: statistics.count(classId),
+        ...(known ? { names: known.names, isOk: known.isOk } : {}),
+      };
+    }),
+    bodySha256: hash.digest('hex'),
+  };
+  const text = Buffer.from(JSON.stringify(header));
+  const start = Buffer.alloc(12);
+  start.write(MAGIC, 'latin1');
+  start.writeUInt32LE(text.byteLength, 8);
+  const temporary = `${file}.tmp`;
+  try {
+    const out = createWriteStream(temporary, { flush: true });
+    const ended = new Promise<void>((resolve, reject) => out.on('close', resolve).on('error', reject));
+    for (const part of [start, text]) out.write(part);
+    for (const part of bodyOf(statistics)) {
+      if (!out.write(part))
+        await Promise.race([new Promise<void>((resolve) => out.once('drain', () => resolve())), ended]);
+    }
+    out.end();
+    await ended;
+    await rename(temporary, file);
+  } catch (cause) {
+    await rm(temporary, { force: true });
+    throw diskError(cause, file);
+  }
+  return header;
+}
+
+/** Header alone. @throws NOT_FOUND, BUNDLE_ALTERED when it is no such file */
+export async function readExportHeader(file: string): Promise<{ header: ExportHeader; bodyAt: number }> {
+  const altered = (cause?: unknown) => new AppError('BUNDLE_ALTERED', { file }, { cause });
+  const HEADER_LIMIT = 64 * 2 ** 20;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  let wanted = 12;
+  try {
+    for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (wanted === 12 && length >= 12) {
+        const start = Buffer.concat(chunks);
+        if (start.toString('latin1', 0, 8) !== MAGIC) throw altered();
+        wanted = 12 + start.readUInt32LE(8);
+        if (wanted > HEADER_LIMIT) throw altered();
+      }
+      if (wanted > 12 && length >= wanted) break;
+    }
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    throw new AppError('NOT_FOUND', { kind: 'knowledge file', id: file }, { cause });
+  }
+  if (length < wanted || wanted === 12) throw altered();
+  try {
+    return {
+      header: headerSchema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8', 12, wanted))),
+      bodyAt: wanted,
+    };
+  } catch (cause) {
+    throw altered(cause);
+  }
+}
+
+/**
+ * Reads a file that writeExport made.
+ * @throws NOT_FOUND, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE
+ */
+export async function readExport(
+  file: string,
+  { backboneSha256, stages }: { backboneSha256: string; stages: Stages },
+): Promise<KnowledgeExport> {
+  const { header, bodyAt } = await readExportHeader(file);
+  if (header.backboneSha256 !== backboneSha256 || header.grid !== GRID || header.stages.join() !== [...stages].join()) {
+    throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', {
+      found: `${header.backboneId} (${header.backboneSha256.slice(0, 8)})`,
+      needed: backboneSha256.slice(0, 8),
+    });
+  }
+  const size = embeddingSize(stages);
+  const perClass = 8 * (size + packedLength(size));
+  const body = (await readFile(file)).subarray(bodyAt);
+  const altered = () => new AppError('BUNDLE_ALTERED', { file });
+  if (body.byteLength !== perClass * header.classes.length) throw altered();
+  if (createHash('sha256').update(body).digest('hex') !== header.bodySha256) throw altered();
+  const statistics = new Statistics(size);
+  header.classes.forEach(({ classId, count }, c) => {
+    // Copied: what was read need not be aligned to eight bytes.
+    const numbers = new Float64Array(new Uint8Array(body.subarray(c * perClass, (c + 1) * perClass)).buffer);
+    const sums = { count, sum: numbers.slice(0, size), packed: numbers.slice(size) };
+    if (!sums.sum.every(Number.isFinite) || !sumsAgree(sums)) throw altered();
+    statistics.restore(classId, sums);
+  });
+  return { header, statistics, choice: { lambda: header.lambda, balancing: header.balancing } };
+}

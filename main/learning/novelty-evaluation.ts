@@ -1,0 +1,101 @@
+import type { Backbone } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { scanDataset } from './dataset.ts';
+import { openProducts } from './dense.ts';
+import { embed } from './embedding.ts';
+import { extractFeatures, openExtractor } from './extract.ts';
+import { logitsOf, solveKnowledge } from './knowledge.ts';
+import { areaUnderCurve, fitNoveltyScale, heldOutSigns, noveltyScores, signsOf } from './novelty-score.ts';
+
+/** Regularisation of the head whose doubt is a sign of novelty, per known part. */
+const DOUBT_LAMBDA = Number(process.env['DL'] ?? 1e-4);
+
+export interface NoveltyResult {
+  /** Per class that was held out of training: its test images against those of all other classes. */
+  auroc: Record<string, number>;
+  mean: number;
+  /** Of the test images: known ones that are called novel, and those of the held-out class that are (means over the classes). */
+  falseAlarms: number;
+  found: number;
+}
+
+/** Features of a data set's two halves; pictures that cannot be read are left out. */
+export async function featuresOfDataset(options: {
+  dir: string;
+  backbone: Backbone;
+  threads: number;
+  signal?: AbortSignal;
+  onProgress?: (progress: number, step: string) => void;
+}) {
+  const { dir, backbone, threads, signal, onProgress } = options;
+  const data = await scanDataset(dir);
+  await using extractor = await openExtractor(backbone, { threads });
+  const images = [...data.train, ...data.test];
+  const { features, failed } = await extractFeatures(
+    extractor,
+    images.map(({ file, name }) => ({ file, name, region: null })),
+    { onProgress: (done, total) => onProgress?.((0.5 * done) / total, 'features'), ...(signal ? { signal } : {}) },
+  );
+  const bad = new Set(failed.map(({ index }) => index));
+  const rows = images.flatMap((image, index) => (bad.has(index) ? [] : [{ image, index }]));
+  return {
+    features,
+    stages: backbone.featureOutputs.map(({ channels }) => channels),
+    classes: data.classes,
+    train: rows.filter(({ index }) => index < data.train.length),
+    test: rows.filter(({ index }) => index >= data.train.length),
+  };
+}
+
+/**
+ * Each class held out of training in turn. @throws DATASET_*, TOO_FEW_CLASSES with fewer than three, CANCELLED
+ */
+export async function evaluateNovelty(options: Parameters<typeof featuresOfDataset>[0]): Promise<NoveltyResult> {
+  const { threads, signal, onProgress } = options;
+  const { features, stages, classes, train, test } = await featuresOfDataset(options);
+  if (classes.length < 3) throw new AppError('TOO_FEW_CLASSES', { found: classes.length, needed: 3 });
+  await using products = openProducts({ threads });
+  const width = stages.reduce((sum, n) => sum + n, 0);
+  const zTest = embed(
+    features,
+    stages,
+    test.map(({ index }) => index),
+  );
+  const auroc: Record<string, number> = {};
+  let [falseAlarms, found] = [0, 0];
+  const judged = classes.filter((name) => test.some(({ image }) => image.className === name));
+  for (const [turn, name] of judged.entries()) {
+    const known = train.filter(({ image }) => image.className !== name);
+    const kept = new Float32Array(known.length * width);
+    known.forEach(({ index }, i) => kept.set(features.subarray(index * width, (index + 1) * width), i * width));
+    const { knowledge, crossValidation } = await solveKnowledge(
+      {
+        features: kept,
+        stages,
+        ledger: known.map(({ image }) => ({ classId: image.className, sha: image.sha })),
+        // Little regularised, and no search: it has to know what it was taught, not to judge well.
+        fixed: { lambda: DOUBT_LAMBDA * known.length, balancing: 1 },
+        okIds: new Set(),
+        criteria: { maxEscape: 1, maxOverkill: 1 },
+      },
+      { products, ...(signal ? { signal } : {}) },
+    );
+    const classOf = known.map(({ image }) => image.className);
+    const heldOut = await heldOutSigns(knowledge.novelty, embed(kept, stages), classOf, crossValidation, products);
+    const scale = fitNoveltyScale(heldOut, crossValidation.classIds);
+    const logits = await logitsOf(knowledge, zTest, products);
+    const { score, beyond } = noveltyScores(await signsOf(knowledge.novelty, zTest, logits, products), logits, scale);
+    const isNew = test.map(({ image }) => image.className === name);
+    auroc[name] = areaUnderCurve(
+      score.filter((_, i) => !isNew[i]),
+      score.filter((_, i) => isNew[i]!),
+    );
+    const shareNovel = (of: boolean) =>
+      beyond.filter((b, i) => isNew[i] === of && b > 0).length / isNew.filter((each) => each === of).length;
+    falseAlarms += shareNovel(false) / judged.length;
+    found += shareNovel(true) / judged.length;
+    onProgress?.(0.5 + (0.5 * (turn + 1)) / judged.length, 'novelty.class');
+  }
+  const values = Object.values(auroc);
+  return { auroc, mean: values.reduce((a, b) => a + b, 0) / values.length, falseAlarms, found };
+}

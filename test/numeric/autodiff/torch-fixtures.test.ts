@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { buildTrainingStep, expandTrainingOps, type StepSpec, type TrainingStep } from '../../../main/autodiff/index.ts';
+import { buildNetwork, encodeModel, type Architecture } from '../../../main/onnx/index.ts';
+import { openSession, type Tensor } from '../../../main/runtime/session.ts';
+import { hashedArray } from './hashed-data.ts';
+
+/* Whole networks against PyTorch, whose values make-torch-fixtures.py has frozen. */
+
+interface Network {
+  architecture: Architecture;
+  size: number;
+  batch: number;
+  classes: number;
+  width: number;
+  seed: number;
+}
+
+const read = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8')) as T;
+
+const buildStep = (network: Network, more: Pick<StepSpec, 'optimizer' | 'schedule'> & Partial<StepSpec>) =>
+  buildTrainingStep({
+    model: buildNetwork(network.architecture, network),
+    inputShapes: { input: [network.batch, 3, network.size, network.size] },
+    trainable: 'all',
+    losses: [{ kind: 'crossEntropy', logits: 'logits' }],
+    batchNorm: 'train',
+    ...more,
+  });
+
+function batchOf({ size, batch, classes }: Network, stream: number): Record<string, Tensor> {
+  const labels = BigInt64Array.from({ length: batch }, (_, i) => BigInt(i % classes));
+  return {
+    input: { type: 'float32', dims: [batch, 3, size, size], data: hashedArray(batch * 3 * size * size, stream) },
+    target: { type: 'int64', dims: [batch], data: labels },
+  };
+}
+
+const initialState = (step: TrainingStep): Record<string, Tensor> =>
+  Object.fromEntries(
+    step.state.map(({ name, type, dims, initial }) => [name, { type: type as Tensor['type'], dims, data: initial }]),
+  );
+
+describe('a ResNet-18 from random initialisation', () => {
+  it.each(['none', 'activations'] as const)('loses as in PyTorch over 20 steps (recompute %s)', async (recompute) => {
+    const fixture = read<{
+      network: Network;
+      optimizer: { learningRate: number; momentum: number; weightDecay: number };
+      losses: number[];
+    }>('resnet18-losses.json');
+    const { learningRate, momentum, weightDecay } = fixture.optimizer;
+    const step = buildStep(fixture.network, {
+      optimizer: { kind: 'sgd', momentum, weightDecay },
+      schedule: { kind: 'constant', learningRate },
+      recompute,
+    });
+    await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
+    let state = initialState(step);
+    for (const [at, expected] of fixture.losses.entries()) {
+      const results = await session.run({ ...batchOf(fixture.network, at), ...state });
+      expect(Math.abs(Number(results[step.loss]!.data[0]) - expected), `step ${at}`).toBeLessThan(1e-3);
+      state = Object.fromEntries(step.state.map(({ name, next }) => [name, results[next]!]));
+    }
+    expect(fixture.losses.at(-1)).toBeLessThan(fixture.losses[0]! / 2);
+  });
+});
+
+interface GradientFixture {
+  network: Network;
+  loss: number;
+  /** Parameter -> its gradient's L2 norm and its inner product with hashed numbers. */
+  gradients: Record<string, [norm: number, projection: number]>;
+  running: Record<string, number>;
+}
+
+const norm = (values: ArrayLike<number>): number => Math.sqrt(Array.from(values, (x) => x * x).reduce((a, b) => a + b));
+
+describe('gradients of whole networks equal those of PyTorch', () => {
+  it.each(read<GradientFixture[]>('network-gradients.json').map((fixture) => [fixture.network.architecture, fixture] as const))(
+    '%s',
+    async (_name, fixture) => {
+      // With momentum 0.5 and no past the momentum after one step is the gradient.
+      const step = buildStep(fixture.network, {
+        optimizer: { kind: 'sgd', momentum: 0.5, weightDecay: 0 },
+        schedule: { kind: 'constant', learningRate: 0.1 },
+      });
+      await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
+      const results = await session.run({ ...batchOf(fixture.network, 1), ...initialState(step) });
+      expect(Math.abs(Number(results[step.loss]!.data[0]) - fixture.loss)).toBeLessThan(1e-4 * fixture.loss);
+      const moments = step.state.filter(({ role }) => role === 'momentum');
+      expect(moments.map(({ parameter }) => parameter).sort()).toEqual(Object.keys(fixture.gradients).sort());
+      // A gradient that is zero in exact arithmetic (the key bias of an attention) has rounding only: measured by the largest.
+      const floor = 1e-4 * Math.max(...Object.values(fixture.gradients).map(([length]) => length));
+      let worst = 0;
+      for (const { parameter, next } of moments) {
+        const [length, projection] = fixture.gradients[parameter!]!;
+        const gradient = results[next]!.data as Float32Array;
+        const probe = hashedArray(gradient.length, 7);
+        const found = gradient.reduce((sum, item, i) => sum + item * probe[i]!, 0);
+        const scale = Math.max(length, floor);
+        worst = Math.max(worst, Math.abs(norm(gradient) - length) / scale, Math.abs(found - projection) / scale);
+      }
+      expect(worst).toBeLessThan(1e-4);
+      for (const { role, parameter, next } of step.state) {
+        if (role !== 'running') continue;
+        const expected = fixture.running[parameter!]!;
+        expect(Math.abs(norm(results[next]!.data as Float32Array) - expected)).toBeLessThan(1e-4 * expected);
+      }
+    },
+  );
+});
