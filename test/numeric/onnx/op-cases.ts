@@ -233,8 +233,26 @@ export const cases: Case[] = [
   ]),
   { op: 'ReduceSumSquare', x: image, attributes: { keepdims: 0 }, opset: 18, note: 'all axes' },
   { op: 'ReduceMin', x: image, attributes: { noop_with_empty_axes: 1 }, opset: 18, note: 'no axes' },
-  { op: 'GatherElements', x: [3, 4], constants: [int64Tensor([2, 4], new Array<number>(8).fill(1))] },
-  { op: 'GatherND', x: [2, 3, 4], constants: [int64Tensor([5, 2], new Array<number>(10).fill(1))] },
+  {
+    op: 'GatherElements',
+    x: [3, 4],
+    constants: [
+      int64Tensor(
+        [2, 4],
+        Array.from({ length: 8 }, () => 1),
+      ),
+    ],
+  },
+  {
+    op: 'GatherND',
+    x: [2, 3, 4],
+    constants: [
+      int64Tensor(
+        [5, 2],
+        Array.from({ length: 10 }, () => 1),
+      ),
+    ],
+  },
   {
     op: 'GatherND',
     x: [2, 3, 4],
