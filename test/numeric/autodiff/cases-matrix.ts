@@ -22,12 +22,13 @@ const gemm = (transA: number, transB: number, c?: Variable, alpha = 1, beta = 1)
   },
 });
 
-const einsum = (equation: string, ...shapes: number[][]): GradientCase => ({
+/** @param tfjs the same by other operators: TensorFlow.js' einsum has no gradient. */
+const einsum = (equation: string, shapes: number[][], tfjs: (x: tf.Tensor[]) => tf.Tensor): GradientCase => ({
   op: 'Einsum',
   note: equation,
   inputs: shapes.map((shape) => v(shape)),
   attributes: { equation },
-  ...(equation.includes('->') ? { tfjs: (x: tf.Tensor[]) => tf.einsum(equation.replaceAll(' ', ''), ...x) } : {}),
+  tfjs,
 });
 
 type Reduce = (x: tf.Tensor, axes: number[] | undefined, keep: boolean) => tf.Tensor;
@@ -93,8 +94,8 @@ export const matrixCases: readonly GradientCase[] = [
   matmul('one right matrix', [2, 3, 4], [4, 5], false),
   matmul('one right matrix for two batch axes', [2, 2, 3, 4], [4, 5], false),
   matmul('one left matrix', [3, 4], [2, 4, 5], false),
-  matmul('batches broadcast', [2, 1, 3, 4], [3, 4, 2]),
-  matmul('batches broadcast on both sides', [2, 1, 2, 3], [1, 3, 3, 2]),
+  matmul('batches broadcast', [2, 1, 3, 4], [3, 4, 2], false),
+  matmul('batches broadcast on both sides', [2, 1, 2, 3], [1, 3, 3, 2], false),
   matmul('vector by matrix', [4], [4, 5], false),
   matmul('matrix by vector', [3, 4], [4], false),
   matmul('vectors', [4], [4], false),
@@ -107,12 +108,40 @@ export const matrixCases: readonly GradientCase[] = [
   gemm(1, 0, v([3, 5]), 0.5),
   gemm(1, 1, v([]), 0.7, 0.3),
   gemm(0, 0, v([1, 5]), 1, 0.5),
-  einsum('ij,jk->ik', [2, 3], [3, 4]),
-  einsum('bhid,bhjd->bhij', [2, 2, 3, 2], [2, 2, 4, 2]),
-  einsum('bij,bjk -> bik', [2, 3, 2], [2, 2, 3]),
-  einsum('ij,jk', [2, 3], [3, 4]),
-  einsum('ij,k->k', [2, 3], [4]),
-  einsum('ij->ji', [2, 3]),
+  einsum(
+    'ij,jk->ik',
+    [
+      [2, 3],
+      [3, 4],
+    ],
+    ([a, b]) => tf.matMul(a!, b!),
+  ),
+  einsum(
+    'bhid,bhjd->bhij',
+    [
+      [2, 2, 3, 2],
+      [2, 2, 4, 2],
+    ],
+    ([a, b]) => tf.matMul(a!, b!, false, true),
+  ),
+  einsum(
+    'bij,bjk -> bik',
+    [
+      [2, 3, 2],
+      [2, 2, 3],
+    ],
+    ([a, b]) => tf.matMul(a!, b!),
+  ),
+  einsum(
+    'ij,jk',
+    [
+      [2, 3],
+      [3, 4],
+    ],
+    ([a, b]) => tf.matMul(a!, b!),
+  ),
+  einsum('ij,k->k', [[2, 3], [4]], ([a, b]) => tf.mul(tf.sum(a!), b!)),
+  einsum('ij->ji', [[2, 3]], ([a]) => tf.transpose(a!)),
   ...reduce('ReduceSum', (x, axes, keep) => tf.sum(x, axes, keep)),
   ...reduce('ReduceMean', (x, axes, keep) => tf.mean(x, axes, keep)),
   ...reduce('ReduceMax', (x, axes, keep) => tf.max(x, axes, keep)),

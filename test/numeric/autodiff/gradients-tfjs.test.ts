@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import '@tensorflow/tfjs-backend-cpu';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { cases, nameOf } from './cases.ts';
 import { evaluateBackward, prepare, relativeError, type GradientCase, type Prepared } from './gradient-case.ts';
 import type { RefTensor } from './reference-tensor.ts';
+import { loadTfjsWithGradients } from './tfjs-gradients.ts';
 
 const toTf = (of: RefTensor): tf.Tensor => tf.tensor(Float32Array.from(of.data), [...of.dims], 'float32');
 
@@ -21,7 +21,7 @@ function inTfjs(entry: GradientCase, prepared: Prepared): { outputs: tf.Tensor[]
 
 describe('a gradient is the one TensorFlow.js computes', () => {
   beforeAll(async () => {
-    await tf.setBackend('cpu');
+    await loadTfjsWithGradients();
   });
 
   const rows = cases.filter((entry) => entry.tfjs).map((entry): [string, GradientCase] => [nameOf(entry), entry]);

@@ -4,6 +4,12 @@
 
 Each network is written by dump-network.ts (run by `node`, version 24) and interpreted with torch's functions; the gradients are torch's own.
 Inputs and targets come from hashed-data.ts's generator. Everything runs in float64, so that the fixtures hold no rounding of their own.
+
+The loss of a ReLU network has kinks: an activation within float32's error of 0 falls on either side, and its gradient is then off by
+1/sqrt(elements of its map), in PyTorch's float32 as well. Gradients are taken at the first seed where no activation is within CLEAR of a kink
+(EfficientNet-lite0, which has MobileNetV2's operators, starts with so large gradients that CLEAR would not do). The training run's seed is one
+where none is within 8e-6 at the start (with seed 11 one stands at 5e-7, and the runs part by 6e-4 after one step); the rate is small, and two
+batches take turns, so that the loss falls.
 """
 import json
 import pathlib
@@ -18,6 +24,10 @@ import torch.nn.functional as F
 HERE = pathlib.Path(__file__).parent
 NODE = sys.argv[1] if len(sys.argv) > 1 else "node"
 torch.set_num_threads(2)
+RATE = 0.0001
+# Where the slope of an activation jumps (Clip is ReLU6 here).
+KINKS = {"Relu": [0], "Clip": [0, 6], "HardSwish": [-3, 3], "HardSigmoid": [-3, 3]}
+CLEAR = 2e-6
 
 
 def hashed(length, stream):
@@ -38,6 +48,7 @@ class Network:
             description = json.loads(pathlib.Path(out + ".json").read_text())
             raw = pathlib.Path(out + ".bin").read_bytes()
         self.nodes = description["nodes"]
+        self.nearest_kink = float("inf")
         self.values = {}
         types = {"float32": np.float32, "int64": np.int64}
         for item in description["initializers"]:
@@ -49,6 +60,8 @@ class Network:
         values = dict(self.values, input=x)
         for node in self.nodes:
             arguments = [values[name] if name else None for name in node["inputs"]]
+            for at in KINKS.get(node["op"], []):
+                self.nearest_kink = min(self.nearest_kink, (arguments[0].detach() - at).abs().min().item())
             values[node["outputs"][0]] = self.apply(node["op"], node["attributes"], arguments)
         return values["logits"]
 
@@ -101,8 +114,16 @@ def batch_of(size, batch, classes, stream):
 
 
 def gradients(architecture, size, batch, classes, width, seed):
-    network = Network(architecture, size, batch, classes, width, seed)
     x, target = batch_of(size, batch, classes, 1)
+    while True:
+        network = Network(architecture, size, batch, classes, width, seed)
+        start = {name: tensor.clone() for name, tensor in network.values.items()}
+        with torch.no_grad():
+            network.run(x)
+        network.values = start
+        if network.nearest_kink > CLEAR:
+            break
+        seed += 1
     trained = {n: t for n, t in network.values.items() if t.is_floating_point() and t.dim() > 0 and n not in network.running}
     for tensor in trained.values():
         tensor.requires_grad_(True)
@@ -131,7 +152,7 @@ def losses(architecture, size, batch, classes, width, seed, steps, rate, momentu
     optimizer = torch.optim.SGD(trained, rate, momentum, weight_decay=decay)
     found = []
     for step in range(steps):
-        x, target = batch_of(size, batch, classes, step)
+        x, target = batch_of(size, batch, classes, step % 2)
         optimizer.zero_grad()
         loss = F.cross_entropy(network.run(x), target)
         loss.backward()
@@ -150,14 +171,13 @@ def write(name, value):
     (HERE / name).write_text(text + "\n")
 
 
-write("resnet18-losses.json", losses("resnet18", 32, 8, 4, 1, 11, 20, 0.01, 0.9, 1e-4))
+write("resnet18-losses.json", losses("resnet18", 32, 8, 4, 1, 14, 20, RATE, 0.9, 1e-4))
 write(
     "network-gradients.json",
     [
         gradients("resnet18", 64, 8, 5, 0.25, 3),
         gradients("mobilenet_v2", 64, 8, 5, 0.35, 3),
         gradients("mobilenet_v3_small", 64, 8, 5, 0.5, 3),
-        gradients("efficientnet_lite0", 64, 8, 5, 0.35, 3),
         gradients("vit_tiny", 32, 4, 5, 1, 3),
     ],
 )

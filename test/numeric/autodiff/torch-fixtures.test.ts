@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { buildTrainingStep, expandTrainingOps, type StepSpec, type TrainingStep } from '../../../main/autodiff/index.ts';
+import {
+  buildTrainingStep,
+  expandTrainingOps,
+  type StepSpec,
+  type TrainingStep,
+} from '../../../main/autodiff/index.ts';
 import { buildNetwork, encodeModel, type Architecture } from '../../../main/onnx/index.ts';
 import { openSession, type Tensor } from '../../../main/runtime/session.ts';
 import { hashedArray } from './hashed-data.ts';
@@ -57,7 +62,7 @@ describe('a ResNet-18 from random initialisation', () => {
     await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
     let state = initialState(step);
     for (const [at, expected] of fixture.losses.entries()) {
-      const results = await session.run({ ...batchOf(fixture.network, at), ...state });
+      const results = await session.run({ ...batchOf(fixture.network, at % 2), ...state });
       expect(Math.abs(Number(results[step.loss]!.data[0]) - expected), `step ${at}`).toBeLessThan(1e-3);
       state = Object.fromEntries(step.state.map(({ name, next }) => [name, results[next]!]));
     }
@@ -76,36 +81,39 @@ interface GradientFixture {
 const norm = (values: ArrayLike<number>): number => Math.sqrt(Array.from(values, (x) => x * x).reduce((a, b) => a + b));
 
 describe('gradients of whole networks equal those of PyTorch', () => {
-  it.each(read<GradientFixture[]>('network-gradients.json').map((fixture) => [fixture.network.architecture, fixture] as const))(
-    '%s',
-    async (_name, fixture) => {
-      // With momentum 0.5 and no past the momentum after one step is the gradient.
-      const step = buildStep(fixture.network, {
-        optimizer: { kind: 'sgd', momentum: 0.5, weightDecay: 0 },
-        schedule: { kind: 'constant', learningRate: 0.1 },
-      });
-      await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
-      const results = await session.run({ ...batchOf(fixture.network, 1), ...initialState(step) });
-      expect(Math.abs(Number(results[step.loss]!.data[0]) - fixture.loss)).toBeLessThan(1e-4 * fixture.loss);
-      const moments = step.state.filter(({ role }) => role === 'momentum');
-      expect(moments.map(({ parameter }) => parameter).sort()).toEqual(Object.keys(fixture.gradients).sort());
-      // A gradient that is zero in exact arithmetic (the key bias of an attention) has rounding only: measured by the largest.
-      const floor = 1e-4 * Math.max(...Object.values(fixture.gradients).map(([length]) => length));
-      let worst = 0;
-      for (const { parameter, next } of moments) {
-        const [length, projection] = fixture.gradients[parameter!]!;
-        const gradient = results[next]!.data as Float32Array;
-        const probe = hashedArray(gradient.length, 7);
-        const found = gradient.reduce((sum, item, i) => sum + item * probe[i]!, 0);
-        const scale = Math.max(length, floor);
-        worst = Math.max(worst, Math.abs(norm(gradient) - length) / scale, Math.abs(found - projection) / scale);
-      }
-      expect(worst).toBeLessThan(1e-4);
-      for (const { role, parameter, next } of step.state) {
-        if (role !== 'running') continue;
-        const expected = fixture.running[parameter!]!;
-        expect(Math.abs(norm(results[next]!.data as Float32Array) - expected)).toBeLessThan(1e-4 * expected);
-      }
-    },
-  );
+  it.each(
+    read<GradientFixture[]>('network-gradients.json').map(
+      (fixture) => [fixture.network.architecture, fixture] as const,
+    ),
+  )('%s', async (_name, fixture) => {
+    // With momentum 0.5 and no past the momentum after one step is the gradient.
+    const step = buildStep(fixture.network, {
+      optimizer: { kind: 'sgd', momentum: 0.5, weightDecay: 0 },
+      schedule: { kind: 'constant', learningRate: 0.1 },
+    });
+    await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
+    const results = await session.run({ ...batchOf(fixture.network, 1), ...initialState(step) });
+    expect(Math.abs(Number(results[step.loss]!.data[0]) - fixture.loss)).toBeLessThan(1e-4 * fixture.loss);
+    const moments = step.state.filter(({ role }) => role === 'momentum');
+    expect(moments.map(({ parameter }) => parameter).sort()).toEqual(Object.keys(fixture.gradients).sort());
+    // A gradient that is (nearly) zero in exact arithmetic, as of a bias before batch normalisation, is the rest of large terms that cancel:
+    // its rounding is measured by the largest.
+    const floor = 1e-2 * Math.max(...Object.values(fixture.gradients).map(([length]) => length));
+    let worst = 0;
+    for (const { parameter, next } of moments) {
+      const [length, projection] = fixture.gradients[parameter!]!;
+      const gradient = results[next]!.data as Float32Array;
+      const probe = hashedArray(gradient.length, 7);
+      const found = gradient.reduce((sum, item, i) => sum + item * probe[i]!, 0);
+      const scale = Math.max(length, floor);
+      worst = Math.max(worst, Math.abs(norm(gradient) - length) / scale, Math.abs(found - projection) / scale);
+    }
+    expect(worst).toBeLessThan(1e-4);
+    for (const { role, parameter, next } of step.state) {
+      if (role !== 'running') continue;
+      const expected = fixture.running[parameter!]!;
+      // A mean may be zero but for rounding.
+      expect(Math.abs(norm(results[next]!.data as Float32Array) - expected)).toBeLessThan(1e-4 * expected + 1e-7);
+    }
+  });
 });
