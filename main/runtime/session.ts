@@ -15,6 +15,8 @@ export interface SessionOptions {
   name?: string;
   /** Default 'all'. */
   optimization?: 'disabled' | 'basic' | 'extended' | 'all';
+  /** Allocate what a run needs in one piece, planned in the first run. Default true. */
+  memoryPattern?: boolean;
 }
 
 /** An ORT inference session. `run` blocks the calling thread: never on a thread that owns a socket or a timer. */
@@ -57,6 +59,7 @@ export async function openSession(source: string | Uint8Array, options: SessionO
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: options.optimization ?? 'all',
+    enableMemPattern: options.memoryPattern ?? true,
     logSeverityLevel: 3,
     // Spinning threads would take the core from the camera and the line output between two parts.
     extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
@@ -82,7 +85,7 @@ export async function openSession(source: string | Uint8Array, options: SessionO
       else {
         // ORT takes an object without a known output for run options, and would then run without a word.
         const unknown = Object.keys(fetches).find((key) => !session.outputNames.includes(key));
-        assert(unknown === undefined, `${name} has an output "${unknown}"`);
+        assert(unknown === undefined, `the outputs asked of ${name} are its own, "${unknown}" is not`);
         await session.run(tensors, wrapped(fetches));
         return fetches;
       }

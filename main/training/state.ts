@@ -29,14 +29,21 @@ export function emptyTensor(type: Tensor['type'], dims: readonly number[]): Tens
   return tensorOver(type, dims, new Uint8Array(count * bytesPerElement[type]));
 }
 
+/** Over the step's own memory: not to be written to. */
 function initialOf(entry: StateEntry): Tensor {
   assert(entry.type in bytesPerElement, 'a step keeps its state in types that a runtime takes');
-  return copyTensor({ type: entry.type as Tensor['type'], dims: entry.dims, data: entry.initial });
+  return { type: entry.type as Tensor['type'], dims: entry.dims, data: entry.initial };
 }
 
 /** The state a step starts from. */
 export const initialState = (step: TrainingStep): State =>
-  new Map(step.state.map((entry) => [entry.name, initialOf(entry)]));
+  new Map(step.state.map((entry) => [entry.name, copyTensor(initialOf(entry))]));
+
+/** The entries of `stateFor`, one at a time and not copied: a large network's state need not be in memory twice. */
+export function* entriesFor(step: TrainingStep, state: State | undefined): Generator<{ name: string; tensor: Tensor }> {
+  const given = state && stateFor(step, state);
+  for (const entry of step.state) yield { name: entry.name, tensor: given?.get(entry.name) ?? initialOf(entry) };
+}
 
 /**
  * The given state for a step, checked, or its own beginning.

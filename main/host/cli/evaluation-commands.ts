@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { evaluateAnomaly } from '../../learning/anomaly/evaluation.ts';
+import { findDrift } from '../../learning/monitor/drift.ts';
 import { evaluateNovelty } from '../../learning/novelty-evaluation.ts';
 import { resolveBackbone } from './backbone-option.ts';
 import type { Action, Context } from './context.ts';
@@ -51,6 +52,23 @@ export function addEvaluationCommands(program: Command, action: Action): void {
             ...Object.entries(r.perClass).map(([name, x]) => [name, x.toFixed(3)]),
             ['all', r.auroc.toFixed(3)],
           ]),
+        );
+      }),
+    );
+
+  program
+    .command('drift <dir>')
+    .description('where the pictures of a folder, in name order, leave what those of a reference folder are like')
+    .requiredOption('--reference <dir>', 'pictures of the line as it was set up')
+    .option(...BACKBONE)
+    .action(
+      action(async (context: Context, dir: string, options: { reference: string; backbone?: string }) => {
+        const result = await findDrift({
+          ...(await shared(context, dir, options.backbone)),
+          reference: resolve(options.reference),
+        });
+        context.out.result(result, (r) =>
+          format.table([['part', 'measure'], ...r.alarms.map(({ index, measure }) => [index, measure])]),
         );
       }),
     );

@@ -3,6 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
 import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
+import { addBenchTrainCommand } from './bench-train-command.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
@@ -61,6 +62,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addModelCommands(program, action);
   addTrainCommand(program, action);
   addInspectCommands(program, action, (code) => (exitCode = code));
+  addBenchTrainCommand(program, action);
   addServeCommand(program, action);
   inheritGlobalOptions(program);
 

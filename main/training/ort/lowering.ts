@@ -1,4 +1,6 @@
 import { expandTrainingOps, type TrainingStep } from '../../autodiff/index.ts';
+import { lowerBlocked } from './blocked/lowering.ts';
+import { blockSize } from './blocked/probe.ts';
 import type { Model } from '../../onnx/index.ts';
 import type { Tensor } from '../../runtime/session.ts';
 
@@ -12,7 +14,7 @@ export interface LoweredStep {
   unpack(name: string, tensor: Tensor): Tensor;
 }
 
-export type Lowering = (step: TrainingStep, options: { threads: number }) => LoweredStep;
+export type Lowering = (step: TrainingStep) => LoweredStep | Promise<LoweredStep>;
 
 /** Standard ONNX only: slow in places, right everywhere. */
 export const portableLowering: Lowering = (step) => ({
@@ -20,3 +22,9 @@ export const portableLowering: Lowering = (step) => ({
   pack: (_name, tensor) => tensor,
   unpack: (_name, tensor) => tensor,
 });
+
+/** Blocked tensors where this ORT and CPU have them (blocked/README.md), else standard ONNX. */
+export const fastLowering: Lowering = async (step) => {
+  const block = await blockSize();
+  return block === null ? portableLowering(step) : lowerBlocked(step, block);
+};

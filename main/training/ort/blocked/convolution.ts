@@ -51,7 +51,12 @@ export function convolve(writer: BlockedWriter, node: Node): boolean {
 }
 
 /** The filter for the way back: input and output channels changed over, taps in reverse; or only some of the taps. */
-function turned(writer: BlockedWriter, filter: string, layout: FilterLayout, taps?: { rows: number[]; columns: number[] }): string {
+function turned(
+  writer: BlockedWriter,
+  filter: string,
+  layout: FilterLayout,
+  taps?: { rows: number[]; columns: number[] },
+): string {
   const { block } = layout;
   const [op, ip, kh, kw] = packedDims(layout) as unknown as Shape4;
   const rows = taps?.rows ?? Array.from({ length: kh }, (_, i) => kh - 1 - i);
@@ -66,9 +71,9 @@ function turned(writer: BlockedWriter, filter: string, layout: FilterLayout, tap
     return writer.reshape(reversed, [op, 1, rows.length, columns.length]);
   }
   const [o, i] = [op / block, ip / block];
-  // Two moves: whole 16 x 16 blocks first, then inside each block; one transposition of five axes takes several times as long.
+  // Two moves: whole blocks of b x b first, then inside each block. The second is what ORT's reordering kernel does with an image of b pixels.
   const blocks = writer.transpose(gather(writer.reshape(filter, [o, i, kh * kw, block * block]), 2), [1, 0, 2, 3]);
-  const swapped = writer.transpose(writer.reshape(blocks, [i * o * area, block, block]), [0, 2, 1]);
+  const swapped = writer.blockedOp('ReorderInput', [writer.reshape(blocks, [i * o * area, block, 1, block])]);
   return writer.reshape(swapped, [ip, op, rows.length, columns.length]);
 }
 
@@ -178,7 +183,12 @@ function asFilter(writer: BlockedWriter, name: string, kernel: Pair): string {
   const { block } = writer;
   const lanes = writer.lanes(name);
   const pictures = roundUp(n, block);
-  const whole = writer.padEnd(writer.reshape(writer.blocked(name), [n, lanes / block, h * w, block]), 4, 0, pictures - n);
+  const whole = writer.padEnd(
+    writer.reshape(writer.blocked(name), [n, lanes / block, h * w, block]),
+    4,
+    0,
+    pictures - n,
+  );
   const split = writer.reshape(whole, [pictures / block, block, lanes / block, h * w, block]);
   return writer.reshape(writer.transpose(split, [2, 0, 3, 1, 4]), [lanes, pictures, kernel[0], kernel[1]]);
 }
@@ -187,7 +197,13 @@ function asFilter(writer: BlockedWriter, name: string, kernel: Pair): string {
  * dW as a convolution with changed roles (LEARNING section 3): the batch becomes the input channels, dY the filter, stride and dilation
  * change over; padding is written out beforehand, for the kernels are several times faster without it.
  */
-function denseWeightGradient(writer: BlockedWriter, x: string, dY: string, layout: FilterLayout, window: Window): string {
+function denseWeightGradient(
+  writer: BlockedWriter,
+  x: string,
+  dY: string,
+  layout: FilterLayout,
+  window: Window,
+): string {
   const { block } = writer;
   const [, c, h, width] = writer.shape(x) as unknown as Shape4;
   const [, , ho, wo] = writer.shape(dY) as unknown as Shape4;
@@ -207,7 +223,10 @@ function denseWeightGradient(writer: BlockedWriter, x: string, dY: string, layou
   });
   // [C, O/b, taps, b] to the filter's order.
   if (layout.kind === 'image') {
-    return writer.reshape(writer.transpose(writer.reshape(out, [c, op / block, area * block]), [1, 0, 2]), packedDims(layout));
+    return writer.reshape(
+      writer.transpose(writer.reshape(out, [c, op / block, area * block]), [1, 0, 2]),
+      packedDims(layout),
+    );
   }
   const rows = writer.padEnd(writer.reshape(out, [c, op / block, area, block]), 4, 0, ip - c);
   const moved = writer.transpose(writer.reshape(rows, [ip / block, block, op / block, area, block]), [2, 0, 3, 1, 4]);
@@ -215,13 +234,32 @@ function denseWeightGradient(writer: BlockedWriter, x: string, dY: string, layou
 }
 
 /** 1 x 1: one row of channels instead of an image, so that the kernels find a wide output. The larger of X and dY is the filter. */
-function pointwiseWeightGradient(writer: BlockedWriter, x: string, dY: string, layout: FilterLayout): string {
+function pointwiseWeightGradient(
+  writer: BlockedWriter,
+  x: string,
+  dY: string,
+  layout: FilterLayout,
+  strides: Pair,
+): string {
   const { block } = writer;
-  const [n, c, h, w] = writer.shape(x) as unknown as Shape4;
-  const o = writer.shape(dY)[1]!;
+  const [n, c] = writer.shape(x) as unknown as Shape4;
+  const [, o, h, w] = writer.shape(dY) as unknown as Shape4;
   const area = h * w;
+  const strided = strides.some((stride) => stride !== 1);
+  /** Plain, only the pixels that the convolution reads. */
+  const pixels = (name: string): string => {
+    if (name !== x || !strided) return writer.plain(name);
+    const ends = [(h - 1) * strides[0] + 1, (w - 1) * strides[1] + 1];
+    return writer.emit('Slice', [
+      writer.plain(x),
+      writer.ints([0, 0]),
+      writer.ints(ends),
+      writer.ints([2, 3]),
+      writer.ints(strides),
+    ]);
+  };
   const row = (name: string, channels: number): string => {
-    const flat = writer.transpose(writer.reshape(writer.plain(name), [n, channels, area]), [0, 2, 1]);
+    const flat = writer.transpose(writer.reshape(pixels(name), [n, channels, area]), [0, 2, 1]);
     return writer.blockedOp('ReorderInput', [writer.reshape(flat, [1, n, area, channels])]);
   };
   const convolveRow = (image: string, filter: string): string =>
@@ -233,7 +271,7 @@ function pointwiseWeightGradient(writer: BlockedWriter, x: string, dY: string, l
       group: 1,
     });
   const [op, ip] = packedDims(layout) as unknown as Shape4;
-  if (o >= c) {
+  if (o >= c || strided) {
     // [O/b, C, b]
     const out = writer.reshape(convolveRow(row(x, c), asFilter(writer, dY, [area, 1])), [op / block, c, block]);
     return writer.reshape(writer.padEnd(out, 3, 1, ip - c), packedDims(layout));
@@ -245,7 +283,13 @@ function pointwiseWeightGradient(writer: BlockedWriter, x: string, dY: string, l
 }
 
 /** Every channel of every picture is a group of its own, with dY as its filter; the batch is summed afterwards. */
-function depthwiseWeightGradient(writer: BlockedWriter, x: string, dY: string, layout: FilterLayout, window: Window): string | undefined {
+function depthwiseWeightGradient(
+  writer: BlockedWriter,
+  x: string,
+  dY: string,
+  layout: FilterLayout,
+  window: Window,
+): string | undefined {
   const { block } = writer;
   const [n, , h, width] = writer.shape(x) as unknown as Shape4;
   const [, , ho, wo] = writer.shape(dY) as unknown as Shape4;
@@ -288,10 +332,10 @@ export function weightGradient(writer: BlockedWriter, node: Node): boolean {
   if (!layout || !writer.blockable(dY) || writer.shape(x)[0]! % 4 !== 0) return false;
   if (layout.kind !== 'image' && !writer.blockable(x)) return false;
   const { kernel, strides, pads } = window;
-  const pointwise = kernel.every((size) => size === 1) && strides.every((stride) => stride === 1) && pads.every((pad) => pad === 0);
+  const pointwise = kernel.every((size) => size === 1) && pads.every((pad) => pad === 0);
   let gradient: string | undefined;
   if (layout.kind === 'depthwise') gradient = depthwiseWeightGradient(writer, x, dY, layout, window);
-  else if (pointwise && layout.kind === 'dense') gradient = pointwiseWeightGradient(writer, x, dY, layout);
+  else if (pointwise && layout.kind === 'dense') gradient = pointwiseWeightGradient(writer, x, dY, layout, strides);
   else gradient = denseWeightGradient(writer, x, dY, layout, window);
   if (!gradient) return false;
   writer.setFilter(dW, gradient, layout);

@@ -2,9 +2,34 @@ import { floatValue, intAttribute, type Node } from '../../../onnx/index.ts';
 import type { BlockedWriter } from './writer.ts';
 
 /** Ops that give 0 where every tensor operand is 0, so that the lanes past the last channel stay zero; operands of one shape. */
-const KEEPS_ZERO = new Set(['Add', 'Sub', 'Mul', 'Relu', 'Neg', 'Abs', 'HardSwish', 'Sum', 'Identity', 'Tanh', 'Sign', 'Erf']);
+const KEEPS_ZERO = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Relu',
+  'Neg',
+  'Abs',
+  'HardSwish',
+  'Sum',
+  'Identity',
+  'Tanh',
+  'Sign',
+  'Erf',
+]);
 /** Others are allowed where no lane is past the last channel. */
-const ANY_LANES = new Set(['Sigmoid', 'HardSigmoid', 'Clip', 'Exp', 'Sqrt', 'Div', 'Pow', 'Where', 'Greater', 'Less', 'Equal']);
+const ANY_LANES = new Set([
+  'Sigmoid',
+  'HardSigmoid',
+  'Clip',
+  'Exp',
+  'Sqrt',
+  'Div',
+  'Pow',
+  'Where',
+  'Greater',
+  'Less',
+  'Equal',
+]);
 /** Of an op on weights and their gradients: the same numbers in another order. */
 const ON_FILTERS = new Set(['Add', 'Sub', 'Mul', 'Div', 'Sqrt', 'Neg', 'Abs', 'Sign', 'Sum', 'Identity', 'Pow']);
 
@@ -28,24 +53,34 @@ export function elementwise(writer: BlockedWriter, node: Node): boolean {
   const layout = tensors.map((name) => writer.filterLayout(name)).find((found) => found !== undefined);
   if (layout && ON_FILTERS.has(node.op)) {
     // A scalar added would fill the lanes past the last channel, and 0 / 0 there is not a number.
-    const full = layout.dims[0]! % layout.block === 0 && (layout.kind !== 'dense' || layout.dims[1]! % layout.block === 0);
+    const full =
+      layout.dims[0]! % layout.block === 0 && (layout.kind !== 'dense' || layout.dims[1]! % layout.block === 0);
     const safe = full || (KEEPS_ZERO.has(node.op) && (node.op === 'Mul' || tensors.length === node.inputs.length));
     if (!safe) return false;
-    writer.setFilter(output, rename((name) => writer.filter(name, layout)), layout);
+    writer.setFilter(
+      output,
+      rename((name) => writer.filter(name, layout)),
+      layout,
+    );
     return true;
   }
   if (!tensors.some((name) => writer.has(name, 'blocked')) || !writer.blockable(output)) return false;
   const full = writer.shape(output)[1]! % writer.block === 0;
   const keeps = KEEPS_ZERO.has(node.op) && (node.op === 'Mul' || tensors.length === node.inputs.length);
   if (!keeps && !(full && (ANY_LANES.has(node.op) || KEEPS_ZERO.has(node.op)))) return false;
-  writer.set(output, 'blocked', rename((name) => writer.blocked(name)));
+  writer.set(
+    output,
+    'blocked',
+    rename((name) => writer.blocked(name)),
+  );
   return true;
 }
 
 /** Sum over everything: the same in any order. */
 export function totalReduction(writer: BlockedWriter, node: Node): boolean {
   const [x] = node.inputs as [string];
-  if (node.domain !== '' || !writer.filterLayout(x) || writer.shape(node.outputs[0]!).some((size) => size !== 1)) return false;
+  if (node.domain !== '' || !writer.filterLayout(x) || writer.shape(node.outputs[0]!).some((size) => size !== 1))
+    return false;
   if (!['ReduceSumSquare', 'ReduceL2', 'ReduceSum', 'ReduceL1'].includes(node.op)) return false;
   const keepdims = intAttribute(node, 'keepdims', 1);
   writer.set(

@@ -22,12 +22,16 @@ import type { LoweredStep } from '../lowering.ts';
 import { convolve, filterLayout, inputGradient, weightGradient } from './convolution.ts';
 import { clipGrad, elementwise, expand, reluGrad, totalReduction } from './elementwise.ts';
 import { packedDims, packFilter, unpackFilter, type FilterLayout } from './layout.ts';
-import { affine, batchNormGrad, batchNormTrain, type Affine } from './normalisation.ts';
+import { affine, batchNormFrozen, batchNormGrad, batchNormTrain, type Affine } from './normalisation.ts';
 import { globalAveragePool, maxPool, maxPoolGrad } from './pooling.ts';
 import { BLOCKED_DOMAIN, BlockedWriter } from './writer.ts';
 
 /** Weights that convolutions read, by input name, and how they lie. */
-function stateLayouts(step: TrainingStep, block: number, shapes: ReadonlyMap<string, readonly number[]>): Map<string, FilterLayout> {
+function stateLayouts(
+  step: TrainingStep,
+  block: number,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): Map<string, FilterLayout> {
   const byParameter = new Map<string, FilterLayout>();
   const entries = new Map(step.state.map((entry) => [entry.name, entry]));
   for (const node of step.model.graph.nodes) {
@@ -47,7 +51,8 @@ function stateLayouts(step: TrainingStep, block: number, shapes: ReadonlyMap<str
 function shapesOf(model: Model): Map<string, readonly number[]> {
   const shapes = new Map<string, readonly number[]>();
   const { inputs, outputs, valueInfo, initializers } = model.graph;
-  for (const item of [...inputs, ...outputs, ...valueInfo.values()]) shapes.set(item.name, item.shape as readonly number[]);
+  for (const item of [...inputs, ...outputs, ...valueInfo.values()])
+    shapes.set(item.name, item.shape as readonly number[]);
   for (const [name, tensor] of initializers) shapes.set(name, tensor.dims);
   return shapes;
 }
@@ -67,7 +72,13 @@ export function lowerBlocked(step: TrainingStep, block: number): LoweredStep {
   const shapes = shapesOf(step.model);
   const layouts = stateLayouts(step, block, shapes);
   const index = indexGraph(graph);
-  const writer = new BlockedWriter({ block, taken: valueNames(graph), shapes, types: typesOf(step.model), opset: opsetOf(step.model) });
+  const writer = new BlockedWriter({
+    block,
+    taken: valueNames(graph),
+    shapes,
+    types: typesOf(step.model),
+    opset: opsetOf(step.model),
+  });
 
   for (const { name } of graph.inputs) {
     const layout = layouts.get(name);
@@ -81,24 +92,31 @@ export function lowerBlocked(step: TrainingStep, block: number): LoweredStep {
   const fusion = createFusion(writer, index);
   for (const node of graph.nodes) lowerNode(writer, node, fusion);
 
+  const results = new Map<string, string[]>();
   const outputs = graph.outputs.map((output): Value => {
     const entry = step.state.find(({ next }) => next === output.name);
     const layout = entry && layouts.get(entry.name);
     const made = layout ? writer.filter(output.name, layout) : writer.plain(output.name);
-    if (made !== output.name) writer.nodes.push(makeNode('Identity', [made], [output.name]));
+    if (made !== output.name) results.set(made, [...(results.get(made) ?? []), output.name]);
     return layout ? makeValue(output.name, 'float32', packedDims(layout)) : output;
   });
   const inputs = graph.inputs.map((input): Value => {
     const layout = layouts.get(input.name);
     return layout ? makeValue(input.name, 'float32', packedDims(layout)) : input;
   });
-  const used = new Set([...writer.nodes.flatMap((node) => node.inputs), ...outputs.map(({ name }) => name)]);
+  const nodes = byDepth(named(writer.nodes, results));
+  const used = new Set([...nodes.flatMap((node) => node.inputs), ...outputs.map(({ name }) => name)]);
   const model: Model = {
     ...step.model,
-    opsets: new Map([...step.model.opsets, [BLOCKED_DOMAIN, 1]].filter(([domain]) => domain !== TRAINING_DOMAIN) as [string, number][]),
+    opsets: new Map(
+      [...step.model.opsets, [BLOCKED_DOMAIN, 1]].filter(([domain]) => domain !== TRAINING_DOMAIN) as [
+        string,
+        number,
+      ][],
+    ),
     graph: sortNodes({
       ...graph,
-      nodes: writer.nodes,
+      nodes,
       inputs,
       outputs,
       initializers: new Map([...writer.initializers].filter(([name]) => used.has(name))),
@@ -113,13 +131,44 @@ export function lowerBlocked(step: TrainingStep, block: number): LoweredStep {
   };
 }
 
+/**
+ * By longest distance from the inputs. ORT looks for what an output needs depth first, latest node first: what only depends on the forward
+ * part (masks, recomputed activations) stands before the gradients then, and is computed when the gradient that meets it is there.
+ */
+function byDepth(nodes: readonly Node[]): Node[] {
+  const depth = new Map<string, number>();
+  const placed = sortNodes({ ...makeGraph({ nodes, inputs: [], outputs: [] }) }).nodes.map((node) => {
+    const at = 1 + Math.max(0, ...node.inputs.map((name) => depth.get(name) ?? 0));
+    for (const name of node.outputs) depth.set(name, at);
+    return { node, at };
+  });
+  return placed.sort((a, b) => a.at - b.at).map(({ node }) => node);
+}
+
+/** Gives values the names of the outputs they are, without a copy where that is possible. */
+function named(nodes: readonly Node[], results: ReadonlyMap<string, readonly string[]>): Node[] {
+  const made = new Set(nodes.flatMap((node) => node.outputs));
+  const names = new Map<string, string>();
+  const copies: Node[] = [];
+  for (const [value, [first, ...others]] of results) {
+    if (made.has(value)) names.set(value, first!);
+    else copies.push(makeNode('Identity', [value], [first!]));
+    for (const other of others) copies.push(makeNode('Identity', [made.has(value) ? first! : value], [other]));
+  }
+  const renamed = (list: readonly string[]) => list.map((name) => names.get(name) ?? name);
+  return [
+    ...nodes.map((node) => ({ ...node, inputs: renamed(node.inputs), outputs: renamed(node.outputs) })),
+    ...copies,
+  ];
+}
+
 /** A normalisation waits for the addition and the activation that follow it and alone read it: then all are one pass. */
 interface Fusion {
   defer(y: string, map: Affine): void;
   add(node: Node): boolean;
   activate(node: Node): boolean;
   /** After a ReLU equal positive values do not occur by structure, and at equal zeros the ReLU lets nothing through. */
-  tiesOf(x: string): 'first' | 'any';
+  tiesMatter(x: string): boolean;
 }
 
 function createFusion(writer: BlockedWriter, index: GraphIndex): Fusion {
@@ -138,7 +187,7 @@ function createFusion(writer: BlockedWriter, index: GraphIndex): Fusion {
     return waiting.get(name);
   };
   return {
-    tiesOf: (x) => (index.producer.get(x)?.op === 'Relu' ? 'any' : 'first'),
+    tiesMatter: (x) => index.producer.get(x)?.op !== 'Relu',
     defer: (y, map) => wait(y, map),
     add(node) {
       const [a, b] = node.inputs as [string, string];
@@ -183,12 +232,12 @@ const rows: ReadonlyMap<string, Row> = new Map<string, Row>([
   ['ConvInputGrad', inputGradient],
   ['ConvWeightGrad', weightGradient],
   ['BatchNormTrain', (writer, node, fusion) => batchNormTrain(writer, node, fusion.defer)],
+  ['BatchNormalization', (writer, node, fusion) => batchNormFrozen(writer, node, fusion.defer)],
   ['BatchNormGrad', batchNormGrad],
   ['Relu', (writer, node, fusion) => fusion.activate(node) || elementwise(writer, node)],
   [
     'Clip',
-    (writer, node, fusion) =>
-      clipBounds(writer, node) !== undefined && (fusion.activate(node) || clip(writer, node)),
+    (writer, node, fusion) => clipBounds(writer, node) !== undefined && (fusion.activate(node) || clip(writer, node)),
   ],
   ['ReluGrad', reluGrad],
   ['ClipGrad', clipGrad],
@@ -196,7 +245,7 @@ const rows: ReadonlyMap<string, Row> = new Map<string, Row>([
   ['Expand', expand],
   ['GlobalAveragePool', globalAveragePool],
   ['MaxPool', maxPool],
-  ['MaxPoolGrad', (writer, node, fusion) => maxPoolGrad(writer, node, fusion.tiesOf(node.inputs[1]!))],
+  ['MaxPoolGrad', (writer, node, fusion) => (fusion.tiesMatter(node.inputs[1]!) ? false : maxPoolGrad(writer, node))],
 ]);
 
 /** Bounds around 0 keep the lanes past the last channel zero. */
@@ -213,7 +262,10 @@ function lowerNode(writer: BlockedWriter, node: Node, fusion: Fusion): void {
   if (elementwise(writer, node) || totalReduction(writer, node)) return;
   const standard = node.domain === TRAINING_DOMAIN ? expanded(writer, node) : [node];
   for (const each of standard) {
-    writer.nodes.push({ ...each, inputs: each.inputs.map((name) => (node.inputs.includes(name) ? writer.plain(name) : name)) });
+    writer.nodes.push({
+      ...each,
+      inputs: each.inputs.map((name) => (node.inputs.includes(name) ? writer.plain(name) : name)),
+    });
   }
   for (const name of node.outputs) if (name !== '') writer.set(name, 'plain', name);
 }
@@ -221,7 +273,9 @@ function lowerNode(writer: BlockedWriter, node: Node, fusion: Fusion): void {
 /** One training op as standard nodes, whose inner values have names that are free here. */
 function expanded(writer: BlockedWriter, node: Node): Node[] {
   const interfaceOf = (names: readonly string[]) =>
-    [...new Set(names)].filter((name) => name !== '').map((name) => makeValue(name, writer.type(name), writer.shape(name)));
+    [...new Set(names)]
+      .filter((name) => name !== '')
+      .map((name) => makeValue(name, writer.type(name), writer.shape(name)));
   const alone = makeModel(
     makeGraph({ nodes: [node], inputs: interfaceOf(node.inputs), outputs: interfaceOf(node.outputs) }),
     { opset: writer.opset },

@@ -9,13 +9,20 @@ export interface Affine {
   scale: string;
   bias: string;
   lanes: number;
+  /** Computed a second time, for the backward part. */
+  again?: boolean;
+}
+
+export interface Activation {
+  name: string;
+  params?: readonly number[];
 }
 
 /** y = act(scale x + bias + sum): one pass over memory, as a depth-wise 1 x 1 convolution. */
 export function affine(
   writer: BlockedWriter,
-  { input, scale, bias, lanes }: Affine,
-  options: { sum?: string; activation?: { name: string; params?: readonly number[] } } = {},
+  { input, scale, bias, lanes, again }: Affine,
+  options: { sum?: string; activation?: Activation } = {},
 ): string {
   const weights = writer.reshape(scale, [lanes, 1, 1, 1]);
   const inputs = [input, weights, bias, ...(options.sum ? [options.sum] : [])];
@@ -23,7 +30,8 @@ export function affine(
   return writer.blockedOp('Conv', inputs, {
     kernel_shape: [1, 1],
     strides: [1, 1],
-    dilations: [1, 1],
+    // ORT merges equal nodes: what is computed again to save memory must not look like the first time.
+    ...(again ? {} : { dilations: [1, 1] }),
     pads: [0, 0, 0, 0],
     group: lanes,
     ...(activation ? { activation: activation.name } : {}),
@@ -83,6 +91,23 @@ export function batchNormTrain(writer: BlockedWriter, node: Node, defer: (y: str
   if (newMean) writer.setVector(newMean, running(runningMean, average, 1));
   if (newVar) writer.setVector(newVar, running(runningVar, variance, count / Math.max(1, count - 1)));
   defer(y, { input, scale: factor, bias: offset, lanes });
+  return true;
+}
+
+/** Frozen statistics; also what recomputation emits. */
+export function batchNormFrozen(writer: BlockedWriter, node: Node, defer: (y: string, map: Affine) => void): boolean {
+  const [x, scale, b, mean, variance] = node.inputs as [string, string, string, string, string];
+  const [y] = node.outputs as [string];
+  if (node.outputs.length !== 1 || !writer.blockable(x) || !writer.has(x, 'blocked')) return false;
+  const op = (name: string, ...inputs: string[]) => writer.emit(name, inputs);
+  const epsilon = writer.number(floatValue(node, 'epsilon', 1e-5));
+  const channels = writer.shape(scale)[0]!;
+  const lanes = writer.lanes(x);
+  const whole = (name: string) => writer.padEnd(name, 1, 0, lanes - channels);
+  // Padded last: 0 / sqrt(0 + 0) in the lanes past the last channel would not be a number.
+  const factor = op('Div', writer.plain(scale), op('Sqrt', op('Add', writer.plain(variance), epsilon)));
+  const offset = op('Sub', writer.plain(b), op('Mul', writer.plain(mean), factor));
+  defer(y, { input: writer.blocked(x), scale: whole(factor), bias: whole(offset), lanes, again: true });
   return true;
 }
 

@@ -33,15 +33,11 @@ export function maxPool(writer: BlockedWriter, node: Node): boolean {
   return true;
 }
 
-/** Below every float32 that a network makes. */
-const LOWEST = -3.4028234663852886e38;
-
 /**
- * dX of a max pool, window offset by window offset: where x at that offset equals the maximum, dY goes there. Offsets of one residue modulo
- * the stride meet on one grid, which are interleaved at the end.
- * @param ties 'first': of equal values the first takes all; 'any': each does, right where equal values are known not to matter.
+ * dX of a max pool: the input's rows and columns are taken by residue modulo the stride; on each of these grids, for each window offset that
+ * reaches it, dY counts where x equals the maximum. Of equal values each gets dY: for callers that know equal values not to matter.
  */
-export function maxPoolGrad(writer: BlockedWriter, node: Node, ties: 'first' | 'any'): boolean {
+export function maxPoolGrad(writer: BlockedWriter, node: Node): boolean {
   const [dY, x, y] = node.inputs as [string, string, string];
   const [dX] = node.outputs as [string];
   const { kernel, strides, dilations, pads, ceil } = poolWindow(node);
@@ -49,45 +45,52 @@ export function maxPoolGrad(writer: BlockedWriter, node: Node, ties: 'first' | '
   if (!writer.blockable(x) || !writer.has(x, 'blocked')) return false;
   const [n, , h, w] = writer.shape(x) as Shape4;
   const [, , ho, wo] = writer.shape(y) as Shape4;
-  const { block } = writer;
+  if (h % strides[0]! !== 0 || w % strides[1]! !== 0) return false;
   const lanes = writer.lanes(x);
-  const blocks = lanes / block;
-  const [kh, kw] = kernel as [number, number];
-  const [sh, sw] = strides as [number, number];
-  const [top, left] = pads as [number, number];
-  // Grid cells per residue: the windows' reach in units of the stride.
-  const [rows, columns] = [ho + Math.ceil(kh / sh) - 1, wo + Math.ceil(kw / sw) - 1];
-  const frame = [rows * sh - h - top, columns * sw - w - left] as const;
-  const five = (name: string, height: number, width: number) => writer.reshape(writer.blocked(name), [n, blocks, height, width, block]);
-  const padded = writer.emit('Pad', [
-    five(x, h, w),
-    writer.ints([0, 0, top, left, 0, 0, 0, frame[0], frame[1], 0]),
-    writer.number(LOWEST),
-  ]);
-  const [largest, gradient] = [five(y, ho, wo), five(dY, ho, wo)];
-  const sums: (string | undefined)[][] = Array.from({ length: sh }, () => Array.from({ length: sw }, () => undefined));
-  let free: string | undefined;
-  for (let i = 0; i < kh; i++) {
-    for (let j = 0; j < kw; j++) {
-      const ends = [i + (ho - 1) * sh + 1, j + (wo - 1) * sw + 1];
-      const window = writer.emit('Slice', [padded, writer.ints([i, j]), writer.ints(ends), writer.ints([2, 3]), writer.ints([sh, sw])]);
-      let hit = writer.emit('Equal', [window, largest]);
-      if (ties === 'first') {
-        const other = writer.emit('Not', [hit]);
-        if (free) hit = writer.emit('And', [hit, free]);
-        free = free ? writer.emit('And', [free, other]) : other;
-      }
-      const share = writer.emit('Mul', [gradient, writer.emit('Cast', [hit], { to: 1 })]);
-      const [down, right] = [Math.floor(i / sh), Math.floor(j / sw)];
-      const gaps = [0, 0, down, right, 0, 0, 0, rows - ho - down, columns - wo - right, 0];
-      const placed = gaps.some((gap) => gap !== 0) ? writer.emit('Pad', [share, writer.ints(gaps)]) : share;
-      const line = sums[i % sh]!;
-      const before = line[j % sw];
-      line[j % sw] = before ? writer.emit('Add', [before, placed]) : placed;
+  const blocks = lanes / writer.block;
+  const [rows, columns] = [h / strides[0]!, w / strides[1]!];
+  const five = (name: string, height: number, width: number) =>
+    writer.reshape(writer.blocked(name), [n, blocks, height, width, writer.block]);
+  const image = five(x, h, w);
+  const outputs = { largest: five(y, ho, wo), gradient: five(dY, ho, wo) };
+
+  const moved = new Map<string, string>();
+  /** The pool's output seen from the grid: pixel (q, p) is its pixel (q + down, p + right), nothing outside. */
+  const shifted = (which: 'largest' | 'gradient', down: number, right: number): string => {
+    const key = `${which} ${down} ${right}`;
+    const known = moved.get(key);
+    if (known) return known;
+    const gaps = [0, 0, -down, -right, 0, 0, 0, rows - ho + down, columns - wo + right, 0];
+    // Outside, a gradient of 0 counts for nothing whatever it is compared with.
+    const made = gaps.every((gap) => gap === 0)
+      ? outputs[which]
+      : writer.emit('Pad', [outputs[which], writer.ints(gaps)]);
+    moved.set(key, made);
+    return made;
+  };
+  /** Window offsets that reach a residue, and how far the window's index lies from the grid's. */
+  const reaching = (axis: 0 | 1, residue: number): number[] => {
+    const found: number[] = [];
+    const place = residue + pads[axis]!;
+    for (let offset = place % strides[axis]!; offset < kernel[axis]!; offset += strides[axis]!) {
+      found.push((place - offset) / strides[axis]!);
     }
-  }
-  const grid = interleave(writer, sums, [n, lanes, rows, columns]);
-  const tall = writer.slice(grid, 2, top, top + h);
-  writer.set(dX, 'blocked', writer.reshape(writer.slice(tall, 3, left, left + w), [n, lanes, h, w]));
+    return found;
+  };
+  const parts = Array.from({ length: strides[0]! }, (_, r) =>
+    Array.from({ length: strides[1]! }, (_, c) => {
+      const shifts = reaching(0, r).flatMap((down) => reaching(1, c).map((right) => [down, right] as const));
+      if (shifts.length === 0) return undefined;
+      const inputs = [image, writer.ints([r, c]), writer.ints([h, w]), writer.ints([2, 3]), writer.ints(strides)];
+      const grid = writer.emit('Slice', inputs);
+      const shares = shifts.map(([down, right]) => {
+        const hit = writer.emit('Equal', [grid, shifted('largest', down, right)]);
+        return writer.emit('Mul', [shifted('gradient', down, right), writer.emit('Cast', [hit], { to: 1 })]);
+      });
+      return shares.reduce((sum, share) => writer.emit('Add', [sum, share]));
+    }),
+  );
+  const whole = interleave(writer, parts, [n, lanes, rows, columns]);
+  writer.set(dX, 'blocked', writer.reshape(whole, [n, lanes, h, w]));
   return true;
 }

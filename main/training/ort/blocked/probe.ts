@@ -31,7 +31,9 @@ async function probe(): Promise<number | null> {
     const { y } = await session.run({ x: { type: 'float32', dims: shape, data } });
     const second = (y!.data as Float32Array).indexOf(1);
     const block = second;
-    const fits = [4, 8, 16].includes(block) && Array.from({ length: block }, (_, lane) => y!.data[lane]).every((v, lane) => v === 2 * lane);
+    const fits =
+      [4, 8, 16].includes(block) &&
+      Array.from({ length: block }, (_, lane) => y!.data[lane]).every((v, lane) => v === 2 * lane);
     return fits ? block : null;
   } catch {
     // An ORT without the domain refuses the model: the standard form runs anywhere.
