@@ -12,6 +12,7 @@ export const sweepHome = async (store: Store, log: Logger): Promise<void> => {
       await rm(join(store.home, folder, name), { recursive: true, force: true });
     }
   };
-  await remove('knowledge', new Set(store.knowledge.ids()));
+  // Beside the knowledge itself: sums per station, and what other stations gave.
+  await remove('knowledge', new Set([...store.knowledge.ids(), 'sums', 'added']));
   await remove('bundles', new Set(store.candidates.ids()));
 };

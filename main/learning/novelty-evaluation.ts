@@ -7,9 +7,6 @@ import { extractFeatures, openExtractor } from './extract.ts';
 import { logitsOf, solveKnowledge } from './knowledge.ts';
 import { areaUnderCurve, fitNoveltyScale, heldOutSigns, noveltyScores, signsOf } from './novelty-score.ts';
 
-/** Regularisation of the head whose doubt is a sign of novelty, per known part. */
-const DOUBT_LAMBDA = Number(process.env['DL'] ?? 1e-4);
-
 export interface NoveltyResult {
   /** Per class that was held out of training: its test images against those of all other classes. */
   auroc: Record<string, number>;
@@ -73,8 +70,6 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
         features: kept,
         stages,
         ledger: known.map(({ image }) => ({ classId: image.className, sha: image.sha })),
-        // Little regularised, and no search: it has to know what it was taught, not to judge well.
-        fixed: { lambda: DOUBT_LAMBDA * known.length, balancing: 1 },
         okIds: new Set(),
         criteria: { maxEscape: 1, maxOverkill: 1 },
       },

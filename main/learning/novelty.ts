@@ -29,9 +29,9 @@ export interface NoveltyModel {
   residualPrecision: number;
 }
 
-export const MAX_RANK = 256;
+export const MAX_RANK = 128;
 /** Share of the mean variance that is added to every direction: few images do not know their covariance. */
-const SHRINKAGE = 0.02;
+const SHRINKAGE = 0.05;
 /** Weight of the energy outside the directions; this and SHRINKAGE chosen once for all data, by AUROC with a class held out. */
 const RESIDUAL_SHARE = 0.05;
 const SUBSPACE_STEPS = 4;

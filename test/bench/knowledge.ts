@@ -13,7 +13,7 @@ import { record } from './record.ts';
 /*
  * Cost of an update by what was learnt before: synthetic features of the shipped backbone's shape, then 20 new images. Each case runs in a process of its own, so
  * that its peak memory is its own. Extraction of the 20 images is not in it (learn-*.json has that).
- * node test/bench/knowledge.ts [--quick]
+ * node test/bench/knowledge.ts [--large]
  */
 const STAGES = [576, 1280];
 const WIDTH = 1856;
@@ -101,13 +101,13 @@ if (asked?.startsWith('{')) {
     { classes: 4, parts: 100 },
     { classes: 4, parts: 1_200 },
     { classes: 4, parts: 10_000 },
-    ...(asked === '--quick'
-      ? []
-      : [
-          { classes: 4, parts: 100_000 },
+    { classes: 4, parts: 100_000 },
+    ...(asked === '--large'
+      ? [
           { classes: 50, parts: 50_000 },
           { classes: 200, parts: 50_000 },
-        ]),
+        ]
+      : []),
   ];
   const results = cases.map((each) => {
     const { stdout, stderr, status } = spawnSync(

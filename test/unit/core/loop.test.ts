@@ -126,6 +126,24 @@ describe('the loop', () => {
     );
   });
 
+  test('two classes are made one: their labels move, the emptied one is retired, and the next update learns it so', async () => {
+    await learn();
+    const { perClass } = await world.call('labels.summary', { stationId });
+    const made = await world.call('classes.create', { names: { en: 'dent', ja: '' } }, technician);
+    const from = { id: perClass.find(({ classId }) => classId !== 'ok')!.classId };
+    await expect(world.call('classes.merge', { from: 'ok', into: made.id }, technician)).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+    await world.call('classes.merge', { from: from.id, into: made.id }, technician);
+    const summary = await world.call('labels.summary', { stationId });
+    const left = new Set([...perClass.map((c) => c.classId).filter((id) => id !== from.id), made.id]);
+    expect(new Set(summary.perClass.map((c) => c.classId))).toEqual(left);
+    expect((await world.call('classes.list', {})).find((c) => c.id === from.id)?.retired).toBe(true);
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const learnt = new Set(world.trainer.updates.at(-1)!.images.map((image) => image.classId));
+    expect(learnt).toEqual(left);
+  });
+
   test('an update with one class, and compressing nothing, are refused before a job starts', async () => {
     await expect(world.call('knowledge.update', { stationId }, technician)).rejects.toMatchObject({
       code: 'TOO_FEW_CLASSES',

@@ -1,0 +1,87 @@
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import type { Backbone } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import { openProducts, type Matrix } from '../dense.ts';
+import { embed } from '../embedding.ts';
+import { extractFeatures, openExtractor } from '../extract.ts';
+import { gather } from '../knowledge.ts';
+import { leadingSubspace, project } from '../novelty.ts';
+import { createMonitor, STATED_RUN_LENGTH, type Alarm, type PartMeasures } from './charts.ts';
+
+/** Leading directions of the reference that are charted one by one. */
+const DIRECTIONS = 4;
+/** Reference pictures below which nothing can be said. */
+const LEAST_REFERENCE = 40;
+
+export interface DriftResult {
+  alarms: Alarm[];
+  /** Stated in-control run length, parts. */
+  runLength: number;
+}
+
+async function picturesIn(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => {
+    throw new AppError('DATASET_NOT_FOUND', { path: dir, folder: '.' });
+  });
+  return entries
+    .filter((entry) => entry.isFile() && /\.(jpe?g|png|bmp|tiff?|webp)$/i.test(entry.name))
+    .map((entry) => path.join(entry.parentPath, entry.name))
+    .sort((a, b) => (a < b ? -1 : 1));
+}
+
+/**
+ * Charts the feature mean (leading directions of the reference) and what lies outside it, over the pictures of a folder in name
+ * order. One half of the reference makes the directions, the other is what is usual: a picture does not judge itself.
+ * @throws DATASET_NOT_FOUND, INVALID_INPUT with a reference that is too small, IMAGE_UNREADABLE, CANCELLED
+ */
+export async function findDrift(options: {
+  dir: string;
+  reference: string;
+  backbone: Backbone;
+  threads: number;
+  signal?: AbortSignal;
+}): Promise<DriftResult> {
+  const { dir, reference, backbone, threads, signal } = options;
+  const [usual, watched] = [await picturesIn(reference), await picturesIn(dir)];
+  if (usual.length < LEAST_REFERENCE) {
+    throw new AppError('INVALID_INPUT', {
+      what: 'reference',
+      problem: `it has ${usual.length} pictures, ${LEAST_REFERENCE} are needed`,
+    });
+  }
+  const stages = backbone.featureOutputs.map(({ channels }) => channels);
+  await using extractor = await openExtractor(backbone, { threads });
+  const embedded = async (files: readonly string[]): Promise<Matrix> => {
+    const { features, failed } = await extractFeatures(
+      extractor,
+      files.map((file) => ({ file, region: null })),
+      signal ? { signal } : {},
+    );
+    if (failed[0]) throw failed[0].error;
+    return embed(features, stages);
+  };
+  await using products = openProducts({ threads });
+  const making = await embedded(usual.filter((_, i) => i % 2 === 0));
+  const statistics = gather(
+    making,
+    Array.from({ length: making.rows }, (_, i) => ({ classId: 'reference', sha: String(i) })),
+  );
+  const scatter = await statistics.weightedScatter(new Map([['reference', 1]]), products);
+  const subspace = await leadingSubspace({ scatter }, making.rows, products, 32);
+  const measuresOf = async (z: Matrix): Promise<PartMeasures[]> => {
+    const { y, outside } = await project(subspace, z, products);
+    return Array.from(outside, (energy, i) => ({
+      outside: energy,
+      ...Object.fromEntries(
+        Array.from({ length: Math.min(DIRECTIONS, y.columns) }, (_, d) => [
+          `feature-mean-${d + 1}`,
+          y.data[i * y.columns + d]!,
+        ]),
+      ),
+    }));
+  };
+  const monitor = createMonitor(await measuresOf(await embedded(usual.filter((_, i) => i % 2 === 1))));
+  const parts = watched.length === 0 ? [] : await measuresOf(await embedded(watched));
+  return { alarms: parts.flatMap((part) => monitor.add(part)), runLength: STATED_RUN_LENGTH };
+}
