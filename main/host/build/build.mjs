@@ -7,7 +7,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { root } from './launch.mjs';
 
 /** Packages that bring native code, or that the runtime itself provides: they stay in node_modules. */
-const external = ['electron', 'better-sqlite3', 'onnxruntime-node', 'sharp'];
+const external = [
+  'electron',
+  'better-sqlite3',
+  'onnxruntime-node',
+  'sharp',
+  // Its WebAssembly files are found beside the installed package.
+  '@tensorflow/*',
+];
 const processes = ['core', 'line', 'trainer'];
 
 /**

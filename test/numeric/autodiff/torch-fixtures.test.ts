@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import {
-  buildTrainingStep,
-  expandTrainingOps,
-  type StepSpec,
-  type TrainingStep,
-} from '../../../main/autodiff/index.ts';
-import { buildNetwork, encodeModel, type Architecture } from '../../../main/onnx/index.ts';
-import { openSession, type Tensor } from '../../../main/runtime/session.ts';
+import { buildTrainingStep, type StepSpec } from '../../../main/autodiff/index.ts';
+import { buildNetwork, type Architecture } from '../../../main/onnx/index.ts';
+import type { Tensor } from '../../../main/runtime/session.ts';
+import type { TrainingEngine } from '../../../main/training/engine.ts';
+import { createOrtEngine } from '../../../main/training/ort/engine.ts';
+import { fastLowering, portableLowering } from '../../../main/training/ort/lowering.ts';
 import { hashedArray } from './hashed-data.ts';
 
 /* Whole networks against PyTorch, whose values make-torch-fixtures.py has frozen. */
@@ -41,13 +39,16 @@ function batchOf({ size, batch, classes }: Network, stream: number): Record<stri
   };
 }
 
-const initialState = (step: TrainingStep): Record<string, Tensor> =>
-  Object.fromEntries(
-    step.state.map(({ name, type, dims, initial }) => [name, { type: type as Tensor['type'], dims, data: initial }]),
-  );
+/** Both forms in which ORT runs a step: plain ONNX, and its own blocked tensors. */
+const engines: readonly (readonly [string, TrainingEngine])[] = [
+  ['standard form', createOrtEngine({ lower: portableLowering })],
+  ['fast form', createOrtEngine({ lower: fastLowering })],
+];
+const recomputes = ['none', 'activations'] as const;
 
 describe('a ResNet-18 from random initialisation', () => {
-  it.each(['none', 'activations'] as const)('loses as in PyTorch over 20 steps (recompute %s)', async (recompute) => {
+  const ways = engines.flatMap(([name, engine]) => recomputes.map((recompute) => [name, recompute, engine] as const));
+  it.each(ways)('loses as in PyTorch over 20 steps (%s, recompute %s)', async (_name, recompute, engine) => {
     const fixture = read<{
       network: Network;
       optimizer: { learningRate: number; momentum: number; weightDecay: number };
@@ -59,12 +60,10 @@ describe('a ResNet-18 from random initialisation', () => {
       schedule: { kind: 'constant', learningRate },
       recompute,
     });
-    await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
-    let state = initialState(step);
+    await using run = await engine.open(step, { threads: 2 });
     for (const [at, expected] of fixture.losses.entries()) {
-      const results = await session.run({ ...batchOf(fixture.network, at % 2), ...state });
-      expect(Math.abs(Number(results[step.loss]!.data[0]) - expected), `step ${at}`).toBeLessThan(1e-3);
-      state = Object.fromEntries(step.state.map(({ name, next }) => [name, results[next]!]));
+      const { loss } = await run.step(batchOf(fixture.network, at % 2));
+      expect(Math.abs(loss - expected), `step ${at}`).toBeLessThan(1e-3);
     }
     expect(fixture.losses.at(-1)).toBeLessThan(fixture.losses[0]! / 2);
   });
@@ -81,39 +80,40 @@ interface GradientFixture {
 const norm = (values: ArrayLike<number>): number => Math.sqrt(Array.from(values, (x) => x * x).reduce((a, b) => a + b));
 
 describe('gradients of whole networks equal those of PyTorch', () => {
-  it.each(
-    read<GradientFixture[]>('network-gradients.json').map(
-      (fixture) => [fixture.network.architecture, fixture] as const,
-    ),
-  )('%s', async (_name, fixture) => {
+  const fixtures = read<GradientFixture[]>('network-gradients.json');
+  const ways = fixtures.flatMap((fixture) =>
+    engines.map(([name, engine]) => [fixture.network.architecture, name, fixture, engine] as const),
+  );
+  it.each(ways)('%s, %s', async (_architecture, _name, fixture, engine) => {
     // With momentum 0.5 and no past the momentum after one step is the gradient.
     const step = buildStep(fixture.network, {
       optimizer: { kind: 'sgd', momentum: 0.5, weightDecay: 0 },
       schedule: { kind: 'constant', learningRate: 0.1 },
     });
-    await using session = await openSession(encodeModel(expandTrainingOps(step.model)), { threads: 2 });
-    const results = await session.run({ ...batchOf(fixture.network, 1), ...initialState(step) });
-    expect(Math.abs(Number(results[step.loss]!.data[0]) - fixture.loss)).toBeLessThan(1e-4 * fixture.loss);
+    await using run = await engine.open(step, { threads: 2 });
+    const { loss } = await run.step(batchOf(fixture.network, 1));
+    const state = await run.readState();
+    expect(Math.abs(loss - fixture.loss)).toBeLessThan(1e-4 * fixture.loss);
     const moments = step.state.filter(({ role }) => role === 'momentum');
     expect(moments.map(({ parameter }) => parameter).sort()).toEqual(Object.keys(fixture.gradients).sort());
     // A gradient that is (nearly) zero in exact arithmetic, as of a bias before batch normalisation, is the rest of large terms that cancel:
     // its rounding is measured by the largest.
     const floor = 1e-2 * Math.max(...Object.values(fixture.gradients).map(([length]) => length));
     let worst = 0;
-    for (const { parameter, next } of moments) {
+    for (const { parameter, name } of moments) {
       const [length, projection] = fixture.gradients[parameter!]!;
-      const gradient = results[next]!.data as Float32Array;
+      const gradient = state.get(name)!.data as Float32Array;
       const probe = hashedArray(gradient.length, 7);
       const found = gradient.reduce((sum, item, i) => sum + item * probe[i]!, 0);
       const scale = Math.max(length, floor);
       worst = Math.max(worst, Math.abs(norm(gradient) - length) / scale, Math.abs(found - projection) / scale);
     }
     expect(worst).toBeLessThan(1e-4);
-    for (const { role, parameter, next } of step.state) {
+    for (const { role, parameter, name } of step.state) {
       if (role !== 'running') continue;
       const expected = fixture.running[parameter!]!;
       // A mean may be zero but for rounding.
-      expect(Math.abs(norm(results[next]!.data as Float32Array) - expected)).toBeLessThan(1e-4 * expected + 1e-7);
+      expect(Math.abs(norm(state.get(name)!.data as Float32Array) - expected)).toBeLessThan(1e-4 * expected + 1e-7);
     }
   });
 });

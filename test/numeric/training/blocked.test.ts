@@ -7,7 +7,6 @@ import {
   model,
   node,
   value,
-  type Architecture,
   type Model,
   type Node,
 } from '../../../main/onnx/index.ts';
@@ -78,28 +77,6 @@ function distance(a: State, b: State): number {
     });
   }
   return worst;
-}
-
-const norm = (values: ArrayLike<number>): number =>
-  Math.sqrt(Array.from(values, (x) => x * x).reduce((a, b) => a + b, 0));
-
-/**
- * Largest norm-wise difference of a state entry. One that is nearly zero in exact arithmetic (the gradient of a bias before batch
- * normalisation) is the rest of large terms that cancel: measured by the largest of its kind.
- */
-function normDistance(step: TrainingStep, a: State, b: State): number {
-  const largest = new Map<string, number>();
-  for (const { name, role } of step.state) {
-    largest.set(role, Math.max(largest.get(role) ?? 0, norm(a.get(name)!.data as Float32Array)));
-  }
-  return Math.max(
-    ...step.state
-      .filter(({ role }) => role !== 'stepCount')
-      .map(({ name, role }) => {
-        const [x, y] = [a.get(name)!.data as Float32Array, b.get(name)!.data as Float32Array];
-        return norm(x.map((item, i) => item - y[i]!)) / Math.max(norm(x), 1e-2 * largest.get(role)!);
-      }),
-  );
 }
 
 /** A conv net whose every layer is one case of the lowering. */
@@ -197,23 +174,6 @@ describe.skipIf(block === null)('blocked lowering', () => {
       ours.losses.forEach((loss, i) => expect(loss).toBeCloseTo(standard.losses[i]!, 4));
       expect(distance(standard.state, ours.state)).toBeLessThan(2e-3);
     });
-  });
-
-  const networks: readonly [Architecture, number][] = [
-    ['resnet18', 32],
-    ['mobilenet_v2', 32],
-    ['mobilenet_v3_small', 32],
-    ['efficientnet_lite0', 32],
-  ];
-  it.each(networks)('%s: the first loss and the first update are those of the standard form', async (name, size) => {
-    const network = buildNetwork(name, { classes: 10, size, batch: 8, seed: 3 });
-    for (const recompute of ['none', 'activations'] as const) {
-      const step = stepOf(network, [8, 3, size, size], { recompute });
-      const [ours, standard] = [await trained(step, blocked, 1), await trained(step, portableLowering, 1)];
-      expect(ours.losses[0]).toBeCloseTo(standard.losses[0]!, 4);
-      // A sum in another order may move an activation over a ReLU's kink: single gradients then differ by more than rounding.
-      expect(normDistance(step, standard.state, ours.state)).toBeLessThan(1e-2);
-    }
   });
 
   it('holds AdamW, clipping and frozen statistics', async () => {
