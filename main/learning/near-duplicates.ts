@@ -107,8 +107,9 @@ function joinNear(groups: Groups, high: Int32Array, low: Int32Array, known: numb
 /**
  * Group of each picture, named by the least content hash in it: a function of the set, in any order. Cost: near n for hashes
  * that are spread out; where they are not, a radius ends as soon as a group is too large.
+ * @param radii in bits, tried in turn until no group is too large.
  */
-export function nearDuplicateGroups(pictures: readonly Picture[]): string[] {
+export function nearDuplicateGroups(pictures: readonly Picture[], radii: readonly number[] = RADII): string[] {
   const byContent = new Map<string, Picture>();
   for (const picture of pictures) if (!byContent.has(picture.sha)) byContent.set(picture.sha, picture);
   // The outcome does not depend on this order; the time to give up does, and tests compare times.
@@ -118,7 +119,7 @@ export function nearDuplicateGroups(pictures: readonly Picture[]): string[] {
   const known = distinct.flatMap(({ look }, i) => (look === undefined || look === NO_LOOK ? [] : [i]));
   const limit = Math.max(SMALL_GROUP, Math.floor(distinct.length * LARGEST));
   let groups = new Groups(distinct.length);
-  for (const radius of RADII) {
+  for (const radius of radii) {
     groups = new Groups(distinct.length);
     if (joinNear(groups, high, low, known, radius, limit)) break;
     // Not even equal hashes tell pictures of this set apart: every picture stands alone.

@@ -150,13 +150,7 @@ async function heldOut(problem: Problem, { lambda, balancing }: Choice, products
   return logits;
 }
 
-/**
- * Share of the Brier loss in the score. Accuracy is what counts; its steps are smoothed a little. The loss of ridge logits, which are
- * no probabilities, falls with shrinkage far beyond the best accuracy: with share 1 lambda came out three times too large.
- */
-const BRIER_SHARE = 0.1;
-
-/** Balanced accuracy, and the score of a choice: balanced accuracy less a share of the balanced Brier loss. */
+/** Balanced accuracy, and the score of a choice: balanced accuracy less the balanced Brier loss. */
 function scoreOf({ truth, classIds, judged }: Problem, logits: Matrix): { score: number; accuracy: number | null } {
   const k = classIds.length;
   const right = new Float64Array(k);
@@ -184,7 +178,7 @@ function scoreOf({ truth, classIds, judged }: Problem, logits: Matrix): { score:
     brier += loss[c]! / seen[c]!;
   }
   if (classes === 0) return { score: 0, accuracy: null };
-  return { score: (accuracy - BRIER_SHARE * brier) / classes, accuracy: accuracy / classes };
+  return { score: (accuracy - brier) / classes, accuracy: accuracy / classes };
 }
 
 /** Index of the lambda nearest to its usual share of the variance of z, told from Z Z^T alone; 1e-4 to 0.3. */
