@@ -71,9 +71,17 @@ function turned(
     return writer.reshape(reversed, [op, 1, rows.length, columns.length]);
   }
   const [o, i] = [op / block, ip / block];
-  // Two moves: whole blocks of b x b first, then inside each block. The second is what ORT's reordering kernel does with an image of b pixels.
-  const blocks = writer.transpose(gather(writer.reshape(filter, [o, i, kh * kw, block * block]), 2), [1, 0, 2, 3]);
-  const swapped = writer.blockedOp('ReorderInput', [writer.reshape(blocks, [i * o * area, block, 1, block])]);
+  // Two moves: whole blocks of b x b first (rows of a table: ORT gathers them on all threads), then inside each block what ORT's reordering
+  // kernel does with an image of b pixels.
+  const places: number[] = [];
+  for (let input = 0; input < i; input++) {
+    for (let output = 0; output < o; output++) {
+      for (const tap of order) places.push((output * i + input) * kh * kw + tap);
+    }
+  }
+  const table = writer.reshape(filter, [o * i * kh * kw, block * block]);
+  const moved = writer.emit('Gather', [table, writer.ints(places)], { axis: 0 });
+  const swapped = writer.blockedOp('ReorderInput', [writer.reshape(moved, [i * o * area, block, 1, block])]);
   return writer.reshape(swapped, [ip, op, rows.length, columns.length]);
 }
 
