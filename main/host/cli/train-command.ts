@@ -22,6 +22,7 @@ interface TrainCommandOptions {
   seed: number;
   classes?: number;
   engine: 'ort' | 'tfjs';
+  tfjsNodeFolder?: string;
   headOnly?: boolean;
   checkpoint?: string;
   out?: string;
@@ -33,12 +34,17 @@ async function trainable(backbone: Backbone): Promise<TrainableBackbone> {
   return { name: id, model, inputName, inputSize, dynamicSize, mean, std, features: featureOutputs };
 }
 
-async function openEngine(kind: 'ort' | 'tfjs', context: Context): Promise<TrainingEngine> {
-  if (kind === 'ort') return createOrtEngine();
+/** @param steps all of them, for the time left that a slow engine tells before it starts. */
+async function openEngine(options: TrainCommandOptions, context: Context, steps: number): Promise<TrainingEngine> {
+  if (options.engine === 'ort') return createOrtEngine();
   const { createTfjsEngine } = await import('../../training/tfjs/engine.ts');
   return createTfjsEngine({
-    onEstimate: ({ backend, secondsPerStep }) =>
-      context.out.progress(`TensorFlow.js (${backend}): about ${secondsPerStep.toFixed(1)} s per step`),
+    steps,
+    ...(options.tfjsNodeFolder === undefined ? {} : { tfjsNodeFolder: resolve(options.tfjsNodeFolder) }),
+    onEstimate: ({ backend, secondsPerStep, secondsLeft }) => {
+      const whole = secondsLeft === null ? '' : `, about ${Math.ceil(secondsLeft / 60)} min in all`;
+      process.stderr.write(`TensorFlow.js (${backend}): about ${secondsPerStep.toFixed(1)} s per step${whole}\n`);
+    },
   });
 }
 
@@ -65,6 +71,7 @@ export function addTrainCommand(program: Command, action: Action): void {
     .option('--seed <s>', 'of order and augmentation', wholeNumber(0, 2 ** 31), 0)
     .option('--classes <n>', 'the first n classes in name order only', wholeNumber(2, 10_000))
     .addOption(new Option('--engine <name>').choices(['ort', 'tfjs']).default('ort'))
+    .option('--tfjs-node-folder <dir>', 'with --engine tfjs: a folder with the package @tensorflow/tfjs-node 4.22')
     .option('--head-only', 'leave the backbone as it is')
     .option('--checkpoint <file>', 'go on from it, and write it now and then')
     .option('--out <file>', 'write the trained ONNX model there')
@@ -79,12 +86,14 @@ export function addTrainCommand(program: Command, action: Action): void {
             const label = classes.indexOf(className);
             return label < 0 ? [] : [{ file, name, label }];
           });
+        const train = labelled(dataset.train);
+        const steps = options.epochs * Math.ceil(train.length / options.batch);
         const result = await fineTune({
           backbone,
           classes,
-          train: labelled(dataset.train),
+          train,
           test: labelled(dataset.test),
-          engine: await openEngine(options.engine, context),
+          engine: await openEngine(options, context, steps),
           epochs: options.epochs,
           threads,
           seed: options.seed,
