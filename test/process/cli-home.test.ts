@@ -90,9 +90,12 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     for (const c of offered) if (c.strategy !== 'none') expect(c.speedup).toBeGreaterThan(1);
     model = (offered.find((c) => c.recommended) ?? offered[0]!).id;
     expect((await failed('activate', model)).code).toBe('NOT_APPROVED');
-    const passing = created.filter((c) => c.id !== model && c.gates.every((gate) => gate.outcome !== 'fail'));
-    expect(passing.length, JSON.stringify(created)).toBeGreaterThan(0);
-    another = passing[0]!.id;
+    const alsoOffered = (list: readonly Brief[]) =>
+      list.find((c) => c.offered && c.id !== model && c.gates.every((gate) => gate.outcome !== 'fail'));
+    // On a busy machine only one of them may have been measured as faster: then a second search finds one.
+    const second = alsoOffered(created) ?? alsoOffered(await done<Brief[]>('candidates', 'create'));
+    expect(second, JSON.stringify(created)).toBeDefined();
+    another = second!.id;
   });
 
   test('approve, activate, inspect names the model', async () => {

@@ -69,6 +69,7 @@ function openRun(
   const number = (name: string): number => Number(results[name]!.data[0]);
   let open = true;
   let broken = false;
+  let first = true;
 
   return {
     async step(batch) {
@@ -88,7 +89,8 @@ function openRun(
         throw new AppError('TRAINER_FAILED', { problem: problemOf(cause) }, { cause });
       }
       [current, other] = [other, current];
-      collect();
+      collect(first ? 'major' : 'minor');
+      first = false;
       return {
         loss: number(step.loss),
         learningRate: number(step.learningRate),
@@ -133,10 +135,10 @@ function updatedInPlace(graph: Graph, state: readonly { name: string; next: stri
 
 /**
  * The runtime's binding gives every output as a fresh copy too, also those that were written where they belong: a whole state per step,
- * which the collector must not let pile up.
+ * which the collector must not let pile up. 'major' after the first step: then the state it began with is garbage, and old.
  */
-const collect: () => void = (() => {
+const collect: (type: 'minor' | 'major') => void = (() => {
   setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as (options: { type: 'minor' }) => void;
-  return () => gc({ type: 'minor' });
+  const gc = runInNewContext('gc') as (options: { type: 'minor' | 'major' }) => void;
+  return (type) => gc({ type });
 })();
