@@ -7,7 +7,15 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { backboneSchema } from '../main/contract/domain.ts';
 import { AppError, problemOf } from '../main/contract/errors.ts';
-import { appendNodes, encodeModel, graphInfo, importTflite, node, type Model } from '../main/onnx/index.ts';
+import {
+  appendNodes,
+  decodeModel,
+  encodeModel,
+  graphInfo,
+  importTflite,
+  node,
+  type Model,
+} from '../main/onnx/index.ts';
 
 /*
  * Makes the models that are shipped from what npm installed. Reproducible: the same package gives the same bytes on every machine, and the
@@ -120,7 +128,7 @@ export async function writeModel(entry: ManifestEntry, folder: string): Promise<
 function describe(
   bytes: Uint8Array,
 ): Pick<ManifestEntry, 'sha256' | 'opset' | 'inputs' | 'outputs' | 'macs' | 'params'> {
-  const info = graphInfo(bytes);
+  const info = graphInfo(decodeModel(bytes));
   return {
     sha256: sha256(bytes),
     opset: info.opset,

@@ -1,5 +1,4 @@
 import { AppError } from '../contract/errors.ts';
-import { decodeModel } from './decode.ts';
 import { indexGraph, runtimeInputs } from './edit.ts';
 import { constantsOf, contextOf, factsOf, inferShapes, type InferOptions } from './infer-shapes.ts';
 import { opsetOf, type Dim, type ElementType, type Model, type Node, type Shape } from './model.ts';
@@ -115,10 +114,9 @@ export const concreteShape = (shape: readonly Dim[]): number[] =>
 
 /**
  * What `graph info FILE` prints. Works for any readable model; what cannot be told is null and named in `notes`.
- * @throws MODEL_UNREADABLE, GRAPH_INVALID.
+ * @throws GRAPH_INVALID.
  */
-export function graphInfo(bytes: Uint8Array, file?: string): GraphInfo {
-  const model = decodeModel(bytes, file);
+export function graphInfo(model: Model): GraphInfo {
   verifyStructure(model);
   const notes: string[] = [];
   const infos = inferShapes(model, { unknownOps: 'unknown' });

@@ -30,8 +30,10 @@ export function record(name: string, command: string, result: unknown): void {
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
-/** Smallest, median and largest of several runs. */
+/** Smallest, median (of an even number: the mean of the middle two) and largest of several runs. */
 export function spread(values: readonly number[]): { min: number; median: number; max: number } {
   const sorted = [...values].sort((a, b) => a - b);
-  return { min: sorted[0] ?? NaN, median: sorted[Math.floor(sorted.length / 2)] ?? NaN, max: sorted.at(-1) ?? NaN };
+  const at = (rank: number): number => sorted[rank] ?? NaN;
+  const median = (at(Math.floor((sorted.length - 1) / 2)) + at(Math.floor(sorted.length / 2))) / 2;
+  return { min: at(0), median, max: at(sorted.length - 1) };
 }

@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readModelFile, writeModelFile } from '../../main/onnx/index.ts';
 import { cli } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
 
@@ -86,4 +87,12 @@ test('the shipped backbone as data', async () => {
   expect(backbones[0]!.macs).toBeGreaterThan(1e8);
   const info = await cli(['graph', 'info', backbones[0]!.file, '--json']);
   expect(info.json()).toMatchObject({ opset: 17, macs: backbones[0]!.macs });
+
+  // The same model with its weights in a file beside it, and without that file.
+  const split = join(folder, 'split.onnx');
+  writeModelFile(split, readModelFile(backbones[0]!.file), { externalAbove: 1024 });
+  expect((await cli(['graph', 'info', split, '--json'])).json()).toEqual(info.json());
+  for (const name of await readdir(folder)) if (name.startsWith('split.onnx.')) await rm(join(folder, name));
+  const lost = await cli(['graph', 'info', split, '--json']);
+  expect(errorOf(lost.json()).code).toBe('MODEL_DATA_MISSING');
 });

@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { AppError, problemOf } from '../../contract/errors.ts';
-import { graphInfo } from '../../onnx/index.ts';
+import { graphInfo, readModelFile } from '../../onnx/index.ts';
 import { signIn } from './accounts.ts';
 import { installedBackbones } from './backbone-option.ts';
 import { withCore } from './core-client.ts';
@@ -49,10 +47,7 @@ export function addModelCommands(program: Command, action: Action): void {
     .command('info <file>')
     .action(
       action(async (context: Context, file: string) => {
-        const bytes = await readFile(file).catch((cause: unknown) => {
-          throw new AppError('MODEL_UNREADABLE', { file, problem: problemOf(cause) }, { cause });
-        });
-        const info = graphInfo(bytes);
+        const info = graphInfo(readModelFile(file));
         context.out.result(info, () => JSON.stringify(info, null, 2));
       }),
     );

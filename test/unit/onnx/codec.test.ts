@@ -181,7 +181,7 @@ const examine = (bytes: Uint8Array): void => {
   try {
     const read = decodeModel(bytes);
     encodeModel(read);
-    graphInfo(bytes);
+    graphInfo(read);
     inferShapes(read, { unknownOps: 'unknown' });
     analyseBackbone(read);
   } catch (error) {
