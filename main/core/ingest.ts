@@ -1,5 +1,6 @@
 import type { LineRecord } from '../contract/line.ts';
 import type { Judgement, Part } from '../contract/domain.ts';
+import { usefulness } from '../learning/queue.ts';
 import type { QueueReason } from '../store/queue.ts';
 import type { CoreContext } from './context.ts';
 
@@ -22,26 +23,24 @@ export const queueReasonOf = (judgement: Judgement): QueueReason | null => {
   }
 };
 
-/**
- * Order of the queue before features are looked at; higher comes first. Sent by a person: 3. Novel: 1..2 by how far beyond the
- * limit. Low margin: 0.5..1 by how near the decision was. Imported and errors below.
- */
-export const usefulnessOf = (reason: QueueReason, judgement: Judgement): number => {
-  switch (reason) {
-    case 'sent':
-      return 3;
-    case 'novel': {
-      const beyond = judgement.noveltyLimit > 0 ? judgement.novelty / judgement.noveltyLimit - 1 : 1;
-      return 1 + Math.min(1, Math.max(0, Number.isFinite(beyond) ? beyond : 0));
-    }
-    case 'low-margin':
-      return 0.5 + 0.5 * (1 - Math.min(1, Math.max(0, judgement.margin)));
-    case 'imported':
-      return 0.4;
-    case 'error':
-      return 0.3;
-  }
+/** Where a reason lies in the queue: a person's wish first, then what is novel, then what is doubtful. */
+const BANDS: Record<QueueReason, { from: number; to: number }> = {
+  sent: { from: 2.5, to: 3 },
+  novel: { from: 1, to: 2 },
+  'low-margin': { from: 0.5, to: 1 },
+  imported: { from: 0.4, to: 0.5 },
+  error: { from: 0.2, to: 0.3 },
 };
+
+/** Place in the queue from a usefulness of 0..1 (learning/queue.ts): the reason comes before it. */
+export const placeOf = (reason: QueueReason, useful: number): number => {
+  const { from, to } = BANDS[reason];
+  return from + (to - from) * useful;
+};
+
+/** The same before features were looked at: novelty and margin without diversity. */
+export const usefulnessOf = (reason: QueueReason, judgement: Judgement): number =>
+  placeOf(reason, usefulness(judgement));
 
 export interface Ingest {
   /**

@@ -1,16 +1,15 @@
 import { isAppError, problemOf } from '../contract/errors.ts';
+import { embed } from '../learning/embedding.ts';
+import { rankQueue, usefulness } from '../learning/queue.ts';
 import type { Backbones } from './backbones.ts';
 import type { CoreContext } from './context.ts';
+import { placeOf } from './ingest.ts';
 import type { JobService } from './jobs.ts';
-import { groupLookAlikes } from './look-alikes.ts';
 
 /** Items looked at per ranking: features take about 15 ms each. */
 const RANKED_AT_MOST = 200;
 /** New unranked items that make another ranking worth its time. */
 const WORTH_IT = 4;
-/** Most that diversity takes from the usefulness of a part whose likes come before it. */
-const REPEAT_PENALTY = 0.5;
-
 export interface QueueRanking {
   /** Somebody looks at this queue: rank it in the background, unless that was done or a job needs the trainer. */
   wanted(stationId: string): void;
@@ -47,19 +46,16 @@ export const createQueueRanking = (context: CoreContext, backbones: Backbones, j
     } finally {
       trainer.close?.();
     }
-    const groups = groupLookAlikes(features, items.length);
+    const judgements = items.map(({ partId }) => store.parts.get(partId).judgement);
+    const stages = backbone.featureOutputs.map(({ channels }) => channels);
+    const order = rankQueue(embed(features, stages), judgements.map(usefulness));
     store.transaction(() => {
-      for (const [i, { partId }] of items.entries()) {
-        // Labelled or skipped while the trainer was at work.
-        if (store.queue.state(partId) !== 'open') continue;
+      for (const { index, usefulness: useful, groupId } of order) {
+        const { partId } = items[index]!;
         const item = store.queue.item(partId);
-        if (item === null) continue;
-        const { groupId, place } = groups[i]!;
-        const base = Math.ceil(item.usefulness * 2) / 2 - 0.5;
-        const own = item.usefulness - base;
-        // Stays within its half point (reason before diversity); the second, third … of its kind come later.
-        const usefulness = base + own * (1 - REPEAT_PENALTY * (1 - 1 / (1 + place)));
-        store.queue.setRank(partId, { usefulness, groupId, suggestedClassId: null });
+        // Labelled or skipped while the trainer was at work.
+        if (item === null || store.queue.state(partId) !== 'open') continue;
+        store.queue.setRank(partId, { usefulness: placeOf(item.reason, useful), groupId, suggestedClassId: null });
       }
     });
     context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });

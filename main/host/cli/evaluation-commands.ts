@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { evaluateAnomaly } from '../../learning/anomaly/evaluation.ts';
+import { measureLabelCurve } from '../../learning/label-curve.ts';
 import { findDrift } from '../../learning/monitor/drift.ts';
 import { evaluateNovelty } from '../../learning/novelty-evaluation.ts';
 import { resolveBackbone } from './backbone-option.ts';
-import type { Action, Context } from './context.ts';
+import { wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 
 const BACKBONE = ['--backbone <id|file>', 'backbone (default: the shipped one)'] as const;
@@ -69,6 +70,29 @@ export function addEvaluationCommands(program: Command, action: Action): void {
         });
         context.out.result(result, (r) =>
           format.table([['part', 'measure'], ...r.alarms.map(({ index, measure }) => [index, measure])]),
+        );
+      }),
+    );
+
+  program
+    .command('label-curve <dir>')
+    .description('balanced accuracy against number of labels, in the order of the queue and at random')
+    .option(...BACKBONE)
+    .option('--labels <n>', 'labels of the last point', wholeNumber(10, 100_000), 320)
+    .option('--seeds <n>', 'random orders that are averaged', wholeNumber(1, 100), 5)
+    .action(
+      action(async (context: Context, dir: string, options: { backbone?: string; labels: number; seeds: number }) => {
+        const result = await measureLabelCurve({
+          ...(await shared(context, dir, options.backbone)),
+          labels: options.labels,
+          seeds: options.seeds,
+          onProgress: context.out.progress,
+        });
+        context.out.result(result, (r) =>
+          format.table([
+            ['labels', 'queue', 'random'],
+            ...r.labels.map((n, i) => [n, format.percent(r.queue[i]!), format.percent(r.random[i]!)]),
+          ]),
         );
       }),
     );

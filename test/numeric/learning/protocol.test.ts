@@ -7,7 +7,6 @@ import { openProducts } from '../../../main/learning/dense.ts';
 import { openExtractor } from '../../../main/learning/extract.ts';
 import { solveKnowledge } from '../../../main/learning/knowledge.ts';
 import { runLearnProtocol } from '../../../main/learning/protocol.ts';
-import { rankQueue } from '../../../main/learning/queue.ts';
 import type { Backbone } from '../../../main/contract/domain.ts';
 import { picture, writeDataset } from './pictures.ts';
 import { writeTinyBackbone } from './tiny-backbone.ts';
@@ -68,67 +67,3 @@ describe('runLearnProtocol', () => {
     await expect(run({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 });
-
-it('rankQueue puts what is new first, and one of many look-alikes before the others', async () => {
-  await using products = openProducts({ threads: 1 });
-  await using extractor = await openExtractor(backbone, { threads: 1 });
-  const known = (['plain', 'stripes'] as const).flatMap((surface) =>
-    [...Array(15).keys()].map((i) => ({ surface, image: picture(surface, i) })),
-  );
-  const featuresOf = (images: ReturnType<typeof picture>[]) =>
-    extractor.run(images.map((image) => ({ image, region: null })));
-  const { knowledge } = await solveKnowledge(
-    {
-      features: await featuresOf(known.map(({ image }) => image)),
-      stages: [12, 20],
-      ledger: known.map(({ surface }, i) => ({
-        classId: surface,
-        sha: (i % 5).toString(16).padStart(8, '0') + String(i).padStart(56, '0'),
-      })),
-      okIds: new Set(['plain']),
-      criteria: { maxEscape: 0.05, maxOverkill: 0.1 },
-    },
-    { products },
-  );
-  const waiting = [
-    picture('plain', 50),
-    picture('dots', 51),
-    picture('plain', 52),
-    picture('dots', 51),
-    picture('stripes', 53),
-  ];
-  const features = await featuresOf(waiting);
-  features.fill(Number.NaN, 2 * 32, 3 * 32);
-  const ranked = await rankQueue(features, knowledge, products);
-  expect(ranked.map(({ index }) => index).sort()).toEqual([0, 1, 3, 4]);
-  expect([1, 3]).toContain(ranked[0]!.index);
-  expect(ranked[0]!.reason).toBe('novel');
-  const [first, second] = [1, 3].map((index) => ranked.find((part) => part.index === index)!);
-  expect(first!.groupId).not.toBeNull();
-  expect(second!.groupId).toBe(first!.groupId);
-  expect(Math.abs(first!.usefulness - second!.usefulness)).toBeGreaterThan(0.2);
-});
-
-/* The four real sets take minutes: one of them here, by the shortest way; the others by the command line. */
-describe.skipIf(!process.env['MEKIKI_DATA'] || !process.env['MEKIKI_MODELS'])(
-  'on real images (MEKIKI_DATA, MEKIKI_MODELS)',
-  () => {
-    it('learns magnetic tiles with a small backbone as well as the joint fit', { timeout: 600_000 }, async () => {
-      const small = await importBackbone(path.join(process.env['MEKIKI_MODELS']!, 'mobilenet_v2_0.35_224.onnx'), {
-        folder,
-        threads: 2,
-      });
-      const result = await runLearnProtocol({
-        dir: path.join(process.env['MEKIKI_DATA']!, 'magnetic_tile'),
-        backbone: small,
-        method: 'analytic',
-        threads: 2,
-        seed: 3,
-        tasks: 3,
-      });
-      expect(result.balancedAccuracy).toBeGreaterThan(0.8);
-      expect(Math.abs(result.accuracy - result.joint.accuracy)).toBeLessThanOrEqual(0.005);
-      expect(result.maxWeightDifferenceToJoint).toBeLessThanOrEqual(1e-6);
-    });
-  },
-);
