@@ -6,6 +6,7 @@ import { AppError, assert } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
 import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
+import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
 import { openProducts } from '../learning/dense.ts';
 import { judgedRows } from '../learning/knowledge.ts';
 import type { LedgerRow } from '../learning/selection.ts';
@@ -16,6 +17,7 @@ import { buildEvidence, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
+import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, qualityOf, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { decisiveLossPp, discordantOf, lossBetween } from './plan/evaluate.ts';
@@ -79,6 +81,11 @@ async function compress(
     return { sha, classId, ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}) };
   });
   const present = [...new Set(ledger.map(({ classId }) => classId))];
+  const [onlyId] = present;
+  const okClass = input.classes.find(({ id, isOk }) => isOk && id === onlyId);
+  if (present.length === 1 && okClass && ledger.length >= LEAST_OK_PARTS) {
+    return makeGoodPartsCandidate(input, okClass, { measure, signal, report });
+  }
   if (present.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: present.length, needed: 2 });
   await using products = openProducts({ threads });
 
@@ -205,7 +212,9 @@ async function compress(
   report(0.93, 'compress.compare');
   const referenceVerdicts = heldOutVerdicts(reference);
   const active =
-    input.activeBundleDir === null ? null : await deployedVerdicts({ bundleDir: input.activeBundleDir, threads });
+    input.activeBundleDir === null || !(await isClassifier(input.activeBundleDir))
+      ? null
+      : await deployedVerdicts({ bundleDir: input.activeBundleDir, threads });
   const okIds = new Set(input.classes.filter(({ isOk }) => isOk).map(({ id }) => id));
   const environment = describeEnvironment(threads);
   const dataSha256 = dataDigest(ledger);

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Knowledge, Station } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { LabelledImage } from '../contract/trainer.ts';
+import { learnableFrom } from '../learning/anomaly/cold-start.ts';
 import { viewOf } from '../store/features.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
@@ -30,7 +31,7 @@ export interface KnowledgeService {
   update(job: JobWork, stationId: string, by: string, forget?: string): Promise<Knowledge>;
 }
 
-/** A head that tells one class from nothing is no head. */
+/** A head that tells one class from nothing is no head; good parts alone have a model of their own (learning/anomaly). */
 const CLASSES_NEEDED = 2;
 
 export const createKnowledgeService = (
@@ -41,11 +42,13 @@ export const createKnowledgeService = (
   const { store } = context;
 
   const checkEnough = (stationId: string, without: string | null = null): void => {
-    const classes = new Set(
-      store.labels.list(stationId).flatMap((label) => (label.imageSha === without ? [] : [label.classId])),
-    );
-    if (classes.size < CLASSES_NEEDED) {
-      throw new AppError('TOO_FEW_CLASSES', { found: classes.size, needed: CLASSES_NEEDED });
+    const labelled = new Map<string, number>();
+    for (const { imageSha, classId } of store.labels.list(stationId)) {
+      if (imageSha !== without) labelled.set(classId, (labelled.get(classId) ?? 0) + 1);
+    }
+    const okIds = new Set(store.classes.list().flatMap(({ id, isOk }) => (isOk ? [id] : [])));
+    if (learnableFrom(labelled, okIds) === 'nothing') {
+      throw new AppError('TOO_FEW_CLASSES', { found: labelled.size, needed: CLASSES_NEEDED });
     }
   };
 

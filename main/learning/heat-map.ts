@@ -17,6 +17,7 @@ import { openSession } from '../runtime/session.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import { rotate } from '../vision/tiles.ts';
+import { anomalyOutputs } from './anomaly/padim.ts';
 import { assembled } from './assemble.ts';
 
 /*
@@ -175,6 +176,9 @@ export async function heatMapOf(
   const preprocessor = createPreprocessor({ size: card.inputSize, mean: card.mean, std: card.std });
   const input = new Float32Array(preprocessor.length);
   preprocessor.into(turned, seen, input, 0);
+  if (decodeModel(bytes, card.id).graph.outputs.some(({ name }) => name === anomalyOutputs.map)) {
+    return { ...(await anomalyMapOf(bytes, card, input, threads)), region: seen };
+  }
   await using maps = await openClassMaps(bytes, { threads, name: card.id });
   const { width, height, values } = await maps.run(input, card.inputSize, column);
   // Against the map's own middle: what is the same everywhere points nowhere.
@@ -186,5 +190,30 @@ export async function heatMapOf(
     height,
     weights: Array.from(values, (v) => Math.round(Math.max(0, v - middle) * scale)),
     region: seen,
+  };
+}
+
+/** Of a model of good parts alone: how far each position is from them, full at the limit of the part or beyond. */
+async function anomalyMapOf(
+  bytes: Uint8Array,
+  { id, inputSize, thresholds }: z.infer<typeof modelCardSchema>,
+  input: Float32Array,
+  threads: number,
+): Promise<Omit<Output, 'region'>> {
+  await using session = await openSession(bytes, { threads, name: id });
+  const outputs = await session.run(
+    { [assembled.input]: { type: 'float32', dims: [1, 3, inputSize, inputSize], data: input } },
+    [anomalyOutputs.map],
+  );
+  const map = outputs[anomalyOutputs.map]!;
+  const values = Float64Array.from(map.data as Float32Array);
+  const middle = values.toSorted()[values.length >> 1]!;
+  // A good part's worst position stays pale: the scale is the limit's, not the part's own.
+  const top = Math.max(thresholds.novelty, ...values);
+  const scale = top > middle ? 255 / (top - middle) : 0;
+  return {
+    width: map.dims[3]!,
+    height: map.dims[2]!,
+    weights: Array.from(values, (v) => Math.round(Math.max(0, v - middle) * scale)),
   };
 }

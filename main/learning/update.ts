@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { Backbone, Recipe } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
+import { learnableFrom } from './anomaly/cold-start.ts';
 import { openProducts } from './dense.ts';
 import { extractFeatures, openExtractor } from './extract.ts';
 import { embed } from './embedding.ts';
@@ -149,8 +150,12 @@ export async function updateKnowledge(
   const started = performance.now();
   const { backbone, recipe, images, classes, criteria, threads, featureFile, outDir } = input;
   checkLabels(images.map(({ classId, sha, region }) => ({ classId, sha, key: region ? JSON.stringify(region) : '' })));
-  const found = new Set(images.map(({ classId }) => classId)).size;
-  if (found < 2 && (input.exports ?? []).length === 0) throw new AppError('TOO_FEW_CLASSES', { found, needed: 2 });
+  const counts = new Map<string, number>();
+  for (const { classId } of images) counts.set(classId, (counts.get(classId) ?? 0) + 1);
+  const okIds = new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : [])));
+  if (learnableFrom(counts, okIds) === 'nothing' && (input.exports ?? []).length === 0) {
+    throw new AppError('TOO_FEW_CLASSES', { found: counts.size, needed: 2 });
+  }
   const report = (progress: number, key: string, details: Record<string, number> = {}) => {
     const elapsed = (performance.now() - started) / 1000;
     const secondsLeft = progress > 0.05 ? (elapsed * (1 - progress)) / progress : null;
@@ -217,7 +222,7 @@ export async function updateKnowledge(
       stages,
       // Without labels of its own a station has nothing to choose on: it takes over what the other one chose.
       ...(own === 0 && last ? { fixed: last.choice } : {}),
-      okIds: new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : []))),
+      okIds,
       criteria,
     },
     {

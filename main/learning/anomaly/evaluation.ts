@@ -6,15 +6,8 @@ import { createPreprocessor } from '../../vision/preprocess.ts';
 import { areaUnderCurve } from '../novelty-score.ts';
 import { scanDataset, type DatasetImage } from '../dataset.ts';
 import { openProducts } from '../dense.ts';
-import {
-  anomalyOutputs,
-  assembleAnomaly,
-  fitAnomaly,
-  planTaps,
-  readBackbone,
-  stackModel,
-  stackOutput,
-} from './padim.ts';
+import { learnGoodParts } from './learn.ts';
+import { anomalyOutputs } from './padim.ts';
 
 export interface AnomalyResult {
   /** Good test parts against all others. */
@@ -44,8 +37,6 @@ export async function evaluateAnomaly(options: {
   const data = await scanDataset(dir);
   if (!data.classes.includes(okClass)) throw new AppError('NOT_FOUND', { kind: 'Class', id: okClass });
   const size = backbone.inputSize;
-  const source = await readBackbone(backbone);
-  const plan = await planTaps(source, backbone, size);
   const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
   const inputOf = async ({ file, name }: DatasetImage) => {
     if (signal?.aborted) throw new AppError('CANCELLED');
@@ -55,24 +46,17 @@ export async function evaluateAnomaly(options: {
     return { type: 'float32' as const, dims: [1, 3, size, size], data: data32 };
   };
   const good = data.train.filter(({ className }) => className === okClass);
-  const rows: Float32Array[] = [];
-  {
-    await using session = await openSession(stackModel(source, plan), { threads, name: backbone.id });
-    for (const [i, image] of good.entries()) {
-      const outputs = await session.run({ [backbone.inputName]: await inputOf(image) });
-      rows.push(Float32Array.from(outputs[stackOutput]!.data as Float32Array));
-      onProgress?.((0.5 * i) / good.length, 'anomaly.features');
-    }
-  }
   await using products = openProducts({ threads });
-  const fitted = await fitAnomaly(
-    rows,
-    good.map(({ sha }) => sha),
-    plan,
-    size,
-    { products, ...(signal ? { signal } : {}) },
-  );
-  await using line = await openSession(assembleAnomaly(source, backbone, fitted), { threads, name: 'anomaly' });
+  const { model, anomaly } = await learnGoodParts({
+    backbone,
+    shas: good.map(({ sha }) => sha),
+    inputOf: async (i) => (await inputOf(good[i]!)).data,
+    threads,
+    products,
+    ...(signal ? { signal } : {}),
+    onProgress: (share) => onProgress?.(0.6 * share, 'anomaly.features'),
+  });
+  await using line = await openSession(model, { threads, name: 'anomaly' });
   const scores = new Map<string, number[]>();
   const times: number[] = [];
   for (const [i, image] of data.test.entries()) {
@@ -88,7 +72,7 @@ export async function evaluateAnomaly(options: {
   const normal = scores.get(okClass) ?? [];
   const others = [...scores].filter(([name]) => name !== okClass);
   const bad = others.flatMap(([, list]) => list);
-  const above = (list: readonly number[]) => list.filter((x) => x > fitted.limit).length / Math.max(1, list.length);
+  const above = (list: readonly number[]) => list.filter((x) => x > anomaly.limit).length / Math.max(1, list.length);
   return {
     auroc: areaUnderCurve(normal, bad),
     perClass: Object.fromEntries(others.map(([name, list]) => [name, areaUnderCurve(normal, list)])),

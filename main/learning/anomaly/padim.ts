@@ -22,20 +22,23 @@ import {
 import { openSession } from '../../runtime/session.ts';
 import { noveltyLimit } from '../calibration.ts';
 import { cholesky, invertLower, matrix, type Products } from '../dense.ts';
-import { foldsOf } from '../folds.ts';
+import { FOLDS, foldsOf } from '../folds.ts';
+import { LEAST_OK_PARTS } from './cold-start.ts';
 
 /*
  * Cold start from good parts alone: a Gaussian per position of a small stack of maps (PaDiM: Defard et al., ICPR 2021). The maps
- * are the residual sums of the backbone's first three widths: narrow (so that the covariance of each position is known from few
- * parts), and fine enough to see small defects. A part's score is that of its worst position; the score of every position is the heat map.
+ * are residual sums of the backbone, the last one of each width, those before its coarsest grid: narrow (so that the covariance of each
+ * position is known from few parts), and fine enough to see small defects. A part's score is that of its worst position; the score of
+ * every position is the heat map.
  */
 
-/** Maps that are stacked: residual sums, the last one of each width, from the finest on. */
+/**
+ * Maps that are stacked. This and SHRINKAGE were chosen once for all data on training images alone: good parts held out in groups of
+ * look-alikes against the training defects. Folds that part look-alikes prefer too little shrinkage.
+ */
 const TAPS = 3;
 /** Share of a channel's own variance that is added: few parts do not know their covariance. */
 const SHRINKAGE = 0.05;
-/** Good parts needed before anything can be said. */
-export const LEAST_OK_PARTS = 10;
 
 export const anomalyOutputs = { logits: 'logits', novelty: 'novelty', map: 'anomaly_map' };
 
@@ -94,7 +97,10 @@ export async function planTaps(model: Model, backbone: Backbone, inputSize: numb
   };
   const byWidth = new Map<number, { name: string; channels: number; height: number; width: number }>();
   for (const each of await shapesOf(sums)) byWidth.set(each.channels, each);
-  let chosen = [...byWidth.values()].slice(0, TAPS);
+  const grids = [...byWidth.values()];
+  const coarsest = Math.min(...grids.map(({ width }) => width));
+  const finer = grids.filter(({ width }) => width > coarsest);
+  let chosen = (finer.length > 0 ? finer : grids).slice(-TAPS);
   if (chosen.length === 0) chosen = (await shapesOf(maps)).slice(0, 1);
   const last = chosen.at(-1);
   if (!last) throw unsuitable();
@@ -209,35 +215,50 @@ export function positionScores(
 
 export const worstOf = (scores: Float64Array): number => scores.reduce((a, b) => Math.max(a, b), 0);
 
+export interface Fitted {
+  anomaly: AnomalyModel;
+  /** Score of each part by Gaussians that did not see its fold, in no order that matters; empty: nothing could be held out. */
+  heldOut: Float64Array;
+  /** Score of each part by the model itself. */
+  own: Float64Array;
+}
+
 /**
  * @param rows stack of each good part, [positions, channels]
  * @param shas content hash of each: its fold
- * @throws TOO_FEW_CLASSES with fewer than LEAST_OK_PARTS, SINGULAR_STATISTICS, CANCELLED
+ * @throws INVALID_INPUT with fewer than LEAST_OK_PARTS, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, CANCELLED
  */
 export async function fitAnomaly(
   rows: readonly Float32Array[],
   shas: readonly string[],
   plan: TapPlan,
   inputSize: number,
-  { products, signal }: { products: Products; signal?: AbortSignal },
-): Promise<AnomalyModel> {
+  { products, signal, onProgress }: { products: Products; signal?: AbortSignal; onProgress?: (share: number) => void },
+): Promise<Fitted> {
   if (rows.length < LEAST_OK_PARTS) {
     throw new AppError('INVALID_INPUT', {
       what: 'good parts',
       problem: `${rows.length} are too few: ${LEAST_OK_PARTS} are needed`,
     });
   }
+  rows.forEach((row, i) => {
+    if (!row.every(Number.isFinite)) throw new AppError('FEATURES_NOT_FINITE', { file: shas[i]! });
+  });
   const folds = foldsOf(shas.map((sha) => ({ sha, classId: 'ok' })));
-  const kept = rows.filter((_, i) => folds[i] !== 0);
-  const held = rows.filter((_, i) => folds[i] === 0);
-  let limit = Number.MAX_VALUE;
-  if (held.length > 0 && kept.length > 1) {
-    const part = await gaussians(kept, plan, products, signal);
-    limit = noveltyLimit(
-      Float64Array.from(held, (row) => worstOf(positionScores(row, { ...part, channels: plan.channels }))),
-    );
+  const heldOut: number[] = [];
+  for (let fold = 0; fold < FOLDS; fold += 1) {
+    const kept = rows.filter((_, i) => folds[i] !== fold);
+    const held = rows.filter((_, i) => folds[i] === fold);
+    onProgress?.(fold / (FOLDS + 1));
+    if (held.length === 0 || kept.length < 2) continue;
+    const part = { ...(await gaussians(kept, plan, products, signal)), channels: plan.channels };
+    for (const row of held) heldOut.push(worstOf(positionScores(row, part)));
   }
-  return { inputSize, ...plan, ...(await gaussians(rows, plan, products, signal)), limit };
+  onProgress?.(FOLDS / (FOLDS + 1));
+  const scores = Float64Array.from(heldOut);
+  const all = await gaussians(rows, plan, products, signal);
+  const anomaly: AnomalyModel = { inputSize, ...plan, ...all, limit: noveltyLimit(scores) };
+  return { anomaly, heldOut: scores, own: Float64Array.from(rows, (row) => worstOf(positionScores(row, anomaly))) };
 }
 
 /**
@@ -282,12 +303,3 @@ export function assembleAnomaly(source: Model, backbone: Backbone, fitted: Anoma
 /** @throws MODEL_UNREADABLE */
 export const readBackbone = async (backbone: Backbone): Promise<Model> =>
   decodeModel(new Uint8Array(await readFile(backbone.file)), backbone.id);
-
-/** What inspects with these labels: good parts alone until two classes have what a classifier needs. */
-export function inspectorFor(labelled: ReadonlyMap<string, number>): 'none' | 'anomaly' | 'classifier' {
-  const counts = [...labelled.values()];
-  const taught = counts.filter((n) => n >= FEWEST_OF_CLASS).length;
-  if (taught >= 2) return 'classifier';
-  return Math.max(0, ...counts) >= LEAST_OK_PARTS ? 'anomaly' : 'none';
-}
-const FEWEST_OF_CLASS = 5;

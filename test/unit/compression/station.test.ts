@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compressStation, type CompressStationInput } from '../../../main/compression/station.ts';
+import { heatMapOf } from '../../../main/learning/heat-map.ts';
 import { criteriaSchema, evidenceSchema, modelCardSchema, recipeSchema } from '../../../main/contract/domain.ts';
 import { trainerMethods } from '../../../main/contract/trainer.ts';
 import { CLASSES, fakeMeasure, smallBackboneFile, texture } from './small-data.ts';
@@ -104,7 +105,44 @@ describe('compressStation', () => {
   it('is cancelled, and refuses a station of one class', async () => {
     await expect(compressStation(input, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
     await expect(
-      compressStation({ ...input, images: input.images.filter(({ classId }) => classId === 'plain') }),
+      compressStation({ ...input, images: input.images.filter(({ classId }) => classId === CLASSES[1]) }),
     ).rejects.toMatchObject({ code: 'TOO_FEW_CLASSES' });
+    const few = input.images.filter(({ classId }) => classId === 'plain').slice(0, 9);
+    await expect(compressStation({ ...input, images: few })).rejects.toMatchObject({ code: 'TOO_FEW_CLASSES' });
   });
+
+  it('makes a model of good parts alone, and does not compare a classifier with it', async () => {
+    const good = input.images.filter(({ classId }) => classId === 'plain');
+    const outDir = join(folder, 'good');
+    await mkdir(outDir);
+    const { candidates } = await compressStation({ ...input, images: good, outDir }, { measure });
+    trainerMethods['trainer.compress'].output.parse({ candidates, why: '' });
+    expect(candidates).toHaveLength(1);
+    const { dir, card, evidence } = candidates[0]!;
+    expect(card).toMatchObject({ strategy: 'good-parts', classes: [{ id: 'plain', isOk: true }], knowledgeId: 'k1' });
+    expect(evidence.gates.map(({ name, outcome }) => [name, outcome])).toEqual([
+      ['escape', 'not-enough-evidence'],
+      ['overkill', 'not-enough-evidence'],
+      ['latency', 'pass'],
+      ['parity', 'pass'],
+    ]);
+    expect(evidence.perClass).toEqual([expect.objectContaining({ classId: 'plain', n: 24 })]);
+    const fileOf = (classId: string) => input.images.find((image) => image.classId === classId)!.file;
+    const heat = (classId: string) =>
+      heatMapOf({ bundleDir: dir, file: fileOf(classId), region: null, recipe: input.recipe, classId: 'plain' });
+    const sum = (weights: readonly number[]) => weights.reduce((a, b) => a + b, 0);
+    const [ours, other] = [await heat('plain'), await heat(CLASSES[1]!)];
+    expect(ours.weights).toHaveLength(ours.width * ours.height);
+    expect(Math.max(...other.weights)).toBe(255);
+    expect(sum(other.weights)).toBeGreaterThan(0);
+
+    const after = join(folder, 'after');
+    await mkdir(after);
+    const next = await compressStation(
+      { ...input, outDir: after, activeBundleDir: dir, candidateIds: ['c2'], timeBudgetS: 1 },
+      { measure },
+    );
+    expect(next.candidates[0]!.evidence.gates.map(({ name }) => name)).not.toContain('recall');
+    expect(next.candidates[0]!.card.classes).toHaveLength(3);
+  }, 120_000);
 });
