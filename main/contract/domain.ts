@@ -134,6 +134,11 @@ export const judgementSchema = z.object({
   /** From the last byte of the frame to the verdict. */
   latencyMs: z.number().min(0),
   errorCode: z.string().nullable(),
+  /**
+   * For the charts of the monitor: mean and deviation of the picture as the model is given it, then up to six logits of the deciding tile.
+   * Absent where nothing was inferred, and in records of earlier versions.
+   */
+  signature: z.array(z.number()).max(8).optional(),
 });
 export type Judgement = z.infer<typeof judgementSchema>;
 
@@ -338,6 +343,29 @@ export const knowledgeSchema = z.object({
   seconds: z.number(),
 });
 export type Knowledge = z.infer<typeof knowledgeSchema>;
+
+// ---------------------------------------------------------------- alarms
+/** What a chart of the monitor watches. */
+export const alarmMeasureSchema = z.enum([
+  'novelty',
+  'margin',
+  'feature-mean',
+  'ng-share',
+  'unsure-share',
+  'unusual-share',
+]);
+/** The line is no longer what it was when the model was activated. */
+export const alarmSchema = z.object({
+  id: z.number().int(),
+  stationId: id,
+  modelId: id,
+  measure: alarmMeasureSchema,
+  at: z.iso.datetime(),
+  /** At which the chart went beyond its limit. */
+  partId: z.number().int(),
+  acknowledged: z.object({ by: z.string(), at: z.iso.datetime() }).nullable(),
+});
+export type Alarm = z.infer<typeof alarmSchema>;
 
 // ---------------------------------------------------------------- line and jobs
 export const lampSchema = z.enum(['well', 'look', 'fault', 'busy', 'off']);

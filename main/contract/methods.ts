@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  alarmSchema,
   backboneSchema,
   cameraConfigSchema,
   candidateSchema,
@@ -130,6 +131,25 @@ export const methods = {
       weights: z.array(z.number().int().min(0).max(255)),
       region: regionSchema,
     }),
+  ),
+
+  /** Newest first. */
+  'alarms.list': method(
+    anyone,
+    z.object({ stationId: id, openOnly: z.boolean().default(false) }),
+    z.array(alarmSchema),
+  ),
+  /** Somebody has seen it and looks into it. Until then the same measure raises no other alarm. */
+  'alarms.acknowledge': method(
+    ['operator', 'technician', 'supervisor', 'engineer'] as const,
+    z.object({ alarmId: z.number().int() }),
+    alarmSchema,
+  ),
+  /** What the charts know: parts of the reference so far, of how many, and the parts watched against it. */
+  'alarms.state': method(
+    anyone,
+    z.object({ stationId: id }),
+    z.object({ reference: z.number().int(), needed: z.number().int(), watched: z.number().int() }),
   ),
 
   'classes.list': method(anyone, none, z.array(defectClassSchema)),
@@ -274,6 +294,7 @@ export const events = {
   'line.changed': lineStatusSchema,
   'jobs.progressed': jobSchema,
   'queue.changed': z.object({ stationId: id, total: z.number().int() }),
+  'alarms.changed': z.object({ stationId: id }),
   'classes.changed': z.object({}),
   'candidates.changed': z.object({ stationId: id }),
   'stations.changed': z.object({}),

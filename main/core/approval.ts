@@ -7,6 +7,7 @@ import type { Accounts } from './accounts.ts';
 import { bundleDirOf, readEvidence } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
+import type { MonitorService } from './monitor.ts';
 
 export interface ApprovalService {
   handlers: HandlersOf<'candidates.approve' | 'candidates.reject' | 'models.activate' | 'models.rollback'>;
@@ -44,7 +45,12 @@ export const createBundleCheck =
     }
   };
 
-export const createApprovalService = (context: CoreContext, accounts: Accounts, lines: Lines): ApprovalService => {
+export const createApprovalService = (
+  context: CoreContext,
+  accounts: Accounts,
+  lines: Lines,
+  monitor: Pick<MonitorService, 'restart'>,
+): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
 
@@ -137,6 +143,7 @@ export const createApprovalService = (context: CoreContext, accounts: Accounts, 
       store.candidates.setState(candidateId, 'active');
       store.candidates.setActivatedAt(candidateId, at);
       store.stations.setActiveModel(stationId, candidateId);
+      monitor.restart(stationId);
       store.candidates.recordActivation({ stationId, candidateId, previousId: before, kind, userId: by.userId, at });
       store.audit.append({
         user: by.name,

@@ -3,6 +3,7 @@ import type { Judgement, Part } from '../contract/domain.ts';
 import { usefulness } from '../learning/queue.ts';
 import type { QueueReason } from '../store/queue.ts';
 import type { CoreContext } from './context.ts';
+import type { MonitorService } from './monitor.ts';
 
 /** Records per transaction: one fsync for all of them, without holding up other calls for long. */
 const BATCH = 500;
@@ -50,15 +51,16 @@ export interface Ingest {
   store(stationId: string, records: LineRecord[]): number;
 }
 
-export const createIngest = (context: CoreContext): Ingest => {
+export const createIngest = (context: CoreContext, monitor: Pick<MonitorService, 'watch' | 'undo'>): Ingest => {
   const { store, log } = context;
   const storeBatch = (
     stationId: string,
     records: LineRecord[],
-  ): { stored: Part[]; queued: number; acknowledged: number } =>
+  ): { stored: Part[]; queued: number; acknowledged: number; alarmed: boolean } =>
     store.transaction(() => {
       let acknowledged = store.stations.acknowledged(stationId);
       const stored: Part[] = [];
+      const watched: { partId: number; judgement: Judgement }[] = [];
       let queued = 0;
       for (const record of records) {
         if (record.seq <= acknowledged) continue;
@@ -67,6 +69,7 @@ export const createIngest = (context: CoreContext): Ingest => {
           log.warn('line records missing', { stationId, from: acknowledged + 1, to: record.seq - 1 });
         }
         const partId = store.parts.insert({ ...record, stationId, origin: 'line', source: null });
+        watched.push({ partId, judgement: record.judgement });
         const reason = queueReasonOf(record.judgement);
         // Without a picture, or without a model (then every part would come), there is nothing to gain from a label.
         if (reason !== null && record.imageSha !== null && record.judgement.unsureReason !== 'no-model') {
@@ -78,16 +81,24 @@ export const createIngest = (context: CoreContext): Ingest => {
         stored.push(store.parts.get(partId));
       }
       store.stations.setAcknowledged(stationId, acknowledged);
-      return { stored, queued, acknowledged };
+      const alarmed = monitor.watch(stationId, watched);
+      return { stored, queued, acknowledged, alarmed };
     });
   return {
     store(stationId, records) {
       const inOrder = records.toSorted((a, b) => a.seq - b.seq);
       let acknowledged = store.stations.acknowledged(stationId);
       for (let at = 0; at < inOrder.length; at += BATCH) {
-        const batch = storeBatch(stationId, inOrder.slice(at, at + BATCH));
+        let batch: ReturnType<typeof storeBatch>;
+        try {
+          batch = storeBatch(stationId, inOrder.slice(at, at + BATCH));
+        } catch (error) {
+          monitor.undo(stationId);
+          throw error;
+        }
         acknowledged = batch.acknowledged;
         for (const part of batch.stored) context.emit('parts.inspected', part);
+        if (batch.alarmed) context.emit('alarms.changed', { stationId });
         if (batch.queued > 0) context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
       }
       return acknowledged;

@@ -21,6 +21,7 @@ import { createJobService } from './jobs.ts';
 import { createKnowledgeService } from './knowledge.ts';
 import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
+import { createMonitorService } from './monitor.ts';
 import { createPartService } from './parts.ts';
 import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts';
 import { createQueueRanking } from './queue-ranking.ts';
@@ -96,7 +97,8 @@ const build = async (
   const backbones = createBackbones(context, options.backbones ?? sources.backbones);
   const jobs = createJobService(context);
   const classes = createClassService(context);
-  const lines = createLines(context, createIngest(context), createBundleCheck(context));
+  const monitor = createMonitorService(context);
+  const lines = createLines(context, createIngest(context, monitor), createBundleCheck(context));
   const stations = createStationService(context, backbones, lines);
   const accounts = createAccounts(context, async () => {
     const backbone = await backbones.shipped();
@@ -115,7 +117,7 @@ const build = async (
   const imports = createImportService(context, { jobs, labels, classes });
   const knowledge = createKnowledgeService(context, backbones, jobs);
   const candidates = createCandidateService(context, backbones, jobs);
-  const approvals = createApprovalService(context, accounts, lines);
+  const approvals = createApprovalService(context, accounts, lines, monitor);
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
@@ -137,6 +139,7 @@ const build = async (
     ...approvals.handlers,
     ...backbones.handlers,
     ...audit.handlers,
+    ...monitor.handlers,
   };
 
   await lines.takeUp();

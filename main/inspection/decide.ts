@@ -93,7 +93,14 @@ export interface DecideContext {
   regions: readonly Region[] | null;
   modelId: string;
   latencyMs: number;
+  /** Mean and deviation of the picture as the model was given it. */
+  picture?: readonly [number, number];
 }
+
+/** Logits in a judgement's signature. */
+const SIGNATURE_LOGITS = 6;
+/** Six digits: a signature is charted, not computed with. */
+const short = (x: number): number => Number(x.toPrecision(6));
 
 /**
  * Worst-of rule over the tiles of a part: any ng tile makes it ng with that tile's class; else any unsure tile makes it
@@ -118,6 +125,11 @@ export function decide(tiles: readonly TileOutput[], card: Basis, context: Decid
     modelId: context.modelId,
     latencyMs: context.latencyMs,
     errorCode: worst.unsureReason === 'error' ? 'INFERENCE_FAILED' : null,
+    ...(context.picture && worst.unsureReason !== 'error'
+      ? {
+          signature: [...context.picture, ...Array.from(tiles[index]!.logits).slice(0, SIGNATURE_LOGITS)].map(short),
+        }
+      : {}),
   };
 }
 

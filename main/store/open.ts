@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { AppError, assert, problemOf } from '../contract/errors.ts';
+import { createAlarms, type Alarms } from './alarms.ts';
 import { createAuditEntries, type AuditEntries } from './audit-entries.ts';
 import { createCandidates, type Candidates } from './candidates.ts';
 import { createClasses, type Classes } from './classes.ts';
@@ -31,6 +32,7 @@ export interface Store {
   classes: Classes;
   parts: Parts;
   queue: Queue;
+  alarms: Alarms;
   labels: Labels;
   features: Features;
   knowledge: KnowledgeRows;
@@ -173,6 +175,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     isNew,
     settings: createSettings(db),
     users: createUsers(db),
+    alarms: createAlarms(db),
     stations: createStations(db),
     classes: createClasses(db),
     parts,

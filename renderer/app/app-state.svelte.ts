@@ -1,5 +1,14 @@
 import { createContext } from 'svelte';
-import type { Candidate, DefectClass, Job, Knowledge, LineStatus, Role, Station } from '../../main/contract/domain.ts';
+import type {
+  Alarm,
+  Candidate,
+  DefectClass,
+  Job,
+  Knowledge,
+  LineStatus,
+  Role,
+  Station,
+} from '../../main/contract/domain.ts';
 import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main/contract/errors.ts';
 import type { MethodOutput } from '../../main/contract/methods.ts';
 import type { ConnectionState } from '../../main/contract/rpc/lasting-client.ts';
@@ -41,6 +50,8 @@ export class AppState {
   candidates = $state.raw<Candidate[]>([]);
   knowledge = $state.raw<Knowledge[]>([]);
   queueTotal = $state(0);
+  /** Newest first, acknowledged ones too. */
+  alarms = $state.raw<Alarm[]>([]);
   area = $state<Area>('live');
   theme = $state<Theme>('dark');
   notices = $state.raw<Notice[]>([]);
@@ -54,6 +65,7 @@ export class AppState {
   station = $derived(this.stations.find(({ id }) => id === this.stationId) ?? null);
   classById = $derived(new Map(this.classes.map((defectClass) => [defectClass.id, defectClass])));
   active = $derived(this.candidates.find(({ state }) => state === 'active') ?? null);
+  openAlarms = $derived(this.alarms.filter(({ acknowledged }) => acknowledged === null));
   submitted = $derived(this.candidates.filter(({ state }) => state === 'submitted'));
   runningJobs = $derived(this.jobs.filter(({ state }) => state === 'running' || state === 'waiting'));
   user = $derived(this.session?.user ?? null);
@@ -91,6 +103,9 @@ export class AppState {
     client.on('queue.changed', ({ stationId, total }) => {
       if (stationId === this.stationId) this.queueTotal = total;
     });
+    client.on('alarms.changed', ({ stationId }) => {
+      if (stationId === this.stationId) this.#soon('alarms', () => this.fetchAlarms());
+    });
     client.on('classes.changed', () => this.#soon('classes', () => this.fetchClasses()));
     client.on('stations.changed', () => this.#soon('stations', () => this.fetchStations()));
     client.on('candidates.changed', () => {
@@ -122,12 +137,14 @@ export class AppState {
       this.candidates = [];
       this.knowledge = [];
       this.queueTotal = 0;
+      this.alarms = [];
       return;
     }
     const [line, queue] = await Promise.all([
       this.client.call('line.status', { stationId }),
       this.client.call('queue.count', { stationId }),
       this.fetchCandidates(),
+      this.fetchAlarms(),
     ]);
     if (this.stationId !== stationId) return;
     this.line = line;
@@ -144,6 +161,13 @@ export class AppState {
     if (this.stationId !== stationId) return;
     this.candidates = candidates;
     this.knowledge = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+  }
+
+  async fetchAlarms(): Promise<void> {
+    const { stationId } = this;
+    if (stationId === null) return;
+    const alarms = await this.client.call('alarms.list', { stationId });
+    if (this.stationId === stationId) this.alarms = alarms;
   }
 
   async fetchClasses(): Promise<void> {

@@ -40,6 +40,8 @@ const rows: Record<number, string> = {
        INSERT INTO activations (station_id, candidate_id, kind, user_id, at) VALUES ('st-1', 'm-1', 'activate', 'u-1', '2026-01-01');`,
   70: `INSERT INTO audit VALUES (1, '2026-01-01', 'sato', 'users.add', 'u-1', '{}', '0', '1');`,
   80: `INSERT INTO jobs (id, kind, state, started_at, job, position) VALUES ('j-1', 'update', 'done', '2026-01-01', '{}', 1);`,
+  90: `INSERT INTO alarms (station_id, model_id, measure, at, part_id) VALUES ('st-1', 'm-1', 'novelty', '2026-01-01', 1);
+       INSERT INTO monitors VALUES ('st-1', 'm-1', 1, 600, '{}');`,
 };
 
 const contents = (): Record<string, number> => {

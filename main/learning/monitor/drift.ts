@@ -9,8 +9,10 @@ import { gather } from '../knowledge.ts';
 import { leadingSubspace, project } from '../novelty.ts';
 import { createMonitor, STATED_RUN_LENGTH, type Alarm, type PartMeasures } from './charts.ts';
 
-/** Leading directions of the reference that are charted one by one. */
-const DIRECTIONS = 4;
+/** Leading directions of the reference whose mean is charted. */
+const DIRECTIONS = 8;
+/** Share of reference pictures below the limit of what is unusual. */
+const UNUSUAL = 0.985;
 /** Reference pictures below which nothing can be said. */
 const LEAST_REFERENCE = 40;
 
@@ -31,7 +33,7 @@ async function picturesIn(dir: string): Promise<string[]> {
 }
 
 /**
- * Charts the feature mean (leading directions of the reference) and what lies outside it, over the pictures of a folder in name
+ * Charts the feature mean (leading directions of the reference) and the energy outside them, over the pictures of a folder in name
  * order. One half of the reference makes the directions, the other is what is usual: a picture does not judge itself.
  * @throws DATASET_NOT_FOUND, INVALID_INPUT with a reference that is too small, IMAGE_UNREADABLE, CANCELLED
  */
@@ -69,19 +71,21 @@ export async function findDrift(options: {
   );
   const scatter = await statistics.weightedScatter(new Map([['reference', 1]]), products);
   const subspace = await leadingSubspace({ scatter }, making.rows, products, 32);
-  const measuresOf = async (z: Matrix): Promise<PartMeasures[]> => {
+  const seen = async (z: Matrix): Promise<{ outside: number; vector: number[] }[]> => {
     const { y, outside } = await project(subspace, z, products);
     return Array.from(outside, (energy, i) => ({
       outside: energy,
-      ...Object.fromEntries(
-        Array.from({ length: Math.min(DIRECTIONS, y.columns) }, (_, d) => [
-          `feature-mean-${d + 1}`,
-          y.data[i * y.columns + d]!,
-        ]),
-      ),
+      vector: Array.from(y.data.subarray(i * y.columns, i * y.columns + Math.min(DIRECTIONS, y.columns))),
     }));
   };
-  const monitor = createMonitor(await measuresOf(await embedded(usual.filter((_, i) => i % 2 === 1))));
-  const parts = watched.length === 0 ? [] : await measuresOf(await embedded(watched));
+  const known = await seen(await embedded(usual.filter((_, i) => i % 2 === 1)));
+  const limit = known.map(({ outside }) => outside).sort((a, b) => a - b)[Math.floor(UNUSUAL * known.length)]!;
+  const measuresOf = ({ outside, vector }: (typeof known)[number]): PartMeasures => ({
+    values: { outside },
+    vector,
+    events: { unusual: outside > limit },
+  });
+  const monitor = createMonitor(known.map(measuresOf));
+  const parts = watched.length === 0 ? [] : (await seen(await embedded(watched))).map(measuresOf);
   return { alarms: parts.flatMap((part) => monitor.add(part)), runLength: STATED_RUN_LENGTH };
 }

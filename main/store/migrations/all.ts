@@ -4,8 +4,19 @@ import { parts } from './0030-parts.ts';
 import { labels } from './0040-labels.ts';
 import { knowledge } from './0050-knowledge.ts';
 import { candidates } from './0060-candidates.ts';
+import { alarms } from './0090-alarms.ts';
 import { audit } from './0070-audit.ts';
 import { jobs } from './0080-jobs.ts';
 import type { Migration } from './migration.ts';
 
-export const migrations: readonly Migration[] = [people, stations, parts, labels, knowledge, candidates, audit, jobs];
+export const migrations: readonly Migration[] = [
+  people,
+  stations,
+  parts,
+  labels,
+  knowledge,
+  candidates,
+  audit,
+  jobs,
+  alarms,
+];

@@ -490,6 +490,19 @@ export const en = {
   'models.needsSupervisor': 'Needs a supervisor.',
   'models.lacks': 'Does not know: {names}',
 
+  // --- alarms
+  'alarm.novelty': 'The parts look more or less unusual than before.',
+  'alarm.margin': 'The model is less or more certain than before.',
+  'alarm.feature-mean': 'The pictures have changed (light, focus, position or material).',
+  'alarm.ng-share': 'More parts are NG than before.',
+  'alarm.unsure-share': 'More parts are unsure than before.',
+  'alarm.unusual-share': 'Unusual parts have become more frequent: perhaps a new defect.',
+  'alarm.since': 'Found at part {part}, {time}.',
+  'alarm.next': 'Check the camera and the light, and label parts of the queue.',
+  'alarm.acknowledge': 'Acknowledge',
+  'alarm.acknowledgedBy': 'acknowledged by {name}, {time}',
+  'alarm.open': 'not acknowledged',
+
   // --- reports
   'reports.title': 'This run',
   'reports.sub': 'Counts of the running or last run of {station}',
@@ -500,6 +513,8 @@ export const en = {
   'reports.line': 'Line',
   'reports.rss': 'Memory of the line process',
   'reports.mb': '{n} MB',
+  'reports.alarms': 'Alarms of the monitor',
+  'reports.noAlarms': 'None: the line is as it was when the model was activated.',
   'reports.later':
     'Trends over shifts, escape and overkill estimates, the acceptance study, CSV and PDF are not part of this version. What you see are counts, not estimates.',
 

@@ -490,6 +490,19 @@ export const ja: Record<MessageKey, string> = {
   'models.needsSupervisor': '監督者の権限が必要です。',
   'models.lacks': '知らないクラス: {names}',
 
+  // --- alarms
+  'alarm.novelty': '部品の見慣れなさが以前と変わりました。',
+  'alarm.margin': 'モデルの確信度が以前と変わりました。',
+  'alarm.feature-mean': '画像が変わりました（照明、ピント、位置、材料）。',
+  'alarm.ng-share': '不良の割合が以前より増えています。',
+  'alarm.unsure-share': '保留の割合が以前より増えています。',
+  'alarm.unusual-share': '見慣れない部品が増えています。新しい欠陥の可能性があります。',
+  'alarm.since': '部品 {part}、{time} に検出。',
+  'alarm.next': 'カメラと照明を点検し、待ち列の部品にラベルを付けてください。',
+  'alarm.acknowledge': '確認',
+  'alarm.acknowledgedBy': '{name} が確認、{time}',
+  'alarm.open': '未確認',
+
   // --- reports
   'reports.title': '今回の運転',
   'reports.sub': '{station} の運転中または直近の運転の集計',
@@ -500,6 +513,8 @@ export const ja: Record<MessageKey, string> = {
   'reports.line': 'ライン',
   'reports.rss': 'ラインプロセスのメモリ',
   'reports.mb': '{n} MB',
+  'reports.alarms': '監視の警報',
+  'reports.noAlarms': 'なし。ラインはモデル有効化時と変わっていません。',
   'reports.later':
     'シフトごとの推移、見逃しと過検出の推定、受入調査、CSV と PDF はこの版にはありません。表示は推定ではなく件数です。',
 

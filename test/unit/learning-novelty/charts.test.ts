@@ -1,6 +1,16 @@
 import { expect, it } from 'vitest';
 import { createRandom } from '../../../main/capture/simulated/random.ts';
-import { createMonitor, normalDeviate, normalScore, STATED_RUN_LENGTH } from '../../../main/learning/monitor/charts.ts';
+import {
+  countRunLength,
+  createMonitor,
+  cusumHeight,
+  ewmaLimit,
+  normalDeviate,
+  normalScore,
+  STATED_RUN_LENGTH,
+  type PartMeasures,
+} from '../../../main/learning/monitor/charts.ts';
+import { createPartMonitor, REFERENCE_PARTS, type WatchedPart } from '../../../main/learning/monitor/part-monitor.ts';
 import { areaUnderCurve } from '../../../main/learning/novelty-score.ts';
 
 it('normal deviates are those of the tables', () => {
@@ -15,17 +25,62 @@ it('areaUnderCurve counts pairs, ties half', () => {
   expect(areaUnderCurve([3], [1])).toBe(0);
 });
 
+it('limits keep the run length that they are asked for: by simulation', () => {
+  const random = createRandom(11);
+  const meanRun = (runs: number, step: () => () => boolean) => {
+    let parts = 0;
+    for (let run = 0; run < runs; run += 1) {
+      const alarms = step();
+      do parts += 1;
+      while (!alarms());
+    }
+    return parts / runs;
+  };
+  // Of shares: exact, so nothing but the simulation's own error (400 runs: 5 %).
+  const shares = meanRun(400, () => {
+    let level = 0;
+    return () => (level = Math.max(0, level + (random.chance(0.05) ? 8 : -1))) >= 30;
+  });
+  expect(Math.abs(shares / countRunLength(0.05, 8, 30) - 1)).toBeLessThan(0.2);
+  expect(countRunLength(1, 1, 7)).toBeCloseTo(7, 9);
+  // Of normals: at least what is stated, and no more than three times (a chart that never alarms keeps any run length).
+  const asked = 1000;
+  const height = cusumHeight(asked, 0.25);
+  const cusum = meanRun(300, () => {
+    let level = 0;
+    return () => (level = Math.max(0, level + random.normal() - 0.25)) > height;
+  });
+  expect(cusum).toBeGreaterThan(0.85 * asked);
+  expect(cusum).toBeLessThan(1.3 * asked);
+  for (const dimensions of [1, 4]) {
+    const limit = (ewmaLimit(asked, dimensions) * 0.05) / 1.95;
+    const run = meanRun(150, () => {
+      const level = new Float64Array(dimensions);
+      return () => {
+        let sum = 0;
+        for (let d = 0; d < dimensions; d += 1) sum += (level[d]! += 0.05 * (random.normal() - level[d]!)) ** 2;
+        return sum > limit;
+      };
+    });
+    expect(run).toBeGreaterThan(0.85 * asked);
+    expect(run).toBeLessThan(3 * asked);
+  }
+});
+
 // Scores as novelty has them: skewed, with a long tail.
 const streams = (seed: number) => {
   const random = createRandom(seed);
-  return (shift = 0) => ({
-    novelty: Math.exp(random.normal() + shift),
-    margin: Math.min(1, 0.8 + 0.2 * random.normal() - shift),
-    feature: random.normal() + shift,
+  return (shift = 0, share = 0.1): PartMeasures => ({
+    values: {
+      novelty: Math.exp(random.normal() + shift),
+      margin: Math.min(1, 0.8 + 0.2 * random.normal() - shift),
+    },
+    vector: [random.normal() + shift, Math.exp(random.normal()), 3 * random.normal()],
+    events: { ng: random.chance(share) },
   });
 };
 
-it('stationary parts: at most one false alarm in the stated run length', () => {
+it('stationary parts: at most one false alarm in the stated run length, over all charts', () => {
   let alarms = 0;
   const RUNS = 10;
   for (let seed = 1; seed <= RUNS; seed += 1) {
@@ -36,11 +91,50 @@ it('stationary parts: at most one false alarm in the stated run length', () => {
   expect(alarms).toBeLessThanOrEqual(RUNS);
 });
 
-it('a change by a deviation is found within 200 parts, and not before it is there', () => {
-  const draw = streams(5);
-  const monitor = createMonitor(Array.from({ length: 200 }, () => draw()));
-  const alarms = Array.from({ length: 700 }, (_, i) => monitor.add(draw(i < 500 ? 0 : 1))).flat();
-  const measures = new Set(alarms.map(({ measure }) => measure));
-  expect([...measures].sort()).toEqual(['feature', 'margin', 'novelty']);
-  expect(alarms[0]!.index).toBeGreaterThanOrEqual(500);
+it('a change by a deviation or of a share is found within 200 parts, and not before it is there', () => {
+  for (const [shift, share, found] of [
+    [1, 0.1, ['feature-mean', 'margin', 'novelty']],
+    [0, 0.35, ['ng']],
+  ] as const) {
+    const draw = streams(5);
+    const monitor = createMonitor(Array.from({ length: 500 }, () => draw()));
+    const alarms = Array.from({ length: 700 }, (_, i) => monitor.add(i < 500 ? draw() : draw(shift, share))).flat();
+    expect([...new Set(alarms.map(({ measure }) => measure))].sort()).toEqual(found);
+    expect(alarms[0]!.index).toBeGreaterThanOrEqual(500);
+  }
+});
+
+it('charts go on where they stood, from their levels as JSON', () => {
+  const draw = streams(9);
+  const reference = Array.from({ length: 300 }, () => draw());
+  const parts = Array.from({ length: 300 }, (_, i) => draw(i < 100 ? 0 : 0.6));
+  const whole = createMonitor(reference);
+  const told = parts.flatMap((part, i) => whole.add(part).map(({ measure }) => `${i} ${measure}`));
+  const first = createMonitor(reference);
+  const cut: string[] = parts
+    .slice(0, 130)
+    .flatMap((part, i) => first.add(part).map(({ measure }) => `${i} ${measure}`));
+  const second = createMonitor(reference, JSON.parse(JSON.stringify(first.levels)) as typeof first.levels);
+  parts.slice(130).forEach((part, i) => cut.push(...second.add(part).map(({ measure }) => `${i + 130} ${measure}`)));
+  expect(told.length).toBeGreaterThan(0);
+  expect(cut).toEqual(told);
+});
+
+it('parts that were not inferred count in the verdict mix alone; broken numbers and missing signatures do no harm', () => {
+  const random = createRandom(2);
+  const part = (change: Partial<WatchedPart> = {}): WatchedPart => ({
+    verdict: 'ok',
+    unsureReason: null,
+    novelty: random.normal(),
+    margin: random.next(),
+    signature: [random.normal(), random.normal()],
+    ...change,
+  });
+  const monitor = createPartMonitor(Array.from({ length: REFERENCE_PARTS }, () => part()));
+  const late = part({ verdict: 'unsure', unsureReason: 'late', novelty: 1e9, margin: 0 });
+  const found = new Set(Array.from({ length: 100 }, () => monitor.add(late)).flat());
+  expect([...found]).toEqual(['unsure-share']);
+  const { signature: _none, ...bare } = part();
+  for (let i = 0; i < 50; i += 1) monitor.add({ ...bare, novelty: Number.NaN });
+  expect(Object.values(monitor.levels).flat().every(Number.isFinite)).toBe(true);
 });
