@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { backboneSchema } from '../main/contract/domain.ts';
-import { AppError, problemOf } from '../main/contract/errors.ts';
+import { AppError, assert, problemOf } from '../main/contract/errors.ts';
 import {
   appendNodes,
   decodeModel,
@@ -81,26 +81,41 @@ function readSource(entry: ManifestEntry, folder: string): Uint8Array {
   return bytes;
 }
 
-/** Where in the detector's TFLite graph the two stages end. */
-const STAGES = {
-  // Of block 13: after its expansion (1x1 convolution, ReLU6), before its depth-wise convolution, that is still at stride 16.
-  map_s16: 'FeatureExtractor/MobilenetV2/expanded_conv_13/expand/Relu6',
-  map_s32: 'FeatureExtractor/MobilenetV2/Conv_1/Relu6',
-} as const;
+/** Where in the detector's TFLite graph the stages end: each after a non-linearity, before the linear bottleneck that narrows it. */
+const STAGES: Record<string, Record<string, string>> = {
+  'mobilenet-v2-openimages-4': {
+    // Of block 6: after its expansion, still at stride 8.
+    map_s8: 'FeatureExtractor/MobilenetV2/expanded_conv_6/expand/Relu6',
+    map_s16_early: 'FeatureExtractor/MobilenetV2/expanded_conv_10/depthwise/Relu6',
+    // Of block 13: after its expansion (1x1 convolution, ReLU6), before its depth-wise convolution, that is still at stride 16.
+    map_s16: 'FeatureExtractor/MobilenetV2/expanded_conv_13/expand/Relu6',
+    map_s32: 'FeatureExtractor/MobilenetV2/expanded_conv_16/depthwise/Relu6',
+  },
+  // What homes of the first version know their features by.
+  'mobilenet-v2-openimages': {
+    map_s16: 'FeatureExtractor/MobilenetV2/expanded_conv_13/expand/Relu6',
+    map_s32: 'FeatureExtractor/MobilenetV2/Conv_1/Relu6',
+  },
+};
 
-/** The MobileNetV2 of the detector, cut off before its box predictors, with both stages pooled as well. */
-function mobilenetV2OpenImages(tflite: Uint8Array, file: string): Model {
-  const maps = importTflite(tflite, { input: 'image', outputs: STAGES, file });
-  const nodes = ['s16', 's32'].flatMap((stage) => [
-    node('GlobalAveragePool', [`map_${stage}`], [`pooled_${stage}`]),
-    node('Flatten', [`pooled_${stage}`], [`features_${stage}`], { axis: 1 }),
+/** The MobileNetV2 of the detector, cut off before its box predictors, with its stages pooled as well. */
+function mobilenetV2OpenImages(tflite: Uint8Array, { id, made }: ManifestEntry): Model {
+  const outputs = STAGES[id];
+  assert(outputs !== undefined, 'every entry of the manifest has its stages here');
+  const maps = Object.keys(outputs);
+  const label = (map: string) => map.slice('map_'.length);
+  const nodes = maps.flatMap((map) => [
+    node('GlobalAveragePool', [map], [`pooled_${label(map)}`]),
+    node('Flatten', [`pooled_${label(map)}`], [`features_${label(map)}`], { axis: 1 }),
   ]);
-  return appendNodes(maps, nodes, { outputs: ['features_s16', 'features_s32', 'map_s16', 'map_s32'] });
+  return appendNodes(importTflite(tflite, { input: 'image', outputs, file: made.file }), nodes, {
+    outputs: [...maps.map((map) => `features_${label(map)}`), ...maps],
+  });
 }
 
 /** @throws BACKBONE_NOT_MADE when the package is missing or differs. */
 export const makeModel = (entry: ManifestEntry, folder: string): Uint8Array =>
-  encodeModel(mobilenetV2OpenImages(readSource(entry, folder), entry.made.file));
+  encodeModel(mobilenetV2OpenImages(readSource(entry, folder), entry));
 
 /**
  * Makes the file of an entry and checks it against the manifest.

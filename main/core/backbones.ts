@@ -8,6 +8,8 @@ import { actor, type CoreContext, type HandlersOf } from './context.ts';
 export interface BackboneSources {
   /** The one that the program ships, made if need be. BACKBONE_NOT_MADE, BUNDLE_ALTERED. */
   shipped(): Promise<Backbone>;
+  /** One that the program shipped before, for a station that has learnt on it; null: there was none of this id. */
+  earlier?(id: string): Promise<Backbone | null>;
   /**
    * Looks a file over by running it, and writes a prepared copy and its description into the folder.
    * MODEL_UNREADABLE, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE, NOT_FOUND (an output that is named and not there).
@@ -65,7 +67,7 @@ export const createBackbones = (context: CoreContext, sources: BackboneSources):
   return {
     shipped,
     async get(id) {
-      const found = (await list()).find((backbone) => backbone.id === id);
+      const found = (await list()).find((backbone) => backbone.id === id) ?? (await sources.earlier?.(id)) ?? undefined;
       if (found === undefined) throw new AppError('BACKBONE_MISSING', { id });
       return found;
     },

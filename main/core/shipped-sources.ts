@@ -8,6 +8,10 @@ export const shippedSources = (): { backbones: BackboneSources; renderDemoImages
       const { ensureShippedBackbone } = await import('../../native-models/shipped.ts');
       return ensureShippedBackbone();
     },
+    async earlier(id) {
+      const { earlierShipped, ensureShippedBackbone } = await import('../../native-models/shipped.ts');
+      return (await earlierShipped()).includes(id) ? ensureShippedBackbone(undefined, id) : null;
+    },
     async take(file, options) {
       const { importBackbone } = await import('../learning/backbone-file.ts');
       return importBackbone(file, options);

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Backbone } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import { importBackbone, readImportedBackbone } from '../../learning/backbone-file.ts';
-import { ensureShippedBackbone } from '../../../native-models/shipped.ts';
+import { earlierShipped, ensureShippedBackbone } from '../../../native-models/shipped.ts';
 import type { Context } from './context.ts';
 
 const folderOf = (home: string) => join(home, 'backbones');
@@ -16,6 +16,7 @@ export async function resolveBackbone(
 ): Promise<Backbone> {
   const shipped = await ensureShippedBackbone();
   if (asked === undefined || asked === shipped.id) return shipped;
+  if ((await earlierShipped()).includes(asked)) return await ensureShippedBackbone(undefined, asked);
   const file = resolve(asked);
   if ((await stat(file).catch(() => null))?.isFile()) {
     // A run on a folder of images makes no data folder: its prepared backbone is scratch.

@@ -15,7 +15,7 @@ import {
 import { readTflite } from '../../../main/onnx/tflite/read-tflite.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { makeModel, readManifest, sha256, writeModel, type ManifestEntry } from '../../../native-models/make.ts';
-import { ensureShippedBackbone } from '../../../native-models/shipped.ts';
+import { earlierShipped, ensureShippedBackbone } from '../../../native-models/shipped.ts';
 import { noise } from '../../unit/onnx/example-models.ts';
 import { evaluateTflite } from './reference-tflite.ts';
 
@@ -50,6 +50,14 @@ describe('the shipped backbone', () => {
     expect(model.graph.outputs.map((output) => output.name)).toEqual(entry.outputs.map((output) => output.name));
   });
 
+  it('the one that was shipped before can still be had, for homes that have learnt on it', async () => {
+    const [earlier] = await earlierShipped(folder);
+    const backbone = await ensureShippedBackbone(folder, earlier);
+    expect(backbone.id).toBe('mobilenet-v2-openimages');
+    expect(backbone.sha256).toBe('345cc099b9fa37f9296fda3e2098ce320441e0e4723b6065e9f5e77406dff7cf');
+    expect(await codeOf(() => ensureShippedBackbone(folder, 'never-shipped'))).not.toBe('nothing was thrown');
+  });
+
   // Odd sizes: SAME padding at stride 2 is symmetric there, at even sizes it is not; both must be right.
   it.each([
     [64, 64],
@@ -58,8 +66,10 @@ describe('the shipped backbone', () => {
     const source = readTflite((await readFile(packageFile)).subarray(entry.made.from, entry.made.to));
     const at = (name: string) => source.tensors.findIndex((tensor) => tensor.name.split(';')[0] === name);
     const stages = [
+      at('FeatureExtractor/MobilenetV2/expanded_conv_6/expand/Relu6'),
+      at('FeatureExtractor/MobilenetV2/expanded_conv_10/depthwise/Relu6'),
       at('FeatureExtractor/MobilenetV2/expanded_conv_13/expand/Relu6'),
-      at('FeatureExtractor/MobilenetV2/Conv_1/Relu6'),
+      at('FeatureExtractor/MobilenetV2/expanded_conv_16/depthwise/Relu6'),
     ];
     const nhwc = Float64Array.from(noise(height * width * 3, 11));
     const expected = evaluateTflite(source, { height, width, depth: 3, data: nhwc }, stages);
@@ -70,7 +80,7 @@ describe('the shipped backbone', () => {
     });
     await using session = await openSession(bytes, { threads: 2 });
     const found = await session.run({ image: { type: 'float32', dims: [1, 3, height, width], data: nchw } });
-    for (const [i, stage] of (['s16', 's32'] as const).entries()) {
+    for (const [i, stage] of (['s8', 's16_early', 's16', 's32'] as const).entries()) {
       const map = expected[i]!;
       const area = map.height * map.width;
       expect([...found[`map_${stage}`]!.dims]).toEqual([1, map.depth, map.height, map.width]);
@@ -99,8 +109,10 @@ describe('the shipped backbone', () => {
     expect(analysis.problems).toEqual([]);
     expect(analysis.dynamicSize).toBe(true);
     expect(analysis.featureOutputs.map(({ name, channels }) => ({ name, channels }))).toEqual([
+      { name: 'features_s8', channels: 192 },
+      { name: 'features_s16_early', channels: 384 },
       { name: 'features_s16', channels: 576 },
-      { name: 'features_s32', channels: 1280 },
+      { name: 'features_s32', channels: 960 },
     ]);
   });
 
