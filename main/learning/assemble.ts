@@ -24,6 +24,8 @@ import {
 } from '../onnx/index.ts';
 import type { Matrix } from './dense.ts';
 import type { SolvedKnowledge } from './knowledge.ts';
+import { TINY_LENGTH } from './novelty.ts';
+import type { Sign } from './novelty-score.ts';
 
 /*
  * Backbone, embedding, closed-form head and novelty in one ONNX graph: what the line runs. Values are named below so that a heat
@@ -183,8 +185,8 @@ function headNodes(
   constants[assembled.bias] = bias;
   add('Gemm', [z, assembled.weights, assembled.bias], assembled.logits);
 
-  // ---- novelty (novelty.ts): (nearest class - all parts) / rank + share of the energy outside.
-  const { rank, mean, directions, precision, whitening, centres, residualPrecision } = novelty;
+  // ---- novelty: the distances of novelty.ts, and their sum of novelty-score.ts.
+  const { rank, mean, directions, precision, whitening, centres, scale } = novelty;
   const centred = add(
     'Sub',
     [z, constant('novelty/mean', float32Tensor([1, d0], Float32Array.from(mean)))],
@@ -204,6 +206,7 @@ function headNodes(
   const u = add('MatMul', [y, constant('novelty/whitening', tensorOf(whitening))], 'novelty/u');
   const length = add('MatMul', [add('Mul', [u, u], 'novelty/uu'), 'mekiki/novelty/rankOnes'], 'novelty/length');
   const cross = new Float32Array(rank * classes);
+  const towards = new Float32Array(rank * classes);
   const norms = new Float32Array(classes);
   for (let c = 0; c < classes; c += 1) {
     let sum = 0;
@@ -213,6 +216,8 @@ function headNodes(
       sum += v * v;
     }
     norms[c] = sum;
+    const size = Math.sqrt(sum + TINY_LENGTH);
+    for (let j = 0; j < rank; j += 1) towards[j * classes + c] = centres.data[c * rank + j]! / size;
   }
   const distances = add(
     'Gemm',
@@ -224,17 +229,36 @@ function headNodes(
     'novelty/distances',
   );
   // The axes of a reduction are an attribute up to opset 17, an input from 18 on.
-  const nearest =
+  const reduced = (op: 'ReduceMin' | 'ReduceMax', input: string, name: string) =>
     opset >= 18
-      ? add('ReduceMin', [distances, constant('novelty/axis', int64Tensor([1], [1]))], 'novelty/nearestCross', {
-          keepdims: 1,
-        })
-      : add('ReduceMin', [distances], 'novelty/nearestCross', { axes: [1], keepdims: 1 });
-  const relative = add('Sub', [add('Add', [nearest, length], 'novelty/nearest'), all], 'novelty/relative');
+      ? add(op, [input, constant('novelty/axis', int64Tensor([1], [1]))], name, { keepdims: 1 })
+      : add(op, [input], name, { axes: [1], keepdims: 1 });
   const scalar = (name: string, x: number) => constant(name, float32Tensor([1, 1], new Float32Array([x])));
-  const first = add('Mul', [relative, scalar('novelty/perRank', 1 / rank)], 'novelty/first');
-  const second = add('Mul', [outside, scalar('novelty/share', residualPrecision)], 'novelty/second');
-  const score = add('Add', [first, second], 'novelty/score');
+  const nearest = reduced('ReduceMin', distances, 'novelty/nearestCross');
+  const difference = add('Sub', [add('Add', [nearest, length], 'novelty/nearest'), all], 'novelty/relativeSum');
+  const relative = add('Mul', [difference, scalar('novelty/perRank', 1 / rank)], 'novelty/relative');
+  const along = add(
+    'MatMul',
+    [u, constant('novelty/towards', float32Tensor([rank, classes], towards))],
+    'novelty/along',
+  );
+  const size = add(
+    'Sqrt',
+    [add('Add', [length, scalar('novelty/tiny', TINY_LENGTH)], 'novelty/lengthSafe')],
+    'novelty/size',
+  );
+  const closest = add('Div', [reduced('ReduceMax', along, 'novelty/closest'), size], 'novelty/closestCosine');
+  const cosine = add('Neg', [closest], 'novelty/cosine');
+  const squares = add('Mul', [assembled.logits, assembled.logits], 'novelty/logitSquares');
+  const answers = add('MatMul', [squares, constant('novelty/classOnes', ones(classes))], 'novelty/answers');
+  const top = reduced('ReduceMax', assembled.logits, 'novelty/topLogit');
+  const twice = add('Mul', [top, scalar('novelty/two', 2)], 'novelty/twice');
+  const doubt = add('Sub', [answers, twice], 'novelty/doubt');
+  let score = scalar('novelty/constant', scale.constant);
+  for (const [sign, values] of Object.entries({ relative, cosine, outside, doubt })) {
+    const share = scalar(`novelty/${sign}Factor`, scale.factors[sign as Sign]);
+    score = add('Add', [score, add('Mul', [values, share], `novelty/${sign}Share`)], `novelty/upTo_${sign}`);
+  }
   add('Reshape', [score, constant('novelty/flat', int64Tensor([1], [-1]))], assembled.novelty);
   return { nodes, constants };
 }

@@ -14,7 +14,8 @@ import type { SolvedKnowledge } from './knowledge.ts';
 
 const arraySchema = z.object({ name: z.string(), rows: z.number().int().min(0), columns: z.number().int().min(0) });
 const fileSchema = z.object({
-  format: z.literal(1),
+  /** 2: novelty has a scale. */
+  format: z.literal(2),
   backboneId: z.string(),
   backboneSha256: z.string(),
   inputSize: z.number().int(),
@@ -26,7 +27,10 @@ const fileSchema = z.object({
   thresholds: z.object({ ok: z.number(), ng: z.number(), novelty: z.number() }),
   balancedAccuracy: z.number().nullable(),
   residual: z.number(),
-  residualPrecision: z.number(),
+  noveltyScale: z.object({
+    constant: z.number(),
+    factors: z.object({ relative: z.number(), cosine: z.number(), outside: z.number(), doubt: z.number() }),
+  }),
   arrays: z.array(arraySchema),
   headSha256: z.string(),
 });
@@ -84,7 +88,7 @@ export async function writeKnowledge(dir: string, stored: StoredKnowledge): Prom
   const head = Buffer.concat(arrays.map(([, { data }]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
   const { stages, classes, lambda, balancing, temperature, thresholds, balancedAccuracy, novelty } = knowledge;
   const description: z.infer<typeof fileSchema> = {
-    format: 1,
+    format: 2,
     backboneId,
     backboneSha256,
     inputSize,
@@ -96,7 +100,7 @@ export async function writeKnowledge(dir: string, stored: StoredKnowledge): Prom
     thresholds,
     balancedAccuracy,
     residual: novelty.residual,
-    residualPrecision: novelty.residualPrecision,
+    noveltyScale: novelty.scale,
     arrays: arrays.map(([name, { rows, columns }]) => ({ name, rows, columns })),
     headSha256: createHash('sha256').update(head).digest('hex'),
   };
@@ -124,7 +128,7 @@ export async function readKnowledge(dir: string): Promise<StoredKnowledge> {
     backboneSha256,
     inputSize,
     residual,
-    residualPrecision,
+    noveltyScale,
     ...rest
   } = description;
   // Copied: a pooled buffer need not be aligned to eight bytes.
@@ -158,7 +162,7 @@ export async function readKnowledge(dir: string): Promise<StoredKnowledge> {
         whitening: need('whitening'),
         centres: need('centres'),
         residual,
-        residualPrecision,
+        scale: noveltyScale,
       },
     },
   };

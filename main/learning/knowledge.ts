@@ -1,12 +1,12 @@
 import type { Criteria } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
-import { fitTemperature, fitThresholds, noveltyLimit } from './calibration.ts';
-import { matrix, type Matrix, type Products } from './dense.ts';
+import { fitTemperature, fitThresholds } from './calibration.ts';
+import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
-import { fitNovelty, noveltyOf, project, scoreProjected, type NoveltyModel } from './novelty.ts';
+import { fitNovelty } from './novelty.ts';
+import { fitNoveltyScale, heldOutSigns, type NoveltyModel } from './novelty-score.ts';
 import {
   crossValidateSample,
-  FOLDS,
   pick,
   sampleOf,
   type Choice,
@@ -54,64 +54,6 @@ export function gather(z: Matrix, ledger: readonly LedgerRow[], rows?: readonly 
     statistics.add(ledger[i]!.classId, z.data.subarray(i * z.columns, (i + 1) * z.columns));
   }
   return statistics;
-}
-
-/** Novelty of ledger rows by models that did not see their fold; directions are those of the whole ledger. */
-async function heldOutNovelty(
-  model: NoveltyModel,
-  picked: Matrix,
-  ledger: readonly LedgerRow[],
-  { rows, folds, balancing }: Pick<CrossValidation, 'rows' | 'folds' | 'balancing'>,
-  products: Products,
-): Promise<Float64Array> {
-  const { y, outside } = await project(model, picked, products);
-  const { rank } = model;
-  const scores: number[] = [];
-  for (let fold = 0; fold < FOLDS; fold += 1) {
-    const kept = new Map<string, number[]>();
-    const out: number[] = [];
-    rows.forEach((row, i) => {
-      const { classId } = ledger[row]!;
-      if (folds[i] === fold) out.push(i);
-      else kept.set(classId, [...(kept.get(classId) ?? []), i]);
-    });
-    const judged = out.filter((i) => kept.has(ledger[rows[i]!]!.classId));
-    if (judged.length === 0) continue;
-    const weights = classWeights(new Map([...kept].map(([id, list]) => [id, list.length])), balancing);
-    const classIds = [...kept.keys()].sort((a, b) => (a < b ? -1 : 1));
-    const means = matrix(classIds.length, rank);
-    const centred = matrix(rows.length - out.length, rank);
-    let at = 0;
-    let total = 0;
-    classIds.forEach((id, c) => {
-      const list = kept.get(id)!;
-      for (const i of list)
-        for (let j = 0; j < rank; j += 1) means.data[c * rank + j]! += y.data[i * rank + j]! / list.length;
-      const root = Math.sqrt(weights.get(id)!);
-      total += weights.get(id)! * list.length;
-      for (const i of list) {
-        for (let j = 0; j < rank; j += 1) {
-          centred.data[at * rank + j] = (y.data[i * rank + j]! - means.data[c * rank + j]!) * root;
-        }
-        at += 1;
-      }
-    });
-    const within = await products.multiply(centred, centred, { transposeA: true });
-    for (let i = 0; i < within.data.length; i += 1) within.data[i]! /= total;
-    const variance = model.variance;
-    const part = await noveltyOf(
-      { mean: model.mean, directions: model.directions, variance, residual: model.residual },
-      within,
-      means,
-      products,
-    );
-    const held = matrix(judged.length, rank);
-    judged.forEach((i, k) => held.data.set(y.data.subarray(i * rank, (i + 1) * rank), k * rank));
-    scores.push(
-      ...(await scoreProjected(part, { y: held, outside: Float64Array.from(judged, (i) => outside[i]!) }, products)),
-    );
-  }
-  return Float64Array.from(scores);
 }
 
 /** Rows of a cross-validation whose class was seen in another fold. */
@@ -194,7 +136,7 @@ export async function solveStatistics(
   const weights = classWeights(counts, validation.balancing);
   const scatter = await statistics.weightedScatter(weights, products);
   checkpoint(0.7);
-  const novelty = await fitNovelty(
+  const space = await fitNovelty(
     {
       scatter,
       classes: classIds.map((id) => {
@@ -217,6 +159,14 @@ export async function solveStatistics(
   };
   judged.forEach((i, at) => heldOut.logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
   const temperature = fitTemperature(heldOut);
+  const signs = await heldOutSigns(
+    space,
+    picked,
+    ledger.map(({ classId }) => classId),
+    validation,
+    products,
+  );
+  const { scale, limit } = fitNoveltyScale(signs);
   const knowledge: SolvedKnowledge = {
     stages: [...stages],
     classes: classIds.map((classId) => ({ classId, labelled: counts.get(classId)! })),
@@ -225,11 +175,11 @@ export async function solveStatistics(
     temperature,
     thresholds: {
       ...fitThresholds(heldOut, temperature, okIds, criteria),
-      novelty: noveltyLimit(await heldOutNovelty(novelty, picked, ledger, validation, products)),
+      novelty: limit,
     },
     balancedAccuracy: validation.balancedAccuracy,
     weights: head.weights,
-    novelty,
+    novelty: { ...space, scale },
   };
   checkpoint(1);
   return { knowledge, statistics, crossValidation: validation };

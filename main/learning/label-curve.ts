@@ -7,7 +7,7 @@ import { embed } from './embedding.ts';
 import { argmax, balancedAccuracyOf } from './evaluation.ts';
 import { extractFeatures, openExtractor } from './extract.ts';
 import { solveKnowledge, type SolvedKnowledge } from './knowledge.ts';
-import { scoreNovelty } from './novelty.ts';
+import { scoreNovelty } from './novelty-score.ts';
 import { rankQueue, usefulness } from './queue.ts';
 import { pick } from './selection.ts';
 
@@ -98,7 +98,7 @@ async function nextOfQueue(
     const { classes, temperature, thresholds, weights } = knowledge;
     const k = classes.length;
     const logits = await products.multiply(waiting, weights);
-    const scores = await scoreNovelty(knowledge.novelty, waiting, products);
+    const scores = await scoreNovelty(knowledge.novelty, waiting, logits, products);
     own = open.map((_, i) => {
       const p = probabilities(logits.data, i * k, k, temperature);
       const best = argmax(p, 0, k);

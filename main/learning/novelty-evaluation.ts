@@ -5,7 +5,7 @@ import { openProducts } from './dense.ts';
 import { embed } from './embedding.ts';
 import { extractFeatures, openExtractor } from './extract.ts';
 import { logitsOf, solveKnowledge } from './knowledge.ts';
-import { areaUnderCurve, fitNoveltyScale, heldOutSigns, noveltyScores, signsOf } from './novelty-score.ts';
+import { areaUnderCurve, scoreNovelty } from './novelty-score.ts';
 
 export interface NoveltyResult {
   /** Per class that was held out of training: its test images against those of all other classes. */
@@ -65,7 +65,7 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
     const known = train.filter(({ image }) => image.className !== name);
     const kept = new Float32Array(known.length * width);
     known.forEach(({ index }, i) => kept.set(features.subarray(index * width, (index + 1) * width), i * width));
-    const { knowledge, crossValidation } = await solveKnowledge(
+    const { knowledge } = await solveKnowledge(
       {
         features: kept,
         stages,
@@ -75,18 +75,16 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
       },
       { products, ...(signal ? { signal } : {}) },
     );
-    const classOf = known.map(({ image }) => image.className);
-    const heldOut = await heldOutSigns(knowledge.novelty, embed(kept, stages), classOf, crossValidation, products);
-    const scale = fitNoveltyScale(heldOut, crossValidation.classIds);
     const logits = await logitsOf(knowledge, zTest, products);
-    const { score, beyond } = noveltyScores(await signsOf(knowledge.novelty, zTest, logits, products), logits, scale);
+    const score = await scoreNovelty(knowledge.novelty, zTest, logits, products);
+    const limit = knowledge.thresholds.novelty;
     const isNew = test.map(({ image }) => image.className === name);
     auroc[name] = areaUnderCurve(
       score.filter((_, i) => !isNew[i]),
       score.filter((_, i) => isNew[i]!),
     );
     const shareNovel = (of: boolean) =>
-      beyond.filter((b, i) => isNew[i] === of && b > 0).length / isNew.filter((each) => each === of).length;
+      score.filter((b, i) => isNew[i] === of && b > limit).length / isNew.filter((each) => each === of).length;
     falseAlarms += shareNovel(false) / judged.length;
     found += shareNovel(true) / judged.length;
     onProgress?.(0.5 + (0.5 * (turn + 1)) / judged.length, 'novelty.class');

@@ -2,15 +2,15 @@ import { isAppError } from '../contract/errors.ts';
 import { cholesky, invertLower, matrix, slice, type Matrix, type Products } from './dense.ts';
 
 /*
- * Novelty: how far a part is from every class it could be. Relative Mahalanobis distance (Ren et al., 2021): the distance to
+ * Distances that novelty is made of (novelty-score.ts). Relative Mahalanobis distance (Ren et al., 2021): the distance to
  * the nearest class mean under the covariance that all classes share, less the distance to the mean of all parts under the
- * covariance of all parts. Both live in the leading `rank` directions of the ledger's scatter, so that the line pays a small
- * product and no more; what lies outside these directions is counted by its share of energy.
+ * covariance of all parts. The angle to the nearest class mean under the same covariance. Both live in the leading `rank` directions of the
+ * ledger's scatter, so that the line pays a small product and no more; beside them, the energy outside these directions.
  *
- * Everything but the threshold follows from the same statistics as the head.
+ * All of it follows from the same statistics as the head.
  */
 
-export interface NoveltyModel {
+export interface NoveltySpace {
   rank: number;
   /** Mean of all parts, [d0] (z without the constant). */
   mean: Float64Array;
@@ -25,15 +25,13 @@ export interface NoveltyModel {
   whitening: Matrix;
   /** Class means in u, row-major [classes, rank]. */
   centres: Matrix;
-  /** RESIDUAL_SHARE / mean energy outside the directions; 0: there is none. */
-  residualPrecision: number;
 }
 
 export const MAX_RANK = 128;
 /** Share of the mean variance that is added to every direction: few images do not know their covariance. */
 const SHRINKAGE = 0.05;
-/** Weight of the energy outside the directions; this and SHRINKAGE chosen once for all data, by AUROC with a class held out. */
-const RESIDUAL_SHARE = 0.05;
+/** Added to squared lengths before they are divided by: a part in the very middle has no angle. */
+export const TINY_LENGTH = 1e-6;
 const SUBSPACE_STEPS = 4;
 
 /** Deterministic numbers in -1..1: the start of the subspace iteration must be the same on every machine. */
@@ -195,7 +193,7 @@ export async function noveltyOf(
   within: Matrix,
   means: Matrix,
   products: Products,
-): Promise<NoveltyModel> {
+): Promise<NoveltySpace> {
   const { mean, directions, variance, residual } = subspace;
   const rank = directions.columns;
   let trace = 0;
@@ -219,12 +217,11 @@ export async function noveltyOf(
     precision: variance.map((value) => 1 / (value + spread)),
     whitening,
     centres: await products.multiply(means, whitening),
-    residualPrecision: residual > 1e-9 ? RESIDUAL_SHARE / residual : 0,
   };
 }
 
 /** @throws SINGULAR_STATISTICS */
-export async function fitNovelty(moments: Moments, samples: number, products: Products): Promise<NoveltyModel> {
+export async function fitNovelty(moments: Moments, samples: number, products: Products): Promise<NoveltySpace> {
   const { scatter, classes } = moments;
   const subspace = await leadingSubspace(moments, samples, products);
   const { mean, directions } = subspace;
@@ -276,26 +273,48 @@ export async function project(
   return { y, outside: outside.map((value) => Math.max(value, 0)) };
 }
 
-/** Novelty of projected rows: (nearest class - all parts) / rank + a share of (energy outside over its mean). */
-export async function scoreProjected(
-  model: Pick<NoveltyModel, 'rank' | 'precision' | 'whitening' | 'centres' | 'residualPrecision'>,
-  { y, outside }: { y: Matrix; outside: Float64Array },
-  products: Products,
-): Promise<Float64Array> {
-  const { rank, precision, whitening, centres, residualPrecision } = model;
-  const u = await products.multiply(y, whitening);
-  return outside.map((energy, i) => {
-    let nearest = Number.POSITIVE_INFINITY;
-    for (let c = 0; c < centres.rows; c += 1) {
-      let sum = 0;
-      for (let j = 0; j < rank; j += 1) sum += (u.data[i * rank + j]! - centres.data[c * rank + j]!) ** 2;
-      nearest = Math.min(nearest, sum);
-    }
-    let all = 0;
-    for (let j = 0; j < rank; j += 1) all += precision[j]! * y.data[i * rank + j]! ** 2;
-    return (nearest - all) / rank + energy * residualPrecision;
-  });
+export interface Distances {
+  /** (nearest class - all parts) / rank. */
+  relative: Float64Array;
+  /** Minus the cosine to the nearest class mean, whitened. */
+  cosine: Float64Array;
 }
 
-export const scoreNovelty = async (model: NoveltyModel, z: Matrix, products: Products): Promise<Float64Array> =>
-  scoreProjected(model, await project(model, z, products), products);
+export async function distancesOf(
+  { rank, precision, whitening, centres }: Pick<NoveltySpace, 'rank' | 'precision' | 'whitening' | 'centres'>,
+  y: Matrix,
+  products: Products,
+): Promise<Distances> {
+  const u = await products.multiply(y, whitening);
+  const lengths = Array.from({ length: centres.rows }, (_, c) => {
+    let sum = TINY_LENGTH;
+    for (let j = 0; j < rank; j += 1) sum += centres.data[c * rank + j]! ** 2;
+    return Math.sqrt(sum);
+  });
+  const relative = new Float64Array(y.rows);
+  const cosine = new Float64Array(y.rows);
+  for (let i = 0; i < y.rows; i += 1) {
+    let nearest = Number.POSITIVE_INFINITY;
+    let closest = Number.NEGATIVE_INFINITY;
+    let length = 0;
+    let all = 0;
+    for (let j = 0; j < rank; j += 1) {
+      length += u.data[i * rank + j]! ** 2;
+      all += precision[j]! * y.data[i * rank + j]! ** 2;
+    }
+    for (let c = 0; c < centres.rows; c += 1) {
+      let distance = 0;
+      let dot = 0;
+      for (let j = 0; j < rank; j += 1) {
+        const [a, b] = [u.data[i * rank + j]!, centres.data[c * rank + j]!];
+        distance += (a - b) ** 2;
+        dot += a * b;
+      }
+      nearest = Math.min(nearest, distance);
+      closest = Math.max(closest, dot / lengths[c]!);
+    }
+    relative[i] = (nearest - all) / rank;
+    cosine[i] = -closest / Math.sqrt(length + TINY_LENGTH);
+  }
+  return { relative, cosine };
+}

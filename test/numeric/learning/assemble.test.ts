@@ -9,7 +9,7 @@ import { embed } from '../../../main/learning/embedding.ts';
 import { openExtractor } from '../../../main/learning/extract.ts';
 import { heatMapOf, openClassMaps } from '../../../main/learning/heat-map.ts';
 import { solveKnowledge, type SolvedKnowledge } from '../../../main/learning/knowledge.ts';
-import { scoreNovelty } from '../../../main/learning/novelty.ts';
+import { scoreNovelty } from '../../../main/learning/novelty-score.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { createPreprocessor } from '../../../main/vision/preprocess.ts';
 import { picture, writePicture, type Surface } from './pictures.ts';
@@ -80,7 +80,7 @@ describe('the assembled inspector', () => {
       );
       const z = embed(features, knowledge.stages);
       const wanted = await products.multiply(z, knowledge.weights);
-      const scores = await scoreNovelty(knowledge.novelty, z, products);
+      const scores = await scoreNovelty(knowledge.novelty, z, wanted, products);
       wanted.data.forEach((v, i) => expect(Math.abs((logits!.data[i] as number) - v)).toBeLessThan(1e-4));
       scores.forEach((v, i) =>
         expect(Math.abs((novelty!.data[i] as number) - v)).toBeLessThan(2e-3 * Math.max(1, Math.abs(v))),
