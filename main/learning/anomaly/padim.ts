@@ -27,9 +27,10 @@ import { LEAST_OK_PARTS } from './cold-start.ts';
 
 /*
  * Cold start from good parts alone: a Gaussian per position of a small stack of maps (PaDiM: Defard et al., ICPR 2021). The maps
- * are residual sums of the backbone, the last one of each width, those before its coarsest grid: narrow (so that the covariance of each
- * position is known from few parts), and fine enough to see small defects. A part's score is that of its worst position; the score of
- * every position is the heat map.
+ * are residual sums of the backbone, the last one of each width, the finest ones: narrow (so that the covariance of each
+ * position is known from few parts), and fine enough to see small defects. Each map is taken less its own mean over
+ * the part, so that a brighter or duller batch is not a defect. A part's score is the mean of its worst positions; the score of every
+ * position is the heat map.
  */
 
 /**
@@ -39,6 +40,8 @@ import { LEAST_OK_PARTS } from './cold-start.ts';
 const TAPS = 3;
 /** Share of a channel's own variance that is added: few parts do not know their covariance. */
 const SHRINKAGE = 0.05;
+/** A part's score is the mean of so many of its positions, the worst ones: one alone is noisier. Chosen like TAPS. */
+const WORST = 3;
 
 export const anomalyOutputs = { logits: 'logits', novelty: 'novelty', map: 'anomaly_map' };
 
@@ -97,10 +100,7 @@ export async function planTaps(model: Model, backbone: Backbone, inputSize: numb
   };
   const byWidth = new Map<number, { name: string; channels: number; height: number; width: number }>();
   for (const each of await shapesOf(sums)) byWidth.set(each.channels, each);
-  const grids = [...byWidth.values()];
-  const coarsest = Math.min(...grids.map(({ width }) => width));
-  const finer = grids.filter(({ width }) => width > coarsest);
-  let chosen = (finer.length > 0 ? finer : grids).slice(-TAPS);
+  let chosen = [...byWidth.values()].slice(0, TAPS);
   if (chosen.length === 0) chosen = (await shapesOf(maps)).slice(0, 1);
   const last = chosen.at(-1);
   if (!last) throw unsuitable();
@@ -135,7 +135,9 @@ function stackNodes(plan: TapPlan): { nodes: Node[]; constants: Record<string, C
   });
   nodes.push(
     node('Concat', pooled, ['mekiki/anomaly/stack'], { axis: 1 }),
-    node('Reshape', ['mekiki/anomaly/stack', 'mekiki/anomaly/flat'], ['mekiki/anomaly/positions']),
+    node('GlobalAveragePool', ['mekiki/anomaly/stack'], ['mekiki/anomaly/ownMean']),
+    node('Sub', ['mekiki/anomaly/stack', 'mekiki/anomaly/ownMean'], ['mekiki/anomaly/levelled']),
+    node('Reshape', ['mekiki/anomaly/levelled', 'mekiki/anomaly/flat'], ['mekiki/anomaly/positions']),
     node('Transpose', ['mekiki/anomaly/positions'], [FEATURES], { perm: [2, 0, 1] }),
   );
   const shape = [0, plan.channels, plan.width * plan.height];
@@ -213,7 +215,11 @@ export function positionScores(
   return scores;
 }
 
-export const worstOf = (scores: Float64Array): number => scores.reduce((a, b) => Math.max(a, b), 0);
+/** Mean of the WORST highest positions. */
+export function worstOf(scores: Float64Array): number {
+  const worst = scores.toSorted().subarray(-WORST);
+  return worst.reduce((sum, score) => sum + score, 0) / worst.length;
+}
 
 export interface Fitted {
   anomaly: AnomalyModel;
@@ -275,6 +281,9 @@ export function assembleAnomaly(source: Model, backbone: Backbone, fitted: Anoma
   constants[p('average')] = float32Tensor([c, 1], new Float32Array(c).fill(1 / c));
   constants[p('grid')] = int64Tensor([4], [0, 1, height, width]);
   constants[p('one')] = int64Tensor([1], [-1]);
+  const worst = Math.min(WORST, positions);
+  constants[p('count')] = int64Tensor([1], [worst]);
+  constants[p('share')] = float32Tensor([worst, 1], new Float32Array(worst).fill(1 / worst));
   constants[p('zero')] = float32Tensor([1, 1], new Float32Array([0]));
   nodes.push(
     node('Sub', [FEATURES, p('mean')], [p('centred')]),
@@ -283,9 +292,10 @@ export function assembleAnomaly(source: Model, backbone: Backbone, fitted: Anoma
     node('MatMul', [p('squares'), p('average')], [p('scores')]),
     node('Transpose', [p('scores')], [p('byPart')], { perm: [1, 2, 0] }),
     node('Reshape', [p('byPart'), p('grid')], [anomalyOutputs.map]),
-    node('GlobalMaxPool', [anomalyOutputs.map], [p('worst')]),
-    node('Reshape', [p('worst'), p('one')], [anomalyOutputs.novelty]),
-    node('Flatten', [p('worst')], [p('column')], { axis: 1 }),
+    node('Flatten', [anomalyOutputs.map], [p('row')], { axis: 1 }),
+    node('TopK', [p('row'), p('count')], [p('worst'), p('places')], { axis: 1, largest: 1, sorted: 1 }),
+    node('MatMul', [p('worst'), p('share')], [p('column')]),
+    node('Reshape', [p('column'), p('one')], [anomalyOutputs.novelty]),
     node('Mul', [p('column'), p('zero')], [anomalyOutputs.logits]),
   );
   let graph = addNodes(selectOutputs(source, [...taps]).graph, nodes, constants);
