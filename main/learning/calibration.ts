@@ -63,53 +63,116 @@ export function fitTemperature({ classIds, logits, truth }: HeldOut): number {
   return Math.exp((low + high) / 2);
 }
 
-/** Confidence below which nothing is certain, and above which a demand only makes more parts unsure. */
-const LEAST = 0.5;
-const MOST = 0.95;
+/** Bins of the expected calibration error (Guo et al., 2017). */
+const BINS = 15;
 
-/**
- * The least confidence in LEAST..MOST at which the 95 % bound of wrong verdicts keeps the limit. With too few parts to show
- * that, the least at which none is wrong.
- * @param wrong confidences of the wrong verdicts among `all` parts
- */
-function thresholdFor(wrong: number[], all: number, limit: number): number {
-  if (all === 0) return LEAST;
-  const sorted = wrong.filter((confidence) => confidence >= LEAST).sort((a, b) => b - a);
-  // With k wrong ones left above the threshold; the most that still keeps the limit.
-  let allowed = 0;
-  if (upperBound(0, all) <= limit)
-    while (allowed < sorted.length && upperBound(allowed + 1, all) <= limit) allowed += 1;
-  const first = sorted[allowed];
-  return first === undefined ? LEAST : Math.min(MOST, first + 1e-6);
+/** Expected calibration error: mean distance of confidence and share right over equal bins of confidence, weighted by parts; null without any. */
+export function calibrationError({ classIds, logits, truth }: HeldOut, temperature: number): number | null {
+  if (truth.length === 0) return null;
+  const k = classIds.length;
+  const confidence = new Float64Array(BINS);
+  const right = new Float64Array(BINS);
+  truth.forEach((id, i) => {
+    const p = probabilities(logits, i * k, k, temperature);
+    const best = argmax(p, 0, k);
+    const bin = Math.min(BINS - 1, Math.floor(p[best]! * BINS));
+    confidence[bin]! += p[best]!;
+    if (classIds[best] === id) right[bin]! += 1;
+  });
+  return confidence.reduce((sum, c, b) => sum + Math.abs(c - right[b]!), 0) / truth.length;
+}
+
+/** Confidence below which nothing is certain. */
+const LEAST = 0.5;
+/** Above it a demand that the parts are too few to show only makes more of them unsure. */
+const MOST_UNSHOWN = 0.95;
+/** Thresholds that are tried, from the strictest: a grid that does not depend on the parts. */
+const STEP = 0.001;
+const MOST = 0.999;
+
+/** What held-out parts say of a limit on wrong verdicts. */
+export interface Shown {
+  /** The 95 % bound keeps the limit; it does not at any confidence; there are too few parts to tell. */
+  outcome: 'kept' | 'broken' | 'not-enough-evidence';
+  limit: number;
+  /** Wrong verdicts at the threshold, of so many parts. */
+  wrong: number;
+  parts: number;
+  /** Exact 95 % upper bound (Clopper-Pearson). */
+  bound: number;
 }
 
 /**
- * Least confidence for a verdict ok and for a verdict ng, from the station's bounds on escape and overkill.
+ * The least confidence at which the exact 95 % bound of wrong verdicts keeps the limit: the fewest parts are then unsure. Thresholds are tested in a
+ * fixed order from the strictest down to the first that fails, so the bound holds although the threshold was chosen on the same parts (fixed
+ * sequence testing: Angelopoulos et al., "Learn then Test", 2021). With too few parts to show the limit, the least at which none is wrong.
+ * @param wrong confidences of the wrong verdicts among `parts` parts
+ */
+function thresholdFor(wrong: readonly number[], parts: number, limit: number): Shown & { threshold: number } {
+  const countAt = (threshold: number) => wrong.filter((confidence) => confidence >= threshold).length;
+  const at = (threshold: number, outcome: Shown['outcome']) => {
+    const count = countAt(threshold);
+    return { threshold, outcome, limit, wrong: count, parts, bound: upperBound(count, parts) };
+  };
+  if (upperBound(0, parts) > limit) {
+    const above = Math.max(LEAST, ...wrong.map((confidence) => confidence + 1e-6));
+    return at(Math.min(MOST_UNSHOWN, above), 'not-enough-evidence');
+  }
+  // The bound grows with the count: the most that is allowed.
+  let [allowed, tooMany] = [0, parts + 1];
+  while (tooMany - allowed > 1) {
+    const middle = (allowed + tooMany) >> 1;
+    if (upperBound(middle, parts) <= limit) allowed = middle;
+    else tooMany = middle;
+  }
+  let step = Math.round(MOST / STEP);
+  if (countAt(step * STEP) > allowed) return at(step * STEP, 'broken');
+  // Whole steps, so that a threshold is the same number however it was reached.
+  while (step > Math.round(LEAST / STEP) && countAt((step - 1) * STEP) <= allowed) step -= 1;
+  return at(step * STEP, 'kept');
+}
+
+export interface Thresholds {
+  ok: number;
+  ng: number;
+}
+
+/**
+ * Least confidence for a verdict ok and for a verdict ng, from the station's bounds on escape and overkill, and whether the parts show that
+ * they are kept. Escapes depend on the first alone, overkill on the second alone: the least of each leaves the fewest parts unsure.
  * @param okIds classes of good parts
  */
-export function fitThresholds(
+export function chooseThresholds(
   { classIds, logits, truth }: HeldOut,
   temperature: number,
   okIds: ReadonlySet<string>,
   criteria: Pick<Criteria, 'maxEscape' | 'maxOverkill'>,
-): { ok: number; ng: number } {
+): Thresholds & { escape: Shown; overkill: Shown; unsureShare: number | null } {
   const k = classIds.length;
   const escapes: number[] = [];
   const overkills: number[] = [];
+  const verdicts: { ok: boolean; confidence: number }[] = [];
   let good = 0;
   truth.forEach((id, i) => {
     const p = probabilities(logits, i * k, k, temperature);
     const best = argmax(p, 0, k);
     const judgedOk = okIds.has(classIds[best]!);
     const isOk = okIds.has(id);
+    verdicts.push({ ok: judgedOk, confidence: p[best]! });
     if (isOk) good += 1;
     if (isOk && !judgedOk) overkills.push(p[best]!);
     if (!isOk && judgedOk) escapes.push(p[best]!);
   });
-  return {
-    ok: thresholdFor(escapes, truth.length - good, criteria.maxEscape),
-    ng: thresholdFor(overkills, good, criteria.maxOverkill),
-  };
+  const { threshold: ok, ...escape } = thresholdFor(escapes, truth.length - good, criteria.maxEscape);
+  const { threshold: ng, ...overkill } = thresholdFor(overkills, good, criteria.maxOverkill);
+  const unsure = verdicts.filter(({ ok: judgedOk, confidence }) => confidence < (judgedOk ? ok : ng)).length;
+  return { ok, ng, escape, overkill, unsureShare: truth.length === 0 ? null : unsure / truth.length };
+}
+
+/** The thresholds alone. */
+export function fitThresholds(...input: Parameters<typeof chooseThresholds>): Thresholds {
+  const { ok, ng } = chooseThresholds(...input);
+  return { ok, ng };
 }
 
 /** Share of known parts that may be called novel. */

@@ -1,15 +1,21 @@
 import { createHash } from 'node:crypto';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import type { TrainingEngine } from '../training/engine.ts';
+import { adaptToFirstTask, type Adaptation } from './adaptation.ts';
+import { reportCalibration, type CalibrationReport } from './calibration-report.ts';
 import { byCodeUnit, scanDataset, type DatasetImage, type SkippedFile } from './dataset.ts';
 import { openProducts } from './dense.ts';
+import { embed } from './embedding.ts';
 import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
 import { extractFeatures, openExtractor, type Extractor } from './extract.ts';
 import { jointFit, jointMeans, jointPredict } from './joint.ts';
 import type { Learner, LearnerContext } from './learner.ts';
 import { createAnalyticLearner } from './learners/analytic.ts';
 import { createNcmLearner } from './learners/ncm.ts';
+import type { NetworkMethodName } from './learners/network/methods.ts';
 
+/** Methods on features that are extracted once; network-protocol.ts runs those that train the network. */
 export type LearnMethod = 'analytic' | 'ncm';
 
 /** A new method is a row here and a file in learners/. */
@@ -22,6 +28,8 @@ export interface ProtocolOptions {
   dir: string;
   /** Default: one class per task. */
   tasks?: number;
+  /** Seed of another order of the classes; default: name order. */
+  classOrder?: number;
   backbone: Backbone;
   method: LearnMethod;
   threads: number;
@@ -32,11 +40,13 @@ export interface ProtocolOptions {
   /** One line for a person, many times. */
   onProgress?: (line: string) => void;
   signal?: AbortSignal;
+  /** Fine-tunes the backbone on the first task; default: not. */
+  adaptFirstTask?: { mode: 'auto' | 'on'; engine: TrainingEngine; epochs: number };
 }
 
 /** The JSON of `learn` (CLI): formulas in evaluation.ts. */
 export interface ProtocolResult {
-  method: LearnMethod;
+  method: LearnMethod | NetworkMethodName;
   backbone: string;
   threads: number;
   classes: string[];
@@ -49,11 +59,16 @@ export interface ProtocolResult {
   bwt: number;
   perClass: Record<string, { recall: number; forgetting: number }>;
   joint: { accuracy: number; balancedAccuracy: number };
-  /** Largest difference of a weight, over the largest weight. */
-  maxWeightDifferenceToJoint: number;
+  /** Largest difference of a weight, over the largest weight; null: the method has no closed form. */
+  maxWeightDifferenceToJoint: number | null;
+  /** The backbone was changed; `joint` is then on the changed one. */
   adapted: boolean;
+  /** Only where it was asked for. */
+  adaptation?: Omit<Adaptation, 'model'>;
   lambda: number | null;
   balancing: number | null;
+  /** Of a closed-form head: temperature from held-out folds, expected calibration error on test images and on the folds. */
+  calibration?: Pick<CalibrationReport, 'temperature' | 'ece' | 'eceBefore' | 'validation'> | null;
   /** Per task: features of its images and the solve. */
   updateSeconds: number[];
   images: { train: number; test: number };
@@ -61,7 +76,11 @@ export interface ProtocolResult {
   skipped: SkippedFile[];
 }
 
-/** Classes in name order, in `tasks` parts of nearly one size. */
+/** Classes in name order, or in another that a seed draws. */
+export const orderClasses = (classes: readonly string[], seed: number | undefined): string[] =>
+  seed === undefined ? [...classes] : shuffled(classes, seed);
+
+/** Classes in their order, in `tasks` parts of nearly one size. */
 export function splitTasks(classes: readonly string[], tasks: number): string[][] {
   if (tasks > classes.length) {
     throw new AppError('INVALID_INPUT', {
@@ -126,7 +145,7 @@ function select({ images, features }: Featured, classes: ReadonlySet<string>): F
 /** Place of an image in the draw: by its content and the seed, so of no order of files. */
 const drawOf = (sha: string, seed: number): string => createHash('sha256').update(`${seed} ${sha}`).digest('hex');
 
-function limitShots(images: DatasetImage[], shots: number | undefined, seed: number): DatasetImage[] {
+export function limitShots(images: DatasetImage[], shots: number | undefined, seed: number): DatasetImage[] {
   if (shots === undefined) return images;
   const taken = new Map<string, number>();
   return images
@@ -159,13 +178,28 @@ function checkClasses(classes: readonly string[], part: Featured, where: string)
 export async function runLearnProtocol(options: ProtocolOptions): Promise<ProtocolResult> {
   const { dir, backbone, method, threads, seed, signal } = options;
   const dataset = await scanDataset(dir, signal ? { signal } : {});
-  const { classes, skipped } = dataset;
+  const { skipped } = dataset;
+  const classes = orderClasses(dataset.classes, options.classOrder);
   if (classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: classes.length, needed: 2 });
   const tasks = splitTasks(classes, options.tasks ?? classes.length);
   const trainImages = limitShots(dataset.train, options.shots, seed);
 
-  await using extractor = await openExtractor(backbone, { threads });
   await using products = openProducts({ threads });
+  const first = new Set(tasks[0]);
+  const adaptation = options.adaptFirstTask
+    ? await adaptToFirstTask({
+        ...options.adaptFirstTask,
+        backbone,
+        images: trainImages.filter(({ className }) => first.has(className)),
+        products,
+        threads,
+        seed,
+        ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+        ...(signal ? { signal } : {}),
+      })
+    : null;
+  const adapted = adaptation?.model ?? null;
+  await using extractor = await openExtractor(backbone, { threads, ...(adapted ? { model: adapted } : {}) });
   const extract = (images: readonly DatasetImage[], what: string, told: SkippedFile[] | null) =>
     featured(extractor, images, told, {
       onProgress: (done) => options.onProgress?.(`${what}: features of ${done} of ${images.length} images`),
@@ -215,6 +249,21 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     (c, i): Prediction => ({ truth: test.images[i]!.className, predicted: classes[c]! }),
   );
 
+  const calibration =
+    learner.choice &&
+    (await reportCalibration(
+      {
+        z: embed(again.features, stages),
+        ledger: again.images.map(({ className, sha, look }) => ({ classId: className, sha, look })),
+        choice: learner.choice,
+      },
+      {
+        classIds: learner.classIds,
+        logits: (await learner.predict(test.features)).data,
+        truth: test.images.map(({ className }) => className),
+      },
+      products,
+    ));
   const { recall } = run.records.at(-1)!;
   return {
     method,
@@ -232,9 +281,11 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     ),
     joint: { accuracy: accuracyOf(jointPredictions), balancedAccuracy: balancedAccuracyOf(jointPredictions) },
     maxWeightDifferenceToJoint: weightDifference(learner, joint, classes),
-    adapted: false,
+    adapted: adapted !== null,
+    ...(adaptation ? { adaptation: { reason: adaptation.reason, validation: adaptation.validation } } : {}),
     lambda: learner.choice?.lambda ?? null,
     balancing: learner.choice?.balancing ?? null,
+    calibration,
     updateSeconds,
     images: { train: learnt.length, test: test.images.length },
     skipped,
