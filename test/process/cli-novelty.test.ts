@@ -1,0 +1,51 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cli } from '../helpers/cli.ts';
+import { writeParts } from '../helpers/parts-on-disk.ts';
+
+let folder: string;
+const classes = ['ok', 'scratch', 'pit'];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-cli-novelty-'));
+  await writeParts(join(folder, 'set', 'train'), { perClass: 12, classes, seed: 1 });
+  await writeParts(join(folder, 'set', 'test'), { perClass: 5, classes, seed: 2 });
+  await writeParts(join(folder, 'two', 'train'), { perClass: 3, classes: ['ok', 'pit'], seed: 3 });
+  await writeParts(join(folder, 'two', 'test'), { perClass: 2, classes: ['ok', 'pit'], seed: 4 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const codeOf = async (...args: string[]) => {
+  const { code, json } = await cli([...args, '--json']);
+  expect(code).toBe(1);
+  return (json() as { error: { code: string } }).error.code;
+};
+
+describe('novelty and anomaly on the command line', { timeout: 60_000 }, () => {
+  test('novelty gives an AUROC per held-out class and their mean', async () => {
+    const { code, json, stderr } = await cli(['novelty', join(folder, 'set'), '--json']);
+    expect(code, stderr).toBe(0);
+    const { auroc, mean } = json() as { auroc: Record<string, number>; mean: number };
+    expect(Object.keys(auroc).toSorted()).toEqual(classes.toSorted());
+    const values = Object.values(auroc);
+    expect(mean).toBeCloseTo(values.reduce((a, b) => a + b, 0) / 3, 12);
+    // Better than a coin: scores with their sign turned round would be below.
+    expect(mean).toBeGreaterThan(0.6);
+  });
+
+  test('anomaly learns the good class alone', async () => {
+    const { code, json, stderr } = await cli(['anomaly', join(folder, 'set'), '--ok-class', 'ok', '--json']);
+    expect(code, stderr).toBe(0);
+    const { auroc, perClass } = json() as { auroc: number; perClass: Record<string, number> };
+    expect(Object.keys(perClass).toSorted()).toEqual(['pit', 'scratch']);
+    expect(auroc).toBeGreaterThan(0.8);
+  });
+
+  test('what cannot be measured is said', async () => {
+    expect(await codeOf('novelty', join(folder, 'two'))).toBe('TOO_FEW_CLASSES');
+    expect(await codeOf('anomaly', join(folder, 'set'), '--ok-class', 'fine')).toBe('NOT_FOUND');
+    expect(await codeOf('anomaly', join(folder, 'two'), '--ok-class', 'ok')).toBe('INVALID_INPUT');
+  });
+});
