@@ -11,18 +11,20 @@ import { ensureShippedBackbone } from '../../native-models/shipped.ts';
 import { record } from './record.ts';
 
 /*
- * A new class with few labelled parts: all other classes in full, one class (each in turn) with five or all of its training images, drawn by seed. Told: recall of
+ * A new class with few labelled parts: all other classes in full, one class (each in turn) with 1, 5, 10, 20 or all of its training images, drawn by seed. Told: recall of
  * the new class, and mean recall of the old ones, on the test folder; and the old ones without the new class in the knowledge.
- * node test/bench/few-shot.ts [set ...]
+ * node test/bench/few-shot.ts [--seeds n] [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
   process.stderr.write('few-shot: skipped, MEKIKI_DATA is not set\n');
   process.exit(0);
 }
-const SHOTS = [5];
-const SEEDS = [0, 1, 2];
-const sets = process.argv.length > 2 ? process.argv.slice(2) : ['neu_steel'];
+const SHOTS = [1, 5, 10, 20];
+const args = process.argv.slice(2);
+const at = args.indexOf('--seeds');
+const SEEDS = Array.from({ length: at < 0 ? 3 : Number(args.splice(at, 2)[1]) }, (_, seed) => seed);
+const sets = args.length > 0 ? args : ['neu_steel'];
 const backbone = await ensureShippedBackbone();
 const stages = backbone.featureOutputs.map(({ channels }) => channels);
 await using products = openProducts({ threads: 2 });
@@ -104,7 +106,7 @@ for (const set of sets) {
   process.stderr.write(`${set}: ${JSON.stringify(summary)}\n`);
   result[set] = { full: Object.fromEntries(classes.map((id) => [id, full(id)])), summary, rows };
 }
-record('few-shot', 'node test/bench/few-shot.ts', {
+record('few-shot', `node test/bench/few-shot.ts --seeds ${SEEDS.length} ${sets.join(' ')}`, {
   backbone: { id: backbone.id, sha256: backbone.sha256 },
   seeds: SEEDS,
   sets: result,

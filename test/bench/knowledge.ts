@@ -15,8 +15,8 @@ import { record } from './record.ts';
  * that its peak memory is its own. Extraction of the 20 images is not in it (learn-*.json has that).
  * node test/bench/knowledge.ts [--large]
  */
-const STAGES = [576, 1280];
-const WIDTH = 1856;
+const STAGES = [192, 384, 576, 960];
+const WIDTH = 2112;
 const NEW = 20;
 interface Case {
   classes: number;
