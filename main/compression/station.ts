@@ -13,7 +13,7 @@ import type { LedgerRow } from '../learning/selection.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { describeEnvironment } from './environment.ts';
-import { buildEvidence, dataDigest } from './evidence/evidence.ts';
+import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
@@ -245,6 +245,7 @@ async function compress(
       changed: active && deployed ? changedBetween(active, deployed) : changedBetween(referenceVerdicts, verdicts),
       environment,
       dataSha256,
+      calibration: calibrationOf(finished, ledger, okIds, criteria),
     });
     await writeBundle(dir, { model: finished.inspector, card: finished.card, evidence });
     candidates.push({

@@ -268,6 +268,16 @@ export const changedVerdictSchema = z.object({
 });
 export type ChangedVerdict = z.infer<typeof changedVerdictSchema>;
 
+/** Whether held-out parts show that wrong verdicts stay below a limit, at the threshold chosen for it. */
+const shownSchema = z.object({
+  outcome: z.enum(['kept', 'broken', 'not-enough-evidence']),
+  limit: share,
+  wrong: z.number().int(),
+  parts: z.number().int(),
+  /** Exact 95 % upper bound. */
+  bound: share,
+});
+
 export const evidenceSchema = z.object({
   /** Uncompressed backbone with the same knowledge. */
   reference: measuresSchema,
@@ -287,6 +297,17 @@ export const evidenceSchema = z.object({
   ),
   confusion: z.array(z.array(z.number().int())),
   gates: z.array(gateSchema),
+  /** Expected calibration error on held-out folds before and after the temperature, and what the thresholds keep. Absent in older evidence. */
+  calibration: z
+    .object({
+      temperature: z.number().positive(),
+      eceBefore: share.nullable(),
+      ece: share.nullable(),
+      escape: shownSchema,
+      overkill: shownSchema,
+      unsureShare: share.nullable(),
+    })
+    .optional(),
   parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),
   changed: z.array(changedVerdictSchema),
   environment: z.object({ cpu: z.string(), onnxruntime: z.string(), threads: z.number().int() }),

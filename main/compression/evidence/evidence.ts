@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { Evidence, Measures } from '../../contract/domain.ts';
+import type { Criteria, Evidence, Measures } from '../../contract/domain.ts';
+import { heldOutOf, reportHeldOut } from '../../learning/calibration-report.ts';
+import type { LedgerRow } from '../../learning/selection.ts';
 import type { Environment } from '../environment.ts';
 import type { Finished } from '../finish.ts';
 import { accuracyOf, classCounts, confusionOf, type Judged } from '../plan/evaluate.ts';
@@ -29,6 +31,21 @@ export const dataDigest = (rows: readonly { sha: string; classId: string }[]): s
 const recallOf = (judged: Judged): Map<string, { n: number; recall: number }> =>
   new Map(classCounts(judged).map(({ n, right }, c) => [judged.classIds[c]!, { n, recall: n === 0 ? 0 : right / n }]));
 
+/** Temperature, calibration error and thresholds of a candidate on its held-out logits. */
+export function calibrationOf(
+  { validation }: Finished,
+  ledger: readonly LedgerRow[],
+  okIds: ReadonlySet<string>,
+  criteria: Pick<Criteria, 'maxEscape' | 'maxOverkill'>,
+): NonNullable<Evidence['calibration']> {
+  const { temperature, eceBefore, ece, escape, overkill, unsureShare } = reportHeldOut(
+    heldOutOf(validation, ledger),
+    okIds,
+    criteria,
+  );
+  return { temperature, eceBefore, ece, escape, overkill, unsureShare };
+}
+
 /** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
 export function buildEvidence(parts: {
   reference: { finished: Finished; judged: Judged; latency: Latency };
@@ -39,6 +56,8 @@ export function buildEvidence(parts: {
   changed: Evidence['changed'];
   environment: Environment;
   dataSha256: string;
+  /** Of the candidate's held-out logits. */
+  calibration?: Evidence['calibration'];
 }): Evidence {
   const { reference, candidate } = parts;
   const before = measuresOf(reference.finished, reference.judged, reference.latency);
@@ -59,6 +78,7 @@ export function buildEvidence(parts: {
     })),
     confusion: confusionOf(candidate.judged),
     gates: parts.gates,
+    ...(parts.calibration ? { calibration: parts.calibration } : {}),
     parity: candidate.finished.parity,
     changed: parts.changed,
     environment: parts.environment,

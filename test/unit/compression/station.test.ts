@@ -84,6 +84,11 @@ describe('compressStation', () => {
       // 24 good parts cannot show an overkill below 10 % with 95 % confidence: 29 would.
       expect(evidence.gates[1]).toMatchObject({ outcome: 'not-enough-evidence', missing: expect.any(Number) });
       expect(evidence.gates[4]!.outcome).toBe('pass');
+      expect(evidence.calibration).toMatchObject({
+        temperature: card.temperature,
+        ece: expect.any(Number),
+        overkill: { outcome: 'not-enough-evidence' },
+      });
       expect(evidence.basis).toContain('5-fold');
       expect(evidence.perClass.reduce((sum, { n }) => sum + n, 0)).toBe(72);
     }
