@@ -1,3 +1,4 @@
+import type { Backbone } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import {
   addNodes,
@@ -6,6 +7,7 @@ import {
   float32Tensor,
   freshName,
   node,
+  readModelFile,
   scalar,
   setInputSize,
   setOutputs,
@@ -33,12 +35,21 @@ export interface TrainableBackbone {
   features: readonly { name: string; channels: number; kind: 'pooled' | 'map' }[];
 }
 
+/** A backbone as the training engine takes it. @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING */
+export function trainableBackbone(backbone: Backbone): TrainableBackbone {
+  const { id, inputName, inputSize, dynamicSize, mean, std, featureOutputs } = backbone;
+  const model = readModelFile(backbone.file);
+  return { name: id, model, inputName, inputSize, dynamicSize, mean, std, features: featureOutputs };
+}
+
 export interface HeadedModel {
   /** `image` [batch, 3, size, size] -> `logits` [batch, classes]. */
   model: Model;
   /** Initializers of the head that are trained: weight [classes, features], bias [classes]. */
   parameters: { weight: string; bias: string };
   gain: string;
+  /** Value that the classifier reads, before `gain`: [batch, features]. */
+  features: string;
 }
 
 /**
@@ -88,7 +99,7 @@ export function attachHead(
     ),
   );
   const model = setInputSize(withGraph(backbone.model, headed), { batch, height: size, width: size });
-  return { model, parameters: { weight, bias }, gain: factor };
+  return { model, parameters: { weight, bias }, gain: factor, features };
 }
 
 /** The trained model as others take it: the factor multiplied into the classifier's weight, batch left open, classes and scaling in its metadata. */

@@ -1,17 +1,25 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { compressDataset } from '../../compression/dataset.ts';
-import { runLearnProtocol } from '../../learning/protocol.ts';
+import { networkMethods, type NetworkMethodName } from '../../learning/learners/network/methods.ts';
+import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
+import { runLearnProtocol, type LearnMethod } from '../../learning/protocol.ts';
+import { createOrtEngine } from '../../training/ort/engine.ts';
 import { resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 
 interface LearnOptions {
   tasks?: number;
-  method: 'analytic' | 'ncm';
+  method: LearnMethod | NetworkMethodName;
   backbone?: string;
   shots?: number;
   seed: number;
+  classOrder?: number;
+  adaptFirstTask: 'auto' | 'on' | 'off';
+  epochs: number;
+  size?: number;
+  exemplars: number;
 }
 
 interface CompressOptions {
@@ -37,23 +45,65 @@ export function addDatasetCommands(program: Command, action: Action): void {
       'classes are split in name order into so many tasks (default: one class per task)',
       wholeNumber(1, 10_000),
     )
-    .addOption(new Option('--method <name>').choices(['analytic', 'ncm']).default('analytic'))
+    .addOption(
+      new Option('--method <name>').choices(['analytic', 'ncm', ...Object.keys(networkMethods)]).default('analytic'),
+    )
     .option('--backbone <id|file>', 'backbone (default: the shipped one)')
     .option('--shots <n>', 'training images per class at most, drawn by the seed', wholeNumber(1, 1_000_000))
-    .option('--seed <s>', 'seed of the draw and of the joint fit', wholeNumber(0, 2 ** 31), 0)
+    .option('--seed <s>', 'seed of the draw, of training and of the joint fit', wholeNumber(0, 2 ** 31), 0)
+    .option(
+      '--class-order <s>',
+      'draw the order of the classes by a seed (default: name order)',
+      wholeNumber(0, 2 ** 31),
+    )
+    .addOption(
+      new Option('--adapt-first-task <when>', 'fine-tune the backbone on the first task (auto: where it pays)')
+        .choices(['auto', 'on', 'off'])
+        .default('off'),
+    )
+    .option(
+      '--epochs <n>',
+      'times through the images, where a network is trained',
+      wholeNumber(1, 10_000),
+      networkProtocolDefaults.epochs,
+    )
+    .option('--size <px>', "input of a network that is trained (default: the backbone's)", wholeNumber(16, 2048))
+    .option(
+      '--exemplars <n>',
+      'pictures of earlier classes that icarl and ss-il may keep',
+      wholeNumber(1, 1_000_000),
+      networkProtocolDefaults.exemplars,
+    )
     .action(
       action(async (context: Context, dir: string, options: LearnOptions) => {
-        const result = await runLearnProtocol({
+        const { method, adaptFirstTask: adapt, epochs, size, exemplars, tasks, shots, classOrder, seed } = options;
+        const common = {
           dir: resolve(dir),
-          ...(options.tasks === undefined ? {} : { tasks: options.tasks }),
           backbone: await resolveBackbone(options.backbone, context),
-          method: options.method,
-          ...(options.shots === undefined ? {} : { shots: options.shots }),
+          ...(tasks === undefined ? {} : { tasks }),
+          ...(shots === undefined ? {} : { shots }),
+          ...(classOrder === undefined ? {} : { classOrder }),
           threads: context.threads,
-          seed: options.seed,
+          seed,
           signal: context.signal,
           onProgress: context.out.progress,
-        });
+        };
+        const engine = createOrtEngine();
+        const result =
+          method === 'analytic' || method === 'ncm'
+            ? await runLearnProtocol({
+                ...common,
+                method,
+                ...(adapt === 'off' ? {} : { adaptFirstTask: { mode: adapt, engine, epochs } }),
+              })
+            : await runNetworkProtocol({
+                ...common,
+                method,
+                engine,
+                epochs,
+                exemplars,
+                ...(size === undefined ? {} : { size }),
+              });
         context.out.result(result, (r) =>
           format.table([
             ['accuracy', 'balanced', 'joint', 'bwt', 'largest weight difference to joint'],
@@ -62,7 +112,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
               format.percent(r.balancedAccuracy),
               format.percent(r.joint.accuracy),
               r.bwt.toFixed(4),
-              r.maxWeightDifferenceToJoint.toExponential(1),
+              r.maxWeightDifferenceToJoint?.toExponential(1) ?? '-',
             ],
           ]),
         );

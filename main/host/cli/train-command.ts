@@ -1,13 +1,12 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import type { Backbone } from '../../contract/domain.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
-import { encodeModel, readModelFile } from '../../onnx/index.ts';
+import { encodeModel } from '../../onnx/index.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import { fineTune, fineTuneDefaults } from '../../training/fine-tune.ts';
-import type { TrainableBackbone } from '../../training/head.ts';
+import { trainableBackbone } from '../../training/head.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
 import { resolveBackbone } from './backbone-option.ts';
@@ -26,12 +25,6 @@ interface TrainCommandOptions {
   headOnly?: boolean;
   checkpoint?: string;
   out?: string;
-}
-
-async function trainable(backbone: Backbone): Promise<TrainableBackbone> {
-  const { id, inputName, inputSize, dynamicSize, mean, std, featureOutputs } = backbone;
-  const model = await readModelFile(backbone.file);
-  return { name: id, model, inputName, inputSize, dynamicSize, mean, std, features: featureOutputs };
 }
 
 /** @param steps all of them, for the time left that a slow engine tells before it starts. */
@@ -78,7 +71,7 @@ export function addTrainCommand(program: Command, action: Action): void {
     .action(
       action(async (context: Context, dir: string, options: TrainCommandOptions) => {
         const { signal, threads, out } = context;
-        const backbone = await trainable(await resolveBackbone(options.backbone, context));
+        const backbone = trainableBackbone(await resolveBackbone(options.backbone, context));
         const dataset = await scanDataset(resolve(dir), { signal });
         const classes = dataset.classes.slice(0, options.classes ?? dataset.classes.length);
         const labelled = (images: readonly DatasetImage[]) =>

@@ -1,0 +1,133 @@
+import type { Backbone } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { encodeModel, selectOutputs } from '../onnx/index.ts';
+import type { TrainingEngine } from '../training/engine.ts';
+import { fineTune } from '../training/fine-tune.ts';
+import { trainableBackbone } from '../training/head.ts';
+import { progressLine } from '../training/progress.ts';
+import type { DatasetImage } from './dataset.ts';
+import type { Products } from './dense.ts';
+import { argmax } from './evaluation.ts';
+import { extractFeatures, openExtractor } from './extract.ts';
+import { foldsOf } from './folds.ts';
+import { createAnalyticLearner } from './learners/analytic.ts';
+
+/*
+ * First-session adaptation: the backbone is fine-tuned on the first task's pictures and then frozen again (Panos et al., ICCV 2023). It makes
+ * the knowledge depend on the split into tasks, so it has to win on held-out pictures of that task before it is used.
+ */
+
+export interface AdaptationOptions {
+  backbone: Backbone;
+  /** Training pictures of the first task. */
+  images: readonly DatasetImage[];
+  /** 'auto': only where it wins; 'on': whatever the comparison says. */
+  mode: 'auto' | 'on';
+  engine: TrainingEngine;
+  products: Products;
+  epochs: number;
+  threads: number;
+  seed: number;
+  onProgress?: (line: string) => void;
+  signal?: AbortSignal;
+}
+
+export interface Adaptation {
+  /** The adapted backbone with the outputs of the given one; null: refused, or not possible. */
+  model: Uint8Array | null;
+  /** One sentence. */
+  reason: string;
+  /** Held-out pictures that only the given and only the adapted backbone had right. */
+  validation: { images: number; onlyBefore: number; onlyAfter: number; pValue: number } | null;
+}
+
+/** The adapted one must win so clearly that chance would do so in one case of twenty at most. */
+const SIGNIFICANCE = 0.05;
+/** Folds 1 to 4 train, fold 0 judges. */
+const JUDGING_FOLD = 0;
+
+/** One-sided sign test on the discordant pictures (exact McNemar): chance of so many or more wins when both are equally good. */
+export function winsByChance(wins: number, losses: number): number {
+  const n = wins + losses;
+  let p = 0;
+  let term = 0.5 ** n;
+  for (let k = 0; k <= n; k += 1) {
+    if (k >= wins) p += term;
+    term = (term * (n - k)) / (k + 1);
+  }
+  return Math.min(1, p);
+}
+
+/**
+ * @throws what fineTune throws
+ */
+export async function adaptToFirstTask(options: AdaptationOptions): Promise<Adaptation> {
+  const { backbone, images, mode, engine, products, epochs, threads, seed, signal } = options;
+  const classes = [...new Set(images.map(({ className }) => className))].sort((a, b) => (a < b ? -1 : 1));
+  if (classes.length < 2) {
+    const reason = 'the first task has one class only: there is nothing to tell apart';
+    if (mode === 'on') throw new AppError('INVALID_INPUT', { what: 'adapt-first-task', problem: reason });
+    return { model: null, reason, validation: null };
+  }
+  const labelled = (part: readonly DatasetImage[]) =>
+    part.map(({ file, name, className }) => ({ file, name, label: classes.indexOf(className) }));
+  const tune = async (train: readonly DatasetImage[], test: readonly DatasetImage[], what: string) => {
+    const { model } = await fineTune({
+      backbone: trainableBackbone(backbone),
+      classes,
+      train: labelled(train),
+      test: labelled(test),
+      engine,
+      epochs,
+      threads,
+      seed,
+      onProgress: (progress) => options.onProgress?.(`${what}: ${progressLine(progress)}`),
+      ...(signal ? { signal } : {}),
+    });
+    return encodeModel(
+      selectOutputs(
+        model,
+        backbone.featureOutputs.map(({ name }) => name),
+      ),
+    );
+  };
+
+  const folds = foldsOf(images.map(({ sha, className }) => ({ sha, classId: className })));
+  const train = images.filter((_, i) => folds[i] !== JUDGING_FOLD);
+  const judged = images.filter((_, i) => folds[i] === JUDGING_FOLD);
+  if (classes.some((name) => [train, judged].some((part) => part.every(({ className }) => className !== name)))) {
+    const reason = 'a class of the first task has too few pictures to hold some out';
+    if (mode === 'auto') return { model: null, reason, validation: null };
+    return { model: await tune(images, images, 'adaptation'), reason: `${reason}: not compared`, validation: null };
+  }
+
+  const rightOf = async (model: Uint8Array | null): Promise<boolean[]> => {
+    await using extractor = await openExtractor(backbone, { threads, ...(model ? { model } : {}) });
+    const stages = backbone.featureOutputs.map(({ channels }) => channels);
+    const featuresOf = async (part: readonly DatasetImage[]) => {
+      const sources = part.map(({ file, name }) => ({ file, name, region: null }));
+      const { features, failed } = await extractFeatures(extractor, sources, signal ? { signal } : {});
+      if (failed[0]) throw failed[0].error;
+      return features;
+    };
+    const learner = createAnalyticLearner({ products, stages, ...(signal ? { signal } : {}) });
+    await learner.learn(
+      await featuresOf(train),
+      train.map(({ className, sha }) => ({ classId: className, sha })),
+    );
+    const { data, columns } = await learner.predict(await featuresOf(judged));
+    return judged.map(({ className }, i) => learner.classIds[argmax(data, i * columns, columns)] === className);
+  };
+  const before = await rightOf(null);
+  const after = await rightOf(await tune(train, judged, 'trial adaptation'));
+  const onlyAfter = before.filter((right, i) => !right && after[i]).length;
+  const onlyBefore = before.filter((right, i) => right && !after[i]).length;
+  const pValue = winsByChance(onlyAfter, onlyBefore);
+  const validation = { images: judged.length, onlyBefore, onlyAfter, pValue };
+  const told = `${onlyAfter} held-out pictures won and ${onlyBefore} lost of ${judged.length} (p = ${pValue.toPrecision(2)})`;
+  if (mode === 'auto' && pValue > SIGNIFICANCE) {
+    return { model: null, reason: `refused: ${told}`, validation };
+  }
+  const reason = pValue > SIGNIFICANCE ? `asked for, though not shown to help: ${told}` : `it pays: ${told}`;
+  return { model: await tune(images, judged, 'adaptation'), reason, validation };
+}
