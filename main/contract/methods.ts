@@ -169,6 +169,8 @@ export const methods = {
 
   /** All labels of a class become another's, at every station, and the class is retired. The next update learns it so. */
   'classes.merge': method(technicians, z.object({ from: id, into: id }), defectClassSchema),
+  /** No new labels of this class from now on; what was learnt of it stays until it is forgotten. */
+  'classes.retire': method(technicians, z.object({ classId: id }), defectClassSchema),
 
   'queue.list': method(
     technicians,
@@ -211,6 +213,10 @@ export const methods = {
   'knowledge.update': method(technicians, z.object({ stationId: id }), jobSchema),
   /** Un-learns an image: label and features go, and the knowledge is solved anew without it. */
   'knowledge.forget': method(technicians, z.object({ stationId: id, imageSha: sha256Schema }), jobSchema),
+  /** The same for all images of a class at a station, which is retired if no station has labels of it any more. */
+  'knowledge.forgetClass': method(technicians, z.object({ stationId: id, classId: id }), jobSchema),
+  /** Adds what another station of this home has learnt from images of its own, in place of what it gave before. */
+  'knowledge.merge': method(technicians, z.object({ stationId: id, fromStationId: id }), jobSchema),
   /** Writes the station's sums per class into a file: for another station with the same backbone, without any image. */
   'knowledge.export': method(technicians, z.object({ stationId: id, file: z.string().min(1) }), jobSchema),
   /** Adds such a file to what the station knows, and solves anew. */

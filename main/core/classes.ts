@@ -7,7 +7,7 @@ import type { Session } from './port.ts';
 type Names = DefectClass['names'];
 
 export interface ClassService {
-  handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename' | 'classes.merge'>;
+  handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename' | 'classes.merge' | 'classes.retire'>;
   /** The class that a folder of an import means: by id or by name in either language; made if there is none. BAD_CLASS_NAME. */
   forFolder(name: string, session: Session | null): DefectClass;
   /** `ok`, or the class of one of these names; made if there is none. */
@@ -138,6 +138,19 @@ export const createClassService = (context: CoreContext): ClassService => {
         });
         context.emit('classes.changed', {});
         return store.classes.get(into);
+      },
+      async 'classes.retire'({ classId }, session) {
+        const { isOk, retired } = store.classes.get(classId);
+        if (isOk || retired) {
+          const state = retired ? 'retired' : 'the class of good parts';
+          throw new AppError('CONFLICT', { what: `class ${classId}`, state, needed: 'a class of defects in use' });
+        }
+        store.transaction(() => {
+          store.classes.retire(classId);
+          store.audit.append({ user: actor(session), action: 'classes.retire', subject: classId });
+        });
+        context.emit('classes.changed', {});
+        return store.classes.get(classId);
       },
       async 'classes.rename'({ classId, names: asked }, session) {
         const before = store.classes.get(classId);

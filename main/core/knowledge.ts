@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Knowledge, Station } from '../contract/domain.ts';
+import type { Backbone, DefectClass, Knowledge, Station } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { LabelledImage } from '../contract/trainer.ts';
 import { learnableFrom } from '../learning/anomaly/cold-start.ts';
@@ -21,18 +21,22 @@ export interface KnowledgeService {
     | 'knowledge.list'
     | 'knowledge.update'
     | 'knowledge.forget'
+    | 'knowledge.forgetClass'
+    | 'knowledge.merge'
     | 'knowledge.export'
     | 'knowledge.import'
   >;
   /**
    * Learns all labels of the station and makes the result its newest knowledge, or changes nothing.
-   * `forget`: an image that is left out, and whose label and features go in the same step.
+   * `forget`: images that are left out, and whose labels and features go in the same step.
    */
-  update(job: JobWork, stationId: string, by: string, forget?: string): Promise<Knowledge>;
+  update(job: JobWork, stationId: string, by: string, forget?: ReadonlySet<string>): Promise<Knowledge>;
 }
 
 /** A head that tells one class from nothing is no head; good parts alone have a model of their own (learning/anomaly). */
 const CLASSES_NEEDED = 2;
+const COLORS = 8;
+const NONE: ReadonlySet<string> = new Set();
 
 export const createKnowledgeService = (
   context: CoreContext,
@@ -41,10 +45,10 @@ export const createKnowledgeService = (
 ): KnowledgeService => {
   const { store } = context;
 
-  const checkEnough = (stationId: string, without: string | null = null): void => {
+  const checkEnough = (stationId: string, without: ReadonlySet<string> = NONE): void => {
     const labelled = new Map<string, number>();
     for (const { imageSha, classId } of store.labels.list(stationId)) {
-      if (imageSha !== without) labelled.set(classId, (labelled.get(classId) ?? 0) + 1);
+      if (!without.has(imageSha)) labelled.set(classId, (labelled.get(classId) ?? 0) + 1);
     }
     const okIds = new Set(store.classes.list().flatMap(({ id, isOk }) => (isOk ? [id] : [])));
     if (learnableFrom(labelled, okIds) === 'nothing') {
@@ -66,7 +70,19 @@ export const createKnowledgeService = (
       .map((name) => join(folder, name));
   };
 
-  const exportTo = async (job: JobWork, stationId: string, file: string): Promise<void> => {
+  /** What other stations gave may be enough where the labels are not: the solve itself then says so. */
+  const checkLeft = async (stationId: string, without: ReadonlySet<string> = NONE): Promise<void> => {
+    const { backboneId } = store.stations.get(stationId);
+    if ((await addedFiles(stationId, backboneId)).length === 0) checkEnough(stationId, without);
+  };
+
+  /** `without`: pictures left out, and then also what the station took in from others. */
+  const exportTo = async (
+    job: JobWork,
+    stationId: string,
+    file: string,
+    without: ReadonlySet<string> | null = null,
+  ): Promise<void> => {
     const station = store.stations.get(stationId);
     const newest = store.knowledge.newest(stationId);
     if (!newest) throw new AppError('NO_KNOWLEDGE', { stationId });
@@ -82,13 +98,13 @@ export const createKnowledgeService = (
           recipe: station.recipe,
           classes: store.classes.list(),
           // Labels that no update has learnt yet have no features.
-          images: samplesOf(store, station).filter(({ row }) => row >= 0),
+          images: samplesOf(store, station).filter(({ row, sha }) => row >= 0 && !without?.has(sha)),
           criteria: station.criteria,
           threads: context.trainerThreads,
           outDir: dirname(file),
           featureFile: featureFileOf(store.home, backbone.id),
           statisticsDir: sumsOf(stationId, backbone.id),
-          exports: await addedFiles(stationId, backbone.id),
+          exports: without ? [] : await addedFiles(stationId, backbone.id),
           lambda: newest.lambda,
           balancing: newest.balancing,
           file,
@@ -96,6 +112,75 @@ export const createKnowledgeService = (
         { signal: job.signal },
       ),
     );
+  };
+
+  /** Classes that only the other home knows, under their ids; after a look at the whole file, for a class cannot be taken back. */
+  const addClasses = async (
+    file: string,
+    given: readonly { classId: string; names?: DefectClass['names'] | undefined }[],
+    backbone: Backbone,
+  ): Promise<void> => {
+    const unknown = given.filter(({ classId }) => !store.classes.has(classId));
+    if (unknown.length === 0) return;
+    const { readExport } = await import('../learning/knowledge-export.ts');
+    const stages = backbone.featureOutputs.map(({ channels }) => channels);
+    await readExport(file, { backboneSha256: backbone.sha256, stages });
+    const taken = new Set(store.classes.list().flatMap(({ names, retired }) => (retired ? [] : [names.en, names.ja])));
+    for (const { classId, names = { en: classId, ja: classId } } of unknown) {
+      for (const name of [names.en, names.ja]) {
+        // Two ids for one name: which of them is meant is for people to say.
+        if (taken.has(name)) throw new AppError('ALREADY_EXISTS', { kind: 'class', id: name });
+      }
+    }
+    store.transaction(() => {
+      for (const { classId, names = { en: classId, ja: classId } } of unknown) {
+        const color = (store.classes.list().length % COLORS) + 1;
+        store.classes.insert({ id: classId, names, isOk: false, color, hotKey: null, retired: false }, context.now());
+      }
+    });
+    context.emit('classes.changed', {});
+  };
+
+  /** Own images of another station of this home; what it gave before is replaced, so nothing counts twice. */
+  const mergeFrom = async (job: JobWork, stationId: string, fromId: string, by: string): Promise<Knowledge> => {
+    const { backboneId } = store.stations.get(stationId);
+    const folder = addedDir(stationId, backboneId);
+    const place = join(folder, `station-${fromId}.knowledge`);
+    const [made, before] = [`${place}.new`, `${place}.before`];
+    await mkdir(folder, { recursive: true });
+    try {
+      // A picture that both have labelled is learnt once, by this station's label.
+      const own = new Set(store.labels.list(stationId).map(({ imageSha }) => imageSha));
+      await exportTo(job, fromId, made, own);
+      if (store.stations.get(fromId).backboneId !== backboneId) {
+        throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', {
+          found: store.stations.get(fromId).backboneId,
+          needed: backboneId,
+        });
+      }
+      const had = (await stat(place).catch(() => null)) !== null;
+      if (had) await rename(place, before);
+      try {
+        await rename(made, place);
+        await syncFile(place);
+        const knowledge = await update(job, stationId, by);
+        store.transaction(() =>
+          store.audit.append({
+            user: by,
+            action: 'knowledge.merge',
+            subject: knowledge.id,
+            details: { stationId, fromStationId: fromId },
+          }),
+        );
+        return knowledge;
+      } catch (error) {
+        await rm(place, { force: true });
+        if (had) await rename(before, place);
+        throw error;
+      }
+    } finally {
+      await Promise.all([made, before].map((file) => rm(file, { force: true })));
+    }
   };
 
   /** Takes a file in, and back out again when the knowledge cannot be solved with it. */
@@ -106,7 +191,7 @@ export const createKnowledgeService = (
     if (header.backboneSha256 !== backbone.sha256) {
       throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: header.backboneId, needed: backbone.id });
     }
-    for (const { classId } of header.classes) store.classes.get(classId);
+    await addClasses(file, header.classes, backbone);
     const folder = addedDir(stationId, backbone.id);
     const place = join(folder, `${header.bodySha256}.knowledge`);
     await mkdir(folder, { recursive: true });
@@ -144,8 +229,8 @@ export const createKnowledgeService = (
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
     const added = await addedFiles(stationId, backbone.id);
-    if (added.length === 0) checkEnough(stationId, forget ?? null);
-    const samples = samplesOf(store, station).filter((sample) => sample.sha !== forget);
+    if (added.length === 0) checkEnough(stationId, forget);
+    const samples = samplesOf(store, station).filter((sample) => !forget?.has(sample.sha));
     // All classes: what other stations gave may know more of them than this one's labels.
     const known = new Set(samples.map((sample) => sample.classId));
     const classes = store.classes.list().filter((each) => added.length > 0 || known.has(each.id));
@@ -211,7 +296,7 @@ export const createKnowledgeService = (
           subject: id,
           details: { stationId, images: learnt.size, classes: summary.classes, parentId: knowledge.parentId },
         });
-        return forget === undefined ? [] : removeLabel(stationId, forget, by);
+        return [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));
       });
       for (const { backboneId, row } of erased) {
         const { features } = await backbones.get(backboneId);
@@ -260,7 +345,7 @@ export const createKnowledgeService = (
       },
       async 'knowledge.update'({ stationId }, session) {
         store.stations.get(stationId);
-        checkEnough(stationId);
+        await checkLeft(stationId);
         return jobs.unfinished('update', stationId) ?? startUpdate(stationId, session);
       },
       async 'knowledge.export'({ stationId, file }, session) {
@@ -293,10 +378,47 @@ export const createKnowledgeService = (
         const label = store.labels.get(stationId, imageSha);
         if (label === null) throw new AppError('NOT_FOUND', { kind: 'labelled image', id: imageSha });
         // Said before anything is taken away: what is left must still make a knowledge.
-        checkEnough(stationId, imageSha);
+        await checkLeft(stationId, new Set([imageSha]));
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
-          async (job) => [(await update(job, stationId, actor(session), imageSha)).id],
+          async (job) => [(await update(job, stationId, actor(session), new Set([imageSha]))).id],
+        );
+      },
+      async 'knowledge.forgetClass'({ stationId, classId }, session) {
+        store.classes.get(classId);
+        const shas = new Set(
+          store.labels.list(stationId).flatMap((label) => (label.classId === classId ? [label.imageSha] : [])),
+        );
+        if (shas.size === 0) throw new AppError('NOT_FOUND', { kind: 'labelled image of class', id: classId });
+        await checkLeft(stationId, shas);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
+          async (job) => {
+            const { id } = await update(job, stationId, actor(session), shas);
+            const { isOk, retired } = store.classes.get(classId);
+            const left = store.stations
+              .list()
+              .some((station) => store.labels.list(station.id).some((label) => label.classId === classId));
+            if (!left && !isOk && !retired) {
+              store.transaction(() => {
+                store.classes.retire(classId);
+                store.audit.append({ user: actor(session), action: 'classes.retire', subject: classId });
+              });
+              context.emit('classes.changed', {});
+            }
+            return [id];
+          },
+        );
+      },
+      async 'knowledge.merge'({ stationId, fromStationId }, session) {
+        store.stations.get(stationId);
+        store.stations.get(fromStationId);
+        if (stationId === fromStationId) {
+          throw new AppError('INVALID_INPUT', { what: 'the other station', problem: 'it is this station' });
+        }
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
+          async (job) => [(await mergeFrom(job, stationId, fromStationId, actor(session))).id],
         );
       },
     },

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
-import type { Candidate, Station } from '../../contract/domain.ts';
+import type { Candidate, Job, Station } from '../../contract/domain.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
@@ -176,37 +176,81 @@ function addLabelCommands(program: Command, action: Action): void {
       });
     }),
   );
+  const changed = async (context: Context, client: CoreClient, station: Station, job: Job, what: string) => {
+    const done = await followJob(context, client, job);
+    const newest = await client.call('knowledge.show', { stationId: station.id });
+    context.out.result(
+      { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
+      () => `${what}; the knowledge is now ${done.result[0]}.`,
+    );
+  };
   withUser(
-    knowledge.command('merge <from> <into>').description('make one class of two: all labels of <from> become <into>'),
+    knowledge
+      .command('merge <from> [into]')
+      .description(
+        'one argument: add what another station (or an exported file) has learnt; two: make one class of two',
+      ),
   ).action(
-    action(async (context: Context, from: string, into: string, options: UserOption) => {
+    action(async (context: Context, from: string, into: string | undefined, options: UserOption) => {
       await atStation(context, options, async (client, station) => {
-        await client.call('classes.merge', {
-          from: await knownClass(client, from),
-          into: await knownClass(client, into),
-        });
-        const job = await client.call('knowledge.update', { stationId: station.id });
-        const done = await followJob(context, client, job);
-        const newest = await client.call('knowledge.show', { stationId: station.id });
-        context.out.result(
-          { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
-          () => `Merged; the knowledge is now ${done.result[0]}.`,
-        );
+        const stationId = station.id;
+        if (into !== undefined) {
+          await client.call('classes.merge', {
+            from: await knownClass(client, from),
+            into: await knownClass(client, into),
+          });
+          await changed(context, client, station, await client.call('knowledge.update', { stationId }), 'Merged');
+          return;
+        }
+        const other = (await client.call('stations.list', {})).find((s) => s.id === from || s.name === from);
+        const job = other
+          ? await client.call('knowledge.merge', { stationId, fromStationId: other.id })
+          : await client.call('knowledge.import', { stationId, file: resolve(from) });
+        await changed(context, client, station, job, 'Added');
       });
     }),
   );
-  withUser(knowledge.command('forget <sha>').description('un-learn an image by its sha256')).action(
-    action(async (context: Context, imageSha: string, options: UserOption) => {
-      await atStation(context, options, async (client, station) => {
-        const done = await followJob(
-          context,
-          client,
-          await client.call('knowledge.forget', { stationId: station.id, imageSha }),
-        );
-        context.out.result(
-          { knowledgeId: done.result[0] ?? null },
-          () => `Forgotten; the knowledge is now ${done.result[0]}.`,
-        );
+  withUser(
+    knowledge
+      .command('forget [sha]')
+      .description('un-learn an image by its sha256, or all images of a class')
+      .option('--image <sha>', 'the image, by its sha256')
+      .option('--class <name>', 'all images of this class; the class is retired'),
+  ).action(
+    action(
+      async (context: Context, sha: string | undefined, options: UserOption & { image?: string; class?: string }) => {
+        const imageSha = sha ?? options.image;
+        if ((imageSha === undefined) === (options.class === undefined)) {
+          throw new AppError('INVALID_INPUT', { what: 'knowledge forget', problem: 'name an image or a class' });
+        }
+        await atStation(context, options, async (client, station) => {
+          const stationId = station.id;
+          const job =
+            imageSha === undefined
+              ? await client.call('knowledge.forgetClass', {
+                  stationId,
+                  classId: await knownClass(client, options.class!),
+                })
+              : await client.call('knowledge.forget', { stationId, imageSha });
+          await changed(context, client, station, job, 'Forgotten');
+        });
+      },
+    ),
+  );
+  withUser(knowledge.command('rename <class> <name>').description('another name for a class; its id stays')).action(
+    action(async (context: Context, name: string, next: string, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        const classId = await knownClass(client, name);
+        const renamed = await client.call('classes.rename', { classId, names: { en: next, ja: next } });
+        context.out.result(renamed, () => `${classId} is called ${next}.`);
+      });
+    }),
+  );
+  withUser(knowledge.command('retire <class>').description('no new labels of a class; what was learnt stays')).action(
+    action(async (context: Context, name: string, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        const retired = await client.call('classes.retire', { classId: await knownClass(client, name) });
+        context.out.result(retired, () => `${retired.id} is retired.`);
       });
     }),
   );

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { cli } from '../helpers/cli.ts';
+import { writeParts } from '../helpers/parts-on-disk.ts';
+
+/* `knowledge show | merge | forget | export | import | rename | retire` with the real core, trainer and backbone. */
+
+const env = { MEKIKI_PASSWORD: 'correct horse battery' };
+let folder: string;
+let early: Map<string, string[]>;
+
+const run = (home: string, ...args: string[]) => cli([...args, '--home', join(folder, home), '--json'], env);
+const done = async <T = unknown>(home: string, ...args: string[]): Promise<T> => {
+  const result = await run(home, ...args);
+  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(0);
+  return result.json() as T;
+};
+const failed = async (home: string, ...args: string[]): Promise<string> => {
+  const result = await run(home, ...args);
+  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(1);
+  return (result.json() as { error: { code: string } }).error.code;
+};
+interface Known {
+  knowledgeId: string;
+  classes: { classId: string; labelled: number }[];
+}
+const counts = ({ classes }: Pick<Known, 'classes'>) =>
+  Object.fromEntries(classes.map(({ classId, labelled }) => [classId, labelled]));
+const shown = async (home: string, ...args: string[]) => {
+  const { current } = await done<{ current: (Known & { id: string; lambda: number }) | null }>(
+    home,
+    'knowledge',
+    'show',
+    ...args,
+  );
+  return current!;
+};
+const shaOf = async (file: string) =>
+  createHash('sha256')
+    .update(await readFile(file))
+    .digest('hex');
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-knowledge-'));
+  early = await writeParts(join(folder, 'early'), { perClass: 6, size: 96, classes: ['ok', 'scratch'] });
+  await writeParts(join(folder, 'late'), { perClass: 6, size: 96, seed: 5, classes: ['ok', 'pit', 'stain'] });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe('knowledge on the command line', { timeout: 120_000 }, () => {
+  test('another station of the home is added once, however often; classes are merged, renamed, retired and forgotten', async () => {
+    const { stations } = await done<{ stations: { id: string }[] }>('a', 'init', '--user', 'hana');
+    const first = stations[0]!.id;
+    await done('a', 'stations', 'add', 'Second');
+    for (const [station, parts] of [
+      [first, 'early'],
+      ['Second', 'late'],
+    ] as const) {
+      await done('a', 'import', join(folder, parts), '--as-labels', '--station', station);
+      await done('a', 'update', '--station', station);
+    }
+    expect(counts(await shown('a', '--station', first))).toEqual({ ok: 6, 'c-scratch': 6 });
+    const both = await done<Known>('a', 'knowledge', 'merge', 'Second', '--station', first);
+    expect(counts(both)).toEqual({ ok: 12, 'c-scratch': 6, 'c-pit': 6, 'c-stain': 6 });
+    const again = await done<Known>('a', 'knowledge', 'merge', 'Second', '--station', first);
+    expect(counts(again)).toEqual(counts(both));
+    expect(await failed('a', 'knowledge', 'merge', first, '--station', first)).toBe('INVALID_INPUT');
+
+    const one = await done<Known>('a', 'knowledge', 'merge', 'stain', 'pit', '--station', 'Second');
+    expect(counts(one)).toEqual({ ok: 6, 'c-pit': 12 });
+    await done('a', 'knowledge', 'rename', 'pit', 'dent');
+    expect(await failed('a', 'knowledge', 'retire', 'ok')).toBe('CONFLICT');
+  });
+
+  test('an image is forgotten, once; a class that is needed is not emptied', async () => {
+    const [gone, ...rest] = early.get('scratch')!;
+    const sha = await shaOf(gone!);
+    await done('b', 'init', '--user', 'hana');
+    await done('b', 'import', join(folder, 'early'), '--as-labels');
+    await done('b', 'update');
+    await done('b', 'knowledge', 'forget', '--image', sha);
+    expect(counts(await shown('b'))).toEqual({ ok: 6, 'c-scratch': rest.length });
+    expect(await failed('b', 'knowledge', 'forget', '--image', sha)).toBe('NOT_FOUND');
+    const before = await shown('b');
+    expect(await failed('b', 'knowledge', 'forget', '--class', 'scratch')).toBe('TOO_FEW_CLASSES');
+    expect(await failed('b', 'knowledge', 'forget')).toBe('INVALID_INPUT');
+    expect(await shown('b')).toEqual(before);
+  });
+
+  test('by file: classes and sums of one home reach another; a damaged file and a second time change nothing', async () => {
+    const file = join(folder, 'second.knowledge');
+    await done('a', 'knowledge', 'export', file, '--station', 'Second');
+    const bytes = await readFile(file);
+    bytes[bytes.length - 9]! ^= 1;
+    await writeFile(join(folder, 'damaged.knowledge'), bytes);
+    const before = await shown('b');
+    expect(await failed('b', 'knowledge', 'import', join(folder, 'damaged.knowledge'))).toBe('BUNDLE_ALTERED');
+    expect(await shown('b')).toEqual(before);
+    const added = await done<Known>('b', 'knowledge', 'import', file);
+    expect(counts(added)).toEqual({ ok: 12, 'c-scratch': 5, 'c-pit': 12 });
+    expect(await failed('b', 'knowledge', 'merge', file)).toBe('ALREADY_EXISTS');
+    // A class of the other home alone is not this one's to forget.
+    expect(await failed('b', 'knowledge', 'forget', '--class', 'dent')).toBe('NOT_FOUND');
+    const forgotten = await done<Known>('b', 'knowledge', 'forget', '--class', 'scratch');
+    expect(counts(forgotten)).toEqual({ ok: 12, 'c-pit': 12 });
+  });
+});
