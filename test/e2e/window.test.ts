@@ -189,6 +189,31 @@ describe('Live', () => {
     expect(sizes.size).toBe(1);
   });
 
+  it('shows an alarm in Live and Reports until it is acknowledged, and keeps it in the history', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    server.world.alarms = [
+      {
+        id: 7,
+        stationId: STATION,
+        modelId: 'm-1',
+        measure: 'unusual-share',
+        at: '2026-01-01T00:00:00.000Z',
+        partId: 4711,
+        acknowledged: null,
+      },
+    ];
+    server.emit('alarms.changed', { stationId: STATION });
+    await page.waitForSelector(testId('alarm'));
+    expect(await page.textContent(testId('alarm'))).toMatch(/4[,.]?711/);
+    expect(await findings(page)).toEqual([]);
+    await go(page, 'reports');
+    await page.waitForSelector(testId('alarm'));
+    await page.click(testId('acknowledge-alarm'));
+    await page.waitForSelector(testId('alarm'), { state: 'detached' });
+    expect(await page.textContent(testId('alarm-history'))).toContain('acknowledged by');
+  });
+
   it('sends the part on screen to the queue by key, shows its heat map, and holds it while the line goes on', async () => {
     const { page } = await open();
     await page.click(`${testId('strip-part')} >> nth=7`);
