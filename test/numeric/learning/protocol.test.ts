@@ -2,13 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { importBackbone } from '../../../main/learning/backbone-file.ts';
-import { openProducts } from '../../../main/learning/dense.ts';
-import { openExtractor } from '../../../main/learning/extract.ts';
-import { solveKnowledge } from '../../../main/learning/knowledge.ts';
 import { runLearnProtocol } from '../../../main/learning/protocol.ts';
 import type { Backbone } from '../../../main/contract/domain.ts';
-import { picture, writeDataset } from './pictures.ts';
+import { writeDataset } from './pictures.ts';
 import { writeTinyBackbone } from './tiny-backbone.ts';
 
 let folder: string;
