@@ -6,7 +6,14 @@ import { scanDataset, type DatasetImage } from './dataset.ts';
 import { accuracyOf, AccuracyMatrix, argmax, balancedAccuracyOf, type Prediction } from './evaluation.ts';
 import { createNetworkLearner, type ClassImage, type NetworkLearner } from './learners/network/learner.ts';
 import type { NetworkMethodName } from './learners/network/methods.ts';
-import { limitShots, orderClasses, splitTasks, type ProtocolOptions, type ProtocolResult } from './protocol.ts';
+import {
+  limitShots,
+  orderClasses,
+  outcomeOf,
+  splitTasks,
+  type ProtocolOptions,
+  type ProtocolResult,
+} from './protocol.ts';
 
 export interface NetworkProtocolOptions extends Omit<ProtocolOptions, 'method'> {
   method: NetworkMethodName;
@@ -101,21 +108,13 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
     await joint.learn(asClassImages(imagesOf(trainImages, classes)));
     together = await predictionsOf(joint, imagesOf(dataset.test, classes));
   }
-  const { recall } = run.records.at(-1)!;
   return {
     method,
     backbone: backbone.id,
     threads,
     classes,
     tasks,
-    matrix: run.matrix,
-    accuracy: accuracyOf(last),
-    balancedAccuracy: balancedAccuracyOf(last),
-    averageAccuracy: run.averageAccuracy,
-    bwt: run.bwt,
-    perClass: Object.fromEntries(
-      classes.map((name) => [name, { recall: recall.get(name)!, forgetting: run.forgetting(name) }]),
-    ),
+    ...outcomeOf(run, last, classes),
     joint: { accuracy: accuracyOf(together), balancedAccuracy: balancedAccuracyOf(together) },
     maxWeightDifferenceToJoint: null,
     adapted: true,

@@ -264,21 +264,13 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
       },
       products,
     ));
-  const { recall } = run.records.at(-1)!;
   return {
     method,
     backbone: backbone.id,
     threads,
     classes,
     tasks,
-    matrix: run.matrix,
-    accuracy: accuracyOf(last),
-    balancedAccuracy: balancedAccuracyOf(last),
-    averageAccuracy: run.averageAccuracy,
-    bwt: run.bwt,
-    perClass: Object.fromEntries(
-      classes.map((name) => [name, { recall: recall.get(name)!, forgetting: run.forgetting(name) }]),
-    ),
+    ...outcomeOf(run, last, classes),
     joint: { accuracy: accuracyOf(jointPredictions), balancedAccuracy: balancedAccuracyOf(jointPredictions) },
     maxWeightDifferenceToJoint: weightDifference(learner, joint, classes),
     adapted: adapted !== null,
@@ -289,6 +281,21 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     updateSeconds,
     images: { train: learnt.length, test: test.images.length },
     skipped,
+  };
+}
+
+/** Measures of a run after its last task. @param last predictions for all test images */
+export function outcomeOf(run: AccuracyMatrix, last: readonly Prediction[], classes: readonly string[]) {
+  const { recall } = run.records.at(-1)!;
+  return {
+    matrix: run.matrix,
+    accuracy: accuracyOf(last),
+    balancedAccuracy: balancedAccuracyOf(last),
+    averageAccuracy: run.averageAccuracy,
+    bwt: run.bwt,
+    perClass: Object.fromEntries(
+      classes.map((name) => [name, { recall: recall.get(name)!, forgetting: run.forgetting(name) }]),
+    ),
   };
 }
 

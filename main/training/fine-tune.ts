@@ -31,6 +31,20 @@ export const fineTuneDefaults = {
   workers: 1,
 } as const;
 
+/** Optimiser and schedule of a fine-tuning of so many steps. */
+export const fineTuneRule = (
+  totalSteps: number,
+  learningRate: number = fineTuneDefaults.learningRate,
+): Pick<StepSpec, 'optimizer' | 'schedule'> => ({
+  optimizer: { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: fineTuneDefaults.weightDecay },
+  schedule: {
+    kind: 'cosine',
+    learningRate,
+    warmupSteps: Math.max(1, Math.round(fineTuneDefaults.warmup * totalSteps)),
+    totalSteps,
+  },
+});
+
 export interface FineTuneOptions {
   backbone: TrainableBackbone;
   /** In the order of the logits. */
@@ -126,19 +140,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
         labelSmoothing: fineTuneDefaults.labelSmoothing,
       },
     ],
-    optimizer: {
-      kind: 'adamw',
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: fineTuneDefaults.weightDecay,
-    },
-    schedule: {
-      kind: 'cosine',
-      learningRate: options.learningRate ?? fineTuneDefaults.learningRate,
-      warmupSteps: Math.max(1, Math.round(fineTuneDefaults.warmup * totalSteps)),
-      totalSteps,
-    },
+    ...fineTuneRule(totalSteps, options.learningRate),
     batchNorm: options.batchNorm ?? 'frozen',
   };
   const step = buildTrainingStep(spec);

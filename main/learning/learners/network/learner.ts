@@ -15,7 +15,7 @@ import {
 } from '../../../onnx/index.ts';
 import { openSession, type Session, type Tensor } from '../../../runtime/session.ts';
 import type { TrainingEngine } from '../../../training/engine.ts';
-import { fineTuneDefaults } from '../../../training/fine-tune.ts';
+import { fineTuneDefaults, fineTuneRule } from '../../../training/fine-tune.ts';
 import { attachHead, type HeadedModel, type TrainableBackbone } from '../../../training/head.ts';
 import { openLoader, type LoadedBatch, type Loader } from '../../../training/loader/loader.ts';
 import type { TrainingProgress } from '../../../training/progress.ts';
@@ -170,25 +170,12 @@ export function createNetworkLearner(options: NetworkLearnerOptions): NetworkLea
       await using judge = teacher
         ? await openSession(encodeModel(teacher.model), { threads, name: 'network before this task' })
         : null;
-      const totalSteps = fresh.batchesPerEpoch * epochs;
       const step = buildTrainingStep({
         model,
         inputShapes: { [backbone.inputName]: [batch, 3, size, size] },
         trainable: 'all',
         losses: objectives.map((objective) => lossOf(objective, values.get(objective.range.name)!)),
-        optimizer: {
-          kind: 'adamw',
-          beta1: 0.9,
-          beta2: 0.999,
-          epsilon: 1e-8,
-          weightDecay: fineTuneDefaults.weightDecay,
-        },
-        schedule: {
-          kind: 'cosine',
-          learningRate: fineTuneDefaults.learningRate,
-          warmupSteps: Math.max(1, Math.round(fineTuneDefaults.warmup * totalSteps)),
-          totalSteps,
-        },
+        ...fineTuneRule(fresh.batchesPerEpoch * epochs),
         batchNorm: 'frozen',
       });
       const source = batchesOf({ fresh, exemplars, judge, objectives, step, classes: classIds.length, size });
