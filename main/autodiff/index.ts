@@ -5,6 +5,7 @@ export type * from './losses.ts';
 export type * from './optimizers.ts';
 export { learningRateAt, type ScheduleSpec } from './schedules.ts';
 export { peakLiveBytes } from './memory.ts';
+export { trainableNames } from './trainable.ts';
 export { gradientRules } from './rules/index.ts';
 export {
   TRAINING_DOMAIN,

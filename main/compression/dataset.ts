@@ -25,7 +25,7 @@ import { testFinished, type TestResult } from './test-report.ts';
 export interface CompressDatasetOptions {
   dir: string;
   backbone: Backbone;
-  strategy: Strategy | 'distill' | 'auto';
+  strategy: Strategy | 'auto';
   precision: Precision | 'auto';
   /** Share of multiply-accumulates that pruning removes; default: the search chooses. */
   ratio?: number | undefined;
@@ -81,7 +81,6 @@ export interface CompressReport {
   seconds: number;
 }
 
-export const STRATEGIES = ['none', 'pre-prune', 'post-prune', 'auto'] as const;
 /** Share of the time budget for the search; the rest finishes, times and reports what it found. */
 const SEARCH_SHARE = 0.6;
 
@@ -98,12 +97,6 @@ export const compressDataset = (
 
 async function compress(options: CompressDatasetOptions, measure: Measure): Promise<CompressReport> {
   const { strategy } = options;
-  if (strategy === 'distill') {
-    throw new AppError('INVALID_INPUT', {
-      what: 'strategy "distill"',
-      problem: `distillation is not in this version; there are ${STRATEGIES.join(', ')}`,
-    });
-  }
   const startedAt = performance.now();
   const { backbone, threads, signal } = options;
   const say = (line: string) => options.onProgress?.(line);
@@ -126,7 +119,10 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const readable = await readableImages(source);
   const unreadable = readable.failed.map(({ index }) => dataset.train[index]!.name);
   const images = readable.indices;
-  const ledger = images.map((index) => ({ classId: dataset.train[index]!.className, sha: dataset.train[index]!.sha }));
+  const ledger = images.map((index, i) => {
+    const { className, sha } = dataset.train[index]!;
+    return { classId: className, sha, look: readable.looks[i]! };
+  });
   const firstTask = firstTaskOf(tasks, images, ledger);
   if (images.length === 0) throw new AppError('DATASET_EMPTY', { path: join(options.dir, 'train') });
   if (firstTask.length === 0) {

@@ -2,6 +2,7 @@ import { AppError, isAppError } from '../contract/errors.ts';
 import type { Backbone, Region } from '../contract/domain.ts';
 import { decodeImage } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
+import { perceptualHash } from '../vision/perceptual-hash.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import { rotate } from '../vision/tiles.ts';
 
@@ -72,32 +73,38 @@ export function createImageSource(
   };
 }
 
-/** Opens every image once: which can be used, and which cannot. @throws CANCELLED */
+/**
+ * Opens every image once: which can be used, with the perceptual hash of the whole picture (copies of one shot share a fold), and which cannot.
+ * @throws CANCELLED
+ */
 export async function readableImages(
   source: ImageSource,
-): Promise<{ indices: number[]; failed: { index: number; problem: string }[] }> {
+): Promise<{ indices: number[]; looks: string[]; failed: { index: number; problem: string }[] }> {
   const indices: number[] = [];
+  const looks: string[] = [];
   const failed: { index: number; problem: string }[] = [];
   for (let start = 0; start < source.count; start += 8) {
     const some = Array.from({ length: Math.min(8, source.count - start) }, (_, i) => start + i);
-    const problems = await Promise.all(
-      some.map(async (index) => {
+    const seen = await Promise.all(
+      some.map(async (index): Promise<{ look: string } | { problem: string }> => {
         try {
-          const { width, height } = await source.pixels(index);
+          const pixels = await source.pixels(index);
           const region = source.region(index);
-          return region && (region.x + region.width > width || region.y + region.height > height)
-            ? 'its region lies outside it'
-            : null;
+          return region && (region.x + region.width > pixels.width || region.y + region.height > pixels.height)
+            ? { problem: 'its region lies outside it' }
+            : { look: perceptualHash(pixels) };
         } catch (error) {
           if (!isAppError(error) || error.code === 'CANCELLED') throw error;
-          return error.message;
+          return { problem: error.message };
         }
       }),
     );
-    problems.forEach((problem, i) => {
-      if (problem === null) indices.push(some[i]!);
-      else failed.push({ index: some[i]!, problem });
+    seen.forEach((found, i) => {
+      if ('look' in found) {
+        indices.push(some[i]!);
+        looks.push(found.look);
+      } else failed.push({ index: some[i]!, problem: found.problem });
     });
   }
-  return { indices, failed };
+  return { indices, looks, failed };
 }

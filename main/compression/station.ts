@@ -75,10 +75,16 @@ async function compress(
     signal,
   });
   report(0, 'compress.read', { images: labelled.length });
-  const { indices: images } = await readableImages(source);
-  const ledger = images.map((index): LedgerRow => {
+  const { indices: images, looks } = await readableImages(source);
+  const ledger = images.map((index, i): LedgerRow => {
     const { sha, classId, region } = labelled[index]!;
-    return { sha, classId, ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}) };
+    const look = looks[i]!;
+    return {
+      sha,
+      classId,
+      look,
+      ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}),
+    };
   });
   const present = [...new Set(ledger.map(({ classId }) => classId))];
   const [onlyId] = present;

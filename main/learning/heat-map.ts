@@ -4,15 +4,7 @@ import type { z } from 'zod';
 import { modelCardSchema, type Region } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
-import {
-  decodeModel,
-  encodeModel,
-  float32Of,
-  indexGraph,
-  selectOutputs,
-  type Model,
-  type Node,
-} from '../onnx/index.ts';
+import { decodeModel, encodeModel, float32Of, indexGraph, mapBehindPooling, selectOutputs } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
@@ -34,32 +26,6 @@ export interface ClassMap {
   bias: number;
 }
 
-const REARRANGING = new Set([
-  'Flatten',
-  'Squeeze',
-  'Reshape',
-  'Identity',
-  'Dropout',
-  'QuantizeLinear',
-  'DequantizeLinear',
-  'Cast',
-]);
-const POOLS = new Set(['GlobalAveragePool', 'ReduceMean']);
-
-/** The map that a stage's pooled features are the mean of; null: the backbone pools in a way that is not known. */
-function mapBehind(model: Model, stage: number): string | null {
-  const { producer } = indexGraph(model.graph);
-  let at = assembled.pooled(stage);
-  for (let steps = 0; steps < 12; steps += 1) {
-    const maker: Node | undefined = producer.get(at);
-    if (!maker) return null;
-    if (POOLS.has(maker.op)) return maker.inputs[0]!;
-    if (!REARRANGING.has(maker.op)) return null;
-    at = maker.inputs[0]!;
-  }
-  return null;
-}
-
 /** A session over an assembled model that gives class maps. Whoever opens, disposes. */
 export async function openClassMaps(
   bytes: Uint8Array,
@@ -71,7 +37,7 @@ export async function openClassMaps(
   const { producer } = indexGraph(model.graph);
   const stages: { pooled: string; map: string }[] = [];
   while (producer.has(assembled.pooled(stages.length))) {
-    const map = mapBehind(model, stages.length);
+    const map = mapBehindPooling(model, assembled.pooled(stages.length));
     if (map === null) {
       throw new AppError('GRAPH_INVALID', { where: assembled.pooled(stages.length), problem: 'no map is pooled here' });
     }

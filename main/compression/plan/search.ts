@@ -45,6 +45,8 @@ export interface SearchResult {
 
 /** Sizes, ratios: a coarse ladder, each rung about a fifth to a third less work than the one before. */
 const RATIOS = [0.25, 0.45, 0.65];
+/** Students that the automatic search has taught. */
+const MOST_STUDENTS = 2;
 /** Behind this much more drop than allowed, going further the same way is hopeless. */
 export const SLACK_PP = 2;
 
@@ -113,6 +115,7 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
 
   const strategies: readonly Strategy[] =
     request.strategy === 'auto' ? ['post-prune', 'pre-prune'] : request.strategy === 'none' ? [] : [request.strategy];
+  const known = () => [...trials.values()].filter((trial) => trial !== null);
   for (const strategy of strategies) {
     // A named strategy is tried at the backbone's own size; the automatic search goes on from the smallest sizes that hold.
     const sizes = request.strategy === 'auto' ? [...good].reverse().slice(0, 2) : [request.nativeSize];
@@ -131,7 +134,28 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     }
     if (outOfTime) break;
   }
-  return { trials: [...trials.values()].filter((trial) => trial !== null), outOfTime };
+  if (request.strategy === 'auto' && !outOfTime) {
+    // Teaching takes longest, so it comes last, where it could win: pruned models that lost too much, closest to the limit first.
+    const quickest = Math.min(
+      ...known()
+        .filter(holds)
+        .map(({ latencyMs }) => latencyMs),
+      Infinity,
+    );
+    const lost = known().filter(
+      (trial) =>
+        trial.variant.strategy === 'post-prune' &&
+        trial.variant.precision === precisions.at(-1) &&
+        dropPp(trial) > request.maxDropPp &&
+        trial.latencyMs < quickest,
+    );
+    lost.sort((a, b) => dropPp(a) - dropPp(b));
+    for (const { variant } of lost.slice(0, MOST_STUDENTS)) {
+      for (const precision of precisions) await attempt({ ...variant, strategy: 'distill', precision });
+      if (outOfTime) break;
+    }
+  }
+  return { trials: known(), outOfTime };
 }
 
 /** Trials that no other beats in both validation accuracy and time; fastest first. */

@@ -4,9 +4,11 @@ import type { Products } from '../../learning/dense.ts';
 import { representativeRows, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
+import { createOrtEngine } from '../../training/ort/engine.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { balancedAccuracy } from '../evidence/statistics.ts';
+import { epochsWithin } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
 import { balancedLoss, classCounts, featuresOf, judgedOf, lossBetween, validate, type Judged } from './evaluate.ts';
 import type { Trial } from './search.ts';
@@ -95,6 +97,10 @@ const LEAST_ROWS = 300;
 /** Share of the budget that one pass of the uncompressed backbone may take: about as much as a dozen of the smaller ones after it. */
 const REFERENCE_SHARE = 0.12;
 
+/** Share of the budget that one student may be taught for, and the most that pays on a few thousand images. */
+const TEACHING_SHARE = 0.2;
+const MOST_TEACHING_S = 300;
+
 /** Images that the search can afford on this PC; finished models are validated on all of them anyway. */
 async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise<number> {
   if (options.images.length <= LEAST_ROWS) return LEAST_ROWS;
@@ -108,7 +114,25 @@ async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise
 
 export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const { backbone, source, ledger, products, threads, signal, measure } = options;
-  const workshop = openWorkshop({ ...options });
+  const image = options.images[0]!;
+  const contender = (name: string, model: Uint8Array, inputSize: number) =>
+    openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
+  const workshop = openWorkshop({
+    ...options,
+    teaching: {
+      engine: createOrtEngine(),
+      async epochs(student, size) {
+        await using taught = await contender('student', student, size);
+        await using whole = await contender('teacher', baseBytes, size);
+        const times = await measure([taught, whole], { rounds: 10, warmUp: 2, signal, budgetMs: 1000 });
+        const seconds = Math.min(MOST_TEACHING_S, (TEACHING_SHARE * options.budgetMs) / 1000);
+        return epochsWithin(seconds, options.images.length, {
+          student: times.get('student')!.p50,
+          teacher: times.get('teacher')!.p50,
+        });
+      },
+    },
+  });
   const baseBytes = encodeModel(workshop.base);
   const rows = representativeRows(ledger, await affordableRows(options, baseBytes));
   const images = rows.map((row) => options.images[row]!);
@@ -117,9 +141,6 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
   const validation = await validate(features, backbone, part, products, { signal });
   const judged = judgedOf(validation, part);
-  const image = options.images[0]!;
-  const contender = (name: string, model: Uint8Array, inputSize: number) =>
-    openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
   const records = new Map<string, TrialRecord>();
   const skipped: { id: string; variant: Variant; problem: string }[] = [];
   const reference = {

@@ -1,11 +1,14 @@
-/** How a backbone is changed. `none`: only the input size or the precision. */
-export type Strategy = 'none' | 'pre-prune' | 'post-prune';
+/**
+ * How a backbone is changed. `none`: only the input size or the precision. `distill`: a student learns to give what the backbone gives; it starts as the backbone
+ * pruned by all classes.
+ */
+export type Strategy = 'none' | 'pre-prune' | 'post-prune' | 'distill';
 export type Precision = 'fp32' | 'int8';
 
 /** One way to compress; what is measured of it is a trial. */
 export interface Variant {
   strategy: Strategy;
-  /** Share of multiply-accumulates that pruning removes (0 for none). */
+  /** Share of multiply-accumulates that pruning removes, or that the student has less (0 for none). */
   ratio: number;
   inputSize: number;
   precision: Precision;
@@ -18,11 +21,10 @@ export const variantId = ({ strategy, ratio, inputSize, precision }: Variant): s
 export const describeVariant = ({ strategy, ratio, inputSize, precision }: Variant, nativeSize: number): string => {
   const parts: string[] = [];
   if (inputSize !== nativeSize) parts.push(`${inputSize} px instead of ${nativeSize} px`);
-  if (strategy !== 'none') {
-    parts.push(
-      `${Math.round(100 * ratio)} % of the arithmetic pruned (${strategy === 'pre-prune' ? 'by the first task' : 'by all classes'})`,
-    );
-  }
+  const share = `${Math.round(100 * ratio)} %`;
+  if (strategy === 'pre-prune') parts.push(`${share} of the arithmetic pruned (by the first task)`);
+  if (strategy === 'post-prune') parts.push(`${share} of the arithmetic pruned (by all classes)`);
+  if (strategy === 'distill') parts.push(`a student with ${share} less arithmetic, taught by the original`);
   if (precision === 'int8') parts.push('8-bit integers');
   return parts.length === 0 ? 'nothing changed' : parts.join(', ');
 };

@@ -11,6 +11,9 @@ import {
 } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import { integerWeightBits } from '../environment.ts';
+import type { TrainingEngine } from '../../training/engine.ts';
+import type { TrainingProgress } from '../../training/progress.ts';
+import { imitate } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
 import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
@@ -40,7 +43,10 @@ export interface WorkshopOptions {
   firstTask: readonly number[];
   threads: number;
   seed: number;
+  /** What students are trained with, and how often they go through the images. */
+  teaching: { engine: TrainingEngine; epochs: (student: Uint8Array, inputSize: number) => Promise<number> };
   signal?: AbortSignal | undefined;
+  onTeaching?: ((progress: TrainingProgress) => void) | undefined;
 }
 
 export interface Workshop {
@@ -94,8 +100,10 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     signal,
   });
 
-  const floatModel = async ({ strategy, ratio, inputSize }: Variant): Promise<Pruned> => {
+  const floatModel = async (variant: Variant): Promise<Pruned> => {
+    const { strategy, ratio, inputSize } = variant;
     if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [] };
+    if (strategy === 'distill') return student(variant);
     const key = `${strategy} ${inputSize}`;
     const calibration = calibrationOf(strategy, inputSize, PRUNING_IMAGES);
     let analysis = analyses.get(key);
@@ -128,6 +136,31 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     }
     floats.set(floatKey, pruned);
     return pruned;
+  };
+
+  /** The backbone pruned by all classes, taught by the whole one on the same images. */
+  const student = async ({ ratio, inputSize }: Variant): Promise<Pruned> => {
+    const key = `distill ${inputSize} ${ratio}`;
+    const known = floats.get(key);
+    if (known) return known;
+    const pruned = await floatModel({ strategy: 'post-prune', ratio, inputSize, precision: 'fp32' });
+    const { engine } = options.teaching;
+    const model = await imitate(pruned.model, {
+      backbone,
+      teacher: base,
+      source,
+      images: options.images,
+      inputSize,
+      engine,
+      epochs: await options.teaching.epochs(encodeModel(pruned.model), inputSize),
+      threads,
+      seed,
+      signal,
+      onProgress: options.onTeaching,
+    });
+    const taught = { ...pruned, model };
+    floats.set(key, taught);
+    return taught;
   };
 
   const features = async (model: Model, images: readonly number[], size: number): Promise<Float32Array[]> => {
@@ -177,7 +210,9 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
         model,
         bytes: encodeModel(model),
         ratio: float.ratio,
-        untouched: analyses.get(`${variant.strategy} ${variant.inputSize}`)?.untouched ?? [],
+        untouched:
+          analyses.get(`${variant.strategy === 'distill' ? 'post-prune' : variant.strategy} ${variant.inputSize}`)
+            ?.untouched ?? [],
         rule: integer?.rule ?? null,
       };
     },

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openWorkshop } from '../../../main/compression/plan/workshop.ts';
+import { createOrtEngine } from '../../../main/training/ort/engine.ts';
 import type { Backbone } from '../../../main/contract/domain.ts';
 import { randomImages } from './networks.ts';
 import { smallBackboneFile } from './small-data.ts';
@@ -15,13 +16,23 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+const teaching = { engine: createOrtEngine(), epochs: () => Promise.resolve(2) };
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 
 describe('workshop', () => {
   it('pre-prune depends on the first task alone, post-prune on all images', async () => {
     const bytes = await readFile(backbone.file);
     const open = (images: number[]) =>
-      openWorkshop({ backbone, bytes, source: randomImages(60), images, firstTask: range(0, 20), threads: 1, seed: 0 });
+      openWorkshop({
+        backbone,
+        bytes,
+        source: randomImages(60),
+        images,
+        firstTask: range(0, 20),
+        threads: 1,
+        seed: 0,
+        teaching,
+      });
     const variant = { ratio: 0.3, inputSize: 64, precision: 'fp32' } as const;
     const [one, two] = [open(range(0, 40)), open([...range(0, 20), ...range(40, 60)])];
     const pre = { ...variant, strategy: 'pre-prune' } as const;
@@ -35,7 +46,16 @@ describe('workshop', () => {
     const variant = { strategy: 'post-prune', ratio: 0.4, inputSize: 64, precision: 'int8' } as const;
     const make = async () => {
       const source = randomImages(30);
-      const shop = openWorkshop({ backbone, bytes, source, images: range(0, 30), firstTask: [0], threads: 1, seed: 7 });
+      const shop = openWorkshop({
+        backbone,
+        bytes,
+        source,
+        images: range(0, 30),
+        firstTask: [0],
+        threads: 1,
+        seed: 7,
+        teaching,
+      });
       return (await shop.make(variant)).bytes;
     };
     expect(Buffer.compare(await make(), await make())).toBe(0);
