@@ -178,12 +178,19 @@ export function fitThresholds(...input: Parameters<typeof chooseThresholds>): Th
 /** Share of known parts that may be called novel. */
 export const FALSE_ALARMS = 0.01;
 
-/** Limit above which a part is novel, from held-out scores of known parts. */
+/**
+ * The share that so many held-out parts can promise: the next part is above the highest of n with a chance of 1 / (n + 1), and no limit drawn
+ * from them has less.
+ */
+export const reachableFalseAlarms = (parts: number): number => Math.max(FALSE_ALARMS, 1 / (parts + 1));
+
+/**
+ * Limit above which a part is novel, from held-out scores of known parts: the ceil((n + 1)(1 - a))-th value, which a further known part exceeds with
+ * a chance of at most a (split conformal prediction: Vovk et al., 2005). With fewer than 99 parts the highest, and a is what they can promise.
+ */
 export function noveltyLimit(scores: Float64Array): number {
-  if (scores.length === 0) return Number.MAX_VALUE;
-  const sorted = scores.toSorted();
-  const top = sorted.at(-1)!;
-  if (sorted.length * FALSE_ALARMS >= 1) return sorted[Math.ceil(sorted.length * (1 - FALSE_ALARMS)) - 1]!;
-  // Too few to see one in a hundred: the highest, and a quarter of its distance from the middle on top.
-  return top + 0.25 * (top - sorted[sorted.length >> 1]!);
+  const n = scores.length;
+  if (n === 0) return Number.MAX_VALUE;
+  const rank = Math.ceil((n + 1) * (1 - FALSE_ALARMS));
+  return scores.toSorted()[Math.min(n, rank) - 1]!;
 }

@@ -25,6 +25,8 @@ const fileSchema = z.object({
   balancing: z.number(),
   temperature: z.number().positive(),
   thresholds: z.object({ ok: z.number(), ng: z.number(), novelty: z.number() }),
+  /** Not in files written before limits told their rate; those were drawn too low where parts are few, and the next update draws them anew. */
+  noveltyRate: z.number().nullable().default(null),
   balancedAccuracy: z.number().nullable(),
   residual: z.number(),
   noveltyScale: z.object({
@@ -86,7 +88,8 @@ export async function writeKnowledge(dir: string, stored: StoredKnowledge): Prom
   const { knowledge, backboneId, backboneSha256, inputSize } = stored;
   const arrays = arraysOf(knowledge);
   const head = Buffer.concat(arrays.map(([, { data }]) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)));
-  const { stages, classes, lambda, balancing, temperature, thresholds, balancedAccuracy, novelty } = knowledge;
+  const { stages, classes, lambda, balancing, temperature, thresholds, noveltyRate, balancedAccuracy, novelty } =
+    knowledge;
   const description: z.infer<typeof fileSchema> = {
     format: 2,
     backboneId,
@@ -98,6 +101,7 @@ export async function writeKnowledge(dir: string, stored: StoredKnowledge): Prom
     balancing,
     temperature,
     thresholds,
+    noveltyRate,
     balancedAccuracy,
     residual: novelty.residual,
     noveltyScale: novelty.scale,

@@ -3,8 +3,7 @@ import { AppError, assert } from '../contract/errors.ts';
 import { fitTemperature, fitThresholds } from './calibration.ts';
 import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
-import { fitNovelty } from './novelty.ts';
-import { fitNoveltyScale, heldOutSigns, type NoveltyModel } from './novelty-score.ts';
+import { fitNoveltyScale, fitSpace, heldOutSigns, type NoveltyInput, type NoveltyModel } from './novelty-score.ts';
 import {
   crossValidateSample,
   pick,
@@ -27,6 +26,8 @@ export interface SolvedKnowledge {
   /** Probabilities are softmax(logits / temperature). */
   temperature: number;
   thresholds: { ok: number; ng: number; novelty: number };
+  /** Share of known parts that the novelty limit promises not to exceed: more than `FALSE_ALARMS` where parts are few; null: nothing held out. */
+  noveltyRate: number | null;
   /** Over the folds; null while no class has images in two folds. */
   balancedAccuracy: number | null;
   /** W [d, classes], bias last: logits = z W. */
@@ -136,18 +137,21 @@ export async function solveStatistics(
   const weights = classWeights(counts, validation.balancing);
   const scatter = await statistics.weightedScatter(weights, products);
   checkpoint(0.7);
-  const space = await fitNovelty(
-    {
-      scatter,
-      classes: classIds.map((id) => {
+  const sums: NoveltyInput = {
+    scatter,
+    classes: new Map(
+      classIds.map((id) => {
         const { sum, count } = statistics.of(id)!;
-        return { mean: sum.map((value) => value / count), weight: weights.get(id)! * count };
+        return [id, { sum, count, weight: weights.get(id)! }];
       }),
-    },
-    [...counts.values()].reduce((a, b) => a + b, 0),
-    products,
-  );
+    ),
+  };
+  const space = await fitSpace(sums, products);
+  checkpoint(0.75);
+  const classOf = ledger.map(({ classId }) => classId);
+  const signs = await heldOutSigns(sums, space, picked, classOf, validation, products);
   checkpoint(0.85);
+  // Overwrites the scatter.
   const head = await solveHead(statistics, { ...validation, scatter }, products);
   checkpoint(0.95);
   const judged = judgedRows(validation, ledger);
@@ -159,14 +163,7 @@ export async function solveStatistics(
   };
   judged.forEach((i, at) => heldOut.logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
   const temperature = fitTemperature(heldOut);
-  const signs = await heldOutSigns(
-    space,
-    picked,
-    ledger.map(({ classId }) => classId),
-    validation,
-    products,
-  );
-  const { scale, limit } = fitNoveltyScale(signs);
+  const { scale, limit, rate } = fitNoveltyScale(signs);
   const knowledge: SolvedKnowledge = {
     stages: [...stages],
     classes: classIds.map((classId) => ({ classId, labelled: counts.get(classId)! })),
@@ -177,6 +174,7 @@ export async function solveStatistics(
       ...fitThresholds(heldOut, temperature, okIds, criteria),
       novelty: limit,
     },
+    noveltyRate: rate,
     balancedAccuracy: validation.balancedAccuracy,
     weights: head.weights,
     novelty: { ...space, scale },

@@ -1,8 +1,7 @@
-import { noveltyLimit } from './calibration.ts';
+import { noveltyLimit, reachableFalseAlarms } from './calibration.ts';
 import { matrix, type Matrix, type Products } from './dense.ts';
-import { distancesOf, noveltyOf, project, type NoveltySpace } from './novelty.ts';
-import type { CrossValidation } from './selection.ts';
-import { classWeights } from './solve.ts';
+import { distancesOf, fitNovelty, project, type NoveltySpace } from './novelty.ts';
+import { pick, type CrossValidation } from './selection.ts';
 
 /*
  * Novelty from four signs that fail on different parts: distance and angle to the nearest class (novelty.ts), the energy outside the known
@@ -45,92 +44,124 @@ export async function signsOf(space: NoveltySpace, z: Matrix, logits: Matrix, pr
   return { ...(await distancesOf(space, y, products)), outside, doubt: doubtOf(logits) };
 }
 
+/** Sums that a novelty model is made of, and what rows can be taken out of them. */
+export interface NoveltyInput {
+  /** sum_c w_c S_c [d, d]. */
+  scatter: Matrix;
+  /** Per class: images, their sum [d] and the weight of each. */
+  classes: ReadonlyMap<string, { count: number; sum: Float64Array; weight: number }>;
+}
+
+const samplesOf = ({ classes }: NoveltyInput): number =>
+  [...classes.values()].reduce((sum, { count }) => sum + count, 0);
+
+/** @throws SINGULAR_STATISTICS */
+export const fitSpace = (input: NoveltyInput, products: Products): Promise<NoveltySpace> =>
+  fitNovelty(
+    {
+      scatter: input.scatter,
+      classes: [...input.classes.values()].map(({ count, sum, weight }) => ({
+        mean: sum.map((value) => value / count),
+        weight: weight * count,
+      })),
+    },
+    samplesOf(input),
+    products,
+  );
+
 /**
- * Signs of ledger rows by models that did not see their fold; directions are those of the whole ledger.
+ * The same model as if some rows had never been seen: directions, class means and covariances.
+ * @param space of all rows
+ * @param z rows [n, d] of which those of `out` are taken away, @param classOf class of each
+ * @returns null when no row would be left
+ */
+export async function fitSpaceWithout(
+  input: NoveltyInput,
+  space: NoveltySpace,
+  z: Matrix,
+  out: readonly number[],
+  classOf: (row: number) => string,
+  products: Products,
+): Promise<{ space: NoveltySpace; known: ReadonlySet<string> } | null> {
+  const d = z.columns;
+  const left = new Map(
+    [...input.classes].map(([id, { count, sum, weight }]) => [id, { count, sum: sum.slice(), weight }]),
+  );
+  const without = matrix(out.length, d);
+  out.forEach((row, r) => {
+    const entry = left.get(classOf(row))!;
+    const root = Math.sqrt(entry.weight);
+    entry.count -= 1;
+    for (let j = 0; j < d; j += 1) {
+      const value = z.data[row * d + j]!;
+      entry.sum[j]! -= value;
+      without.data[r * d + j] = root * value;
+    }
+  });
+  const kept = [...left].filter(([, { count }]) => count > 0);
+  if (kept.length === 0) return null;
+  const fitted = await fitNovelty(
+    {
+      scatter: input.scatter,
+      classes: kept.map(([, { count, sum, weight }]) => ({
+        mean: sum.map((value) => value / count),
+        weight: weight * count,
+      })),
+      without,
+    },
+    samplesOf(input) - out.length,
+    products,
+    space.directions,
+  );
+  return { space: fitted, known: new Set(kept.map(([id]) => id)) };
+}
+
+/**
+ * Signs of ledger rows by models that did not see their fold: all that the model is made of is fitted anew without it. Rows whose class is
+ * not in another fold are left out.
+ * @param space of the whole ledger
  * @param picked embedded rows of the validation, in its order
  * @param classOf class of each ledger row
  */
 export async function heldOutSigns(
+  input: NoveltyInput,
   space: NoveltySpace,
   picked: Matrix,
   classOf: readonly string[],
-  validation: Pick<CrossValidation, 'rows' | 'folds' | 'balancing' | 'logits' | 'classIds'>,
+  validation: Pick<CrossValidation, 'rows' | 'folds' | 'logits'>,
   products: Products,
 ): Promise<Signs> {
-  const { rows, folds, balancing, logits } = validation;
-  const signs: Record<Sign, number[]> = { relative: [], cosine: [], outside: [], doubt: [] };
-  if (rows.length > 0) {
-    const { y, outside } = await project(space, picked, products);
-    const { rank } = space;
-    const doubts = doubtOf(logits);
-    for (const fold of new Set(folds)) {
-      const kept = new Map<string, number[]>();
-      rows.forEach((row, i) => {
-        if (folds[i] === fold) return;
-        const list = kept.get(classOf[row]!);
-        if (list) list.push(i);
-        else kept.set(classOf[row]!, [i]);
-      });
-      const judged = rows.flatMap((row, i) => (folds[i] === fold && kept.has(classOf[row]!) ? [i] : []));
-      if (judged.length === 0) continue;
-      const part = await withoutFold(space, y, kept, balancing, products);
-      const held = matrix(judged.length, rank);
-      judged.forEach((i, k) => held.data.set(y.data.subarray(i * rank, (i + 1) * rank), k * rank));
-      const { relative, cosine } = await distancesOf(part, held, products);
-      signs.relative.push(...relative);
-      signs.cosine.push(...cosine);
-      for (const i of judged) {
-        signs.outside.push(outside[i]!);
-        signs.doubt.push(doubts[i]!);
-      }
-    }
+  const { rows, folds, logits } = validation;
+  const all: Signs[] = [];
+  for (const fold of new Set(folds)) {
+    const held = rows.flatMap((_, i) => (folds[i] === fold ? [i] : []));
+    const part = await fitSpaceWithout(input, space, picked, held, (i) => classOf[rows[i]!]!, products);
+    const judged = held.filter((i) => part?.known.has(classOf[rows[i]!]!));
+    if (part && judged.length > 0)
+      all.push(await signsOf(part.space, pick(picked, judged), pick(logits, judged), products));
   }
-  return {
-    relative: Float64Array.from(signs.relative),
-    cosine: Float64Array.from(signs.cosine),
-    outside: Float64Array.from(signs.outside),
-    doubt: Float64Array.from(signs.doubt),
-  };
+  return joinSigns(all);
 }
 
-/** Means and covariance within classes of the rows that are kept, in the directions of all. */
-async function withoutFold(
-  space: NoveltySpace,
-  y: Matrix,
-  kept: ReadonlyMap<string, readonly number[]>,
-  balancing: number,
-  products: Products,
-): Promise<NoveltySpace> {
-  const { rank } = space;
-  const weights = classWeights(new Map([...kept].map(([id, list]) => [id, list.length])), balancing);
-  const means = matrix(kept.size, rank);
-  const centred = matrix(
-    [...kept.values()].reduce((sum, { length }) => sum + length, 0),
-    rank,
-  );
-  let at = 0;
-  let total = 0;
-  [...kept].forEach(([id, list], c) => {
-    for (const i of list)
-      for (let j = 0; j < rank; j += 1) means.data[c * rank + j]! += y.data[i * rank + j]! / list.length;
-    const root = Math.sqrt(weights.get(id)!);
-    total += weights.get(id)! * list.length;
-    for (const i of list) {
-      for (let j = 0; j < rank; j += 1)
-        centred.data[at * rank + j] = (y.data[i * rank + j]! - means.data[c * rank + j]!) * root;
-      at += 1;
+/** Several tables of signs, one after the other. */
+export function joinSigns(parts: readonly Signs[]): Signs {
+  const joined = (sign: Sign) => {
+    const out = new Float64Array(parts.reduce((sum, part) => sum + part[sign].length, 0));
+    let at = 0;
+    for (const part of parts) {
+      out.set(part[sign], at);
+      at += part[sign].length;
     }
-  });
-  const within = await products.multiply(centred, centred, { transposeA: true });
-  for (let i = 0; i < within.data.length; i += 1) within.data[i]! /= total;
-  return noveltyOf(space, within, means, products);
+    return out;
+  };
+  return { relative: joined('relative'), cosine: joined('cosine'), outside: joined('outside'), doubt: joined('doubt') };
 }
 
 const quantile = (sorted: Float64Array, share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
-/** Scale and limit from held-out known parts. Without any, nothing is ever novel. */
-export function fitNoveltyScale(signs: Signs): { scale: NoveltyScale; limit: number } {
+/** Scale and limit from held-out known parts, and the rate that the limit promises. Without any, nothing is ever novel. */
+export function fitNoveltyScale(signs: Signs): { scale: NoveltyScale; limit: number; rate: number | null } {
   const factors = { relative: 0, cosine: 0, outside: 0, doubt: 0 };
   let constant = 0;
   for (const sign of SIGNS) {
@@ -142,10 +173,12 @@ export function fitNoveltyScale(signs: Signs): { scale: NoveltyScale; limit: num
     constant -= factors[sign] * quantile(sorted, 0.5);
   }
   const scale = { constant, factors };
-  return { scale, limit: noveltyLimit(signs.relative.map((_, i) => combine(signs, scale, i))) };
+  const scores = signs.relative.map((_, i) => combine(signs, scale, i));
+  return { scale, limit: noveltyLimit(scores), rate: scores.length === 0 ? null : reachableFalseAlarms(scores.length) };
 }
 
-const combine = (signs: Signs, { constant, factors }: NoveltyScale, i: number): number =>
+/** Score of one row. */
+export const combine = (signs: Signs, { constant, factors }: NoveltyScale, i: number): number =>
   SIGNS.reduce((sum, sign) => sum + factors[sign] * signs[sign][i]!, constant);
 
 /** Novelty of parts, to be compared with the knowledge's limit. */

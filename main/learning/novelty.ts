@@ -1,5 +1,5 @@
 import { isAppError } from '../contract/errors.ts';
-import { cholesky, invertLower, matrix, slice, type Matrix, type Products } from './dense.ts';
+import { cholesky, invertLower, matrix, type Matrix, type Products } from './dense.ts';
 
 /*
  * Distances that novelty is made of (novelty-score.ts). Relative Mahalanobis distance (Ren et al., 2021): the distance to
@@ -33,6 +33,11 @@ const SHRINKAGE = 0.05;
 /** Added to squared lengths before they are divided by: a part in the very middle has no angle. */
 export const TINY_LENGTH = 1e-6;
 const SUBSPACE_STEPS = 4;
+const STEPS_FROM_NEAR = 3;
+/** Two or three are usual; more never came. */
+const MOST_QL_STEPS = 60;
+/** Half of the four fifths that a fold's fit is made of. */
+const RANK_PER_SAMPLE = 0.4;
 
 /** Deterministic numbers in -1..1: the start of the subspace iteration must be the same on every machine. */
 function startOf(rows: number, columns: number): Matrix {
@@ -91,54 +96,110 @@ function gramSchmidt(a: Matrix): Matrix {
   return out;
 }
 
-/** Eigenvectors (columns, by falling eigenvalue) of a small symmetric matrix: cyclic Jacobi. */
+/**
+ * Eigenvectors (columns, by falling eigenvalue) of a small symmetric matrix: Householder to three diagonals, then implicit QL (Bowdler, Martin,
+ * Reinsch & Wilkinson, 1968). Rows of `v` are the vectors while it works: contiguous.
+ */
 export function eigenSymmetric(a: Matrix): { values: Float64Array; vectors: Matrix } {
   const n = a.rows;
   const m = a.data.slice();
   const v = matrix(n, n);
   for (let i = 0; i < n; i += 1) v.data[i * n + i] = 1;
-  let total = 0;
-  for (const x of m) total += x * x;
-  for (let sweep = 0; sweep < 12; sweep += 1) {
-    let off = 0;
-    for (let p = 0; p < n; p += 1) for (let q = 0; q < p; q += 1) off += m[p * n + q]! ** 2;
-    if (off <= 1e-22 * total) break;
-    for (let p = 0; p < n - 1; p += 1) {
-      for (let q = p + 1; q < n; q += 1) {
-        const apq = m[p * n + q]!;
-        if (apq === 0) continue;
-        const theta = (m[q * n + q]! - m[p * n + p]!) / (2 * apq);
-        const t = (theta >= 0 ? 1 : -1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
-        const c = 1 / Math.sqrt(t * t + 1);
-        const s = t * c;
-        for (let k = 0; k < n; k += 1) {
-          const kp = m[k * n + p]!;
-          const kq = m[k * n + q]!;
-          m[k * n + p] = c * kp - s * kq;
-          m[k * n + q] = s * kp + c * kq;
-        }
-        for (let k = 0; k < n; k += 1) {
-          const pk = m[p * n + k]!;
-          const qk = m[q * n + k]!;
-          m[p * n + k] = c * pk - s * qk;
-          m[q * n + k] = s * pk + c * qk;
-        }
-        // Eigenvectors as rows: contiguous.
-        for (let k = 0; k < n; k += 1) {
-          const pk = v.data[p * n + k]!;
-          const qk = v.data[q * n + k]!;
-          v.data[p * n + k] = c * pk - s * qk;
-          v.data[q * n + k] = s * pk + c * qk;
-        }
+  const off = new Float64Array(n);
+  const u = new Float64Array(n);
+  const p = new Float64Array(n);
+  for (let k = 0; k < n - 2; k += 1) {
+    // Row k beyond its neighbour to zero: H = I - 2 u u^T.
+    let norm = 0;
+    for (let i = k + 1; i < n; i += 1) norm += m[i * n + k]! ** 2;
+    norm = Math.sqrt(norm);
+    const first = m[(k + 1) * n + k]!;
+    const alpha = first > 0 ? -norm : norm;
+    let length = 0;
+    for (let i = k + 1; i < n; i += 1) {
+      u[i] = m[i * n + k]! - (i === k + 1 ? alpha : 0);
+      length += u[i]! ** 2;
+    }
+    if (length <= Number.MIN_VALUE) continue;
+    const scale = 1 / Math.sqrt(length);
+    for (let i = k + 1; i < n; i += 1) u[i]! *= scale;
+    // m = H m H = m - u q^T - q u^T with p = 2 m u, q = p - (u^T p) u.
+    let dot = 0;
+    for (let i = k; i < n; i += 1) {
+      let sum = 0;
+      for (let j = k + 1; j < n; j += 1) sum += m[i * n + j]! * u[j]!;
+      p[i] = 2 * sum;
+      if (i > k) dot += u[i]! * p[i]!;
+    }
+    for (let i = k + 1; i < n; i += 1) p[i]! -= dot * u[i]!;
+    for (let i = k + 1; i < n; i += 1) {
+      for (let j = k + 1; j < n; j += 1) m[i * n + j]! -= u[i]! * p[j]! + p[i]! * u[j]!;
+      m[i * n + k] = i === k + 1 ? alpha : 0;
+      m[k * n + i] = m[i * n + k]!;
+    }
+    // v = H v, rows are vectors: v_i -= 2 u_i (u^T v).
+    p.fill(0);
+    for (let i = k + 1; i < n; i += 1) {
+      for (let j = 0; j < n; j += 1) p[j]! += 2 * u[i]! * v.data[i * n + j]!;
+    }
+    for (let i = k + 1; i < n; i += 1) for (let j = 0; j < n; j += 1) v.data[i * n + j]! -= u[i]! * p[j]!;
+  }
+  const values = Float64Array.from({ length: n }, (_, i) => m[i * n + i]!);
+  for (let i = 0; i + 1 < n; i += 1) off[i] = m[(i + 1) * n + i]!;
+  const rotate = (row: number, c: number, s: number) => {
+    const [x, y] = [row * n, (row + 1) * n];
+    for (let j = 0; j < n; j += 1) {
+      const next = v.data[y + j]!;
+      v.data[y + j] = s * v.data[x + j]! + c * next;
+      v.data[x + j] = c * v.data[x + j]! - s * next;
+    }
+  };
+  for (let l = 0; l < n; l += 1) {
+    for (let step = 0; step < MOST_QL_STEPS; step += 1) {
+      let end = l;
+      while (end < n - 1) {
+        const around = Math.abs(values[end]!) + Math.abs(values[end + 1]!);
+        if (Math.abs(off[end]!) <= Number.EPSILON * around || off[end] === 0) break;
+        end += 1;
       }
+      if (end === l) break;
+      let g = (values[l + 1]! - values[l]!) / (2 * off[l]!);
+      let r = Math.hypot(g, 1);
+      g = values[end]! - values[l]! + off[l]! / (g + (g >= 0 ? r : -r));
+      let [s, c, shift] = [1, 1, 0];
+      let whole = true;
+      for (let i = end - 1; i >= l; i -= 1) {
+        const f = s * off[i]!;
+        const b = c * off[i]!;
+        r = Math.hypot(f, g);
+        off[i + 1] = r;
+        if (r === 0) {
+          values[i + 1]! -= shift;
+          off[end] = 0;
+          whole = false;
+          break;
+        }
+        s = f / r;
+        c = g / r;
+        g = values[i + 1]! - shift;
+        const t = (values[i]! - g) * s + 2 * c * b;
+        shift = s * t;
+        values[i + 1] = g + shift;
+        g = c * t - b;
+        rotate(i, c, s);
+      }
+      if (!whole) continue;
+      values[l]! -= shift;
+      off[l] = g;
+      off[end] = 0;
     }
   }
-  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => m[j * n + j]! - m[i * n + i]!);
+  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => values[j]! - values[i]!);
   const vectors = matrix(n, n);
   order.forEach((from, to) => {
     for (let k = 0; k < n; k += 1) vectors.data[k * n + to] = v.data[from * n + k]!;
   });
-  return { values: Float64Array.from(order, (i) => m[i * n + i]!), vectors };
+  return { values: Float64Array.from(order, (i) => values[i]!), vectors };
 }
 
 /** Weighted moments of the ledger: the scatter with the bias column, sum_c w_c s_c hidden in it, and the class means. */
@@ -146,6 +207,8 @@ export interface Moments {
   /** sum_c w_c S_c [d, d]; its last row is sum_c w_c s_c and its corner the total weight. */
   scatter: Matrix;
   classes: readonly { mean: Float64Array; weight: number }[];
+  /** Rows to be taken out of the scatter, each times the root of its weight, [rows, d]; `classes` are without them already. */
+  without?: Matrix;
 }
 
 export interface Subspace {
@@ -157,29 +220,63 @@ export interface Subspace {
   residual: number;
 }
 
-/** The leading directions of the centred scatter, by subspace iteration with a Rayleigh-Ritz step. */
+/** Directions that `samples` parts can tell; of a fold's fit and of the whole ledger's it is the same number. */
+export const rankFor = (samples: number, width: number, most = MAX_RANK): number =>
+  Math.max(1, Math.min(most, width, Math.floor(RANK_PER_SAMPLE * samples)));
+
+/**
+ * The leading directions of the centred scatter, by subspace iteration with a Rayleigh-Ritz step.
+ * @param start directions of a scatter that is much the same: fewer steps are enough, and their number is the rank
+ */
 export async function leadingSubspace(
-  { scatter }: Pick<Moments, 'scatter'>,
+  { scatter, without = matrix(0, scatter.rows) }: Pick<Moments, 'scatter' | 'without'>,
   samples: number,
   products: Products,
   maxRank = MAX_RANK,
+  start?: Matrix,
 ): Promise<Subspace> {
   const d = scatter.rows;
   const d0 = d - 1;
-  const total = scatter.data[d * d - 1]!;
-  const mean = Float64Array.from({ length: d0 }, (_, i) => scatter.data[d0 * d + i]! / total);
-  const centred = matrix(d0, d0);
+  const gone = without.rows > 0;
+  const last = new Float64Array(d);
+  const diagonal = Float64Array.from({ length: d }, (_, i) => scatter.data[i * d + i]!);
+  for (let i = 0; i < d; i += 1) last[i] = scatter.data[d0 * d + i]!;
+  for (let r = 0; r < without.rows; r += 1) {
+    const row = without.data.subarray(r * d, (r + 1) * d);
+    for (let i = 0; i < d; i += 1) {
+      last[i]! -= row[i]! * row[d0]!;
+      diagonal[i]! -= row[i]! ** 2;
+    }
+  }
+  const total = last[d0]!;
+  const mean = Float64Array.from({ length: d0 }, (_, i) => last[i]! / total);
   let energy = 0;
-  for (let i = 0; i < d0; i += 1) {
-    for (let j = 0; j < d0; j += 1) centred.data[i * d0 + j] = scatter.data[i * d + j]! / total - mean[i]! * mean[j]!;
-    energy += centred.data[i * d0 + i]!;
+  for (let i = 0; i < d0; i += 1) energy += diagonal[i]! / total - mean[i]! ** 2;
+  const offset = matrix(1, d0, mean);
+  /** Centred covariance times the columns, without ever being formed: neither the scatter nor what is taken out of it is copied. */
+  const apply = async (columns: Matrix): Promise<Matrix> => {
+    const k = columns.columns;
+    const padded = matrix(d, k);
+    padded.data.set(columns.data);
+    const all = await products.multiply(scatter, padded);
+    const part = gone
+      ? await products.multiply(without, await products.multiply(without, padded), { transposeA: true })
+      : null;
+    const along = await products.multiply(offset, columns);
+    const out = matrix(d0, k);
+    for (let i = 0; i < d0; i += 1) {
+      for (let j = 0; j < k; j += 1) {
+        const at = i * k + j;
+        out.data[at] = (all.data[at]! - (part ? part.data[at]! : 0)) / total - mean[i]! * along.data[j]!;
+      }
+    }
+    return out;
+  };
+  let basis = start ?? (await orthonormalise(startOf(d0, rankFor(samples, d0, maxRank)), products));
+  for (let step = 0; step < (start ? STEPS_FROM_NEAR : SUBSPACE_STEPS); step += 1) {
+    basis = await orthonormalise(await apply(basis), products);
   }
-  const rank = Math.max(1, Math.min(maxRank, d0, Math.floor(samples / 2)));
-  let basis = await orthonormalise(startOf(d0, rank), products);
-  for (let step = 0; step < SUBSPACE_STEPS; step += 1) {
-    basis = await orthonormalise(await products.multiply(centred, basis), products);
-  }
-  const small = await products.multiply(basis, await products.multiply(centred, basis), { transposeA: true });
+  const small = await products.multiply(basis, await apply(basis), { transposeA: true });
   const { values, vectors } = eigenSymmetric(small);
   const directions = await products.multiply(basis, vectors);
   const variance = values.map((value) => Math.max(value, 0));
@@ -188,12 +285,7 @@ export async function leadingSubspace(
 }
 
 /** The model from directions, class means and the covariance within classes, all in the directions. */
-export async function noveltyOf(
-  subspace: Subspace,
-  within: Matrix,
-  means: Matrix,
-  products: Products,
-): Promise<NoveltySpace> {
+async function noveltyOf(subspace: Subspace, within: Matrix, means: Matrix, products: Products): Promise<NoveltySpace> {
   const { mean, directions, variance, residual } = subspace;
   const rank = directions.columns;
   let trace = 0;
@@ -220,31 +312,35 @@ export async function noveltyOf(
   };
 }
 
-/** @throws SINGULAR_STATISTICS */
-export async function fitNovelty(moments: Moments, samples: number, products: Products): Promise<NoveltySpace> {
-  const { scatter, classes } = moments;
-  const subspace = await leadingSubspace(moments, samples, products);
-  const { mean, directions } = subspace;
+/**
+ * @param start directions of much the same moments
+ * @throws SINGULAR_STATISTICS
+ */
+export async function fitNovelty(
+  moments: Moments,
+  samples: number,
+  products: Products,
+  start?: Matrix,
+): Promise<NoveltySpace> {
+  const { classes } = moments;
+  const subspace = await leadingSubspace(moments, samples, products, MAX_RANK, start);
+  const { mean, directions, variance } = subspace;
   const rank = directions.columns;
-  const d = scatter.rows;
-  const d0 = d - 1;
-  const total = scatter.data[d * d - 1]!;
+  const d0 = mean.length;
+  const total = classes.reduce((sum, { weight }) => sum + weight, 0);
   const centred = matrix(classes.length, d0);
   classes.forEach((entry, c) => {
     for (let i = 0; i < d0; i += 1) centred.data[c * d0 + i] = entry.mean[i]! - mean[i]!;
   });
   const means = await products.multiply(centred, directions);
-  const inner = slice(scatter, 0, d0, 0, d0);
-  const within = await products.multiply(directions, await products.multiply(inner, directions), { transposeA: true });
-  const offset = await products.multiply(matrix(1, d0, mean), directions);
+  // Along the directions the covariance of all parts is diagonal. Less that of the class means, what is left is within classes.
+  const within = matrix(rank, rank);
   for (let i = 0; i < rank; i += 1) {
+    within.data[i * rank + i] = variance[i]!;
     for (let j = 0; j < rank; j += 1) {
-      // All scatter less that of the class means: what is left is within classes.
-      let value = within.data[i * rank + j]! / total - offset.data[i]! * offset.data[j]!;
       classes.forEach(({ weight }, c) => {
-        value -= (weight / total) * means.data[c * rank + i]! * means.data[c * rank + j]!;
+        within.data[i * rank + j]! -= (weight / total) * means.data[c * rank + i]! * means.data[c * rank + j]!;
       });
-      within.data[i * rank + j] = value;
     }
   }
   return noveltyOf(subspace, within, means, products);

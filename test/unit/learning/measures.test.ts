@@ -4,6 +4,7 @@ import {
   fitTemperature,
   fitThresholds,
   noveltyLimit,
+  reachableFalseAlarms,
   probabilities,
 } from '../../../main/learning/calibration.ts';
 import { AccuracyMatrix, balancedAccuracyOf, upperBound, type Prediction } from '../../../main/learning/evaluation.ts';
@@ -104,8 +105,12 @@ describe('calibration', () => {
 
   it('calls one known part in a hundred novel', () => {
     const limit = noveltyLimit(Float64Array.from({ length: 1000 }, (_, i) => 999 - i));
-    expect(limit).toBe(989);
-    expect(noveltyLimit(Float64Array.of(1, 2, 3))).toBe(3.25);
+    // The 991st of 1000: a further part is above it with a chance of at most one in a hundred.
+    expect(limit).toBe(990);
+    // So few can promise one in four, and the highest keeps that.
+    expect(noveltyLimit(Float64Array.of(1, 3, 2))).toBe(3);
+    expect(reachableFalseAlarms(3)).toBe(0.25);
+    expect(reachableFalseAlarms(99)).toBe(0.01);
     expect(noveltyLimit(new Float64Array(0))).toBe(Number.MAX_VALUE);
   });
 });
