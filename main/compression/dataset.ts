@@ -4,6 +4,7 @@ import { criteriaSchema, recipeSchema, type Backbone, type Gate, type Measures }
 import { AppError } from '../contract/errors.ts';
 import { scanDataset, type DatasetImage } from '../learning/dataset.ts';
 import { openProducts } from '../learning/dense.ts';
+import type { LedgerRow } from '../learning/selection.ts';
 import { splitTasks } from '../learning/protocol.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
@@ -13,8 +14,9 @@ import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { balancedAccuracy } from './evidence/statistics.ts';
 import { finishVariant, qualityOf, type Finished, type Parity } from './finish.ts';
+import { groupedMeasures, judgeGrouped, type GroupedMeasures } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
-import { classCounts, discordantOf, lossBetween } from './plan/evaluate.ts';
+import { classCounts, discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
 import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Precision, type Strategy, type Variant } from './plan/variant.ts';
@@ -60,10 +62,17 @@ export interface ReportedCandidate extends ReportedMeasures {
   /** null: more tasks than are worth the time here. */
   bwt: number | null;
   gates: Gate[];
+  /** Training and test images together, near-duplicates held out together; null: too many images. */
+  grouped: GroupedMeasures | null;
 }
 
 export interface CompressReport {
-  reference: ReportedMeasures & { inputSize: number; perClass: Record<string, number>; bwt: number | null };
+  reference: ReportedMeasures & {
+    inputSize: number;
+    perClass: Record<string, number>;
+    bwt: number | null;
+    grouped: GroupedMeasures | null;
+  };
   candidates: ReportedCandidate[];
   pareto: string[];
   recommended: string | null;
@@ -256,6 +265,23 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     signal,
   };
   const referenceTest = await testFinished(reference, testOptions);
+  const testLedger = readableTest.indices.map((index, i): LedgerRow => {
+    const { className, sha } = dataset.test[index]!;
+    return { classId: className, sha, look: readableTest.looks[i]! };
+  });
+  const grouped = (item: Finished, test: TestResult) =>
+    judgeGrouped(
+      item,
+      [
+        { features: item.features, ledger },
+        { features: test.features, ledger: testLedger },
+      ],
+      products,
+      { signal },
+    );
+  const referenceGrouped = await grouped(reference, referenceTest);
+  const groupedOf = (judged: Judged | null) =>
+    referenceGrouped && judged ? groupedMeasures(referenceGrouped, judged) : null;
   const environment = describeEnvironment(threads);
   const report = (item: Finished, test: TestResult, latency: Latency): ReportedMeasures => ({
     ...measuresOf(item, test.judged, latency),
@@ -293,6 +319,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       perClass: test.perClass,
       bwt: test.bwt,
       gates,
+      grouped: groupedOf(await grouped(offer.item, test)),
     });
     if (options.out !== undefined) {
       await writeBundle(join(options.out, offer.record.id), {
@@ -310,6 +337,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       inputSize: backbone.inputSize,
       perClass: referenceTest.perClass,
       bwt: referenceTest.bwt,
+      grouped: groupedOf(referenceGrouped),
     },
     candidates,
     pareto: candidates.map(({ id }) => id).filter((id) => front.has(id)),

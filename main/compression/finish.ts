@@ -39,6 +39,8 @@ export interface Finished {
   card: ModelCard;
   knowledge: SolvedKnowledge;
   statistics: Statistics;
+  /** Raw, of the labelled images in ledger order. */
+  features: Float32Array;
   /** Held-out logits of the labelled images. */
   validation: CrossValidation;
   judged: Judged;
@@ -136,6 +138,7 @@ export async function finishVariant(
     card,
     knowledge,
     statistics,
+    features,
     validation: crossValidation,
     judged: judgedOf(crossValidation, ledger),
     loss: balancedLoss(crossValidation, ledger),

@@ -27,6 +27,8 @@ export interface TestResult {
   /** Recall by class. */
   perClass: Record<string, number>;
   bwt: number | null;
+  /** Raw, of the test images. */
+  features: Float32Array;
 }
 
 /** Each task needs one solve; beyond this many they would take longer than all the rest. */
@@ -59,6 +61,7 @@ export async function testFinished(finished: Finished, options: TestOptions): Pr
   }
   return {
     judged,
+    features,
     perClass: Object.fromEntries(classCounts(judged).map(({ n, right }, c) => [classIds[c]!, n === 0 ? 0 : right / n])),
     bwt: await backwardTransfer(),
   };

@@ -26,9 +26,10 @@ const SAME_LOOK = [0];
  * size (then by the least content hash in them), each to the fold that has the least of its classes so far: with few groups in a
  * class, folds by hash alone would leave a class half in one fold. All of it is told by the set of rows, in whatever order they
  * came.
+ * @param radii how near, in bits of the perceptual hash, pictures of one group are
  */
-export function foldsOf(rows: readonly LedgerRow[]): number[] {
-  const names = nearDuplicateGroups(rows, SAME_LOOK);
+export function foldsOf(rows: readonly LedgerRow[], radii: readonly number[] = SAME_LOOK): number[] {
+  const names = nearDuplicateGroups(rows, radii);
   const totals = new Map<string, number>();
   const groups = new Map<string, { size: number; classes: Map<string, number> }>();
   rows.forEach(({ classId }, i) => {

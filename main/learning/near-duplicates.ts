@@ -11,7 +11,7 @@ import { byCodeUnit } from './dataset.ts';
  */
 
 /** Radii in bits that are tried in turn. About 32 of 64 bits differ between unrelated pictures. */
-const RADII = [6, 4, 2, 0];
+export const nearDuplicateRadii: readonly number[] = [6, 4, 2, 0];
 /** Share of the pictures that one group may hold: half a fold. */
 const LARGEST = 0.1;
 /** Groups of up to so many are let be, however few pictures there are. */
@@ -109,7 +109,10 @@ function joinNear(groups: Groups, high: Int32Array, low: Int32Array, known: numb
  * that are spread out; where they are not, a radius ends as soon as a group is too large.
  * @param radii in bits, tried in turn until no group is too large.
  */
-export function nearDuplicateGroups(pictures: readonly Picture[], radii: readonly number[] = RADII): string[] {
+export function nearDuplicateGroups(
+  pictures: readonly Picture[],
+  radii: readonly number[] = nearDuplicateRadii,
+): string[] {
   const byContent = new Map<string, Picture>();
   for (const picture of pictures) if (!byContent.has(picture.sha)) byContent.set(picture.sha, picture);
   // The outcome does not depend on this order; the time to give up does, and tests compare times.

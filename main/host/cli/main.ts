@@ -3,6 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
 import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
+import { addBenchCompressCommand } from './bench-compress-command.ts';
 import { addBenchTrainCommand } from './bench-train-command.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
@@ -63,6 +64,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addTrainCommand(program, action);
   addInspectCommands(program, action, (code) => (exitCode = code));
   addBenchTrainCommand(program, action);
+  addBenchCompressCommand(program, action);
   addServeCommand(program, action);
   inheritGlobalOptions(program);
 
