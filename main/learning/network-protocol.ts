@@ -5,7 +5,7 @@ import { progressLine } from '../training/progress.ts';
 import { scanDataset, type DatasetImage } from './dataset.ts';
 import { accuracyOf, AccuracyMatrix, argmax, balancedAccuracyOf, type Prediction } from './evaluation.ts';
 import { createNetworkLearner, type ClassImage, type NetworkLearner } from './learners/network/learner.ts';
-import type { NetworkMethodName } from './learners/network/methods.ts';
+import { networkMethods, type NetworkMethodName } from './learners/network/methods.ts';
 import {
   limitShots,
   orderClasses,
@@ -60,7 +60,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
   const classes = orderClasses(dataset.classes, options.classOrder);
   if (classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: classes.length, needed: 2 });
   const tasks = splitTasks(classes, options.tasks ?? classes.length);
-  if (method !== 'joint' && (method === 'icarl' || method === 'ss-il') && exemplars < classes.length) {
+  if (networkMethods[method].memory === 'exemplars' && exemplars < classes.length) {
     throw new AppError('INVALID_INPUT', {
       what: 'exemplars',
       problem: `a budget of ${exemplars} leaves some of the ${classes.length} classes without any`,
@@ -117,7 +117,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
     ...outcomeOf(run, last, classes),
     joint: { accuracy: accuracyOf(together), balancedAccuracy: balancedAccuracyOf(together) },
     maxWeightDifferenceToJoint: null,
-    adapted: true,
+    adapted: false,
     lambda: null,
     balancing: null,
     updateSeconds,
@@ -125,6 +125,6 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
     skipped: dataset.skipped,
     epochs,
     inputSize: size,
-    exemplars: method === 'icarl' || method === 'ss-il' ? exemplars : null,
+    exemplars: networkMethods[method].memory === 'exemplars' ? exemplars : null,
   };
 }

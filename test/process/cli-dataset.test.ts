@@ -52,6 +52,21 @@ test('wrong usage exits with 2', async () => {
   expect((await cli(['nonsense'])).code).toBe(2);
 });
 
+test('an option that would change nothing is refused', async () => {
+  const set = join(folder, 'set');
+  for (const options of [
+    ['--size', '96'],
+    ['--epochs', '3'],
+    ['--exemplars', '20'],
+    ['--method', 'lwf', '--exemplars', '20'],
+    ['--method', 'icarl', '--adapt-first-task', 'auto'],
+  ]) {
+    const refused = await cli(['learn', set, ...options, '--json']);
+    expect(refused.code).toBe(1);
+    expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
+  }
+}, 30_000);
+
 test('a folder that is no data set, an empty one, and one whose classes differ', async () => {
   const missing = await cli(['learn', join(folder, 'nowhere'), '--json']);
   expect(missing.code).toBe(1);

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { compressDataset } from '../../compression/dataset.ts';
+import { AppError } from '../../contract/errors.ts';
 import { networkMethods, type NetworkMethodName } from '../../learning/learners/network/methods.ts';
 import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
 import { runLearnProtocol, type LearnMethod } from '../../learning/protocol.ts';
@@ -17,9 +18,24 @@ interface LearnOptions {
   seed: number;
   classOrder?: number;
   adaptFirstTask: 'auto' | 'on' | 'off';
-  epochs: number;
+  epochs?: number;
   size?: number;
-  exemplars: number;
+  exemplars?: number;
+}
+
+/** @throws INVALID_INPUT for an option that would change nothing: silence would let it look as if it had. */
+function refuseWithoutEffect({ method, adaptFirstTask, epochs, size, exemplars }: LearnOptions): void {
+  const network = method === 'analytic' || method === 'ncm' ? null : networkMethods[method];
+  const without = (option: string, because: string) => {
+    throw new AppError('INVALID_INPUT', { what: `${option} with --method ${method}`, problem: because });
+  };
+  if (network && adaptFirstTask !== 'off')
+    without('--adapt-first-task', 'this method trains the network in every task');
+  if (network === null && size !== undefined) without('--size', 'this method does not train the network');
+  if (network === null && adaptFirstTask === 'off' && epochs !== undefined)
+    without('--epochs', 'nothing is trained (see --adapt-first-task)');
+  if (network?.memory !== 'exemplars' && exemplars !== undefined)
+    without('--exemplars', 'this method keeps no exemplars');
 }
 
 interface CompressOptions {
@@ -63,20 +79,20 @@ export function addDatasetCommands(program: Command, action: Action): void {
     )
     .option(
       '--epochs <n>',
-      'times through the images, where a network is trained',
+      `times through the images, where a network is trained (default: ${networkProtocolDefaults.epochs})`,
       wholeNumber(1, 10_000),
-      networkProtocolDefaults.epochs,
     )
     .option('--size <px>', "input of a network that is trained (default: the backbone's)", wholeNumber(16, 2048))
     .option(
       '--exemplars <n>',
-      'pictures of earlier classes that icarl and ss-il may keep',
+      `pictures of earlier classes that icarl and ss-il may keep (default: ${networkProtocolDefaults.exemplars})`,
       wholeNumber(1, 1_000_000),
-      networkProtocolDefaults.exemplars,
     )
     .action(
       action(async (context: Context, dir: string, options: LearnOptions) => {
-        const { method, adaptFirstTask: adapt, epochs, size, exemplars, tasks, shots, classOrder, seed } = options;
+        refuseWithoutEffect(options);
+        const { method, adaptFirstTask: adapt, size, tasks, shots, classOrder, seed } = options;
+        const { epochs, exemplars } = { ...networkProtocolDefaults, ...options };
         const common = {
           dir: resolve(dir),
           backbone: await resolveBackbone(options.backbone, context),

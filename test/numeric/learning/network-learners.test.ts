@@ -99,6 +99,26 @@ describe('iCaRL', () => {
       expect(score).toBeLessThanOrEqual(0);
       expect(score).toBeGreaterThanOrEqual(-4);
     }
+    // With one exemplar a class, an exemplar is its own class's mean: no classifier on top would give exactly zero.
+    const single = learnerOf('icarl', { exemplars: 2 });
+    await single.learn(of('a', 'c'));
+    for (const [row, classId] of single.classIds.entries()) {
+      const own = await single.predict(single.kept.get(classId)!);
+      expect(own.data[row]).toBeCloseTo(0, 5);
+      expect(own.data[1 - row]).toBeLessThan(-1e-4);
+    }
+  });
+});
+
+describe('joint training', () => {
+  it('is the same to the bit whatever the tasks, and asks no network before it', async () => {
+    const scores = async (...tasks: string[][]) => {
+      const learner = learnerOf('joint');
+      for (const task of tasks) await learner.learn(of(...task));
+      return { classIds: learner.classIds, scores: (await learner.predict(of('a', 'b', 'c', 'd'))).data };
+    };
+    expect(await scores(['c', 'd'], ['a', 'b'])).toEqual(await scores(['a', 'b', 'c', 'd']));
+    expect(networkMethods.joint.objectives([2, 2]).some(({ target }) => target === 'teacher')).toBe(false);
   });
 });
 

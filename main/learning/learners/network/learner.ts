@@ -90,7 +90,7 @@ export function createNetworkLearner(options: NetworkLearnerOptions): NetworkLea
       size,
       mean: backbone.mean,
       std: backbone.std,
-      seed: seed + sizes.length,
+      seed: method.restart ? seed : seed + sizes.length,
       shuffle: training,
       ...(training ? { augmentation: fineTuneDefaults.augmentation } : {}),
       broken: 'refuse',
@@ -152,10 +152,16 @@ export function createNetworkLearner(options: NetworkLearnerOptions): NetworkLea
         added.length > 0 && added.every((classId) => !classIds.includes(classId)),
         'a task brings classes that were not known',
       );
-      const teacher = sizes.length > 0 ? headed(classIds.length) : null;
-      if (method.restart) weights = new Map();
+      const taught = [...sizes, added.length];
+      const teaches = method.objectives(taught).some(({ target }) => target === 'teacher');
+      const teacher = teaches ? headed(classIds.length) : null;
       sizes.push(added.length);
       classIds.push(...added);
+      if (method.restart) {
+        // As if all classes had come at once, so that the split into tasks changes nothing.
+        weights = new Map();
+        classIds.sort((a, b) => (a < b ? -1 : 1));
+      }
       const head = headed(classIds.length);
       const objectives = method.objectives(sizes);
       const { model, values } = withRanges(
@@ -165,7 +171,9 @@ export function createNetworkLearner(options: NetworkLearnerOptions): NetworkLea
       const old = [...kept.values()].flat();
       const separate = method.preserveRatio && old.length > 0;
       const oldRows = separate ? Math.round(batch * EXEMPLAR_SHARE) : 0;
-      await using fresh = loaderOf(separate ? images : [...images, ...old], batch - oldRows, true);
+      const together = [...images, ...old];
+      if (method.restart) together.sort((a, b) => (a.file < b.file ? -1 : 1));
+      await using fresh = loaderOf(separate ? images : together, batch - oldRows, true);
       await using exemplars = separate ? loaderOf(old, oldRows, true) : null;
       await using judge = teacher
         ? await openSession(encodeModel(teacher.model), { threads, name: 'network before this task' })
