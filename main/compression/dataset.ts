@@ -13,7 +13,7 @@ import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { balancedAccuracy } from './evidence/statistics.ts';
-import { finishVariant, qualityOf, type Finished, type Parity } from './finish.ts';
+import { finishVariant, newDefectsLost, qualityOf, type Finished, type Parity } from './finish.ts';
 import { groupedMeasures, judgeGrouped, type GroupedMeasures } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { classCounts, discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
@@ -223,6 +223,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
         latencyMs: latency.p50,
         bytes: item.inspector.length,
         referenceBytes: reference.inspector.length,
+        newDefects: newDefectsLost(reference, item),
       },
       { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null },
     );

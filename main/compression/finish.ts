@@ -5,6 +5,7 @@ import { AppError } from '../contract/errors.ts';
 import { assembleInspector } from '../learning/assemble.ts';
 import type { Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
+import { heldOutNovelty, noveltyLossOf, type HeldOutNovelty, type NoveltyLoss } from '../learning/held-out-novelty.ts';
 import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/knowledge.ts';
 import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
@@ -49,6 +50,8 @@ export interface Finished {
   macs: number;
   params: number;
   parity: Parity;
+  /** How well classes that were held out are told from the others; null: too few classes. */
+  newDefects: HeldOutNovelty | null;
 }
 
 export const qualityOf = ({ judged, loss }: Finished): Quality & { judged: Judged } => ({
@@ -56,6 +59,10 @@ export const qualityOf = ({ judged, loss }: Finished): Quality & { judged: Judge
   loss,
   judged,
 });
+
+/** What a model loses of the uncompressed one's sense for new defects; null: it cannot be told. */
+export const newDefectsLost = (reference: Finished, other: Finished): NoveltyLoss | null =>
+  reference.newDefects && other.newDefects ? noveltyLossOf(reference.newDefects, other.newDefects) : null;
 
 export interface FinishOptions {
   backbone: Backbone;
@@ -102,6 +109,7 @@ export async function finishVariant(
     },
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
+  const newDefects = await heldOutNovelty(embed(features, stages), ledger, knowledge, products, signal);
   const inspector = assembleInspector({ model, backbone, knowledge });
   const byId = new Map(options.classes.map((item) => [item.id, item]));
   const card = modelCardSchema.parse({
@@ -145,6 +153,7 @@ export async function finishVariant(
     macs: cost.macs,
     params: cost.params,
     parity,
+    newDefects,
   };
 }
 

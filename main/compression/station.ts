@@ -18,7 +18,7 @@ import { openDeployedJudge } from './deployed-judge.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
-import { finishVariant, qualityOf, type Finished } from './finish.ts';
+import { finishVariant, newDefectsLost, qualityOf, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { decisiveLossPp, discordantOf, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
@@ -185,6 +185,7 @@ async function compress(
         latencyMs: latency.p50,
         bytes: finished.inspector.length,
         referenceBytes: reference.inspector.length,
+        newDefects: newDefectsLost(reference, finished),
       },
       { maxDropPp: criteria.maxDropPp, latencyMs: null },
     );

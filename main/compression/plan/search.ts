@@ -1,4 +1,5 @@
 import { AppError } from '../../contract/errors.ts';
+import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { decisiveLossPp, type Loss, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
@@ -179,6 +180,8 @@ export interface OfferLimits {
   latencyMs: number | null;
 }
 
+/** Area under the curve of held-out classes that may be lost, where the parts are enough to show a loss at all. */
+export const MOST_NOVELTY_LOSS = 0.03;
 /** Below this a speed-up is not told from noise. */
 export const LEAST_SPEEDUP = 1.05;
 
@@ -190,6 +193,8 @@ export const judgeOffer = (
     latencyMs: number;
     bytes: number;
     referenceBytes: number;
+    /** Against the uncompressed model; null: there are too few classes to hold one out. */
+    newDefects: NoveltyLoss | null;
   },
   limits: OfferLimits,
 ): { offered: boolean; reason: string } => {
@@ -211,6 +216,13 @@ export const judgeOffer = (
     return {
       offered: false,
       reason: `Too uncertain: ${change}, but so few images do not show that, and its scores are ${facts.lost.certaintyPp.toFixed(2)} pp further from the truth (allowed: ${limits.maxDropPp} pp).`,
+    };
+  }
+  const { newDefects } = facts;
+  if (newDefects && newDefects.loss > MOST_NOVELTY_LOSS && newDefects.lower > 0) {
+    return {
+      offered: false,
+      reason: `Blind to new defects: ${change}, but with one class held out as if it were new, ${(100 * newDefects.loss).toFixed(1)} % fewer of its parts stand out from known ones (area under the curve; allowed: ${100 * MOST_NOVELTY_LOSS} %).`,
     };
   }
   if (limits.latencyMs !== null && facts.latencyMs > limits.latencyMs) {

@@ -90,6 +90,7 @@ describe('offers', () => {
     latencyMs: 3,
     bytes: 100,
     referenceBytes: 400,
+    newDefects: null,
   };
 
   it('needs faster and within the bound and not larger, and says which is missing', () => {
@@ -110,6 +111,17 @@ describe('offers', () => {
     ).toBe(true);
     expect(judgeOffer({ ...facts, bytes: 500 }, limits).reason).toContain('Larger');
     expect(judgeOffer(facts, { ...limits, latencyMs: 2 }).reason).toContain('Too slow');
+    const worst = { classId: 'x', loss: 0.2 };
+    expect(judgeOffer({ ...facts, newDefects: { loss: 0.1, lower: 0.02, upper: 0.18, worst } }, limits)).toMatchObject({
+      offered: false,
+      reason: expect.stringContaining('Blind to new defects'),
+    });
+    // Little, or not shown: the parts do not tell.
+    for (const newDefects of [
+      { loss: 0.02, lower: 0.01, upper: 0.03, worst },
+      { loss: 0.1, lower: -0.02, upper: 0.22, worst },
+    ])
+      expect(judgeOffer({ ...facts, newDefects }, limits).offered).toBe(true);
   });
 
   it('recommends the fastest offered, or the more accurate of two nearly as fast', () => {

@@ -1,0 +1,32 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { openProducts } from '../../../main/learning/dense.ts';
+import { embed } from '../../../main/learning/embedding.ts';
+import { heldOutNovelty, noveltyLossOf } from '../../../main/learning/held-out-novelty.ts';
+import { randomOf, worldOf } from './synthetic.ts';
+
+const products = openProducts({ threads: 1 });
+afterAll(() => products[Symbol.asyncDispose]());
+const choice = { lambda: 0.01, balancing: 1 };
+
+describe('held-out novelty', () => {
+  const world = worldOf({ a: 40, b: 40, c: 40, d: 40 }, [12, 20], 0.6, 3);
+  const of = (features: Float32Array) => heldOutNovelty(embed(features, world.stages), world.ledger, choice, products);
+
+  it('is high where classes lie apart, and lost where the features are blurred', async () => {
+    const clear = (await of(world.features))!;
+    expect(clear.classes.map(({ classId }) => classId)).toEqual(['a', 'b', 'c', 'd']);
+    expect(clear.auroc).toBeGreaterThan(0.9);
+    const random = randomOf(9);
+    const blurred = (await of(world.features.map((x) => Math.max(0, 0.3 * x + 1.2 * random()))))!;
+    const lost = noveltyLossOf(clear, blurred);
+    expect(lost.loss).toBeGreaterThan(0.1);
+    expect(lost.lower).toBeGreaterThan(0);
+    expect(lost.worst.loss).toBeGreaterThanOrEqual(lost.loss);
+    expect(noveltyLossOf(clear, clear)).toMatchObject({ loss: 0, lower: 0, upper: 0 });
+  });
+
+  it('cannot be told with two classes', async () => {
+    const two = worldOf({ a: 20, b: 20 }, [6]);
+    expect(await heldOutNovelty(embed(two.features, two.stages), two.ledger, choice, products)).toBeNull();
+  });
+});
