@@ -9,7 +9,6 @@ import {
   setInputSize,
   type Model,
 } from '../../onnx/index.ts';
-import { openSession } from '../../runtime/session.ts';
 import { integerWeightBits } from '../environment.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import type { TrainingProgress } from '../../training/progress.ts';
@@ -17,8 +16,8 @@ import { imitate } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
 import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
-import { observeRanges, type RangeRule } from '../quantize/calibrate.ts';
-import { planQuantization, quantizeModel, tensorsOf } from '../quantize/qdq.ts';
+import type { RangeRule } from '../quantize/calibrate.ts';
+import { chooseInteger } from '../quantize/choose.ts';
 import type { Strategy, Variant } from './variant.ts';
 
 /** A compressed backbone: same outputs as the original, at its own input size. */
@@ -61,7 +60,6 @@ const PRUNING_IMAGES = 96;
 const RANGE_IMAGES = 64;
 /** Images on which ranges are compared; not among those they are taken from while there are others. */
 const COMPARED_IMAGES = 32;
-const RULES: readonly RangeRule[] = [{ kind: 'min-max' }, { kind: 'percentile', share: 0.9999 }];
 
 /** At most `most` entries at an even stride. */
 export const spread = <T>(items: readonly T[], most: number): T[] =>
@@ -163,41 +161,14 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     return taught;
   };
 
-  const features = async (model: Model, images: readonly number[], size: number): Promise<Float32Array[]> => {
-    await using session = await openSession(encodeModel(model), { threads, name: backbone.id });
-    const outputs: Float32Array[] = [];
-    for (let start = 0; start < images.length; start += 8) {
-      if (signal?.aborted) throw new AppError('CANCELLED');
-      const some = images.slice(start, start + 8);
-      const data = await source.tensor(some, size);
-      const values = await session.run({
-        [backbone.inputName]: { type: 'float32', dims: [some.length, 3, size, size], data },
-      });
-      for (const { name } of backbone.featureOutputs)
-        outputs.push(Float32Array.from(values[name]!.data as Float32Array));
-    }
-    return outputs;
-  };
-
   /** Chooses how ranges are cut by the error it leaves in the features of other training images. */
   const integerModel = async (model: Model, variant: Variant): Promise<{ model: Model; rule: RangeRule }> => {
     const calibration = calibrationOf('none', variant.inputSize, RANGE_IMAGES);
     const used = new Set(calibration.images);
     const others = options.images.filter((index) => !used.has(index));
     const compared = spread(others.length >= 8 ? others : options.images, COMPARED_IMAGES);
-    const ranges = await observeRanges(model, tensorsOf(planQuantization(model)), source, calibration);
-    const wanted = await features(model, compared, variant.inputSize);
-    let best: { model: Model; rule: RangeRule } | null = null;
-    let least = Infinity;
-    for (const rule of RULES) {
-      const quantized = quantizeModel(model, ranges, { rule, weightBits: integerWeightBits() });
-      const error = squaredError(wanted, await features(quantized, compared, variant.inputSize));
-      if (best === null || error < least) {
-        best = { model: quantized, rule };
-        least = error;
-      }
-    }
-    return best!;
+    const chosen = await chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits() });
+    return { model: chosen.model, rule: chosen.rule };
   };
 
   return {
@@ -218,9 +189,3 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     },
   };
 }
-
-const squaredError = (a: readonly Float32Array[], b: readonly Float32Array[]): number => {
-  let sum = 0;
-  a.forEach((part, i) => part.forEach((value, k) => (sum += (value - b[i]![k]!) ** 2)));
-  return Number.isNaN(sum) ? Infinity : sum;
-};

@@ -46,6 +46,8 @@ export interface CalibrationOptions {
   size: number;
   threads: number;
   seed: number;
+  /** Images of one run; 1 where the file fixes it. Default 8. */
+  batch?: number | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((share: number) => void) | undefined;
 }

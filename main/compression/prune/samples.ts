@@ -114,7 +114,7 @@ export async function collectSamples(
   taps: readonly Tap[],
   source: ImageSource,
   images: readonly number[],
-  options: { size: number; threads: number; signal?: AbortSignal | undefined },
+  options: { size: number; threads: number; batch?: number | undefined; signal?: AbortSignal | undefined },
 ): Promise<Map<string, Samples>> {
   const tensors = [...new Set(taps.map(({ tensor }) => tensor))];
   const inputName = of.graph.inputs.find(({ name }) => !of.graph.initializers.has(name))?.name;
@@ -126,10 +126,10 @@ export async function collectSamples(
   const kernels = taps.map(({ kernel }) => kernelOf(kernel));
   const rows = taps.map(() => 0);
   const chunks = taps.map((): Float32Array[] => []);
-  const BATCH = 8;
-  for (let start = 0; start < images.length; start += BATCH) {
+  const batch = options.batch ?? 8;
+  for (let start = 0; start < images.length; start += batch) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
-    const some = images.slice(start, start + BATCH);
+    const some = images.slice(start, start + batch);
     const data = await source.tensor(some, options.size);
     const values = await session.run({
       [inputName]: { type: 'float32', dims: [some.length, 3, options.size, options.size], data },

@@ -15,8 +15,11 @@ export interface ActivationRange {
   channelMeans: Float64Array;
 }
 
-/** How a range is cut: the extremes, or the share of values that must lie inside. */
-export type RangeRule = { kind: 'min-max' } | { kind: 'percentile'; share: number };
+/** How a range is cut: the extremes, the share of values that must lie inside, or where the squared error of rounding and cutting is least. */
+export type RangeRule = { kind: 'min-max' } | { kind: 'percentile'; share: number } | { kind: 'mse' };
+
+export const describeRule = (rule: RangeRule): string =>
+  rule.kind === 'percentile' ? `percentile ${100 * rule.share}` : rule.kind;
 
 const SAMPLES_PER_IMAGE = 512;
 
@@ -61,10 +64,10 @@ export async function observeRanges(
     threads: options.threads,
     name: 'calibration',
   });
-  const BATCH = 4;
-  for (let start = 0; start < options.images.length; start += BATCH) {
+  const batch = options.batch ?? 4;
+  for (let start = 0; start < options.images.length; start += batch) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
-    const some = options.images.slice(start, start + BATCH);
+    const some = options.images.slice(start, start + batch);
     const data = await source.tensor(some, options.size);
     const dims = [some.length, 3, options.size, options.size];
     if (state.has(input.name)) take(input.name, data, dims);
@@ -86,15 +89,47 @@ export async function observeRanges(
 
 /** Scale and zero point of a uint8 activation; the range is widened to hold zero, which padding needs exactly. */
 export const uint8Parameters = (range: ActivationRange, rule: RangeRule): { scale: number; zeroPoint: number } => {
-  let { min, max } = range;
-  if (rule.kind === 'percentile' && range.sample.length > 0) {
-    const last = range.sample.length - 1;
-    const outside = (1 - rule.share) / 2;
-    min = range.sample[Math.floor(outside * last)]!;
-    max = range.sample[Math.ceil((1 - outside) * last)]!;
-  }
-  min = Math.min(0, min);
-  max = Math.max(0, max);
-  const scale = max > min ? (max - min) / 255 : 1;
-  return { scale: Math.fround(scale), zeroPoint: Math.max(0, Math.min(255, Math.round(-min / scale))) };
+  const { min, max } = limits[rule.kind](range, rule as never);
+  return parametersOf(min, max);
+};
+
+const parametersOf = (min: number, max: number): { scale: number; zeroPoint: number } => {
+  const [low, high] = [Math.min(0, min), Math.max(0, max)];
+  const scale = high > low ? (high - low) / 255 : 1;
+  return { scale: Math.fround(scale), zeroPoint: Math.max(0, Math.min(255, Math.round(-low / scale))) };
+};
+
+/** Shares of the extremes that are tried: finer ones change the error by less than the sample does. */
+const MSE_SHARES = Array.from({ length: 19 }, (_, i) => 1 - i * 0.05);
+
+const limits: {
+  [K in RangeRule['kind']]: (
+    range: ActivationRange,
+    rule: Extract<RangeRule, { kind: K }>,
+  ) => Pick<ActivationRange, 'min' | 'max'>;
+} = {
+  'min-max': (range) => range,
+  percentile: ({ min, max, sample }, { share }) => {
+    if (sample.length === 0) return { min, max };
+    const last = sample.length - 1;
+    const outside = (1 - share) / 2;
+    return { min: sample[Math.floor(outside * last)]!, max: sample[Math.ceil((1 - outside) * last)]! };
+  },
+  mse: ({ min, max, sample }) => {
+    let best = { min, max };
+    let least = Infinity;
+    for (const share of MSE_SHARES) {
+      const { scale, zeroPoint } = parametersOf(min * share, max * share);
+      let error = 0;
+      for (let i = 0; i < sample.length; i++) {
+        const level = Math.max(0, Math.min(255, Math.round(sample[i]! / scale) + zeroPoint));
+        error += ((level - zeroPoint) * scale - sample[i]!) ** 2;
+      }
+      if (error < least) {
+        least = error;
+        best = { min: min * share, max: max * share };
+      }
+    }
+    return best;
+  },
 };

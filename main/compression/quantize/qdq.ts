@@ -6,6 +6,7 @@ import {
   freshName,
   indexGraph,
   int32Tensor,
+  int64Tensor,
   int8Tensor,
   intAttribute,
   node as makeNode,
@@ -28,11 +29,13 @@ export interface QuantizeOptions {
   rule: RangeRule;
   /** 7 where the processor adds pairs of products in 16 bits (x86 without VNNI): eight bits would saturate there. */
   weightBits: 7 | 8;
+  /** Convolutions that stay float, by the name of their output; default: none. */
+  keepFloat?: ReadonlySet<string>;
 }
 
 const ACTIVATIONS = new Set(['Relu', 'Clip']);
 
-interface Plan {
+export interface Plan {
   conv: Node;
   input: string;
   /** Behind the activation function that is fused with the convolution. */
@@ -97,7 +100,10 @@ export function quantizeModel(
   ranges: ReadonlyMap<string, ActivationRange>,
   options: QuantizeOptions,
 ): Model {
-  const plans = planQuantization(of);
+  const all = planQuantization(of);
+  const kept = options.keepFloat ?? new Set<string>();
+  const plans = all.filter(({ conv }) => !kept.has(conv.outputs[0]!));
+  const guarded = new Set(all.filter(({ conv }) => kept.has(conv.outputs[0]!)).map(({ conv }) => conv));
   const byConv = new Map(plans.map((plan) => [plan.conv, plan]));
   const names = valueNames(of.graph);
   const initializers = new Map(of.graph.initializers);
@@ -132,7 +138,10 @@ export function quantizeModel(
   for (const node of of.graph.nodes) {
     const inputs = node.inputs.map((name) => twin.get(name) ?? name);
     const plan = byConv.get(node);
-    if (!plan) nodes.push({ ...node, inputs });
+    if (guarded.has(node)) {
+      const { nodes: weightNodes, weight } = guardedWeights(node);
+      nodes.push(...weightNodes, { ...node, inputs: [inputs[0]!, weight, ...inputs.slice(2)] });
+    } else if (!plan) nodes.push({ ...node, inputs });
     else {
       const { nodes: weightNodes, weight, bias } = integerWeights(node, plan.input);
       nodes.push(...weightNodes, { ...node, inputs: [inputs[0]!, weight, ...(bias === null ? [] : [bias])] });
@@ -142,6 +151,42 @@ export function quantizeModel(
   const result = withGraph(of, eliminateDead({ ...of.graph, nodes, initializers, valueInfo: new Map() }));
   verifyStructure(result);
   return result;
+
+  /**
+   * The weights of a convolution that stays float, as 32-bit integers of its largest weight: exact to 2^-31 of it. ORT 1.30 rounds a
+   * constant float weight between integer neighbours to 8 bits per tensor, and takes any weight right behind a DequantizeLinear for one of
+   * its integer kernels; behind a Reshape it leaves it alone.
+   */
+  function guardedWeights(conv: Node): { nodes: Node[]; weight: string } {
+    const weightName = conv.inputs[1]!;
+    const weight = of.graph.initializers.get(weightName)!;
+    const data = float32Of(weight);
+    const rows = weight.dims[0]!;
+    const perRow = data.length / rows;
+    const scales = new Float32Array(rows);
+    const values = new Int32Array(data.length);
+    for (let o = 0; o < rows; o++) {
+      let largest = 0;
+      for (let i = o * perRow; i < (o + 1) * perRow; i++) largest = Math.max(largest, Math.abs(data[i]!));
+      const scale = Math.fround(largest > 0 ? largest / (2 ** 31 - 256) : 1);
+      scales[o] = scale;
+      for (let i = o * perRow; i < (o + 1) * perRow; i++) {
+        values[i] = Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.round(data[i]! / scale)));
+      }
+    }
+    const stored = constant(`${weightName}_i32`, int32Tensor([rows, perRow], values));
+    const scaleName = constant(`${weightName}_i32_scale`, float32Tensor([rows], scales));
+    const shape = constant(`${weightName}_i32_shape`, int64Tensor([weight.dims.length], weight.dims));
+    const flat = freshName(names, `${weightName}_i32_dq`);
+    const name = freshName(names, `${weightName}_i32_w`);
+    return {
+      nodes: [
+        makeNode('DequantizeLinear', [stored, scaleName], [flat], { axis: 0 }),
+        makeNode('Reshape', [flat, shape], [name]),
+      ],
+      weight: name,
+    };
+  }
 
   function integerWeights(conv: Node, input: string): { nodes: Node[]; weight: string; bias: string | null } {
     const [, weightName, biasName] = conv.inputs as [string, string, string | undefined];

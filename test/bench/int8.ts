@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { integerWeightBits } from '../../main/compression/environment.ts';
+import { measureInterleaved } from '../../main/compression/evidence/latency.ts';
+import { balancedDropBounds } from '../../main/compression/evidence/statistics.ts';
+import { createImageSource, readableImages } from '../../main/compression/image-source.ts';
+import { classCounts, discordantOf, featuresOf, judgedOf, validate } from '../../main/compression/plan/evaluate.ts';
+import { balancedAccuracy } from '../../main/compression/evidence/statistics.ts';
+import { prepareBase, spread } from '../../main/compression/plan/workshop.ts';
+import { openContender } from '../../main/compression/plan/trials.ts';
+import { describeRule } from '../../main/compression/quantize/calibrate.ts';
+import { chooseInteger } from '../../main/compression/quantize/choose.ts';
+import { importBackbone } from '../../main/learning/backbone-file.ts';
+import { scanDataset } from '../../main/learning/dataset.ts';
+import { openProducts } from '../../main/learning/dense.ts';
+import { encodeModel } from '../../main/onnx/index.ts';
+import { record } from './record.ts';
+
+/*
+ * INT8 with accuracy control of the two backbones of MEKIKI_MODELS on three sets of MEKIKI_DATA, at 224 px, 2 threads. Training images only:
+ * calibration on 64 of them, choices on 32 others, accuracy of the closed-form head held out over five folds of (at most) 1,200 in all.
+ * The gain is the ratio of interleaved medians of the whole inference, resize included.
+ */
+
+const { MEKIKI_DATA, MEKIKI_MODELS } = process.env;
+if (!MEKIKI_DATA || !MEKIKI_MODELS) throw new Error('set MEKIKI_DATA and MEKIKI_MODELS');
+const THREADS = 2;
+const SIZE = 224;
+const MOST = 1200;
+const ROUNDS = 60;
+
+const folder = await mkdtemp(join(tmpdir(), 'mekiki-int8-'));
+const rows: unknown[] = [];
+try {
+  for (const name of ['mobilenet_edgetpu_1.0_224', 'mobilenet_v2_1.0_224']) {
+    const backbone = await importBackbone(join(MEKIKI_MODELS, `${name}.onnx`), { folder, threads: THREADS });
+    const base = prepareBase(await readFile(backbone.file), backbone);
+    for (const set of ['neu_steel', 'magnetic_tile', 'deeppcb_crops']) {
+      const dataset = await scanDataset(join(MEKIKI_DATA, set), {});
+      const source = createImageSource(
+        dataset.train.map(({ file }) => ({ file, region: null })),
+        backbone,
+        { rotation: 0, maxPixels: 1e8 },
+      );
+      const { indices, looks } = await readableImages(source);
+      const at = spread(
+        indices.map((_, i) => i),
+        MOST,
+      );
+      const images = at.map((i) => indices[i]!);
+      const ledger = await Promise.all(
+        at.map(async (i) => {
+          const { file, className } = dataset.train[indices[i]!]!;
+          const sha = createHash('sha256')
+            .update(await readFile(file))
+            .digest('hex');
+          return { classId: className, sha, look: looks[i]! };
+        }),
+      );
+      const calibration = spread(images, 64);
+      const others = images.filter((image) => !calibration.includes(image));
+      const started = performance.now();
+      const choice = await chooseInteger(base, source, {
+        images: calibration,
+        compared: spread(others, 32),
+        size: SIZE,
+        threads: THREADS,
+        seed: 0,
+        weightBits: integerWeightBits(),
+      });
+      const chooseSeconds = (performance.now() - started) / 1000;
+      const [whole, integer] = [encodeModel(base), encodeModel(choice.model)];
+      await using products = openProducts({ threads: THREADS });
+      const judge = async (model: Uint8Array) => {
+        const features = await featuresOf(backbone, model, SIZE, source, images, { threads: THREADS });
+        return judgedOf(await validate(features, backbone, ledger, products), ledger);
+      };
+      const [before, after] = [await judge(whole), await judge(integer)];
+      const dropPp = 100 * (balancedAccuracy(classCounts(before)) - balancedAccuracy(classCounts(after)));
+      const bounds = balancedDropBounds(discordantOf(before, after));
+      const common = { inputName: backbone.inputName, inputSize: SIZE, backbone, source, image: 0, threads: THREADS };
+      await using float = await openContender('fp32', whole, common);
+      await using int8 = await openContender('int8', integer, common);
+      const times = await measureInterleaved([float, int8], { rounds: ROUNDS, warmUp: 10 });
+      const [fp32Ms, int8Ms] = [times.get('fp32')!.p50, times.get('int8')!.p50];
+      const row = {
+        model: name,
+        set,
+        images: images.length,
+        balancedAccuracy: {
+          fp32: balancedAccuracy(classCounts(before)),
+          int8: balancedAccuracy(classCounts(after)),
+        },
+        dropPp,
+        dropPp95: [100 * bounds.lower, 100 * bounds.upper],
+        rule: describeRule(choice.rule),
+        equalized: choice.equalized,
+        fullError: choice.fullError,
+        error: choice.error,
+        keptFloat: choice.keptFloat.map(({ node }) => node),
+        integers: choice.integers,
+        chooseSeconds,
+        bytes: { fp32: whole.length, int8: integer.length },
+        latencyMsP50: { fp32: fp32Ms, int8: int8Ms },
+        speedup: fp32Ms / int8Ms,
+      };
+      process.stderr.write(`${JSON.stringify(row)}\n`);
+      rows.push(row);
+    }
+  }
+} finally {
+  await rm(folder, { recursive: true });
+}
+record('int8', 'node test/bench/int8.ts', { threads: THREADS, inputSize: SIZE, rounds: ROUNDS, rows });
