@@ -44,10 +44,10 @@ export const RANGE_RULES: readonly RangeRule[] = [
 ];
 
 /**
- * Two percent of the outputs' variance. MobileNetV2 wholly in integers is at 0.02 to 0.09 and lost 0.55 pp of balanced accuracy at the latter;
- * with two of its 52 convolutions float it is at 0.015 (README).
+ * Five percent of the outputs' variance. Below it accuracy does not follow the error: with MobileNet-EdgeTPU and MobileNetV2 on three sets errors of 0.014 to 0.032
+ * cost between -0.3 and 0.9 pp in no order, while layers kept float at a limit of 0.02 cost up to two fifths of the gain in time.
  */
-export const TOLERANCE = 0.02;
+export const TOLERANCE = 0.05;
 /** Layers that are measured one by one: those that a proxy puts first. The bad ones are few and far ahead. */
 const MEASURED = 16;
 /** At most this share of the convolutions goes back: with more of them float there is nothing left to gain. */
