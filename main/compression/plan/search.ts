@@ -46,14 +46,19 @@ export interface SearchResult {
 
 /** Sizes, ratios: a coarse ladder, each rung about a fifth to a third less work than the one before. */
 const RATIOS = [0.25, 0.45, 0.65];
+/** Work of a variant against the uncompressed backbone; integers take about half the time (test/bench/results/int8.json). */
+const workOf = ({ inputSize, ratio, precision }: Variant): number =>
+  inputSize ** 2 * (1 - ratio) * (precision === 'int8' ? 0.5 : 1);
+/** Times do not follow work exactly. */
+const MORE_WORK = 1.25;
 /** Students that the automatic search has taught. */
 const MOST_STUDENTS = 2;
 /** Behind this much more drop than allowed, going further the same way is hopeless. */
 export const SLACK_PP = 2;
 
 /**
- * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on top of the fastest
- * that holds, then both; a ladder is left as soon as it has clearly broken the limit.
+ * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on
+ * top of both, from the smallest size that may hold upwards, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit.
  */
 export async function searchPlan(request: SearchRequest, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();
@@ -92,15 +97,13 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     precision,
   });
 
-  /** Sizes that hold in the first precision tried, the native one first; and those that a few more images might show to hold. */
-  const good: number[] = [request.nativeSize];
+  /** Sizes that hold in the first precision tried or nearly so, the native one first. */
   const promising: number[] = [request.nativeSize];
   if (request.strategy === 'auto' || request.strategy === 'none') {
     const first = precisions[0]!;
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
     for (const size of request.sizes) {
       const trial = await attempt(plain(size, first));
-      if (holds(trial)) good.push(size);
       if (trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
     }
@@ -117,19 +120,29 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   const strategies: readonly Strategy[] =
     request.strategy === 'auto' ? ['post-prune', 'pre-prune'] : request.strategy === 'none' ? [] : [request.strategy];
   const known = () => [...trials.values()].filter((trial) => trial !== null);
+  /** A variant that does clearly more work than one that holds cannot become the fastest. */
+  const isSlower = (variant: Variant): boolean => {
+    const quickest = known()
+      .filter(holds)
+      .reduce<Trial | null>((best, trial) => (best && best.latencyMs <= trial.latencyMs ? best : trial), null);
+    return quickest !== null && workOf(variant) > MORE_WORK * workOf(quickest.variant);
+  };
   for (const strategy of strategies) {
-    // A named strategy is tried at the backbone's own size; the automatic search goes on from the smallest sizes that hold.
-    const sizes = request.strategy === 'auto' ? [...good].reverse().slice(0, 2) : [request.nativeSize];
+    // A named strategy is tried at the backbone's own size, in every precision. The automatic search starts at the smallest sizes that may hold:
+    // pruning there costs least time, and now and then gives back what the size took. Integers first, float where they lose too much.
+    const named = request.strategy !== 'auto';
+    const sizes = named ? [request.nativeSize] : [...promising].reverse();
     const ratios = request.ratio === null ? RATIOS : [request.ratio];
     for (const inputSize of sizes) {
       for (const ratio of ratios) {
-        let broken = false;
-        for (const precision of precisions) {
-          const trial = await attempt({ strategy, ratio, inputSize, precision });
-          if (precision === precisions[0] && (trial === null || hopeless(trial))) broken = true;
-          if (broken || outOfTime) break;
+        let last: Trial | null | undefined;
+        for (const precision of named ? precisions : [...precisions].reverse()) {
+          const variant: Variant = { strategy, ratio, inputSize, precision };
+          if (!named && isSlower(variant)) continue;
+          last = await attempt(variant);
+          if (outOfTime || last === null || (named ? hopeless(last) : holds(last))) break;
         }
-        if (broken || outOfTime) break;
+        if (outOfTime || (last !== undefined && (last === null || hopeless(last)))) break;
       }
       if (outOfTime) break;
     }

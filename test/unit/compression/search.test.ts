@@ -55,8 +55,29 @@ describe('search', () => {
     expect(asked.some(({ inputSize }) => inputSize === 96)).toBe(false);
     const pruned = asked.filter(({ strategy }) => strategy !== 'none');
     expect(pruned.length).toBeGreaterThan(0);
-    expect(new Set(pruned.map(({ inputSize }) => inputSize))).toEqual(new Set([160, 192]));
+    expect(new Set(pruned.map(({ inputSize }) => inputSize))).toEqual(new Set([160]));
     expect(new Set(asked.map(variantId)).size).toBe(asked.length);
+  });
+
+  it('prunes also at a size that alone loses a little too much, and stops where more work could not win', async () => {
+    // 128 px alone is a little too much, pruned it holds; 96 px never does.
+    const { asked, port } = world(({ inputSize, ratio }) =>
+      inputSize < 128 ? 2.5 : inputSize < 160 && ratio === 0 ? 1.5 : 0,
+    );
+    const { trials } = await searchPlan(request, port);
+    const best = trials
+      .filter(({ lost }) => lost.accuracyPp <= 1)
+      .reduce((a, b) => (a.latencyMs <= b.latencyMs ? a : b));
+    expect(best.variant).toMatchObject({ inputSize: 128, ratio: 0.65, precision: 'int8' });
+    expect(asked.some(({ inputSize, ratio }) => inputSize > 128 && ratio > 0)).toBe(false);
+  });
+
+  it('takes float where integers lose too much', async () => {
+    const { port } = world(({ precision }) => (precision === 'int8' ? 2 : 0));
+    const { trials } = await searchPlan(request, port);
+    expect(
+      trials.some(({ variant }) => variant.precision === 'fp32' && variant.ratio === 0.65 && variant.inputSize === 96),
+    ).toBe(true);
   });
 
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
