@@ -158,7 +158,18 @@ export const partSchema = z.object({
 });
 export type Part = z.infer<typeof partSchema>;
 
-export const queueReasonSchema = z.enum(['novel', 'low-margin', 'error', 'sent', 'imported']);
+export const queueReasonSchema = z.enum(['novel', 'low-margin', 'error', 'sent', 'imported', 'suspect']);
+/** Why a label that was given is doubted (learning/suspects.ts). */
+export const labelDoubtSchema = z.object({
+  /** The label. */
+  classId: id,
+  /** Probabilities of the label and of the suggestion by a model that did not learn this part; null: it could not be held out. */
+  given: share.nullable(),
+  suggested: share.nullable(),
+  /** Copies of the picture that are labelled otherwise. */
+  copies: z.number().int(),
+});
+export type LabelDoubt = z.infer<typeof labelDoubtSchema>;
 export const queueItemSchema = z.object({
   part: partSchema,
   reason: queueReasonSchema,
@@ -168,6 +179,8 @@ export const queueItemSchema = z.object({
   groupId: z.number().int().nullable(),
   groupSize: z.number().int(),
   suggestedClassId: id.nullable(),
+  /** Reason `suspect` alone. */
+  doubt: labelDoubtSchema.nullable(),
 });
 export type QueueItem = z.infer<typeof queueItemSchema>;
 

@@ -43,6 +43,19 @@ export const knowledgeSummarySchema = z.object({
   seconds: z.number(),
 });
 
+/** A label that is perhaps wrong (learning/suspects.ts). */
+export const suspectSchema = z.object({
+  sha: sha256Schema,
+  classId: z.string(),
+  suggestedClassId: z.string(),
+  /** Probabilities of the two by a model that did not learn the picture; null: it could not be held out. */
+  given: z.number().nullable(),
+  suggested: z.number().nullable(),
+  /** Copies of the picture under other labels. */
+  contradicting: z.array(sha256Schema),
+});
+export type Suspect = z.infer<typeof suspectSchema>;
+
 export const trainerMethods = {
   /**
    * Extracts the features of images with row -1, appends them to featureFile (row-major float32, `features` per row), and
@@ -60,6 +73,8 @@ export const trainerMethods = {
     output: z.object({
       summary: knowledgeSummarySchema,
       rows: z.array(z.object({ sha: sha256Schema, row: z.number().int() })),
+      /** The surest first. */
+      suspects: z.array(suspectSchema),
     }),
   },
   /** Writes the sums of all images, whose features must be there already, into a file (learning/knowledge-export.ts). */

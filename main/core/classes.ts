@@ -127,6 +127,8 @@ export const createClassService = (context: CoreContext): ClassService => {
               store.labels.set({ ...label, classId: into });
               moved += 1;
             }
+            // Some of them may have been doubts between just these two.
+            store.queue.closeSuspects(station.id);
           }
           store.classes.retire(from);
           store.audit.append({

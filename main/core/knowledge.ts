@@ -3,13 +3,14 @@ import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Backbone, DefectClass, Knowledge, Station } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import type { LabelledImage } from '../contract/trainer.ts';
+import type { LabelledImage, Suspect } from '../contract/trainer.ts';
 import { learnableFrom } from '../learning/anomaly/cold-start.ts';
 import { viewOf } from '../store/features.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { eraseRow, featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
+import { placeOf } from './ingest.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
@@ -36,6 +37,8 @@ export interface KnowledgeService {
 /** A head that tells one class from nothing is no head; good parts alone have a model of their own (learning/anomaly). */
 const CLASSES_NEEDED = 2;
 const COLORS = 8;
+/** Doubted labels that an update puts into the queue: a person's time is for new parts first. The next update brings the next ones. */
+const MOST_SUSPECTS = 20;
 const NONE: ReadonlySet<string> = new Set();
 
 export const createKnowledgeService = (
@@ -242,7 +245,7 @@ export const createKnowledgeService = (
     try {
       await trimFeatureFile(featureFile, store.features.length(backbone.id), backbone);
       const { recipe, criteria } = station;
-      const { summary, rows } = await withTrainer(context, job, (trainer) =>
+      const { summary, rows, suspects } = await withTrainer(context, job, (trainer) =>
         trainer.call(
           'trainer.update',
           {
@@ -296,8 +299,11 @@ export const createKnowledgeService = (
           subject: id,
           details: { stationId, images: learnt.size, classes: summary.classes, parentId: knowledge.parentId },
         });
-        return [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));
+        const gone = [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));
+        queueSuspects(stationId, suspects);
+        return gone;
       });
+      context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
       for (const { backboneId, row } of erased) {
         const { features } = await backbones.get(backboneId);
         await eraseRow(featureFileOf(store.home, backboneId), row, features);
@@ -306,6 +312,21 @@ export const createKnowledgeService = (
     } catch (error) {
       await Promise.all([outDir, final].map((folder) => rm(folder, { recursive: true, force: true })));
       throw error;
+    }
+  };
+
+  /** The surest doubts go into the queue in place of earlier ones; what was confirmed or relabelled since is left alone. */
+  const queueSuspects = (stationId: string, suspects: readonly Suspect[]) => {
+    store.queue.closeSuspects(stationId);
+    let place = 0;
+    for (const { sha, classId, suggestedClassId, given, suggested, contradicting } of suspects) {
+      const label = store.labels.get(stationId, sha);
+      if (label === null || label.classId !== classId || label.confirmed) continue;
+      const doubt = { classId, given, suggested, copies: contradicting.length };
+      const usefulness = placeOf('suspect', 1 - place / MOST_SUSPECTS);
+      store.queue.putSuspect(label.partId, stationId, usefulness, suggestedClassId, doubt);
+      place += 1;
+      if (place === MOST_SUSPECTS) return;
     }
   };
 

@@ -41,9 +41,11 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const labelBefore = store.labels.get(stationId, imageSha);
         changes.push({ partId, stationId, imageSha, labelBefore, queueStateBefore: store.queue.state(partId) });
         const learntClassId = labelBefore?.learntClassId ?? null;
+        // Whatever is chosen now was chosen with the doubt in sight.
+        const confirmed = store.queue.state(partId) === 'open' && store.queue.item(partId)?.reason === 'suspect';
         // Before the row: a label without its picture teaches nothing.
         store.images.keep(imageSha);
-        store.labels.set({ stationId, imageSha, classId, box, partId, userId, at, learntClassId });
+        store.labels.set({ stationId, imageSha, classId, box, partId, userId, at, learntClassId, confirmed });
         store.queue.setState(partId, 'labelled');
       }
       return changes;

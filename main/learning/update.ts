@@ -12,6 +12,7 @@ import { solveStatistics } from './knowledge.ts';
 import { diskError, writeKnowledge } from './knowledge-files.ts';
 import { sampleOf, type LedgerRow } from './selection.ts';
 import { openStatistics } from './statistics-cache.ts';
+import { findSuspects, heldOutProbabilities } from './suspects.ts';
 
 type Input<M extends keyof typeof trainerMethods> = z.output<(typeof trainerMethods)[M]['input']>;
 type Output<M extends keyof typeof trainerMethods> = z.input<(typeof trainerMethods)[M]['output']>;
@@ -137,6 +138,9 @@ function checkLabels(ledger: readonly LedgerRow[]): void {
 }
 
 const EXTRACTING = 0.6;
+const SOLVING = 0.95;
+/** Newest rows outside the sample whose labels are looked at: an update may not take longer the more was learnt. */
+const MOST_OTHERS = 2000;
 
 /**
  * trainer.update: features of new images are appended to the feature file, then the knowledge of all images is solved into
@@ -213,12 +217,13 @@ export async function updateKnowledge(
   await cached.save();
   for (const { statistics: theirs } of foreign) statistics.merge(theirs);
   const last = foreign.at(-1);
-  const { knowledge } = await solveStatistics(
+  const picked = embed(raw, stages);
+  const { knowledge, crossValidation } = await solveStatistics(
     {
       statistics,
       ledger,
       sample,
-      picked: embed(raw, stages),
+      picked,
       stages,
       // Without labels of its own a station has nothing to choose on: it takes over what the other one chose.
       ...(own === 0 && last ? { fixed: last.choice } : {}),
@@ -227,10 +232,31 @@ export async function updateKnowledge(
     },
     {
       products,
-      onProgress: (share) => report(base + (1 - base) * 0.98 * share, 'update.solve'),
+      onProgress: (share) => report(base + (1 - base) * SOLVING * share, 'update.solve'),
       ...(signal ? { signal } : {}),
     },
   );
+  report(base + (1 - base) * SOLVING, 'update.labels');
+  const sampled = new Set(sample.rows);
+  const held = await heldOutProbabilities(
+    {
+      ledger,
+      validation: crossValidation,
+      temperature: knowledge.temperature,
+      picked,
+      others: ledger
+        .flatMap((_, i) => (sampled.has(i) ? [] : [i]))
+        .sort((a, b) => places[b]! - places[a]!)
+        .slice(0, MOST_OTHERS),
+      readRows: async (wanted) => embed(await readRows(wanted.map((i) => places[i]!)), stages),
+    },
+    { products, ...(signal ? { signal } : {}) },
+  );
+  const suspects = findSuspects(ledger, held).map(({ index, contradicting, ...suspect }) => ({
+    ...suspect,
+    sha: ledger[index]!.sha,
+    contradicting: [...new Set(contradicting.map((other) => ledger[other]!.sha))],
+  }));
   await writeKnowledge(outDir, {
     knowledge,
     backboneId: backbone.id,
@@ -249,6 +275,7 @@ export async function updateKnowledge(
       seconds: (performance.now() - started) / 1000,
     },
     rows,
+    suspects,
   };
 }
 

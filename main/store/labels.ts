@@ -13,6 +13,8 @@ export interface Label {
   at: string;
   /** null: the newest knowledge has not learnt it. */
   learntClassId: string | null;
+  /** A person gave it although, or because, it was doubted: it is not doubted again. */
+  confirmed: boolean;
 }
 
 export interface LabelChange {
@@ -53,6 +55,7 @@ interface Row {
   user_id: string;
   at: string;
   learnt_class_id: string | null;
+  confirmed: number;
 }
 
 const toLabel = (row: Row): Label => ({
@@ -67,17 +70,18 @@ const toLabel = (row: Row): Label => ({
   userId: row.user_id,
   at: row.at,
   learntClassId: row.learnt_class_id,
+  confirmed: row.confirmed === 1,
 });
 
 export const createLabels = (db: Database): Labels => {
   const one = db.prepare('SELECT * FROM labels WHERE station_id = ? AND image_sha = ?');
   const all = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY image_sha');
   const upsert = db.prepare(`
-    INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, part_id, user_id, at, learnt_class_id)
-    VALUES (@stationId, @imageSha, @classId, @x, @y, @width, @height, @partId, @userId, @at, @learntClassId)
+    INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, part_id, user_id, at, learnt_class_id, confirmed)
+    VALUES (@stationId, @imageSha, @classId, @x, @y, @width, @height, @partId, @userId, @at, @learntClassId, @confirmed)
     ON CONFLICT (station_id, image_sha) DO UPDATE SET class_id = excluded.class_id, box_x = excluded.box_x, box_y = excluded.box_y,
       box_width = excluded.box_width, box_height = excluded.box_height, part_id = excluded.part_id, user_id = excluded.user_id,
-      at = excluded.at, learnt_class_id = excluded.learnt_class_id`);
+      at = excluded.at, learnt_class_id = excluded.learnt_class_id, confirmed = excluded.confirmed`);
   const remove = db.prepare('DELETE FROM labels WHERE station_id = ? AND image_sha = ?');
   const perClass = db.prepare(`
     SELECT class_id AS classId, count(*) AS labelled,
@@ -104,9 +108,11 @@ export const createLabels = (db: Database): Labels => {
       return row === undefined ? null : toLabel(row);
     },
     list: (stationId) => (all.all(stationId) as Row[]).map(toLabel),
-    set({ box, ...label }) {
+    set({ box, confirmed, ...label }) {
       upsert.run({
         ...label,
+        // An action noted before there was such a thing.
+        confirmed: confirmed === true ? 1 : 0,
         x: box?.x ?? null,
         y: box?.y ?? null,
         width: box?.width ?? null,

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { queueReasonSchema, type QueueItem } from '../contract/domain.ts';
+import { labelDoubtSchema, queueReasonSchema, type LabelDoubt, type QueueItem } from '../contract/domain.ts';
 import { z } from 'zod';
 import { assert } from '../contract/errors.ts';
 import type { Parts } from './parts.ts';
@@ -16,6 +16,10 @@ export interface Queue {
     usefulness: number,
     suggestedClassId: string | null,
   ): void;
+  /** Opens the part of a doubted label, unless it is open for another reason already. */
+  putSuspect(partId: number, stationId: string, usefulness: number, suggestedClassId: string, doubt: LabelDoubt): void;
+  /** Doubted labels that nobody has looked at leave the queue: a newer check decides anew. */
+  closeSuspects(stationId: string): void;
   /** Open items, most useful first. */
   list(stationId: string, limit: number): QueueItem[];
   /** null: the part was never in the queue. */
@@ -38,6 +42,7 @@ interface Row {
   group_id: number | null;
   group_size: number | null;
   suggested_class_id: string | null;
+  doubt: string | null;
 }
 
 const GROUP_SIZE = `(SELECT count(*) FROM queue g WHERE g.station_id = q.station_id AND g.group_id = q.group_id AND g.state = 'open')`;
@@ -45,8 +50,16 @@ const GROUP_SIZE = `(SELECT count(*) FROM queue g WHERE g.station_id = q.station
 export const createQueue = (db: Database, parts: Parts): Queue => {
   const put = db.prepare(`
     INSERT INTO queue (part_id, station_id, reason, usefulness, suggested_class_id, state) VALUES (?, ?, ?, ?, ?, 'open')
-    ON CONFLICT (part_id) DO UPDATE SET reason = excluded.reason, usefulness = excluded.usefulness, state = 'open'`);
-  const columns = `q.part_id, q.reason, q.usefulness, q.group_id, q.suggested_class_id, ${GROUP_SIZE} AS group_size`;
+    ON CONFLICT (part_id) DO UPDATE SET reason = excluded.reason, usefulness = excluded.usefulness,
+      suggested_class_id = excluded.suggested_class_id, doubt = NULL, state = 'open'`);
+  const putSuspect = db.prepare(`
+    INSERT INTO queue (part_id, station_id, reason, usefulness, suggested_class_id, doubt, state) VALUES (?, ?, 'suspect', ?, ?, ?, 'open')
+    ON CONFLICT (part_id) DO UPDATE SET reason = 'suspect', usefulness = excluded.usefulness, doubt = excluded.doubt,
+      suggested_class_id = excluded.suggested_class_id, state = 'open' WHERE queue.state <> 'open' OR queue.reason = 'suspect'`);
+  const closeSuspects = db.prepare(
+    `UPDATE queue SET state = 'labelled' WHERE station_id = ? AND reason = 'suspect' AND state <> 'labelled'`,
+  );
+  const columns = `q.part_id, q.reason, q.usefulness, q.group_id, q.suggested_class_id, q.doubt, ${GROUP_SIZE} AS group_size`;
   const list = db.prepare(`
     SELECT ${columns} FROM queue q WHERE q.station_id = ? AND q.state = 'open' ORDER BY q.usefulness DESC, q.part_id LIMIT ?`);
   const one = db.prepare(`SELECT ${columns} FROM queue q WHERE q.part_id = ?`);
@@ -70,11 +83,15 @@ export const createQueue = (db: Database, parts: Parts): Queue => {
       groupId: row.group_id,
       groupSize: Math.max(1, row.group_size ?? 1),
       suggestedClassId: row.suggested_class_id,
+      doubt: row.doubt === null ? null : labelDoubtSchema.parse(JSON.parse(row.doubt)),
     };
   };
   return {
     put: (partId, stationId, reason, usefulness, suggested) =>
       void put.run(partId, stationId, reason, usefulness, suggested),
+    putSuspect: (partId, stationId, usefulness, suggested, doubt) =>
+      void putSuspect.run(partId, stationId, usefulness, suggested, JSON.stringify(doubt)),
+    closeSuspects: (stationId) => void closeSuspects.run(stationId),
     list: (stationId, limit) => (list.all(stationId, limit) as Row[]).map(toItem),
     item(partId) {
       const row = one.get(partId) as Row | undefined;

@@ -42,6 +42,8 @@ const rows: Record<number, string> = {
   80: `INSERT INTO jobs (id, kind, state, started_at, job, position) VALUES ('j-1', 'update', 'done', '2026-01-01', '{}', 1);`,
   90: `INSERT INTO alarms (station_id, model_id, measure, at, part_id) VALUES ('st-1', 'm-1', 'novelty', '2026-01-01', 1);
        INSERT INTO monitors VALUES ('st-1', 'm-1', 1, 600, '{}');`,
+  100: `UPDATE labels SET confirmed = 1;
+        UPDATE queue SET doubt = '{"classId":"ok","given":0.1,"suggested":0.9,"copies":0}';`,
 };
 
 const contents = (): Record<string, number> => {

@@ -86,7 +86,7 @@ function addLabelCommands(program: Command, action: Action): void {
               item.part.id,
               item.reason,
               item.usefulness.toFixed(3),
-              item.suggestedClassId ?? '-',
+              item.doubt ? `${item.suggestedClassId} instead of ${item.doubt.classId}` : (item.suggestedClassId ?? '-'),
               item.part.imageSha ?? '-',
             ]),
           ]),

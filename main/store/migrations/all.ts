@@ -7,6 +7,7 @@ import { candidates } from './0060-candidates.ts';
 import { alarms } from './0090-alarms.ts';
 import { audit } from './0070-audit.ts';
 import { jobs } from './0080-jobs.ts';
+import { suspects } from './0100-suspects.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -19,4 +20,5 @@ export const migrations: readonly Migration[] = [
   audit,
   jobs,
   alarms,
+  suspects,
 ];

@@ -2,8 +2,9 @@ import type { QueueItem } from '../../../main/contract/domain.ts';
 import { t } from '../../lib/i18n/language.svelte.ts';
 
 /** Why a part is in the queue, in words. @param name gives a class's name. */
-export function reasonText({ part, reason }: QueueItem, name: (classId: string | null) => string): string {
+export function reasonText({ part, reason, doubt }: QueueItem, name: (classId: string | null) => string): string {
   const { classId, secondClassId } = part.judgement;
+  if (reason === 'suspect') return t('label.reason.suspect', { name: name(doubt?.classId ?? null) });
   if (reason !== 'low-margin') return t(`label.reason.${reason}`);
   return classId !== null && secondClassId !== null
     ? t('label.reason.low-margin', { a: name(classId), b: name(secondClassId) })
@@ -11,13 +12,18 @@ export function reasonText({ part, reason }: QueueItem, name: (classId: string |
 }
 
 /** The number behind the reason, for a row of the queue; empty where there is none. */
-export function reasonFact({ part, reason }: QueueItem): string {
+export function reasonFact({ part, reason, doubt }: QueueItem): string {
   const { novelty, margin } = part.judgement;
+  if (reason === 'suspect' && doubt && doubt.copies > 0) return t('label.fact.copies', { n: doubt.copies });
   if (reason === 'novel') return t('label.fact.novelty', { value: novelty.toFixed(2) });
   return reason === 'low-margin' ? t('label.fact.margin', { value: margin.toFixed(2) }) : '';
 }
 
-export function reasonLong({ part, reason }: QueueItem): string {
+/** @param name gives a class's name. */
+export function reasonLong(
+  { part, reason, doubt, suggestedClassId }: QueueItem,
+  name: (classId: string | null) => string,
+): string {
   const { novelty, noveltyLimit, margin, confidence, limit, verdict } = part.judgement;
   switch (reason) {
     case 'novel':
@@ -34,5 +40,11 @@ export function reasonLong({ part, reason }: QueueItem): string {
       return t('label.long.error');
     case 'imported':
       return t('label.long.imported');
+    case 'suspect': {
+      const names = { name: name(doubt?.classId ?? null), other: name(suggestedClassId) };
+      if (doubt && doubt.copies > 0) return t('label.long.suspectCopies', { ...names, n: doubt.copies });
+      const [given, suggested] = [doubt?.given ?? 0, doubt?.suggested ?? 0];
+      return t('label.long.suspect', { ...names, given: given.toFixed(2), suggested: suggested.toFixed(2) });
+    }
   }
 }

@@ -113,6 +113,7 @@ export const en = {
   'step.import.reading': 'Reading images',
   'step.update.features': 'Looking at the labelled parts',
   'step.update.solve': 'Solving the knowledge',
+  'step.update.labels': 'Looking for labels that may be wrong',
   'step.update.forgetting': 'Forgetting an image',
   'step.queue.features': 'Ordering the queue',
   'step.compress.preparing': 'Preparing the compression',
@@ -227,14 +228,20 @@ export const en = {
   'label.reason.error': 'Could not be judged',
   'label.reason.sent': 'Sent from the line',
   'label.reason.imported': 'Imported, not labelled',
+  'label.reason.suspect': 'Is it really “{name}”?',
   'label.fact.novelty': 'novelty {value}',
   'label.fact.margin': 'margin {value}',
+  'label.fact.copies': '{n:copy:copies} labelled otherwise',
   'label.long.novel': 'Novelty {value}, the limit is {limit}. Unlike all labelled parts: perhaps a new class.',
   'label.long.low-margin':
     'Margin {value} between the two best classes, confidence {confidence}, the limit is {limit}.',
   'label.long.error': 'The model gave no answer for this part. An error is never OK.',
   'label.long.sent': 'Somebody at the line wants this part looked at. Judged {verdict}, confidence {confidence}.',
   'label.long.imported': 'From an imported folder.',
+  'label.long.suspect':
+    'Labelled “{name}”. A model that did not learn this part says “{other}” ({suggested} against {given}). Choose either class: it is not asked again.',
+  'label.long.suspectCopies':
+    'Labelled “{name}”, but {n:copy:copies} of this picture labelled “{other}”. Choose either class: it is not asked again.',
   'label.box': 'Box',
   'label.boxHint': 'Draw with the pointer, or Enter and the arrow keys (Shift: size).',
   'label.previous': 'Previous part',

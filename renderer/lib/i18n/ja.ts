@@ -114,6 +114,7 @@ export const ja: Record<MessageKey, string> = {
   'step.import.reading': '画像を読み込んでいます',
   'step.update.features': 'ラベル付きの部品を見ています',
   'step.update.solve': '知識を解いています',
+  'step.update.labels': '疑わしいラベルを探しています',
   'step.update.forgetting': '画像を忘れています',
   'step.queue.features': '待ち列を並べています',
   'step.compress.preparing': '圧縮を準備しています',
@@ -228,14 +229,20 @@ export const ja: Record<MessageKey, string> = {
   'label.reason.error': '判定できませんでした',
   'label.reason.sent': 'ラインから送られました',
   'label.reason.imported': '取り込み・ラベルなし',
+  'label.reason.suspect': '本当に「{name}」ですか？',
   'label.fact.novelty': '新規度 {value}',
   'label.fact.margin': '差 {value}',
+  'label.fact.copies': '別ラベルの複製 {n} 枚',
   'label.long.novel':
     '新規度 {value}（しきい値 {limit}）。ラベル済みのどれとも似ていません。新しいクラスかもしれません。',
   'label.long.low-margin': '上位 2 クラスの差 {value}、確信度 {confidence}（しきい値 {limit}）。',
   'label.long.error': 'モデルはこの部品に答えを出せませんでした。エラーが OK になることはありません。',
   'label.long.sent': 'ラインで確認が求められました。判定は {verdict}、確信度 {confidence}。',
   'label.long.imported': '取り込んだフォルダーの画像です。',
+  'label.long.suspect':
+    'ラベルは「{name}」。この部品を学習していないモデルの答えは「{other}」です（{suggested} 対 {given}）。どちらかを選ぶと、再び尋ねません。',
+  'label.long.suspectCopies':
+    'ラベルは「{name}」ですが、同じ画像の複製 {n} 枚は「{other}」です。どちらかを選ぶと、再び尋ねません。',
   'label.box': '枠',
   'label.boxHint': 'ポインターで描くか、Enter と矢印キー（Shift: 大きさ）。',
   'label.previous': '前の部品',

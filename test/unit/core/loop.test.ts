@@ -144,6 +144,49 @@ describe('the loop', () => {
     expect(learnt).toEqual(left);
   });
 
+  test('a doubted label waits in the queue; once decided it is not doubted again, and undo brings the doubt back', async () => {
+    const first = (images: { sha: string; classId: string }[], classId: string) =>
+      images
+        .filter((image) => image.classId === classId)
+        .map(({ sha }) => sha)
+        .toSorted()[0]!;
+    world.trainer.suspects = ({ images }) =>
+      ['ok', 'c-deep-scratch'].map((classId, i) => ({
+        sha: first(images, classId),
+        classId,
+        suggestedClassId: 'c-打痕',
+        given: 0.1,
+        suggested: 0.9,
+        contradicting: i === 0 ? [first(images, 'c-打痕')] : [],
+      }));
+    await learn();
+    const waiting = async () => (await world.call('queue.list', { stationId }, technician)).items;
+    const [copied, doubted] = await waiting();
+    expect(copied).toMatchObject({
+      reason: 'suspect',
+      suggestedClassId: 'c-打痕',
+      doubt: { classId: 'ok', given: 0.1, suggested: 0.9, copies: 1 },
+    });
+    expect(doubted).toMatchObject({ reason: 'suspect', doubt: { classId: 'c-deep-scratch', copies: 0 } });
+
+    // Kept as it was, and relabelled.
+    await world.call('labels.create', { partIds: [copied!.part.id], classId: 'ok' }, technician);
+    await world.call('labels.create', { partIds: [doubted!.part.id], classId: 'c-打痕' }, technician);
+    expect(await waiting()).toEqual([]);
+    expect(await world.call('labels.summary', { stationId })).toMatchObject({ fresh: 1 });
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    // The first was confirmed; of the second class another image is doubted now.
+    expect((await waiting()).map(({ part, doubt }) => [part.id, doubt?.classId])).toEqual([
+      [expect.not.toSatisfy((id: number) => id === copied!.part.id || id === doubted!.part.id), 'c-deep-scratch'],
+    ]);
+
+    await world.call('labels.undo', {}, technician);
+    await world.call('labels.undo', {}, technician);
+    expect((await waiting()).map(({ part }) => part.id)).toContain(copied!.part.id);
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect((await waiting()).map(({ doubt }) => doubt?.classId).toSorted()).toEqual(['c-deep-scratch', 'ok']);
+  });
+
   test('an update with one class, and compressing nothing, are refused before a job starts', async () => {
     await expect(world.call('knowledge.update', { stationId }, technician)).rejects.toMatchObject({
       code: 'TOO_FEW_CLASSES',

@@ -12,7 +12,7 @@ import type { MethodInput, MethodName, MethodOutput } from '../../../main/contra
 import { createClient } from '../../../main/contract/rpc/client.ts';
 import { createMemoryPair } from '../../../main/contract/rpc/memory.ts';
 import { createServer, type Server } from '../../../main/contract/rpc/server.ts';
-import { trainerEvents, trainerMethods } from '../../../main/contract/trainer.ts';
+import { trainerEvents, trainerMethods, type Suspect } from '../../../main/contract/trainer.ts';
 import type { Core, CoreEvent, Processes, Session } from '../../../main/core/port.ts';
 import { startCore } from '../../../main/core/start.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
@@ -43,6 +43,7 @@ export const testBackbone: Backbone = {
   licence: 'Apache-2.0',
 };
 
+type UpdateInput = z.output<(typeof trainerMethods)['trainer.update']['input']>;
 type CompressInput = z.output<(typeof trainerMethods)['trainer.compress']['input']>;
 export interface TrainerControl {
   /** Next trainer.update waits for this before it writes anything. */
@@ -50,7 +51,9 @@ export interface TrainerControl {
   /** Next call drops the connection, as a crash does. */
   crash: boolean;
   evidence: (input: CompressInput) => Partial<Evidence>;
-  updates: z.output<(typeof trainerMethods)['trainer.update']['input']>[];
+  /** Labels that the next updates doubt. */
+  suspects: (input: UpdateInput) => Suspect[];
+  updates: UpdateInput[];
   stops: number;
 }
 
@@ -133,7 +136,7 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
       labelled: input.images.filter((image) => image.classId === classId).length,
     }));
     const summary = { lambda: 1, balancing: 0, temperature: 1, balancedAccuracy: 0.9, classes, seconds: 0.1 };
-    return { summary, rows };
+    return { summary, rows, suspects: control.suspects(input) };
   },
   'trainer.compress': async (input: CompressInput) => {
     const candidates = input.candidateIds.slice(0, 2).map((id, n) => {
@@ -299,7 +302,14 @@ const isDemo = (home: string): boolean =>
 export const startWorld = async (options: { demo?: boolean; home?: string; now?: () => Date } = {}): Promise<World> => {
   const base = mkdtempSync(join(tmpdir(), 'mekiki-core-'));
   const home = options.home ?? join(base, 'home');
-  const trainer: TrainerControl = { hold: null, crash: false, evidence: () => ({}), updates: [], stops: 0 };
+  const trainer: TrainerControl = {
+    hold: null,
+    crash: false,
+    evidence: () => ({}),
+    suspects: () => [],
+    updates: [],
+    stops: 0,
+  };
   const lines = new Map<string, LineControl>();
   const events: CoreEvent[] = [];
   const log: World['log'] = [];
