@@ -12,11 +12,10 @@ import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
-import { balancedAccuracy } from './evidence/statistics.ts';
-import { finishVariant, newDefectsLost, qualityOf, type Finished, type Parity } from './finish.ts';
+import { finishVariant, newDefectsLost, type Finished, type Parity } from './finish.ts';
 import { groupedMeasures, judgeGrouped, type GroupedMeasures } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
-import { classCounts, discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
+import { discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
 import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Precision, type Strategy, type Variant } from './plan/variant.ts';
@@ -154,6 +153,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     seed: options.seed,
     signal,
     measure,
+    maxDropPp: options.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * options.timeBudgetS,
   });
   const request: SearchRequest = {
@@ -210,16 +210,15 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   say('timing all of them against each other');
   const latencies = await timeInspectors([reference, ...finished.map((entry) => entry.finished)]);
   const referenceLatency = latencies.get('reference')!;
-  const referenceQuality = qualityOf(reference);
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
   const offers = finished.map(({ record, finished: item }) => {
     const latency = latencies.get(record.id)!;
-    const quality = qualityOf(item);
     const speedup = referenceLatency.p50 / latency.p50;
+    const lost = lossBetween(reference.compared, item.compared, record.unseen);
     const verdict = judgeOffer(
       {
         speedup,
-        lost: lossBetween(referenceQuality, quality),
+        lost,
         latencyMs: latency.p50,
         bytes: item.inspector.length,
         referenceBytes: reference.inspector.length,
@@ -232,7 +231,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       item,
       latency,
       latencyMs: latency.p50,
-      balancedAccuracy: quality.balancedAccuracy,
+      // A student is compared on what it was not taught with: brought to one scale with the others.
+      balancedAccuracy: reference.compared.balancedAccuracy - lost.accuracyPp / 100,
       speedup,
       ...verdict,
     };
@@ -240,7 +240,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const best = recommend(offers);
   const front = new Set(
     paretoFront([
-      { id: 'reference', latencyMs: referenceLatency.p50, balancedAccuracy: referenceQuality.balancedAccuracy },
+      { id: 'reference', latencyMs: referenceLatency.p50, balancedAccuracy: reference.compared.balancedAccuracy },
       ...offers.map(({ record, latencyMs, balancedAccuracy: accuracy }) => ({
         id: record.id,
         latencyMs,
@@ -284,9 +284,9 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const groupedOf = (judged: Judged | null) =>
     referenceGrouped && judged ? groupedMeasures(referenceGrouped, judged) : null;
   const environment = describeEnvironment(threads);
-  const report = (item: Finished, test: TestResult, latency: Latency): ReportedMeasures => ({
+  const report = (item: Finished, test: TestResult, latency: Latency, validated: number): ReportedMeasures => ({
     ...measuresOf(item, test.judged, latency),
-    validation: { balancedAccuracy: balancedAccuracy(classCounts(item.judged)) },
+    validation: { balancedAccuracy: validated },
   });
   const candidates: ReportedCandidate[] = [];
   const digest = dataDigest(
@@ -311,7 +311,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       precision: offer.record.variant.precision,
       ratio: offer.record.made.ratio,
       inputSize: offer.record.variant.inputSize,
-      ...report(offer.item, test, offer.latency),
+      ...report(offer.item, test, offer.latency, offer.balancedAccuracy),
       speedup: offer.speedup,
       accuracyDropPp: evidence.accuracyDropPp,
       offered: offer.offered,
@@ -334,7 +334,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const chosen = best === null ? null : offers[best]!;
   return {
     reference: {
-      ...report(reference, referenceTest, referenceLatency),
+      ...report(reference, referenceTest, referenceLatency, reference.compared.balancedAccuracy),
       inputSize: backbone.inputSize,
       perClass: referenceTest.perClass,
       bwt: referenceTest.bwt,

@@ -11,17 +11,16 @@ import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
-import { balancedAccuracy } from './evidence/statistics.ts';
 import type { ImageSource } from './image-source.ts';
 import {
   argmax,
-  balancedLoss,
-  classCounts,
+  comparedOf,
   featuresOf,
   judgedOf,
   stagesOf,
+  validate,
+  type Compared,
   type Judged,
-  type Quality,
 } from './plan/evaluate.ts';
 import { type Variant } from './plan/variant.ts';
 
@@ -45,20 +44,14 @@ export interface Finished {
   /** Held-out logits of the labelled images. */
   validation: CrossValidation;
   judged: Judged;
-  /** Balanced Brier score of the held-out logits. */
-  loss: number;
+  /** What models are compared by: held out with whole groups of near-duplicates (plan/evaluate.ts). */
+  compared: Compared;
   macs: number;
   params: number;
   parity: Parity;
   /** How well classes that were held out are told from the others; null: too few classes. */
   newDefects: HeldOutNovelty | null;
 }
-
-export const qualityOf = ({ judged, loss }: Finished): Quality & { judged: Judged } => ({
-  balancedAccuracy: balancedAccuracy(classCounts(judged)),
-  loss,
-  judged,
-});
 
 /** What a model loses of the uncompressed one's sense for new defects; null: it cannot be told. */
 export const newDefectsLost = (reference: Finished, other: Finished): NoveltyLoss | null =>
@@ -109,6 +102,7 @@ export async function finishVariant(
     },
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
+  const compared = comparedOf(await validate(features, backbone, ledger, products, { signal }), ledger);
   const newDefects = await heldOutNovelty(embed(features, stages), ledger, knowledge, products, signal);
   const inspector = assembleInspector({ model, backbone, knowledge });
   const byId = new Map(options.classes.map((item) => [item.id, item]));
@@ -149,7 +143,7 @@ export async function finishVariant(
     features,
     validation: crossValidation,
     judged: judgedOf(crossValidation, ledger),
-    loss: balancedLoss(crossValidation, ledger),
+    compared,
     macs: cost.macs,
     params: cost.params,
     parity,

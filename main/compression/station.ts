@@ -9,7 +9,7 @@ import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
 import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
 import { openProducts } from '../learning/dense.ts';
 import { judgedRows } from '../learning/knowledge.ts';
-import type { LedgerRow } from '../learning/selection.ts';
+import { keyOf, type LedgerRow } from '../learning/folds.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { describeEnvironment } from './environment.ts';
@@ -18,7 +18,7 @@ import { openDeployedJudge } from './deployed-judge.ts';
 import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
-import { finishVariant, newDefectsLost, qualityOf, type Finished } from './finish.ts';
+import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { decisiveLossPp, discordantOf, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
@@ -78,13 +78,7 @@ async function compress(
   const { indices: images, looks } = await readableImages(source);
   const ledger = images.map((index, i): LedgerRow => {
     const { sha, classId, region } = labelled[index]!;
-    const look = looks[i]!;
-    return {
-      sha,
-      classId,
-      look,
-      ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}),
-    };
+    return { sha, classId, look: looks[i]!, ...keyOf(region) };
   });
   const present = [...new Set(ledger.map(({ classId }) => classId))];
   const [onlyId] = present;
@@ -109,6 +103,7 @@ async function compress(
     seed: 0,
     signal,
     measure,
+    maxDropPp: criteria.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * input.timeBudgetS,
   });
   const searchMs = Math.max(0, SEARCH_SHARE * 1000 * input.timeBudgetS - (performance.now() - startedAt));
@@ -161,27 +156,26 @@ async function compress(
   const referenceId = input.candidateIds[finalists.length] ?? 'reference';
   report(0.62, 'compress.finish', { variant: describeVariant(native, backbone.inputSize) });
   const reference = await finishVariant(referenceId, native, bench.base, bench.reference.bytes, finishOptions);
-  const entries: { id: string; ratio: number; finished: Finished }[] = [];
+  const entries: { id: string; ratio: number; unseen: ReadonlySet<number> | null; finished: Finished }[] = [];
   for (const [i, record] of finalists.entries()) {
     report(0.65 + (0.2 * i) / finalists.length, 'compress.finish', {
       variant: describeVariant(record.variant, backbone.inputSize),
     });
     const id = input.candidateIds[i]!;
     const finished = await finishVariant(id, record.variant, record.made.model, record.made.bytes, finishOptions);
-    entries.push({ id, ratio: record.made.ratio, finished });
+    entries.push({ id, ratio: record.made.ratio, unseen: record.unseen, finished });
   }
 
   report(0.87, 'compress.time');
   const latencies = await timeAll([reference, ...entries.map(({ finished }) => finished)]);
   const referenceLatency = latencies.get(referenceId)!;
-  const referenceQuality = qualityOf(reference);
-  const offers = entries.map(({ id, ratio, finished }) => {
+  const offers = entries.map(({ id, ratio, unseen, finished }) => {
     const latency = latencies.get(id)!;
-    const quality = qualityOf(finished);
+    const lost = lossBetween(reference.compared, finished.compared, unseen);
     const verdict = judgeOffer(
       {
         speedup: referenceLatency.p50 / latency.p50,
-        lost: lossBetween(referenceQuality, quality),
+        lost,
         latencyMs: latency.p50,
         bytes: finished.inspector.length,
         referenceBytes: reference.inspector.length,
@@ -195,7 +189,8 @@ async function compress(
       finished,
       latency,
       latencyMs: latency.p50,
-      balancedAccuracy: quality.balancedAccuracy,
+      // A student is compared on what it was not taught with: brought to one scale with the others.
+      balancedAccuracy: reference.compared.balancedAccuracy - lost.accuracyPp / 100,
       ...verdict,
     };
   });
@@ -207,7 +202,7 @@ async function compress(
       finished: reference,
       latency: referenceLatency,
       latencyMs: referenceLatency.p50,
-      balancedAccuracy: referenceQuality.balancedAccuracy,
+      balancedAccuracy: reference.compared.balancedAccuracy,
       offered: true,
       reason:
         best === null
@@ -238,7 +233,7 @@ async function compress(
     const gates: Gate[] = [
       escapeGate(escapesOf(verdicts), criteria),
       overkillGate(overkillsOf(verdicts), criteria),
-      dropGate(discordantOf(reference.judged, finished.judged), criteria),
+      dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
       ...(active && deployed ? [recallGate(pairsByClass(active, deployed))] : []),
       latencyGate(offer.latency.samples, criteria),
       parityGate(finished.parity),

@@ -1,16 +1,17 @@
 import type { Backbone } from '../../contract/domain.ts';
 import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
+import { foldsOf } from '../../learning/folds.ts';
+import { nearDuplicateRadii } from '../../learning/near-duplicates.ts';
 import { representativeRows, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
-import { balancedAccuracy } from '../evidence/statistics.ts';
 import { epochsWithin } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
-import { balancedLoss, classCounts, featuresOf, judgedOf, lossBetween, validate, type Judged } from './evaluate.ts';
+import { comparedOf, decisiveLossPp, featuresOf, lossBetween, validate, type Compared } from './evaluate.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
 import { openWorkshop, type Made } from './workshop.ts';
@@ -19,18 +20,13 @@ import { openWorkshop, type Made } from './workshop.ts';
 export interface TrialRecord extends Trial {
   id: string;
   made: Made;
-  judged: Judged;
+  /** Ledger rows whose images the model was not taught with; null: all. */
+  unseen: ReadonlySet<number> | null;
 }
 
 export interface TrialBench {
   /** The uncompressed backbone at its own size. */
-  readonly reference: {
-    balancedAccuracy: number;
-    loss: number;
-    judged: Judged;
-    latencyMs: number;
-    bytes: Uint8Array;
-  };
+  readonly reference: Compared & { latencyMs: number; bytes: Uint8Array };
   /** The uncompressed backbone, its feature outputs only. */
   readonly base: Model;
   readonly records: ReadonlyMap<string, TrialRecord>;
@@ -57,6 +53,8 @@ export interface TrialOptions {
   seed: number;
   signal?: AbortSignal | undefined;
   measure: Measure;
+  /** Greatest decisive loss, percentage points; above it integers are tried with the worst layers kept float. */
+  maxDropPp: number;
   /** Time for the whole search; decides how many images it looks at. */
   budgetMs: number;
   onProgress?: ((share: number) => void) | undefined;
@@ -112,6 +110,15 @@ async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise
   return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.floor((REFERENCE_SHARE * options.budgetMs) / perImage)));
 }
 
+/**
+ * A fold of whole groups of near-duplicates that students do not see: what they learnt by heart would else be taken for what they can
+ * (magnetic_tile, held out over all training images: a student 3.0 pp above the original, and 2.8 below it on all images in five folds).
+ */
+function untaughtImages(images: readonly number[], ledger: readonly LedgerRow[]): ReadonlySet<number> {
+  const folds = foldsOf(ledger, nearDuplicateRadii);
+  return new Set(images.filter((_, row) => folds[row] === 0));
+}
+
 export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const { backbone, source, ledger, products, threads, signal, measure } = options;
   const image = options.images[0]!;
@@ -119,6 +126,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
   const workshop = openWorkshop({
     ...options,
+    untaught: untaughtImages(options.images, ledger),
     teaching: {
       engine: createOrtEngine(),
       async epochs(student, size) {
@@ -140,15 +148,45 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const run = { threads, signal, onProgress: options.onProgress };
   const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
   const validation = await validate(features, backbone, part, products, { signal });
-  const judged = judgedOf(validation, part);
   const records = new Map<string, TrialRecord>();
   const skipped: { id: string; variant: Variant; problem: string }[] = [];
   const reference = {
-    balancedAccuracy: balancedAccuracy(classCounts(judged)),
-    loss: balancedLoss(validation, part),
-    judged,
+    ...comparedOf(validation, part),
     latencyMs: Number.NaN,
     bytes: baseBytes,
+  };
+
+  const measureMade = async (id: string, variant: Variant, made: Made): Promise<TrialRecord> => {
+    const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, {
+      ...run,
+      onProgress: undefined,
+    });
+    const compared = comparedOf(await validate(own, backbone, part, products, { signal }), part);
+    await using original = await contender('reference', baseBytes, backbone.inputSize);
+    await using changed = await contender(id, made.bytes, variant.inputSize);
+    const times = await measure([original, changed], { rounds: 30, warmUp: 4, signal, budgetMs: 3000 });
+    const before = times.get('reference')!.p50;
+    const after = times.get(id)!.p50;
+    if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
+    const speedup = before / after;
+    const { untaught } = made;
+    const rowsOf = (all: readonly number[]) =>
+      new Set(all.flatMap((image, row) => (untaught!.has(image) ? [row] : [])));
+    const lost = lossBetween(reference, compared, untaught && rowsOf(images));
+    return {
+      id,
+      variant,
+      // On one scale with models that are compared on all rows.
+      balancedAccuracy: reference.balancedAccuracy - lost.accuracyPp / 100,
+      loss: reference.loss + lost.certaintyPp / 100,
+      lost,
+      // Brought to one scale: the reference's time differs from one measurement to the next.
+      latencyMs: reference.latencyMs / speedup,
+      speedup,
+      bytes: made.bytes.length,
+      made,
+      unseen: untaught && rowsOf(options.images),
+    };
   };
 
   return {
@@ -167,36 +205,12 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         skipped.push({ id, variant, problem: error.message });
         return null;
       }
-      const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, {
-        ...run,
-        onProgress: undefined,
-      });
-      // Lambda is chosen anew: the best one changes with the features, and losses are compared.
-      const held = await validate(own, backbone, part, products, { signal });
-      const judgedOwn = judgedOf(held, part);
-      await using original = await contender('reference', baseBytes, backbone.inputSize);
-      await using changed = await contender(id, made.bytes, variant.inputSize);
-      const times = await measure([original, changed], { rounds: 30, warmUp: 4, signal, budgetMs: 3000 });
-      const before = times.get('reference')!.p50;
-      const after = times.get(id)!.p50;
-      if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
-      const speedup = before / after;
-      const quality = {
-        balancedAccuracy: balancedAccuracy(classCounts(judgedOwn)),
-        loss: balancedLoss(held, part),
-        judged: judgedOwn,
-      };
-      const record: TrialRecord = {
-        id,
-        variant,
-        ...quality,
-        lost: lossBetween(reference, quality),
-        // Brought to one scale: the reference's time differs from one measurement to the next.
-        latencyMs: reference.latencyMs / speedup,
-        speedup,
-        bytes: made.bytes.length,
-        made,
-      };
+      let record = await measureMade(id, variant, made);
+      if (made.careful && decisiveLossPp(record.lost, options.maxDropPp) > options.maxDropPp) {
+        const other = await measureMade(id, variant, await made.careful());
+        const lossOf = ({ lost }: TrialRecord) => decisiveLossPp(lost, options.maxDropPp);
+        if (lossOf(other) < lossOf(record)) record = other;
+      }
       records.set(id, record);
       return record;
     },

@@ -17,7 +17,7 @@ import type { ImageSource } from '../image-source.ts';
 import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
-import { chooseInteger } from '../quantize/choose.ts';
+import { chooseInteger, TOLERANCE, type IntegerChoice } from '../quantize/choose.ts';
 import type { Strategy, Variant } from './variant.ts';
 
 /** A compressed backbone: same outputs as the original, at its own input size. */
@@ -30,6 +30,10 @@ export interface Made {
   untouched: readonly { group: string; why: string }[];
   /** Chosen for INT8 by measurement; null for fp32. */
   rule: RangeRule | null;
+  /** The same with the worst layers kept float; null: every layer is an integer well enough, or none is. */
+  careful: (() => Promise<Made>) | null;
+  /** Images that a student was not taught with; null: nothing was taught. */
+  untaught: ReadonlySet<number> | null;
 }
 
 export interface WorkshopOptions {
@@ -40,6 +44,8 @@ export interface WorkshopOptions {
   images: readonly number[];
   /** Training images of the first task. */
   firstTask: readonly number[];
+  /** Those of `images` that students are not taught with, so that they can be judged by them. */
+  untaught: ReadonlySet<number>;
   threads: number;
   seed: number;
   /** What students are trained with, and how often they go through the images. */
@@ -143,11 +149,12 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     if (known) return known;
     const pruned = await floatModel({ strategy: 'post-prune', ratio, inputSize, precision: 'fp32' });
     const { engine } = options.teaching;
+    const taughtWith = options.images.filter((image) => !options.untaught.has(image));
     const model = await imitate(pruned.model, {
       backbone,
       teacher: base,
       source,
-      images: options.images,
+      images: taughtWith.length > 0 ? taughtWith : options.images,
       inputSize,
       engine,
       epochs: await options.teaching.epochs(encodeModel(pruned.model), inputSize),
@@ -161,31 +168,43 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     return taught;
   };
 
-  /** Chooses how ranges are cut by the error it leaves in the features of other training images. */
-  const integerModel = async (model: Model, variant: Variant): Promise<{ model: Model; rule: RangeRule }> => {
+  /**
+   * Chooses how ranges are cut by the error it leaves in the features of other training images.
+   * @param tolerance error above which layers are kept float
+   */
+  const integerModel = async (model: Model, variant: Variant, tolerance: number): Promise<IntegerChoice> => {
     const calibration = calibrationOf('none', variant.inputSize, RANGE_IMAGES);
     const used = new Set(calibration.images);
     const others = options.images.filter((index) => !used.has(index));
     const compared = spread(others.length >= 8 ? others : options.images, COMPARED_IMAGES);
-    const chosen = await chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits() });
-    return { model: chosen.model, rule: chosen.rule };
+    return chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits(), tolerance });
   };
 
   return {
     base,
     async make(variant) {
       const float = await floatModel(variant);
-      const integer = variant.precision === 'int8' ? await integerModel(float.model, variant) : null;
-      const model = integer?.model ?? float.model;
-      return {
+      const taught = variant.strategy === 'distill' && options.untaught.size > 0;
+      const analysed = analyses.get(
+        `${variant.strategy === 'distill' ? 'post-prune' : variant.strategy} ${variant.inputSize}`,
+      );
+      const made = (model: Model, integer: IntegerChoice | null, careful: Made['careful']): Made => ({
         model,
         bytes: encodeModel(model),
         ratio: float.ratio,
-        untouched:
-          analyses.get(`${variant.strategy === 'distill' ? 'post-prune' : variant.strategy} ${variant.inputSize}`)
-            ?.untouched ?? [],
+        untouched: analysed?.untouched ?? [],
         rule: integer?.rule ?? null,
+        careful,
+        untaught: taught ? options.untaught : null,
+      });
+      if (variant.precision === 'fp32') return made(float.model, null, null);
+      // All integers first: whether the error costs accuracy is measured, and layers kept float cost time for sure.
+      const all = await integerModel(float.model, variant, Infinity);
+      const careful = async () => {
+        const some = await integerModel(float.model, variant, TOLERANCE);
+        return made(some.model, some, null);
       };
+      return made(all.model, all, all.fullError > TOLERANCE ? careful : null);
     },
   };
 }

@@ -29,6 +29,7 @@ describe('workshop', () => {
         source: randomImages(60),
         images,
         firstTask: range(0, 20),
+        untaught: new Set(),
         threads: 1,
         seed: 0,
         teaching,
@@ -52,6 +53,7 @@ describe('workshop', () => {
         source,
         images: range(0, 30),
         firstTask: [0],
+        untaught: new Set(),
         threads: 1,
         seed: 7,
         teaching,
@@ -59,5 +61,53 @@ describe('workshop', () => {
       return (await shop.make(variant)).bytes;
     };
     expect(Buffer.compare(await make(), await make())).toBe(0);
+  });
+
+  it('does not teach a student with what it is to be judged by', async () => {
+    const images = randomImages(40);
+    const seen = new Set<number>();
+    const shop = openWorkshop({
+      backbone,
+      bytes: await readFile(backbone.file),
+      source: {
+        ...images,
+        pixels: (image) => {
+          seen.add(image);
+          const data = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (7 + image) + 31 * image) % 256);
+          return Promise.resolve({ width: 64, height: 64, channels: 3, data });
+        },
+      },
+      images: range(0, 40),
+      firstTask: [0],
+      untaught: new Set(range(0, 8)),
+      threads: 1,
+      seed: 0,
+      teaching,
+    });
+    const variant = { ratio: 0.3, inputSize: 64, precision: 'fp32' } as const;
+    expect((await shop.make({ ...variant, strategy: 'post-prune' })).untaught).toBeNull();
+    seen.clear();
+    const student = await shop.make({ ...variant, strategy: 'distill' });
+    expect(student.untaught).toEqual(new Set(range(0, 8)));
+    expect([...seen].toSorted((a, b) => a - b)).toEqual(range(8, 40));
+  });
+
+  it('makes every layer an integer, and keeps some float only when asked to be careful', async () => {
+    const shop = openWorkshop({
+      backbone,
+      bytes: await readFile(backbone.file),
+      source: randomImages(40),
+      images: range(0, 40),
+      firstTask: [0],
+      untaught: new Set(),
+      threads: 1,
+      seed: 0,
+      teaching,
+    });
+    const float = await shop.make({ strategy: 'none', ratio: 0, inputSize: 64, precision: 'fp32' });
+    expect(float.careful).toBeNull();
+    const all = await shop.make({ strategy: 'none', ratio: 0, inputSize: 64, precision: 'int8' });
+    const careful = await all.careful?.();
+    expect(careful === undefined || careful.bytes.length > all.bytes.length).toBe(true);
   });
 });
