@@ -106,6 +106,8 @@ export const methods = {
       recipe: recipeSchema.optional(),
       criteria: criteriaSchema.optional(),
       threads: z.number().int().min(1).max(64).optional(),
+      /** The next update learns with it, from all labels; the active model inspects on, and what was learnt with the one before is kept. */
+      backboneId: id.optional(),
     }),
     stationSchema,
   ),
@@ -191,6 +193,26 @@ export const methods = {
   ),
   /** Takes back the caller's last label or skip that has not been taken back yet. */
   'labels.undo': method(technicians, none, z.object({ partIds: z.array(z.number().int()) })),
+  /** Labels of a station, newest first. */
+  'labels.list': method(
+    technicians,
+    z.object({
+      stationId: id,
+      classId: id.optional(),
+      limit: z.number().int().min(1).max(10_000).default(200),
+    }),
+    z.array(
+      z.object({
+        partId: z.number().int(),
+        imageSha: sha256Schema,
+        classId: id,
+        userId: id,
+        at: z.iso.datetime(),
+        /** The newest knowledge has learnt it so. */
+        learnt: z.boolean(),
+      }),
+    ),
+  ),
   'labels.summary': method(
     anyone,
     z.object({ stationId: id }),
@@ -219,8 +241,11 @@ export const methods = {
   'knowledge.merge': method(technicians, z.object({ stationId: id, fromStationId: id }), jobSchema),
   /** Writes the station's sums per class into a file: for another station with the same backbone, without any image. */
   'knowledge.export': method(technicians, z.object({ stationId: id, file: z.string().min(1) }), jobSchema),
-  /** Adds such a file to what the station knows, and solves anew. */
+  /** Adds such a file to what the station knows, in place of an earlier one of the same station, and solves anew. */
   'knowledge.import': method(technicians, z.object({ stationId: id, file: z.string().min(1) }), jobSchema),
+
+  /** Sums all images anew; the job's result names the classes whose kept sums differ: none, short of a fault. */
+  'knowledge.check': method(technicians, z.object({ stationId: id }), jobSchema),
 
   'jobs.list': method(anyone, none, z.array(jobSchema)),
   'jobs.cancel': method(technicians, z.object({ jobId: id }), jobSchema),

@@ -87,8 +87,27 @@ export const trainerMethods = {
       lambda: z.number(),
       balancing: z.number(),
       file: z.string(),
+      /** Fingerprint of the home's root key, id of the station. */
+      source: z.object({ home: z.string(), station: z.string() }),
     }),
     output: z.object({ classes: z.array(z.object({ classId: z.string(), labelled: z.number().int() })) }),
+  },
+  /** Sums all images anew and compares with the sums that are kept between updates, bit by bit. */
+  'trainer.check': {
+    input: z.object({
+      backbone: backboneSchema,
+      images: z.array(labelledImageSchema),
+      threads: z.number().int().min(1),
+      featureFile: z.string(),
+      statisticsDir: z.string(),
+    }),
+    output: z.object({
+      images: z.number().int(),
+      /** Classes that differ. */
+      differing: z.array(z.string()),
+      /** Classes whose kept sums did not fit the labels and were made again first. */
+      rebuilt: z.array(z.string()),
+    }),
   },
   /** Makes, measures and judges compressed candidates: outDir/<n>/{model.onnx, model.json, evidence.json}. */
   'trainer.compress': {

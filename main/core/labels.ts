@@ -6,7 +6,7 @@ import type { Session } from './port.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
-    'labels.create' | 'labels.undo' | 'labels.summary' | 'queue.list' | 'queue.skip' | 'queue.count'
+    'labels.create' | 'labels.undo' | 'labels.list' | 'labels.summary' | 'queue.list' | 'queue.skip' | 'queue.count'
   >;
   /** Labels parts, within the caller's transaction or one of its own; gives what undo would have to put back. */
   label(partIds: number[], classId: string, box: Region | null, userId: string): LabelChange[];
@@ -92,6 +92,22 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         });
         tellQueues(undone.map((change) => change.stationId));
         return { partIds: undone.map((change) => change.partId) };
+      },
+      async 'labels.list'({ stationId, classId, limit }) {
+        store.stations.get(stationId);
+        return store.labels
+          .list(stationId)
+          .filter((known) => classId === undefined || known.classId === classId)
+          .toSorted((a, b) => b.at.localeCompare(a.at) || b.partId - a.partId)
+          .slice(0, limit)
+          .map(({ partId, imageSha, classId: own, userId, at, learntClassId }) => ({
+            partId,
+            imageSha,
+            classId: own,
+            userId,
+            at,
+            learnt: learntClassId === own,
+          }));
       },
       async 'labels.summary'({ stationId }) {
         store.stations.get(stationId);

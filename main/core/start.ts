@@ -18,6 +18,7 @@ import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
 import { createImportService } from './import.ts';
 import { createIngest } from './ingest.ts';
 import { createJobService } from './jobs.ts';
+import { createKnowledgeExchange } from './knowledge-exchange.ts';
 import { createKnowledgeService } from './knowledge.ts';
 import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
@@ -134,6 +135,7 @@ const build = async (
     ...labels.handlers,
     ...imports.handlers,
     ...knowledge.handlers,
+    ...createKnowledgeExchange(context, backbones, jobs, knowledge).handlers,
     ...jobs.handlers,
     ...candidates.handlers,
     ...approvals.handlers,

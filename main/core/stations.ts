@@ -65,6 +65,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
       },
       async 'stations.update'(input, session) {
         const before = store.stations.get(input.stationId);
+        if (input.backboneId !== undefined) await backbones.get(input.backboneId);
         const changes = changesOf(before, input);
         if (Object.keys(changes).length === 0) return before;
         store.transaction(() => {
@@ -77,8 +78,8 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
           });
         });
         context.emit('stations.changed', {});
-        // A name is no reason to stop a line.
-        if (Object.keys(changes).some((key) => key !== 'name' && key !== 'criteria'))
+        // A name is no reason to stop a line, and the active model brings its own backbone.
+        if (Object.keys(changes).some((key) => !['name', 'criteria', 'backboneId'].includes(key)))
           await lines.reconfigure(before.id);
         return store.stations.get(before.id);
       },

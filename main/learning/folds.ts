@@ -1,3 +1,4 @@
+import type { Region } from '../contract/domain.ts';
 import { byCodeUnit } from './dataset.ts';
 import { nearDuplicateGroups } from './near-duplicates.ts';
 
@@ -14,6 +15,10 @@ export interface LedgerRow {
   /** Perceptual hash of the image, so that copies of one shot share a fold; undefined: not known. */
   look?: string;
 }
+
+/** What tells regions of one image apart in the ledger; null: the whole frame. */
+export const keyOf = (region: Region | null): { key?: string } =>
+  region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {};
 
 /**
  * Only equal hashes: one shot saved twice. Wider groups (near-duplicates.ts) hold out whole kinds of look that the finished model does know, and

@@ -19,8 +19,17 @@ import { sumsAgree } from './statistics-cache.ts';
 
 const MAGIC = 'MEKIKIK1';
 
+/** Both become part of file names. */
+const sourceSchema = z.object({ home: z.string().regex(/^[0-9a-f]{32}$/), station: z.string().regex(/^[\w-]{1,64}$/) });
+/** Whose images the sums are of: fingerprint of the home's root key, id of the station. */
+export type ExportSource = z.infer<typeof sourceSchema>;
+
 const headerSchema = z.object({
   format: z.literal(1),
+  /** Not in files made before there was such a thing. */
+  source: sourceSchema.optional(),
+  /** Stations whose exports the source had taken in: their images are in the sums too. */
+  includes: z.array(sourceSchema).default([]),
   backboneId: z.string(),
   backboneSha256: z.string(),
   stages: z.array(z.number().int().positive()).min(1),
@@ -55,6 +64,8 @@ export interface ExportInput {
   balancing: number;
   /** What people call the classes, for the station that takes them in. */
   classes?: readonly { id: string; names: { en: string; ja: string }; isOk: boolean }[];
+  source?: ExportSource;
+  includes?: readonly ExportSource[];
 }
 
 const bytesOf = (values: Float64Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -75,6 +86,8 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
   for (const part of bodyOf(statistics)) hash.update(part);
   const header: ExportHeader = {
     format: 1,
+    ...(input.source ? { source: input.source } : {}),
+    includes: [...(input.includes ?? [])],
     backboneId,
     backboneSha256,
     stages: [...stages],

@@ -1,15 +1,16 @@
-import { open, readFile, stat } from 'node:fs/promises';
 import type { z } from 'zod';
-import type { Backbone, Recipe } from '../contract/domain.ts';
+import type { Recipe } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
 import { learnableFrom } from './anomaly/cold-start.ts';
 import { openProducts } from './dense.ts';
 import { extractFeatures, openExtractor } from './extract.ts';
+import { appendFeatureRows, readLooks, readRowsOf, writeLooks } from './feature-rows.ts';
 import { embed } from './embedding.ts';
-import { readExport, writeExport } from './knowledge-export.ts';
+import { readExport } from './knowledge-export.ts';
 import { solveStatistics } from './knowledge.ts';
-import { diskError, writeKnowledge } from './knowledge-files.ts';
+import { writeKnowledge } from './knowledge-files.ts';
+import { keyOf } from './folds.ts';
 import { sampleOf, type LedgerRow } from './selection.ts';
 import { openStatistics } from './statistics-cache.ts';
 import { findSuspects, heldOutProbabilities } from './suspects.ts';
@@ -21,109 +22,6 @@ export type TrainerProgress = z.infer<(typeof trainerEvents)['trainer.progressed
 export interface TrainerOptions {
   onProgress?: (event: TrainerProgress) => void;
   signal?: AbortSignal;
-}
-
-/** Bytes of one row of a feature file. */
-const rowBytes = (backbone: Backbone): number => backbone.features * Float32Array.BYTES_PER_ELEMENT;
-
-/**
- * Reads rows of a feature file.
- * @throws BUNDLE_ALTERED when a row is not there
- */
-export async function readFeatureRows(
-  file: string,
-  rows: readonly number[],
-  backbone: Pick<Backbone, 'features'>,
-): Promise<Float32Array> {
-  const out = new Float32Array(rows.length * backbone.features);
-  if (rows.length === 0) return out;
-  const bytes = backbone.features * Float32Array.BYTES_PER_ELEMENT;
-  const handle = await open(file, 'r');
-  try {
-    const view = new Uint8Array(out.buffer);
-    // Rows of one update lie next to each other: read in runs.
-    for (let i = 0; i < rows.length;) {
-      let run = 1;
-      while (i + run < rows.length && rows[i + run] === rows[i]! + run) run += 1;
-      const { bytesRead } = await handle.read(view, i * bytes, run * bytes, rows[i]! * bytes);
-      if (bytesRead < run * bytes) throw new AppError('BUNDLE_ALTERED', { file });
-      i += run;
-    }
-  } finally {
-    await handle.close();
-  }
-  return out;
-}
-
-/** Rows in any order, each read once, in file order. @throws BUNDLE_ALTERED, FEATURES_NOT_FINITE */
-async function readSome(file: string, rows: readonly number[], backbone: Backbone): Promise<Float32Array> {
-  const order = rows.map((_, i) => i).sort((a, b) => rows[a]! - rows[b]!);
-  const width = backbone.features;
-  const read = await readFeatureRows(
-    file,
-    order.map((i) => rows[i]!),
-    backbone,
-  );
-  const out = new Float32Array(read.length);
-  order.forEach((to, from) => out.set(read.subarray(from * width, (from + 1) * width), to * width));
-  if (!out.every(Number.isFinite)) throw new AppError('FEATURES_NOT_FINITE', { file });
-  return out;
-}
-
-/** Appends rows, on the disk before it returns. Gives the number of the first. */
-async function appendFeatureRows(file: string, features: Float32Array, backbone: Backbone): Promise<number> {
-  const bytes = rowBytes(backbone);
-  try {
-    const handle = await open(file, 'a+');
-    try {
-      const { size } = await handle.stat();
-      const first = Math.ceil(size / bytes);
-      // A row that a crash cut short is filled up: rows keep their places.
-      if (size % bytes !== 0) await handle.write(new Uint8Array(first * bytes - size));
-      await handle.write(new Uint8Array(features.buffer, features.byteOffset, features.byteLength));
-      await handle.sync();
-      return first;
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    throw diskError(cause, file);
-  }
-}
-
-/** Perceptual hashes of the rows of a feature file: eight bytes a row, under the same row numbers. Zeros: not known. */
-export const lookFileOf = (featureFile: string): string => featureFile.replace(/(\.f32)?$/, '.look');
-const LOOK_BYTES = 8;
-
-/** Looks of rows; rows that the file does not have (made before it was kept) are not known. */
-async function readLooks(featureFile: string, rows: readonly number[]): Promise<string[]> {
-  const bytes = await readFile(lookFileOf(featureFile)).catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return Buffer.alloc(0);
-    throw cause;
-  });
-  return rows.map((row) => bytes.toString('hex', row * LOOK_BYTES, (row + 1) * LOOK_BYTES).padEnd(16, '0'));
-}
-
-async function writeLooks(featureFile: string, first: number, looks: readonly string[]): Promise<void> {
-  const file = lookFileOf(featureFile);
-  try {
-    // Opened for writing at places: rows before that were never noted stay zeros.
-    const handle = await open(
-      file,
-      await stat(file).then(
-        () => 'r+',
-        () => 'w+',
-      ),
-    );
-    try {
-      await handle.write(Buffer.from(looks.join(''), 'hex'), 0, looks.length * LOOK_BYTES, first * LOOK_BYTES);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    throw diskError(cause, file);
-  }
 }
 
 /** One image (or region) has one class. @throws CONTRADICTING_LABELS */
@@ -153,7 +51,7 @@ export async function updateKnowledge(
 ): Promise<Output<'trainer.update'>> {
   const started = performance.now();
   const { backbone, recipe, images, classes, criteria, threads, featureFile, outDir } = input;
-  checkLabels(images.map(({ classId, sha, region }) => ({ classId, sha, key: region ? JSON.stringify(region) : '' })));
+  checkLabels(images.map(({ classId, sha, region }) => ({ classId, sha, ...keyOf(region) })));
   const counts = new Map<string, number>();
   for (const { classId } of images) counts.set(classId, (counts.get(classId) ?? 0) + 1);
   const okIds = new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : [])));
@@ -194,10 +92,10 @@ export async function updateKnowledge(
     classId,
     sha,
     look: looks[i]!,
-    ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}),
+    ...keyOf(region),
     row: places[i]!,
   }));
-  const readRows = (wanted: readonly number[]) => readSome(featureFile, wanted, backbone);
+  const readRows = (wanted: readonly number[]) => readRowsOf(featureFile, wanted, backbone);
   await using products = openProducts({ threads });
   const cached = await openStatistics(ledger, {
     products,
@@ -279,44 +177,6 @@ export async function updateKnowledge(
   };
 }
 
-/**
- * trainer.export: the sums of the station's images, and of what it took in from others, as one file.
- * @throws FEATURES_NOT_FINITE, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE, TOO_FEW_CLASSES, DISK_FULL, HOME_NOT_WRITABLE
- */
-export async function exportKnowledge(input: Input<'trainer.export'>): Promise<Output<'trainer.export'>> {
-  const { backbone, featureFile, statisticsDir, images, lambda, balancing, classes, threads, file } = input;
-  const stages = backbone.featureOutputs.map(({ channels }) => channels);
-  await using products = openProducts({ threads });
-  const { statistics } = await openStatistics(
-    images.map(({ classId, sha, region, row }) => ({
-      classId,
-      sha,
-      ...(region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {}),
-      row,
-    })),
-    {
-      products,
-      dir: statisticsDir,
-      backboneSha256: backbone.sha256,
-      stages,
-      readRows: (wanted) => readSome(featureFile, wanted, backbone),
-    },
-  );
-  for (const added of input.exports) {
-    statistics.merge((await readExport(added, { backboneSha256: backbone.sha256, stages })).statistics);
-  }
-  const header = await writeExport(file, {
-    statistics,
-    backboneId: backbone.id,
-    backboneSha256: backbone.sha256,
-    stages,
-    lambda,
-    balancing,
-    classes,
-  });
-  return { classes: header.classes.map(({ classId, count }) => ({ classId, labelled: count })) };
-}
-
 /** trainer.features: row-major [images, features]; an unreadable picture gives a row of NaN. */
 export async function featuresOf(
   { backbone, recipe, images, threads }: Input<'trainer.features'>,
@@ -335,5 +195,3 @@ export async function featuresOf(
   });
   return { features };
 }
-
-export { heatMapOf } from './heat-map.ts';

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cli } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
 
-/* `knowledge show | merge | forget | export | import | rename | retire` with the real core, trainer and backbone. */
+/* `knowledge show | labels | merge | split | forget | export | import | check | rename | retire` with the real core, trainer and backbone. */
 
 const env = { MEKIKI_PASSWORD: 'correct horse battery' };
 let folder: string;
@@ -90,21 +90,23 @@ describe('knowledge on the command line', { timeout: 120_000 }, () => {
     expect(await shown('b')).toEqual(before);
   });
 
-  test('by file: classes and sums of one home reach another; a damaged file and a second time change nothing', async () => {
+  test('by file, split, listed and checked', async () => {
     const file = join(folder, 'second.knowledge');
     await done('a', 'knowledge', 'export', file, '--station', 'Second');
-    const bytes = await readFile(file);
-    bytes[bytes.length - 9]! ^= 1;
-    await writeFile(join(folder, 'damaged.knowledge'), bytes);
-    const before = await shown('b');
-    expect(await failed('b', 'knowledge', 'import', join(folder, 'damaged.knowledge'))).toBe('BUNDLE_ALTERED');
-    expect(await shown('b')).toEqual(before);
     const added = await done<Known>('b', 'knowledge', 'import', file);
     expect(counts(added)).toEqual({ ok: 12, 'c-scratch': 5, 'c-pit': 12 });
-    expect(await failed('b', 'knowledge', 'merge', file)).toBe('ALREADY_EXISTS');
-    // A class of the other home alone is not this one's to forget.
-    expect(await failed('b', 'knowledge', 'forget', '--class', 'dent')).toBe('NOT_FOUND');
-    const forgotten = await done<Known>('b', 'knowledge', 'forget', '--class', 'scratch');
-    expect(counts(forgotten)).toEqual({ ok: 12, 'c-pit': 12 });
+    const { labels } = await done<{ labels: { imageSha: string; classId: string }[] }>(
+      'b',
+      'knowledge',
+      'labels',
+      '--class',
+      'scratch',
+    );
+    expect(labels.map(({ classId }) => classId)).toEqual(Array(5).fill('c-scratch'));
+    const some = labels.slice(0, 2).map(({ imageSha }) => imageSha);
+    expect(await failed('b', 'knowledge', 'split', 'ok', 'deep', ...some)).toBe('NOT_FOUND');
+    const split = await done<Known>('b', 'knowledge', 'split', 'scratch', 'deep', ...some);
+    expect(counts(split)).toEqual({ ok: 12, 'c-deep': 2, 'c-pit': 12, 'c-scratch': 3 });
+    expect(await done('b', 'knowledge', 'check')).toEqual({ differing: [] });
   });
 });

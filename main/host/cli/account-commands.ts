@@ -11,6 +11,7 @@ import { readPassword } from './terminal.ts';
 interface StationChanges extends UserOption {
   name?: string;
   folder?: string;
+  backbone?: string;
   maxLatencyMs?: number;
   maxEscape?: number;
   maxOverkill?: number;
@@ -94,6 +95,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       .description('change what a station accepts, or its camera')
       .option('--name <text>')
       .option('--folder <dir>', 'watch this folder')
+      .option('--backbone <id>', 'learn with this one from the next update on')
       .option('--max-latency-ms <x>', 'greatest p99 of one part', decimalNumber(0.1, 60_000))
       .option('--max-escape <share>', 'greatest share of NG parts judged ok', decimalNumber(0, 1))
       .option('--max-overkill <share>', 'greatest share of OK parts judged ng', decimalNumber(0, 1))
@@ -109,6 +111,7 @@ export function addAccountCommands(program: Command, action: Action): void {
           ...(options.folder === undefined
             ? {}
             : { camera: { kind: 'folder' as const, path: resolve(options.folder) } }),
+          ...(options.backbone === undefined ? {} : { backboneId: options.backbone }),
           criteria: {
             ...before.criteria,
             ...(maxLatencyMs === undefined ? {} : { maxLatencyMsP99: maxLatencyMs }),

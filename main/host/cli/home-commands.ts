@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
-import type { Candidate, Job, Station } from '../../contract/domain.ts';
+import type { Candidate, Station } from '../../contract/domain.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
+import { addKnowledgeCommands } from './knowledge-commands.ts';
 import type { Action, Context } from './context.ts';
 import { format } from './output.ts';
 import {
@@ -41,6 +42,7 @@ export function addHomeCommands(program: Command, action: Action): void {
     );
 
   addLabelCommands(program, action);
+  addKnowledgeCommands(program, action);
   addCandidateCommands(program, action);
 }
 
@@ -125,132 +127,6 @@ function addLabelCommands(program: Command, action: Action): void {
           },
           () => `${knowledge.id}: ${knowledge.classes.length} classes in ${knowledge.seconds.toFixed(1)} s.`,
         );
-      });
-    }),
-  );
-
-  const knowledge = program.command('knowledge').description('what the station has learnt');
-  withStation(knowledge.command('show')).action(
-    action(async (context: Context, options: StationOption) => {
-      await withCore(context, async (client) => {
-        const station = await stationOf(client, options);
-        const list = await client.call('knowledge.list', { stationId: station.id });
-        const classes = await client.call('classes.list', {});
-        context.out.result({ current: list[0] ?? null, lineage: list, classes }, () =>
-          format.table([
-            ['id', 'made', 'classes', 'parts'],
-            ...list.map((k) => [k.id, k.createdAt, k.classes.length, k.classes.reduce((n, c) => n + c.labelled, 0)]),
-          ]),
-        );
-      });
-    }),
-  );
-  withUser(
-    knowledge.command('export <file>').description("write the station's sums per class into a file, without images"),
-  ).action(
-    action(async (context: Context, file: string, options: UserOption) => {
-      await atStation(context, options, async (client, station) => {
-        const target = resolve(file);
-        await followJob(
-          context,
-          client,
-          await client.call('knowledge.export', { stationId: station.id, file: target }),
-        );
-        const newest = await client.call('knowledge.show', { stationId: station.id });
-        context.out.result({ file: target, classes: newest?.classes ?? [] }, () => `Written: ${target}`);
-      });
-    }),
-  );
-  withUser(
-    knowledge.command('import <file>').description("add another station's exported knowledge (same backbone)"),
-  ).action(
-    action(async (context: Context, file: string, options: UserOption) => {
-      await atStation(context, options, async (client, station) => {
-        const job = await client.call('knowledge.import', { stationId: station.id, file: resolve(file) });
-        const done = await followJob(context, client, job);
-        const newest = await client.call('knowledge.show', { stationId: station.id });
-        context.out.result(
-          { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
-          () => `Added; the knowledge is now ${done.result[0]}.`,
-        );
-      });
-    }),
-  );
-  const changed = async (context: Context, client: CoreClient, station: Station, job: Job, what: string) => {
-    const done = await followJob(context, client, job);
-    const newest = await client.call('knowledge.show', { stationId: station.id });
-    context.out.result(
-      { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
-      () => `${what}; the knowledge is now ${done.result[0]}.`,
-    );
-  };
-  withUser(
-    knowledge
-      .command('merge <from> [into]')
-      .description(
-        'one argument: add what another station (or an exported file) has learnt; two: make one class of two',
-      ),
-  ).action(
-    action(async (context: Context, from: string, into: string | undefined, options: UserOption) => {
-      await atStation(context, options, async (client, station) => {
-        const stationId = station.id;
-        if (into !== undefined) {
-          await client.call('classes.merge', {
-            from: await knownClass(client, from),
-            into: await knownClass(client, into),
-          });
-          await changed(context, client, station, await client.call('knowledge.update', { stationId }), 'Merged');
-          return;
-        }
-        const other = (await client.call('stations.list', {})).find((s) => s.id === from || s.name === from);
-        const job = other
-          ? await client.call('knowledge.merge', { stationId, fromStationId: other.id })
-          : await client.call('knowledge.import', { stationId, file: resolve(from) });
-        await changed(context, client, station, job, 'Added');
-      });
-    }),
-  );
-  withUser(
-    knowledge
-      .command('forget [sha]')
-      .description('un-learn an image by its sha256, or all images of a class')
-      .option('--image <sha>', 'the image, by its sha256')
-      .option('--class <name>', 'all images of this class; the class is retired'),
-  ).action(
-    action(
-      async (context: Context, sha: string | undefined, options: UserOption & { image?: string; class?: string }) => {
-        const imageSha = sha ?? options.image;
-        if ((imageSha === undefined) === (options.class === undefined)) {
-          throw new AppError('INVALID_INPUT', { what: 'knowledge forget', problem: 'name an image or a class' });
-        }
-        await atStation(context, options, async (client, station) => {
-          const stationId = station.id;
-          const job =
-            imageSha === undefined
-              ? await client.call('knowledge.forgetClass', {
-                  stationId,
-                  classId: await knownClass(client, options.class!),
-                })
-              : await client.call('knowledge.forget', { stationId, imageSha });
-          await changed(context, client, station, job, 'Forgotten');
-        });
-      },
-    ),
-  );
-  withUser(knowledge.command('rename <class> <name>').description('another name for a class; its id stays')).action(
-    action(async (context: Context, name: string, next: string, options: UserOption) => {
-      await signedIn(context, options, async (client) => {
-        const classId = await knownClass(client, name);
-        const renamed = await client.call('classes.rename', { classId, names: { en: next, ja: next } });
-        context.out.result(renamed, () => `${classId} is called ${next}.`);
-      });
-    }),
-  );
-  withUser(knowledge.command('retire <class>').description('no new labels of a class; what was learnt stays')).action(
-    action(async (context: Context, name: string, options: UserOption) => {
-      await signedIn(context, options, async (client) => {
-        const retired = await client.call('classes.retire', { classId: await knownClass(client, name) });
-        context.out.result(retired, () => `${retired.id} is retired.`);
       });
     }),
   );
@@ -386,14 +262,6 @@ async function partOfFile(context: Context, client: CoreClient, station: Station
   if (!Number.isInteger(partId))
     throw new AppError('IMAGE_UNREADABLE', { file: path, problem: 'it could not be taken in' });
   return partId;
-}
-
-/** Id of the class with this id or name. NOT_FOUND. */
-async function knownClass(client: CoreClient, name: string): Promise<string> {
-  const classes = await client.call('classes.list', {});
-  const found = classes.find((c) => c.id === name || c.names.en === name || c.names.ja === name);
-  if (!found) throw new AppError('NOT_FOUND', { kind: 'class', id: name });
-  return found.id;
 }
 
 /** Id of the class with this id or name (either language); made if there is none. */

@@ -31,7 +31,8 @@ void runChild(async ({ settings, wire, log }) => {
       handlers: {
         'trainer.update': async (input, _session, signal) =>
           (await import('../../learning/update.ts')).updateKnowledge(input, { signal, onProgress }),
-        'trainer.export': async (input) => (await import('../../learning/update.ts')).exportKnowledge(input),
+        'trainer.export': async (input) => (await import('../../learning/sums.ts')).exportKnowledge(input),
+        'trainer.check': async (input) => (await import('../../learning/sums.ts')).checkSums(input),
         'trainer.compress': async (input, _session, signal) =>
           (await import('../../compression/station.ts')).compressStation(input, { signal, onProgress }),
         'trainer.features': async (input, _session, signal) => {

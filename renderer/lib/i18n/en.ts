@@ -113,6 +113,7 @@ export const en = {
   'step.import.reading': 'Reading images',
   'step.update.features': 'Looking at the labelled parts',
   'step.update.solve': 'Solving the knowledge',
+  'step.update.check': 'Summing all images anew',
   'step.update.labels': 'Looking for labels that may be wrong',
   'step.update.forgetting': 'Forgetting an image',
   'step.queue.features': 'Ordering the queue',

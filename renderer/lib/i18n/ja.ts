@@ -114,6 +114,7 @@ export const ja: Record<MessageKey, string> = {
   'step.import.reading': '画像を読み込んでいます',
   'step.update.features': 'ラベル付きの部品を見ています',
   'step.update.solve': '知識を解いています',
+  'step.update.check': '全画像から和を計算し直しています',
   'step.update.labels': '疑わしいラベルを探しています',
   'step.update.forgetting': '画像を忘れています',
   'step.queue.features': '待ち列を並べています',

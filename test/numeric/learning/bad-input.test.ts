@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { criteriaSchema, recipeSchema, type Backbone } from '../../../main/contract/domain.ts';
 import type { LabelledImage } from '../../../main/contract/trainer.ts';
 import { readKnowledge } from '../../../main/learning/knowledge-files.ts';
-import { exportKnowledge, updateKnowledge } from '../../../main/learning/update.ts';
+import { exportKnowledge } from '../../../main/learning/sums.ts';
+import { updateKnowledge } from '../../../main/learning/update.ts';
 import { picture, writePicture, type Surface } from './pictures.ts';
 import { writeTinyBackbone } from './tiny-backbone.ts';
 
@@ -128,6 +129,7 @@ describe('an update refuses, and changes nothing', () => {
       lambda: 0.01,
       balancing: 1,
       file,
+      source: { home: '0'.repeat(32), station: 'st-1' },
     });
     await refused(known, 'KNOWLEDGE_OF_OTHER_BACKBONE', [file]);
   });

@@ -13,6 +13,7 @@ import { createClient } from '../../../main/contract/rpc/client.ts';
 import { createMemoryPair } from '../../../main/contract/rpc/memory.ts';
 import { createServer, type Server } from '../../../main/contract/rpc/server.ts';
 import { trainerEvents, trainerMethods, type Suspect } from '../../../main/contract/trainer.ts';
+import type { BackboneSources } from '../../../main/core/backbones.ts';
 import type { Core, CoreEvent, Processes, Session } from '../../../main/core/port.ts';
 import { startCore } from '../../../main/core/start.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
@@ -43,6 +44,11 @@ export const testBackbone: Backbone = {
   licence: 'Apache-2.0',
 };
 
+type TrainerHandlers = {
+  [M in keyof typeof trainerMethods]: (
+    input: z.output<(typeof trainerMethods)[M]['input']>,
+  ) => Promise<z.input<(typeof trainerMethods)[M]['output']>>;
+};
 type UpdateInput = z.output<(typeof trainerMethods)['trainer.update']['input']>;
 type CompressInput = z.output<(typeof trainerMethods)['trainer.compress']['input']>;
 export interface TrainerControl {
@@ -177,17 +183,23 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
     ),
   }),
   'trainer.export': async () => ({ classes: [] }),
+  'trainer.check': async () => ({ images: 0, differing: [], rebuilt: [] }),
   'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
 });
 
-const createProcesses = (home: string, trainer: TrainerControl, lines: Map<string, LineControl>): Processes => {
+const createProcesses = (
+  home: string,
+  trainer: TrainerControl,
+  lines: Map<string, LineControl>,
+  real: Partial<TrainerHandlers>,
+): Processes => {
   let dropTrainer = (): void => {};
   const running = new Set<string>();
   return {
     async trainer() {
       const [ours, theirs] = createMemoryPair();
       let server: Server<typeof trainerEvents> | null = null;
-      const handlers = createTrainer(trainer, () => server);
+      const handlers = { ...createTrainer(trainer, () => server), ...real };
       const crashing = Object.fromEntries(
         Object.entries(handlers).map(([name, handler]) => [
           name,
@@ -299,7 +311,16 @@ const createProcesses = (home: string, trainer: TrainerControl, lines: Map<strin
 const isDemo = (home: string): boolean =>
   (JSON.parse(readFileSync(join(home, 'mekiki.json'), 'utf8')) as { demo: boolean }).demo;
 
-export const startWorld = async (options: { demo?: boolean; home?: string; now?: () => Date } = {}): Promise<World> => {
+export interface WorldOptions {
+  demo?: boolean;
+  home?: string;
+  now?: () => Date;
+  backbones?: BackboneSources;
+  /** Real work in place of the small trainer's. */
+  trainer?: Partial<TrainerHandlers>;
+}
+
+export const startWorld = async (options: WorldOptions = {}): Promise<World> => {
   const base = mkdtempSync(join(tmpdir(), 'mekiki-core-'));
   const home = options.home ?? join(base, 'home');
   const trainer: TrainerControl = {
@@ -325,14 +346,18 @@ export const startWorld = async (options: { demo?: boolean; home?: string; now?:
     warn: collect('warn'),
     error: collect('error'),
   };
-  const processes = createProcesses(home, trainer, lines);
+  const processes = createProcesses(home, trainer, lines, options.trainer ?? {});
   const open = async () => {
     world.core = await startCore({
       home,
       demo: options.demo ?? false,
       log: logger,
       processes,
-      backbones: { shipped: async () => testBackbone, take: async () => testBackbone, read: async () => testBackbone },
+      backbones: options.backbones ?? {
+        shipped: async () => testBackbone,
+        take: async () => testBackbone,
+        read: async () => testBackbone,
+      },
       ...(options.now && { now: options.now }),
     });
     world.core.subscribe((event) => void events.push(event));

@@ -1,0 +1,271 @@
+import { createHash } from 'node:crypto';
+import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Backbone, DefectClass, Knowledge } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import type { ExportHeader } from '../learning/knowledge-export.ts';
+import type { Backbones } from './backbones.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { featureFileOf, syncFile } from './feature-file.ts';
+import type { JobService, JobWork } from './jobs.ts';
+import type { KnowledgeService } from './knowledge.ts';
+import { addedDir, addedFiles, sumsDir } from './knowledge-folders.ts';
+import { samplesOf } from './samples.ts';
+import { withTrainer } from './trainer.ts';
+
+/*
+ * Knowledge of other stations, as sums without images: of this home (merge) or by file (import). What a station gave before is replaced by what
+ * it gives now, and sums that hold the same station's images twice are refused: a part that counts twice pulls the head towards it.
+ */
+
+export interface KnowledgeExchange {
+  handlers: HandlersOf<'knowledge.merge' | 'knowledge.export' | 'knowledge.import' | 'knowledge.check'>;
+}
+
+const COLORS = 8;
+
+const nameOf = ({ home, station }: { home: string; station: string }): string => `${home} ${station}`;
+/** All stations whose images are in a file. */
+const stationsIn = ({ source, includes }: ExportHeader): string[] =>
+  [...(source ? [source] : []), ...includes].map(nameOf);
+
+export const createKnowledgeExchange = (
+  context: CoreContext,
+  backbones: Backbones,
+  jobs: JobService,
+  { update }: Pick<KnowledgeService, 'update'>,
+): KnowledgeExchange => {
+  const { store } = context;
+
+  /** Tells homes apart, and says nothing of them. */
+  const homeId = (): string => createHash('sha256').update(context.keys.rootPublicKey()).digest('hex').slice(0, 32);
+
+  /** `without`: pictures left out, and then also what the station took in from others. */
+  const exportTo = async (
+    job: JobWork,
+    stationId: string,
+    file: string,
+    without: ReadonlySet<string> | null = null,
+  ): Promise<void> => {
+    const station = store.stations.get(stationId);
+    const newest = store.knowledge.newest(stationId);
+    if (!newest) throw new AppError('NO_KNOWLEDGE', { stationId });
+    const backbone = await backbones.get(station.backboneId);
+    if (newest.backboneId !== backbone.id) {
+      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: newest.backboneId, needed: backbone.id });
+    }
+    await withTrainer(context, job, async (trainer) =>
+      trainer.call(
+        'trainer.export',
+        {
+          backbone,
+          recipe: station.recipe,
+          classes: store.classes.list(),
+          // Labels that no update has learnt yet have no features.
+          images: samplesOf(store, station).filter(({ row, sha }) => row >= 0 && !without?.has(sha)),
+          criteria: station.criteria,
+          threads: context.trainerThreads,
+          outDir: dirname(file),
+          featureFile: featureFileOf(store.home, backbone.id),
+          statisticsDir: sumsDir(store.home, stationId, backbone.id),
+          exports: without ? [] : await addedFiles(store.home, stationId, backbone.id),
+          lambda: newest.lambda,
+          balancing: newest.balancing,
+          file,
+          source: { home: homeId(), station: stationId },
+        },
+        { signal: job.signal },
+      ),
+    );
+  };
+
+  /** Classes that only the other home knows, under their ids; after a look at the whole file, for a class cannot be taken back. */
+  const addClasses = async (
+    file: string,
+    given: readonly { classId: string; names?: DefectClass['names'] | undefined }[],
+    backbone: Backbone,
+  ): Promise<void> => {
+    const unknown = given.filter(({ classId }) => !store.classes.has(classId));
+    if (unknown.length === 0) return;
+    const { readExport } = await import('../learning/knowledge-export.ts');
+    const stages = backbone.featureOutputs.map(({ channels }) => channels);
+    await readExport(file, { backboneSha256: backbone.sha256, stages });
+    const taken = new Set(store.classes.list().flatMap(({ names, retired }) => (retired ? [] : [names.en, names.ja])));
+    for (const { classId, names = { en: classId, ja: classId } } of unknown) {
+      for (const name of [names.en, names.ja]) {
+        // Two ids for one name: which of them is meant is for people to say.
+        if (taken.has(name)) throw new AppError('ALREADY_EXISTS', { kind: 'class', id: name });
+      }
+    }
+    store.transaction(() => {
+      for (const { classId, names = { en: classId, ja: classId } } of unknown) {
+        const color = (store.classes.list().length % COLORS) + 1;
+        store.classes.insert({ id: classId, names, isOk: false, color, hotKey: null, retired: false }, context.now());
+      }
+    });
+    context.emit('classes.changed', {});
+  };
+
+  /** Takes a file in and learns with it, or leaves everything as it was. `place`: what lies there is replaced. */
+  const takeIn = async (
+    place: string,
+    put: (place: string) => Promise<void>,
+    learn: () => Promise<Knowledge>,
+  ): Promise<Knowledge> => {
+    const [made, before] = [`${place}.new`, `${place}.before`];
+    await mkdir(dirname(place), { recursive: true });
+    try {
+      await put(made);
+      const had = (await stat(place).catch(() => null)) !== null;
+      if (had) await rename(place, before);
+      try {
+        await rename(made, place);
+        await syncFile(place);
+        return await learn();
+      } catch (error) {
+        await rm(place, { force: true });
+        if (had) await rename(before, place);
+        throw error;
+      }
+    } finally {
+      await Promise.all([made, before].map((file) => rm(file, { force: true })));
+    }
+  };
+
+  /** Learns anew and notes why. */
+  const learnWith = async (
+    job: JobWork,
+    stationId: string,
+    by: string,
+    action: string,
+    details: Record<string, string>,
+  ): Promise<Knowledge> => {
+    const knowledge = await update(job, stationId, by);
+    store.transaction(() =>
+      store.audit.append({ user: by, action, subject: knowledge.id, details: { stationId, ...details } }),
+    );
+    return knowledge;
+  };
+
+  /** Own images of another station of this home. */
+  const mergeFrom = async (job: JobWork, stationId: string, fromId: string, by: string): Promise<Knowledge> => {
+    const { backboneId } = store.stations.get(stationId);
+    const other = store.stations.get(fromId);
+    if (other.backboneId !== backboneId) {
+      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: other.backboneId, needed: backboneId });
+    }
+    // A picture that both have labelled is learnt once, by this station's label.
+    const own = new Set(store.labels.list(stationId).map(({ imageSha }) => imageSha));
+    return takeIn(
+      join(addedDir(store.home, stationId, backboneId), `station-${fromId}.knowledge`),
+      (file) => exportTo(job, fromId, file, own),
+      () => learnWith(job, stationId, by, 'knowledge.merge', { fromStationId: fromId }),
+    );
+  };
+
+  const importFrom = async (job: JobWork, stationId: string, file: string, by: string): Promise<Knowledge> => {
+    const backbone = await backbones.get(store.stations.get(stationId).backboneId);
+    const { readExportHeader } = await import('../learning/knowledge-export.ts');
+    const { header } = await readExportHeader(file);
+    if (header.backboneSha256 !== backbone.sha256) {
+      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: header.backboneId, needed: backbone.id });
+    }
+    const { source, bodySha256 } = header;
+    const ours = homeId();
+    const name = !source
+      ? bodySha256
+      : source.home === ours
+        ? `station-${source.station}`
+        : `home-${source.home}-${source.station}`;
+    const place = join(addedDir(store.home, stationId, backbone.id), `${name}.knowledge`);
+    const taken = new Map([[nameOf({ home: ours, station: stationId }), 'this station']]);
+    for (const other of await addedFiles(store.home, stationId, backbone.id)) {
+      const known = (await readExportHeader(other)).header;
+      if (known.bodySha256 === bodySha256) throw new AppError('ALREADY_EXISTS', { kind: 'knowledge', id: file });
+      if (other !== place) for (const station of stationsIn(known)) taken.set(station, 'what was added before');
+    }
+    for (const station of stationsIn(header)) {
+      const where = taken.get(station);
+      if (where === undefined) continue;
+      throw new AppError('CONFLICT', {
+        what: `knowledge of station ${station.split(' ')[1]}`,
+        state: `already in ${where}`,
+        needed: 'a file with the images of other stations only',
+      });
+    }
+    await addClasses(file, header.classes, backbone);
+    return takeIn(
+      place,
+      (made) => copyFile(file, made),
+      () => learnWith(job, stationId, by, 'knowledge.import', { file, bodySha256 }),
+    );
+  };
+
+  /** Names of classes whose kept sums differ from sums made anew. */
+  const check = async (job: JobWork, stationId: string): Promise<string[]> => {
+    const station = store.stations.get(stationId);
+    const backbone = await backbones.get(station.backboneId);
+    const { differing } = await withTrainer(context, job, (trainer) =>
+      trainer.call(
+        'trainer.check',
+        {
+          backbone,
+          images: samplesOf(store, station).filter(({ row }) => row >= 0),
+          threads: context.trainerThreads,
+          featureFile: featureFileOf(store.home, backbone.id),
+          statisticsDir: sumsDir(store.home, stationId, backbone.id),
+        },
+        { signal: job.signal },
+      ),
+    );
+    return differing;
+  };
+
+  return {
+    handlers: {
+      async 'knowledge.export'({ stationId, file }, session) {
+        store.stations.get(stationId);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
+          async (job) => {
+            await exportTo(job, stationId, file);
+            store.transaction(() =>
+              store.audit.append({
+                user: actor(session),
+                action: 'knowledge.export',
+                subject: stationId,
+                details: { file },
+              }),
+            );
+            return [file];
+          },
+        );
+      },
+      async 'knowledge.import'({ stationId, file }, session) {
+        store.stations.get(stationId);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
+          async (job) => [(await importFrom(job, stationId, file, actor(session))).id],
+        );
+      },
+      async 'knowledge.merge'({ stationId, fromStationId }, session) {
+        store.stations.get(stationId);
+        store.stations.get(fromStationId);
+        if (stationId === fromStationId) {
+          throw new AppError('INVALID_INPUT', { what: 'the other station', problem: 'it is this station' });
+        }
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
+          async (job) => [(await mergeFrom(job, stationId, fromStationId, actor(session))).id],
+        );
+      },
+      async 'knowledge.check'({ stationId }, session) {
+        store.stations.get(stationId);
+        return jobs.start(
+          { kind: 'update', stationId, session, firstStep: { key: 'update.check', details: {} } },
+          (job) => check(job, stationId),
+        );
+      },
+    },
+  };
+};

@@ -1,0 +1,232 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { Job, Station } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import type { CoreClient } from './accounts.ts';
+import type { Action, Context } from './context.ts';
+import { withCore } from './core-client.ts';
+import { followJob } from './jobs.ts';
+import { format } from './output.ts';
+import {
+  atStation,
+  signedIn,
+  stationOf,
+  withStation,
+  withUser,
+  type StationOption,
+  type UserOption,
+} from './station-option.ts';
+
+/** As many as the contract takes. */
+const LABELLED_AT_ONCE = 500;
+
+/** What a station has learnt: shown, given and taken, corrected. */
+export function addKnowledgeCommands(program: Command, action: Action): void {
+  const knowledge = program.command('knowledge').description('what the station has learnt');
+  withStation(knowledge.command('show')).action(
+    action(async (context: Context, options: StationOption) => {
+      await withCore(context, async (client) => {
+        const station = await stationOf(client, options);
+        const list = await client.call('knowledge.list', { stationId: station.id });
+        const classes = await client.call('classes.list', {});
+        context.out.result({ current: list[0] ?? null, lineage: list, classes }, () =>
+          format.table([
+            ['id', 'made', 'classes', 'parts'],
+            ...list.map((k) => [k.id, k.createdAt, k.classes.length, k.classes.reduce((n, c) => n + c.labelled, 0)]),
+          ]),
+        );
+      });
+    }),
+  );
+  withUser(
+    knowledge.command('export <file>').description("write the station's sums per class into a file, without images"),
+  ).action(
+    action(async (context: Context, file: string, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const target = resolve(file);
+        await followJob(
+          context,
+          client,
+          await client.call('knowledge.export', { stationId: station.id, file: target }),
+        );
+        const newest = await client.call('knowledge.show', { stationId: station.id });
+        context.out.result({ file: target, classes: newest?.classes ?? [] }, () => `Written: ${target}`);
+      });
+    }),
+  );
+  withUser(
+    knowledge.command('import <file>').description("add another station's exported knowledge (same backbone)"),
+  ).action(
+    action(async (context: Context, file: string, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const job = await client.call('knowledge.import', { stationId: station.id, file: resolve(file) });
+        const done = await followJob(context, client, job);
+        const newest = await client.call('knowledge.show', { stationId: station.id });
+        context.out.result(
+          { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
+          () => `Added; the knowledge is now ${done.result[0]}.`,
+        );
+      });
+    }),
+  );
+  const changed = async (context: Context, client: CoreClient, station: Station, job: Job, what: string) => {
+    const done = await followJob(context, client, job);
+    const newest = await client.call('knowledge.show', { stationId: station.id });
+    context.out.result(
+      { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
+      () => `${what}; the knowledge is now ${done.result[0]}.`,
+    );
+  };
+  withUser(
+    knowledge
+      .command('merge <from> [into]')
+      .description(
+        'one argument: add what another station (or an exported file) has learnt; two: make one class of two',
+      ),
+  ).action(
+    action(async (context: Context, from: string, into: string | undefined, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const stationId = station.id;
+        if (into !== undefined) {
+          await client.call('classes.merge', {
+            from: await knownClass(client, from),
+            into: await knownClass(client, into),
+          });
+          await changed(context, client, station, await client.call('knowledge.update', { stationId }), 'Merged');
+          return;
+        }
+        const other = (await client.call('stations.list', {})).find((s) => s.id === from || s.name === from);
+        const job = other
+          ? await client.call('knowledge.merge', { stationId, fromStationId: other.id })
+          : await client.call('knowledge.import', { stationId, file: resolve(from) });
+        await changed(context, client, station, job, 'Added');
+      });
+    }),
+  );
+  withUser(
+    knowledge
+      .command('forget [sha]')
+      .description('un-learn an image by its sha256, or all images of a class')
+      .option('--image <sha>', 'the image, by its sha256')
+      .option('--class <name>', 'all images of this class; the class is retired'),
+  ).action(
+    action(
+      async (context: Context, sha: string | undefined, options: UserOption & { image?: string; class?: string }) => {
+        const imageSha = sha ?? options.image;
+        if ((imageSha === undefined) === (options.class === undefined)) {
+          throw new AppError('INVALID_INPUT', { what: 'knowledge forget', problem: 'name an image or a class' });
+        }
+        await atStation(context, options, async (client, station) => {
+          const stationId = station.id;
+          const job =
+            imageSha === undefined
+              ? await client.call('knowledge.forgetClass', {
+                  stationId,
+                  classId: await knownClass(client, options.class!),
+                })
+              : await client.call('knowledge.forget', { stationId, imageSha });
+          await changed(context, client, station, job, 'Forgotten');
+        });
+      },
+    ),
+  );
+  withUser(
+    knowledge
+      .command('split <class> <name> <sha...>')
+      .description('make a class of its own of some images of a class, named by their sha256 (see knowledge labels)'),
+  ).action(
+    action(async (context: Context, from: string, name: string, shas: string[], options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const stationId = station.id;
+        const classId = await knownClass(client, from);
+        const labels = await client.call('labels.list', { stationId, classId, limit: 10_000 });
+        const byImage = new Map(labels.map((label) => [label.imageSha, label.partId]));
+        const partIds = [...new Set(shas)].map((sha) => {
+          const partId = byImage.get(sha);
+          if (partId === undefined) throw new AppError('NOT_FOUND', { kind: `image labelled ${from}`, id: sha });
+          return partId;
+        });
+        if (partIds.length === labels.length) {
+          throw new AppError('INVALID_INPUT', {
+            what: 'knowledge split',
+            problem: `${from} would be empty; rename it`,
+          });
+        }
+        const made = await client.call('classes.create', { names: { en: name, ja: name } });
+        for (let i = 0; i < partIds.length; i += LABELLED_AT_ONCE) {
+          await client.call('labels.create', { partIds: partIds.slice(i, i + LABELLED_AT_ONCE), classId: made.id });
+        }
+        await changed(context, client, station, await client.call('knowledge.update', { stationId }), 'Split');
+      });
+    }),
+  );
+  withUser(
+    knowledge
+      .command('labels')
+      .option('--class <name>')
+      .option('--limit <n>', 'at most', '200')
+      .description('what is labelled, newest first'),
+  ).action(
+    action(async (context: Context, options: UserOption & { class?: string; limit: string }) => {
+      await atStation(context, options, async (client, station) => {
+        const labels = await client.call('labels.list', {
+          stationId: station.id,
+          ...(options.class === undefined ? {} : { classId: await knownClass(client, options.class) }),
+          limit: Math.max(1, Math.min(10_000, Number.parseInt(options.limit, 10) || 200)),
+        });
+        context.out.result({ labels }, () =>
+          format.table([
+            ['part', 'class', 'labelled at', 'learnt', 'image'],
+            ...labels.map((label) => [
+              label.partId,
+              label.classId,
+              label.at,
+              label.learnt ? 'yes' : 'no',
+              label.imageSha,
+            ]),
+          ]),
+        );
+      });
+    }),
+  );
+  withUser(
+    knowledge.command('check').description('sum all images anew and compare with what is kept, bit by bit'),
+  ).action(
+    action(async (context: Context, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const job = await client.call('knowledge.check', { stationId: station.id });
+        const { result: differing } = await followJob(context, client, job);
+        context.out.result({ differing }, () =>
+          differing.length === 0
+            ? 'Every sum is what its images give.'
+            : `Differing: ${differing.join(', ')}. Stop the program, delete the folder knowledge/sums and update: it is made anew.`,
+        );
+      });
+    }),
+  );
+  withUser(knowledge.command('rename <class> <name>').description('another name for a class; its id stays')).action(
+    action(async (context: Context, name: string, next: string, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        const classId = await knownClass(client, name);
+        const renamed = await client.call('classes.rename', { classId, names: { en: next, ja: next } });
+        context.out.result(renamed, () => `${classId} is called ${next}.`);
+      });
+    }),
+  );
+  withUser(knowledge.command('retire <class>').description('no new labels of a class; what was learnt stays')).action(
+    action(async (context: Context, name: string, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        const retired = await client.call('classes.retire', { classId: await knownClass(client, name) });
+        context.out.result(retired, () => `${retired.id} is retired.`);
+      });
+    }),
+  );
+}
+
+/** Id of the class with this id or name. NOT_FOUND. */
+async function knownClass(client: CoreClient, name: string): Promise<string> {
+  const classes = await client.call('classes.list', {});
+  const found = classes.find((c) => c.id === name || c.names.en === name || c.names.ja === name);
+  if (!found) throw new AppError('NOT_FOUND', { kind: 'class', id: name });
+  return found.id;
+}

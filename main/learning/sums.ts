@@ -1,0 +1,71 @@
+import type { z } from 'zod';
+import type { trainerMethods } from '../contract/trainer.ts';
+import { openProducts, type Products } from './dense.ts';
+import { readRowsOf } from './feature-rows.ts';
+import { keyOf } from './folds.ts';
+import { readExport, writeExport } from './knowledge-export.ts';
+import { openStatistics, recomputeCheck, type CachedStatistics, type LedgerMember } from './statistics-cache.ts';
+
+/* Sums per class of a station's images, as they are kept between updates: for another station, and to be checked. */
+
+type Input<M extends keyof typeof trainerMethods> = z.output<(typeof trainerMethods)[M]['input']>;
+type Output<M extends keyof typeof trainerMethods> = z.input<(typeof trainerMethods)[M]['output']>;
+
+async function openSums(
+  { backbone, featureFile, statisticsDir, images }: Input<'trainer.check'>,
+  products: Products,
+): Promise<CachedStatistics & { recompute: () => Promise<string[]> }> {
+  const members: LedgerMember[] = images.map(({ classId, sha, region, row }) => ({
+    classId,
+    sha,
+    row,
+    ...keyOf(region),
+  }));
+  const options = {
+    products,
+    backboneSha256: backbone.sha256,
+    stages: backbone.featureOutputs.map(({ channels }) => channels),
+    readRows: (wanted: readonly number[]) => readRowsOf(featureFile, wanted, backbone),
+  };
+  const cached = await openStatistics(members, { ...options, dir: statisticsDir });
+  return { ...cached, recompute: () => recomputeCheck(cached.statistics, members, options) };
+}
+
+/**
+ * trainer.export: the sums of the station's images, and of what it took in from others, as one file.
+ * @throws FEATURES_NOT_FINITE, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE, TOO_FEW_CLASSES, DISK_FULL, HOME_NOT_WRITABLE
+ */
+export async function exportKnowledge(input: Input<'trainer.export'>): Promise<Output<'trainer.export'>> {
+  const { backbone, lambda, balancing, classes, threads, file, source } = input;
+  const stages = backbone.featureOutputs.map(({ channels }) => channels);
+  await using products = openProducts({ threads });
+  const { statistics } = await openSums(input, products);
+  const includes = [];
+  for (const added of input.exports) {
+    const { header, statistics: theirs } = await readExport(added, { backboneSha256: backbone.sha256, stages });
+    statistics.merge(theirs);
+    includes.push(...(header.source ? [header.source] : []), ...header.includes);
+  }
+  const header = await writeExport(file, {
+    statistics,
+    backboneId: backbone.id,
+    backboneSha256: backbone.sha256,
+    stages,
+    lambda,
+    balancing,
+    classes,
+    source,
+    includes,
+  });
+  return { classes: header.classes.map(({ classId, count }) => ({ classId, labelled: count })) };
+}
+
+/**
+ * trainer.check: sums everything anew from the feature file and names the classes whose kept sums differ in any bit.
+ * @throws FEATURES_NOT_FINITE, BUNDLE_ALTERED
+ */
+export async function checkSums(input: Input<'trainer.check'>): Promise<Output<'trainer.check'>> {
+  await using products = openProducts({ threads: input.threads });
+  const { work, recompute } = await openSums(input, products);
+  return { images: input.images.length, differing: await recompute(), rebuilt: work.rebuilt };
+}

@@ -1,0 +1,174 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Backbone } from '../../../main/contract/domain.ts';
+import type { Session } from '../../../main/core/port.ts';
+import { checkSums, exportKnowledge } from '../../../main/learning/sums.ts';
+import { updateKnowledge } from '../../../main/learning/update.ts';
+import { picture, writePicture, type Surface } from '../../numeric/learning/pictures.ts';
+import { writeTinyBackbone } from '../../numeric/learning/tiny-backbone.ts';
+import { setUp, startWorld, type World } from './world.ts';
+
+/* Knowledge between stations and between backbones: the real core and the real learner, in one process. */
+
+let folder: string;
+let backbones: Backbone[];
+const worlds: World[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-exchange-'));
+  backbones = [
+    await writeTinyBackbone(join(folder, 'one.onnx'), { id: 'bb-one' }),
+    await writeTinyBackbone(join(folder, 'two.onnx'), { id: 'bb-two', negative: true }),
+  ];
+});
+afterEach(async () => {
+  await Promise.all(worlds.splice(0).map((world) => world.close()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Place {
+  world: World;
+  stationId: string;
+  technician: Session;
+}
+const open = async (): Promise<Place> => {
+  const world = await startWorld({
+    backbones: {
+      shipped: async () => backbones[0]!,
+      earlier: async (id) => backbones.find((backbone) => backbone.id === id) ?? null,
+      take: async () => backbones[1]!,
+      read: async () => backbones[1]!,
+    },
+    trainer: {
+      'trainer.update': (input) => updateKnowledge(input),
+      'trainer.export': exportKnowledge,
+      'trainer.check': checkSums,
+    },
+  });
+  worlds.push(world);
+  return { world, ...(await setUp(world)) };
+};
+let seeds = 0;
+const teach = async ({ world, stationId, technician }: Place, classes: Partial<Record<Surface, number>>) => {
+  const path = join(folder, `set-${(seeds += 1)}`);
+  for (const [surface, count] of Object.entries(classes)) {
+    for (let i = 0; i < count; i += 1) {
+      await writePicture(join(path, surface, `${i}.png`), picture(surface as Surface, 1000 * seeds + i));
+    }
+  }
+  await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+  await world.done(await world.call('knowledge.update', { stationId }, technician));
+};
+const counts = async ({ world, stationId }: Place) =>
+  Object.fromEntries((await world.call('knowledge.show', { stationId }))!.classes.map((c) => [c.classId, c.labelled]));
+const exportTo = async ({ world, stationId, technician }: Place, name: string): Promise<string> => {
+  const file = join(folder, name);
+  await world.done(await world.call('knowledge.export', { stationId, file }, technician));
+  return file;
+};
+const take = async ({ world, stationId, technician }: Place, file: string) =>
+  world.done(await world.call('knowledge.import', { stationId, file }, technician));
+
+describe('knowledge by file', () => {
+  test('a newer file of a station replaces its earlier one; the same one twice is refused', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 4, stripes: 4 });
+    await teach(there, { plain: 3, dots: 3 });
+    const first = await exportTo(there, 'first');
+    await take(here, first);
+    expect(await counts(here)).toEqual({ 'c-dots': 3, 'c-plain': 7, 'c-stripes': 4 });
+    await expect(take(here, first)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await teach(there, { dots: 2 });
+    await take(here, await exportTo(there, 'second'));
+    expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
+  });
+
+  test('images that would count twice are refused: own ones that come back, and those of a third station in two files', async () => {
+    const [a, b, c] = [await open(), await open(), await open()];
+    await teach(a, { plain: 3, stripes: 3 });
+    await teach(b, { plain: 3, dots: 3 });
+    await teach(c, { plain: 3, scratch: 3 });
+    const ofA = await exportTo(a, 'a');
+    await expect(take(a, ofA)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await take(b, ofA);
+    const ofAandB = await exportTo(b, 'a-and-b');
+    await expect(take(a, ofAandB)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await take(c, ofAandB);
+    const before = await counts(c);
+    expect(before).toMatchObject({ 'c-plain': 9 });
+    await expect(take(c, ofA)).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await counts(c)).toEqual(before);
+  });
+
+  test('a file that says it comes from a place outside its folder is no such file', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 3, stripes: 3 });
+    await teach(there, { plain: 3, dots: 3 });
+    const file = await exportTo(there, 'hostile');
+    const bytes = readFileSync(file);
+    const at = bytes.indexOf(`"station":"${there.stationId}"`);
+    expect(at).toBeGreaterThan(0);
+    bytes.write('"station":"../../../a"', at, 'utf8');
+    writeFileSync(file, bytes);
+    await expect(take(here, file)).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+  });
+});
+
+describe('another backbone', () => {
+  test('learns from all labels with the next update; what was learnt with the first is there again when it comes back', async () => {
+    const place = await open();
+    const { world, stationId, technician } = place;
+    await teach(place, { plain: 5, stripes: 5 });
+    const first = (await world.call('knowledge.show', { stationId }))!;
+    await world.call('stations.update', { stationId, backboneId: 'bb-two' });
+    await expect(world.call('stations.update', { stationId, backboneId: 'bb-none' })).rejects.toMatchObject({
+      code: 'BACKBONE_MISSING',
+    });
+    // The newest knowledge is of the first one: no model can be made of it.
+    const job = await world.call('candidates.create', { stationId }, technician);
+    await expect(world.done(job)).rejects.toMatchObject({ code: 'KNOWLEDGE_OF_OTHER_BACKBONE' });
+
+    await teach(place, { dots: 5 });
+    const second = (await world.call('knowledge.show', { stationId }))!;
+    expect([first.backboneId, second.backboneId]).toEqual(['bb-one', 'bb-two']);
+    expect(second.classes).toHaveLength(3);
+
+    await world.call('stations.update', { stationId, backboneId: 'bb-one' });
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const third = (await world.call('knowledge.show', { stationId }))!;
+    const fresh = await open();
+    // The same pictures in one go, by somebody who never had the second backbone: the same to the last bit.
+    const path = join(folder, `set-${seeds - 1}`);
+    await fresh.world.done(
+      await fresh.world.call('import.start', { stationId: fresh.stationId, path, asLabels: true }, fresh.technician),
+    );
+    await fresh.world.done(
+      await fresh.world.call(
+        'import.start',
+        { stationId: fresh.stationId, path: join(folder, `set-${seeds}`), asLabels: true },
+        fresh.technician,
+      ),
+    );
+    await fresh.world.done(
+      await fresh.world.call('knowledge.update', { stationId: fresh.stationId }, fresh.technician),
+    );
+    const other = (await fresh.world.call('knowledge.show', { stationId: fresh.stationId }))!;
+    const headOf = (home: string, id: string) => readFileSync(join(home, 'knowledge', id, 'head.f64'));
+    expect(headOf(world.home, third.id).equals(headOf(fresh.world.home, other.id))).toBe(true);
+  });
+});
+
+describe('the recompute check', () => {
+  test('finds nothing in sums that were added to and taken from', async () => {
+    const place = await open();
+    const { world, stationId, technician } = place;
+    await teach(place, { plain: 40, stripes: 5 });
+    await teach(place, { plain: 3 });
+    const [label] = await world.call('labels.list', { stationId, classId: 'c-plain' }, technician);
+    await world.done(await world.call('knowledge.forget', { stationId, imageSha: label!.imageSha }, technician));
+    const { result } = await world.done(await world.call('knowledge.check', { stationId }, technician));
+    expect(result).toEqual([]);
+  });
+});
