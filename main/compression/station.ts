@@ -20,7 +20,7 @@ import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
-import { decisiveLossPp, discordantOf, lossBetween } from './plan/evaluate.ts';
+import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
 import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
@@ -132,7 +132,7 @@ async function compress(
     },
   );
   const wanted = input.candidateIds.length;
-  const within = (record: TrialRecord) => decisiveLossPp(record.lost, criteria.maxDropPp) <= criteria.maxDropPp;
+  const within = (record: TrialRecord) => keepsLimits(record, criteria.maxDropPp);
   const found = chooseFinalists([...bench.records.values()], { maxDropPp: criteria.maxDropPp, all: false });
   // Those within the bound first. The last place is the uncompressed model's; a single place goes to it if nothing else holds.
   const ordered = [...found.filter(within), ...(wanted > 1 ? found.filter((record) => !within(record)) : [])];

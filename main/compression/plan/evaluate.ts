@@ -3,6 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { openExtractor } from '../../learning/extract.ts';
+import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { nearDuplicateRadii } from '../../learning/near-duplicates.ts';
 import { crossValidateSample, pick, sampleOf, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
 import { balancedAccuracy, balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
@@ -173,6 +174,19 @@ const SHOWN = 2;
  */
 export const decisiveLossPp = ({ accuracyPp, accuracyUpperPp, certaintyPp }: Loss, maxDropPp: number): number =>
   accuracyUpperPp <= SHOWN * maxDropPp ? accuracyPp : Math.max(accuracyPp, certaintyPp);
+
+/** Area under the curve of held-out classes that may be lost, where the parts are enough to show a loss at all. */
+export const MOST_NOVELTY_LOSS = 0.03;
+
+/** New kinds of parts would stand out less. @param newDefects null: there are too few classes to hold one out */
+export const isBlind = (newDefects: NoveltyLoss | null): newDefects is NoveltyLoss =>
+  newDefects !== null && newDefects.loss > MOST_NOVELTY_LOSS && newDefects.lower > 0;
+
+/** Neither too inaccurate nor blind. */
+export const keepsLimits = (
+  { lost, newDefects }: { lost: Loss; newDefects: NoveltyLoss | null },
+  maxDropPp: number,
+): boolean => decisiveLossPp(lost, maxDropPp) <= maxDropPp && !isBlind(newDefects);
 
 /** Images and right ones per class. */
 export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] => {

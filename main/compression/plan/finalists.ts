@@ -1,5 +1,5 @@
 import type { Backbone } from '../../contract/domain.ts';
-import { decisiveLossPp } from './evaluate.ts';
+import { decisiveLossPp, keepsLimits } from './evaluate.ts';
 import { paretoFront, SLACK_PP } from './search.ts';
 import type { TrialRecord } from './trials.ts';
 
@@ -21,7 +21,7 @@ export function chooseFinalists(
 ): TrialRecord[] {
   const byTime = records.toSorted((a, b) => a.latencyMs - b.latencyMs);
   if (all && byTime.length <= MOST_OF_ALL) return byTime;
-  const keeps = (record: TrialRecord) => decisiveLossPp(record.lost, maxDropPp) <= maxDropPp;
+  const keeps = (record: TrialRecord) => keepsLimits(record, maxDropPp);
   const front = paretoFront(byTime);
   // Finishing validates on more images than the search did: what nearly keeps the limit may turn out to.
   const near = front.filter(

@@ -1,6 +1,6 @@
 import { AppError } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { decisiveLossPp, type Loss, type Quality } from './evaluate.ts';
+import { decisiveLossPp, isBlind, keepsLimits, MOST_NOVELTY_LOSS, type Loss, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
@@ -10,6 +10,8 @@ export interface Trial extends Quality {
   variant: Variant;
   /** Against the uncompressed backbone. */
   lost: Loss;
+  /** The same of the sense for new kinds of parts; null: there are too few classes to hold one out. */
+  newDefects: NoveltyLoss | null;
   /** Median of the time for one image, resize included. */
   latencyMs: number;
   /** Reference's median over this one's, timed together. */
@@ -58,7 +60,7 @@ export const SLACK_PP = 2;
 
 /**
  * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on
- * top of both, from the smallest size that may hold upwards, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit.
+ * top of both, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit.
  */
 export async function searchPlan(request: SearchRequest, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();
@@ -67,7 +69,7 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   let slowest = 0;
   const dropPp = (trial: Trial) => decisiveLossPp(trial.lost, request.maxDropPp);
   const holds = (trial: Trial | null | undefined): trial is Trial =>
-    trial !== null && trial !== undefined && dropPp(trial) <= request.maxDropPp;
+    trial !== null && trial !== undefined && keepsLimits(trial, request.maxDropPp);
   const hopeless = (trial: Trial | null) => trial !== null && dropPp(trial) > request.maxDropPp + SLACK_PP;
 
   const attempt = async (variant: Variant): Promise<Trial | null> => {
@@ -128,10 +130,16 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     return quickest !== null && workOf(variant) > MORE_WORK * workOf(quickest.variant);
   };
   for (const strategy of strategies) {
-    // A named strategy is tried at the backbone's own size, in every precision. The automatic search starts at the smallest sizes that may hold:
-    // pruning there costs least time, and now and then gives back what the size took. Integers first, float where they lose too much.
+    // A named strategy is tried at the backbone's own size, in every precision. The automatic search starts at the smallest size that holds unpruned, goes
+    // up from there as long as that could still be faster, and then looks at those that alone lose a little too much: pruning now and then
+    // gives that back. Integers first, float where they lose too much.
     const named = request.strategy !== 'auto';
-    const sizes = named ? [request.nativeSize] : [...promising].reverse();
+    const holdsAlone = (size: number) =>
+      size === request.nativeSize ||
+      precisions.some((precision) => holds(trials.get(variantId(plain(size, precision)))));
+    const sizes = named
+      ? [request.nativeSize]
+      : [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
     const ratios = request.ratio === null ? RATIOS : [request.ratio];
     for (const inputSize of sizes) {
       for (const ratio of ratios) {
@@ -193,8 +201,6 @@ export interface OfferLimits {
   latencyMs: number | null;
 }
 
-/** Area under the curve of held-out classes that may be lost, where the parts are enough to show a loss at all. */
-export const MOST_NOVELTY_LOSS = 0.03;
 /** Below this a speed-up is not told from noise. */
 export const LEAST_SPEEDUP = 1.05;
 
@@ -232,7 +238,7 @@ export const judgeOffer = (
     };
   }
   const { newDefects } = facts;
-  if (newDefects && newDefects.loss > MOST_NOVELTY_LOSS && newDefects.lower > 0) {
+  if (isBlind(newDefects)) {
     return {
       offered: false,
       reason: `Blind to new defects: ${change}, but with one class held out as if it were new, ${(100 * newDefects.loss).toFixed(1)} % fewer of its parts stand out from known ones (area under the curve; allowed: ${100 * MOST_NOVELTY_LOSS} %).`,

@@ -1,9 +1,11 @@
 import type { Backbone } from '../../contract/domain.ts';
 import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
+import { embed } from '../../learning/embedding.ts';
 import { foldsOf } from '../../learning/folds.ts';
 import { nearDuplicateRadii } from '../../learning/near-duplicates.ts';
-import { representativeRows, type LedgerRow } from '../../learning/selection.ts';
+import { heldOutNovelty, noveltyLossOf } from '../../learning/held-out-novelty.ts';
+import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
@@ -11,7 +13,7 @@ import { createPreprocessor } from '../../vision/preprocess.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { epochsWithin } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
-import { comparedOf, decisiveLossPp, featuresOf, lossBetween, validate, type Compared } from './evaluate.ts';
+import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
 import { openWorkshop, type Made } from './workshop.ts';
@@ -148,6 +150,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const run = { threads, signal, onProgress: options.onProgress };
   const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
   const validation = await validate(features, backbone, part, products, { signal });
+  const newDefectsOf = (raw: Float32Array, choice: Choice) =>
+    heldOutNovelty(embed(raw, stagesOf(backbone)), part, choice, products, signal);
+  const newDefects = await newDefectsOf(features, validation);
   const records = new Map<string, TrialRecord>();
   const skipped: { id: string; variant: Variant; problem: string }[] = [];
   const reference = {
@@ -161,7 +166,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       ...run,
       onProgress: undefined,
     });
-    const compared = comparedOf(await validate(own, backbone, part, products, { signal }), part);
+    const held = await validate(own, backbone, part, products, { signal });
+    const compared = comparedOf(held, part);
+    const others = newDefects && (await newDefectsOf(own, held));
     await using original = await contender('reference', baseBytes, backbone.inputSize);
     await using changed = await contender(id, made.bytes, variant.inputSize);
     const times = await measure([original, changed], { rounds: 30, warmUp: 4, signal, budgetMs: 3000 });
@@ -180,6 +187,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       balancedAccuracy: reference.balancedAccuracy - lost.accuracyPp / 100,
       loss: reference.loss + lost.certaintyPp / 100,
       lost,
+      newDefects: newDefects && others && noveltyLossOf(newDefects, others),
       // Brought to one scale: the reference's time differs from one measurement to the next.
       latencyMs: reference.latencyMs / speedup,
       speedup,

@@ -22,7 +22,11 @@ const request: SearchRequest = {
 };
 
 /** A world with known costs: each change costs accuracy by its own rule. */
-const world = (dropPp: (variant: Variant) => number, msPerTrial = 1) => {
+const world = (
+  dropPp: (variant: Variant) => number,
+  msPerTrial = 1,
+  blind: (variant: Variant) => boolean = () => false,
+) => {
   let clock = 0;
   const asked: Variant[] = [];
   return {
@@ -39,6 +43,9 @@ const world = (dropPp: (variant: Variant) => number, msPerTrial = 1) => {
           balancedAccuracy: 0.95 - dropPp(variant) / 100,
           loss: 0.1,
           lost: { accuracyPp: dropPp(variant), accuracyUpperPp: dropPp(variant) + 0.5, certaintyPp: 9 },
+          newDefects: blind(variant)
+            ? { loss: 0.1, lower: 0.05, upper: 0.15, worst: { classId: 'pit', loss: 0.2 } }
+            : null,
           latencyMs,
           speedup: 10 / latencyMs,
           bytes: 1000,
@@ -69,7 +76,19 @@ describe('search', () => {
       .filter(({ lost }) => lost.accuracyPp <= 1)
       .reduce((a, b) => (a.latencyMs <= b.latencyMs ? a : b));
     expect(best.variant).toMatchObject({ inputSize: 128, ratio: 0.65, precision: 'int8' });
-    expect(asked.some(({ inputSize, ratio }) => inputSize > 128 && ratio > 0)).toBe(false);
+    // From the smallest size that holds alone; by then nothing larger can win.
+    const first = asked.find(({ ratio }) => ratio > 0)!;
+    expect(first.inputSize).toBe(160);
+    expect(asked.some(({ inputSize, ratio }) => inputSize > 192 && ratio > 0 && ratio < 0.6)).toBe(false);
+  });
+
+  it('goes on where the fastest is blind to new defects', async () => {
+    const isBlind = ({ inputSize, ratio }: Variant) => inputSize < 160 || ratio > 0.5;
+    const { port } = world(() => 0, 1, isBlind);
+    const { trials } = await searchPlan(request, port);
+    const seeing = trials.filter(({ newDefects }) => newDefects === null);
+    const best = seeing.reduce((a, b) => (a.latencyMs <= b.latencyMs ? a : b));
+    expect(best.variant).toMatchObject({ inputSize: 160, ratio: 0.45, precision: 'int8' });
   });
 
   it('takes float where integers lose too much', async () => {
