@@ -7,6 +7,7 @@ import type { trainerMethods } from '../contract/trainer.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
 import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
 import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
+import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { openProducts } from '../learning/dense.ts';
 import { judgedRows } from '../learning/knowledge.ts';
 import { keyOf, type LedgerRow } from '../learning/folds.ts';
@@ -15,7 +16,15 @@ import { cancellable } from './cancellable.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
-import { dropGate, escapeGate, latencyGate, overkillGate, parityGate, recallGate } from './evidence/gates.ts';
+import {
+  dropGate,
+  escapeGate,
+  latencyGate,
+  noveltyGate,
+  overkillGate,
+  parityGate,
+  recallGate,
+} from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
@@ -235,6 +244,7 @@ async function compress(
       overkillGate(overkillsOf(verdicts), criteria),
       dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
       ...(active && deployed ? [recallGate(pairsByClass(active, deployed))] : []),
+      ...noveltyGates(finished),
       latencyGate(offer.latency.samples, criteria),
       parityGate(finished.parity),
     ];
@@ -297,6 +307,12 @@ async function compress(
       verdicts.set(row, { truth: ledger[row]!.classId, judgement: await judge.judge(images[row]!) });
     }
     return verdicts;
+  }
+
+  /** None with too few classes to hold one out. */
+  function noveltyGates(finished: Finished): Gate[] {
+    const lost = newDefectsLost(reference, finished);
+    return lost ? [noveltyGate(lost, Math.min(ledger.length, NOVELTY_ROWS))] : [];
   }
 
   function escapesOf(verdicts: ReadonlyMap<number, Verdict>): { ng: number; escaped: number } {

@@ -319,6 +319,8 @@ export const evidenceSchema = z.object({
       escape: shownSchema,
       overkill: shownSchema,
       unsureShare: share.nullable(),
+      /** Share of known parts that the novelty limit promises not to exceed; null: nothing could be held out. Absent in older evidence. */
+      falseNovel: share.nullable().optional(),
     })
     .optional(),
   parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),

@@ -77,7 +77,8 @@ const slug = (name: string): string =>
     .replace(/^[-.]+|-+$/g, '')
     .slice(0, 40) || 'backbone';
 
-async function normalisationBeside(file: string): Promise<Normalisation> {
+/** How a model's pixels are scaled, from a file beside it; the usual way where none states it. */
+export async function normalisationBeside(file: string): Promise<Normalisation> {
   for (const name of sidecarNames(file)) {
     const found = readNormalisation(await readFile(name, 'utf8').catch(() => ''));
     if (found) return found;

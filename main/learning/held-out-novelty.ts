@@ -23,7 +23,7 @@ import { classWeights, solveHead } from './solve.ts';
  */
 
 /** Rows that take part, even over the classes: a fit per class and fold has to stay cheap. */
-const MOST_ROWS = 300;
+export const MOST_ROWS = 300;
 /** Fits in all; with many classes each is judged on fewer folds. */
 const MOST_FITS = 24;
 /** With fewer, one known class would be all that is left. */

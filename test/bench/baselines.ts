@@ -1,18 +1,24 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { importBackbone } from '../../main/learning/backbone-file.ts';
 import { networkMethods, type NetworkMethodName } from '../../main/learning/learners/network/methods.ts';
 import { runNetworkProtocol } from '../../main/learning/network-protocol.ts';
-import { runLearnProtocol, type ProtocolResult } from '../../main/learning/protocol.ts';
+import { runLearnProtocol } from '../../main/learning/protocol.ts';
 import { createOrtEngine } from '../../main/training/ort/engine.ts';
 import { record, spread } from './record.ts';
 
 /*
- * The hosts of the paper beside the closed form, under one condition: the same backbone, pictures, tasks and order of classes. Needs MEKIKI_DATA
- * and MEKIKI_MODELS.
- * node test/bench/baselines.ts [set] [shots] [epochs] [exemplars]
+ * The hosts of the paper beside the closed form, under one condition: the same backbone, pictures, tasks and order of classes; every method with every
+ * seed (which pictures, which weights of the head) and every order of the classes. Each run is recorded when it is done; --resume goes on after the last one.
+ * Needs MEKIKI_DATA and MEKIKI_MODELS.
+ * node test/bench/baselines.ts [--resume] [set] [shots] [epochs] [exemplars]
  */
-const [set = 'neu_steel', shots = '40', epochs = '8', exemplars = '24'] = process.argv.slice(2);
+const args = process.argv.slice(2);
+const resume = args.includes('--resume');
+const [set = 'neu_steel', shots = '40', epochs = '8', exemplars = '24'] = args.filter((arg) => arg !== '--resume');
 const data = process.env['MEKIKI_DATA'];
 const models = process.env['MEKIKI_MODELS'];
 if (!data || !models) {
@@ -27,50 +33,90 @@ const backbone = await importBackbone(join(models, 'mobilenet_v2_0.35_224.onnx')
 const engine = createOrtEngine();
 const SIZE = 96;
 const TASKS = 3;
-/** Three seeds, each with its own order of the classes. */
-const runs = [{ seed: 0 }, { seed: 1, classOrder: 1 }, { seed: 2, classOrder: 2 }];
-const common = (run: (typeof runs)[number]) => ({
-  dir: join(data, set),
-  backbone: { ...backbone, inputSize: SIZE },
-  tasks: TASKS,
-  shots: Number(shots),
-  threads: 2,
-  ...run,
-});
-
-const results: Record<string, unknown> = {};
-for (const method of ['analytic', 'ncm', ...Object.keys(networkMethods)] as const) {
-  const measured: Pick<ProtocolResult, 'accuracy' | 'averageAccuracy' | 'bwt' | 'joint' | 'updateSeconds'>[] = [];
-  for (const run of runs) {
-    const result =
-      method === 'analytic' || method === 'ncm'
-        ? await runLearnProtocol({ ...common(run), method })
-        : await runNetworkProtocol({
-            ...common(run),
-            method: method as NetworkMethodName,
-            engine,
-            epochs: Number(epochs),
-            exemplars: Number(exemplars),
-          });
-    process.stderr.write(`${method} seed ${run.seed}: ${result.accuracy.toFixed(4)} bwt ${result.bwt.toFixed(4)}\n`);
-    measured.push(result);
-  }
-  const of = (pick: (r: (typeof measured)[number]) => number) => spread(measured.map(pick));
-  results[method] = {
-    accuracy: of((r) => r.accuracy),
-    averageAccuracy: of((r) => r.averageAccuracy),
-    bwt: of((r) => r.bwt),
-    joint: of((r) => r.joint.accuracy),
-    secondsPerTask: of((r) => r.updateSeconds.reduce((a, b) => a + b, 0) / r.updateSeconds.length),
-  };
-}
-record('baselines', `node test/bench/baselines.ts ${set} ${shots} ${epochs} ${exemplars}`, {
+const SEEDS = [0, 1, 2];
+const ORDERS = [0, 1, 2];
+const METHODS = ['analytic', 'ncm', ...Object.keys(networkMethods)] as const;
+const NAME = set === 'neu_steel' ? 'baselines' : `baselines-${set}`;
+const conditions = {
   set,
   backbone: { id: backbone.id, sha256: backbone.sha256, inputSize: SIZE },
   tasks: TASKS,
   shots: Number(shots),
   epochs: Number(epochs),
   exemplars: Number(exemplars),
-  runs,
-  methods: results,
-});
+};
+
+interface Run {
+  method: string;
+  seed: number;
+  classOrder: number;
+  commit: string;
+  accuracy: number;
+  averageAccuracy: number;
+  bwt: number;
+  joint: number;
+  secondsPerTask: number;
+}
+
+const file = fileURLToPath(new URL(`./results/${NAME}.json`, import.meta.url));
+const earlier = resume && existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).result : null;
+const runs: Run[] =
+  earlier && JSON.stringify(earlier.conditions) === JSON.stringify(conditions) ? [...earlier.runs] : [];
+const commit = execFileSync('git', ['rev-parse', 'HEAD'], { encoding: 'utf8' }).trim();
+
+const write = () => {
+  const methods = Object.fromEntries(
+    METHODS.flatMap((method) => {
+      const of = runs.filter((run) => run.method === method);
+      if (of.length === 0) return [];
+      const told = (key: 'accuracy' | 'averageAccuracy' | 'bwt' | 'joint' | 'secondsPerTask') =>
+        spread(of.map((run) => run[key]));
+      const keys = ['accuracy', 'averageAccuracy', 'bwt', 'joint', 'secondsPerTask'] as const;
+      return [[method, { runs: of.length, ...Object.fromEntries(keys.map((key) => [key, told(key)])) }]];
+    }),
+  );
+  record(NAME, `node test/bench/baselines.ts ${set} ${shots} ${epochs} ${exemplars}`, { conditions, methods, runs });
+};
+
+// The diagonal first: a run that is stopped early has every seed and every order once.
+const pairs = SEEDS.flatMap((seed) => ORDERS.map((classOrder) => ({ seed, classOrder }))).sort(
+  (a, b) => Math.abs(a.seed - a.classOrder) - Math.abs(b.seed - b.classOrder),
+);
+for (const { seed, classOrder } of pairs) {
+  for (const method of METHODS) {
+    if (runs.some((run) => run.method === method && run.seed === seed && run.classOrder === classOrder)) continue;
+    const common = {
+      dir: join(data, set),
+      backbone: { ...backbone, inputSize: SIZE },
+      tasks: TASKS,
+      shots: Number(shots),
+      threads: 2,
+      seed,
+      ...(classOrder > 0 ? { classOrder } : {}),
+    };
+    const { accuracy, averageAccuracy, bwt, joint, updateSeconds } =
+      method === 'analytic' || method === 'ncm'
+        ? await runLearnProtocol({ ...common, method })
+        : await runNetworkProtocol({
+            ...common,
+            method: method as NetworkMethodName,
+            engine,
+            epochs: Number(epochs),
+            exemplars: Number(exemplars),
+          });
+    const secondsPerTask = updateSeconds.reduce((a, b) => a + b, 0) / updateSeconds.length;
+    runs.push({
+      method,
+      seed,
+      classOrder,
+      commit,
+      accuracy,
+      averageAccuracy,
+      bwt,
+      joint: joint.accuracy,
+      secondsPerTask,
+    });
+    process.stderr.write(`${method} seed ${seed} order ${classOrder}: ${accuracy.toFixed(4)} bwt ${bwt.toFixed(4)}\n`);
+    write();
+  }
+}

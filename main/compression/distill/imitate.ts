@@ -39,7 +39,7 @@ export const imitationDefaults = {
 } as const;
 
 export interface ImitationOptions {
-  backbone: Backbone;
+  backbone: Pick<Backbone, 'inputName' | 'mean' | 'std'> & { featureOutputs: readonly { name: string }[] };
   /** Same outputs as the student; looks at the same pictures at the same size. */
   teacher: Model;
   source: ImageSource;

@@ -33,7 +33,7 @@ const recallOf = (judged: Judged): Map<string, { n: number; recall: number }> =>
 
 /** Temperature, calibration error and thresholds of a candidate on its held-out logits. */
 export function calibrationOf(
-  { validation }: Finished,
+  { validation, knowledge }: Finished,
   ledger: readonly LedgerRow[],
   okIds: ReadonlySet<string>,
   criteria: Pick<Criteria, 'maxEscape' | 'maxOverkill'>,
@@ -43,7 +43,7 @@ export function calibrationOf(
     okIds,
     criteria,
   );
-  return { temperature, eceBefore, ece, escape, overkill, unsureShare };
+  return { temperature, eceBefore, ece, escape, overkill, unsureShare, falseNovel: knowledge.noveltyRate };
 }
 
 /** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */

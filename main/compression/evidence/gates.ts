@@ -1,4 +1,6 @@
 import type { Criteria, Gate } from '../../contract/domain.ts';
+import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
+import { isBlind, MOST_NOVELTY_LOSS } from '../plan/evaluate.ts';
 import {
   balancedDropBounds,
   clopperPearsonBounds,
@@ -124,6 +126,28 @@ export const recallGate = (classes: readonly { classId: string; pairs: Discordan
               sum + missingUntil((more) => pairedDropBounds({ ...pairs, n: pairs.n + more }).upper <= RECALL_MARGIN),
             0,
           ),
+  };
+};
+
+/**
+ * Sense for new kinds of parts that compression gave up: area under the curve with classes held out, paired part by part.
+ * @param images that it was told on
+ */
+export const noveltyGate = (newDefects: NoveltyLoss, images: number): Gate => {
+  const limit = MOST_NOVELTY_LOSS;
+  const { loss, upper } = newDefects;
+  const outcome = upper <= limit ? 'pass' : isBlind(newDefects) ? 'fail' : 'not-enough-evidence';
+  return {
+    name: 'novelty',
+    limit: `<= ${percent(limit)}`,
+    measured: percent(loss),
+    bound: percent(upper),
+    outcome,
+    // The bound comes nearer with the root of the number.
+    missing:
+      outcome === 'not-enough-evidence' && loss < limit
+        ? Math.min(MOST_IMAGES, Math.ceil(images * (((upper - loss) / (limit - loss)) ** 2 - 1)))
+        : 0,
   };
 };
 

@@ -69,7 +69,7 @@ export async function openContender(
   options: {
     inputName: string;
     inputSize: number;
-    backbone: Backbone;
+    backbone: Pick<Backbone, 'mean' | 'std'>;
     source: ImageSource;
     image: number;
     threads: number;

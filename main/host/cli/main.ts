@@ -12,6 +12,7 @@ import { addInspectCommands } from './inspect-commands.ts';
 import { addModelCommands } from './model-commands.ts';
 import { createOutput, EXIT, reportFailure } from './output.ts';
 import { addServeCommand } from './serve-command.ts';
+import { addToolCommands } from './tool-commands.ts';
 import { addTrainCommand } from './train-command.ts';
 
 interface GlobalOptions {
@@ -62,6 +63,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addAccountCommands(program, action);
   addModelCommands(program, action);
   addTrainCommand(program, action);
+  addToolCommands(program, action);
   addInspectCommands(program, action, (code) => (exitCode = code));
   addBenchTrainCommand(program, action);
   addBenchCompressCommand(program, action);

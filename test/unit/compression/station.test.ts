@@ -80,10 +80,17 @@ describe('compressStation', () => {
       expect(evidenceSchema.parse(JSON.parse(await readFile(join(dir, 'evidence.json'), 'utf8')))).toEqual(evidence);
       const bytes = await readFile(join(dir, 'model.onnx'));
       expect(createHash('sha256').update(bytes).digest('hex')).toBe(card.modelSha256);
-      expect(evidence.gates.map(({ name }) => name)).toEqual(['escape', 'overkill', 'drop', 'latency', 'parity']);
+      expect(evidence.gates.map(({ name }) => name)).toEqual([
+        'escape',
+        'overkill',
+        'drop',
+        'novelty',
+        'latency',
+        'parity',
+      ]);
       // 24 good parts cannot show an overkill below 10 % with 95 % confidence: 29 would.
       expect(evidence.gates[1]).toMatchObject({ outcome: 'not-enough-evidence', missing: expect.any(Number) });
-      expect(evidence.gates[4]!.outcome).toBe('pass');
+      expect(evidence.gates[5]!.outcome).toBe('pass');
       expect(evidence.calibration).toMatchObject({
         temperature: card.temperature,
         ece: expect.any(Number),

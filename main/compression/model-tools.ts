@@ -1,0 +1,277 @@
+import { readdir } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { AppError, problemOf } from '../contract/errors.ts';
+import { normalisationBeside } from '../learning/backbone-file.ts';
+import {
+  encodeModel,
+  foldBatchNorm,
+  modelCost,
+  readModelFile,
+  runtimeInputs,
+  setInputSize,
+  writeModelFile,
+  type Model,
+} from '../onnx/index.ts';
+import type { Normalisation } from '../onnx/normalisation.ts';
+import { createOrtEngine } from '../training/ort/engine.ts';
+import { progressLine } from '../training/progress.ts';
+import { cancellable } from './cancellable.ts';
+import { imitate } from './distill/imitate.ts';
+import { integerWeightBits } from './environment.ts';
+import { measureInterleaved } from './evidence/latency.ts';
+import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
+import { openContender } from './plan/trials.ts';
+import { spread } from './plan/workshop.ts';
+import { analysePruning } from './prune/analyse.ts';
+import { pruneModel } from './prune/prune.ts';
+import { describeRule } from './quantize/calibrate.ts';
+import { chooseInteger, outputsOn, relativeOutputError } from './quantize/choose.ts';
+
+/*
+ * The same steps as in a compression of a data set, each alone, on any ONNX file with one picture as input: for engineers who bring their own network.
+ * Outputs stay as they are; pictures need no labels. How the pixels are scaled is read from a file beside the model (onnx/normalisation.ts).
+ */
+
+export interface ToolOptions {
+  file: string;
+  out: string;
+  /** Folder of pictures, searched through. */
+  calibrate: string;
+  /** Side of the input; default: what the file states, else 224. */
+  size?: number | undefined;
+  threads: number;
+  seed: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((line: string) => void) | undefined;
+}
+
+export interface ToolReport {
+  out: string;
+  inputSize: number;
+  calibrationImages: number;
+  before: { macs: number; params: number; bytes: number; latencyMsP50: number };
+  after: { macs: number; params: number; bytes: number; latencyMsP50: number };
+  /** Medians of whole inferences in turns, resize included. */
+  speedup: number;
+  /** Squared error of the outputs relative to their variance over pictures that were not calibrated on. */
+  outputError: number;
+}
+
+const PICTURES = new Set(['.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp']);
+const LEAST_IMAGES = 8;
+const MOST_IMAGES = 2000;
+const CALIBRATION = 96;
+const COMPARED = 32;
+const DEFAULT_SIZE = 224;
+
+interface Opened {
+  model: Model;
+  bytes: Uint8Array;
+  inputName: string;
+  size: number;
+  /** Images per run; undefined: any. */
+  batch: number | undefined;
+  normalisation: Normalisation;
+  source: ImageSource;
+  calibration: number[];
+  compared: number[];
+  images: number[];
+}
+
+async function openTool({ file, calibrate, size: asked, signal, onProgress }: ToolOptions): Promise<Opened> {
+  const read = readModelFile(file);
+  const unsuitable = (problem: string) => new AppError('BACKBONE_UNSUITABLE', { file, problem });
+  const inputs = runtimeInputs(read.graph);
+  const [input] = inputs;
+  if (!input || inputs.length > 1) throw unsuitable(`it has ${inputs.length} inputs; one picture is needed`);
+  const [batch, channels, height, width] = input.shape ?? [];
+  if (input.shape?.length !== 4 || channels !== 3) throw unsuitable('its input is not [batch, 3, height, width]');
+  const stated = typeof height === 'number' ? height : null;
+  if (stated !== null && height !== width) throw unsuitable('its input is not square');
+  const size = asked ?? stated ?? DEFAULT_SIZE;
+  const model = foldBatchNorm(
+    asked !== undefined && stated !== null && asked !== stated
+      ? setInputSize(read, { batch: batch ?? 'N', height: asked, width: asked })
+      : read,
+  );
+  const normalisation = await normalisationBeside(file);
+  const names = await readdir(calibrate, { recursive: true }).catch((cause: unknown) => {
+    throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
+  });
+  const pictures = names.filter((name) => PICTURES.has(extname(name).toLowerCase())).toSorted();
+  onProgress?.(`reading ${Math.min(pictures.length, MOST_IMAGES)} pictures`);
+  const source = createImageSource(
+    spread(pictures, MOST_IMAGES).map((name) => ({ file: join(calibrate, name), region: null })),
+    normalisation,
+    { rotation: 0, maxPixels: 1e8, signal },
+  );
+  const { indices: images } = await readableImages(source);
+  if (images.length < LEAST_IMAGES) {
+    const missing = LEAST_IMAGES - images.length;
+    throw new AppError('TOO_FEW_IMAGES', { what: calibrate, found: images.length, needed: LEAST_IMAGES, missing });
+  }
+  // Every fourth is kept apart for the comparison, whatever the order of the names.
+  const apart = images.filter((_, i) => i % 4 === 3);
+  return {
+    model,
+    bytes: encodeModel(model),
+    inputName: input.name,
+    size,
+    batch: typeof batch === 'number' ? batch : undefined,
+    normalisation,
+    source,
+    images,
+    calibration: spread(
+      images.filter((_, i) => i % 4 !== 3),
+      CALIBRATION,
+    ),
+    compared: spread(apart, COMPARED),
+  };
+}
+
+async function report(
+  made: Model,
+  opened: Opened,
+  { out, threads, signal, onProgress }: ToolOptions,
+): Promise<ToolReport> {
+  const { model, bytes, inputName, size, batch, source, compared, normalisation } = opened;
+  const after = encodeModel(made);
+  onProgress?.('comparing and timing');
+  const run = { size, threads, batch, signal };
+  const wanted = await outputsOn(model, source, compared, run);
+  const outputError = relativeOutputError(wanted, await outputsOn(made, source, compared, run), compared.length);
+  const common = { inputName, inputSize: size, backbone: normalisation, source, image: compared[0]!, threads };
+  await using first = await openContender('before', bytes, common);
+  await using second = await openContender('after', after, common);
+  const times = await measureInterleaved([first, second], { rounds: 60, warmUp: 5, signal, budgetMs: 20_000 });
+  writeModelFile(out, made);
+  const told = (of: Model, length: number, name: string) => {
+    const { macs, params } = modelCost(of, [1, 3, size, size], { unknownOps: 'unknown' });
+    return { macs, params, bytes: length, latencyMsP50: times.get(name)!.p50 };
+  };
+  const [a, b] = [told(model, bytes.length, 'before'), told(made, after.length, 'after')];
+  return {
+    out,
+    inputSize: size,
+    calibrationImages: opened.calibration.length,
+    before: a,
+    after: b,
+    speedup: a.latencyMsP50 / b.latencyMsP50,
+    outputError,
+  };
+}
+
+export interface PruneReport extends ToolReport {
+  /** Share of multiply-accumulates that went. */
+  ratio: number;
+  widths: readonly { group: string; before: number; after: number }[];
+  /** What was left alone, and why. */
+  untouched: readonly { group: string; why: string }[];
+}
+
+/**
+ * @param options.ratio share of multiply-accumulates to remove
+ * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED
+ */
+export const pruneFile = (options: ToolOptions & { ratio: number }): Promise<PruneReport> =>
+  cancellable(options.signal, async () => {
+    const opened = await openTool(options);
+    const { model, source, calibration: images, size, batch } = opened;
+    const { threads, seed, signal, ratio, onProgress } = options;
+    const calibration = { images, size, batch, threads, seed, signal };
+    onProgress?.('measuring what each channel is worth');
+    const analysis = await analysePruning(model, source, calibration);
+    if (analysis.curves.length === 0) {
+      const [first] = analysis.untouched;
+      throw new AppError('UNSUPPORTED_OP', {
+        op: 'model',
+        opset: model.opsets.get('') ?? 0,
+        node: first?.group ?? options.file,
+        problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
+      });
+    }
+    onProgress?.('cutting and fitting what is left');
+    const pruned = await pruneModel(analysis, source, ratio, calibration);
+    return {
+      ...(await report(pruned.model, opened, options)),
+      ratio: pruned.ratio,
+      widths: pruned.widths.filter(({ before, after }) => after < before),
+      untouched: analysis.untouched,
+    };
+  });
+
+export interface QuantizeReport extends ToolReport {
+  rule: string;
+  equalized: boolean;
+  integers: number;
+  keptFloat: readonly string[];
+}
+
+/** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised, CANCELLED */
+export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
+  cancellable(options.signal, async () => {
+    const opened = await openTool(options);
+    const { model, source, calibration: images, compared, size, batch } = opened;
+    const { threads, seed, signal, onProgress } = options;
+    onProgress?.('choosing how ranges are cut');
+    const {
+      rule,
+      equalized,
+      integers,
+      keptFloat,
+      model: made,
+    } = await chooseInteger(model, source, {
+      images,
+      compared,
+      size,
+      batch,
+      threads,
+      seed,
+      signal,
+      weightBits: integerWeightBits(),
+    });
+    return {
+      ...(await report(made, opened, options)),
+      rule: describeRule(rule),
+      equalized,
+      integers,
+      keptFloat: keptFloat.map(({ node }) => node),
+    };
+  });
+
+/**
+ * Teaches a student to give what a teacher gives, on pictures without labels.
+ * @param options.teacher file of a model with the same outputs
+ * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
+ */
+export const distillFile = (options: ToolOptions & { teacher: string; epochs: number }): Promise<ToolReport> =>
+  cancellable(options.signal, async () => {
+    const opened = await openTool(options);
+    const { model, inputName, normalisation, source, images, compared, size } = opened;
+    const teacher = foldBatchNorm(readModelFile(options.teacher));
+    const names = (of: Model) => of.graph.outputs.map(({ name }) => name);
+    const missing = names(model).find((name) => !names(teacher).includes(name));
+    const [theirs] = runtimeInputs(teacher.graph);
+    if (missing !== undefined || theirs?.name !== inputName) {
+      const problem =
+        missing === undefined ? `its input is not called "${inputName}"` : `it has no output "${missing}"`;
+      throw new AppError('BACKBONE_UNSUITABLE', { file: options.teacher, problem: `${problem} as the student's` });
+    }
+    const held = new Set(compared);
+    const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
+    const taught = await imitate(open(model), {
+      backbone: { ...normalisation, inputName, featureOutputs: names(model).map((name) => ({ name })) },
+      teacher: open(teacher),
+      source,
+      images: images.filter((image) => !held.has(image)),
+      inputSize: size,
+      engine: createOrtEngine(),
+      epochs: options.epochs,
+      threads: options.threads,
+      seed: options.seed,
+      signal: options.signal,
+      onProgress: (progress) => options.onProgress?.(progressLine(progress)),
+    });
+    // Compared with what it was taught by, not with what it was before.
+    return report(taught, { ...opened, model: open(teacher), bytes: encodeModel(open(teacher)) }, options);
+  });

@@ -1,0 +1,123 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { distillFile, pruneFile, quantizeFile } from '../../../main/compression/model-tools.ts';
+import {
+  decodeModel,
+  encodeModel,
+  float32Of,
+  float32Tensor,
+  graph,
+  model,
+  node,
+  setInitializer,
+  value,
+} from '../../../main/onnx/index.ts';
+import { openSession } from '../../../main/runtime/session.ts';
+import { cli } from '../../helpers/cli.ts';
+import { smallBackboneFile, texture } from './small-data.ts';
+
+let folder: string;
+let file: string;
+let pictures: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-tools-'));
+  ({ file } = await smallBackboneFile(folder));
+  pictures = join(folder, 'pictures');
+  await mkdir(join(pictures, 'more'), { recursive: true });
+  for (let i = 0; i < 24; i++) {
+    await writeFile(join(pictures, i % 2 ? 'more' : '.', `${i}.png`), await texture(i % 3, i));
+  }
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const options = (out: string) => ({ file, out: join(folder, out), calibrate: pictures, size: 64, threads: 1, seed: 0 });
+const outputs = async (path: string) => {
+  await using session = await openSession(await readFile(path), { threads: 1 });
+  return session.outputs;
+};
+
+describe('tools on plain ONNX files', () => {
+  it('prune: fewer multiply-accumulates as asked, the same outputs, what was left alone by name', async () => {
+    const report = await pruneFile({ ...options('pruned.onnx'), ratio: 0.3 });
+    expect(report.ratio).toBeGreaterThan(0.25);
+    expect(1 - report.after.macs / report.before.macs).toBeCloseTo(report.ratio, 1);
+    expect(report.widths.every(({ before, after }) => after < before && after % 8 === 0)).toBe(true);
+    expect(report.untouched.length).toBeGreaterThan(0);
+    expect(report.outputError).toBeGreaterThan(0);
+    expect(await outputs(report.out)).toEqual(await outputs(file));
+    expect((await readFile(report.out)).length).toBe(report.after.bytes);
+  });
+
+  it('quantize: integers inside, nearly the same outputs', async () => {
+    const report = await quantizeFile(options('int8.onnx'));
+    expect(report.outputError).toBeLessThan(0.05);
+    expect(report.integers).toBeGreaterThan(0);
+    const made = decodeModel(new Uint8Array(await readFile(report.out)), 'int8');
+    expect(made.graph.nodes.some(({ op }) => op === 'QuantizeLinear')).toBe(true);
+  });
+
+  it('distill: a spoilt copy comes nearer to the model that teaches it', async () => {
+    const whole = decodeModel(new Uint8Array(await readFile(file)), file);
+    let spoilt = whole.graph;
+    for (const [name, weight] of whole.graph.initializers) {
+      if (weight.dims.length < 2) continue;
+      const changed = float32Of(weight).map((w, i) => w * (1 + 0.6 * Math.sin(12.9898 * i)));
+      spoilt = setInitializer(spoilt, name, float32Tensor(weight.dims, changed));
+    }
+    const student = join(folder, 'spoilt.onnx');
+    await writeFile(student, encodeModel({ ...whole, graph: spoilt }));
+    const taught = (epochs: number) =>
+      distillFile({ ...options(`taught-${epochs}.onnx`), file: student, teacher: file, epochs });
+    const [little, much] = [await taught(1), await taught(40)];
+    expect(much.outputError).toBeLessThan(0.5 * little.outputError);
+    expect(much.before.macs).toBe(much.after.macs);
+  });
+
+  it('says what is wrong, and writes nothing', async () => {
+    const few = join(folder, 'few');
+    await mkdir(few);
+    await writeFile(join(few, '1.png'), await texture(0, 1));
+    await expect(quantizeFile({ ...options('none.onnx'), calibrate: few })).rejects.toMatchObject({
+      code: 'TOO_FEW_IMAGES',
+      details: { found: 1, needed: 8, missing: 7 },
+    });
+    await expect(
+      pruneFile({ ...options('none.onnx'), calibrate: join(folder, 'gone'), ratio: 0.3 }),
+    ).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    const flat = join(folder, 'flat.onnx');
+    await writeFile(
+      flat,
+      encodeModel(
+        model(
+          graph({
+            nodes: [node('GlobalAveragePool', ['x'], ['y'])],
+            inputs: [value('x', 'float32', ['N', 3, 'H', 'W'])],
+            outputs: [value('y', 'float32', ['N', 3, 1, 1])],
+          }),
+        ),
+      ),
+    );
+    await expect(pruneFile({ ...options('none.onnx'), file: flat, ratio: 0.3 })).rejects.toMatchObject({
+      code: 'UNSUPPORTED_OP',
+    });
+    await expect(distillFile({ ...options('none.onnx'), teacher: flat, epochs: 1 })).rejects.toMatchObject({
+      code: 'BACKBONE_UNSUITABLE',
+    });
+    await expect(readFile(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('from the command line', async () => {
+    const out = join(folder, 'by-cli.onnx');
+    const { code, stderr, json } = await cli(
+      ['prune', file, '--out', out, '--calibrate', pictures, '--size', '64', '--ratio', '0.3', '--json'],
+      {},
+    );
+    expect(code, stderr).toBe(0);
+    expect(json()).toMatchObject({ out, inputSize: 64, ratio: expect.any(Number), speedup: expect.any(Number) });
+    expect((await cli(['quantize', file, '--json'], {})).code).toBe(2);
+  });
+});
