@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { criteriaSchema, recipeSchema, type Backbone, type Gate, type Measures } from '../contract/domain.ts';
+import { criteriaSchema, recipeSchema, type Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { scanDataset, type DatasetImage } from '../learning/dataset.ts';
 import { openProducts } from '../learning/dense.ts';
@@ -8,12 +8,15 @@ import type { LedgerRow } from '../learning/selection.ts';
 import { splitTasks } from '../learning/protocol.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
+import { measureCosts } from './cost/cost-model.ts';
+import type { CompressReport, ReportedCandidate, ReportedMeasures } from './dataset-report.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
-import { finishVariant, newDefectsLost, type Finished, type Parity } from './finish.ts';
-import { groupedMeasures, judgeGrouped, type GroupedMeasures } from './grouped-validation.ts';
+import { operationsScore } from './evidence/operations-score.ts';
+import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
+import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
@@ -40,53 +43,6 @@ export interface CompressDatasetOptions {
   threads: number;
   signal?: AbortSignal | undefined;
   onProgress?: ((line: string) => void) | undefined;
-}
-
-export interface ReportedMeasures extends Measures {
-  validation: { balancedAccuracy: number };
-}
-
-export interface ReportedCandidate extends ReportedMeasures {
-  id: string;
-  strategy: Strategy;
-  precision: Precision;
-  ratio: number;
-  inputSize: number;
-  speedup: number;
-  accuracyDropPp: number;
-  offered: boolean;
-  reason: string;
-  parity: Parity;
-  perClass: Record<string, number>;
-  /** null: more tasks than are worth the time here. */
-  bwt: number | null;
-  gates: Gate[];
-  /** Training and test images together, near-duplicates held out together; null: too many images. */
-  grouped: GroupedMeasures | null;
-}
-
-export interface CompressReport {
-  reference: ReportedMeasures & {
-    inputSize: number;
-    perClass: Record<string, number>;
-    bwt: number | null;
-    grouped: GroupedMeasures | null;
-  };
-  candidates: ReportedCandidate[];
-  pareto: string[];
-  recommended: string | null;
-  why: string;
-  tasks: string[][];
-  /** How alike the first task's and the later tasks' activations are: correlation of channel energies; null for one task. */
-  similarity: number | null;
-  /** All that was tried, on training folds; candidates are the best of it. */
-  tried: { id: string; balancedAccuracy: number; speedup: number }[];
-  skipped: { id: string; problem: string }[];
-  unreadable: string[];
-  outOfTime: boolean;
-  environment: { cpu: string; onnxruntime: string; threads: number };
-  images: { train: number; test: number };
-  seconds: number;
 }
 
 /** Share of the time budget for the search; the rest finishes, times and reports what it found. */
@@ -153,6 +109,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     seed: options.seed,
     signal,
     measure,
+    // A clock that was replaced has no profile either.
+    costs: measure === measureInterleaved ? measureCosts : null,
     maxDropPp: options.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * options.timeBudgetS,
   });
@@ -348,6 +306,15 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       : whyNothing(offers, bench.skipped),
     tasks,
     similarity: taskSimilarity(reference, tasks),
+    costModel: bench.costModel(),
+    operationsScore:
+      chosen &&
+      operationsScore({
+        balancedAccuracy: chosen.balancedAccuracy,
+        latencyMs: chosen.latencyMs,
+        latencyLimitMs: options.latencyMs ?? referenceLatency.p50,
+        minutes: (performance.now() - startedAt) / 60_000,
+      }),
     tried: [...bench.records.values()].map(({ id, balancedAccuracy: accuracy, speedup }) => ({
       id,
       balancedAccuracy: accuracy,

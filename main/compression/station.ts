@@ -5,7 +5,7 @@ import type { ChangedVerdict, Gate, Recipe } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
-import { judgeTile, type TileJudgement } from '../inspection/decide.ts';
+import { judgeTile } from '../inspection/decide.ts';
 import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
 import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { openProducts } from '../learning/dense.ts';
@@ -13,6 +13,7 @@ import { judgedRows } from '../learning/knowledge.ts';
 import { keyOf, type LedgerRow } from '../learning/folds.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
+import { measureCosts } from './cost/cost-model.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
@@ -26,6 +27,7 @@ import {
   recallGate,
 } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
+import { isRight, pairsByClass, recallByClass, same, type Verdict } from './evidence/verdicts.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
@@ -112,6 +114,7 @@ async function compress(
     seed: 0,
     signal,
     measure,
+    costs: measure === measureInterleaved ? measureCosts : null,
     maxDropPp: criteria.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * input.timeBudgetS,
   });
@@ -359,47 +362,4 @@ async function compress(
     // 300 runs give a bound of the 99th percentile.
     return await measure(contenders, { rounds: 310, warmUp: 5, signal, budgetMs: 30_000 });
   }
-}
-
-interface Verdict {
-  truth: string;
-  judgement: TileJudgement;
-}
-
-const same = (a: TileJudgement, b: TileJudgement): boolean =>
-  a.verdict === b.verdict && (a.classId === b.classId || a.verdict === 'unsure');
-
-/** A verdict was given, and it names the part's class. */
-const isRight = ({ truth, judgement }: Verdict): boolean =>
-  judgement.verdict !== 'unsure' && judgement.classId === truth;
-
-/** Whether the best class is the part's, sure or not: what recall means. */
-const names = ({ truth, judgement }: Verdict): boolean => judgement.classId === truth;
-
-function pairsByClass(
-  from: ReadonlyMap<number, Verdict>,
-  to: ReadonlyMap<number, Verdict>,
-): { classId: string; pairs: { n: number; lost: number; won: number } }[] {
-  const byClass = new Map<string, { n: number; lost: number; won: number }>();
-  for (const [row, after] of to) {
-    const before = from.get(row);
-    if (!before) continue;
-    const pairs = byClass.get(after.truth) ?? { n: 0, lost: 0, won: 0 };
-    pairs.n += 1;
-    if (names(before) && !names(after)) pairs.lost += 1;
-    if (!names(before) && names(after)) pairs.won += 1;
-    byClass.set(after.truth, pairs);
-  }
-  return [...byClass].map(([classId, pairs]) => ({ classId, pairs }));
-}
-
-function recallByClass(verdicts: ReadonlyMap<number, Verdict>): Map<string, number> {
-  const seen = new Map<string, { n: number; right: number }>();
-  for (const verdict of verdicts.values()) {
-    const entry = seen.get(verdict.truth) ?? { n: 0, right: 0 };
-    entry.n += 1;
-    if (names(verdict)) entry.right += 1;
-    seen.set(verdict.truth, entry);
-  }
-  return new Map([...seen].map(([classId, { n, right }]) => [classId, right / n]));
 }

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { scanDataset } from '../learning/dataset.ts';
-import { compressDataset, type CompressReport } from './dataset.ts';
+import { compressDataset } from './dataset.ts';
+import type { CompressReport } from './dataset-report.ts';
 import { dataDigest } from './evidence/evidence.ts';
 import type { Precision, Strategy } from './plan/variant.ts';
 

@@ -1,4 +1,8 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
+import { z } from 'zod';
 import { AppError, assert, problemOf } from '../contract/errors.ts';
 
 /** A dense tensor; `data` is row-major and belongs to whoever made it. */
@@ -48,22 +52,24 @@ function wrapped(tensors: Readonly<Record<string, Tensor>>): Record<string, ort.
 
 export const onnxruntimeVersion: string = ort.env.versions.node ?? ort.env.versions.common;
 
+const settingsOf = (options: SessionOptions): ort.InferenceSession.SessionOptions => ({
+  executionProviders: ['cpu'],
+  intraOpNumThreads: options.threads,
+  interOpNumThreads: 1,
+  graphOptimizationLevel: options.optimization ?? 'all',
+  enableMemPattern: options.memoryPattern ?? true,
+  logSeverityLevel: 3,
+  // Spinning threads would take the core from the camera and the line output between two parts.
+  extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+});
+
 /**
  * @param source path of a model, or its bytes.
  * @throws MODEL_UNREADABLE when ORT refuses it.
  */
 export async function openSession(source: string | Uint8Array, options: SessionOptions): Promise<Session> {
   const name = options.name ?? (typeof source === 'string' ? source : 'model');
-  const settings: ort.InferenceSession.SessionOptions = {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: options.threads,
-    interOpNumThreads: 1,
-    graphOptimizationLevel: options.optimization ?? 'all',
-    enableMemPattern: options.memoryPattern ?? true,
-    logSeverityLevel: 3,
-    // Spinning threads would take the core from the camera and the line output between two parts.
-    extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
-  };
+  const settings = settingsOf(options);
   let session: ort.InferenceSession;
   try {
     session =
@@ -94,4 +100,68 @@ export async function openSession(source: string | Uint8Array, options: SessionO
     dispose,
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** One kernel as ORT runs it, after its own optimisations. */
+export interface KernelTime {
+  op: string;
+  /** Element type and dims of each input and output. */
+  inputs: { type: string; dims: number[] }[];
+  outputs: { type: string; dims: number[] }[];
+  /** Median over the runs. */
+  ms: number;
+}
+
+const shapes = z
+  .array(z.record(z.string(), z.array(z.number())))
+  .transform((list) => list.flatMap((entry) => Object.entries(entry).map(([type, dims]) => ({ type, dims }))));
+const kernelEvent = z.object({
+  name: z.string(),
+  dur: z.number(),
+  args: z.object({ op_name: z.string(), node_index: z.string(), input_type_shape: shapes, output_type_shape: shapes }),
+});
+
+/**
+ * Time of each kernel of a model, by ORT's own profile, with the settings of a session.
+ * @throws MODEL_UNREADABLE, HOME_NOT_WRITABLE where no temporary file can be made
+ */
+export async function profileKernels(
+  source: Uint8Array,
+  feeds: Record<string, Tensor>,
+  options: SessionOptions & { runs: number },
+): Promise<KernelTime[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'mekiki-profile-'));
+  try {
+    const session = await ort.InferenceSession.create(source, {
+      ...settingsOf(options),
+      enableProfiling: true,
+      profileFilePrefix: join(folder, 'p'),
+    }).catch((cause: unknown) => {
+      throw new AppError('MODEL_UNREADABLE', { file: options.name ?? 'model', problem: problemOf(cause) }, { cause });
+    });
+    const tensors = wrapped(feeds);
+    for (let run = 0; run < options.runs; run++) await session.run(tensors);
+    session.endProfiling();
+    await session.release();
+    const [file] = await readdir(folder);
+    assert(file !== undefined, 'ORT writes its profile when profiling ends');
+    const events = JSON.parse(await readFile(join(folder, file), 'utf8')) as unknown[];
+    const byNode = new Map<string, { first: z.infer<typeof kernelEvent>; ms: number[] }>();
+    for (const event of events) {
+      const parsed = kernelEvent.safeParse(event);
+      if (!parsed.success || !parsed.data.name.endsWith('_kernel_time')) continue;
+      const { args, dur } = parsed.data;
+      const known = byNode.get(args.node_index);
+      if (known) known.ms.push(dur / 1000);
+      else byNode.set(args.node_index, { first: parsed.data, ms: [dur / 1000] });
+    }
+    return [...byNode.values()].map(({ first: { args }, ms }) => ({
+      op: args.op_name,
+      inputs: args.input_type_shape,
+      outputs: args.output_type_shape,
+      ms: ms.toSorted((a, b) => a - b)[ms.length >> 1]!,
+    }));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }

@@ -9,11 +9,14 @@ import { representativeRows, type Choice, type LedgerRow } from '../../learning/
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
+import type { PixelImage } from '../../vision/image.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
+import type { CostModel, measureCosts } from '../cost/cost-model.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { epochsWithin } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
 import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
+import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
 import { openWorkshop, type Made } from './workshop.ts';
@@ -24,6 +27,8 @@ export interface TrialRecord extends Trial {
   made: Made;
   /** Ledger rows whose images the model was not taught with; null: all. */
   unseen: ReadonlySet<number> | null;
+  /** Speed-up that the cost model would have told; null: it could not. */
+  predictedSpeedup: number | null;
 }
 
 export interface TrialBench {
@@ -32,6 +37,8 @@ export interface TrialBench {
   /** The uncompressed backbone, its feature outputs only. */
   readonly base: Model;
   readonly records: ReadonlyMap<string, TrialRecord>;
+  /** How well layers measured alone tell the time of whole networks: median over the trials; null: nothing was profiled or tried. */
+  costModel(): { medianErrorPct: number; layers: number; networks: number } | null;
   /** Variants that could not be made or run, with the reason. */
   readonly skipped: readonly { id: string; variant: Variant; problem: string }[];
   evaluate(variant: Variant): Promise<Trial | null>;
@@ -55,6 +62,8 @@ export interface TrialOptions {
   seed: number;
   signal?: AbortSignal | undefined;
   measure: Measure;
+  /** Profiles layers on this PC; null: multiply-accumulates stand for time. */
+  costs: typeof measureCosts | null;
   /** Greatest decisive loss, percentage points; above it integers are tried with the worst layers kept float. */
   maxDropPp: number;
   /** Time for the whole search; decides how many images it looks at. */
@@ -121,6 +130,18 @@ function untaughtImages(images: readonly number[], ledger: readonly LedgerRow[])
   return new Set(images.filter((_, row) => folds[row] === 0));
 }
 
+/** Median time of bringing a picture to a size. */
+function resizeMs(pixels: PixelImage, size: number, { mean, std }: Pick<Backbone, 'mean' | 'std'>): number {
+  const preprocessor = createPreprocessor({ size, mean, std });
+  const out = new Float32Array(preprocessor.length);
+  const times = Array.from({ length: 11 }, () => {
+    const before = performance.now();
+    preprocessor.into(pixels, null, out, 0);
+    return performance.now() - before;
+  });
+  return times.toSorted((a, b) => a - b)[5]!;
+}
+
 export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const { backbone, source, ledger, products, threads, signal, measure } = options;
   const image = options.images[0]!;
@@ -161,6 +182,32 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     bytes: baseBytes,
   };
 
+  const costs = options.costs && (await profileLayers(options.costs));
+  if (costs) workshop.useCosts(costs);
+  const preparing = new Map<number, number>();
+  /** Time that a network should take, resize included. */
+  const predictedMs = async (model: Model, size: number): Promise<number | null> => {
+    const network = costs?.network(model, size) ?? null;
+    if (network === null) return null;
+    const known = preparing.get(size) ?? resizeMs(await source.pixels(image), size, backbone);
+    preparing.set(size, known);
+    return network + known;
+  };
+
+  /** Layers of the uncompressed backbone at two sizes, in floats and in integers. Null: it cannot be profiled, or is no network of known layers. */
+  async function profileLayers(measureLayers: typeof measureCosts): Promise<CostModel | null> {
+    const size = backbone.inputSize;
+    const small = inputSizesOf(backbone).at(-2) ?? size;
+    try {
+      const integer = await workshop.make({ strategy: 'none', ratio: 0, inputSize: small, precision: 'int8' });
+      const networks = [...new Set([size, small])].map((at) => ({ model: workshop.base, size: at }));
+      return await measureLayers([...networks, { model: integer.model, size: small }], { threads });
+    } catch (error) {
+      if (!isAppError(error) || error.code === 'CANCELLED') throw error;
+      return null;
+    }
+  }
+
   const measureMade = async (id: string, variant: Variant, made: Made): Promise<TrialRecord> => {
     const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, {
       ...run,
@@ -176,6 +223,10 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     const after = times.get(id)!.p50;
     if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
     const speedup = before / after;
+    const [predictedBefore, predictedAfter] = [
+      await predictedMs(workshop.base, backbone.inputSize),
+      await predictedMs(made.model, variant.inputSize),
+    ];
     const { untaught } = made;
     const rowsOf = (all: readonly number[]) =>
       new Set(all.flatMap((image, row) => (untaught!.has(image) ? [row] : [])));
@@ -194,6 +245,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       bytes: made.bytes.length,
       made,
       unseen: untaught && rowsOf(options.images),
+      predictedSpeedup: predictedBefore && predictedAfter ? predictedBefore / predictedAfter : null,
     };
   };
 
@@ -202,6 +254,15 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     reference,
     records,
     skipped,
+    costModel() {
+      const errors = [...records.values()].flatMap(({ predictedSpeedup, speedup }) =>
+        predictedSpeedup === null ? [] : [Math.abs(predictedSpeedup / speedup - 1)],
+      );
+      errors.sort((a, b) => a - b);
+      return costs && errors.length > 0
+        ? { medianErrorPct: 100 * errors[errors.length >> 1]!, layers: costs.layers, networks: errors.length }
+        : null;
+    },
     async evaluate(variant) {
       const id = variantId(variant);
       let made: Made;

@@ -13,6 +13,7 @@ import { integerWeightBits } from '../environment.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import type { TrainingProgress } from '../../training/progress.ts';
 import { imitate } from '../distill/imitate.ts';
+import type { CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
@@ -59,6 +60,8 @@ export interface Workshop {
   readonly base: Model;
   /** @throws CANCELLED, UNSUPPORTED_OP, GRAPH_INVALID, MODEL_UNREADABLE: this variant cannot be made of this backbone */
   make(variant: Variant): Promise<Made>;
+  /** From now on pruning goes by what layers cost here. */
+  useCosts(costs: CostModel): void;
 }
 
 /** Images that statistics of activations are taken from; more bring little and cost a forward pass each. */
@@ -95,6 +98,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const base = prepareBase(options.bytes, backbone);
   const analyses = new Map<string, PruningAnalysis>();
   const floats = new Map<string, Pruned>();
+  let costs: CostModel | null = null;
 
   const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
     images: spread(strategy === 'pre-prune' ? options.firstTask : options.images, most),
@@ -102,6 +106,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     threads,
     seed,
     signal,
+    costs,
   });
 
   const floatModel = async (variant: Variant): Promise<Pruned> => {
@@ -182,6 +187,9 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
 
   return {
     base,
+    useCosts(known) {
+      costs = known;
+    },
     async make(variant) {
       const float = await floatModel(variant);
       const taught = variant.strategy === 'distill' && options.untaught.size > 0;

@@ -8,6 +8,8 @@ export interface NodeCost {
   input: string | null;
   /** Group whose channels go out; null: fixed. A depthwise convolution has one group on both sides: stated here only. */
   output: string | null;
+  /** Milliseconds when these shares of the channels are left; without it, multiply-accumulates stand for time. */
+  ms?: (input: number, output: number) => number;
 }
 
 /** Channel counts that the kernels like. */
@@ -21,8 +23,16 @@ export const totalMacs = (costs: readonly NodeCost[], width: ReadonlyMap<string,
     0,
   );
 
+/** Total time at these widths; of nodes whose time is not known, none. */
+const totalMs = (costs: readonly NodeCost[], width: ReadonlyMap<string, number>): number =>
+  costs.reduce(
+    (sum, { ms, input, output }) =>
+      sum + (ms?.(input === null ? 1 : (width.get(input) ?? 1), output === null ? 1 : (width.get(output) ?? 1)) ?? 0),
+    0,
+  );
+
 /**
- * Global ranking: again and again the group goes first that loses least accuracy per multiply-accumulate saved, in steps of
+ * Global ranking: again and again the group goes first that loses least accuracy per time saved, in steps of
  * eight channels, until `ratio` of all multiply-accumulates are gone or every group is at its floor.
  * @param floor least share of a group's channels that stays
  * @returns group id -> channels that stay, increasing; groups that keep all are not named
@@ -38,6 +48,9 @@ export function allocate(
   const total = totalMacs(costs, width);
   const target = total * (1 - options.ratio);
   let current = total;
+  const timed = costs.some(({ ms }) => ms !== undefined);
+  const priced = timed ? totalMs : totalMacs;
+  let spent = priced(costs, width);
   const stepOf = (i: number): number => {
     const { group, order } = curves[i]!;
     const left = group.channels - removed[i]!;
@@ -55,7 +68,7 @@ export function allocate(
       const { group, error } = curves[i]!;
       const before = width.get(group.id) ?? 1;
       width.set(group.id, (group.channels - removed[i]! - step) / group.channels);
-      const saved = current - totalMacs(costs, width);
+      const saved = spent - priced(costs, width);
       width.set(group.id, before);
       if (saved <= 0) continue;
       const price = (error[removed[i]! + step]! - error[removed[i]!]!) / saved;
@@ -69,6 +82,7 @@ export function allocate(
     const { group } = curves[best]!;
     width.set(group.id, (group.channels - removed[best]!) / group.channels);
     current = totalMacs(costs, width);
+    spent = priced(costs, width);
   }
   const keep = new Map<string, Int32Array>();
   curves.forEach(({ group, order }, i) => {

@@ -1,6 +1,7 @@
 import { assert } from '../../contract/errors.ts';
 import { openProducts } from '../../learning/dense.ts';
 import { float32Of, indexGraph, intAttribute, modelCost, runtimeInputs, type Model } from '../../onnx/index.ts';
+import { layerOf, narrowed, type CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { NodeCost } from './allocate.ts';
 import { findGroups, type Consumer, type DependencyGroup } from './groups.ts';
@@ -48,6 +49,8 @@ export interface CalibrationOptions {
   seed: number;
   /** Images of one run; 1 where the file fixes it. Default 8. */
   batch?: number | undefined;
+  /** What layers cost here; without it, multiply-accumulates stand for time. */
+  costs?: CostModel | null | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((share: number) => void) | undefined;
 }
@@ -102,17 +105,32 @@ const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[] => {
 };
 
 /** What the cost of each node grows with. */
-export const nodeCosts = (model: Model, groups: readonly DependencyGroup[], size: number): NodeCost[] => {
+export const nodeCosts = (
+  model: Model,
+  groups: readonly DependencyGroup[],
+  size: number,
+  costs: CostModel | null = null,
+): NodeCost[] => {
   const groupOf = new Map(
     groups.flatMap((group) => group.tensors.map((tensor): [string, string] => [tensor, group.id])),
   );
   const [input] = runtimeInputs(model.graph);
   assert(input, 'a backbone has an input');
   const { perNode } = modelCost(model, [1, 3, size, size]);
-  return perNode.map(({ macs }, i) => {
+  return perNode.map((facts, i) => {
+    const { macs } = facts;
     const node = model.graph.nodes[i]!;
     const mixes = node.op === 'Gemm' || (node.op === 'Conv' && intAttribute(node, 'group', 1) === 1);
+    const layers = (['int8', 'fp32'] as const).map((precision) => layerOf(node, facts, precision));
+    // As integers where they were measured: that is what is tried first.
+    const layer = layers.find((each) => each !== null && costs !== null && costs.layer(each) !== null);
     return {
+      ...(layer && costs
+        ? {
+            ms: (input: number, output: number) =>
+              costs.layer(narrowed(layer, mixes ? input : output, mixes ? output : 1))!,
+          }
+        : {}),
       macs,
       input: mixes ? (groupOf.get(node.inputs[0]!) ?? null) : null,
       output: groupOf.get(node.outputs[0]!) ?? null,
@@ -228,5 +246,13 @@ export async function analysePruning(
     const most = Math.max(0, group.channels - Math.max(8, Math.ceil(group.channels * GROUP_FLOOR)));
     return { group, ...energyOrder(scores.get(group.id) ?? new Float64Array(group.channels), most) };
   });
-  return { model, groups, curves, costs: nodeCosts(model, groups, options.size), sites, targets, untouched };
+  return {
+    model,
+    groups,
+    curves,
+    costs: nodeCosts(model, groups, options.size, options.costs),
+    sites,
+    targets,
+    untouched,
+  };
 }

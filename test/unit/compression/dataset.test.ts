@@ -62,6 +62,8 @@ describe('compressDataset', () => {
     expect(best.speedup).toBeGreaterThan(1.05);
     expect(report.pareto).toContain(best.id);
     expect(report.why).toContain('times as fast');
+    expect(report.operationsScore!.value).toBeGreaterThan(0);
+    expect(report.costModel).toBeNull();
     expect(lines.length).toBeGreaterThan(3);
     const pruned = report.candidates.filter(({ ratio }) => ratio > 0);
     for (const item of pruned) expect(item.macs).toBeLessThan(report.reference.macs);
@@ -138,6 +140,14 @@ describe('compressDataset', () => {
     await expect(compressDataset(options('clean', { signal: AbortSignal.abort() }))).rejects.toMatchObject({
       code: 'CANCELLED',
     });
+  });
+
+  it('with the real clock the cost model tells how far off it is', async () => {
+    const { costModel } = await compressDataset(
+      options('clean', { strategy: 'post-prune', ratio: 0.3, precision: 'fp32' }),
+    );
+    expect(costModel).toMatchObject({ networks: 1, layers: expect.any(Number), medianErrorPct: expect.any(Number) });
+    expect(costModel!.layers).toBeGreaterThan(4);
   });
 
   it('goes on without an unreadable image and names it', async () => {

@@ -1,0 +1,46 @@
+import type { TileJudgement } from '../../inspection/decide.ts';
+
+/* Verdicts of models on the same parts, and what changed between two of them. */
+
+export interface Verdict {
+  truth: string;
+  judgement: TileJudgement;
+}
+
+export const same = (a: TileJudgement, b: TileJudgement): boolean =>
+  a.verdict === b.verdict && (a.classId === b.classId || a.verdict === 'unsure');
+
+/** A verdict was given, and it names the part's class. */
+export const isRight = ({ truth, judgement }: Verdict): boolean =>
+  judgement.verdict !== 'unsure' && judgement.classId === truth;
+
+/** Whether the best class is the part's, sure or not: what recall means. */
+const names = ({ truth, judgement }: Verdict): boolean => judgement.classId === truth;
+
+export function pairsByClass(
+  from: ReadonlyMap<number, Verdict>,
+  to: ReadonlyMap<number, Verdict>,
+): { classId: string; pairs: { n: number; lost: number; won: number } }[] {
+  const byClass = new Map<string, { n: number; lost: number; won: number }>();
+  for (const [row, after] of to) {
+    const before = from.get(row);
+    if (!before) continue;
+    const pairs = byClass.get(after.truth) ?? { n: 0, lost: 0, won: 0 };
+    pairs.n += 1;
+    if (names(before) && !names(after)) pairs.lost += 1;
+    if (!names(before) && names(after)) pairs.won += 1;
+    byClass.set(after.truth, pairs);
+  }
+  return [...byClass].map(([classId, pairs]) => ({ classId, pairs }));
+}
+
+export function recallByClass(verdicts: ReadonlyMap<number, Verdict>): Map<string, number> {
+  const seen = new Map<string, { n: number; right: number }>();
+  for (const verdict of verdicts.values()) {
+    const entry = seen.get(verdict.truth) ?? { n: 0, right: 0 };
+    entry.n += 1;
+    if (names(verdict)) entry.right += 1;
+    seen.set(verdict.truth, entry);
+  }
+  return new Map([...seen].map(([classId, { n, right }]) => [classId, right / n]));
+}
