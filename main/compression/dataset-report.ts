@@ -8,6 +8,8 @@ import type { Precision, Strategy } from './plan/variant.ts';
 
 export interface ReportedMeasures extends Measures {
   validation: { balancedAccuracy: number };
+  /** Resident memory of a process that runs this model alone; null: nobody measured it. */
+  rssBytes: number | null;
 }
 
 export interface ReportedCandidate extends ReportedMeasures {

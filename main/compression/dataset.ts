@@ -41,6 +41,8 @@ export interface CompressDatasetOptions {
   out?: string | undefined;
   seed: number;
   threads: number;
+  /** Resident memory of a process that runs one model, bytes. */
+  residentBytes?: ((model: Uint8Array, inputSize: number) => Promise<number | null>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((line: string) => void) | undefined;
 }
@@ -242,9 +244,15 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const groupedOf = (judged: Judged | null) =>
     referenceGrouped && judged ? groupedMeasures(referenceGrouped, judged) : null;
   const environment = describeEnvironment(threads);
-  const report = (item: Finished, test: TestResult, latency: Latency, validated: number): ReportedMeasures => ({
+  const report = async (
+    item: Finished,
+    test: TestResult,
+    latency: Latency,
+    validated: number,
+  ): Promise<ReportedMeasures> => ({
     ...measuresOf(item, test.judged, latency),
     validation: { balancedAccuracy: validated },
+    rssBytes: (await options.residentBytes?.(item.inspector, item.card.inputSize)) ?? null,
   });
   const candidates: ReportedCandidate[] = [];
   const digest = dataDigest(
@@ -269,7 +277,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       precision: offer.record.variant.precision,
       ratio: offer.record.made.ratio,
       inputSize: offer.record.variant.inputSize,
-      ...report(offer.item, test, offer.latency, offer.balancedAccuracy),
+      ...(await report(offer.item, test, offer.latency, offer.balancedAccuracy)),
       speedup: offer.speedup,
       accuracyDropPp: evidence.accuracyDropPp,
       offered: offer.offered,
@@ -292,7 +300,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const chosen = best === null ? null : offers[best]!;
   return {
     reference: {
-      ...report(reference, referenceTest, referenceLatency, reference.compared.balancedAccuracy),
+      ...(await report(reference, referenceTest, referenceLatency, reference.compared.balancedAccuracy)),
       inputSize: backbone.inputSize,
       perClass: referenceTest.perClass,
       bwt: referenceTest.bwt,

@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { compressDataset } from '../../main/compression/dataset.ts';
+import { residentBytes } from '../../main/host/cli/resident.ts';
 import { importBackbone } from '../../main/learning/backbone-file.ts';
 import { ensureShippedBackbone } from '../../native-models/shipped.ts';
 import { record } from './record.ts';
@@ -30,19 +31,42 @@ const backbone =
       });
 const sets: Record<string, unknown> = {};
 for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'deeppcb_crops']) {
-  const { reference, candidates, recommended, why, tried, skipped, outOfTime, similarity, images, seconds } =
-    await compressDataset({
-      dir: join(data, set),
-      backbone,
-      strategy: 'auto',
-      precision: 'auto',
-      timeBudgetS: BUDGET_S,
-      maxDropPp,
-      seed: 0,
-      threads: THREADS,
-      onProgress: (line) => process.stderr.write(`${set}: ${line}\n`),
-    });
-  const told = ({ validation, balancedAccuracy, interval, latencyMsP50, macs, bytes, grouped }: typeof reference) => ({
+  const {
+    reference,
+    candidates,
+    recommended,
+    why,
+    tried,
+    skipped,
+    outOfTime,
+    similarity,
+    images,
+    seconds,
+    costModel,
+    operationsScore,
+  } = await compressDataset({
+    dir: join(data, set),
+    backbone,
+    strategy: 'auto',
+    precision: 'auto',
+    timeBudgetS: BUDGET_S,
+    maxDropPp,
+    seed: 0,
+    threads: THREADS,
+    residentBytes: (model, inputSize) => residentBytes(model, inputSize, THREADS),
+    onProgress: (line) => process.stderr.write(`${set}: ${line}\n`),
+  });
+  const told = ({
+    validation,
+    balancedAccuracy,
+    interval,
+    latencyMsP50,
+    macs,
+    bytes,
+    rssBytes,
+    grouped,
+  }: typeof reference) => ({
+    rssBytes,
     validation: validation.balancedAccuracy,
     test: balancedAccuracy,
     testInterval: interval,
@@ -66,6 +90,8 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     tried,
     skipped,
     outOfTime,
+    costModel,
+    operationsScore,
     similarity,
     images,
     seconds,

@@ -106,6 +106,9 @@ const LEAST_ROWS = 300;
 /** Share of the budget that one pass of the uncompressed backbone may take: about as much as a dozen of the smaller ones after it. */
 const REFERENCE_SHARE = 0.12;
 
+/** In less time a profile (some seconds, most of them for the integer form) costs more trials than it is worth. */
+const LEAST_PROFILED_MS = 40_000;
+
 /** Share of the budget that one student may be taught for, and the most that pays on a few thousand images. */
 const TEACHING_SHARE = 0.2;
 const MOST_TEACHING_S = 300;
@@ -182,7 +185,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     bytes: baseBytes,
   };
 
-  const costs = options.costs && (await profileLayers(options.costs));
+  const costs = options.costs && options.budgetMs >= LEAST_PROFILED_MS ? await profileLayers(options.costs) : null;
   if (costs) workshop.useCosts(costs);
   const preparing = new Map<number, number>();
   /** Time that a network should take, resize included. */

@@ -9,6 +9,7 @@ import { createOrtEngine } from '../../training/ort/engine.ts';
 import { resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
+import { residentBytes } from './resident.ts';
 
 interface LearnOptions {
   tasks?: number;
@@ -159,6 +160,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
           backbone: await resolveBackbone(asked, context),
           ...(out === undefined ? {} : { out: resolve(out) }),
           threads: context.threads,
+          residentBytes: (model, inputSize) => residentBytes(model, inputSize, context.threads),
           signal: context.signal,
           onProgress: context.out.progress,
         });

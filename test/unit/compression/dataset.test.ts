@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { residentBytes } from '../../../main/host/cli/resident.ts';
 import { compressDataset, type CompressDatasetOptions } from '../../../main/compression/dataset.ts';
 import { evidenceSchema, modelCardSchema, type Backbone } from '../../../main/contract/domain.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
@@ -37,7 +38,11 @@ describe('compressDataset', () => {
     const out = join(folder, 'out');
     const lines: string[] = [];
     const report = await compressDataset(
-      options('clean', { out, onProgress: (line) => lines.push(line) }),
+      options('clean', {
+        out,
+        onProgress: (line) => lines.push(line),
+        residentBytes: (model, inputSize) => residentBytes(model, inputSize, 1),
+      }),
       fakeMeasure,
     );
     expect(report.candidates.length).toBeGreaterThan(1);
@@ -56,6 +61,8 @@ describe('compressDataset', () => {
       expect(item.interval[0]).toBeLessThanOrEqual(item.balancedAccuracy);
       expect(item.interval[1]).toBeGreaterThanOrEqual(item.balancedAccuracy);
       expect(Object.keys(item.perClass)).toEqual([...CLASSES]);
+      // Node and the runtime alone hold tens of megabytes.
+      expect(item.rssBytes).toBeGreaterThan(20e6);
     }
     const best = report.candidates.find(({ id }) => id === report.recommended)!;
     expect(best.offered).toBe(true);
@@ -144,7 +151,7 @@ describe('compressDataset', () => {
 
   it('with the real clock the cost model tells how far off it is', async () => {
     const { costModel } = await compressDataset(
-      options('clean', { strategy: 'post-prune', ratio: 0.3, precision: 'fp32' }),
+      options('clean', { strategy: 'post-prune', ratio: 0.3, precision: 'fp32', timeBudgetS: 100 }),
     );
     expect(costModel).toMatchObject({ networks: 1, layers: expect.any(Number), medianErrorPct: expect.any(Number) });
     expect(costModel!.layers).toBeGreaterThan(4);
