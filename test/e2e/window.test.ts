@@ -331,6 +331,28 @@ describe('Label', () => {
     expect(server.world.labels).toHaveLength(14);
   });
 
+  it('a doubted label comes with what speaks against it, in both languages', async () => {
+    const [item] = server.world.queue;
+    const doubt = { classId: 'c-scratch', given: 0.04, suggested: 0.91, copies: 0 };
+    const suspect = { ...item!, groupId: null, groupSize: 1, reason: 'suspect' as const, suggestedClassId: 'c-pit' };
+    server.world.queue = [
+      { ...suspect, doubt },
+      { ...suspect, part: { ...item!.part, id: 1 }, doubt: { ...doubt, copies: 2 } },
+    ];
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    expect(await page.textContent(testId('label-reason'))).toBe('Is it really “Scratch”?');
+    await page.waitForSelector('text=says “Pit” (0.91 against 0.04)');
+    await page.keyboard.press('ArrowDown');
+    await page.waitForSelector('text=2 copies of this picture labelled “Pit”');
+    if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/suspect.png` });
+    await page.click(`[data-class="c-pit"]`);
+    await expect.poll(() => server.world.labels).toHaveLength(1);
+    expect(await findings(page)).toEqual([]);
+  });
+
   it('keeps the part when the core refuses the label, and says why', async () => {
     const { page } = await open();
     await signIn(page, 'TE-04', 'technician');
@@ -412,6 +434,7 @@ describe('by keyboard alone', () => {
     await tabTo(page, testId('area-approve'));
     await page.keyboard.press('Enter');
     await page.waitForSelector(testId('approve-sign'));
+    expect(await page.textContent(testId('sureness'))).toContain('off by 1.3 %');
     // Closed, and it says why, until everything was seen.
     expect(await page.getAttribute(testId('approve-sign'), 'aria-disabled')).toBe('true');
     expect(await page.textContent('#why')).toContain('Opens when all 6 changed verdicts have been seen');
