@@ -47,7 +47,7 @@ export interface SearchResult {
 }
 
 /** Sizes, ratios: a coarse ladder, each rung about a fifth to a third less work than the one before. */
-const RATIOS = [0.25, 0.45, 0.65];
+const RATIOS = [0.25, 0.45, 0.65, 0.8];
 /** Work of a variant against the uncompressed backbone; integers take about half the time (test/bench/results/int8.json). */
 const workOf = ({ inputSize, ratio, precision }: Variant): number =>
   inputSize ** 2 * (1 - ratio) * (precision === 'int8' ? 0.5 : 1);
