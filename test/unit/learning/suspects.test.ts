@@ -19,7 +19,7 @@ const held = (rows: number[][]): HeldOut => ({
 describe('findSuspects', () => {
   it('doubts what the held-out model takes for another class as surely as its own parts', () => {
     const ledger = ['1', '2', '3', '4', '5'].map((name, i) => row(name, i < 3 ? 'a' : 'b'));
-    // Mean sureness: a (.9 + .8 + .05) / 3, b .9. The fourth is doubtful, but not surely an a.
+    // Mean sureness: a (.9 + .8 + .05) / 3, b (.45 + 1) / 2. The fourth is doubtful, but not surely an a.
     const found = findSuspects(
       ledger,
       held([
@@ -57,6 +57,18 @@ describe('findSuspects', () => {
     );
     expect(unjudged.map(({ index }) => index).toSorted()).toEqual([0, 1]);
     expect(unjudged[0]).toMatchObject({ given: null, suggested: null });
+  });
+
+  it('says nothing where the model is at odds with too many labels', () => {
+    const ledger = Array.from({ length: 10 }, (_, i) => row(`${i}`, i < 5 ? 'a' : 'b'));
+    const sure = (wrong: number[]) =>
+      held(ledger.map((_, i) => (i < 5 !== wrong.includes(i) ? [0.9, 0.1] : [0.1, 0.9])));
+    expect(
+      findSuspects(ledger, sure([0, 7]))
+        .map(({ index }) => index)
+        .toSorted(),
+    ).toEqual([0, 7]);
+    expect(findSuspects(ledger, sure([0, 1, 7]))).toEqual([]);
   });
 
   it('regions of one picture are no copies of each other, nor are pictures without a hash', () => {
