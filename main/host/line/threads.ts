@@ -1,11 +1,10 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import type { CaptureThreadData, FromCapture, ToCapture } from '../../capture/capture-thread.ts';
-import { createRingMemory, type RingMemory } from '../../capture/ring.ts';
+import type { RingMemory } from '../../capture/ring.ts';
 import { threadUrl } from '../../capture/thread-url.ts';
 import type { FromRecords, RecordsThreadData, ToRecords } from './records-thread.ts';
 
 export interface LineThreads {
-  memory: RingMemory;
   /** [0] set to 1 after each write to the spool. */
   dirty: Int32Array;
   capture(message: ToCapture): void;
@@ -14,13 +13,15 @@ export interface LineThreads {
 }
 
 /** Starts the two threads beside inference. Neither ever loads the model runtime: one thread per process does. */
-export function startThreads(on: {
-  capture: (message: FromCapture) => void;
-  records: (message: FromRecords) => void;
-  /** A thread ended by an error: a bug. The process ends, and the supervisor starts it anew. */
-  failed: (thread: string, error: Error) => void;
-}): LineThreads {
-  const memory = createRingMemory();
+export function startThreads(
+  memory: RingMemory,
+  on: {
+    capture: (message: FromCapture) => void;
+    records: (message: FromRecords) => void;
+    /** A thread ended by an error: a bug. The process ends, and the supervisor starts it anew. */
+    failed: (thread: string, error: Error) => void;
+  },
+): LineThreads {
   const dirty = new Int32Array(new SharedArrayBuffer(4));
   const { port1, port2 } = new MessageChannel();
   const capture = new Worker(threadUrl('../../capture/capture-thread', import.meta.url), {
@@ -38,7 +39,6 @@ export function startThreads(on: {
   capture.on('error', (error) => on.failed('capture', error as Error));
   records.on('error', (error) => on.failed('records', error as Error));
   return {
-    memory,
     dirty,
     capture: (message) => capture.postMessage(message),
     records: (message) => records.postMessage(message),

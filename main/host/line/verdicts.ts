@@ -1,0 +1,115 @@
+import type { FromCapture } from '../../capture/capture-thread.ts';
+import type { FrameNotice, RingReader } from '../../capture/ring.ts';
+import type { Judgement } from '../../contract/domain.ts';
+import { AppError, assert, isAppError } from '../../contract/errors.ts';
+import type { LineRecord } from '../../contract/line.ts';
+import type { Logger } from '../../contract/log.ts';
+import { unsure } from '../../inspection/decide.ts';
+import { monotonicMs, type Inspector } from '../../inspection/inspector.ts';
+import { diskError } from '../../store/files.ts';
+import type { LineState } from './line-state.ts';
+import type { Problems } from './problems.ts';
+import type { FromRecords } from './records-thread.ts';
+import type { LineThreads } from './threads.ts';
+
+const recordOf = (
+  frame: Pick<FrameNotice, 'seq' | 'capturedAt' | 'width' | 'height' | 'notes'>,
+  judgement: Judgement,
+): LineRecord => ({
+  seq: frame.seq,
+  at: new Date(frame.capturedAt).toISOString(),
+  imageSha: null,
+  width: frame.width,
+  height: frame.height,
+  judgement,
+  notes: frame.notes,
+});
+
+/** From a frame to its record: judge -> claim the slot -> write the spool -> hand over. */
+export interface Verdicts {
+  judge(notice: FrameNotice, model: Inspector | null): Promise<void>;
+  /** A file that is no picture: a part nobody could judge, told once, without a frame. */
+  rejected(message: Extract<FromCapture, { kind: 'rejected' }>, modelId: string | null): void;
+  /** The watchdog's verdicts, and pictures that were stored. */
+  fromRecords(message: FromRecords): void;
+}
+
+export function createVerdicts(
+  line: LineState,
+  { ring, threads, problems, log }: { ring: RingReader; threads: LineThreads; problems: Problems; log: Logger },
+): Verdicts {
+  /** The spool first: nobody hears of a verdict that a crash could take back. */
+  const write = (record: LineRecord) => {
+    assert(line.setup, 'frames come after configure');
+    const { spool } = line.setup;
+    try {
+      spool.append(record);
+      Atomics.store(threads.dirty, 0, 1);
+      problems.set('disk', null);
+    } catch (error) {
+      // The verdict stands and goes out; that its record is in memory only is counted and shown.
+      const told = diskError(error, spool.path);
+      problems.set('disk', isAppError(told) ? told : new AppError('DISK_FULL', { path: spool.path }, { cause: error }));
+    }
+  };
+  const hear = (record: LineRecord) => {
+    line.tally.add(record.judgement);
+    line.setup?.outbox.verdict(record);
+    line.changed = true;
+  };
+
+  return {
+    async judge(notice, model) {
+      const { slot, seq, arrivedAtMs } = notice;
+      const image = ring.pixels(notice);
+      try {
+        if (!ring.isOpen(slot)) return;
+        const judgement = model
+          ? await model.inspect(image, {
+              recipe: model.card.recipe ?? line.setup!.station.recipe,
+              arrivedAtMs,
+              onError: (error) => log.error('part not judged', { seq, code: error.code, error }),
+            })
+          : unsure('no-model', { modelId: null, latencyMs: Math.max(0, monotonicMs() - arrivedAtMs) });
+        // Lost against the watchdog: the part is late, and its record is written already.
+        if (!ring.claimDecided(slot)) return;
+        const record = recordOf(notice, judgement);
+        write(record);
+        threads.records({ kind: 'verdict', seq, ok: judgement.verdict === 'ok' });
+        hear(record);
+      } finally {
+        ring.release(slot);
+      }
+    },
+    rejected({ seq, source, problem }, modelId) {
+      const judgement = unsure('error', { modelId, latencyMs: 0, errorCode: problem.code });
+      const facts = { seq, capturedAt: Date.now(), width: 0, height: 0 };
+      const record = recordOf({ ...facts, notes: [source, problem.message] }, judgement);
+      log.warn('file not taken', { source, code: problem.code, problem: problem.message });
+      write(record);
+      hear(record);
+      line.setup?.outbox.archived(seq, null);
+    },
+    fromRecords(message) {
+      if (message.kind === 'late') {
+        const { record, written } = message;
+        if (written) line.setup?.spool.noteWritten(record.seq);
+        else write(record);
+        hear(record);
+        return;
+      }
+      if (message.sha !== null) {
+        problems.set('pictures', null);
+        try {
+          line.setup?.spool.noteImage(message.seq, message.sha);
+          Atomics.store(threads.dirty, 0, 1);
+        } catch (error) {
+          log.warn('picture not noted', { seq: message.seq, error });
+        }
+      } else if (message.problem) {
+        problems.set('pictures', message.problem);
+      }
+      line.setup?.outbox.archived(message.seq, message.sha);
+    },
+  };
+}
