@@ -1,9 +1,9 @@
-import { createHash, randomUUID, type KeyObject } from 'node:crypto';
+import { randomUUID, type KeyObject } from 'node:crypto';
 import { open, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { approvalSchema, modelCardSchema, sha256Schema, type ModelCard } from '../contract/domain.ts';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, assert, problemOf } from '../contract/errors.ts';
 import { canonicalJson, sha256 } from './canonical.ts';
 import { certificateIsValid, certificateSchema, signBody, verifyBody, type Certificate } from './keys.ts';
 
@@ -38,19 +38,29 @@ const readBundleFile = async (bundleDir: string, name: string): Promise<Buffer> 
   }
 };
 
-const digestOf = (hashes: Record<string, string>): string => sha256(canonicalJson(hashes));
+/** What an approval signs of the files: sha256 of the canonical JSON of {name: sha256}. */
+export const digestOf = (hashes: Record<string, string>): string => sha256(canonicalJson(hashes));
 
-const readSignedFiles = async (bundleDir: string) => {
-  const contents = await Promise.all(signedFiles.map((name) => readBundleFile(bundleDir, name)));
-  const hashes = Object.fromEntries(
-    signedFiles.map((name, i) => [name, createHash('sha256').update(contents[i]!).digest('hex')]),
-  );
-  return { model: contents[0]!, card: contents[1]!, hashes };
+interface SignedContents {
+  model: Buffer;
+  card: Buffer;
+  evidence: Buffer;
+}
+const hashesOf = ({ model, card, evidence }: SignedContents): Record<string, string> => ({
+  'model.onnx': sha256(model),
+  'model.json': sha256(card),
+  'evidence.json': sha256(evidence),
+});
+
+const readSignedFiles = async (bundleDir: string): Promise<SignedContents> => {
+  const [model, card, evidence] = await Promise.all(signedFiles.map((name) => readBundleFile(bundleDir, name)));
+  assert(model && card && evidence, 'each of the three was read, or the reading threw');
+  return { model, card, evidence };
 };
 
 /** sha256 of the canonical JSON of {model.onnx: sha, model.json: sha, evidence.json: sha}. BUNDLE_ALTERED if a file is missing. */
 export const bundleDigest = async (bundleDir: string): Promise<string> =>
-  digestOf((await readSignedFiles(bundleDir)).hashes);
+  digestOf(hashesOf(await readSignedFiles(bundleDir)));
 
 export interface SignApprovalInput {
   bundleDir: string;
@@ -124,24 +134,28 @@ export interface VerifiedBundle {
   model: Uint8Array;
 }
 
-/**
- * Proves that these files were approved for this station by a supervisor of this home.
- * Errors: NOT_APPROVED (no approval, or one of another home, station, role or demo mark), BUNDLE_ALTERED (files are not those signed).
- */
-export const verifyBundle = async (input: VerifyBundleInput): Promise<VerifiedBundle> => {
-  const refuse = (problem: string): AppError => new AppError('NOT_APPROVED', { model: input.bundleDir, problem });
-  const altered = (name: string, cause?: unknown): AppError =>
-    new AppError('BUNDLE_ALTERED', { file: join(input.bundleDir, name) }, { cause });
+/** What an approval is checked against. */
+interface ApprovalCheck {
+  /** Folder or file, for the message. */
+  where: string;
+  rootPublicKey: string;
+  demo: boolean;
+  /** null: whichever it was approved for (a bundle on its way to another home). */
+  stationId: string | null;
+}
 
-  let text: string;
-  try {
-    text = await readFile(join(input.bundleDir, 'approval.json'), 'utf8');
-  } catch {
-    throw refuse('it has no approval');
-  }
+/** As verifyBundle, over contents that are in memory. */
+export const verifyApproved = (
+  contents: SignedContents & { approval: string },
+  input: ApprovalCheck,
+): VerifiedBundle => {
+  const refuse = (problem: string): AppError => new AppError('NOT_APPROVED', { model: input.where, problem });
+  const altered = (name: string, cause?: unknown): AppError =>
+    new AppError('BUNDLE_ALTERED', { file: join(input.where, name) }, { cause });
+
   let approval: SignedApproval;
   try {
-    approval = signedApprovalSchema.parse(JSON.parse(text));
+    approval = signedApprovalSchema.parse(JSON.parse(contents.approval));
   } catch (cause) {
     throw altered('approval.json', cause);
   }
@@ -156,21 +170,40 @@ export const verifyBundle = async (input: VerifyBundleInput): Promise<VerifiedBu
   if (approval.demo !== input.demo || certificate.demo !== input.demo) {
     throw refuse(input.demo ? 'it was approved in a real data folder, this is a demo' : 'it was approved in a demo');
   }
-  if (approval.stationId !== input.stationId) throw refuse(`it was approved for station ${approval.stationId}`);
+  const stationId = input.stationId ?? approval.stationId;
+  if (approval.stationId !== stationId) throw refuse(`it was approved for station ${approval.stationId}`);
 
-  const files = await readSignedFiles(input.bundleDir);
-  if (digestOf(files.hashes) !== approval.bundleSha256) throw altered('model.onnx, model.json or evidence.json');
+  const hashes = hashesOf(contents);
+  if (digestOf(hashes) !== approval.bundleSha256) throw altered('model.onnx, model.json or evidence.json');
   let card: ModelCard;
   try {
-    card = modelCardSchema.parse(JSON.parse(files.card.toString('utf8')));
+    card = modelCardSchema.parse(JSON.parse(contents.card.toString('utf8')));
   } catch (cause) {
     throw altered('model.json', cause);
   }
   // Signed files that contradict each other: a mistake of whoever made the bundle, and no ground to inspect on.
-  if (card.modelSha256 !== files.hashes['model.onnx']) throw altered('model.onnx');
+  if (card.modelSha256 !== hashes['model.onnx']) throw altered('model.onnx');
   if (card.id !== approval.candidateId) throw altered('model.json');
   if (card.demo !== input.demo) throw refuse('its card and this data folder differ in their demo mark');
-  if (card.stationId !== null && card.stationId !== input.stationId)
+  if (card.stationId !== null && card.stationId !== stationId)
     throw refuse(`it is a model of station ${card.stationId}`);
-  return { card, approval, model: files.model };
+  return { card, approval, model: contents.model };
+};
+
+/**
+ * Proves that these files were approved for this station by a supervisor of this home.
+ * Errors: NOT_APPROVED (no approval, or one of another home, station, role or demo mark), BUNDLE_ALTERED (files are not those signed).
+ */
+export const verifyBundle = async (input: VerifyBundleInput): Promise<VerifiedBundle> => {
+  const { bundleDir, rootPublicKey, demo, stationId } = input;
+  let approval: string;
+  try {
+    approval = await readFile(join(bundleDir, 'approval.json'), 'utf8');
+  } catch {
+    throw new AppError('NOT_APPROVED', { model: bundleDir, problem: 'it has no approval' });
+  }
+  return verifyApproved(
+    { ...(await readSignedFiles(bundleDir)), approval },
+    { where: bundleDir, rootPublicKey, demo, stationId },
+  );
 };

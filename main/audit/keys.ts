@@ -141,3 +141,25 @@ export const certificateIsValid = (certificate: Certificate, rootPublicKey: stri
   const { signature, ...body } = certificate;
   return verifyBody(CERTIFICATE, body, signature, rootPublicKey);
 };
+
+// ---------------------------------------------------------------- the name of an installation
+/** SubjectPublicKeyInfo of an Ed25519 key (RFC 8410) is this and the raw 32 bytes. */
+const SPKI_ED25519 = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** Raw public key in hexadecimal of a PEM text. Throws for a key of another kind. */
+export const hexOfKey = (pem: string): string => {
+  const der = createPublicKey(pem).export({ type: 'spki', format: 'der' });
+  if (!der.subarray(0, SPKI_ED25519.length).equals(SPKI_ED25519)) throw new Error('this is not an Ed25519 key');
+  return der.subarray(SPKI_ED25519.length).toString('hex');
+};
+
+/** PEM text, exactly as Node exports it (trust/root.pub). */
+export const keyOfHex = (hex: string): string =>
+  createPublicKey({
+    key: Buffer.concat([SPKI_ED25519, Buffer.from(hex, 'hex')]),
+    format: 'der',
+    type: 'spki',
+  }).export({ type: 'spki', format: 'pem' }) as string;
+
+/** Raw 64 bytes over raw bytes. What is signed so must begin with a magic of its own: it has no purpose line. */
+export const signBytes = (bytes: Uint8Array, privateKey: KeyObject): Uint8Array => sign(null, bytes, privateKey);

@@ -362,6 +362,20 @@ export const candidateSchema = z.object({
   approval: approvalSchema.nullable(),
   rejection: z.object({ userName: z.string(), reason: z.string(), at: z.iso.datetime() }).nullable(),
   activatedAt: z.iso.datetime().nullable(),
+  /** Where an imported bundle came from; absent or null: made here. */
+  origin: z
+    .object({
+      /** Raw public key of the installation that signed the file, hexadecimal. */
+      installation: z.string(),
+      /** As that installation calls it. */
+      candidateId: id,
+      stationName: z.string(),
+      fileSha256: sha256Schema,
+      /** Who had approved it there; it still needs an approval here. */
+      approvedBy: z.string().nullable(),
+    })
+    .nullable()
+    .optional(),
 });
 export type Candidate = z.infer<typeof candidateSchema>;
 

@@ -270,6 +270,16 @@ export const errorCatalogue = {
     ['{file} does not match its hash or signature.', 'Make or export it again; it will not be used.'],
     ['{file} がハッシュまたは署名と一致しません。', '作り直すか書き出し直してください。使用しません。'],
   ),
+  NOT_TRUSTED: entry(
+    [
+      '{file} comes from an installation that is not trusted here: {problem} (key {key}).',
+      'Compare the key with the sender; a supervisor can then run "bundle trust {key}".',
+    ],
+    [
+      '{file} は信頼されていない装置のものです: {problem}（鍵 {key}）',
+      '送り主と鍵を照合してください。監督者が「bundle trust {key}」で信頼できます。',
+    ],
+  ),
   // --- training
   CHECKPOINT_DAMAGED: entry(
     ['The checkpoint {file} is damaged: {problem}.', 'Delete it; training then starts from the beginning.'],

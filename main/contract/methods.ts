@@ -41,6 +41,7 @@ const anyone = 'anyone' as const;
 
 const id = z.string().min(1).max(64);
 const none = z.object({});
+const path = z.string().min(1).max(4096);
 const password = z.string().min(1).max(256);
 const newPassword = z.string().min(8).max(256);
 const page = { limit: z.number().int().min(1).max(500).default(100), before: z.number().int().optional() };
@@ -60,6 +61,11 @@ export const sessionStateSchema = z.object({
   language: languageSchema,
   user: userSchema.nullable(),
   testRuntime: z.boolean(),
+});
+
+const trustSchema = z.object({
+  installation: z.string(),
+  installations: z.array(z.object({ key: z.string(), name: z.string(), by: z.string(), at: z.iso.datetime() })),
 });
 
 export const methods = {
@@ -285,6 +291,23 @@ export const methods = {
     z.object({ stationId: id }),
     z.object({ active: candidateSchema, previous: id.nullable() }),
   ),
+
+  /** Writes a model with its evidence and approval into one signed file (format: main/audit/bundle-file.ts). */
+  'bundles.export': method(
+    technicians,
+    z.object({ candidateId: id, file: path }),
+    z.object({ file: z.string(), bytes: z.number().int(), sha256: sha256Schema, installation: z.string() }),
+  ),
+  /** Takes such a file of a trusted installation in as a candidate, which still needs an approval here. */
+  'bundles.import': method(configurers, z.object({ stationId: id, file: path }), candidateSchema),
+  /** This home's own key, and the installations whose bundles it takes. */
+  'bundles.trusted': method(anyone, none, trustSchema),
+  'bundles.trust': method(
+    supervisors,
+    z.object({ key: z.string().regex(/^[0-9a-f]{64}$/), name: z.string().max(80).default('') }),
+    trustSchema,
+  ),
+  'bundles.distrust': method(supervisors, z.object({ key: z.string().regex(/^[0-9a-f]{64}$/) }), trustSchema),
 
   'backbones.list': method(anyone, none, z.array(backboneSchema)),
   'backbones.add': method(

@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createRootKey, issueCertificate, openRootKey, type Certificate } from '../audit/keys.ts';
+import type { KeyObject } from 'node:crypto';
+import { createRootKey, hexOfKey, issueCertificate, openRootKey, signBytes, type Certificate } from '../audit/keys.ts';
 import type { User } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { writeDurably } from '../store/files.ts';
@@ -12,6 +13,12 @@ export interface HomeKeys {
   /** PEM of trust/root.pub, read anew: what the line process will read too. */
   rootPublicKey(): string;
   certify(user: User, publicKey: string, demo: boolean, at: Date): Certificate;
+  /** Raw public key, hexadecimal: the installation's name towards others. */
+  installation: string;
+  /** Ed25519 over raw bytes that begin with a magic of their own (bundle files). */
+  signBytes(bytes: Uint8Array): Uint8Array;
+  /** For texts under a purpose line (audit heads, the list of trusted installations). */
+  signing: KeyObject;
 }
 
 const NAME = 'root.key';
@@ -57,5 +64,8 @@ export const openHomeKeys = async (home: string, secrets: SecretStore, hasAccoun
         { userId: user.id, userName: user.name, role: user.role, publicKey, demo, issuedAt: at.toISOString() },
         root,
       ),
+    installation: hexOfKey(root.publicKey),
+    signBytes: (bytes) => signBytes(bytes, root.privateKey),
+    signing: root.privateKey,
   };
 };

@@ -10,6 +10,7 @@ import { createAccounts, type Accounts } from './accounts.ts';
 import { createApprovalService, createBundleCheck } from './approval.ts';
 import { createAuditService } from './audit.ts';
 import { createBackbones } from './backbones.ts';
+import { createBundleService } from './bundles.ts';
 import { createCandidateService } from './candidates.ts';
 import { createClassService } from './classes.ts';
 import type { CoreContext } from './context.ts';
@@ -139,6 +140,7 @@ const build = async (
     ...jobs.handlers,
     ...candidates.handlers,
     ...approvals.handlers,
+    ...createBundleService(context).handlers,
     ...backbones.handlers,
     ...audit.handlers,
     ...monitor.handlers,

@@ -46,6 +46,7 @@ interface Row {
   approval: string | null;
   rejection: string | null;
   activated_at: string | null;
+  origin: string | null;
 }
 
 const parsed = (text: string | null): unknown => (text === null ? null : JSON.parse(text));
@@ -70,6 +71,7 @@ const toCandidate = (row: Row): Candidate =>
     approval: parsed(row.approval),
     rejection: parsed(row.rejection),
     activatedAt: row.activated_at,
+    origin: parsed(row.origin),
   });
 
 export const createCandidates = (db: Database): Candidates => {
@@ -78,9 +80,9 @@ export const createCandidates = (db: Database): Candidates => {
   const ids = db.prepare('SELECT id FROM candidates').pluck();
   const insert = db.prepare(`
     INSERT INTO candidates (id, station_id, state, created_at, knowledge_id, backbone_id, strategy, precision, ratio, input_size,
-      bundle_sha256, offered, recommended, reason, evidence, position)
+      bundle_sha256, offered, recommended, reason, evidence, origin, position)
     VALUES (@id, @stationId, @state, @createdAt, @knowledgeId, @backboneId, @strategy, @precision, @ratio, @inputSize,
-      @bundleSha256, @offered, @recommended, @reason, @evidence, (SELECT coalesce(max(position), 0) + 1 FROM candidates))`);
+      @bundleSha256, @offered, @recommended, @reason, @evidence, @origin, (SELECT coalesce(max(position), 0) + 1 FROM candidates))`);
   const setState = db.prepare('UPDATE candidates SET state = ? WHERE id = ?');
   const setApproval = db.prepare('UPDATE candidates SET approval = ? WHERE id = ?');
   const setRejection = db.prepare('UPDATE candidates SET rejection = ? WHERE id = ?');
@@ -115,6 +117,7 @@ export const createCandidates = (db: Database): Candidates => {
         recommended: Number(value.recommended),
         reason: value.reason,
         evidence: JSON.stringify(value.evidence),
+        origin: value.origin ? JSON.stringify(value.origin) : null,
       }),
     setState: (id, state) => void setState.run(state, id),
     setApproval: (id, approval) => void setApproval.run(approval === null ? null : JSON.stringify(approval), id),

@@ -16,10 +16,19 @@ export const migrate = (db: Database, upTo = Infinity, migrations: readonly Migr
     assert(migration.version % 10 === 0 && migration.version > last, 'migrations are in order and numbered by tens');
     last = migration.version;
     if (migration.version <= found || migration.version > upTo) continue;
-    db.transaction(() => {
-      migration.up(db);
-      db.pragma(`user_version = ${migration.version}`);
-    })();
+    const enforced = db.pragma('foreign_keys', { simple: true });
+    // A table is made anew under its old name (SQLite, "Making other kinds of table schema changes"): only the result must be whole.
+    db.pragma('foreign_keys = OFF');
+    try {
+      db.transaction(() => {
+        migration.up(db);
+        const dangling = db.pragma('foreign_key_check') as unknown[];
+        assert(dangling.length === 0, `migration ${migration.version} leaves every reference whole`);
+        db.pragma(`user_version = ${migration.version}`);
+      })();
+    } finally {
+      db.pragma(`foreign_keys = ${String(enforced)}`);
+    }
     applied.push(migration.version);
   }
   return applied;

@@ -44,6 +44,9 @@ const rows: Record<number, string> = {
        INSERT INTO monitors VALUES ('st-1', 'm-1', 1, 600, '{}');`,
   100: `UPDATE labels SET confirmed = 1;
         UPDATE queue SET doubt = '{"classId":"ok","given":0.1,"suggested":0.9,"copies":0}';`,
+  200: `INSERT INTO candidates (id, station_id, state, created_at, knowledge_id, backbone_id, strategy, precision, ratio, input_size,
+          bundle_sha256, offered, recommended, reason, evidence, position, origin)
+        VALUES ('m-2', 'st-1', 'candidate', '2026-01-01', 'elsewhere', 'bb-1', 'none', 'fp32', 1, 224, 'aa', 1, 1, 'r', '{}', 2, '{}');`,
 };
 
 const contents = (): Record<string, number> => {

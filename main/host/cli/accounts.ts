@@ -12,7 +12,8 @@ export type CoreClient = Client<Methods, Events>;
 export async function signIn(client: CoreClient, user: string | undefined): Promise<string> {
   const state = await client.call('session.state', {});
   if (state.firstStart) throw new AppError('HOME_EMPTY', { home: 'The data folder' });
-  const name = user ?? (await onlyAccount(client));
+  // A demo's own accounts are known to everybody; the first of them may do the most.
+  const name = user ?? state.demoAccounts[0]?.name ?? (await onlyAccount(client));
   const demo = state.demoAccounts.find((account) => account.name === name);
   const password = demo ? demo.password : await readPassword(name);
   await client.call('session.signIn', { name, password });

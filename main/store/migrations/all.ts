@@ -7,6 +7,7 @@ import { candidates } from './0060-candidates.ts';
 import { alarms } from './0090-alarms.ts';
 import { audit } from './0070-audit.ts';
 import { jobs } from './0080-jobs.ts';
+import { imported } from './0200-imported.ts';
 import { suspects } from './0100-suspects.ts';
 import type { Migration } from './migration.ts';
 
@@ -21,4 +22,5 @@ export const migrations: readonly Migration[] = [
   jobs,
   alarms,
   suspects,
+  imported,
 ];

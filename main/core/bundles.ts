@@ -1,0 +1,209 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { bundleDigest } from '../audit/approval.ts';
+import { BUNDLE_BYTES_AT_MOST, encodeBundle, looksLikeBundle, openBundle } from '../audit/bundle-file.ts';
+import { isTrusted, ownInstallation, readTrusted, signTrusted, trustedFile } from '../audit/trusted.ts';
+import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
+import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
+import { bundleDirOf } from './candidates.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { syncFile } from './feature-file.ts';
+
+export interface BundleService {
+  handlers: HandlersOf<'bundles.export' | 'bundles.import' | 'bundles.trusted' | 'bundles.trust' | 'bundles.distrust'>;
+}
+
+/** The bytes of a bundle file. BUNDLE_ALTERED for what cannot be one. */
+export const readBundleBytes = async (file: string): Promise<Buffer> => {
+  try {
+    const { size } = await stat(file);
+    if (size > BUNDLE_BYTES_AT_MOST) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is too large' });
+    return await readFile(file);
+  } catch (cause) {
+    if (cause instanceof AppError) throw cause;
+    throw new AppError('NOT_FOUND', { kind: 'bundle file', id: file, problem: problemOf(cause) }, { cause });
+  }
+};
+
+/** An export may replace an export, and nothing else: a mistyped path must not cost somebody's file. */
+const refuseOtherFile = async (file: string): Promise<void> => {
+  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw diskError(error, file);
+  });
+  if (handle === null) return;
+  try {
+    const start = Buffer.alloc(8);
+    await handle.read(start, 0, start.length, 0);
+    if (!looksLikeBundle(start)) throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
+  } finally {
+    await handle.close();
+  }
+};
+
+/** Bundles as files: out of this home under its own key, and in from installations that it trusts. */
+export const createBundleService = (context: CoreContext): BundleService => {
+  const { store, keys, log } = context;
+
+  const trusted = () => {
+    const { installations, intact } = readTrusted(store.home);
+    if (!intact) log.error('the list of trusted installations was not written by this home: nobody is trusted');
+    return { installation: ownInstallation(store.home) ?? keys.installation, installations };
+  };
+  const setTrusted = async (change: (list: ReturnType<typeof trusted>['installations']) => typeof list) => {
+    await writeDurably(trustedFile(store.home), signTrusted(change(trusted().installations), keys.signing));
+  };
+
+  const exportTo = async (candidate: Candidate, file: string, by: string) => {
+    const bundleDir = bundleDirOf(store.home, candidate.id);
+    const read = (name: string) =>
+      readFile(join(bundleDir, name)).catch((cause: unknown) => {
+        throw new AppError('BUNDLE_ALTERED', { file: join(bundleDir, name), problem: problemOf(cause) }, { cause });
+      });
+    const names = ['model.onnx', 'model.json', 'evidence.json'] as const;
+    const files: Parameters<typeof encodeBundle>[1] = [
+      ...(await Promise.all(names.map(async (name) => ({ name, bytes: await read(name) })))),
+      ...(candidate.approval === null ? [] : [{ name: 'approval.json' as const, bytes: await read('approval.json') }]),
+    ];
+    const card = JSON.parse(files[1]!.bytes.toString()) as ModelCard;
+    const bytes = encodeBundle(
+      {
+        installation: keys.installation,
+        demo: store.demo,
+        exportedAt: context.now().toISOString(),
+        candidateId: candidate.id,
+        stationName: store.stations.get(candidate.stationId).name,
+        state: candidate.state,
+        lineage: {
+          knowledgeId: candidate.knowledgeId,
+          backboneId: candidate.backboneId,
+          backboneSha256: card.backboneSha256,
+          dataSha256: candidate.evidence.dataSha256,
+        },
+      },
+      files,
+      keys.signBytes,
+    );
+    // What leaves is opened once as the receiver will: a file that was altered here is not passed on under our name.
+    const opened = openBundle(bytes, bundleDir);
+    if (opened.manifest.bundleSha256 !== candidate.bundleSha256)
+      throw new AppError('BUNDLE_ALTERED', { file: bundleDir });
+    await refuseOtherFile(file);
+    await writeDurably(file, bytes);
+    store.transaction(() =>
+      store.audit.append({
+        user: by,
+        action: 'bundles.export',
+        subject: candidate.id,
+        details: { file, sha256: opened.sha256, approved: opened.approval !== null },
+      }),
+    );
+    return { file, bytes: bytes.length, sha256: opened.sha256, installation: keys.installation };
+  };
+
+  const importFrom = async (stationId: string, file: string, by: string): Promise<Candidate> => {
+    const station = store.stations.get(stationId);
+    const bytes = await readBundleBytes(file);
+    const { manifest, card, approval, file: part, sha256 } = openBundle(bytes, file);
+    const refuse = (problem: string) => new AppError('NOT_TRUSTED', { file, problem, key: manifest.installation });
+    if (manifest.demo !== store.demo) throw refuse(manifest.demo ? 'it was made in a demo' : 'this is a demo');
+    if (!isTrusted(store.home, manifest)) throw refuse('its key is not in the list');
+    const twice = store.candidates.list(stationId).find((known) => known.origin?.fileSha256 === sha256);
+    if (twice !== undefined) throw new AppError('ALREADY_EXISTS', { kind: 'candidate', id: twice.id });
+
+    const id = `m-${randomUUID().slice(0, 12)}`;
+    const evidence = evidenceSchema.parse(JSON.parse(part('evidence.json').toString()));
+    const making = join(store.home, 'bundles', `.making-${randomUUID().slice(0, 8)}`);
+    try {
+      await mkdir(making);
+      await writeFile(join(making, 'model.onnx'), part('model.onnx'));
+      // Under a name and for a station of this home: that is what its approval here will sign. Numbers stay as they came.
+      const own: ModelCard = { ...card, id, stationId, recipe: station.recipe };
+      await writeFile(join(making, 'model.json'), `${JSON.stringify(own, null, 2)}\n`);
+      await writeFile(join(making, 'evidence.json'), part('evidence.json'));
+      // Whole: its signature, and the approval that it had there, can be proved at any time.
+      await writeFile(join(making, 'origin.mekiki'), bytes);
+      for (const name of ['model.onnx', 'model.json', 'evidence.json', 'origin.mekiki'])
+        await syncFile(join(making, name));
+      await nodeFiles.syncDirectory(making);
+      const candidate: Candidate = {
+        id,
+        stationId,
+        state: 'candidate',
+        createdAt: context.now().toISOString(),
+        knowledgeId: manifest.lineage.knowledgeId,
+        backboneId: manifest.lineage.backboneId,
+        strategy: card.strategy,
+        precision: card.precision,
+        ratio: 1,
+        inputSize: card.inputSize,
+        bundleSha256: await bundleDigest(making),
+        offered: true,
+        recommended: false,
+        reason: `imported from ${manifest.stationName}`,
+        evidence,
+        approval: null,
+        rejection: null,
+        activatedAt: null,
+        origin: {
+          installation: manifest.installation,
+          candidateId: manifest.candidateId,
+          stationName: manifest.stationName,
+          fileSha256: sha256,
+          approvedBy: approval?.userName ?? null,
+        },
+      };
+      await rename(making, bundleDirOf(store.home, id));
+      await nodeFiles.syncDirectory(dirname(making));
+      store.transaction(() => {
+        const missing = card.classes.filter((each) => !store.classes.has(each.id));
+        for (const each of missing) {
+          const color = (store.classes.list().length % 8) + 1;
+          store.classes.insert({ ...each, color, hotKey: null, retired: false }, context.now());
+          store.audit.append({ user: by, action: 'classes.create', subject: each.id, details: { names: each.names } });
+        }
+        store.candidates.insert(candidate);
+        store.audit.append({
+          user: by,
+          action: 'bundles.import',
+          subject: id,
+          details: { file, stationId, ...candidate.origin, bundleSha256: candidate.bundleSha256 },
+        });
+      });
+      context.emit('classes.changed', {});
+      context.emit('candidates.changed', { stationId });
+      return store.candidates.get(id);
+    } catch (error) {
+      await rm(bundleDirOf(store.home, id), { recursive: true, force: true });
+      throw diskError(error, store.home);
+    } finally {
+      await rm(making, { recursive: true, force: true });
+    }
+  };
+
+  return {
+    handlers: {
+      'bundles.export': async ({ candidateId, file }, session) =>
+        exportTo(store.candidates.get(candidateId), file, actor(session)),
+      'bundles.import': async ({ stationId, file }, session) => importFrom(stationId, file, actor(session)),
+      'bundles.trusted': async () => trusted(),
+      async 'bundles.trust'({ key, name }, session) {
+        if (key === keys.installation || trusted().installations.some((known) => known.key === key)) return trusted();
+        const at = context.now().toISOString();
+        await setTrusted((list) => [...list, { key, name, by: actor(session), at }]);
+        store.transaction(() =>
+          store.audit.append({ user: actor(session), action: 'bundles.trust', subject: key, details: { name } }),
+        );
+        return trusted();
+      },
+      async 'bundles.distrust'({ key }, session) {
+        // The entry first: taking trust away half-way errs on the safe side.
+        store.transaction(() => store.audit.append({ user: actor(session), action: 'bundles.distrust', subject: key }));
+        await setTrusted((list) => list.filter((known) => known.key !== key));
+        return trusted();
+      },
+    },
+  };
+};

@@ -1,0 +1,169 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openBundle } from '../../../main/audit/bundle-file.ts';
+import { isTrusted } from '../../../main/audit/trusted.ts';
+import type { Candidate } from '../../../main/contract/domain.ts';
+import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
+
+/* A model as one signed file: out of one home, into another. */
+
+let here: World;
+let there: World;
+let file: string;
+let stationId: string;
+const worlds: World[] = [];
+const open = async (options: Parameters<typeof startWorld>[0] = {}): Promise<World> => {
+  const world = await startWorld(options);
+  worlds.push(world);
+  return world;
+};
+
+const approved = async (world: World, station: string): Promise<Candidate> => {
+  const path = await writeDataset(join(world.home, '..', 'set'), { ok: 3, pit: 2 });
+  await world.done(await world.call('import.start', { stationId: station, path, asLabels: true }));
+  await world.done(await world.call('knowledge.update', { stationId: station }));
+  await world.done(await world.call('candidates.create', { stationId: station }));
+  const candidate = (await world.call('candidates.list', { stationId: station })).find(({ offered }) => offered)!;
+  return world.call('candidates.approve', { candidateId: candidate.id, password: PASSWORD, meaning: 'good' });
+};
+
+beforeEach(async () => {
+  here = await open();
+  ({ stationId } = await setUp(here));
+  there = await open();
+  await setUp(there);
+  file = join(here.home, '..', 'model.mekiki');
+});
+afterEach(async () => {
+  for (const world of worlds.splice(0)) await world.close();
+});
+
+const exported = async (): Promise<{ candidate: Candidate; bytes: Buffer }> => {
+  const candidate = await approved(here, stationId);
+  await here.call('bundles.export', { candidateId: candidate.id, file });
+  return { candidate, bytes: readFileSync(file) };
+};
+
+describe('a bundle file', () => {
+  test('holds model, evidence, lineage and approval, and says who signed it', async () => {
+    const { candidate, bytes } = await exported();
+    const { manifest, approval, sha256 } = openBundle(bytes, file);
+    expect(manifest).toMatchObject({
+      candidateId: candidate.id,
+      bundleSha256: candidate.bundleSha256,
+      lineage: { knowledgeId: candidate.knowledgeId, dataSha256: candidate.evidence.dataSha256 },
+      demo: false,
+    });
+    expect(approval).toMatchObject({ userName: 'sato', meaning: 'good' });
+    expect(isTrusted(here.home, manifest)).toBe(true);
+    expect(isTrusted(there.home, manifest)).toBe(false);
+    const entry = (await here.call('audit.list', { limit: 1 })).entries[0];
+    expect(entry).toMatchObject({ action: 'bundles.export', subject: candidate.id });
+    expect(sha256).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test('is refused after any change of one bit, any cut and any addition', async () => {
+    const { bytes } = await exported();
+    fc.assert(
+      fc.property(fc.nat(bytes.length * 8 - 1), (bit) => {
+        const altered = Buffer.from(bytes);
+        altered[bit >> 3]! ^= 1 << (bit & 7);
+        expect(() => openBundle(altered, file)).toThrow(expect.objectContaining({ code: 'BUNDLE_ALTERED' }));
+      }),
+      { numRuns: 1500 },
+    );
+    fc.assert(
+      fc.property(fc.nat(bytes.length - 1), (length) => {
+        expect(() => openBundle(bytes.subarray(0, length), file)).toThrow(
+          expect.objectContaining({ code: 'BUNDLE_ALTERED' }),
+        );
+      }),
+      { numRuns: 200 },
+    );
+    expect(() => openBundle(Buffer.concat([bytes, Buffer.from([0])]), file)).toThrow(/hash or signature/);
+  });
+
+  test('random bytes are refused, whatever they claim', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), fc.boolean(), (noise, magic) => {
+        const bytes = Buffer.concat([magic ? Buffer.from('MEKIKIB1') : Buffer.alloc(0), noise]);
+        expect(() => openBundle(bytes, 'x')).toThrow(expect.objectContaining({ code: 'BUNDLE_ALTERED' }));
+      }),
+    );
+  });
+
+  test('an export replaces an export and no other file', async () => {
+    const { candidate } = await exported();
+    await here.call('bundles.export', { candidateId: candidate.id, file });
+    const other = join(here.home, '..', 'notes.txt');
+    writeFileSync(other, 'mine');
+    await expect(here.call('bundles.export', { candidateId: candidate.id, file: other })).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+    });
+    expect(readFileSync(other, 'utf8')).toBe('mine');
+  });
+
+  test('what was altered in this home does not leave it under its name', async () => {
+    const candidate = await approved(here, stationId);
+    writeFileSync(join(here.home, 'bundles', candidate.id, 'model.onnx'), 'other');
+    await expect(here.call('bundles.export', { candidateId: candidate.id, file })).rejects.toMatchObject({
+      code: 'BUNDLE_ALTERED',
+    });
+  });
+});
+
+describe('in another home', () => {
+  test('it is taken from a trusted installation only, and inspects only after an approval there', async () => {
+    const { candidate, bytes } = await exported();
+    const [target] = await there.call('stations.list', {});
+    const take = () => there.call('bundles.import', { stationId: target!.id, file });
+    await expect(take()).rejects.toMatchObject({ code: 'NOT_TRUSTED' });
+    const { manifest } = openBundle(bytes, file);
+    await there.call('bundles.trust', { key: manifest.installation, name: 'line A' });
+    const taken = await take();
+    expect(taken).toMatchObject({
+      state: 'candidate',
+      stationId: target!.id,
+      origin: { candidateId: candidate.id, approvedBy: 'sato', installation: manifest.installation },
+    });
+    expect((await there.call('classes.list', {})).map(({ id }) => id)).toContain('c-pit');
+    await expect(there.call('models.activate', { candidateId: taken.id })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+    });
+    await there.call('candidates.approve', { candidateId: taken.id, password: PASSWORD, meaning: 'also here' });
+    expect((await there.call('models.activate', { candidateId: taken.id })).active.id).toBe(taken.id);
+    await expect(take()).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    // The file as it came stays beside it, as proof.
+    expect(readFileSync(join(there.home, 'bundles', taken.id, 'origin.mekiki')).equals(bytes)).toBe(true);
+    await there.reopen();
+    expect((await there.call('candidates.show', { candidateId: taken.id })).state).toBe('active');
+  });
+
+  test('a key that was written into the list by hand counts for nothing', async () => {
+    const { bytes } = await exported();
+    const { manifest } = openBundle(bytes, file);
+    await there.call('bundles.trust', { key: 'a'.repeat(64), name: 'x' });
+    const list = join(there.home, 'trust', 'installations.json');
+    writeFileSync(list, readFileSync(list, 'utf8').replace('a'.repeat(64), manifest.installation));
+    expect(isTrusted(there.home, manifest)).toBe(false);
+    expect(statSync(list).size).toBeGreaterThan(0);
+  });
+
+  test('taking trust away works at once', async () => {
+    const { bytes } = await exported();
+    const { manifest } = openBundle(bytes, file);
+    await there.call('bundles.trust', { key: manifest.installation });
+    expect(isTrusted(there.home, manifest)).toBe(true);
+    await there.call('bundles.distrust', { key: manifest.installation });
+    expect(isTrusted(there.home, manifest)).toBe(false);
+  });
+
+  test('what a demo signed is never trusted, even when its key is in the list', async () => {
+    const { bytes } = await exported();
+    const { manifest } = openBundle(bytes, file);
+    await there.call('bundles.trust', { key: manifest.installation });
+    expect(isTrusted(there.home, { ...manifest, demo: true })).toBe(false);
+  });
+});
