@@ -23,6 +23,7 @@ import { createImageSource, readableImages, type ImageSource } from './image-sou
 import { openContender } from './plan/trials.ts';
 import { spread } from './plan/workshop.ts';
 import { analysePruning } from './prune/analyse.ts';
+import { unknownOperators } from './prune/groups.ts';
 import { pruneModel } from './prune/prune.ts';
 import { describeRule } from './quantize/calibrate.ts';
 import { chooseInteger, outputsOn, relativeOutputError } from './quantize/choose.ts';
@@ -146,8 +147,8 @@ async function report(
   const times = await measureInterleaved([first, second], { rounds: 60, warmUp: 5, signal, budgetMs: 20_000 });
   writeModelFile(out, made);
   const told = (of: Model, length: number, name: string) => {
-    const { macs, params } = modelCost(of, [1, 3, size, size], { unknownOps: 'unknown' });
-    return { macs, params, bytes: length, latencyMsP50: times.get(name)!.p50 };
+    const { macs, params } = modelCost(of, [batch ?? 1, 3, size, size], { unknownOps: 'unknown' });
+    return { macs: macs / (batch ?? 1), params, bytes: length, latencyMsP50: times.get(name)!.p50 };
   };
   const [a, b] = [told(model, bytes.length, 'before'), told(made, after.length, 'after')];
   return {
@@ -167,6 +168,8 @@ export interface PruneReport extends ToolReport {
   widths: readonly { group: string; before: number; after: number }[];
   /** What was left alone, and why. */
   untouched: readonly { group: string; why: string }[];
+  /** Operators that pruning does not know, and how many of each there are: channels that reach them stay. */
+  unknownOperators: Readonly<Record<string, number>>;
 }
 
 /**
@@ -197,6 +200,7 @@ export const pruneFile = (options: ToolOptions & { ratio: number }): Promise<Pru
       ratio: pruned.ratio,
       widths: pruned.widths.filter(({ before, after }) => after < before),
       untouched: analysis.untouched,
+      unknownOperators: Object.fromEntries(unknownOperators(analysis.model)),
     };
   });
 

@@ -1,10 +1,19 @@
 import { assert } from '../../contract/errors.ts';
 import { openProducts } from '../../learning/dense.ts';
-import { float32Of, indexGraph, intAttribute, modelCost, runtimeInputs, type Model } from '../../onnx/index.ts';
+import {
+  float32Of,
+  foldConstants,
+  indexGraph,
+  intAttribute,
+  modelCost,
+  runtimeInputs,
+  type Model,
+  type Node,
+} from '../../onnx/index.ts';
 import { layerOf, narrowed, type CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
-import type { NodeCost } from './allocate.ts';
-import { findGroups, type Consumer, type DependencyGroup } from './groups.ts';
+import { leastOf, type NodeCost, type Sides } from './allocate.ts';
+import { biasBehind, findGroups, type DependencyGroup } from './groups.ts';
 import { compensatedOrder, energyOrder, type RemovalCurve } from './importance.ts';
 import {
   centred,
@@ -17,13 +26,19 @@ import {
   type Tap,
 } from './samples.ts';
 
-/** A convolution whose input loses channels, and what its output is compared by. */
+/** A convolution or matrix product whose input loses channels, and what its output is compared by. */
 export interface Site {
-  consumer: Consumer;
-  /** Group on its input side. */
-  group: DependencyGroup;
+  node: Node;
+  weight: string;
+  /** Axis of the weight over the input's channels. */
+  axis: number;
+  /** Bias that is added by a node of its own; null: none, or the node's own input. */
+  bias: string | null;
+  /** Groups on its input side, and which of their channels each entry of the axis is. */
+  groups: readonly { group: DependencyGroup; channels: Int32Array }[];
+  /** With its bias. */
   output: string;
-  /** What must stay as it was: the sum behind the convolution where it feeds a residual Add alone, else its output. */
+  /** What must stay as it was: the sum behind it where it feeds a residual Add alone, else its output. */
   target: string;
   /** The other summand of that Add; null: none. */
   skip: string | null;
@@ -35,7 +50,7 @@ export interface PruningAnalysis {
   curves: readonly RemovalCurve[];
   costs: readonly NodeCost[];
   sites: readonly Site[];
-  /** Target of each site (by weight name) in the uncut model, at the sampled positions. */
+  /** Target of each site (by its output) in the uncut model, at the sampled positions. */
   targets: ReadonlyMap<string, Samples>;
   /** What is left alone, and why. */
   untouched: readonly { group: string; why: string }[];
@@ -64,44 +79,71 @@ const LEAST_CHANNELS = 16;
 /** Least share of a group's channels that allocation leaves. */
 export const GROUP_FLOOR = 0.125;
 
+/** Channels of a group that may go at most. */
+const mostOf = (group: DependencyGroup): number => Math.max(0, group.channels - leastOf(group, GROUP_FLOOR));
+
 export const positionsOf = (options: CalibrationOptions): Tap['positions'] =>
   seededPositions(Math.max(1, Math.ceil(ROWS / options.images.length)), options.seed);
 
+/** Weights as [outputs, columns]: a column per channel, or per channel and position under the kernel. */
 const weightMatrix = (
   model: Model,
-  { weight, axis }: Consumer,
+  { weight, axis }: Pick<Site, 'weight' | 'axis'>,
 ): { outputs: number; columns: number; data: Float32Array } => {
   const tensor = model.graph.initializers.get(weight)!;
   const data = float32Of(tensor);
-  const [rows, columns] = tensor.dims as [number, number];
-  if (axis === 1) return { outputs: rows, columns: data.length / rows, data };
-  // A Gemm without transB: [in, out].
-  const turned = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let o = 0; o < columns; o++) turned[o * rows + i] = data[i * columns + o]!;
-  return { outputs: columns, columns: rows, data: turned };
+  const rows = tensor.dims[0]!;
+  const others = data.length / rows;
+  if (axis === 1) return { outputs: rows, columns: others, data };
+  return { outputs: others, columns: rows, data: transposed(data, rows, others) };
 };
+
+/** [rows, columns] -> [columns, rows]. */
+export const transposed = (data: Float32Array, rows: number, columns: number): Float32Array => {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++) for (let o = 0; o < columns; o++) out[o * rows + i] = data[i * columns + o]!;
+  return out;
+};
+
+/** How the input of a site is read: token by token, patch by patch under its kernel, or position by position. */
+export const inputTap = (site: Site, node: Node, positions: Tap['positions'], id: string): Tap => ({
+  id,
+  tensor: node.inputs[0]!,
+  kernel: node.op === 'Conv' ? node : null,
+  last: node.op === 'MatMul',
+  positions,
+});
 
 const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[] => {
   const index = indexGraph(model.graph);
   const at = new Map(model.graph.nodes.map((node, i) => [node, i]));
-  const sites: Site[] = [];
+  const sites = new Map<Node, Site>();
   for (const group of groups) {
-    for (const consumer of group.consumers) {
-      const output = consumer.node.outputs[0]!;
+    for (const { node, weight, axis, channels } of group.consumers) {
+      const known = sites.get(node);
+      if (known) {
+        sites.set(node, { ...known, groups: [...known.groups, { group, channels }] });
+        continue;
+      }
+      const biased = biasBehind(model.graph, node);
+      const output = (biased?.node ?? node).outputs[0]!;
       const readers = index.consumers.get(output) ?? [];
       const add = readers.length === 1 && readers[0]!.op === 'Add' && !index.outputs.has(output) ? readers[0]! : null;
       const other = add?.inputs.find((name) => name !== output) ?? null;
       const residual = add !== null && other !== null && !model.graph.initializers.has(other);
-      sites.push({
-        consumer,
-        group,
+      sites.set(node, {
+        node,
+        weight,
+        axis,
+        bias: biased?.bias ?? null,
+        groups: [{ group, channels }],
         output,
         target: residual ? add.outputs[0]! : output,
         skip: residual ? other : null,
       });
     }
   }
-  return sites.sort((a, b) => at.get(a.consumer.node)! - at.get(b.consumer.node)!);
+  return [...sites.values()].sort((a, b) => at.get(a.node)! - at.get(b.node)!);
 };
 
 /** What the cost of each node grows with. */
@@ -111,16 +153,22 @@ export const nodeCosts = (
   size: number,
   costs: CostModel | null = null,
 ): NodeCost[] => {
-  const groupOf = new Map(
-    groups.flatMap((group) => group.tensors.map((tensor): [string, string] => [tensor, group.id])),
-  );
+  const sidesOf = (tensor: string): Sides =>
+    groups.flatMap(({ id, shares }) => (shares.has(tensor) ? [[id, shares.get(tensor)!] as const] : []));
   const [input] = runtimeInputs(model.graph);
   assert(input, 'a backbone has an input');
-  const { perNode } = modelCost(model, [1, 3, size, size]);
+  const [batch] = input.shape ?? [];
+  const { perNode } = modelCost(model, [typeof batch === 'number' ? batch : 1, 3, size, size], {
+    unknownOps: 'unknown',
+  });
   return perNode.map((facts, i) => {
     const { macs } = facts;
     const node = model.graph.nodes[i]!;
-    const mixes = node.op === 'Gemm' || (node.op === 'Conv' && intAttribute(node, 'group', 1) === 1);
+    // A product of two activations costs what its heads cost: stated as its output.
+    const mixes =
+      ['Gemm', 'ConvTranspose'].includes(node.op) ||
+      (node.op === 'MatMul' && model.graph.initializers.has(node.inputs[1]!)) ||
+      (node.op === 'Conv' && intAttribute(node, 'group', 1) === 1);
     const layers = (['int8', 'fp32'] as const).map((precision) => layerOf(node, facts, precision));
     // As integers where they were measured: that is what is tried first.
     const layer = layers.find((each) => each !== null && costs !== null && costs.layer(each) !== null);
@@ -132,8 +180,8 @@ export const nodeCosts = (
           }
         : {}),
       macs,
-      input: mixes ? (groupOf.get(node.inputs[0]!) ?? null) : null,
-      output: groupOf.get(node.outputs[0]!) ?? null,
+      input: mixes ? sidesOf(node.inputs[0]!) : [],
+      output: sidesOf(node.outputs[0]!),
     };
   });
 };
@@ -161,17 +209,17 @@ async function eachSite(
     let end = start;
     let columns = 0;
     while (end < sites.length && (end === start || columns < COLUMNS_AT_ONCE)) {
-      columns += weightMatrix(model, sites[end]!.consumer).columns;
+      columns += weightMatrix(model, sites[end]!).columns;
       end++;
     }
     const portion = sites.slice(start, end);
-    const taps = portion.flatMap(({ consumer, target }): Tap[] => [
-      { id: `x:${consumer.weight}`, tensor: consumer.node.inputs[0]!, kernel: consumer.node, positions },
-      { id: `t:${consumer.weight}`, tensor: target, kernel: null, positions },
+    const taps = portion.flatMap((site): Tap[] => [
+      inputTap(site, site.node, positions, `x:${site.output}`),
+      { id: `t:${site.output}`, tensor: site.target, kernel: null, last: site.node.op === 'MatMul', positions },
     ]);
     const samples = await collectSamples(model, taps, source, options.images, options);
     for (const site of portion) {
-      await visit(site, samples.get(`x:${site.consumer.weight}`)!, samples.get(`t:${site.consumer.weight}`)!);
+      await visit(site, samples.get(`x:${site.output}`)!, samples.get(`t:${site.output}`)!);
     }
     options.onProgress?.(end / sites.length);
     start = end;
@@ -183,11 +231,13 @@ async function eachSite(
  * @param model a backbone whose outputs are its features (fold BatchNorm first)
  */
 export async function analysePruning(
-  model: Model,
+  given: Model,
   source: ImageSource,
   options: CalibrationOptions,
 ): Promise<PruningAnalysis> {
-  const groups = findGroups(model.graph);
+  // Weights that are turned or reshaped before use are weights all the same.
+  const model = foldConstants(given);
+  const groups = findGroups(model);
   const untouched: { group: string; why: string }[] = [];
   const prunable = groups.filter((group) => {
     const why =
@@ -196,7 +246,7 @@ export async function analysePruning(
         ? `it is the output ${group.outputs.join(', ')}`
         : group.consumers.length === 0
           ? 'nothing mixes its channels'
-          : group.channels < LEAST_CHANNELS
+          : group.channels * group.unit < LEAST_CHANNELS || group.channels < 2
             ? `it has ${group.channels} channels only`
             : null);
     if (why !== null) untouched.push({ group: group.id, why });
@@ -209,13 +259,13 @@ export async function analysePruning(
   await using cross = await openCrossProduct(options.threads);
   await using products = openProducts(options);
   await eachSite(model, source, sites, options, async (site, input, target) => {
-    const { group, consumer } = site;
-    targets.set(consumer.weight, target);
+    targets.set(site.output, target);
     const norm = Math.max(totalVariance(target), 1e-12);
     const means = columnMeans(input);
-    const weights = weightMatrix(model, consumer);
-    const most = Math.max(0, group.channels - Math.max(8, Math.ceil(group.channels * GROUP_FLOOR)));
-    if (group.consumers.length === 1 && isPointwise(consumer.node)) {
+    const weights = weightMatrix(model, site);
+    const [{ group, channels }, ...others] = site.groups as [Site['groups'][number], ...Site['groups'][number][]];
+    const alone = others.length === 0 && group.consumers.length === 1 && channels.length === group.channels;
+    if (alone && channels.every((channel, i) => channel === i) && isPointwise(site.node)) {
       const x = centred(input, means);
       const covariance = await cross.of(x, x);
       const { order, error } = await compensatedOrder(
@@ -223,28 +273,31 @@ export async function analysePruning(
         Float64Array.from(weights.data),
         group.channels,
         weights.outputs,
-        most,
+        mostOf(group),
         products,
       );
       compensated.set(group.id, { group, order, error: error.map((value) => value / norm) });
       return;
     }
-    const sum = scores.get(group.id) ?? new Float64Array(group.channels);
-    const taps = weights.columns / group.channels;
+    const taps = weights.columns / channels.length;
     for (let j = 0; j < weights.columns; j++) {
       let variance = 0;
       for (let r = 0, k = j; r < input.rows; r++, k += input.columns) variance += (input.data[k]! - means[j]!) ** 2;
       let weight = 0;
       for (let o = 0; o < weights.outputs; o++) weight += weights.data[o * weights.columns + j]! ** 2;
-      sum[Math.floor(j / taps)]! += ((variance / Math.max(1, input.rows)) * weight) / norm;
+      for (const { group: one, channels: of } of site.groups) {
+        const channel = of[Math.floor(j / taps)]!;
+        if (channel < 0) continue;
+        const sum = scores.get(one.id) ?? new Float64Array(one.channels);
+        scores.set(one.id, sum);
+        sum[channel]! += ((variance / Math.max(1, input.rows)) * weight) / norm;
+      }
     }
-    scores.set(group.id, sum);
   });
   const curves = prunable.map((group): RemovalCurve => {
     const known = compensated.get(group.id);
     if (known) return known;
-    const most = Math.max(0, group.channels - Math.max(8, Math.ceil(group.channels * GROUP_FLOOR)));
-    return { group, ...energyOrder(scores.get(group.id) ?? new Float64Array(group.channels), most) };
+    return { group, ...energyOrder(scores.get(group.id) ?? new Float64Array(group.channels), mostOf(group)) };
   });
   return {
     model,

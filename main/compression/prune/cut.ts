@@ -1,15 +1,18 @@
 import { assert } from '../../contract/errors.ts';
 import {
   elementTypes,
-  intAttribute,
+  eliminateDead,
+  freshName,
+  int64Tensor,
+  valueNames,
   verifyStructure,
   withAttributes,
+  withGraph,
   type ConstTensor,
   type Model,
   type Node,
-  type Value,
 } from '../../onnx/index.ts';
-import type { DependencyGroup } from './groups.ts';
+import type { Count, DependencyGroup } from './groups.ts';
 
 /** The entries `keep` (increasing) of a tensor along one axis. */
 export const takeAlong = (tensor: ConstTensor, axis: number, keep: ArrayLike<number>): ConstTensor => {
@@ -30,9 +33,30 @@ export const takeAlong = (tensor: ConstTensor, axis: number, keep: ArrayLike<num
   return { type: tensor.type, dims: tensor.dims.map((dim, i) => (i === axis ? keep.length : dim)), bytes };
 };
 
+/** The lists of whole numbers that fall with the channels, entry by entry. */
+function recounted(
+  node: Node,
+  counts: readonly (Count & { gone: number })[],
+): { node: Node; lists: Map<number, ConstTensor> } {
+  const lists = new Map<number, ConstTensor>();
+  let next = node;
+  const places = new Map<string, { place: Count['place']; values: number[] }>();
+  for (const { place, values, entry, gone } of counts) {
+    const key = 'input' in place ? `input ${place.input}` : place.attribute;
+    const at = places.get(key) ?? { place, values: [...values] };
+    places.set(key, at);
+    at.values[entry]! -= gone;
+  }
+  for (const { place, values } of places.values()) {
+    if ('input' in place) lists.set(place.input, int64Tensor([values.length], values));
+    else next = withAttributes(next, { [place.attribute]: place.attribute === 'group' ? values[0]! : values });
+  }
+  return { node: next, lists };
+}
+
 /**
- * Removes channels: every constant of a group is cut to the channels in `keep`. Types of inner tensors that the file states
- * are dropped where channels changed (they are inferred again).
+ * Removes channels: every constant of a group is cut to the channels in `keep`, and shapes, sizes and bounds follow. Types of inner tensors that the file
+ * states are dropped where channels changed (they are inferred again).
  * @param keep group id -> channels that stay, increasing
  */
 export function cutChannels(
@@ -41,40 +65,65 @@ export function cutChannels(
   keep: ReadonlyMap<string, ArrayLike<number>>,
 ): Model {
   const initializers = new Map(model.graph.initializers);
-  const changed = new Map<string, number>();
+  const changed = new Set<string>();
+  /** Initializer -> axis -> entries that go, over all groups. */
+  const gone = new Map<string, Map<number, Set<number>>>();
+  const counts = new Map<Node, (Count & { gone: number })[]>();
   for (const group of groups) {
     const kept = keep.get(group.id);
     if (!kept || kept.length === group.channels) continue;
     assert(group.frozen === null, `a frozen group is never cut (${group.id}: ${group.frozen})`);
     assert(kept.length > 0, 'a group keeps at least one channel');
-    for (const { initializer, axis } of group.slices) {
-      initializers.set(initializer, takeAlong(initializers.get(initializer)!, axis, kept));
+    const stays = new Set(Array.from(kept));
+    const goes = (channel: number): boolean => channel >= 0 && !stays.has(channel);
+    for (const { initializer, axis, channels } of group.slices) {
+      const axes = gone.get(initializer) ?? new Map<number, Set<number>>();
+      gone.set(initializer, axes);
+      const entries = axes.get(axis) ?? new Set<number>();
+      axes.set(axis, entries);
+      channels.forEach((channel, entry) => {
+        if (goes(channel)) entries.add(entry);
+      });
     }
-    for (const tensor of group.tensors) changed.set(tensor, kept.length);
+    for (const count of group.counts) {
+      const less = count.channels.reduce((sum, channel) => sum + (goes(channel) ? 1 : 0), 0);
+      counts.set(count.node, [...(counts.get(count.node) ?? []), { ...count, gone: less }]);
+    }
+    for (const tensor of group.tensors) changed.add(tensor);
   }
-  const resized = (value: Value): Value => {
-    const channels = changed.get(value.name);
-    return channels === undefined || value.shape === null
-      ? value
-      : { ...value, shape: value.shape.map((dim, i) => (i === 1 ? channels : dim)) };
-  };
-  // A depthwise convolution has as many groups as channels.
-  const regrouped = (node: Node): Node => {
-    const channels = changed.get(node.outputs[0] ?? '');
-    return node.op === 'Conv' && channels !== undefined && intAttribute(node, 'group', 1) > 1
-      ? withAttributes(node, { group: channels })
-      : node;
-  };
-  const result: Model = {
-    ...model,
-    graph: {
+  for (const [name, axes] of gone) {
+    for (const [axis, entries] of axes) {
+      const tensor = initializers.get(name)!;
+      const left = Array.from({ length: tensor.dims[axis]! }, (_, i) => i).filter((i) => !entries.has(i));
+      initializers.set(name, takeAlong(tensor, axis, left));
+    }
+  }
+  const taken = valueNames(model.graph);
+  const nodes = model.graph.nodes.map((node) => {
+    const own = counts.get(node);
+    if (!own) return node;
+    const { node: next, lists } = recounted(node, own);
+    const inputs = [...next.inputs];
+    // A list of its own: others may read the old one.
+    for (const [at, list] of lists) {
+      const name = freshName(taken, `${node.outputs[0]!}_count${at}`);
+      initializers.set(name, list);
+      while (inputs.length < at) inputs.push('');
+      inputs[at] = name;
+    }
+    const attributes = new Map(next.attributes);
+    if (lists.size > 0) attributes.delete('num_outputs');
+    return { ...next, inputs, attributes };
+  });
+  const result: Model = withGraph(
+    model,
+    eliminateDead({
       ...model.graph,
-      nodes: model.graph.nodes.map(regrouped),
+      nodes,
       initializers,
-      outputs: model.graph.outputs.map(resized),
-      valueInfo: new Map([...model.graph.valueInfo].map(([name, value]) => [name, resized(value)])),
-    },
-  };
+      valueInfo: new Map([...model.graph.valueInfo].filter(([name]) => !changed.has(name))),
+    }),
+  );
   verifyStructure(result);
   return result;
 }

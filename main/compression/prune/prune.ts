@@ -1,8 +1,28 @@
 import { cholesky, matrix, openProducts, solveCholesky, type Products } from '../../learning/dense.ts';
-import { float32Of, float32Tensor, setInitializer, withGraph, type Model, type Node } from '../../onnx/index.ts';
+import {
+  float32Of,
+  float32Tensor,
+  freshName,
+  node as makeNode,
+  replaceNode,
+  setInitializer,
+  usedBy,
+  valueNames,
+  withGraph,
+  type Model,
+  type Node,
+} from '../../onnx/index.ts';
 import type { ImageSource } from '../image-source.ts';
 import { allocate, totalMacs } from './allocate.ts';
-import { GROUP_FLOOR, positionsOf, type CalibrationOptions, type PruningAnalysis, type Site } from './analyse.ts';
+import {
+  GROUP_FLOOR,
+  inputTap,
+  positionsOf,
+  transposed,
+  type CalibrationOptions,
+  type PruningAnalysis,
+  type Site,
+} from './analyse.ts';
 import { cutChannels } from './cut.ts';
 import { withRidge } from './importance.ts';
 import {
@@ -78,18 +98,23 @@ export async function fitLinear(
   return { weight, bias };
 }
 
-const withWeights = (model: Model, node: Node, weight: Float32Array, bias: Float32Array): Model => {
+/** @param weight [outputs, columns], as fitted */
+const withWeights = (model: Model, site: Site, node: Node, weight: Float32Array, bias: Float32Array): Model => {
   const [, weightName, biasName] = node.inputs as [string, string, string | undefined];
   const dims = model.graph.initializers.get(weightName)!.dims;
-  let graph = setInitializer(model.graph, weightName, float32Tensor(dims, weight));
-  if (biasName) graph = setInitializer(graph, biasName, float32Tensor([bias.length], bias));
-  else {
-    const name = `${weightName}_bias`;
-    graph = setInitializer(graph, name, float32Tensor([bias.length], bias));
-    const inputs = [node.inputs[0]!, weightName, name];
-    graph = { ...graph, nodes: graph.nodes.map((other) => (other === node ? { ...other, inputs } : other)) };
+  const stored = site.axis === 1 ? weight : transposed(weight, bias.length, weight.length / bias.length);
+  let graph = setInitializer(model.graph, weightName, float32Tensor(dims, stored));
+  const held = site.bias ?? (biasName || null);
+  if (held !== null) return withGraph(model, setInitializer(graph, held, float32Tensor([bias.length], bias)));
+  const output = node.outputs[0]!;
+  const name = `${weightName}_bias`;
+  graph = setInitializer(graph, name, float32Tensor([bias.length], bias));
+  if (node.op !== 'MatMul') {
+    return withGraph(model, replaceNode(graph, node, { ...node, inputs: [node.inputs[0]!, weightName, name] }));
   }
-  return withGraph(model, graph);
+  const product = freshName(valueNames(graph), `${output}_product`);
+  const add = makeNode('Add', [product, name], [output]);
+  return withGraph(model, replaceNode(graph, node, [{ ...node, outputs: [product] }, add]));
 };
 
 /**
@@ -107,14 +132,16 @@ export async function pruneModel(
 ): Promise<Pruned> {
   const keep = allocate(analysis.curves, analysis.costs, { ratio, floor: GROUP_FLOOR });
   let model = cutChannels(analysis.model, analysis.groups, keep);
-  const groupOfTensor = new Map(
-    analysis.groups.flatMap((group) => group.tensors.map((tensor): [string, string] => [tensor, group.id])),
-  );
+  // What several nodes use cannot be fitted for one of them.
+  const users = new Map<string, number>();
+  for (const name of analysis.model.graph.nodes.flatMap(usedBy)) users.set(name, (users.get(name) ?? 0) + 1);
+  const own = ({ weight, bias, node }: Site): boolean =>
+    [weight, bias ?? node.inputs[2] ?? ''].every((name) => name === '' || users.get(name) === 1);
   await using cross = await openCrossProduct(options.threads);
   await using products = openProducts(options);
   for (const [i, site] of analysis.sites.entries()) {
     // The others read a sum that the fits before them have repaired already: fitting them too was tried, and cost twice the time.
-    if (!keep.has(site.group.id)) continue;
+    if (!site.groups.some(({ group }) => keep.has(group.id)) || !own(site)) continue;
     model = await refit(model, site);
     options.onProgress?.((i + 1) / analysis.sites.length);
   }
@@ -131,20 +158,41 @@ export async function pruneModel(
     })),
   };
 
-  async function refit(of: Model, { consumer, output, target, skip }: Site): Promise<Model> {
-    const weight = of.graph.initializers.get(consumer.weight)!;
-    const columns = weight.dims.slice(1).reduce((a, b) => a * b, 1);
-    const node = of.graph.nodes.find(({ outputs }) => outputs[0] === output)!;
-    if (node.op !== 'Conv' || columns > MOST_UNKNOWNS) return of;
+  async function refit(of: Model, site: Site): Promise<Model> {
+    const { output, target, skip } = site;
+    const last = of.graph.nodes.find(({ outputs }) => outputs[0] === output)!;
+    const node =
+      site.bias === null ? last : of.graph.nodes.find(({ outputs }) => outputs[0] === site.node.outputs[0]!)!;
+    const tensor = of.graph.initializers.get(site.weight)!;
+    const present = float32Of(tensor);
+    const rows = tensor.dims[0]!;
+    const columns = site.axis === 1 ? present.length / rows : rows;
+    if (!['Conv', 'MatMul'].includes(node.op) || columns > MOST_UNKNOWNS) return of;
     const positions = positionsOf(options);
-    const taps: Tap[] = [{ id: 'x', tensor: node.inputs[0]!, kernel: node, positions }];
-    if (skip !== null) taps.push({ id: 'skip', tensor: skip, kernel: null, positions });
+    const taps: Tap[] = [inputTap(site, node, positions, 'x')];
+    if (skip !== null) taps.push({ id: 'skip', tensor: skip, kernel: null, last: node.op === 'MatMul', positions });
     const samples = await collectSamples(of, taps, source, options.images, options);
-    let wanted = analysis.targets.get(consumer.weight)!;
-    const kept = keep.get(groupOfTensor.get(target) ?? '');
+    let wanted = analysis.targets.get(output)!;
+    const kept = keptOf(target, wanted.columns);
     if (kept) wanted = takeColumns(wanted, kept);
     if (skip !== null) wanted = minus(wanted, samples.get('skip')!);
-    const fitted = await fitLinear({ cross, products }, samples.get('x')!, wanted, float32Of(weight));
-    return withWeights(of, node, fitted.weight, fitted.bias);
+    const matrixOf = site.axis === 1 ? present : transposed(present, rows, present.length / rows);
+    const fitted = await fitLinear({ cross, products }, samples.get('x')!, wanted, matrixOf);
+    return withWeights(of, site, node, fitted.weight, fitted.bias);
+  }
+
+  /** Columns of a target that are left; null: all. */
+  function keptOf(tensor: string, columns: number): Int32Array | null {
+    const gone = new Set<number>();
+    for (const group of analysis.groups) {
+      const kept = keep.get(group.id);
+      const channels = kept && group.columns.get(tensor);
+      if (!channels) continue;
+      const stays = new Set(kept);
+      channels.forEach((channel, column) => {
+        if (channel >= 0 && !stays.has(channel)) gone.add(column);
+      });
+    }
+    return gone.size === 0 ? null : Int32Array.from({ length: columns }, (_, c) => c).filter((c) => !gone.has(c));
   }
 }

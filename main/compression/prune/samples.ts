@@ -28,6 +28,8 @@ export interface Tap {
   tensor: string;
   /** Read the patch under the kernel of this convolution at its output positions; null: the value at the position itself. */
   kernel: Node | null;
+  /** Channels are the last axis: a position is a token, numbered along y. Default: channels are axis 1. */
+  last?: boolean;
   /** Positions of one image on a map of this size; the same for taps that are to be compared. */
   positions: (image: number, height: number, width: number) => readonly { y: number; x: number }[];
 }
@@ -71,9 +73,21 @@ export const tapModel = (of: Model, tensors: readonly string[]): Model => ({
   graph: eliminateDead({ ...of.graph, valueInfo: new Map(), outputs: tensors.map((name) => value(name)) }),
 });
 
+/** Channels, height and width of an activation, and how many entries of its data lie between channels and between positions. */
+const layoutOf = (tensor: Tensor, images: number, last: boolean) => {
+  if (last && tensor.dims.length > 2) {
+    const channels = tensor.dims.at(-1)!;
+    const height = tensor.data.length / (images * channels);
+    return { channels, height, width: 1, channelStride: 1, positionStride: channels };
+  }
+  const [, channels, height = 1, width = 1] = tensor.dims as [number, number, number?, number?];
+  return { channels, height, width, channelStride: height * width, positionStride: 1 };
+};
+
 /** Copies the patches of one image into `out` from `row` on. */
 const gather = (
   tensor: Tensor,
+  { channels, height, width, channelStride, positionStride }: ReturnType<typeof layoutOf>,
   image: number,
   kernel: Kernel,
   positions: readonly { y: number; x: number }[],
@@ -81,7 +95,6 @@ const gather = (
   row: number,
 ): void => {
   const data = tensor.data as Float32Array;
-  const [, channels, height = 1, width = 1] = tensor.dims as [number, number, number?, number?];
   const size = channels * kernel.height * kernel.width;
   const base = image * channels * height * width;
   for (let p = 0; p < positions.length; p++) {
@@ -90,12 +103,13 @@ const gather = (
     const left = x * kernel.strides[1]! - kernel.pads[1]!;
     let at = (row + p) * size;
     for (let c = 0; c < channels; c++) {
-      const plane = base + c * height * width;
+      const plane = base + c * channelStride;
       for (let i = 0; i < kernel.height; i++) {
         const yy = top + i * kernel.dilations[0]!;
         for (let j = 0; j < kernel.width; j++, at++) {
           const xx = left + j * kernel.dilations[1]!;
-          out[at] = yy < 0 || yy >= height || xx < 0 || xx >= width ? 0 : data[plane + yy * width + xx]!;
+          out[at] =
+            yy < 0 || yy >= height || xx < 0 || xx >= width ? 0 : data[plane + (yy * width + xx) * positionStride]!;
         }
       }
     }
@@ -137,7 +151,8 @@ export async function collectSamples(
     taps.forEach((tap, t) => {
       const tensor = values[tap.tensor]!;
       const kernel = kernels[t]!;
-      const [, channels, height = 1, width = 1] = tensor.dims as [number, number, number?, number?];
+      const layout = layoutOf(tensor, some.length, tap.last ?? false);
+      const { channels, height, width } = layout;
       const outHeight = outputSize(
         height,
         kernel.height,
@@ -157,7 +172,7 @@ export async function collectSamples(
       some.forEach((image, i) => {
         const positions = tap.positions(image, outHeight, outWidth);
         const chunk = new Float32Array(positions.length * channels * kernel.height * kernel.width);
-        gather(tensor, i, kernel, positions, chunk, 0);
+        gather(tensor, layout, i, kernel, positions, chunk, 0);
         chunks[t]!.push(chunk);
         rows[t]! += positions.length;
       });
@@ -242,6 +257,10 @@ export async function openCrossProduct(threads: number): Promise<CrossProduct> {
   };
 }
 
+/** A matrix over the channels: a product, or a convolution of one pixel. */
 export const isPointwise = (conv: Node): boolean =>
   conv.op === 'Gemm' ||
-  (intAttribute(conv, 'group', 1) === 1 && intsAttribute(conv, 'kernel_shape', [1, 1]).every((size) => size === 1));
+  conv.op === 'MatMul' ||
+  (conv.op === 'Conv' &&
+    intAttribute(conv, 'group', 1) === 1 &&
+    intsAttribute(conv, 'kernel_shape', [1, 1]).every((size) => size === 1));

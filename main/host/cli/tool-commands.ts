@@ -52,7 +52,13 @@ export function addToolCommands(program: Command, action: Action): void {
       action(async (context: Context, file: string, options: ToolCommandOptions & { ratio: number }) => {
         const result = await pruneFile({ ...common(context, file, options), ratio: options.ratio });
         context.out.result(result, (r) =>
-          [told(r), ...r.untouched.map(({ group, why }) => `left alone: ${group}: ${why}`)].join('\n'),
+          [
+            told(r),
+            ...Object.entries(r.unknownOperators).map(
+              ([op, count]) => `operator that pruning does not know: ${op} (${count}); channels that reach it stay`,
+            ),
+            ...r.untouched.map(({ group, why }) => `left alone: ${group}: ${why}`),
+          ].join('\n'),
         );
       }),
     );

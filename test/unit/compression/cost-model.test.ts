@@ -74,7 +74,7 @@ describe('cost of layers', () => {
   });
 
   it('pruning goes where time is saved, not where multiply-accumulates are', () => {
-    const group = (id: string) => ({ id, channels: 64 }) as never;
+    const group = (id: string) => ({ id, channels: 64, unit: 1 }) as never;
     const curves = ['a', 'b'].map((id) => ({
       group: group(id),
       order: Int32Array.from({ length: 56 }, (_, i) => i),
@@ -83,8 +83,8 @@ describe('cost of layers', () => {
     const costs = (slow: string): NodeCost[] =>
       ['a', 'b'].map((id) => ({
         macs: 100,
-        input: null,
-        output: id,
+        input: [],
+        output: [[id, 1] as const],
         ms: (_, output) => (id === slow ? 10 : 1) * output,
       }));
     expect([...allocate(curves, costs('a'), { ratio: 0.2, floor: 0.125 }).keys()]).toEqual(['a']);
