@@ -24,6 +24,7 @@ import { openContender } from './plan/trials.ts';
 import { spread } from './plan/workshop.ts';
 import { analysePruning } from './prune/analyse.ts';
 import { unknownOperators } from './prune/groups.ts';
+import type { ImportanceOptions } from './prune/measures.ts';
 import { pruneModel } from './prune/prune.ts';
 import { describeRule } from './quantize/calibrate.ts';
 import { chooseInteger, outputsOn, relativeOutputError } from './quantize/choose.ts';
@@ -174,14 +175,17 @@ export interface PruneReport extends ToolReport {
 
 /**
  * @param options.ratio share of multiply-accumulates to remove
+ * @param options.importance without `head`, which needs labels
  * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED
  */
-export const pruneFile = (options: ToolOptions & { ratio: number }): Promise<PruneReport> =>
+export const pruneFile = (
+  options: ToolOptions & { ratio: number; importance?: ImportanceOptions | undefined },
+): Promise<PruneReport> =>
   cancellable(options.signal, async () => {
     const opened = await openTool(options);
     const { model, source, calibration: images, size, batch } = opened;
-    const { threads, seed, signal, ratio, onProgress } = options;
-    const calibration = { images, size, batch, threads, seed, signal };
+    const { threads, seed, signal, ratio, importance, onProgress } = options;
+    const calibration = { images, size, batch, threads, seed, signal, importance };
     onProgress?.('measuring what each channel is worth');
     const analysis = await analysePruning(model, source, calibration);
     if (analysis.curves.length === 0) {

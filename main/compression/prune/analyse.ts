@@ -1,4 +1,5 @@
-import { assert } from '../../contract/errors.ts';
+import { AppError, assert } from '../../contract/errors.ts';
+import { createOrtEngine } from '../../training/ort/engine.ts';
 import { openProducts } from '../../learning/dense.ts';
 import {
   float32Of,
@@ -15,6 +16,16 @@ import type { ImageSource } from '../image-source.ts';
 import { leastOf, type NodeCost, type Sides } from './allocate.ts';
 import { biasBehind, findGroups, type DependencyGroup } from './groups.ts';
 import { compensatedOrder, energyOrder, type RemovalCurve } from './importance.ts';
+import {
+  combined,
+  normalised,
+  normScales,
+  sensitivities,
+  weightNorms,
+  type Importance,
+  type ImportanceOptions,
+  type Scores,
+} from './measures.ts';
 import {
   centred,
   collectSamples,
@@ -44,6 +55,8 @@ export interface Site {
   skip: string | null;
 }
 
+const DEFAULT_IMPORTANCE: ImportanceOptions = { measures: ['reconstruction'] };
+
 export interface PruningAnalysis {
   model: Model;
   groups: readonly DependencyGroup[];
@@ -64,6 +77,8 @@ export interface CalibrationOptions {
   seed: number;
   /** Images of one run; 1 where the file fixes it. Default 8. */
   batch?: number | undefined;
+  /** What a channel's worth is measured by; default: the error that reconstruction leaves. */
+  importance?: ImportanceOptions | undefined;
   /** What layers cost here; without it, multiply-accumulates stand for time. */
   costs?: CostModel | null | undefined;
   signal?: AbortSignal | undefined;
@@ -252,7 +267,12 @@ export async function analysePruning(
     if (why !== null) untouched.push({ group: group.id, why });
     return why === null;
   });
+  const { measures, hedge = 0, head } = options.importance ?? DEFAULT_IMPORTANCE;
+  const reconstructs = measures.includes('reconstruction');
+  /** Nothing else is asked for. */
+  const byErrorAlone = reconstructs && measures.length === 1 && hedge === 0;
   const sites = sitesOf(model, prunable);
+  const energies = new Map(prunable.map(({ id, channels }) => [id, new Float64Array(channels)]));
   const targets = new Map<string, Samples>();
   const scores = new Map<string, Float64Array>();
   const compensated = new Map<string, RemovalCurve>();
@@ -265,7 +285,7 @@ export async function analysePruning(
     const weights = weightMatrix(model, site);
     const [{ group, channels }, ...others] = site.groups as [Site['groups'][number], ...Site['groups'][number][]];
     const alone = others.length === 0 && group.consumers.length === 1 && channels.length === group.channels;
-    if (alone && channels.every((channel, i) => channel === i) && isPointwise(site.node)) {
+    if (reconstructs && alone && channels.every((channel, i) => channel === i) && isPointwise(site.node)) {
       const x = centred(input, means);
       const covariance = await cross.of(x, x);
       const { order, error } = await compensatedOrder(
@@ -277,9 +297,10 @@ export async function analysePruning(
         products,
       );
       compensated.set(group.id, { group, order, error: error.map((value) => value / norm) });
-      return;
+      if (byErrorAlone) return;
     }
     const taps = weights.columns / channels.length;
+    // Energy and weight of each channel, added over its readers.
     for (let j = 0; j < weights.columns; j++) {
       let variance = 0;
       for (let r = 0, k = j; r < input.rows; r++, k += input.columns) variance += (input.data[k]! - means[j]!) ** 2;
@@ -290,15 +311,17 @@ export async function analysePruning(
         if (channel < 0) continue;
         const sum = scores.get(one.id) ?? new Float64Array(one.channels);
         scores.set(one.id, sum);
+        energies.get(one.id)![channel]! += variance / Math.max(1, input.rows);
         sum[channel]! += ((variance / Math.max(1, input.rows)) * weight) / norm;
       }
     }
   });
-  const curves = prunable.map((group): RemovalCurve => {
+  const fitted = prunable.map((group): RemovalCurve => {
     const known = compensated.get(group.id);
     if (known) return known;
     return { group, ...energyOrder(scores.get(group.id) ?? new Float64Array(group.channels), mostOf(group)) };
   });
+  const curves = byErrorAlone ? fitted : await measured();
   return {
     model,
     groups,
@@ -308,4 +331,35 @@ export async function analysePruning(
     targets,
     untouched,
   };
+
+  /** Curves by the sum of the measures that were asked for. */
+  async function measured(): Promise<RemovalCurve[]> {
+    const engine = createOrtEngine();
+    const scoresBy = (measure: Importance): Promise<Scores> | Scores => {
+      if (measure === 'reconstruction') {
+        return normalised(new Map(fitted.map((curve) => [curve.group.id, marginsOf(curve)])), false);
+      }
+      if (measure === 'activation') return normalised(energies, true);
+      if (measure === 'l1') return weightNorms(model, prunable, 1);
+      if (measure === 'l2') return weightNorms(model, prunable, 2);
+      if (measure === 'bn-scale') return normScales(model, prunable, source, options);
+      return sensitivities(model, prunable, source, engine, options, measure === 'head' ? head : undefined);
+    };
+    if (measures.includes('head') && !head) {
+      throw new AppError('INVALID_INPUT', {
+        problem: 'the importance "head" needs a classifier: labels of the pictures',
+      });
+    }
+    const parts: Scores[] = [];
+    for (const measure of measures) parts.push(await scoresBy(measure));
+    const worth = combined(parts, hedge, hedge > 0 ? weightNorms(model, prunable, 2) : parts[0]!);
+    return prunable.map((group) => ({ group, ...energyOrder(worth.get(group.id)!, mostOf(group)) }));
+  }
+}
+
+/** What each channel's own removal adds to the error; those that always stay are worth as much as the last to go. */
+function marginsOf({ group, order, error }: RemovalCurve): Float64Array {
+  const out = new Float64Array(group.channels).fill(order.length > 0 ? error.at(-1)! - error.at(-2)! : 0);
+  order.forEach((channel, k) => (out[channel] = error[k + 1]! - error[k]!));
+  return out;
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { distillFile, pruneFile, quantizeFile, type ToolReport } from '../../compression/model-tools.ts';
+import { IMPORTANCES, type Importance } from '../../compression/prune/measures.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 
@@ -10,6 +11,22 @@ interface ToolCommandOptions {
   size?: number;
   seed: number;
 }
+
+interface PruneCommandOptions extends ToolCommandOptions {
+  ratio: number;
+  importance: Importance[];
+  hedge: number;
+}
+
+/** Without labels there is no head to look at. */
+const FOR_FILES = IMPORTANCES.filter((name) => name !== 'head');
+
+const measureList = (text: string): Importance[] =>
+  text.split(',').map((name) => {
+    const known = FOR_FILES.find((each) => each === name.trim());
+    if (!known) throw new InvalidArgumentError(`"${name}" is none of ${FOR_FILES.join(', ')}.`);
+    return known;
+  });
 
 const told = ({ before, after, speedup, outputError, out }: ToolReport): string =>
   [
@@ -48,9 +65,21 @@ export function addToolCommands(program: Command, action: Action): void {
 
   tool('prune', 'cut channels out of an ONNX model and fit what is left')
     .option('--ratio <r>', 'share of multiply-accumulates to remove', decimalNumber(0.01, 0.95), 0.4)
+    .option(
+      '--importance <measures>',
+      `what a channel's worth is measured by, one or several of ${FOR_FILES.join(', ')} joined by commas`,
+      measureList,
+      ['reconstruction' as const],
+    )
+    .option('--hedge <h>', 'share of weight norms, which know no pictures, in that measure', decimalNumber(0, 1), 0)
     .action(
-      action(async (context: Context, file: string, options: ToolCommandOptions & { ratio: number }) => {
-        const result = await pruneFile({ ...common(context, file, options), ratio: options.ratio });
+      action(async (context: Context, file: string, options: PruneCommandOptions) => {
+        const { ratio, importance: measures, hedge } = options;
+        const result = await pruneFile({
+          ...common(context, file, options),
+          ratio,
+          importance: { measures, hedge },
+        });
         context.out.result(result, (r) =>
           [
             told(r),
