@@ -1,0 +1,114 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Page } from 'playwright-core';
+import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
+import { serveFixture } from './fixtures/server.ts';
+import { createWorld } from './fixtures/world.ts';
+
+/*
+ * `npm run screens`: a picture of every screen, in both languages and themes, into test/e2e/screens/ (not committed), to be
+ * looked at. The data is the fixture's: a station in full swing, the same at every run. A word limits it: `-- label`.
+ */
+
+const folder = fileURLToPath(new URL('./screens/', import.meta.url));
+const wanted = process.argv[2];
+
+interface Shot {
+  name: string;
+  area: string;
+  /** What is done on the screen before the picture is taken. */
+  prepare?: (page: Page) => Promise<void>;
+}
+const shots: readonly Shot[] = [
+  { name: 'live', area: 'live' },
+  { name: 'label', area: 'label' },
+  {
+    name: 'label-group',
+    area: 'label',
+    prepare: async (page) => {
+      await page.waitForSelector(testId('queue-row'));
+      await page.keyboard.press('g');
+      await page.waitForSelector(testId('group-grid'));
+    },
+  },
+  {
+    name: 'label-new-class',
+    area: 'label',
+    prepare: async (page) => {
+      await page.waitForSelector(testId('queue-row'));
+      await page.keyboard.press('n');
+      await page.waitForSelector(testId('new-class-en'));
+    },
+  },
+  { name: 'learn', area: 'learn' },
+  { name: 'approve', area: 'approve' },
+  {
+    name: 'approve-changed',
+    area: 'approve',
+    prepare: async (page) => {
+      await page.click(testId('next-unseen'));
+      await page.waitForSelector(testId('viewer-next'));
+    },
+  },
+  { name: 'models', area: 'models' },
+  { name: 'reports', area: 'reports' },
+  { name: 'settings', area: 'settings' },
+  { name: 'audit', area: 'audit' },
+];
+
+const signIn = async (page: Page) => {
+  await page.click(testId('open-sign-in'));
+  await page.fill(testId('sign-in-name'), 'SV-02');
+  await page.fill(testId('sign-in-password'), 'supervisor');
+  await page.press(testId('sign-in-password'), 'Enter');
+  await page.waitForSelector(testId('user-menu'));
+};
+/** Pictures, fonts and the first answers are there. */
+const settled = (page: Page) =>
+  page.evaluate(async () => {
+    await document.fonts.ready;
+    await Promise.all(
+      [...document.images].filter(({ loading }) => loading !== 'lazy').map((image) => image.decode().catch(() => {})),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 150));
+  });
+
+rmSync(folder, { recursive: true, force: true });
+mkdirSync(folder, { recursive: true });
+const [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+let taken = 0;
+for (const theme of ['dark', 'light'] as const)
+  for (const language of ['en', 'ja'] as const) {
+    const shoot = async (page: Page, name: string) => {
+      await settled(page);
+      await page.screenshot({ path: `${folder}${name}-${language}-${theme}.png` });
+      taken += 1;
+    };
+    const empty = await serveFixture(createWorld('first'), built.dir);
+    const locale = language === 'ja' ? 'ja-JP' : 'en-GB';
+    if (!wanted || 'first-start'.includes(wanted)) {
+      empty.world.session.language = language;
+      const { page } = await openPage(browser, empty.url, { theme, locale });
+      await page.waitForSelector(testId('try-demo'));
+      await shoot(page, 'first-start');
+      await page.context().close();
+    }
+    await empty.close();
+    for (const { name, area, prepare } of shots.filter((shot) => !wanted || shot.name.includes(wanted))) {
+      const world = createWorld('shift');
+      world.session.language = language;
+      const server = await serveFixture(world, built.dir);
+      const { page } = await openPage(browser, server.url, { theme, locale });
+      await page.waitForSelector(testId('app-shell'));
+      await signIn(page);
+      await page.click(testId(`area-${area}`));
+      await page.waitForSelector(`[data-screen="${area}"]`);
+      await prepare?.(page);
+      await shoot(page, name);
+      await page.context().close();
+      await server.close();
+    }
+  }
+await browser.close();
+await built.remove();
+process.stdout.write(`${taken} pictures in test/e2e/screens/\n`);
