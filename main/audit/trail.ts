@@ -1,4 +1,6 @@
+import type { KeyObject } from 'node:crypto';
 import { canonicalJson, sha256 } from './canonical.ts';
+import { signBody, verifyBody } from './keys.ts';
 
 /* The audit trail's arithmetic: each entry's hash covers its content and the hash before it. No storage here. */
 
@@ -24,8 +26,14 @@ export interface AuditEntry extends AuditContent {
 /** The hash before the first entry. */
 export const TRAIL_START = '0'.repeat(64);
 
-const hashOf = ({ n, at, user, action, subject, details }: AuditContent, previousHash: string): string =>
-  sha256(canonicalJson({ n, at, user, action, subject, details, previousHash }));
+/** sha256 over canonicalJson of the content and the hash before; written out, since a long trail is millions of them. */
+const hashOf = ({ n, at, user, action, subject, details }: AuditContent, previousHash: string): string => {
+  const text = (value: string): string => JSON.stringify(value);
+  return sha256(
+    `{"action":${text(action)},"at":${text(at)},"details":${canonicalJson(details)},"n":${n},` +
+      `"previousHash":${text(previousHash)},"subject":${text(subject)},"user":${text(user)}}`,
+  );
+};
 
 export const chainEntry = (content: AuditContent, previousHash: string): AuditEntry => ({
   ...content,
@@ -33,28 +41,80 @@ export const chainEntry = (content: AuditContent, previousHash: string): AuditEn
   hash: hashOf(content, previousHash),
 });
 
+/** The newest entry at some moment, signed by the installation. A chain that was made anew from some point on misses its heads. */
+export interface SignedHead {
+  n: number;
+  hash: string;
+  at: string;
+  /** Base64, over {n, hash, at}. */
+  signature: string;
+}
+
+/** Every so many entries a head is signed, in the same transaction; one more when the program closes. */
+export const HEAD_EVERY = 100;
+const HEAD = 'mekiki audit head 1';
+
+export const signHead = (head: Omit<SignedHead, 'signature'>, rootKey: KeyObject): SignedHead => ({
+  ...head,
+  signature: signBody(HEAD, { n: head.n, hash: head.hash, at: head.at }, rootKey),
+});
+export const headIsGenuine = ({ n, hash, at, signature }: SignedHead, rootPublicKey: string): boolean =>
+  verifyBody(HEAD, { n, hash, at }, signature, rootPublicKey);
+
+export interface TrailProof {
+  rootPublicKey: string;
+  /** Kept in the trail's own database, ascending. */
+  heads: readonly SignedHead[];
+  /** Entries up to here are older than the signing of heads; 0: none. */
+  signedFrom: number;
+  /** Kept elsewhere; `missing`: nothing is. */
+  outside: SignedHead | { n: number; hash: string } | 'missing';
+}
+
+export interface TrailVerdict {
+  entries: number;
+  valid: boolean;
+  /** Number of the first entry that was changed, is missing, does not follow from the one before, or contradicts a signed head. */
+  firstBroken: number | null;
+  /** Entries up to here are covered by a signature. */
+  signedUpTo: number;
+}
+
+const isSigned = (head: object): head is SignedHead => 'signature' in head;
+
 /**
- * Walks the whole trail. `firstBroken`: number of the first entry that was changed, is missing, or does not follow from the one
- * before. `head`: what the trail must at least contain (kept outside the table), so that cutting off the end is found too.
+ * Walks the whole trail: each entry against its hash and the one before, then the signed heads (an own hash can be computed by
+ * anybody who rewrites the chain, a head cannot), then the head outside (so that cutting off the end is found).
  */
-export const verifyTrail = (
-  entries: Iterable<AuditEntry>,
-  head: { n: number; hash: string } | null = null,
-): { entries: number; valid: boolean; firstBroken: number | null } => {
+export const verifyTrail = (entries: Iterable<AuditEntry>, proof: TrailProof): TrailVerdict => {
+  const { rootPublicKey, signedFrom, outside } = proof;
+  const heads = new Map(proof.heads.map((head) => [head.n, head]));
   let count = 0;
+  let signedUpTo = 0;
   let previousHash = TRAIL_START;
-  let firstBroken: number | null = null;
+  const broken = (firstBroken: number): TrailVerdict => ({ entries: count, valid: false, firstBroken, signedUpTo });
   for (const entry of entries) {
     count += 1;
-    const follows =
-      entry.n === count && entry.previousHash === previousHash && entry.hash === hashOf(entry, previousHash);
-    const isHead = head === null || entry.n !== head.n || entry.hash === head.hash;
-    if (!(follows && isHead)) {
-      firstBroken = count;
-      break;
+    if (entry.n !== count || entry.previousHash !== previousHash || entry.hash !== hashOf(entry, previousHash)) {
+      return broken(count);
     }
     previousHash = entry.hash;
+    const head = heads.get(count);
+    if (head === undefined) {
+      if (count % HEAD_EVERY === 0 && count > signedFrom) return broken(count);
+    } else {
+      if (head.hash !== entry.hash || !headIsGenuine(head, rootPublicKey)) return broken(count);
+      signedUpTo = count;
+    }
+    if (outside !== 'missing' && outside.n === count) {
+      if (outside.hash !== entry.hash) return broken(count);
+      if (isSigned(outside) && !headIsGenuine(outside, rootPublicKey)) return broken(count);
+      if (isSigned(outside)) signedUpTo = count;
+    }
   }
-  if (firstBroken === null && head !== null && count < head.n) firstBroken = count + 1;
-  return { entries: count, valid: firstBroken === null, firstBroken };
+  const farthest = Math.max(outside === 'missing' ? 0 : outside.n, ...heads.keys());
+  if (count < farthest) return broken(count + 1);
+  // It is written within seconds of the first entry: a trail of this length without it has lost it.
+  if (outside === 'missing' && count >= HEAD_EVERY) return broken(count);
+  return { entries: count, valid: true, firstBroken: null, signedUpTo };
 };

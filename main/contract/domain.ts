@@ -6,7 +6,8 @@ const id = z.string().min(1).max(64);
 export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
 const share = z.number().min(0).max(1);
 
-export const roleSchema = z.enum(['operator', 'technician', 'supervisor', 'engineer']);
+/** An auditor reads everything, the trail and the accounts included, and changes nothing. */
+export const roleSchema = z.enum(['operator', 'technician', 'supervisor', 'engineer', 'auditor']);
 export type Role = z.infer<typeof roleSchema>;
 
 export const languageSchema = z.enum(['en', 'ja']);

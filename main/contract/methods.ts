@@ -37,6 +37,7 @@ export interface MethodDefinition {
 const technicians = ['technician', 'supervisor', 'engineer'] as const;
 const supervisors = ['supervisor'] as const;
 const configurers = ['engineer', 'supervisor'] as const;
+const auditors = ['supervisor', 'engineer', 'auditor'] as const;
 const anyone = 'anyone' as const;
 
 const id = z.string().min(1).max(64);
@@ -82,7 +83,7 @@ export const methods = {
   'session.signOut': method(anyone, none, sessionStateSchema),
   'session.setLanguage': method(anyone, z.object({ language: languageSchema }), sessionStateSchema),
 
-  'users.list': method(technicians, none, z.array(userSchema)),
+  'users.list': method([...technicians, 'auditor'] as const, none, z.array(userSchema)),
   'users.add': method(
     supervisors,
     z.object({ name: z.string().min(1).max(64), role: roleSchema, password: newPassword }),
@@ -316,8 +317,31 @@ export const methods = {
     backboneSchema,
   ),
 
+  /** Reads all entries; `signedUpTo`: the last one that a signed head covers. */
+  'audit.verify': method(
+    anyone,
+    none,
+    z.object({
+      entries: z.number().int(),
+      valid: z.boolean(),
+      firstBroken: z.number().int().nullable(),
+      signedUpTo: z.number().int(),
+    }),
+  ),
+  /** The whole trail into a new file, one JSON document a line. */
+  'audit.export': method(
+    auditors,
+    z.object({ file: path }),
+    z.object({
+      file: z.string(),
+      bytes: z.number().int(),
+      entries: z.number().int(),
+      valid: z.boolean(),
+      firstBroken: z.number().int().nullable(),
+    }),
+  ),
   'audit.list': method(
-    ['supervisor', 'engineer'] as const,
+    auditors,
     z.object({ ...page }),
     z.object({
       valid: z.boolean(),

@@ -1,45 +1,109 @@
 import { readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { writeDurably } from '../store/files.ts';
-import type { CoreContext, HandlersOf } from './context.ts';
+import { signHead, verifyTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
+import { AppError } from '../contract/errors.ts';
+import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
 
 export interface AuditService {
-  handlers: HandlersOf<'audit.list'>;
+  handlers: HandlersOf<'audit.list' | 'audit.verify' | 'audit.export'>;
   close(): Promise<void>;
 }
 
 const headSchema = z.object({ n: z.number().int(), hash: z.string() });
+const signedHeadSchema = headSchema.extend({ at: z.string(), signature: z.string() });
 /** A trail may lose its newest entries unnoticed for so long. */
 const NOTED_EVERY_MS = 2_000;
 
+const PAGE = 1_000;
+
 const headFile = (home: string): string => join(home, 'trust', 'audit-head.json');
 
-/** What the trail must at least contain, as noted outside the database; null: nothing noted. */
-const readHead = (home: string): { n: number; hash: string } | null => {
+/** What the trail must at least contain, as noted outside the database. */
+const readHead = (home: string): SignedHead | { n: number; hash: string } | 'missing' => {
   try {
-    return headSchema.parse(JSON.parse(readFileSync(headFile(home), 'utf8')));
+    // Without a signature: as earlier versions noted it.
+    return z.union([signedHeadSchema, headSchema]).parse(JSON.parse(readFileSync(headFile(home), 'utf8')));
   } catch {
-    // Missing in a new home; damaged: then the chain alone has to prove itself.
-    return null;
+    // A new home has none yet; a long trail must have one (verifyTrail).
+    return 'missing';
   }
 };
 
-/** Lists and verifies the trail, and notes its newest entry outside the database, so that cutting off its end is found. */
-export const createAuditService = ({ store, log }: CoreContext): AuditService => {
-  let noted = readHead(store.home)?.n ?? 0;
+/** Lists, verifies and exports the trail, and notes its newest entry, signed, outside the database: cutting off its end is found. */
+export const createAuditService = ({ store, keys, log, now }: CoreContext): AuditService => {
+  const sign = (head: Omit<SignedHead, 'signature'>): SignedHead => signHead(head, keys.signing);
+  store.audit.signWith(sign);
+  const proof = () => ({
+    rootPublicKey: keys.rootPublicKey(),
+    heads: store.audit.heads(),
+    signedFrom: store.audit.signedFrom(),
+    outside: readHead(store.home),
+  });
+  const verify = (): TrailVerdict => verifyTrail(store.audit.all(), proof());
+
+  // As it was found: what is noted from now on must not cover up what was done to it before.
+  let verdict: TrailVerdict | null = null;
+  const first = readHead(store.home);
+  let noted = first === 'missing' ? 0 : first.n;
   let writing: Promise<void> = Promise.resolve();
   const note = (): void => {
     const head = store.audit.head();
     // Shorter than what was noted: the note is the proof of it and stays.
     if (head === null || head.n <= noted) return;
+    // A broken trail is not signed anew: the last good head stays where it is.
+    verdict ??= verify();
+    if (!verdict.valid) return;
     noted = head.n;
     writing = writing
-      .then(() => writeDurably(headFile(store.home), JSON.stringify(head)))
+      .then(() => writeDurably(headFile(store.home), JSON.stringify(sign({ ...head, at: now().toISOString() }))))
       .catch((error: unknown) => log.warn('audit head not noted', { error }));
   };
   const timer = setInterval(note, NOTED_EVERY_MS);
   timer.unref();
+
+  const exportTo = async (file: string, by: string) => {
+    const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
+      throw diskError(error, file);
+    });
+    const { entries, valid, firstBroken } = verify();
+    let bytes = 0;
+    try {
+      // One JSON document a line: readable with any tool, and without holding a long trail in memory.
+      const write = async (line: unknown) =>
+        void (bytes += (await handle.write(`${JSON.stringify(line)}\n`)).bytesWritten);
+      const { installation } = keys;
+      await write({
+        format: 'mekiki audit trail 1',
+        installation,
+        at: now().toISOString(),
+        entries,
+        valid,
+        firstBroken,
+      });
+      for (let from = 1; from <= entries; from += PAGE) {
+        const last = Math.min(entries, from + PAGE - 1);
+        for (const entry of store.audit.list({ limit: last - from + 1, before: last + 1 }).reverse())
+          await write(entry);
+      }
+      const { heads, outside } = proof();
+      await write({ heads, outside });
+      await handle.sync();
+    } catch (error) {
+      await nodeFiles.remove(file);
+      throw diskError(error, file);
+    } finally {
+      await handle.close();
+    }
+    store.transaction(() =>
+      store.audit.append({ user: by, action: 'audit.export', subject: file, details: { entries, valid } }),
+    );
+    return { file, bytes, entries, valid, firstBroken };
+  };
+
   return {
     async close() {
       clearInterval(timer);
@@ -48,7 +112,9 @@ export const createAuditService = ({ store, log }: CoreContext): AuditService =>
     },
     handlers: {
       async 'audit.list'({ limit, before }) {
-        const { valid, firstBroken } = store.audit.verify(readHead(store.home));
+        // Nobody else can write while this program holds the database: once per run is enough for a page.
+        verdict ??= verify();
+        const { valid, firstBroken } = verdict;
         const entries = store.audit.list({ limit, ...(before !== undefined && { before }) });
         return {
           valid,
@@ -56,6 +122,11 @@ export const createAuditService = ({ store, log }: CoreContext): AuditService =>
           entries: entries.map(({ n, at, user, action, subject }) => ({ n, at, user, action, subject })),
         };
       },
+      async 'audit.verify'() {
+        verdict = verify();
+        return verdict;
+      },
+      'audit.export': async ({ file }, session) => exportTo(file, actor(session)),
     },
   };
 };

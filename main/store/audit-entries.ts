@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { chainEntry, TRAIL_START, verifyTrail, type AuditEntry } from '../audit/trail.ts';
+import { chainEntry, HEAD_EVERY, TRAIL_START, type AuditEntry, type SignedHead } from '../audit/trail.ts';
 
 export interface AuditEntries {
   /** Appends within the transaction that is open, so that an act and its entry stand or fall together. */
@@ -7,8 +7,12 @@ export interface AuditEntries {
   /** Newest first; `before`: numbers below it. */
   list(options: { limit: number; before?: number }): AuditEntry[];
   head(): { n: number; hash: string } | null;
-  verify(head?: { n: number; hash: string } | null): { entries: number; valid: boolean; firstBroken: number | null };
-  /** Oldest first, for export. */
+  /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
+  signWith(sign: (head: Omit<SignedHead, 'signature'>) => SignedHead): void;
+  heads(): SignedHead[];
+  /** Entries up to here are older than the signing. */
+  signedFrom(): number;
+  /** Oldest first, for verification and export. */
   all(): Iterable<AuditEntry>;
 }
 
@@ -45,6 +49,10 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     VALUES (@n, @at, @user, @action, @subject, @details, @previousHash, @hash)`);
   const page = db.prepare('SELECT * FROM audit WHERE n < ? ORDER BY n DESC LIMIT ?');
   const ascending = db.prepare('SELECT * FROM audit ORDER BY n');
+  const insertHead = db.prepare('INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature)');
+  const heads = db.prepare('SELECT * FROM audit_heads ORDER BY n');
+  const signedFrom = db.prepare('SELECT n FROM audit_signed_from').pluck();
+  let signer: ((head: Omit<SignedHead, 'signature'>) => SignedHead) | null = null;
   const head = () => (last.get() as { n: number; hash: string } | undefined) ?? null;
   const all = function* (): Iterable<AuditEntry> {
     for (const row of ascending.iterate()) yield toEntry(row as Row);
@@ -57,11 +65,17 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
       const content = { n: (before?.n ?? 0) + 1, at: now().toISOString(), user, action, subject, details: plain };
       const entry = chainEntry(content, before?.hash ?? TRAIL_START);
       insert.run({ ...entry, details: JSON.stringify(plain) });
+      if (entry.n % HEAD_EVERY === 0 && signer !== null) {
+        insertHead.run(signer({ n: entry.n, hash: entry.hash, at: entry.at }));
+      }
       return entry;
     },
     list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
     head,
-    verify: (expected = null) => verifyTrail(all(), expected),
+    signWith: (sign) => void (signer = sign),
+    heads: () => heads.all() as SignedHead[],
+    // No row at all: somebody took it away, and nothing is excused.
+    signedFrom: () => (signedFrom.get() as number | undefined) ?? 0,
     all,
   };
 };

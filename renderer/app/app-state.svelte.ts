@@ -31,11 +31,11 @@ const MOST_NOTICES = 3;
 /** Events come faster than lists can be fetched: one fetch per kind and this time. */
 const REFETCH_MS = 150;
 
-export const everyone: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer'];
+export const everyone: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer', 'auditor'];
 export const technicians: readonly Role[] = ['technician', 'supervisor', 'engineer'];
 export const supervisors: readonly Role[] = ['supervisor'];
 export const configurers: readonly Role[] = ['engineer', 'supervisor'];
-export const auditors: readonly Role[] = ['supervisor', 'engineer'];
+export const auditors: readonly Role[] = ['supervisor', 'engineer', 'auditor'];
 
 /** What all screens share: connection, session, station, classes, jobs, candidates; and where the user is. */
 export class AppState {

@@ -47,6 +47,7 @@ const rows: Record<number, string> = {
   200: `INSERT INTO candidates (id, station_id, state, created_at, knowledge_id, backbone_id, strategy, precision, ratio, input_size,
           bundle_sha256, offered, recommended, reason, evidence, position, origin)
         VALUES ('m-2', 'st-1', 'candidate', '2026-01-01', 'elsewhere', 'bb-1', 'none', 'fp32', 1, 224, 'aa', 1, 1, 'r', '{}', 2, '{}');`,
+  210: `INSERT INTO audit_heads VALUES (1, '1', '2026-01-01', 's');`,
 };
 
 const contents = (): Record<string, number> => {

@@ -5,6 +5,7 @@ import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
 import { addBenchCompressCommand } from './bench-compress-command.ts';
 import { addBenchTrainCommand } from './bench-train-command.ts';
+import { addAuditCommands } from './audit-commands.ts';
 import { addBundleCommands } from './bundle-commands.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
@@ -63,6 +64,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addHomeCommands(program, action);
   addAccountCommands(program, action);
   addBundleCommands(program, action);
+  addAuditCommands(program, action, (code) => (exitCode = code));
   addModelCommands(program, action);
   addTrainCommand(program, action);
   addToolCommands(program, action);

@@ -8,6 +8,7 @@ import { alarms } from './0090-alarms.ts';
 import { audit } from './0070-audit.ts';
 import { jobs } from './0080-jobs.ts';
 import { imported } from './0200-imported.ts';
+import { auditHeads } from './0210-audit-heads.ts';
 import { suspects } from './0100-suspects.ts';
 import type { Migration } from './migration.ts';
 
@@ -23,4 +24,5 @@ export const migrations: readonly Migration[] = [
   alarms,
   suspects,
   imported,
+  auditHeads,
 ];

@@ -43,6 +43,7 @@ export const en = {
   'role.technician': 'Technician',
   'role.supervisor': 'Supervisor',
   'role.engineer': 'Engineer',
+  'role.auditor': 'Auditor',
 
   // --- signing in
   'signIn.title': 'Sign in',

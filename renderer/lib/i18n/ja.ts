@@ -44,6 +44,7 @@ export const ja: Record<MessageKey, string> = {
   'role.technician': '技術者',
   'role.supervisor': '監督者',
   'role.engineer': 'エンジニア',
+  'role.auditor': '監査者',
 
   // --- signing in
   'signIn.title': 'サインイン',

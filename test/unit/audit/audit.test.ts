@@ -12,7 +12,27 @@ import {
   openRootKey,
   unlockUserKey,
 } from '../../../main/audit/keys.ts';
-import { chainEntry, TRAIL_START, verifyTrail, type AuditEntry } from '../../../main/audit/trail.ts';
+import {
+  chainEntry,
+  HEAD_EVERY,
+  signHead,
+  TRAIL_START,
+  verifyTrail as verifyWith,
+  type AuditEntry,
+  type TrailProof,
+} from '../../../main/audit/trail.ts';
+
+const root = openRootKey(createRootKey());
+/** Without what the case does not need: no signed heads, all entries older than the signing. */
+const verifyTrail = (entries: AuditEntry[], proof: Partial<TrailProof> = {}) =>
+  verifyWith(entries, {
+    rootPublicKey: root.publicKey,
+    heads: [],
+    signedFrom: Infinity,
+    outside: entries.length === 0 ? 'missing' : { n: 1, hash: entries[0]!.hash },
+    ...proof,
+  });
+const headOf = ({ n, hash, at }: AuditEntry) => signHead({ n, hash, at }, root.privateKey);
 
 const trail = (length: number): AuditEntry[] => {
   const entries: AuditEntry[] = [];
@@ -47,8 +67,13 @@ describe('canonical JSON', () => {
 
 describe('the trail', () => {
   test('is valid as it was written, empty too', () => {
-    expect(verifyTrail([])).toEqual({ entries: 0, valid: true, firstBroken: null });
-    expect(verifyTrail(trail(5))).toEqual({ entries: 5, valid: true, firstBroken: null });
+    expect(verifyTrail([])).toEqual({ entries: 0, valid: true, firstBroken: null, signedUpTo: 0 });
+    expect(verifyTrail(trail(5))).toEqual({ entries: 5, valid: true, firstBroken: null, signedUpTo: 0 });
+  });
+
+  test('an entry is hashed as its canonical JSON', () => {
+    const { hash, ...content } = trail(2)[1]!;
+    expect(hash).toBe(sha256(canonicalJson(content)));
   });
 
   test('any change of any entry is found at that entry', () => {
@@ -74,13 +99,45 @@ describe('the trail', () => {
     expect(verifyTrail(entries.toSpliced(1, 1)).firstBroken).toBe(2);
     expect(verifyTrail([entries[1]!, entries[0]!]).firstBroken).toBe(1);
     const head = { n: 4, hash: entries[3]!.hash };
-    expect(verifyTrail(entries.slice(0, 2), head)).toMatchObject({ valid: false, firstBroken: 3 });
-    expect(verifyTrail(entries, head).valid).toBe(true);
+    expect(verifyTrail(entries.slice(0, 2), { outside: head })).toMatchObject({ valid: false, firstBroken: 3 });
+    expect(verifyTrail(entries, { outside: head }).valid).toBe(true);
     // The end written anew, with the same length.
     const { previousHash, ...last } = entries[3]!;
     expect(
-      verifyTrail([...entries.slice(0, 3), chainEntry({ ...last, user: 'mallory' }, previousHash)], head).valid,
+      verifyTrail([...entries.slice(0, 3), chainEntry({ ...last, user: 'mallory' }, previousHash)], {
+        outside: head,
+      }).valid,
     ).toBe(false);
+  });
+
+  test('a chain that somebody wrote anew misses its signed heads', () => {
+    const entries = trail(2 * HEAD_EVERY + 5);
+    const heads = [HEAD_EVERY, 2 * HEAD_EVERY].map((n) => headOf(entries[n - 1]!));
+    const outside = headOf(entries.at(-1)!);
+    const signed = { heads, outside, signedFrom: 0 };
+    expect(verifyTrail(entries, signed)).toMatchObject({ valid: true, signedUpTo: entries.length });
+
+    // From entry 50 on, every hash right again.
+    const rewritten = entries.slice(0, 49);
+    for (const { previousHash: _, hash: __, ...content } of entries.slice(49)) {
+      rewritten.push(chainEntry({ ...content, user: 'mallory' }, rewritten.at(-1)!.hash));
+    }
+    expect(
+      verifyTrail(rewritten, { ...signed, heads: [], signedFrom: Infinity, outside: { n: 1, hash: entries[0]!.hash } })
+        .valid,
+    ).toBe(true);
+    expect(verifyTrail(rewritten, signed).firstBroken).toBe(HEAD_EVERY);
+    // Heads taken away, or made with another key.
+    expect(verifyTrail(rewritten, { ...signed, heads: [] }).firstBroken).toBe(HEAD_EVERY);
+    const other = openRootKey(createRootKey());
+    const forged = [HEAD_EVERY, 2 * HEAD_EVERY].map((n) => {
+      const { hash, at } = rewritten[n - 1]!;
+      return signHead({ n, hash, at }, other.privateKey);
+    });
+    expect(verifyTrail(rewritten, { ...signed, heads: forged }).firstBroken).toBe(HEAD_EVERY);
+    // An entry slipped in at the end, and the end cut off.
+    expect(verifyTrail(entries.slice(0, -1), signed).firstBroken).toBe(entries.length);
+    expect(verifyTrail(entries, { ...signed, outside: 'missing' }).valid).toBe(false);
   });
 });
 
