@@ -69,6 +69,14 @@ const trustSchema = z.object({
   installations: z.array(z.object({ key: z.string(), name: z.string(), by: z.string(), at: z.iso.datetime() })),
 });
 
+/** Wrong verdicts among parts that a person labelled, with the exact two-sided 95 % interval of their share. */
+const checkedSchema = z.object({
+  wrong: z.number().int(),
+  parts: z.number().int(),
+  low: z.number().min(0).max(1),
+  high: z.number().min(0).max(1),
+});
+
 export const methods = {
   'session.state': method(anyone, none, sessionStateSchema),
   'session.firstStart': method(
@@ -340,6 +348,30 @@ export const methods = {
       firstBroken: z.number().int().nullable(),
     }),
   ),
+
+  /** Counts of the archive, `from` <= hour < `to` (cut to full hours, UTC); 400 days at most. */
+  'reports.summary': method(
+    anyone,
+    z
+      .object({ stationId: id, from: z.iso.datetime(), to: z.iso.datetime() })
+      .refine(({ from, to }) => Date.parse(from) < Date.parse(to), { message: 'from is not before to' })
+      .refine(({ from, to }) => Date.parse(to) - Date.parse(from) <= 400 * 86_400_000, {
+        message: 'more than 400 days',
+      }),
+    z.object({
+      /** Oldest first; hours without parts are left out. */
+      hours: z.array(
+        z.object({ at: z.iso.datetime(), ok: z.number().int(), ng: z.number().int(), unsure: z.number().int() }),
+      ),
+      /** Most first; null: an NG part without a class. */
+      ngByClass: z.array(z.object({ classId: id.nullable(), parts: z.number().int() })),
+      /** Of the NG parts that a person labelled: judged ok. */
+      escape: checkedSchema,
+      /** Of the OK parts that a person labelled: judged ng. */
+      overkill: checkedSchema,
+    }),
+  ),
+
   'audit.list': method(
     auditors,
     z.object({ ...page }),

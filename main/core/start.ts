@@ -27,6 +27,7 @@ import { createMonitorService } from './monitor.ts';
 import { createPartService } from './parts.ts';
 import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts';
 import { createQueueRanking } from './queue-ranking.ts';
+import { createReportService } from './reports.ts';
 import { shippedSources } from './shipped-sources.ts';
 import { createStationService } from './stations.ts';
 import { sweepHome } from './sweep.ts';
@@ -143,6 +144,7 @@ const build = async (
     ...createBundleService(context).handlers,
     ...backbones.handlers,
     ...audit.handlers,
+    ...createReportService(context).handlers,
     ...monitor.handlers,
   };
 

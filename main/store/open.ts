@@ -16,6 +16,7 @@ import { migrate, schemaVersion } from './migrate.ts';
 import { migrations } from './migrations/all.ts';
 import { createParts, type Parts } from './parts.ts';
 import { createQueue, type Queue } from './queue.ts';
+import { createReports, type Reports } from './reports.ts';
 import { createSettings, type Settings } from './settings.ts';
 import { createStations, type Stations } from './stations.ts';
 import { createUsers, type Users } from './users.ts';
@@ -38,6 +39,7 @@ export interface Store {
   knowledge: KnowledgeRows;
   candidates: Candidates;
   audit: AuditEntries;
+  reports: Reports;
   jobs: Jobs;
   images: ImageFiles;
   /** All or nothing, durable when it returns; nested calls join the outer one. DISK_FULL when the disk has no room for it. */
@@ -185,6 +187,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     knowledge: createKnowledge(db),
     candidates: createCandidates(db),
     audit: createAuditEntries(db, now),
+    reports: createReports(db),
     jobs: createJobs(db),
     images: createImageFiles(home, files),
     transaction(work) {

@@ -11,6 +11,7 @@ import { AppState } from './app-state.svelte.ts';
 import App from './App.svelte';
 // After the components: the size steps override what screens set.
 import '../styles/sizes.css';
+import '../styles/print.css';
 
 const target = document.getElementById('app');
 if (!target) throw new Error('index.html has no #app');

@@ -10,6 +10,7 @@ import { jobs } from './0080-jobs.ts';
 import { imported } from './0200-imported.ts';
 import { auditHeads } from './0210-audit-heads.ts';
 import { suspects } from './0100-suspects.ts';
+import { partHours } from './0700-part-hours.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -25,4 +26,5 @@ export const migrations: readonly Migration[] = [
   suspects,
   imported,
   auditHeads,
+  partHours,
 ];

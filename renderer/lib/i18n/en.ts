@@ -517,8 +517,29 @@ export const en = {
   'alarm.open': 'not acknowledged',
 
   // --- reports
-  'reports.title': 'This run',
-  'reports.sub': 'Counts of the running or last run of {station}',
+  'reports.title': 'Report',
+  'reports.period': 'Period',
+  'reports.period.day': '24 hours',
+  'reports.period.week': '7 days',
+  'reports.period.month': '30 days',
+  'reports.period.year': '1 year',
+  'reports.trendText': 'Yield, {n:point:points}; lowest {worst} % at {time}',
+  'reports.noParts': 'No part was inspected in this period.',
+  'reports.perHour': 'Yield, one point per hour',
+  'reports.perDay': 'Yield, one point per day',
+  'reports.shifts': 'Shifts',
+  'reports.shift': 'from {time}',
+  'reports.estimates': 'Checked by people',
+  'reports.escape': 'Escape: NG parts judged OK',
+  'reports.overkill': 'Overkill: OK parts judged NG',
+  'reports.interval': '95 %: {low} to {high} %',
+  'reports.noneChecked': 'no part checked',
+  'reports.estimateNote':
+    'Only parts that somebody labelled count, and doubtful parts are labelled more often than others: this tells what was found, not the rate of the line. The bounds are exact.',
+  'reports.noClass': 'without a class',
+  'reports.csv': 'Save as CSV',
+  'reports.print': 'Print or PDF',
+  'reports.run': 'Line, this run',
   'reports.share': 'Share',
   'reports.count': 'Count',
   'reports.cumulative': 'Cumulative',
@@ -528,8 +549,6 @@ export const en = {
   'reports.mb': '{n} MB',
   'reports.alarms': 'Alarms of the monitor',
   'reports.noAlarms': 'None: the line is as it was when the model was activated.',
-  'reports.later':
-    'Trends over shifts, escape and overkill estimates, the acceptance study, CSV and PDF are not part of this version. What you see are counts, not estimates.',
 
   // --- settings
   'settings.station': 'Station',
@@ -590,6 +609,9 @@ export const en = {
   'audit.subject': 'On what',
   'audit.more': 'Earlier entries',
   'audit.empty': 'No entry yet.',
+  'audit.export': 'Save all as CSV',
+  'audit.exporting': '{n:entry:entries}…',
+  'audit.verify': 'Verify again',
   'audit.filter': 'Filter',
 } as const;
 

@@ -517,8 +517,29 @@ export const ja: Record<MessageKey, string> = {
   'alarm.open': '未確認',
 
   // --- reports
-  'reports.title': '今回の運転',
-  'reports.sub': '{station} の運転中または直近の運転の集計',
+  'reports.title': 'レポート',
+  'reports.period': '期間',
+  'reports.period.day': '24 時間',
+  'reports.period.week': '7 日',
+  'reports.period.month': '30 日',
+  'reports.period.year': '1 年',
+  'reports.trendText': '良品率 {n} 点、最低 {worst} %（{time}）',
+  'reports.noParts': 'この期間に検査した部品はありません。',
+  'reports.perHour': '良品率、1 点は 1 時間',
+  'reports.perDay': '良品率、1 点は 1 日',
+  'reports.shifts': 'シフト',
+  'reports.shift': '{time} から',
+  'reports.estimates': '人が確認した部品',
+  'reports.escape': '見逃し：NG 部品を OK と判定',
+  'reports.overkill': '過検出：OK 部品を NG と判定',
+  'reports.interval': '95 %：{low}〜{high} %',
+  'reports.noneChecked': '確認した部品なし',
+  'reports.estimateNote':
+    'ラベルを付けた部品だけを数えています。疑わしい部品ほどラベルが付きやすいため、ライン全体の率ではなく、見つかった件数です。区間は正確法によります。',
+  'reports.noClass': 'クラスなし',
+  'reports.csv': 'CSV で保存',
+  'reports.print': '印刷・PDF',
+  'reports.run': 'ライン（今回の運転）',
   'reports.share': '割合',
   'reports.count': '件数',
   'reports.cumulative': '累積',
@@ -528,8 +549,6 @@ export const ja: Record<MessageKey, string> = {
   'reports.mb': '{n} MB',
   'reports.alarms': '監視の警報',
   'reports.noAlarms': 'なし。ラインはモデル有効化時と変わっていません。',
-  'reports.later':
-    'シフトごとの推移、見逃しと過検出の推定、受入調査、CSV と PDF はこの版にはありません。表示は推定ではなく件数です。',
 
   // --- settings
   'settings.station': 'ステーション',
@@ -590,5 +609,8 @@ export const ja: Record<MessageKey, string> = {
   'audit.subject': '対象',
   'audit.more': '以前の記録',
   'audit.empty': '記録はまだありません。',
+  'audit.export': 'すべて CSV で保存',
+  'audit.exporting': '{n} 件…',
+  'audit.verify': '再検証',
   'audit.filter': '絞り込み',
 };

@@ -1,0 +1,92 @@
+import type { MethodOutput } from '../../../main/contract/methods.ts';
+
+/* What a report shows, computed from counts per hour. Pure; days and shifts are those of this PC's time zone. */
+
+export type Summary = MethodOutput<'reports.summary'>;
+export type HourCount = Summary['hours'][number];
+
+/** The periods that are offered: how far back, and what one point of the trend stands for. */
+export const periods = {
+  day: { hours: 24, point: 'hour' },
+  week: { hours: 7 * 24, point: 'hour' },
+  month: { hours: 30 * 24, point: 'day' },
+  year: { hours: 365 * 24, point: 'day' },
+} as const;
+export type Period = keyof typeof periods;
+
+export interface Bucket {
+  /** Start, local, as milliseconds. */
+  start: number;
+  ok: number;
+  ng: number;
+  unsure: number;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** `from` and `to` of a period that ends with the running hour. */
+export function rangeOf(period: Period, now: Date): { from: string; to: string } {
+  const to = Math.floor(now.getTime() / HOUR_MS + 1) * HOUR_MS;
+  return { from: new Date(to - periods[period].hours * HOUR_MS).toISOString(), to: new Date(to).toISOString() };
+}
+
+const startOf = (at: string, point: 'hour' | 'day'): number => {
+  const date = new Date(at);
+  if (point === 'day') date.setHours(0, 0, 0, 0);
+  return date.getTime();
+};
+
+/** Hours without parts are left out: a stopped line has no yield. */
+export function bucketsOf(hours: readonly HourCount[], point: 'hour' | 'day'): Bucket[] {
+  const buckets = new Map<number, Bucket>();
+  for (const { at, ok, ng, unsure } of hours) {
+    const start = startOf(at, point);
+    const bucket = buckets.get(start) ?? { start, ok: 0, ng: 0, unsure: 0 };
+    bucket.ok += ok;
+    bucket.ng += ng;
+    bucket.unsure += unsure;
+    buckets.set(start, bucket);
+  }
+  return [...buckets.values()].sort((a, b) => a.start - b.start);
+}
+
+export const partsOf = ({ ok, ng, unsure }: Pick<Bucket, 'ok' | 'ng' | 'unsure'>): number => ok + ng + unsure;
+
+export const totalOf = (counts: readonly Pick<Bucket, 'ok' | 'ng' | 'unsure'>[]): Omit<Bucket, 'start'> =>
+  counts.reduce<Omit<Bucket, 'start'>>(
+    (sum, { ok, ng, unsure }) => ({ ok: sum.ok + ok, ng: sum.ng + ng, unsure: sum.unsure + unsure }),
+    { ok: 0, ng: 0, unsure: 0 },
+  );
+
+/** Three shifts of eight hours from 06:00 local, as most plants have them. */
+export const shiftStarts = [6, 14, 22] as const;
+export function shiftsOf(hours: readonly HourCount[]): (Omit<Bucket, 'start'> & { startHour: number })[] {
+  return shiftStarts.map((startHour) => ({
+    startHour,
+    ...totalOf(hours.filter(({ at }) => (new Date(at).getHours() - startHour + 24) % 24 < 8)),
+  }));
+}
+
+export interface TrendPoint {
+  /** 0..100 across and down the plot. */
+  x: number;
+  y: number;
+  bucket: Bucket;
+}
+/** Points of the yield, and the least yield that the axis shows (a whole per cent, as a share). */
+export function trendOf(
+  buckets: readonly Bucket[],
+  { from, to }: { from: number; to: number },
+): { floor: number; points: TrendPoint[] } {
+  const shown = buckets.filter((bucket) => partsOf(bucket) > 0);
+  const least = Math.min(1, ...shown.map((bucket) => bucket.ok / partsOf(bucket)));
+  const floor = Math.max(0, Math.floor(100 * least - 1) / 100);
+  return {
+    floor,
+    points: shown.map((bucket) => ({
+      x: Math.min(100, Math.max(0, (100 * (bucket.start - from)) / (to - from))),
+      y: (100 * (1 - bucket.ok / partsOf(bucket))) / (1 - floor),
+      bucket,
+    })),
+  };
+}
