@@ -48,5 +48,7 @@ export interface CameraListener {
 export interface Camera extends AsyncDisposable {
   /** Starts delivering. Problems that may pass are states, not errors. @throws CAMERA_CONFIG for what cannot work. */
   open(sink: FrameSink, listener: CameraListener): Promise<void>;
+  /** Takes a picture now (`triggered` in the options it was made with). Answers at once; the frame comes by the sink, or never. */
+  trigger?(): void;
   dispose(): Promise<void>;
 }

@@ -2,6 +2,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { CameraConfig } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
 import type { Camera, FrameSink } from './camera.ts';
+import { createIntake, type Intake, type IntakeOptions } from './intake.ts';
 import { createCamera, type OpenCameraOptions } from './open-camera.ts';
 import { createRingWriter, type FrameNotice, type RingMemory } from './ring.ts';
 
@@ -17,7 +18,8 @@ export interface CaptureThreadData {
 }
 
 export type ToCapture =
-  | { kind: 'open'; camera: CameraConfig; options: OpenCameraOptions }
+  | { kind: 'open'; camera: CameraConfig; options: Omit<OpenCameraOptions, 'triggering'>; intake: IntakeOptions }
+  | { kind: 'trigger' }
   /** Answered by `closed` when no more frame will come. */
   | { kind: 'close' };
 
@@ -29,11 +31,15 @@ export type FromCapture =
   | { kind: 'camera'; state: 'delivering' | 'lost' | 'starting'; problem: WireError | null }
   /** Has a record, but no frame. */
   | { kind: 'rejected'; seq: number; source: string; problem: WireError }
+  | { kind: 'triggered'; taken: boolean }
+  /** A trigger without a frame: a record, `unsure: late`. */
+  | { kind: 'missed'; seq: number; waitedMs: number }
   | { kind: 'trouble'; problem: WireError };
 
 /** How many undecided frames a source that can wait keeps in the ring: one is judged while the next is ready. */
 const PATIENT_PENDING = 2;
 const FREE_CHECK_MS = 50;
+const TICK_MS = 5;
 
 assert(parentPort, 'this file is the entry of a worker thread');
 const main = parentPort;
@@ -41,15 +47,19 @@ const { memory, records } = workerData as CaptureThreadData;
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 const say = (message: FromCapture) => main.postMessage(message);
 const ring = createRingWriter(memory, now, (notice) => {
+  intake?.noteSlot(notice.slot);
   records.postMessage(notice);
   say(notice);
 });
+
+let intake: Intake | null = null;
+setInterval(() => intake?.tick(), TICK_MS);
 
 let lastLength = 1;
 const sink: FrameSink = {
   offer(frame) {
     lastLength = frame.image.data.length;
-    return ring.offer(frame);
+    return intake !== null && intake.offer(frame);
   },
   async whenFree(signal) {
     while (!signal.aborted && !ring.hasRoom(lastLength, PATIENT_PENDING)) await ring.released(FREE_CHECK_MS);
@@ -73,13 +83,25 @@ const close = async () => {
 // One after the other: a close that is asked for while the camera opens must find it open.
 let queue: Promise<void> = Promise.resolve();
 main.on('message', (message: ToCapture) => {
+  // Not behind an opening that takes its time: whoever asked waits for the answer.
+  if (message.kind === 'trigger')
+    return say({ kind: 'triggered', taken: camera !== null && (intake?.trigger() ?? false) });
   queue = queue.then(async () => {
     await close();
     if (message.kind === 'close') return say({ kind: 'closed' });
     try {
       const sameLine = JSON.stringify(message.camera) === simulated.config;
       if (!sameLine) simulated = { config: JSON.stringify(message.camera), position: { next: 0 } };
-      const next = createCamera(message.camera, message.options, simulated.position);
+      const { source } = message.intake.trigger;
+      const triggering = source === 'free-run' ? 'free-run' : source === 'camera' ? 'hardware' : 'software';
+      const next = createCamera(message.camera, { ...message.options, triggering }, simulated.position);
+      intake = createIntake(message.intake, {
+        ring,
+        now,
+        fire: () => next.trigger?.(),
+        missed: (at) => say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - at) }),
+        overtaken: (slot) => records.postMessage({ kind: 'overtaken', slot }),
+      });
       await next.open(sink, {
         onState(state) {
           say({ kind: 'camera', state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });

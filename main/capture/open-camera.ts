@@ -8,13 +8,18 @@ export interface OpenCameraOptions {
   /** For cameras that remember what they have taken. */
   journalFile: string;
   maxPixels: number;
+  /**
+   * What starts a picture: the camera itself (`free-run`), `trigger()` (`software`), or the input of the camera (`hardware`). A camera that cannot do
+   * it refuses with CAMERA_CONFIG.
+   */
+  triggering: 'free-run' | 'software' | 'hardware';
 }
 
 /** @param position of the simulated line; see there. */
 export function createCamera(config: CameraConfig, options: OpenCameraOptions, position: { next: number }): Camera {
   switch (config.kind) {
     case 'simulated':
-      return createSimulatedCamera(config, position);
+      return createSimulatedCamera(config, position, options.triggering);
     case 'folder':
       return createFolderCamera(config, options);
   }

@@ -27,6 +27,9 @@ const WORDS = 2;
 const PENDING = SLOTS * WORDS;
 const DROPPED = PENDING + 1;
 const RELEASED = PENDING + 2;
+/** Triggers taken and refused. */
+const TRIGGERS = PENDING + 3;
+const REFUSED = PENDING + 4;
 
 /** Shared state of a ring. */
 export interface RingMemory {
@@ -43,6 +46,8 @@ export interface FrameNotice {
   /** Milliseconds of the epoch. */
   capturedAt: number;
   arrivedAtMs: number;
+  /** When the part was asked for, monotonic ms; null where nobody asks (free run). */
+  triggeredAtMs: number | null;
   width: number;
   height: number;
   channels: 1 | 3;
@@ -52,7 +57,7 @@ export interface FrameNotice {
 }
 
 export const createRingMemory = (): RingMemory => ({
-  words: new Int32Array(new SharedArrayBuffer((RELEASED + 1) * 4)),
+  words: new Int32Array(new SharedArrayBuffer((REFUSED + 1) * 4)),
   numbers: new Float64Array(new SharedArrayBuffer((1 + SLOTS) * 8)),
 });
 
@@ -63,6 +68,12 @@ export const setLastNumber = (memory: RingMemory, seq: number): void => {
 
 export const droppedFrames = (memory: RingMemory): number => Atomics.load(memory.words, DROPPED);
 export const pendingFrames = (memory: RingMemory): number => Atomics.load(memory.words, PENDING);
+
+/** Triggers since the ring was made: [taken, refused]. */
+export const triggersOf = (memory: RingMemory): [number, number] => [
+  Atomics.load(memory.words, TRIGGERS),
+  Atomics.load(memory.words, REFUSED),
+];
 
 /** The capture thread's end. */
 export function createRingWriter(memory: RingMemory, now: () => number, notify: (notice: FrameNotice) => void) {
@@ -99,12 +110,32 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
   };
 
   return {
+    countTrigger(taken: boolean): void {
+      Atomics.add(words, taken ? TRIGGERS : REFUSED, 1);
+    },
+    /** A frame that was not offered, or that gave way. */
+    countDropped(): void {
+      Atomics.add(words, DROPPED, 1);
+    },
+    /** Nobody judges this frame any more. False: somebody has given its verdict already. */
+    claimLate(slot: number): boolean {
+      const won = Atomics.compareExchange(words, slot * WORDS + VERDICT, OPEN, LATE) === OPEN;
+      if (won) Atomics.sub(words, PENDING, 1);
+      return won;
+    },
+    /** Stops this thread until something is released, or for at most `ms`. */
+    waitForRelease(ms: number): void {
+      Atomics.wait(words, RELEASED, Atomics.load(words, RELEASED), ms);
+    },
     /** The next record's number, for one that has no frame. */
     takeNumber,
     /** True when offer() would take a frame of this size now. */
     hasRoom: (length: number, maxPending = MAX_PENDING) =>
       Atomics.load(words, PENDING) < maxPending && slotFor(length) >= 0,
-    offer(frame: { image: PixelImage; capturedAt: Date; notes: string[]; source: string }): boolean {
+    offer(
+      frame: { image: PixelImage; capturedAt: Date; notes: string[]; source: string },
+      triggeredAtMs: number | null = null,
+    ): boolean {
       const { width, height, channels, data } = frame.image;
       const length = width * height * channels;
       assert(data.length >= length, 'a camera gives all pixels of its frame');
@@ -134,6 +165,7 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
         seq,
         capturedAt: frame.capturedAt.getTime(),
         arrivedAtMs,
+        triggeredAtMs,
         width,
         height,
         channels,

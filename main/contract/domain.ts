@@ -72,6 +72,28 @@ export const cameraConfigSchema = z.discriminatedUnion('kind', [
 ]);
 export type CameraConfig = z.infer<typeof cameraConfigSchema>;
 
+/** How a station's line runs: what starts a part, how long it may take, what gives way when there is too much. */
+export const lineSettingsSchema = z.object({
+  trigger: z
+    .object({
+      /**
+       * free-run: each frame is a part. camera: the same, but the camera waits for its own input, so no part may go without an answer.
+       * software, line-output: the line asks the camera for a frame when told to (a call; the PLC).
+       */
+      source: z.enum(['free-run', 'software', 'camera', 'line-output']).default('free-run'),
+      /** Triggers that come sooner after the last one taken are refused and counted. */
+      minSpacingMs: z.number().min(0).max(60_000).default(0),
+      /** A trigger counts when none came for so long before it: a contact that bounces gives one part. */
+      debounceMs: z.number().min(0).max(10_000).default(0),
+    })
+    .prefault({}),
+  /** From the trigger, or the frame where there is none, to the verdict; beyond it `unsure: late`. null: ten times maxLatencyMsP99, 500 at least. */
+  deadlineMs: z.number().min(20).max(60_000).nullable().default(null),
+  /** When more parts wait than could be judged in time: the camera waits, the oldest is answered `late`, or the newest is not taken. */
+  dropPolicy: z.enum(['block', 'drop-oldest', 'drop-newest']).default('drop-newest'),
+});
+export type LineSettings = z.infer<typeof lineSettingsSchema>;
+
 export const criteriaSchema = z.object({
   /** Greatest share of NG parts judged ok, as a 95 % upper bound. */
   maxEscape: share.default(0.05),
@@ -93,6 +115,7 @@ export const stationSchema = z.object({
   /** Intra-op threads of this station's line process. */
   threads: z.number().int().min(1).max(64).default(2),
   activeModelId: id.nullable(),
+  line: lineSettingsSchema.prefault({}),
 });
 export type Station = z.infer<typeof stationSchema>;
 
@@ -433,6 +456,11 @@ export const lineStatusSchema = z.object({
   unsure: z.number().int(),
   ngByClass: z.record(z.string(), z.number().int()),
   droppedFrames: z.number().int(),
+  /** Triggers taken, and those refused: too soon after the last one, or bounced. 0 in free run. */
+  triggers: z.number().int().default(0),
+  refusedTriggers: z.number().int().default(0),
+  /** Parts that were answered too late. */
+  late: z.number().int().default(0),
   /** Records that a power cut took: gaps in the numbering. */
   lostRecords: z.number().int(),
   partsPerMinute: z.number(),

@@ -12,6 +12,11 @@ interface CatalogueEntry {
 const entry = (en: CatalogueEntry['en'], ja: CatalogueEntry['ja']): CatalogueEntry => ({ en, ja });
 
 export const errorCatalogue = {
+  // --- line
+  CAMERA_NO_FRAME: entry(
+    ['No picture came for a trigger within the deadline.', 'Check the cable and the trigger settings of the camera.'],
+    ['トリガーに対する画像が期限内に届きませんでした。', 'カメラのケーブルとトリガー設定を確認してください。'],
+  ),
   // --- calls and accounts
   INVALID_INPUT: entry(
     ['{what} is not valid: {problem}.', 'Correct it and try again.'],

@@ -39,6 +39,8 @@ export const lineMethods = {
   },
   'line.start': { input: none, output: lineStatusSchema },
   'line.stop': { input: none, output: lineStatusSchema },
+  /** Asks for a part now, where the station's trigger source is software or line-output. `taken` false: too soon, or bounced. */
+  'line.trigger': { input: none, output: z.object({ taken: z.boolean() }) },
   'line.status': { input: none, output: lineStatusSchema },
   /** Hot swap between two parts; NOT_APPROVED or BUNDLE_ALTERED leaves the model that runs in place. */
   'line.activate': { input: z.object({ bundleDir: z.string() }), output: lineStatusSchema },

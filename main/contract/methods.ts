@@ -10,6 +10,7 @@ import {
   jobSchema,
   knowledgeSchema,
   languageSchema,
+  lineSettingsSchema,
   lineStatusSchema,
   partSchema,
   queueItemSchema,
@@ -109,6 +110,7 @@ export const methods = {
       criteria: criteriaSchema.optional(),
       backboneId: id.optional(),
       threads: z.number().int().min(1).max(64).optional(),
+      line: lineSettingsSchema.optional(),
     }),
     stationSchema,
   ),
@@ -121,6 +123,7 @@ export const methods = {
       recipe: recipeSchema.optional(),
       criteria: criteriaSchema.optional(),
       threads: z.number().int().min(1).max(64).optional(),
+      line: lineSettingsSchema.optional(),
       /** The next update learns with it, from all labels; the active model inspects on, and what was learnt with the one before is kept. */
       backboneId: id.optional(),
     }),
@@ -129,6 +132,8 @@ export const methods = {
 
   'line.status': method(anyone, z.object({ stationId: id }), lineStatusSchema),
   'line.start': method(anyone, z.object({ stationId: id }), lineStatusSchema),
+  /** A part now, where the station's trigger source is software. `taken` false: too soon after the last one. */
+  'line.trigger': method(anyone, z.object({ stationId: id }), z.object({ taken: z.boolean() })),
   'line.stop': method(anyone, z.object({ stationId: id }), lineStatusSchema),
 
   'parts.recent': method(

@@ -14,7 +14,7 @@ const WAITING_LIMIT = 20_000;
 const KEEP_OK_IMAGES = 2_000;
 
 export interface Lines {
-  handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop'>;
+  handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop' | 'line.trigger'>;
   /** Hot swap on a running line; nothing to do on one that stands. Errors of line.activate. */
   activate(stationId: string, bundleDir: string): Promise<void>;
   /** After a change of the station: a running line stops, takes it over, and starts again. */
@@ -51,6 +51,9 @@ const stopped = (stationId: string): LineStatus => ({
   unsure: 0,
   ngByClass: {},
   droppedFrames: 0,
+  triggers: 0,
+  refusedTriggers: 0,
+  late: 0,
   lostRecords: 0,
   partsPerMinute: 0,
   latencyMsP50: 0,
@@ -229,6 +232,13 @@ export const createLines = (
           toFault(line, error);
           throw error;
         }
+      },
+      async 'line.trigger'({ stationId }) {
+        const line = lineOf(stationId);
+        if (line.client === null) {
+          throw new AppError('CONFLICT', { what: 'the line', state: 'stopped', needed: 'a running line' });
+        }
+        return await line.client.call('line.trigger', {});
       },
       async 'line.stop'({ stationId }) {
         const line = lineOf(stationId);

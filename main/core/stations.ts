@@ -18,6 +18,7 @@ interface NewStation {
   recipe?: Station['recipe'] | undefined;
   criteria?: Station['criteria'] | undefined;
   threads?: number | undefined;
+  line?: Station['line'] | undefined;
 }
 
 export const createStationService = (context: CoreContext, backbones: Backbones, lines: Lines): StationService => {
@@ -33,6 +34,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
       backboneId: wanted.backboneId,
       ...(wanted.threads !== undefined && { threads: wanted.threads }),
       activeModelId: null,
+      ...(wanted.line !== undefined && { line: wanted.line }),
     });
     store.transaction(() => {
       store.stations.insert(station, context.now());

@@ -26,6 +26,7 @@ interface Row {
   criteria: string;
   backbone_id: string;
   threads: number;
+  line: string;
   active_model_id: string | null;
   acknowledged: number;
 }
@@ -39,6 +40,7 @@ const toStation = (row: Row): Station =>
     criteria: JSON.parse(row.criteria),
     backboneId: row.backbone_id,
     threads: row.threads,
+    line: JSON.parse(row.line),
     activeModelId: row.active_model_id,
   });
 
@@ -46,11 +48,11 @@ export const createStations = (db: Database): Stations => {
   const all = db.prepare('SELECT * FROM stations ORDER BY created_at, id');
   const byId = db.prepare('SELECT * FROM stations WHERE id = ?');
   const insert = db.prepare(`
-    INSERT INTO stations (id, name, camera, recipe, criteria, backbone_id, threads, active_model_id, created_at)
-    VALUES (@id, @name, @camera, @recipe, @criteria, @backboneId, @threads, @activeModelId, @at)`);
+    INSERT INTO stations (id, name, camera, recipe, criteria, backbone_id, threads, line, active_model_id, created_at)
+    VALUES (@id, @name, @camera, @recipe, @criteria, @backboneId, @threads, @line, @activeModelId, @at)`);
   const update = db.prepare(`
     UPDATE stations SET name = @name, camera = @camera, recipe = @recipe, criteria = @criteria, backbone_id = @backboneId,
-      threads = @threads WHERE id = @id`);
+      threads = @threads, line = @line WHERE id = @id`);
   const setActive = db.prepare('UPDATE stations SET active_model_id = ? WHERE id = ?');
   const setAcknowledged = db.prepare('UPDATE stations SET acknowledged = ? WHERE id = ?');
   const insertGap = db.prepare('INSERT INTO gaps (station_id, first_seq, last_seq, found_at) VALUES (?, ?, ?, ?)');
@@ -68,6 +70,7 @@ export const createStations = (db: Database): Stations => {
     criteria: JSON.stringify(station.criteria),
     backboneId: station.backboneId,
     threads: station.threads,
+    line: JSON.stringify(station.line),
   });
   return {
     list: () => (all.all() as Row[]).map(toStation),

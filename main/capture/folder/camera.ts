@@ -12,6 +12,8 @@ import { openJournal, type FileIdentity, type Journal } from './journal.ts';
 export type FolderConfig = Extract<CameraConfig, { kind: 'folder' }>;
 
 export interface FolderCameraOptions {
+  /** Files come by themselves: anything but free run is refused. */
+  triggering?: 'free-run' | 'software' | 'hardware';
   /** Named in problems. */
   cameraId: string;
   /** Where it is remembered which files were taken; the caller's, outside the watched folder. */
@@ -204,6 +206,8 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
       if (!isAbsolute(config.path)) throw misconfigured(`"${config.path}" is not an absolute path`);
       const info = await stat(config.path).catch(() => null);
       if (info && !info.isDirectory()) throw misconfigured(`${config.path} is not a folder`);
+      if (options.triggering !== undefined && options.triggering !== 'free-run')
+        throw misconfigured('files come by themselves: the trigger has to be free run');
       if (config.after === 'move') {
         if (resolve(doneDir) === resolve(config.path)) throw misconfigured('the folder to move to is the watched one');
         try {

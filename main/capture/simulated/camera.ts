@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CameraConfig } from '../../contract/domain.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
+import type { OpenCameraOptions } from '../open-camera.ts';
 import { createRandom, mixSeeds } from './random.ts';
 import { defectClassesOf, renderPart } from './render.ts';
 
@@ -38,7 +39,11 @@ export const renderPlanned = (config: SimulatedConfig, index: number) =>
  * dropped and counted: a real belt does not wait either.
  * @param position number of the next part, kept by the caller: a line that was stopped goes on where it was.
  */
-export function createSimulatedCamera(config: SimulatedConfig, position = { next: 0 }): Camera {
+export function createSimulatedCamera(
+  config: SimulatedConfig,
+  position = { next: 0 },
+  triggering: OpenCameraOptions['triggering'] = 'free-run',
+): Camera {
   const firstIndex = position.next;
   const stop = new AbortController();
   let running: Promise<void> = Promise.resolve();
@@ -61,15 +66,35 @@ export function createSimulatedCamera(config: SimulatedConfig, position = { next
     }
   };
 
+  let delivery: FrameSink | null = null;
+  /** One part per trigger; drawn ahead, as the part lies before the camera when the trigger comes. */
+  let ahead = triggering === 'software' ? renderPlanned(config, position.next) : null;
+  const triggered = () => {
+    if (!delivery || !ahead) return;
+    const part = ahead;
+    delivery.offer({
+      image: part.image,
+      capturedAt: new Date(),
+      notes: [],
+      source: `part ${position.next}`,
+      truth: part.truth,
+    });
+    position.next += 1;
+    ahead = renderPlanned(config, position.next);
+  };
+
   const dispose = async () => {
+    delivery = null;
     stop.abort();
     await running;
   };
   return {
     async open(sink: FrameSink, listener: CameraListener) {
       listener.onState({ kind: 'delivering' });
-      running = run(sink);
+      delivery = sink;
+      if (triggering !== 'software') running = run(sink);
     },
+    ...(triggering === 'software' && { trigger: triggered }),
     dispose,
     [Symbol.asyncDispose]: dispose,
   };

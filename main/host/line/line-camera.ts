@@ -4,7 +4,7 @@ import { monotonicMs } from '../../inspection/inspector.ts';
 import { isDemoHome } from './active-model.ts';
 import type { CaptureAnswer } from './ask-capture.ts';
 import type { ToCapture } from '../../capture/capture-thread.ts';
-import type { LineState, Setup } from './line-state.ts';
+import { lateAfterMs, type LineState, type Setup } from './line-state.ts';
 import type { Problems } from './problems.ts';
 
 /** A demo never drives or reads real equipment. */
@@ -47,6 +47,11 @@ export function createLineCamera(
           cameraId: station.name,
           journalFile: join(home, 'spool', `${encodeURIComponent(station.id)}.taken`),
           maxPixels: station.recipe.maxPixels,
+        },
+        intake: {
+          trigger: station.line.trigger,
+          dropPolicy: station.line.dropPolicy,
+          deadlineMs: lateAfterMs(station),
         },
       });
       if (answer.kind === 'refused') {

@@ -4,6 +4,9 @@ import type { Spool } from '../../inspection/spool.ts';
 import type { Outbox } from './outbox.ts';
 import type { Tally } from './tally.ts';
 
+/** A frame without a verdict after so long is answered `unsure: late` by the watchdog: the station's deadline, else ten times the station's own limit, 500 ms at least. */
+export const lateAfterMs = (station: Pick<Station, 'criteria' | 'line'>): number =>
+  station.line.deadlineMs ?? Math.max(500, 10 * station.criteria.maxLatencyMsP99);
 /** What the first line.configure gives a line. */
 export interface Setup {
   home: string;
@@ -21,6 +24,8 @@ export interface LineState {
   tally: Tally;
   /** Frames dropped before the line was started last. */
   droppedBefore: number;
+  /** [taken, refused] before the line was started last. */
+  triggersBefore: [number, number];
   /** Something that the status shows is another since it was told. */
   changed: boolean;
 }

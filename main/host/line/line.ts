@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { createRingMemory, createRingReader, droppedFrames, setLastNumber } from '../../capture/ring.ts';
+import { createRingMemory, createRingReader, droppedFrames, setLastNumber, triggersOf } from '../../capture/ring.ts';
 import type { FromCapture } from '../../capture/capture-thread.ts';
 import type { LineStatus, Station } from '../../contract/domain.ts';
 import { AppError, assert } from '../../contract/errors.ts';
@@ -11,7 +11,7 @@ import { openSpool } from '../../inspection/spool.ts';
 import { createAskCapture } from './ask-capture.ts';
 import { createLane } from './lane.ts';
 import { createLineCamera } from './line-camera.ts';
-import { setupOf, type LineState, type Setup } from './line-state.ts';
+import { lateAfterMs, setupOf, type LineState, type Setup } from './line-state.ts';
 import { createModelSlot } from './model-slot.ts';
 import { createOutbox } from './outbox.ts';
 import { createProblems } from './problems.ts';
@@ -24,9 +24,6 @@ import { createVerdicts } from './verdicts.ts';
  * pictures have threads of their own (main/capture/capture-thread.ts, records-thread.ts).
  */
 
-/** A frame without a verdict after so long is answered `unsure: late` by the watchdog: ten times the station's own limit, 500 ms at least. */
-export const lateAfterMs = (station: Pick<Station, 'criteria'>): number =>
-  Math.max(500, 10 * station.criteria.maxLatencyMsP99);
 const STATUS_MS = 250;
 const FLUSH_MS = 50;
 /** Records per event when the core asks for them again. */
@@ -57,6 +54,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     startedAt: null,
     tally: createTally(monotonicMs),
     droppedBefore: 0,
+    triggersBefore: [0, 0],
     changed: true,
   };
   const problems = createProblems((source, error) => {
@@ -88,6 +86,13 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         line.setup?.outbox.expect(message.seq);
         verdicts.rejected(message, slot.model?.card.id ?? null);
         return;
+      case 'missed':
+        line.setup?.outbox.expect(message.seq);
+        verdicts.missed(message, slot.model?.card.id ?? null);
+        return;
+      case 'triggered':
+        triggerAnswers.shift()?.(message.taken);
+        return;
       case 'camera':
         problems.set('camera', message.problem);
         line.camera = message.state === 'delivering' ? 'well' : message.state === 'lost' ? 'fault' : 'busy';
@@ -105,6 +110,8 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         return;
     }
   };
+  /** Who waits to hear whether his trigger was taken, in order: the capture thread answers each. */
+  const triggerAnswers: ((taken: boolean) => void)[] = [];
   const memory = createRingMemory();
   const threads: LineThreads = startThreads(memory, {
     capture: onCapture,
@@ -128,6 +135,8 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       startedAt: line.startedAt,
       ...line.tally.counts(),
       droppedFrames: droppedFrames(memory) - line.droppedBefore,
+      triggers: triggersOf(memory)[0] - line.triggersBefore[0],
+      refusedTriggers: triggersOf(memory)[1] - line.triggersBefore[1],
       lostRecords: line.setup.spool.lostRecords,
       rssBytes: process.memoryUsage.rss(),
     };
@@ -197,8 +206,8 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         if (!before || input.bundleDir !== slot.bundleDir || !sameThreads) await slot.take(at, input.bundleDir);
         const sameCamera =
           before === null ||
-          JSON.stringify([before.station.camera, before.station.recipe.maxPixels]) ===
-            JSON.stringify([station.camera, station.recipe.maxPixels]);
+          JSON.stringify([before.station.camera, before.station.line, before.station.recipe.maxPixels]) ===
+            JSON.stringify([station.camera, station.line, station.recipe.maxPixels]);
         if (line.state !== 'stopped' && !sameCamera) {
           await camera.close();
           await camera.open(at);
@@ -215,6 +224,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         if (slot.bundleDir !== null) await slot.take(at, slot.bundleDir);
         line.tally = createTally(monotonicMs);
         line.droppedBefore = droppedFrames(memory);
+        line.triggersBefore = triggersOf(memory);
         line.startedAt = new Date().toISOString();
         await camera.open(at);
         line.changed = true;
@@ -226,6 +236,15 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         await camera.close();
         return status();
       }),
+    'line.trigger': () => {
+      setupOf(line);
+      if (line.state === 'stopped')
+        throw new AppError('CONFLICT', { what: 'the line', state: 'stopped', needed: 'a running line' });
+      return new Promise((resolve) => {
+        triggerAnswers.push((taken) => resolve({ taken }));
+        threads.capture({ kind: 'trigger' });
+      });
+    },
     'line.status': () => {
       setupOf(line);
       return status();

@@ -57,7 +57,7 @@ export type FromRecords =
   | { kind: 'archived'; seq: number; sha: string | null; problem: WireError | null };
 
 const SYNC_MS = 100;
-const WATCH_MS = 20;
+const WATCH_MS = 5;
 /** Frames that may wait for their picture to be stored; the rest of the ring is left to the camera. */
 const MAX_ARCHIVING = 8;
 /** Pictures being encoded and written at once. */
@@ -203,7 +203,7 @@ function judgeLate(notice: FrameNotice, waitedMs: number): void {
 
 setInterval(() => {
   for (const { notice } of open.values()) {
-    const waitedMs = now() - notice.arrivedAtMs;
+    const waitedMs = now() - (notice.triggeredAtMs ?? notice.arrivedAtMs);
     if (waitedMs < lateAfterMs) continue;
     if (ring.claimLate(notice.slot)) judgeLate(notice, waitedMs);
   }
@@ -239,7 +239,14 @@ function openSpoolFile(path: string): void {
 }
 
 // ---------------------------------------------------------------- messages
-notices.on('message', (notice: FrameNotice) => {
+notices.on('message', (notice: FrameNotice | { kind: 'overtaken'; slot: number }) => {
+  if (notice.kind === 'overtaken') {
+    // The capture thread has claimed it: no one else gives this frame's verdict.
+    const given = [...open.values()].find((frame) => frame.notice.slot === notice.slot)?.notice;
+    assert(given, 'a frame is noticed before it is overtaken');
+    judgeLate(given, now() - (given.triggeredAtMs ?? given.arrivedAtMs));
+    return;
+  }
   open.set(notice.seq, { notice, image: ring.pixels(notice) });
   const ok = early.get(notice.seq);
   if (ok === undefined) return;

@@ -3,7 +3,16 @@ import { createLatencyStats } from '../../inspection/latency.ts';
 
 type Counts = Pick<
   LineStatus,
-  'parts' | 'ok' | 'ng' | 'unsure' | 'ngByClass' | 'partsPerMinute' | 'latencyMsP50' | 'latencyMsP99' | 'latencyTrend'
+  | 'parts'
+  | 'ok'
+  | 'ng'
+  | 'unsure'
+  | 'late'
+  | 'ngByClass'
+  | 'partsPerMinute'
+  | 'latencyMsP50'
+  | 'latencyMsP99'
+  | 'latencyTrend'
 >;
 
 /** What the line has counted since it was started. */
@@ -16,7 +25,7 @@ const SECONDS = 60;
 
 /** @param now milliseconds that only go forward. */
 export function createTally(now: () => number): Tally {
-  const counts = { parts: 0, ok: 0, ng: 0, unsure: 0 };
+  const counts = { parts: 0, ok: 0, ng: 0, unsure: 0, late: 0 };
   const ngByClass: Record<string, number> = {};
   const latency = createLatencyStats(now);
   const begun = now();
@@ -32,6 +41,7 @@ export function createTally(now: () => number): Tally {
       turn();
       counts.parts += 1;
       counts[judgement.verdict] += 1;
+      if (judgement.unsureReason === 'late') counts.late += 1;
       perSecond[second % SECONDS]! += 1;
       if (judgement.verdict === 'ng' && judgement.classId !== null) {
         ngByClass[judgement.classId] = (ngByClass[judgement.classId] ?? 0) + 1;

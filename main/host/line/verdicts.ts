@@ -30,6 +30,8 @@ export interface Verdicts {
   judge(notice: FrameNotice, model: Inspector | null): Promise<void>;
   /** A file that is no picture: a part nobody could judge, told once, without a frame. */
   rejected(message: Extract<FromCapture, { kind: 'rejected' }>, modelId: string | null): void;
+  /** A trigger that no frame answered. */
+  missed(message: Extract<FromCapture, { kind: 'missed' }>, modelId: string | null): void;
   /** The watchdog's verdicts, and pictures that were stored. */
   fromRecords(message: FromRecords): void;
 }
@@ -86,6 +88,13 @@ export function createVerdicts(
       const facts = { seq, capturedAt: Date.now(), width: 0, height: 0 };
       const record = recordOf({ ...facts, notes: [source, problem.message] }, judgement);
       log.warn('file not taken', { source, code: problem.code, problem: problem.message });
+      write(record);
+      hear(record);
+      line.setup?.outbox.archived(seq, null);
+    },
+    missed({ seq, waitedMs }, modelId) {
+      const judgement = unsure('late', { modelId, latencyMs: waitedMs, errorCode: 'CAMERA_NO_FRAME' });
+      const record = recordOf({ seq, capturedAt: Date.now(), width: 0, height: 0, notes: [] }, judgement);
       write(record);
       hear(record);
       line.setup?.outbox.archived(seq, null);

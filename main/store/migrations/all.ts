@@ -11,6 +11,7 @@ import { imported } from './0200-imported.ts';
 import { auditHeads } from './0210-audit-heads.ts';
 import { suspects } from './0100-suspects.ts';
 import { partHours } from './0700-part-hours.ts';
+import { lineSettings } from './0500-line-settings.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -26,5 +27,6 @@ export const migrations: readonly Migration[] = [
   suspects,
   imported,
   auditHeads,
+  lineSettings,
   partHours,
 ];

@@ -239,6 +239,9 @@ const createProcesses = (
         unsure: 0,
         ngByClass: {},
         droppedFrames: 0,
+        triggers: 0,
+        refusedTriggers: 0,
+        late: 0,
         lostRecords: 0,
         partsPerMinute: 0,
         latencyMsP50: 0,
@@ -279,6 +282,7 @@ const createProcesses = (
             control.state = 'running';
             return status();
           },
+          'line.trigger': async () => ({ taken: true }),
           'line.stop': async () => {
             control.state = 'stopped';
             return status();

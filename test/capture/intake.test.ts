@@ -1,0 +1,146 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { CameraFrame } from '../../main/capture/camera.ts';
+import { createIntake, type IntakeOptions } from '../../main/capture/intake.ts';
+import {
+  createRingMemory,
+  createRingReader,
+  createRingWriter,
+  droppedFrames,
+  MAX_PENDING,
+  triggersOf,
+  type FrameNotice,
+} from '../../main/capture/ring.ts';
+
+const frame = (value = 1): CameraFrame => ({
+  image: { width: 8, height: 8, channels: 1, data: new Uint8Array(64).fill(value) },
+  capturedAt: new Date(0),
+  notes: [],
+  source: `part ${value}`,
+});
+
+/** An intake before a real ring, with a clock that is set by hand. */
+function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Partial<IntakeOptions['trigger']> }) {
+  const clock = { ms: 1000 };
+  const memory = createRingMemory();
+  const notices: FrameNotice[] = [];
+  const missed: number[] = [];
+  const overtaken: number[] = [];
+  let fired = 0;
+  const ring = createRingWriter(
+    memory,
+    () => clock.ms,
+    (notice) => {
+      intake.noteSlot(notice.slot);
+      notices.push(notice);
+    },
+  );
+  const intake = createIntake(
+    {
+      dropPolicy: 'drop-newest',
+      deadlineMs: 100,
+      ...over,
+      trigger: { source: 'software', minSpacingMs: 0, debounceMs: 0, ...over.trigger },
+    },
+    {
+      ring,
+      now: () => clock.ms,
+      fire: () => (fired += 1),
+      missed: (at) => missed.push(at),
+      overtaken: (slot) => overtaken.push(slot),
+    },
+  );
+  return { intake, clock, memory, notices, missed, overtaken, fired: () => fired, reader: createRingReader(memory) };
+}
+
+test('a trigger asks the camera, and its frame carries the time of the trigger', () => {
+  const at = stand({});
+  expect(at.intake.trigger()).toBe(true);
+  at.clock.ms += 30;
+  expect(at.intake.offer(frame())).toBe(true);
+  expect(at.fired()).toBe(1);
+  expect(at.notices[0]).toMatchObject({ triggeredAtMs: 1000, arrivedAtMs: 1030 });
+  expect(at.intake.offer(frame())).toBe(false);
+  expect(droppedFrames(at.memory)).toBe(1);
+});
+
+test('minimum spacing and bouncing: what is refused is counted and asks nobody', () => {
+  const spaced = stand({ trigger: { minSpacingMs: 50 } });
+  expect([0, 20, 29, 1].map((wait) => ((spaced.clock.ms += wait), spaced.intake.trigger()))).toEqual([
+    true,
+    false,
+    false,
+    true,
+  ]);
+  expect(triggersOf(spaced.memory)).toEqual([2, 2]);
+  expect(spaced.fired()).toBe(2);
+  const bouncing = stand({ trigger: { debounceMs: 10 } });
+  expect([0, 4, 9, 9, 10].map((wait) => ((bouncing.clock.ms += wait), bouncing.intake.trigger()))).toEqual([
+    true,
+    false,
+    false,
+    false,
+    true,
+  ]);
+});
+
+test('no frame within the deadline: answered late, and a frame that comes afterwards is nobody’s', () => {
+  const at = stand({});
+  at.intake.trigger();
+  at.clock.ms += 99;
+  at.intake.tick();
+  expect(at.missed).toEqual([]);
+  at.clock.ms += 1;
+  at.intake.tick();
+  expect(at.missed).toEqual([1000]);
+  expect(at.intake.offer(frame())).toBe(false);
+  expect(at.notices).toEqual([]);
+});
+
+test('no room: the newest is not taken, or the oldest is answered late, by the policy', () => {
+  const newest = stand({ trigger: { source: 'free-run' } });
+  for (let i = 0; i < MAX_PENDING + 2; i += 1) newest.intake.offer(frame(i));
+  expect(newest.notices).toHaveLength(MAX_PENDING);
+  expect(newest.overtaken).toEqual([]);
+  const oldest = stand({ trigger: { source: 'free-run' }, dropPolicy: 'drop-oldest' });
+  for (let i = 0; i < MAX_PENDING + 2; i += 1) expect(oldest.intake.offer(frame(i))).toBe(true);
+  expect(oldest.overtaken).toEqual(oldest.notices.slice(0, 2).map((notice) => notice.slot));
+  expect(oldest.reader.isOpen(oldest.notices[0]!.slot)).toBe(false);
+  expect(droppedFrames(oldest.memory)).toBe(2);
+});
+
+test('whatever comes in whatever order: every trigger taken has one answer, and there are no others', () => {
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant('trigger' as const) }),
+    fc.record({ kind: fc.constant('frame' as const) }),
+    fc.record({ kind: fc.constant('judge' as const) }),
+    fc.record({ kind: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60 }) }),
+  );
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 120 }),
+      fc.constantFrom('drop-oldest' as const, 'drop-newest' as const),
+      (steps, dropPolicy) => {
+        const at = stand({ dropPolicy, trigger: { minSpacingMs: 5 } });
+        let judged = 0;
+        for (const one of steps) {
+          if (one.kind === 'trigger') at.intake.trigger();
+          else if (one.kind === 'frame') at.intake.offer(frame());
+          else if (one.kind === 'wait') at.clock.ms += one.ms;
+          else if (judged < at.notices.length) {
+            const { slot } = at.notices[judged++]!;
+            at.reader.claimDecided(slot);
+            at.reader.release(slot);
+            at.reader.release(slot);
+          }
+          at.intake.tick();
+        }
+        at.clock.ms += 1000;
+        at.intake.tick();
+        expect(at.notices.length + at.missed.length).toBe(triggersOf(at.memory)[0]);
+        const asked = [...at.notices.map((n) => n.triggeredAtMs!), ...at.missed];
+        expect(new Set(asked).size).toBe(asked.length);
+      },
+    ),
+  );
+});

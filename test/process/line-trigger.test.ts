@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import type { LineSettings } from '../../main/contract/domain.ts';
+import { lineSettingsSchema } from '../../main/contract/domain.ts';
+import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
+
+const simulated = { kind: 'simulated', partsPerMinute: 60_000, width: 128, height: 128 };
+const settings = (over: object): LineSettings => lineSettingsSchema.parse(over);
+const signal = new AbortController().signal;
+
+test('software trigger: one part per trigger, none without, too soon is refused and counted', async () => {
+  using at = await createLineHome();
+  const line = listenedLine();
+  try {
+    const station = lineStation(simulated, {
+      line: settings({ trigger: { source: 'software', minSpacingMs: 60_000 } }),
+    });
+    await line.configure(at.home, station, await at.bundle('m-1'));
+    expect(() => line.line['line.trigger']({}, null, signal)).toThrow(/stopped/);
+    await line.start();
+    const trigger = () => line.line['line.trigger']({}, null, signal) as Promise<{ taken: boolean }>;
+    expect(await trigger()).toEqual({ taken: true });
+    expect(await trigger()).toEqual({ taken: false });
+    await until('the part is judged', () => line.records.length >= 1);
+    const status = await line.stop();
+    expect(status).toMatchObject({ parts: 1, triggers: 1, refusedTriggers: 1 });
+    expect(line.records.map((record) => record.judgement.modelId)).toEqual(['m-1']);
+  } finally {
+    await line.line.dispose();
+  }
+}, 40_000);
+
+test('a folder cannot be triggered, and says so at start', async () => {
+  using at = await createLineHome();
+  const line = listenedLine();
+  try {
+    const station = lineStation(
+      { kind: 'folder', path: at.home },
+      { line: settings({ trigger: { source: 'line-output' } }) },
+    );
+    await line.configure(at.home, station, null);
+    await expect(line.start()).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
+  } finally {
+    await line.line.dispose();
+  }
+}, 40_000);
