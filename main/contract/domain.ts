@@ -355,6 +355,25 @@ export const evidenceSchema = z.object({
 });
 export type Evidence = z.infer<typeof evidenceSchema>;
 
+/** An archived frame that the candidate and the active model judge differently. */
+const disagreementSchema = changedVerdictSchema.omit({ kind: true });
+export type Disagreement = z.infer<typeof disagreementSchema>;
+
+/** What a candidate would have decided on archived frames, beside the active model: nothing of it reached line or archive. */
+export const shadowSchema = z.object({
+  at: z.iso.datetime(),
+  activeModelId: id,
+  /** Frames that both models judged. */
+  judged: z.number().int(),
+  disagreements: z.number().int(),
+  unreadable: z.number().int(),
+  /** The time budget ended before all frames were judged. */
+  outOfTime: z.boolean(),
+  /** The newest disagreements. */
+  examples: z.array(disagreementSchema),
+});
+export type Shadow = z.infer<typeof shadowSchema>;
+
 export const candidateStateSchema = z.enum(['candidate', 'submitted', 'approved', 'active', 'retired', 'rejected']);
 export type CandidateState = z.infer<typeof candidateStateSchema>;
 
@@ -400,6 +419,8 @@ export const candidateSchema = z.object({
     })
     .nullable()
     .optional(),
+  /** Of its last shadow run; absent: none yet. */
+  shadow: shadowSchema.optional(),
 });
 export type Candidate = z.infer<typeof candidateSchema>;
 
@@ -483,7 +504,7 @@ function wireProblem() {
 
 export const jobSchema = z.object({
   id,
-  kind: z.enum(['import', 'update', 'compress', 'demo']),
+  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow']),
   stationId: id.nullable(),
   state: z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']),
   progress: share,

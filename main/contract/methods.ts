@@ -278,6 +278,16 @@ export const methods = {
   'candidates.list': method(anyone, z.object({ stationId: id }), z.array(candidateSchema)),
   'candidates.show': method(anyone, z.object({ candidateId: id }), candidateSchema),
   'candidates.submit': method(technicians, z.object({ candidateId: id }), candidateSchema),
+  /** Judges the newest archived frames with a candidate that is not approved and with the active model, in the trainer: a job. */
+  'candidates.shadow': method(
+    technicians,
+    z.object({
+      candidateId: id,
+      frames: z.number().int().min(1).max(20_000).default(500),
+      timeBudgetS: z.number().positive().max(28_800).default(600),
+    }),
+    jobSchema,
+  ),
   'candidates.approve': method(
     supervisors,
     z.object({

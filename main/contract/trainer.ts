@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   backboneSchema,
+  changedVerdictSchema,
   criteriaSchema,
   defectClassSchema,
   evidenceSchema,
@@ -8,6 +9,7 @@ import {
   recipeSchema,
   regionSchema,
   sha256Schema,
+  shadowSchema,
 } from './domain.ts';
 
 /* What the core asks of the trainer process. It reads files and writes into the folder it is given, never the database. */
@@ -149,6 +151,23 @@ export const trainerMethods = {
     }),
     /** Row-major float32 [images, features]; an unreadable image gives a row of NaN. */
     output: z.object({ features: z.instanceof(Float32Array) }),
+  },
+  /** Judges frames with two models and gives back where they differ; reads only. */
+  'trainer.shadow': {
+    input: z.object({
+      candidateDir: z.string(),
+      activeDir: z.string(),
+      recipe: recipeSchema,
+      /** The newest first. */
+      frames: z.array(z.object({ sha: sha256Schema, file: z.string() })),
+      threads: z.number().int().min(1),
+      timeBudgetS: z.number().positive(),
+      /** At most so many disagreements are listed. */
+      most: z.number().int().min(0),
+    }),
+    output: shadowSchema
+      .pick({ judged: true, disagreements: true, unreadable: true, outOfTime: true })
+      .extend({ examples: z.array(changedVerdictSchema.pick({ imageSha: true, from: true, to: true })) }),
   },
   'trainer.heatMap': {
     input: z.object({

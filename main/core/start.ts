@@ -29,6 +29,7 @@ import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts'
 import { createQueueRanking } from './queue-ranking.ts';
 import { createReportService } from './reports.ts';
 import { shippedSources } from './shipped-sources.ts';
+import { createShadowService } from './shadow.ts';
 import { createStationService } from './stations.ts';
 import { sweepHome } from './sweep.ts';
 
@@ -120,6 +121,7 @@ const build = async (
   const imports = createImportService(context, { jobs, labels, classes });
   const knowledge = createKnowledgeService(context, backbones, jobs);
   const candidates = createCandidateService(context, backbones, jobs);
+  const shadow = createShadowService(context, jobs);
   const approvals = createApprovalService(context, accounts, lines, monitor);
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
@@ -140,6 +142,7 @@ const build = async (
     ...createKnowledgeExchange(context, backbones, jobs, knowledge).handlers,
     ...jobs.handlers,
     ...candidates.handlers,
+    ...shadow.handlers,
     ...approvals.handlers,
     ...createBundleService(context).handlers,
     ...backbones.handlers,

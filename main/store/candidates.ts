@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { candidateSchema, type Candidate, type CandidateState } from '../contract/domain.ts';
+import { candidateSchema, type Candidate, type CandidateState, type Shadow } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 
 export interface Activation {
@@ -22,6 +22,7 @@ export interface Candidates {
   setApproval(id: string, approval: Candidate['approval']): void;
   setRejection(id: string, rejection: Candidate['rejection']): void;
   setActivatedAt(id: string, at: string): void;
+  setShadow(id: string, shadow: Shadow): void;
   recordActivation(activation: Activation): void;
   /** The model that was active when this one was last activated (not rolled back to); null: none. */
   previousOf(stationId: string, candidateId: string): string | null;
@@ -46,6 +47,7 @@ interface Row {
   approval: string | null;
   rejection: string | null;
   activated_at: string | null;
+  shadow: string | null;
   origin: string | null;
 }
 
@@ -71,6 +73,7 @@ const toCandidate = (row: Row): Candidate =>
     approval: parsed(row.approval),
     rejection: parsed(row.rejection),
     activatedAt: row.activated_at,
+    ...(row.shadow === null ? {} : { shadow: JSON.parse(row.shadow) as unknown }),
     origin: parsed(row.origin),
   });
 
@@ -87,6 +90,7 @@ export const createCandidates = (db: Database): Candidates => {
   const setApproval = db.prepare('UPDATE candidates SET approval = ? WHERE id = ?');
   const setRejection = db.prepare('UPDATE candidates SET rejection = ? WHERE id = ?');
   const setActivatedAt = db.prepare('UPDATE candidates SET activated_at = ? WHERE id = ?');
+  const setShadow = db.prepare('UPDATE candidates SET shadow = ? WHERE id = ?');
   const insertActivation = db.prepare(`
     INSERT INTO activations (station_id, candidate_id, previous_id, kind, user_id, at)
     VALUES (@stationId, @candidateId, @previousId, @kind, @userId, @at)`);
@@ -123,6 +127,7 @@ export const createCandidates = (db: Database): Candidates => {
     setApproval: (id, approval) => void setApproval.run(approval === null ? null : JSON.stringify(approval), id),
     setRejection: (id, rejection) => void setRejection.run(rejection === null ? null : JSON.stringify(rejection), id),
     setActivatedAt: (id, at) => void setActivatedAt.run(at, id),
+    setShadow: (id, shadow) => void setShadow.run(JSON.stringify(shadow), id),
     recordActivation: (activation) => void insertActivation.run(activation),
     previousOf: (stationId, candidateId) =>
       (previous.get(stationId, candidateId) as { previous_id: string | null } | undefined)?.previous_id ?? null,

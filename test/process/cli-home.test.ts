@@ -107,6 +107,14 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     );
     expect(records).toHaveLength(parts.get('scratch')!.length);
     expect(new Set(records.map((r) => r.model))).toEqual(new Set([model]));
+    const shadow = await done<{ judged: number; disagreements: number; activeModelId: string }>(
+      'candidates',
+      'shadow',
+      another,
+      '--frames',
+      '12',
+    );
+    expect(shadow).toMatchObject({ judged: 12, activeModelId: model });
     const right = records.filter((r) => r.verdict === 'ng' && r.className === 'scratch').length;
     expect(right).toBeGreaterThan(records.length / 2);
   });

@@ -7,7 +7,9 @@ export interface Verdict {
   judgement: TileJudgement;
 }
 
-export const same = (a: TileJudgement, b: TileJudgement): boolean =>
+type Told = Pick<TileJudgement, 'verdict' | 'classId'>;
+
+export const same = (a: Told, b: Told): boolean =>
   a.verdict === b.verdict && (a.classId === b.classId || a.verdict === 'unsure');
 
 /** A verdict was given, and it names the part's class. */

@@ -6,7 +6,7 @@ import { signIn, type CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { addKnowledgeCommands } from './knowledge-commands.ts';
-import type { Action, Context } from './context.ts';
+import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 import {
   atStation,
@@ -166,6 +166,33 @@ function addCandidateCommands(program: Command, action: Action): void {
         context.out.result(list.map(brief), () => candidateTable(list));
       });
     }),
+  );
+
+  withUser(
+    candidates
+      .command('shadow <id>')
+      .description('let a candidate judge archived frames beside the active model, without any effect')
+      .option('--frames <n>', 'how many, the newest first', wholeNumber(1, 20_000), 500)
+      .option('--time-budget-s <s>', 'ends after so long, with what was judged by then', decimalNumber(1, 28_800), 600),
+  ).action(
+    action(
+      async (context: Context, candidateId: string, options: UserOption & { frames: number; timeBudgetS: number }) => {
+        await signedIn(context, options, async (client) => {
+          const { frames, timeBudgetS } = options;
+          await followJob(
+            context,
+            client,
+            await client.call('candidates.shadow', { candidateId, frames, timeBudgetS }),
+          );
+          const { shadow } = await client.call('candidates.show', { candidateId });
+          context.out.result(
+            { id: candidateId, ...shadow },
+            () =>
+              `${shadow?.judged} frames judged, ${shadow?.disagreements} otherwise than by ${shadow?.activeModelId}.`,
+          );
+        });
+      },
+    ),
   );
 
   withUser(

@@ -40,6 +40,8 @@ void runChild(async ({ settings, wire, log }) => {
           const { features } = await featuresOf(input, { signal, onProgress });
           return { features: Float32Array.from(features) };
         },
+        'trainer.shadow': async (input, _session, signal) =>
+          (await import('../../compression/shadow.ts')).runShadow(input, { signal, onProgress }),
         'trainer.heatMap': async (input) =>
           (await import('../../learning/heat-map.ts')).heatMapOf(input, { threads: settings.trainerThreads }),
       },

@@ -10,6 +10,7 @@ import { jobs } from './0080-jobs.ts';
 import { imported } from './0200-imported.ts';
 import { auditHeads } from './0210-audit-heads.ts';
 import { suspects } from './0100-suspects.ts';
+import { shadow } from './0600-shadow.ts';
 import { partHours } from './0700-part-hours.ts';
 import { lineSettings } from './0500-line-settings.ts';
 import type { Migration } from './migration.ts';
@@ -28,5 +29,6 @@ export const migrations: readonly Migration[] = [
   imported,
   auditHeads,
   lineSettings,
+  shadow,
   partHours,
 ];

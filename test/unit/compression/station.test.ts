@@ -3,6 +3,9 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runShadow } from '../../../main/compression/shadow.ts';
+import { openInspector } from '../../../main/inspection/inspector.ts';
+import { decodeImage } from '../../../main/vision/decode.ts';
 import { compressStation, type CompressStationInput } from '../../../main/compression/station.ts';
 import { heatMapOf } from '../../../main/learning/heat-map.ts';
 import { criteriaSchema, evidenceSchema, modelCardSchema, recipeSchema } from '../../../main/contract/domain.ts';
@@ -99,6 +102,49 @@ describe('compressStation', () => {
       expect(evidence.basis).toContain('5-fold');
       expect(evidence.perClass.reduce((sum, { n }) => sum + n, 0)).toBe(72);
     }
+
+    // Shadow: the candidate beside another as the active one, as each of them alone would inspect the same frames.
+    const [candidate] = first.candidates;
+    const frames = input.images.map(({ sha, file }) => ({ sha, file }));
+    const broken = join(folder, 'broken.png');
+    await writeFile(broken, 'not a picture');
+    const asked = {
+      candidateDir: candidate!.dir,
+      activeDir: last.dir,
+      recipe: input.recipe,
+      frames: [...frames, { sha: frames[0]!.sha, file: broken }],
+      threads: 1,
+      timeBudgetS: 1000,
+      most: 3,
+    };
+    const shadow = await runShadow(asked);
+    trainerMethods['trainer.shadow'].output.parse(shadow);
+    const alone = async (bundleDir: string) => {
+      await using inspector = await openInspector({ bundleDir, threads: 1 });
+      const told: { verdict: string; classId: string | null }[] = [];
+      for (const { file } of frames) {
+        const { image } = await decodeImage(file, { name: file, maxPixels: 1e8 });
+        const { verdict, classId } = await inspector.inspect(image, { recipe: input.recipe });
+        told.push({ verdict, classId });
+      }
+      return told;
+    };
+    const [before, after] = [await alone(last.dir), await alone(candidate!.dir)];
+    const differ = frames.flatMap(({ sha }, i) => {
+      const [from, to] = [before[i]!, after[i]!];
+      const equal = from.verdict === to.verdict && (from.verdict === 'unsure' || from.classId === to.classId);
+      return equal ? [] : [{ imageSha: sha, from, to }];
+    });
+    expect(shadow).toEqual({
+      judged: frames.length,
+      unreadable: 1,
+      outOfTime: false,
+      disagreements: differ.length,
+      examples: differ.slice(0, 3),
+    });
+    expect(await runShadow({ ...asked, activeDir: candidate!.dir })).toMatchObject({ disagreements: 0, examples: [] });
+    expect(await runShadow({ ...asked, timeBudgetS: 1e-6 })).toMatchObject({ judged: 1, outOfTime: true });
+    await expect(runShadow(asked, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
 
     const outDir = join(folder, 'again');
     await mkdir(outDir);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -195,6 +195,47 @@ describe('the loop', () => {
     await expect(world.call('candidates.create', { stationId }, technician)).rejects.toMatchObject({
       code: 'NO_KNOWLEDGE',
     });
+  });
+});
+
+describe('shadow running', () => {
+  test('a candidate beside the active model: kept with it and in the audit trail, and nothing else changes', async () => {
+    await learn();
+    const first = await compress();
+    await expect(world.call('candidates.shadow', { candidateId: first.id }, technician)).rejects.toMatchObject({
+      code: 'NO_ACTIVE_MODEL',
+    });
+    await approve(first.id);
+    await world.call('models.activate', { candidateId: first.id });
+    await expect(world.call('candidates.shadow', { candidateId: first.id }, technician)).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+    const second = await compress();
+    const queue = await world.call('queue.list', { stationId });
+    const job = await world.call('candidates.shadow', { candidateId: second.id, frames: 5 }, technician);
+    expect((await world.done(job)).result).toEqual([second.id]);
+    const shown = await world.call('candidates.show', { candidateId: second.id });
+    expect(shown).toEqual({
+      ...second,
+      shadow: expect.objectContaining({ judged: 5, disagreements: 1, activeModelId: first.id }),
+    });
+    // The label of the frame is told with the disagreement.
+    expect(shown.shadow!.examples).toEqual([expect.objectContaining({ truthClassId: expect.any(String) })]);
+    expect(await world.call('queue.list', { stationId })).toEqual(queue);
+    const entry = (await world.call('audit.list', {})).entries.find(({ action }) => action === 'candidates.shadow');
+    expect(entry).toMatchObject({ subject: second.id });
+  });
+
+  test('an altered bundle is not judged with', async () => {
+    await learn();
+    const first = await compress();
+    await approve(first.id);
+    await world.call('models.activate', { candidateId: first.id });
+    const second = await compress();
+    appendFileSync(join(world.home, 'bundles', second.id, 'model.onnx'), 'x');
+    const job = await world.call('candidates.shadow', { candidateId: second.id }, technician);
+    await expect(world.done(job)).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    expect((await world.call('candidates.show', { candidateId: second.id })).shadow).toBeUndefined();
   });
 });
 

@@ -184,6 +184,17 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
   }),
   'trainer.export': async () => ({ classes: [] }),
   'trainer.check': async () => ({ images: 0, differing: [], rebuilt: [] }),
+  'trainer.shadow': async ({ frames }: z.output<(typeof trainerMethods)['trainer.shadow']['input']>) => ({
+    judged: frames.length,
+    disagreements: 1,
+    unreadable: 0,
+    outOfTime: false,
+    examples: frames.slice(0, 1).map(({ sha }) => ({
+      imageSha: sha,
+      from: { verdict: 'ng', classId: null },
+      to: { verdict: 'ok', classId: null },
+    })),
+  }),
   'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
 });
 

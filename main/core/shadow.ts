@@ -1,0 +1,94 @@
+import { bundleDigest } from '../audit/approval.ts';
+import { shadowSchema } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import { bundleDirOf } from './candidates.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { JobService } from './jobs.ts';
+import { withTrainer } from './trainer.ts';
+
+/** Disagreements that are kept as examples: more than anybody looks through before signing. */
+const EXAMPLES = 60;
+
+/**
+ * Shadow running of candidates that are not approved: in the trainer's process and at its priority, on frames that are in the archive already. It reads
+ * them; parts, verdicts, queue and line stay as they are.
+ */
+export const createShadowService = (
+  context: CoreContext,
+  jobs: JobService,
+): { handlers: HandlersOf<'candidates.shadow'> } => {
+  const { store } = context;
+  return {
+    handlers: {
+      async 'candidates.shadow'({ candidateId, frames: wanted, timeBudgetS }, session) {
+        const candidate = store.candidates.get(candidateId);
+        const { stationId } = candidate;
+        if (candidate.state !== 'candidate' && candidate.state !== 'submitted') {
+          throw new AppError('CONFLICT', {
+            what: `candidate ${candidateId}`,
+            state: candidate.state,
+            needed: 'a candidate that is not decided on',
+          });
+        }
+        const { activeModelId, recipe } = store.stations.get(stationId);
+        if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
+        const shas = store.parts.archived(stationId, wanted);
+        if (shas.length === 0) {
+          throw new AppError('TOO_FEW_IMAGES', { what: 'archived frames', found: 0, needed: 1, missing: 1 });
+        }
+        const underWay = jobs.unfinished('shadow', stationId);
+        if (underWay !== null) return underWay;
+        const by = actor(session);
+        return jobs.start(
+          { kind: 'shadow', stationId, session, firstStep: { key: 'shadow.preparing', details: {} } },
+          async (job) => {
+            const [candidateDir, activeDir] = [candidateId, activeModelId].map((each) =>
+              bundleDirOf(store.home, each),
+            ) as [string, string];
+            const unaltered = async (): Promise<void> => {
+              if ((await bundleDigest(candidateDir)) !== candidate.bundleSha256) {
+                throw new AppError('BUNDLE_ALTERED', { file: candidateDir });
+              }
+            };
+            await unaltered();
+            const result = await withTrainer(context, job, (trainer) =>
+              trainer.call(
+                'trainer.shadow',
+                {
+                  candidateDir,
+                  activeDir,
+                  recipe,
+                  frames: shas.map((sha) => ({ sha, file: store.images.pathOf(sha) })),
+                  threads: context.trainerThreads,
+                  timeBudgetS,
+                  most: EXAMPLES,
+                },
+                { signal: job.signal },
+              ),
+            );
+            await unaltered();
+            const labels = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.classId]));
+            const shadow = shadowSchema.parse({
+              ...result,
+              at: context.now().toISOString(),
+              activeModelId,
+              examples: result.examples.map((each) => ({ ...each, truthClassId: labels.get(each.imageSha) ?? null })),
+            });
+            store.transaction(() => {
+              store.candidates.setShadow(candidateId, shadow);
+              const { examples: _, ...counts } = shadow;
+              store.audit.append({
+                user: by,
+                action: 'candidates.shadow',
+                subject: candidateId,
+                details: { ...counts, bundleSha256: candidate.bundleSha256 },
+              });
+            });
+            context.emit('candidates.changed', { stationId });
+            return [candidateId];
+          },
+        );
+      },
+    },
+  };
+};
