@@ -191,8 +191,8 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
     outOfTime: false,
     examples: frames.slice(0, 1).map(({ sha }) => ({
       imageSha: sha,
-      from: { verdict: 'ng', classId: null },
-      to: { verdict: 'ok', classId: null },
+      from: { verdict: 'ng' as const, classId: null },
+      to: { verdict: 'ok' as const, classId: null },
     })),
   }),
   'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
