@@ -93,6 +93,30 @@ export const lineSettingsSchema = z.object({
   dropPolicy: z.enum(['block', 'drop-oldest', 'drop-newest']).default('drop-newest'),
 });
 export type LineSettings = z.infer<typeof lineSettingsSchema>;
+/** How a station tells its verdicts to the plant's control (main/lineio has the register map and the handshake). */
+export const lineOutputSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('none') }),
+  z.object({
+    kind: z.literal('modbus-server'),
+    /** The one address of this PC that is listened on. */
+    address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
+    /** 0: any free one. */
+    port: z.number().int().min(0).max(65_535).default(502),
+    /** Addresses that may connect beside this PC itself. */
+    peers: z
+      .array(z.union([z.ipv4(), z.ipv6()]))
+      .max(16)
+      .default([]),
+    /** A result that nobody acknowledges is taken back after so long. */
+    acknowledgeTimeoutMs: z.number().int().min(20).max(600_000).default(2_000),
+    /** A part without verdict for so long gets an error; the watchdog's own limit comes first where it is shorter. */
+    resultTimeoutMs: z.number().int().min(50).max(600_000).default(5_000),
+    unsureAs: z.enum(['ng', 'apart']).default('ng'),
+    /** Signals that lie elsewhere than the table says, by name. */
+    addresses: z.record(z.string(), z.number().int().min(0).max(1_000)).default({}),
+  }),
+]);
+export type LineOutput = z.infer<typeof lineOutputSchema>;
 
 export const criteriaSchema = z.object({
   /** Greatest share of NG parts judged ok, as a 95 % upper bound. */
@@ -116,6 +140,7 @@ export const stationSchema = z.object({
   threads: z.number().int().min(1).max(64).default(2),
   activeModelId: id.nullable(),
   line: lineSettingsSchema.prefault({}),
+  lineOutput: lineOutputSchema.default({ kind: 'none' }),
 });
 export type Station = z.infer<typeof stationSchema>;
 
@@ -464,6 +489,15 @@ export type Alarm = z.infer<typeof alarmSchema>;
 
 // ---------------------------------------------------------------- line and jobs
 export const lampSchema = z.enum(['well', 'look', 'fault', 'busy', 'off']);
+/** How the line output stands; `signals` by the names of the register map. */
+export const lineOutputStatusSchema = z.object({
+  /** well: connected; look: listening, and nobody there. */
+  lamp: lampSchema,
+  port: z.number().int(),
+  peers: z.number().int(),
+  signals: z.record(z.string(), z.union([z.boolean(), z.number(), z.string()])),
+});
+export type LineOutputStatus = z.infer<typeof lineOutputStatusSchema>;
 export const lineStatusSchema = z.object({
   stationId: id,
   state: z.enum(['stopped', 'starting', 'running', 'fault']),
@@ -490,6 +524,8 @@ export const lineStatusSchema = z.object({
   /** Last ten minutes, oldest first: [p50, p99] per 10 s. */
   latencyTrend: z.array(z.tuple([z.number(), z.number()])),
   rssBytes: z.number(),
+  /** null: the station has none, or it is not open. */
+  lineOutput: lineOutputStatusSchema.nullable().default(null),
 });
 export type LineStatus = z.infer<typeof lineStatusSchema>;
 

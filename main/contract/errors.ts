@@ -333,6 +333,16 @@ export const errorCatalogue = {
     ['Camera {cameraId}: {problem}.', 'Correct it under Settings.'],
     ['カメラ {cameraId}: {problem}', '設定画面で修正してください。'],
   ),
+  LINE_OUTPUT_FAILED: entry(
+    [
+      'The line output cannot listen on {where}: {problem}.',
+      'Choose an address of this PC and a free port in the settings of the station.',
+    ],
+    [
+      'ライン出力が {where} で待ち受けできません: {problem}',
+      '設定でこの PC のアドレスと空いているポートを選んでください。',
+    ],
+  ),
   DEMO_FORBIDS: entry(
     ['A demo folder does not allow {what}.', 'Set up a real folder for this.'],
     ['デモフォルダーでは {what} はできません。', '本番用のフォルダーを作成してください。'],

@@ -33,6 +33,8 @@ export const lineMethods = {
        * Pictures of ok parts kept; older ones are deleted, unless a file `<sha>.keep` lies beside the picture (the core puts it
        * there for parts that are labelled or queued). null: all are kept.
        */
+      /** Number of each class for the line output; by class id. */
+      classCodes: z.record(z.string(), z.number().int()).default({}),
       keepOkImages: z.number().int().min(1).nullable().default(null),
     }),
     output: lineStatusSchema,
@@ -43,7 +45,10 @@ export const lineMethods = {
   'line.trigger': { input: none, output: z.object({ taken: z.boolean() }) },
   'line.status': { input: none, output: lineStatusSchema },
   /** Hot swap between two parts; NOT_APPROVED or BUNDLE_ALTERED leaves the model that runs in place. */
-  'line.activate': { input: z.object({ bundleDir: z.string() }), output: lineStatusSchema },
+  'line.activate': {
+    input: z.object({ bundleDir: z.string(), classCodes: z.record(z.string(), z.number().int()).optional() }),
+    output: lineStatusSchema,
+  },
   /** All records up to seq are stored for good. */
   'line.acknowledge': { input: z.object({ seq: z.number().int().min(0) }), output: none },
 } satisfies Record<string, { input: z.ZodType; output: z.ZodType }>;

@@ -11,6 +11,7 @@ import {
   knowledgeSchema,
   languageSchema,
   lineSettingsSchema,
+  lineOutputSchema,
   lineStatusSchema,
   partSchema,
   queueItemSchema,
@@ -111,6 +112,7 @@ export const methods = {
       backboneId: id.optional(),
       threads: z.number().int().min(1).max(64).optional(),
       line: lineSettingsSchema.optional(),
+      lineOutput: lineOutputSchema.optional(),
     }),
     stationSchema,
   ),
@@ -124,6 +126,7 @@ export const methods = {
       criteria: criteriaSchema.optional(),
       threads: z.number().int().min(1).max(64).optional(),
       line: lineSettingsSchema.optional(),
+      lineOutput: lineOutputSchema.optional(),
       /** The next update learns with it, from all labels; the active model inspects on, and what was learnt with the one before is kept. */
       backboneId: id.optional(),
     }),

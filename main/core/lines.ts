@@ -60,6 +60,7 @@ const stopped = (stationId: string): LineStatus => ({
   latencyMsP99: 0,
   latencyTrend: [],
   rssBytes: 0,
+  lineOutput: null,
 });
 
 /** `checkBundle`: throws NOT_APPROVED or BUNDLE_ALTERED; the line process checks for itself too. */
@@ -147,7 +148,14 @@ export const createLines = (
     // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates.
     line.held = true;
     try {
-      const settings = { home: store.home, station, bundleDir, acknowledged, keepOkImages: KEEP_OK_IMAGES };
+      const settings = {
+        home: store.home,
+        station,
+        bundleDir,
+        acknowledged,
+        classCodes: store.classes.codes(),
+        keepOkImages: KEEP_OK_IMAGES,
+      };
       setStatus(line, await client.call('line.configure', settings));
     } finally {
       line.held = false;
@@ -249,7 +257,8 @@ export const createLines = (
     },
     async activate(stationId, bundleDir) {
       const line = lineOf(stationId);
-      if (line.client !== null) setStatus(line, await line.client.call('line.activate', { bundleDir }));
+      if (line.client !== null)
+        setStatus(line, await line.client.call('line.activate', { bundleDir, classCodes: store.classes.codes() }));
     },
     async reconfigure(stationId) {
       const line = lineOf(stationId);

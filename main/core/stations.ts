@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto';
-import { criteriaSchema, recipeSchema, stationSchema, type CameraConfig, type Station } from '../contract/domain.ts';
+import {
+  criteriaSchema,
+  recipeSchema,
+  stationSchema,
+  type CameraConfig,
+  type LineOutput,
+  type Station,
+} from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
 import type { HandlerInput } from '../contract/methods.ts';
+import { layOut } from '../lineio/register-map.ts';
 import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
@@ -19,10 +28,19 @@ interface NewStation {
   criteria?: Station['criteria'] | undefined;
   threads?: number | undefined;
   line?: Station['line'] | undefined;
+  lineOutput?: Station['lineOutput'] | undefined;
 }
 
 export const createStationService = (context: CoreContext, backbones: Backbones, lines: Lines): StationService => {
   const { store } = context;
+
+  /** @throws INVALID_INPUT for a register map that cannot be, DEMO_FORBIDS: a demo drives no equipment */
+  const checked = (output: LineOutput): LineOutput => {
+    if (output.kind === 'none') return output;
+    if (store.demo) throw new AppError('DEMO_FORBIDS', { what: 'a line output' });
+    layOut(output.addresses);
+    return output;
+  };
 
   const insert: StationService['insert'] = (wanted, by) => {
     const station = stationSchema.parse({
@@ -35,6 +53,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
       ...(wanted.threads !== undefined && { threads: wanted.threads }),
       activeModelId: null,
       ...(wanted.line !== undefined && { line: wanted.line }),
+      ...(wanted.lineOutput !== undefined && { lineOutput: checked(wanted.lineOutput) }),
     });
     store.transaction(() => {
       store.stations.insert(station, context.now());
@@ -68,6 +87,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
       async 'stations.update'(input, session) {
         const before = store.stations.get(input.stationId);
         if (input.backboneId !== undefined) await backbones.get(input.backboneId);
+        if (input.lineOutput !== undefined) checked(input.lineOutput);
         const changes = changesOf(before, input);
         if (Object.keys(changes).length === 0) return before;
         store.transaction(() => {

@@ -8,6 +8,8 @@ export interface Classes {
   /** NOT_FOUND. */
   get(id: string): DefectClass;
   has(id: string): boolean;
+  /** A number per class for the line output, from 1 in the order in which they were made; never given to another. */
+  codes(): Record<string, number>;
   insert(value: DefectClass, at: Date): void;
   rename(id: string, names: DefectClass['names']): void;
   /** No new labels from now on; the row and its id stay. */
@@ -22,6 +24,7 @@ interface Row {
   color: number;
   hot_key: string | null;
   retired: number;
+  position: number;
 }
 
 const toClass = (row: Row): DefectClass =>
@@ -49,6 +52,7 @@ export const createClasses = (db: Database): Classes => {
       if (row === undefined) throw new AppError('NOT_FOUND', { kind: 'class', id });
       return toClass(row);
     },
+    codes: () => Object.fromEntries((all.all() as Row[]).map((row) => [row.id, row.position])),
     has: (id) => byId.get(id) !== undefined,
     insert: (value, at) =>
       void insert.run({

@@ -27,6 +27,7 @@ interface Row {
   backbone_id: string;
   threads: number;
   line: string;
+  line_output: string;
   active_model_id: string | null;
   acknowledged: number;
 }
@@ -41,6 +42,7 @@ const toStation = (row: Row): Station =>
     backboneId: row.backbone_id,
     threads: row.threads,
     line: JSON.parse(row.line),
+    lineOutput: JSON.parse(row.line_output),
     activeModelId: row.active_model_id,
   });
 
@@ -48,11 +50,11 @@ export const createStations = (db: Database): Stations => {
   const all = db.prepare('SELECT * FROM stations ORDER BY created_at, id');
   const byId = db.prepare('SELECT * FROM stations WHERE id = ?');
   const insert = db.prepare(`
-    INSERT INTO stations (id, name, camera, recipe, criteria, backbone_id, threads, line, active_model_id, created_at)
-    VALUES (@id, @name, @camera, @recipe, @criteria, @backboneId, @threads, @line, @activeModelId, @at)`);
+    INSERT INTO stations (id, name, camera, recipe, criteria, backbone_id, threads, line, line_output, active_model_id, created_at)
+    VALUES (@id, @name, @camera, @recipe, @criteria, @backboneId, @threads, @line, @lineOutput, @activeModelId, @at)`);
   const update = db.prepare(`
     UPDATE stations SET name = @name, camera = @camera, recipe = @recipe, criteria = @criteria, backbone_id = @backboneId,
-      threads = @threads, line = @line WHERE id = @id`);
+      threads = @threads, line = @line, line_output = @lineOutput WHERE id = @id`);
   const setActive = db.prepare('UPDATE stations SET active_model_id = ? WHERE id = ?');
   const setAcknowledged = db.prepare('UPDATE stations SET acknowledged = ? WHERE id = ?');
   const insertGap = db.prepare('INSERT INTO gaps (station_id, first_seq, last_seq, found_at) VALUES (?, ?, ?, ?)');
@@ -71,6 +73,7 @@ export const createStations = (db: Database): Stations => {
     backboneId: station.backboneId,
     threads: station.threads,
     line: JSON.stringify(station.line),
+    lineOutput: JSON.stringify(station.lineOutput),
   });
   return {
     list: () => (all.all() as Row[]).map(toStation),

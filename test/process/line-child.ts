@@ -9,5 +9,9 @@ const { home, station, bundleDir } = JSON.parse(process.argv[2]!) as {
 };
 const line = createLine({ emit: (event, payload) => void process.send!({ event, payload }) });
 const signal = new AbortController().signal;
-await line['line.configure']({ home, station, bundleDir, acknowledged: 0, keepOkImages: null }, null, signal);
+await line['line.configure'](
+  { home, station, bundleDir, acknowledged: 0, keepOkImages: null, classCodes: {} },
+  null,
+  signal,
+);
 await line['line.start']({}, null, signal);

@@ -97,9 +97,10 @@ export function listenedLine() {
       bundleDir: string | null,
       acknowledged = 0,
       keepOkImages: number | null = null,
+      classCodes: Record<string, number> = {},
     ) =>
       line['line.configure'](
-        { home, station, bundleDir, acknowledged, keepOkImages },
+        { home, station, bundleDir, acknowledged, keepOkImages, classCodes },
         null,
         signal,
       ) as Promise<LineStatus>,

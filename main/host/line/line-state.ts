@@ -20,6 +20,9 @@ export interface LineState {
   setup: Setup | null;
   state: LineStatus['state'];
   camera: LineStatus['camera'];
+  lineOutput: LineStatus['lineOutput'];
+  /** Lot that the PLC wrote; empty: none. */
+  lot: string;
   startedAt: string | null;
   tally: Tally;
   /** Frames dropped before the line was started last. */

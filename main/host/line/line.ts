@@ -8,6 +8,8 @@ import { silentLog, type Logger } from '../../contract/log.ts';
 import type { EventOf, Handlers, NameOf } from '../../contract/rpc/api.ts';
 import { monotonicMs } from '../../inspection/inspector.ts';
 import { openSpool } from '../../inspection/spool.ts';
+import type { FromLineio } from '../../lineio/lineio-thread.ts';
+import { isDemoHome } from './active-model.ts';
 import { createAskCapture } from './ask-capture.ts';
 import { createLane } from './lane.ts';
 import { createLineCamera } from './line-camera.ts';
@@ -51,6 +53,8 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     setup: null,
     state: 'stopped',
     camera: 'off',
+    lineOutput: null,
+    lot: '',
     startedAt: null,
     tally: createTally(monotonicMs),
     droppedBefore: 0,
@@ -59,6 +63,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
   };
   const problems = createProblems((source, error) => {
     line.changed = true;
+    threads.lineio({ kind: 'alarm', on: problems.shown() !== null });
     if (error) log.warn('line problem', { source, code: error.code, problem: error.message });
   });
   /** Between two parts: this thread judges one after the other. */
@@ -112,10 +117,25 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
   };
   /** Who waits to hear whether his trigger was taken, in order: the capture thread answers each. */
   const triggerAnswers: ((taken: boolean) => void)[] = [];
+  const onLineio = (message: FromLineio) => {
+    switch (message.kind) {
+      case 'configured':
+        problems.set('output', message.problem);
+        return;
+      case 'lot':
+        line.lot = message.lot;
+        return;
+      case 'status':
+        line.lineOutput = message.status;
+        line.changed = true;
+        return;
+    }
+  };
   const memory = createRingMemory();
   const threads: LineThreads = startThreads(memory, {
     capture: onCapture,
     records: (message) => verdicts.fromRecords(message),
+    lineio: onLineio,
     failed: fatal,
   });
   const verdicts = createVerdicts(line, { ring: createRingReader(memory), threads, problems, log });
@@ -138,6 +158,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       triggers: triggersOf(memory)[0] - line.triggersBefore[0],
       refusedTriggers: triggersOf(memory)[1] - line.triggersBefore[1],
       lostRecords: line.setup.spool.lostRecords,
+      lineOutput: line.lineOutput,
       rssBytes: process.memoryUsage.rss(),
     };
   };
@@ -201,6 +222,9 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
           keepOkImages: input.keepOkImages,
           okImagesFile: join(home, 'spool', `${encodeURIComponent(station.id)}.ok-images`),
         });
+        // A demo drives no equipment, whatever its database says.
+        const output = (await isDemoHome(home)) ? { kind: 'none' as const } : station.lineOutput;
+        threads.lineio({ kind: 'configure', output, triggered: false, classCodes: input.classCodes });
         at.spool.acknowledge(acknowledged);
         const sameThreads = before?.station.threads === station.threads;
         if (!before || input.bundleDir !== slot.bundleDir || !sameThreads) await slot.take(at, input.bundleDir);
@@ -226,7 +250,13 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         line.droppedBefore = droppedFrames(memory);
         line.triggersBefore = triggersOf(memory);
         line.startedAt = new Date().toISOString();
-        await camera.open(at);
+        threads.lineio({ kind: 'state', running: true });
+        try {
+          await camera.open(at);
+        } catch (error) {
+          threads.lineio({ kind: 'state', running: false });
+          throw error;
+        }
         line.changed = true;
         return status();
       }),
@@ -234,6 +264,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       exclusive(async () => {
         setupOf(line);
         await camera.close();
+        threads.lineio({ kind: 'state', running: false });
         return status();
       }),
     'line.trigger': () => {
@@ -251,6 +282,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     },
     'line.activate': (input) =>
       exclusive(async () => {
+        if (input.classCodes) threads.lineio({ kind: 'classes', classCodes: input.classCodes });
         await slot.swap(setupOf(line), input.bundleDir);
         return status();
       }),

@@ -32,6 +32,7 @@ export function createModelSlot(
       model = next;
       bundleDir = from;
       threads.records({ kind: 'model', modelId: next?.card.id ?? null });
+      threads.lineio({ kind: 'model', modelId: next?.card.id ?? null });
       problems.set('model', null);
       line.changed = true;
       await before?.dispose();

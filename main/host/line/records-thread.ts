@@ -17,6 +17,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { createRingReader, type FrameNotice, type RingMemory } from '../../capture/ring.ts';
 import type { LineRecord } from '../../contract/line.ts';
 import { AppError, assert, isAppError, problemOf, type WireError } from '../../contract/errors.ts';
+import type { ToLineioWatch } from '../../lineio/lineio-thread.ts';
 import { unsure } from '../../inspection/decide.ts';
 import { recordLine } from '../../inspection/spool.ts';
 import { createImageFiles, type ImageFiles } from '../../store/images.ts';
@@ -32,6 +33,8 @@ export interface RecordsThreadData {
   memory: RingMemory;
   /** From the capture thread. */
   notices: MessagePort;
+  /** To the line-output thread: frames and late parts, told though the main thread hangs. */
+  lineio: MessagePort;
   /** [0] 1 when the spool was written to since the last fdatasync. */
   dirty: Int32Array;
 }
@@ -65,7 +68,7 @@ const AT_ONCE = 2;
 
 assert(parentPort, 'this file is the entry of a worker thread');
 const main = parentPort;
-const { memory, notices, dirty } = workerData as RecordsThreadData;
+const { memory, notices, lineio, dirty } = workerData as RecordsThreadData;
 const ring = createRingReader(memory);
 const say = (message: FromRecords) => main.postMessage(message);
 const now = () => Number(process.hrtime.bigint()) / 1e6;
@@ -198,6 +201,7 @@ function judgeLate(notice: FrameNotice, waitedMs: number): void {
     // Told by `written`: the main thread counts it as lost and shows the disk's problem.
   }
   say({ kind: 'late', record, written });
+  lineio.postMessage({ kind: 'late', seq: notice.seq } satisfies ToLineioWatch);
   archive(notice.seq, false);
 }
 
@@ -247,6 +251,7 @@ notices.on('message', (notice: FrameNotice | { kind: 'overtaken'; slot: number }
     judgeLate(given, now() - (given.triggeredAtMs ?? given.arrivedAtMs));
     return;
   }
+  lineio.postMessage({ kind: 'frame', seq: notice.seq } satisfies ToLineioWatch);
   open.set(notice.seq, { notice, image: ring.pixels(notice) });
   const ok = early.get(notice.seq);
   if (ok === undefined) return;

@@ -1,6 +1,7 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import type { CaptureThreadData, FromCapture, ToCapture } from '../../capture/capture-thread.ts';
 import type { RingMemory } from '../../capture/ring.ts';
+import type { FromLineio, LineioThreadData, ToLineio } from '../../lineio/lineio-thread.ts';
 import { threadUrl } from '../../capture/thread-url.ts';
 import type { FromRecords, RecordsThreadData, ToRecords } from './records-thread.ts';
 
@@ -9,15 +10,17 @@ export interface LineThreads {
   dirty: Int32Array;
   capture(message: ToCapture): void;
   records(message: ToRecords): void;
+  lineio(message: ToLineio): void;
   terminate(): Promise<void>;
 }
 
-/** Starts the two threads beside inference. Neither ever loads the model runtime: one thread per process does. */
+/** Starts the three threads beside inference. None ever loads the model runtime: one thread per process does. */
 export function startThreads(
   memory: RingMemory,
   on: {
     capture: (message: FromCapture) => void;
     records: (message: FromRecords) => void;
+    lineio: (message: FromLineio) => void;
     /** A thread ended by an error: a bug. The process ends, and the supervisor starts it anew. */
     failed: (thread: string, error: Error) => void;
   },
@@ -29,21 +32,30 @@ export function startThreads(
     transferList: [port1],
     name: 'capture',
   });
+  const watch = new MessageChannel();
+  const lineio = new Worker(threadUrl('../../lineio/lineio-thread', import.meta.url), {
+    workerData: { watch: watch.port1 } satisfies LineioThreadData,
+    transferList: [watch.port1],
+    name: 'lineio',
+  });
   const records = new Worker(threadUrl('./records-thread', import.meta.url), {
-    workerData: { memory, notices: port2, dirty } satisfies RecordsThreadData,
-    transferList: [port2],
+    workerData: { memory, notices: port2, lineio: watch.port2, dirty } satisfies RecordsThreadData,
+    transferList: [port2, watch.port2],
     name: 'records',
   });
   capture.on('message', on.capture);
   records.on('message', on.records);
+  lineio.on('message', on.lineio);
+  lineio.on('error', (error) => on.failed('lineio', error as Error));
   capture.on('error', (error) => on.failed('capture', error as Error));
   records.on('error', (error) => on.failed('records', error as Error));
   return {
     dirty,
     capture: (message) => capture.postMessage(message),
     records: (message) => records.postMessage(message),
+    lineio: (message) => lineio.postMessage(message),
     async terminate() {
-      await Promise.all([capture.terminate(), records.terminate()]);
+      await Promise.all([capture.terminate(), records.terminate(), lineio.terminate()]);
     },
   };
 }

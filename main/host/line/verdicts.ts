@@ -55,6 +55,7 @@ export function createVerdicts(
     }
   };
   const hear = (record: LineRecord) => {
+    threads.lineio({ kind: 'verdict', seq: record.seq, judgement: record.judgement });
     line.tally.add(record.judgement);
     line.setup?.outbox.verdict(record);
     line.changed = true;
@@ -75,7 +76,10 @@ export function createVerdicts(
           : unsure('no-model', { modelId: null, latencyMs: Math.max(0, monotonicMs() - arrivedAtMs) });
         // Lost against the watchdog: the part is late, and its record is written already.
         if (!ring.claimDecided(slot)) return;
-        const record = recordOf(notice, judgement);
+        const record = recordOf(
+          line.lot === '' ? notice : { ...notice, notes: [...notice.notes, `lot ${line.lot}`] },
+          judgement,
+        );
         write(record);
         threads.records({ kind: 'verdict', seq, ok: judgement.verdict === 'ok' });
         hear(record);

@@ -13,6 +13,7 @@ import { suspects } from './0100-suspects.ts';
 import { shadow } from './0600-shadow.ts';
 import { partHours } from './0700-part-hours.ts';
 import { lineSettings } from './0500-line-settings.ts';
+import { lineOutput } from './0300-line-output.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -28,6 +29,7 @@ export const migrations: readonly Migration[] = [
   suspects,
   imported,
   auditHeads,
+  lineOutput,
   lineSettings,
   shadow,
   partHours,

@@ -259,6 +259,7 @@ const createProcesses = (
         latencyMsP99: 0,
         latencyTrend: [],
         rssBytes: 0,
+        lineOutput: null,
       });
       const before = lines.get(stationId);
       const control: LineControl = {

@@ -1,0 +1,280 @@
+import { errorCodes, type ErrorName, type SignalName } from './register-map.ts';
+
+/*
+ * The handshake as a pure machine: time and events in, signals out. Four phases, as PLC programmers know them: the result is put
+ * out (result ready), acknowledged (rising edge), taken back, and the next one comes after the falling edge. Nothing here knows
+ * Modbus, threads or clocks.
+ */
+
+export interface HandshakeOptions {
+  /** Whether the PLC's trigger starts a part (line-output), or each frame of the camera is one. */
+  triggered: boolean;
+  /** A result that nobody acknowledged is taken back after so long, and counted. */
+  acknowledgeTimeoutMs: number;
+  /** A part without verdict for so long gets the result `late`, or `noImage` where not even a frame came. */
+  resultTimeoutMs: number;
+  /** ng: a PLC that knows only ok and ng rejects what the model does not know. */
+  unsureAs: 'ng' | 'apart';
+}
+
+/** The verdict of a part as the line's other threads tell it. */
+export interface PartVerdict {
+  verdict: 'ok' | 'ng' | 'unsure';
+  classCode: number;
+  error: ErrorName;
+  /** From the last byte of the frame to the verdict. */
+  latencyMs: number;
+}
+
+export type HandshakeEvent =
+  | { kind: 'start' }
+  | { kind: 'stop' }
+  /** Levels of the coils as the PLC wrote them; edges are found here. */
+  | { kind: 'coils'; trigger: boolean; acknowledge: boolean; resetStatistics: boolean }
+  | { kind: 'frame'; seq: number }
+  | { kind: 'verdict'; seq: number; result: PartVerdict }
+  | { kind: 'tick' };
+
+export interface PartResult extends PartVerdict {
+  part: number;
+}
+
+interface Pending {
+  part: number;
+  /** Number of the frame; null: none came yet. */
+  seq: number | null;
+  sinceMs: number;
+}
+
+export interface Statistics {
+  triggers: number;
+  ok: number;
+  ng: number;
+  unsure: number;
+  errors: number;
+  triggerErrors: number;
+  timeouts: number;
+  overruns: number;
+  timed: number;
+  timeSumUs: number;
+  timeMinUs: number;
+  timeMaxUs: number;
+}
+const noStatistics = (): Statistics => ({
+  triggers: 0,
+  ok: 0,
+  ng: 0,
+  unsure: 0,
+  errors: 0,
+  triggerErrors: 0,
+  timeouts: 0,
+  overruns: 0,
+  timed: 0,
+  timeSumUs: 0,
+  timeMinUs: 0,
+  timeMaxUs: 0,
+});
+
+/** Results that wait for the one before to be acknowledged; only frames that come by themselves can be so many. */
+export const MAX_WAITING = 16;
+const MAX_PENDING = 64;
+
+const failed = (error: ErrorName): PartVerdict => ({
+  verdict: 'unsure',
+  classCode: error === 'noImage' ? -1 : 0,
+  error,
+  latencyMs: 0,
+});
+
+export interface Handshake {
+  /** What happened, at `nowMs` of any clock that does not go back. True: a trigger was accepted, the camera is to be asked. */
+  take(event: HandshakeEvent, nowMs: number): boolean;
+  /** The handshake's share of the signals. */
+  signals(): Partial<Record<SignalName, boolean | number>>;
+  /** The result that is put out now. */
+  readonly shown: PartResult | null;
+  readonly pending: number;
+  readonly waiting: number;
+  readonly statistics: Readonly<Statistics>;
+}
+
+/** @param onResult hears of every result when it is put out, in the order of the parts */
+export function createHandshake(
+  options: HandshakeOptions,
+  onResult: (result: PartResult) => void = () => {},
+): Handshake {
+  let running = false;
+  let parts = 0;
+  /** Frames up to this number have been answered or belong to no part. */
+  let doneSeq = 0;
+  let pending: Pending[] = [];
+  let waiting: PartResult[] = [];
+  let shown: PartResult | null = null;
+  /** The result was acknowledged and the falling edge is awaited. */
+  let releasing = false;
+  let sinceMs = 0;
+  let coils = { trigger: false, acknowledge: false, resetStatistics: false };
+  let statistics = noStatistics();
+
+  const ready = () =>
+    options.triggered && running && pending.length === 0 && waiting.length === 0 && shown === null && !releasing;
+
+  const showNext = (nowMs: number) => {
+    if (shown !== null || releasing) return;
+    const next = waiting.shift();
+    if (!next) return;
+    shown = next;
+    sinceMs = nowMs;
+    onResult(next);
+  };
+
+  const finish = (part: Pending, verdict: PartVerdict, nowMs: number) => {
+    pending = pending.filter((other) => other !== part);
+    if (part.seq !== null) doneSeq = Math.max(doneSeq, part.seq);
+    // An error is never ok, whatever it was told together with.
+    const result: PartResult = { ...verdict, part: part.part };
+    if (result.error !== 'none') result.verdict = 'unsure';
+    if (result.error !== 'none') statistics.errors += 1;
+    else {
+      statistics[result.verdict] += 1;
+      const us = Math.round(result.latencyMs * 1000);
+      statistics.timeMinUs = statistics.timed === 0 ? us : Math.min(statistics.timeMinUs, us);
+      statistics.timeMaxUs = Math.max(statistics.timeMaxUs, us);
+      statistics.timed += 1;
+      statistics.timeSumUs += us;
+    }
+    waiting.push(result);
+    showNext(nowMs);
+    if (waiting.length > MAX_WAITING) {
+      // The oldest that waits: the PLC sees the hole in the part counter.
+      waiting.shift();
+      statistics.overruns += 1;
+    }
+  };
+
+  const accept = (seq: number | null, nowMs: number): Pending => {
+    parts = (parts + 1) >>> 0;
+    statistics.triggers += 1;
+    const part = { part: parts, seq, sinceMs: nowMs };
+    pending.push(part);
+    return part;
+  };
+
+  /** The part that a frame belongs to; null: none. */
+  const partOf = (seq: number, nowMs: number): Pending | null => {
+    const known = pending.find((part) => part.seq === seq);
+    if (known) return known;
+    if (seq <= doneSeq) return null;
+    const open = pending.find((part) => part.seq === null);
+    if (open) {
+      open.seq = seq;
+      return open;
+    }
+    if (options.triggered || !running || pending.length >= MAX_PENDING) {
+      doneSeq = Math.max(doneSeq, seq);
+      return null;
+    }
+    return accept(seq, nowMs);
+  };
+
+  const take: Handshake['take'] = (event, nowMs) => {
+    switch (event.kind) {
+      case 'start':
+        running = true;
+        return false;
+      case 'stop':
+        running = false;
+        for (const part of [...pending]) finish(part, failed('stopped'), nowMs);
+        return false;
+      case 'coils': {
+        const { trigger, acknowledge, resetStatistics } = event;
+        const before = coils;
+        coils = { trigger, acknowledge, resetStatistics };
+        if (resetStatistics && !before.resetStatistics) statistics = noStatistics();
+        if (shown !== null && acknowledge && !before.acknowledge) {
+          shown = null;
+          releasing = true;
+          sinceMs = nowMs;
+        } else if (releasing && !acknowledge) {
+          releasing = false;
+          showNext(nowMs);
+        }
+        if (!trigger || before.trigger) return false;
+        if (!ready()) {
+          statistics.triggerErrors += 1;
+          return false;
+        }
+        accept(null, nowMs);
+        return true;
+      }
+      case 'frame':
+        partOf(event.seq, nowMs);
+        return false;
+      case 'verdict': {
+        const part = partOf(event.seq, nowMs);
+        if (part) finish(part, event.result, nowMs);
+        return false;
+      }
+      case 'tick':
+        for (const part of [...pending])
+          if (nowMs - part.sinceMs >= options.resultTimeoutMs)
+            finish(part, failed(part.seq === null ? 'noImage' : 'late'), nowMs);
+        if ((shown !== null || releasing) && nowMs - sinceMs >= options.acknowledgeTimeoutMs) {
+          if (shown !== null) statistics.timeouts += 1;
+          shown = null;
+          releasing = false;
+          showNext(nowMs);
+        }
+        return false;
+    }
+  };
+
+  return {
+    take,
+    get shown() {
+      return shown;
+    },
+    get pending() {
+      return pending.length;
+    },
+    get waiting() {
+      return waiting.length;
+    },
+    get statistics() {
+      return statistics;
+    },
+    signals() {
+      const error = shown !== null && shown.error !== 'none';
+      const ok = shown !== null && !error && shown.verdict === 'ok';
+      const unsure = shown !== null && !error && shown.verdict === 'unsure';
+      const ng = shown !== null && (error || shown.verdict === 'ng' || (unsure && options.unsureAs === 'ng'));
+      const { triggers, errors, triggerErrors, timeouts, overruns, timed, timeSumUs, timeMinUs, timeMaxUs } =
+        statistics;
+      return {
+        triggerReady: ready(),
+        busy: pending.length > 0,
+        resultReady: shown !== null,
+        ok,
+        ng,
+        unsure,
+        error,
+        running,
+        verdict: shown === null ? 0 : { ok: 1, ng: 2, unsure: 3 }[shown.verdict],
+        classCode: shown?.classCode ?? 0,
+        errorCode: shown === null ? 0 : errorCodes[shown.error][0],
+        partCounter: shown?.part ?? parts,
+        statTriggers: triggers,
+        statOk: statistics.ok,
+        statNg: statistics.ng,
+        statUnsure: statistics.unsure,
+        statErrors: errors,
+        statTriggerErrors: triggerErrors,
+        statTimeouts: timeouts,
+        statOverruns: overruns,
+        statTimeMin: timeMinUs,
+        statTimeMax: timeMaxUs,
+        statTimeMean: timed === 0 ? 0 : Math.round(timeSumUs / timed),
+      };
+    },
+  };
+}

@@ -1,0 +1,206 @@
+import { createHash } from 'node:crypto';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import type { Judgement, LineOutput, LineOutputStatus } from '../contract/domain.ts';
+import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import { createHandshake, type Handshake, type HandshakeEvent, type PartVerdict } from './handshake.ts';
+import { openModbusServer, type ModbusServer } from './modbus-server.ts';
+import { createRegisterImage, type RegisterImage } from './register-image.ts';
+import { layOut, type ErrorName } from './register-map.ts';
+
+/*
+ * The line-output thread of a line process: owns the PLC's connection and the handshake. It hears of frames and of late parts
+ * from the records thread, of verdicts from the main thread; a main thread that hangs in inference does not hold it up.
+ */
+
+export interface LineioThreadData {
+  /** From the records thread. */
+  watch: MessagePort;
+}
+
+export type ToLineio =
+  /** Answered by `configured`. */
+  | { kind: 'configure'; output: LineOutput; triggered: boolean; classCodes: Record<string, number> }
+  | { kind: 'state'; running: boolean }
+  | { kind: 'model'; modelId: string | null }
+  /** Something needs a person. */
+  | { kind: 'alarm'; on: boolean }
+  | { kind: 'verdict'; seq: number; judgement: Judgement }
+  | { kind: 'classes'; classCodes: Record<string, number> };
+
+/** What the records thread tells. */
+export type ToLineioWatch = { kind: 'frame'; seq: number } | { kind: 'late'; seq: number };
+
+export type FromLineio =
+  | { kind: 'configured'; problem: WireError | null }
+  /** The PLC's trigger was accepted: the camera is to be asked for a frame. */
+  | { kind: 'trigger' }
+  | { kind: 'lot'; lot: string }
+  | { kind: 'status'; status: LineOutputStatus | null };
+
+const TICK_MS = 10;
+const HEARTBEAT_MS = 500;
+const STATUS_MS = 250;
+/** Recipes have no numbers yet: the station's one is number 1. */
+const RECIPE = 1;
+
+assert(parentPort, 'this file is the entry of a worker thread');
+const main = parentPort;
+const { watch } = workerData as LineioThreadData;
+const say = (message: FromLineio) => main.postMessage(message);
+const now = () => Number(process.hrtime.bigint()) / 1e6;
+
+interface Output {
+  config: LineOutput;
+  image: RegisterImage;
+  handshake: Handshake;
+  server: ModbusServer;
+}
+let output: Output | null = null;
+let running = false;
+let alarm = false;
+let modelId: string | null = null;
+let classCodes: Record<string, number> = {};
+let refused = 0;
+let heartbeat = 0;
+let lot = '';
+
+const errorOf = ({ unsureReason, errorCode }: Judgement): ErrorName => {
+  if (unsureReason === 'late') return 'late';
+  if (unsureReason === 'no-model') return 'noModel';
+  if (unsureReason === 'error') return errorCode === 'IMAGE_UNREADABLE' ? 'noImage' : 'notJudged';
+  return 'none';
+};
+const verdictOf = (judgement: Judgement): PartVerdict => {
+  const error = errorOf(judgement);
+  return {
+    verdict: judgement.verdict,
+    classCode: error === 'noImage' ? -1 : judgement.classId === null ? 0 : (classCodes[judgement.classId] ?? 0),
+    error,
+    latencyMs: judgement.latencyMs,
+  };
+};
+const versionOf = (id: string | null): number =>
+  id === null ? 0 : createHash('sha256').update(id).digest().readUInt32BE(0);
+
+const refresh = () => {
+  if (!output) return;
+  const { image, handshake } = output;
+  for (const [name, value] of Object.entries(handshake.signals())) image.set(name as never, value);
+  const request = Number(image.get('recipeRequest'));
+  image.set('recipeError', request !== 0 && request !== RECIPE);
+  image.set('recipeActive', RECIPE);
+  image.set('alarm', alarm);
+  image.set('modelVersion', versionOf(modelId));
+  image.set('heartbeat', heartbeat % 2 === 1);
+  image.set('heartbeatCounter', heartbeat);
+  image.set('statRefused', refused);
+};
+const take = (event: HandshakeEvent) => {
+  if (!output) return;
+  if (output.handshake.take(event, now())) say({ kind: 'trigger' });
+  refresh();
+};
+const onWrite = () => {
+  if (!output) return;
+  const { image } = output;
+  const text = String(image.get('lot'));
+  if (text !== lot) {
+    lot = text;
+    say({ kind: 'lot', lot });
+  }
+  take({
+    kind: 'coils',
+    trigger: image.get('trigger') === true,
+    acknowledge: image.get('acknowledge') === true,
+    resetStatistics: image.get('resetStatistics') === true,
+  });
+};
+
+const status = (): LineOutputStatus | null =>
+  output && {
+    lamp: output.server.connections > 0 ? 'well' : 'look',
+    port: output.server.port,
+    peers: output.server.connections,
+    signals: output.image.values(),
+  };
+let told = '';
+const tellStatus = () => {
+  const next = status();
+  // The heartbeat alone is no news.
+  const text = JSON.stringify(next && { ...next, signals: { ...next.signals, heartbeat: 0, heartbeatCounter: 0 } });
+  if (text === told) return;
+  told = text;
+  say({ kind: 'status', status: next });
+};
+
+const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Promise<void> => {
+  const before = output;
+  output = null;
+  await before?.server[Symbol.asyncDispose]();
+  const { output: config } = message;
+  classCodes = message.classCodes;
+  if (config.kind === 'none') return;
+  const layout = layOut(config.addresses);
+  const image = createRegisterImage(layout);
+  const { triggered } = message;
+  const handshake = createHandshake({ ...config, triggered });
+  if (running) handshake.take({ kind: 'start' }, now());
+  const server = await openModbusServer({ ...config, layout, image, onWrite, onRefused: () => (refused += 1) });
+  output = { config, image, handshake, server };
+  refresh();
+};
+
+let queue: Promise<void> = Promise.resolve();
+let lastConfig = '';
+main.on('message', (message: ToLineio) => {
+  if (message.kind === 'configure') {
+    queue = queue.then(async () => {
+      const key = JSON.stringify([message.output, message.triggered]);
+      classCodes = message.classCodes;
+      // A PLC is not cut off because the core was restarted.
+      if (key === lastConfig && (output !== null || message.output.kind === 'none'))
+        return say({ kind: 'configured', problem: null });
+      lastConfig = key;
+      try {
+        await configure(message);
+        say({ kind: 'configured', problem: null });
+      } catch (error) {
+        lastConfig = '';
+        const known = isAppError(error)
+          ? error
+          : new AppError('INTERNAL', { ref: 'lineio', problem: problemOf(error) }, { cause: error });
+        say({ kind: 'configured', problem: known.toWire('lineio') });
+      }
+      tellStatus();
+    });
+    return;
+  }
+  switch (message.kind) {
+    case 'state':
+      if (running === message.running) return;
+      running = message.running;
+      return take({ kind: running ? 'start' : 'stop' });
+    case 'model':
+      modelId = message.modelId;
+      return refresh();
+    case 'alarm':
+      alarm = message.on;
+      return refresh();
+    case 'classes':
+      classCodes = message.classCodes;
+      return;
+    case 'verdict':
+      return take({ kind: 'verdict', seq: message.seq, result: verdictOf(message.judgement) });
+  }
+});
+watch.on('message', (message: ToLineioWatch) => {
+  if (message.kind === 'frame') return take({ kind: 'frame', seq: message.seq });
+  const result: PartVerdict = { verdict: 'unsure', classCode: 0, error: 'late', latencyMs: 0 };
+  take({ kind: 'verdict', seq: message.seq, result });
+});
+setInterval(() => take({ kind: 'tick' }), TICK_MS);
+setInterval(() => {
+  heartbeat += 1;
+  refresh();
+}, HEARTBEAT_MS);
+setInterval(tellStatus, STATUS_MS);

@@ -1,0 +1,125 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { ModbusTCPClient } from 'jsmodbus';
+import { expect, test } from 'vitest';
+import { lineOutputSchema } from '../../main/contract/domain.ts';
+import { registerMap } from '../../main/lineio/register-map.ts';
+import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
+
+const hasMbpoll = spawnSync('mbpoll', ['-h']).error === undefined;
+
+async function openLine(demo = false, partsPerMinute = 600) {
+  const at = await createLineHome({ demo });
+  const line = listenedLine();
+  const lineOutput = lineOutputSchema.parse({ kind: 'modbus-server', port: 0, acknowledgeTimeoutMs: 5000 });
+  const camera = { kind: 'simulated', partsPerMinute, width: 96, height: 96 };
+  const station = lineStation(camera, { lineOutput });
+  await line.configure(at.home, station, await at.bundle('m-1'), 0, null, { ok: 1, bright: 2, dark: 3 });
+  return {
+    at,
+    line,
+    async port() {
+      await until('the line output listens', () => line.status().lineOutput !== null);
+      return line.status().lineOutput!.port;
+    },
+    async [Symbol.asyncDispose]() {
+      await line.line.dispose();
+      at[Symbol.dispose]();
+    },
+  };
+}
+
+test('a Modbus master sees the verdict of each part, acknowledges, and is told off for what it may not write', async () => {
+  await using opened = await openLine();
+  const { line } = opened;
+  const socket = connect(await opened.port(), '127.0.0.1');
+  // Before the socket connects: the client listens for that.
+  const plc = new ModbusTCPClient(socket, 1, 5000);
+  await once(socket, 'connect');
+  const bits = async () => (await plc.readDiscreteInputs(0, 11)).response.body.valuesAsArray.map(Boolean);
+  const at = registerMap;
+  await plc.writeMultipleRegisters(at.lot.address, Buffer.from('LOT 7'.padEnd(16, '\0')));
+  expect((await bits())[at.running.address]).toBe(false);
+  await line.start();
+  for (let part = 1; part <= 3; part += 1) {
+    let seen = await bits();
+    while (!seen[at.resultReady.address]) seen = await bits();
+    const words = (await plc.readInputRegisters(0, 40)).response.body.valuesAsArray as number[];
+    expect(words[at.partCounter.address + 1]).toBe(part);
+    expect(Number(seen[at.ok.address]) + Number(seen[at.ng.address])).toBe(1);
+    const { judgement } = line.records.find((r) => r.seq === part) ?? { judgement: null };
+    if (judgement) expect(words[at.verdict.address]).toBe({ ok: 1, ng: 2, unsure: 3 }[judgement.verdict]);
+    await plc.writeSingleCoil(at.acknowledge.address, true);
+    expect((await bits())[at.resultReady.address]).toBe(false);
+    await plc.writeSingleCoil(at.acknowledge.address, false);
+  }
+  await expect(plc.writeSingleRegister(200, 1)).rejects.toMatchObject({ err: 'ModbusException' });
+  await expect(plc.writeSingleCoil(9, true)).rejects.toMatchObject({ err: 'ModbusException' });
+  // Not Modbus: that connection ends, the others live.
+  const hostile = connect(await opened.port(), '127.0.0.1');
+  hostile.on('error', () => {});
+  hostile.end('GET / HTTP/1.1\r\n\r\n');
+  await once(hostile, 'close');
+  const [, refused] = (await plc.readInputRegisters(at.statRefused.address, 2)).response.body.valuesAsArray as number[];
+  expect(refused).toBe(3);
+  await until('a record with its lot', () => line.records.some((r) => r.notes.includes('lot LOT 7')));
+  socket.destroy();
+}, 60_000);
+
+test('while inference hangs the PLC is told late, with ng, in time', async () => {
+  await using opened = await openLine(false, 1200);
+  const { line } = opened;
+  const port = await opened.port();
+  await line.start();
+  await until('parts', () => line.records.length >= 3);
+  // This thread owns inference and is stuck; the master is a process of its own.
+  const script = `
+    const { connect } = require('node:net'); const { ModbusTCPClient } = require('jsmodbus');
+    const s = connect(${port}, '127.0.0.1');
+    const plc = new ModbusTCPClient(s, 1, 5000);
+    s.once('connect', async () => {
+      for (;;) {
+        const w = (await plc.readInputRegisters(0, 3)).response.body.valuesAsArray;
+        const b = (await plc.readDiscreteInputs(0, 7)).response.body.valuesAsArray;
+        if (w[2] === 1) { console.log(JSON.stringify({ w, b })); process.exit(0); }
+        await plc.writeSingleCoil(1, true); await plc.writeSingleCoil(1, false);
+      }
+    });`;
+  // execFileSync blocks this thread until the master has seen it: nothing of it judges meanwhile.
+  const told = JSON.parse(execFileSync(process.execPath, ['-e', script], { timeout: 20_000, encoding: 'utf8' })) as {
+    w: number[];
+    b: number[];
+  };
+  expect(told.w[0]).toBe(3);
+  expect([told.b[3], told.b[4], told.b[6]]).toEqual([0, 1, 1]);
+}, 60_000);
+
+test('a demo has no line output', async () => {
+  await using opened = await openLine(true);
+  await opened.line.start();
+  await until('parts', () => opened.line.records.length >= 5);
+  expect(opened.line.status().lineOutput).toBeNull();
+}, 40_000);
+
+test.skipIf(!hasMbpoll)(
+  'mbpoll, an independent master, reads the signals and writes the coils',
+  async () => {
+    await using opened = await openLine();
+    const port = String(await opened.port());
+    await opened.line.start();
+    await until('parts', () => opened.line.records.length >= 1);
+    const { spawn } = await import('node:child_process');
+    const run = async (...args: string[]) => {
+      const child = spawn('mbpoll', ['-m', 'tcp', '-p', port, '-a', '1', '-0', '-1', ...args]);
+      let out = '';
+      child.stdout.on('data', (data: Buffer) => (out += data.toString()));
+      await once(child, 'close');
+      return out;
+    };
+    expect(await run('-t', '1', '-r', '0', '-c', '11', '127.0.0.1')).toMatch(/\[8\]:\s+1/);
+    expect(await run('-t', '3', '-r', '0', '-c', '9', '127.0.0.1')).toMatch(/\[6\]:\s+1/);
+    expect(await run('-t', '0', '-r', '1', '127.0.0.1', '1')).toContain('Written 1 references');
+  },
+  40_000,
+);

@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { createHandshake, type HandshakeEvent, type PartResult } from '../../../main/lineio/handshake.ts';
+import { errorCodes, layOut, registerMap } from '../../../main/lineio/register-map.ts';
+import { checkRequest, createGate } from '../../../main/lineio/request-gate.ts';
+
+const options = { acknowledgeTimeoutMs: 50, resultTimeoutMs: 100, unsureAs: 'ng' as const };
+const result = fc.record({
+  verdict: fc.constantFrom('ok' as const, 'ng' as const, 'unsure' as const),
+  classCode: fc.integer({ min: 0, max: 9 }),
+  error: fc.constantFrom('none' as const, 'late' as const, 'notJudged' as const, 'noModel' as const),
+  latencyMs: fc.integer({ min: 0, max: 90 }),
+});
+const seq = fc.integer({ min: 1, max: 40 });
+const event: fc.Arbitrary<HandshakeEvent> = fc.oneof(
+  fc.constant({ kind: 'start' as const }),
+  fc.constant({ kind: 'stop' as const }),
+  fc.record({
+    kind: fc.constant('coils' as const),
+    trigger: fc.boolean(),
+    acknowledge: fc.boolean(),
+    resetStatistics: fc.constant(false),
+  }),
+  fc.record({ kind: fc.constant('frame' as const), seq }),
+  fc.record({ kind: fc.constant('verdict' as const), seq, result }),
+  fc.constant({ kind: 'tick' as const }),
+);
+
+test('any interleaving: one result per accepted part, in order; ok never beside ng, unsure or error; late is never ok', () => {
+  fc.assert(
+    fc.property(
+      fc.boolean(),
+      fc.array(fc.tuple(event, fc.integer({ min: 0, max: 60 })), { maxLength: 200 }),
+      (triggered, steps) => {
+        const results: PartResult[] = [];
+        const machine = createHandshake({ ...options, triggered }, (r) => results.push(r));
+        let now = 0;
+        for (const [what, pause] of steps) {
+          now += pause;
+          machine.take(what, now);
+          const s = machine.signals();
+          if (s.ok) expect([s.ng, s.unsure, s.error, s.verdict]).toEqual([false, false, false, 1]);
+          if (s.error) expect([s.ok, s.ng, s.verdict]).toEqual([false, true, 3]);
+          if (!s.resultReady)
+            expect([s.ok, s.ng, s.unsure, s.error, s.verdict]).toEqual([false, false, false, false, 0]);
+          if (s.triggerReady) expect([s.busy, s.resultReady]).toEqual([false, false]);
+          const { triggers, overruns } = machine.statistics;
+          expect(results.length + overruns + machine.pending + machine.waiting).toBe(triggers);
+          if (triggered) expect(machine.pending + machine.waiting).toBeLessThanOrEqual(1);
+        }
+        const parts = results.map((r) => r.part);
+        expect(parts).toEqual([...new Set(parts)]);
+        for (const r of results) if (r.error !== 'none') expect(r.verdict).toBe('unsure');
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test('a trigger while busy is refused and counted; a part without a frame gets no image, class -1', () => {
+  const machine = createHandshake({ ...options, triggered: true });
+  const coils = (trigger: boolean, acknowledge = false) =>
+    machine.take({ kind: 'coils', trigger, acknowledge, resetStatistics: false }, 0);
+  expect(coils(true)).toBe(false);
+  machine.take({ kind: 'start' }, 0);
+  coils(false);
+  expect(coils(true)).toBe(true);
+  coils(false);
+  expect(coils(true)).toBe(false);
+  machine.take({ kind: 'tick' }, 100);
+  expect(machine.signals()).toMatchObject({
+    error: true,
+    ng: true,
+    ok: false,
+    classCode: -1,
+    errorCode: 4,
+    partCounter: 1,
+    statTriggerErrors: 2,
+  });
+});
+
+const gateOf = () => {
+  const seen = { passed: [] as Buffer[], answers: 0, refused: 0 };
+  const gate = createGate({
+    layout: layOut({}),
+    pass: (request) => seen.passed.push(request),
+    answer: () => (seen.answers += 1),
+    onRefused: () => (seen.refused += 1),
+  });
+  return { gate, seen };
+};
+
+test('100,000 random and mutated packets: nothing thrown, nothing passed that the map does not allow', () => {
+  let state = 12345;
+  const random = (n: number) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return Math.floor((state / 2 ** 32) * n);
+  };
+  const layout = layOut({});
+  for (let i = 0; i < 100_000; i += 1) {
+    const { gate, seen } = gateOf();
+    const packet = Buffer.from([0, 1, 0, 0, 0, 6, 1, 1 + random(16), 0, random(20), 0, random(20)]);
+    for (let n = random(4); n > 0; n -= 1) packet[random(packet.length)] = random(256);
+    gate.push(i % 3 === 0 ? Buffer.concat([packet, packet.subarray(0, random(12))]) : packet);
+    for (const request of seen.passed) {
+      expect(checkRequest(request.subarray(7), layout)).toBe(0);
+      expect(request.length).toBe(6 + request.readUInt16BE(4));
+    }
+  }
+}, 30_000);
+
+test('the register map: no overlap, a wrong one is refused, and the README shows this table', () => {
+  expect(() => layOut({ acknowledge: 0 })).toThrow(/acknowledge/);
+  expect(() => layOut({ nothing: 0 })).toThrow(/nothing/);
+  expect(layOut({ lot: 100 }).addressOf.lot).toBe(100);
+  const words = (text: string) => text.replace(/\s+/g, ' ');
+  const readme = words(readFileSync(new URL('../../../main/lineio/README.md', import.meta.url), 'utf8'));
+  for (const [name, { area, address, type, meaning }] of Object.entries(registerMap))
+    expect(readme).toContain(`| \`${name}\` | ${area} | ${address} | ${type} | ${meaning} |`);
+  for (const [code, meaning] of Object.values(errorCodes)) expect(readme).toContain(`| ${code} | ${meaning} |`);
+});
