@@ -184,7 +184,7 @@ export function createHandshake(
         return false;
       case 'stop':
         running = false;
-        for (const part of [...pending]) finish(part, failed('stopped'), nowMs);
+        for (const part of pending) finish(part, failed('stopped'), nowMs);
         return false;
       case 'coils': {
         const { trigger, acknowledge, resetStatistics } = event;
@@ -216,7 +216,7 @@ export function createHandshake(
         return false;
       }
       case 'tick':
-        for (const part of [...pending])
+        for (const part of pending)
           if (nowMs - part.sinceMs >= options.resultTimeoutMs)
             finish(part, failed(part.seq === null ? 'noImage' : 'late'), nowMs);
         if ((shown !== null || releasing) && nowMs - sinceMs >= options.acknowledgeTimeoutMs) {

@@ -145,7 +145,11 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
   const { triggered } = message;
   const handshake = createHandshake({ ...config, triggered });
   if (running) handshake.take({ kind: 'start' }, now());
-  const server = await openModbusServer({ ...config, layout, image, onWrite, onRefused: () => (refused += 1) });
+  const onRefused = () => {
+    refused += 1;
+    refresh();
+  };
+  const server = await openModbusServer({ ...config, layout, image, onWrite, onRefused });
   output = { config, image, handshake, server };
   refresh();
 };
