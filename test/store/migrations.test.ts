@@ -48,6 +48,7 @@ const rows: Record<number, string> = {
           bundle_sha256, offered, recommended, reason, evidence, position, origin)
         VALUES ('m-2', 'st-1', 'candidate', '2026-01-01', 'elsewhere', 'bb-1', 'none', 'fp32', 1, 224, 'aa', 1, 1, 'r', '{}', 2, '{}');`,
   210: `INSERT INTO audit_heads VALUES (1, '1', '2026-01-01', 's');`,
+  300: `UPDATE stations SET line_output = '{"kind":"none"}';`,
   500: `UPDATE stations SET line = '{"deadlineMs":150}';`,
   600: `UPDATE candidates SET shadow = '{}' WHERE id = 'm-2';`,
   700: `INSERT INTO part_hours VALUES ('st-1', '2026-01-01T05', 'ok', '', 1);`,
