@@ -1,6 +1,6 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import type { Evidence, ModelCard } from '../contract/domain.ts';
 
 /** Whole or not at all: temporary name, fsync, rename, fsync of the folder. @throws DISK_FULL, HOME_NOT_WRITABLE */
@@ -40,4 +40,24 @@ export async function writeBundle(
   await writeAtomically(join(dir, 'model.onnx'), bundle.model);
   await writeAtomically(join(dir, 'model.json'), `${JSON.stringify(bundle.card, null, 2)}\n`);
   await writeAtomically(join(dir, 'evidence.json'), `${JSON.stringify(bundle.evidence, null, 2)}\n`);
+}
+
+/** Writes <out>/<id>/ in the place of what lies there: whoever looks sees a whole bundle or none. @throws as writeBundle */
+export async function replaceBundle(
+  out: string,
+  id: string,
+  bundle: { model: Uint8Array; card: ModelCard; evidence: Evidence },
+): Promise<void> {
+  const making = join(out, `.making-${id}`);
+  try {
+    // Left by a run that was killed.
+    await rm(making, { recursive: true, force: true });
+    await writeBundle(making, bundle);
+    await rm(join(out, id), { recursive: true, force: true });
+    await rename(making, join(out, id));
+  } catch (cause) {
+    await rm(making, { recursive: true, force: true });
+    if (isAppError(cause)) throw cause;
+    throw new AppError('HOME_NOT_WRITABLE', { home: out, problem: problemOf(cause) }, { cause });
+  }
 }

@@ -54,6 +54,8 @@ export interface CompressReport {
   skipped: { id: string; problem: string }[];
   unreadable: string[];
   outOfTime: boolean;
+  /** Trials taken from a run before that was cut short. */
+  resumedTrials: number;
   environment: { cpu: string; onnxruntime: string; threads: number };
   images: { train: number; test: number };
   seconds: number;

@@ -6,11 +6,11 @@ import { scanDataset, type DatasetImage } from '../learning/dataset.ts';
 import { openProducts } from '../learning/dense.ts';
 import type { LedgerRow } from '../learning/selection.ts';
 import { splitTasks } from '../learning/protocol.ts';
-import { writeBundle } from './bundle-files.ts';
+import { replaceBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureCosts } from './cost/cost-model.ts';
 import type { CompressReport, ReportedCandidate, ReportedMeasures } from './dataset-report.ts';
-import { describeEnvironment } from './environment.ts';
+import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
@@ -18,6 +18,7 @@ import { operationsScore } from './evidence/operations-score.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
+import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
 import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
@@ -39,6 +40,10 @@ export interface CompressDatasetOptions {
   latencyMs?: number | undefined;
   maxDropPp: number;
   out?: string | undefined;
+  /** Folder that every measured trial is kept in until the report is made; default: none is kept. */
+  work?: string | undefined;
+  /** Takes trials of the same search from `work`, and counts the time that they took. */
+  resume?: boolean | undefined;
   seed: number;
   threads: number;
   /** Resident memory of a process that runs one model, bytes. */
@@ -99,6 +104,28 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
 
   say('measuring the uncompressed backbone');
   const bytes = await readFile(backbone.file);
+  const environment = describeEnvironment(threads);
+  const checkpoint =
+    options.work === undefined
+      ? null
+      : await openCheckpoint({
+          work: options.work,
+          // The time budget is not among it: a search that ran out of time may go on with more.
+          key: {
+            environment,
+            weightBits: integerWeightBits(),
+            backbone: backbone.sha256,
+            images: ledger.map(({ sha, classId }) => [sha, classId]),
+            tasks,
+            strategy,
+            precision: options.precision,
+            ratio: options.ratio ?? null,
+            maxDropPp: options.maxDropPp,
+            seed: options.seed,
+          },
+          resume: options.resume ?? false,
+          onProblem: (problem) => say(`going on without keeping what is measured: ${problem}`),
+        });
   const bench = await openTrials({
     backbone,
     bytes,
@@ -115,6 +142,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     costs: measure === measureInterleaved ? measureCosts : null,
     maxDropPp: options.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * options.timeBudgetS,
+    checkpoint,
   });
   const request: SearchRequest = {
     strategy,
@@ -131,9 +159,10 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       say(`trying ${describeVariant(variant, backbone.inputSize)} (at most ${Math.ceil(left)} s left)`);
       return bench.evaluate(variant);
     },
-    now: () => performance.now(),
+    now: () => bench.now(),
     signal,
   });
+  if (bench.taken > 0) say(`${bench.taken} trials were taken from the run before`);
 
   const finalists = chooseFinalists([...bench.records.values()], {
     maxDropPp: options.maxDropPp,
@@ -243,7 +272,6 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const referenceGrouped = await grouped(reference, referenceTest);
   const groupedOf = (judged: Judged | null) =>
     referenceGrouped && judged ? groupedMeasures(referenceGrouped, judged) : null;
-  const environment = describeEnvironment(threads);
   const report = async (
     item: Finished,
     test: TestResult,
@@ -289,7 +317,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       grouped: groupedOf(await grouped(offer.item, test)),
     });
     if (options.out !== undefined) {
-      await writeBundle(join(options.out, offer.record.id), {
+      await replaceBundle(options.out, offer.record.id, {
         model: offer.item.inspector,
         card: offer.item.card,
         evidence,
@@ -297,6 +325,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     }
   }
 
+  await checkpoint?.remove();
   const chosen = best === null ? null : offers[best]!;
   return {
     reference: {
@@ -331,6 +360,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     skipped: bench.skipped.map(({ id, problem }) => ({ id, problem })),
     unreadable,
     outOfTime,
+    resumedTrials: bench.taken,
     environment,
     images: { train: images.length, test: readableTest.indices.length },
     seconds: (performance.now() - startedAt) / 1000,

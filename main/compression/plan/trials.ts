@@ -15,6 +15,7 @@ import type { CostModel, measureCosts } from '../cost/cost-model.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { epochsWithin } from '../distill/imitate.ts';
 import type { ImageSource } from '../image-source.ts';
+import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
@@ -41,6 +42,10 @@ export interface TrialBench {
   costModel(): { medianErrorPct: number; layers: number; networks: number } | null;
   /** Variants that could not be made or run, with the reason. */
   readonly skipped: readonly { id: string; variant: Variant; problem: string }[];
+  /** Trials that a run before this one had measured. */
+  readonly taken: number;
+  /** Clock of the search, ms: what the run before took counts too. */
+  now(): number;
   evaluate(variant: Variant): Promise<Trial | null>;
 }
 
@@ -68,6 +73,8 @@ export interface TrialOptions {
   maxDropPp: number;
   /** Time for the whole search; decides how many images it looks at. */
   budgetMs: number;
+  /** Where trials are kept; null or none: nowhere. */
+  checkpoint?: Checkpoint | null;
   onProgress?: ((share: number) => void) | undefined;
 }
 
@@ -168,7 +175,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     },
   });
   const baseBytes = encodeModel(workshop.base);
-  const rows = representativeRows(ledger, await affordableRows(options, baseBytes));
+  const checkpoint = options.checkpoint ?? null;
+  const afford = () => affordableRows(options, baseBytes);
+  const rows = representativeRows(ledger, await (checkpoint ? checkpoint.rows(afford) : afford()));
   const images = rows.map((row) => options.images[row]!);
   const part = rows.map((row) => ledger[row]!);
   const run = { threads, signal, onProgress: options.onProgress };
@@ -252,11 +261,33 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     };
   };
 
+  const attempt = async (id: string, variant: Variant): Promise<Outcome> => {
+    let made: Made;
+    try {
+      made = await workshop.make(variant);
+    } catch (error) {
+      // What this backbone does not allow is an answer, not a failure of the search; a bug is thrown on.
+      if (!isAppError(error) || error.code === 'CANCELLED') throw error;
+      return { problem: error.message };
+    }
+    const record = await measureMade(id, variant, made);
+    if (!made.careful || decisiveLossPp(record.lost, options.maxDropPp) <= options.maxDropPp) return record;
+    const other = await measureMade(id, variant, await made.careful());
+    const lossOf = ({ lost }: TrialRecord) => decisiveLossPp(lost, options.maxDropPp);
+    return lossOf(other) < lossOf(record) ? other : record;
+  };
+
+  let taken = 0;
+  let spentMs = 0;
   return {
     base: workshop.base,
     reference,
     records,
     skipped,
+    get taken() {
+      return taken;
+    },
+    now: () => performance.now() + spentMs,
     costModel() {
       const errors = [...records.values()].flatMap(({ predictedSpeedup, speedup }) =>
         predictedSpeedup === null ? [] : [Math.abs(predictedSpeedup / speedup - 1)],
@@ -268,23 +299,23 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     },
     async evaluate(variant) {
       const id = variantId(variant);
-      let made: Made;
-      try {
-        made = await workshop.make(variant);
-      } catch (error) {
-        // What this backbone does not allow is an answer, not a failure of the search; a bug is thrown on.
-        if (!isAppError(error) || error.code === 'CANCELLED') throw error;
-        skipped.push({ id, variant, problem: error.message });
+      const kept = (await checkpoint?.take(id)) ?? null;
+      const before = performance.now();
+      const outcome = kept?.outcome ?? (await attempt(id, variant));
+      if (kept) {
+        taken += 1;
+        spentMs += kept.ms;
+        if (Number.isNaN(reference.latencyMs)) reference.latencyMs = kept.referenceMs ?? Number.NaN;
+      } else {
+        const referenceMs = Number.isNaN(reference.latencyMs) ? null : reference.latencyMs;
+        await checkpoint?.keep(id, { ms: performance.now() - before, referenceMs, outcome });
+      }
+      if ('problem' in outcome) {
+        skipped.push({ id, variant, problem: outcome.problem });
         return null;
       }
-      let record = await measureMade(id, variant, made);
-      if (made.careful && decisiveLossPp(record.lost, options.maxDropPp) > options.maxDropPp) {
-        const other = await measureMade(id, variant, await made.careful());
-        const lossOf = ({ lost }: TrialRecord) => decisiveLossPp(lost, options.maxDropPp);
-        if (lossOf(other) < lossOf(record)) record = other;
-      }
-      records.set(id, record);
-      return record;
+      records.set(id, outcome);
+      return outcome;
     },
   };
 }

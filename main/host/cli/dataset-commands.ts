@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { compressDataset } from '../../compression/dataset.ts';
 import { AppError } from '../../contract/errors.ts';
@@ -49,6 +50,8 @@ interface CompressOptions {
   latencyMs?: number;
   maxDropPp: number;
   out?: string;
+  work?: string;
+  resume?: boolean;
   seed: number;
 }
 
@@ -150,15 +153,21 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .option('--latency-ms <x>', 'greatest median latency', decimalNumber(0.01, 1e6))
     .option('--max-drop-pp <p>', 'greatest drop of balanced accuracy, points', decimalNumber(0, 100), 1)
     .option('--out <dir>', 'write <id>/{model.onnx, model.json, evidence.json} there')
+    .option(
+      '--work <dir>',
+      'keep what the search measures there (default: OUT/.search, without --out a temporary folder)',
+    )
+    .option('--resume', 'go on with a search of the same images and options that was cut short')
     .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {
-        const { backbone: asked, out, ...rest } = options;
+        const { backbone: asked, out, work, ...rest } = options;
         const result = await compressDataset({
           ...rest,
           dir: resolve(dir),
           backbone: await resolveBackbone(asked, context),
           ...(out === undefined ? {} : { out: resolve(out) }),
+          work: resolve(work ?? (out === undefined ? join(tmpdir(), 'mekiki-searches') : join(out, '.search'))),
           threads: context.threads,
           residentBytes: (model, inputSize) => residentBytes(model, inputSize, context.threads),
           signal: context.signal,
