@@ -10,7 +10,7 @@ import { createLogger } from '../host/log.ts';
 import { createForkSpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
-import { lockDown } from './security.ts';
+import { keepOffline, lockDown } from './security.ts';
 import { createUtilitySpawnPort } from './utility-spawn.ts';
 import { brokerPorts, openWindow } from './window.ts';
 
@@ -34,11 +34,18 @@ const log = createLogger({ process: 'shell', file: join(home, 'logs', 'shell.log
  */
 const testNode = __TEST_RUNTIME__ ? process.env['MEKIKI_NODE'] : undefined;
 const utility = createUtilitySpawnPort();
-const forked = testNode === undefined ? utility : createForkSpawnPort({ execPath: testNode });
 
 const supervisor = createSupervisor({
   spawn: {
-    spawn: (name, ...rest) => (name.startsWith('line:') ? utility : forked).spawn(name, ...rest),
+    spawn: (name, entry, ...rest) =>
+      testNode === undefined || name.startsWith('line:')
+        ? utility.spawn(name, entry, ...rest)
+        : // That Node cannot read archives: what it runs lies beside the archive (test/e2e/packed-program.ts).
+          createForkSpawnPort({ execPath: testNode }).spawn(
+            name,
+            entry.replace('app.asar', 'app.asar.unpacked'),
+            ...rest,
+          ),
   },
   settings: {
     home,
@@ -115,6 +122,7 @@ app.on('before-quit', (event) => {
 });
 app.on('window-all-closed', () => app.quit());
 
+keepOffline();
 // The lock is one per data folder: two stations' folders may be open side by side.
 app.setPath(
   'userData',

@@ -6,6 +6,20 @@ export const ORIGIN = 'app://mekiki';
 const isOwn = (url: string): boolean => url === ORIGIN || url.startsWith(`${ORIGIN}/`);
 
 /**
+ * Chromium's own errands (spelling dictionaries above all, seen at every start) end here: nothing is looked up, no proxy is
+ * searched for. To be called before the program is ready; `--host-resolver-rules` leaves addresses in figures alone.
+ */
+export function keepOffline(): void {
+  for (const [name, value] of [
+    ['host-resolver-rules', 'MAP * ~NOTFOUND'],
+    ['disable-background-networking', ''],
+    ['disable-component-update', ''],
+    ['no-proxy-server', ''],
+  ] as const)
+    app.commandLine.appendSwitch(name, value);
+}
+
+/**
  * What a page may not do, whatever it contains: leave the program, open windows, ask for devices, speak to any network.
  * (Electron security checklist, items 5, 7, 11 to 15; the content policy comes with each answer of the app:// protocol.)
  */
@@ -23,6 +37,7 @@ export function lockDown(log: Logger): void {
     });
   });
   const pages = session.defaultSession;
+  pages.setSpellCheckerEnabled(false);
   pages.setPermissionRequestHandler((_contents, _permission, decide) => decide(false));
   pages.setPermissionCheckHandler(() => false);
   pages.setDevicePermissionHandler(() => false);

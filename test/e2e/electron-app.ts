@@ -68,8 +68,10 @@ export async function launchElectron(
   program: string,
   args: readonly string[],
   env: Record<string, string>,
+  network?: { prefix: string[]; bridge(port: number): Promise<number> },
 ): Promise<ElectronApp> {
-  const child = spawn(program, ['--no-sandbox', '--remote-debugging-port=0', ...args], {
+  const [command, ...before] = [...(network?.prefix ?? []), program];
+  const child = spawn(command!, [...before, '--no-sandbox', '--remote-debugging-port=0', ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -83,7 +85,9 @@ export async function launchElectron(
     });
     child.on('exit', (code) => reject(new Error(`Electron ended with ${code}:\n${output}`)));
   });
-  const browser = await attach(address);
+  const inside = new URL(address);
+  if (network) inside.port = String(await network.bridge(Number(inside.port)));
+  const browser = await attach(inside.href);
   const context = browser.contexts()[0]!;
   const page = context.pages()[0] ?? (await context.waitForEvent('page'));
   return {

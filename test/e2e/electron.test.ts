@@ -1,13 +1,10 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-// A build script, plain JavaScript: it has to run before anything is built.
-import { buildProcesses, buildRenderer } from '../../main/host/build/build.mjs';
-import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+import { electronFolder, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+import { networksCanBeMade, openClosedNetwork, packForTests, sizeOf, type ClosedNetwork } from './packed-program.ts';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
 const shots = process.env['MEKIKI_SCREENSHOTS'];
 
 /** Process id of the child whose log has this name, as it told itself when it last started; undefined when it is gone. */
@@ -25,15 +22,20 @@ function pidOf(home: string, log: RegExp): number | undefined {
 const CORE = /^core\.log$/;
 const LINE = /^line-.*\.log$/;
 
+const closable = electronFolder !== undefined && networksCanBeMade();
+/** Bytes. */
+const LARGEST = 450e6;
+
 /**
- * The whole program in a real Electron: window, shell, core, line and trainer. Core and trainer run under this Node (the
- * test runtime), because an Electron that can be had for tests may have a Node too old for them; the line is a real utility
- * process.
+ * The whole program as it is packed for installation, in a real Electron: window, shell, core, line and trainer. Core and trainer
+ * run under this Node (the test runtime), because an Electron that can be had for tests may have a Node too old for them; the
+ * line is a real utility process. Where the account may make one, all of it runs in a network that leads nowhere.
  */
 describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', () => {
   let folder: string;
   let home: string;
   let display: Awaited<ReturnType<typeof openDisplay>>;
+  let network: ClosedNetwork | undefined;
   let app: ElectronApp;
   const shoot = async (name: string) => {
     if (shots) await app.page.screenshot({ path: join(shots, `electron-${name}.png`) });
@@ -48,13 +50,14 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     home = join(folder, 'home');
     if (shots) mkdirSync(shots, { recursive: true });
     display = await openDisplay();
-    await buildRenderer();
-    await buildProcesses({ testRuntime: true });
-    const program = installProgram(join(folder, 'program'), join(root, 'dist/test-runtime/shell/main.cjs'));
-    app = await launchElectron(program, ['--home', home], { DISPLAY: display.display, MEKIKI_NODE: process.execPath });
-  });
+    if (closable) network = await openClosedNetwork();
+    const program = await packForTests(join(folder, 'program'));
+    const env = { DISPLAY: display.display, MEKIKI_NODE: process.execPath };
+    app = await launchElectron(program, ['--home', home], env, network);
+  }, 240_000);
   afterAll(async () => {
     await app?.close();
+    await network?.close();
     await display.close();
     rmSync(folder, { recursive: true, force: true });
   });
@@ -90,6 +93,14 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     const before = await partsShown();
     await expect.poll(partsShown, { timeout: 20_000 }).toBeGreaterThan(before);
     await shoot('live-after-restart');
+  });
+
+  test('the program is not larger than it may be', () => {
+    expect(sizeOf(join(folder, 'program'))).toBeLessThan(LARGEST);
+  });
+
+  test.skipIf(!closable)('nothing was sent to any address but loopback (needs network namespaces)', () => {
+    expect(network!.sentOut()).toBe(0);
   });
 
   test('quitting ends core, line and trainer in order', async () => {

@@ -1,0 +1,6 @@
+export function packProgram(options?: {
+  unpacked?: boolean;
+  testRuntime?: boolean;
+  output?: string;
+  electronDist?: string;
+}): Promise<string[]>;
