@@ -5,6 +5,12 @@ import * as ort from 'onnxruntime-node';
 import { z } from 'zod';
 import { AppError, assert, problemOf } from '../contract/errors.ts';
 
+/*
+ * The official builds of ONNX Runtime from 1.29 on report usage to their maker unless told not to before the first session is
+ * made (github.com/microsoft/onnxruntime, pull request 27379). Nothing leaves this PC.
+ */
+process.env['ORT_DISABLE_TELEMETRY'] = '1';
+
 /** A dense tensor; `data` is row-major and belongs to whoever made it. */
 export interface Tensor {
   type: 'float32' | 'float64' | 'int64' | 'int32' | 'uint8' | 'int8' | 'bool';
