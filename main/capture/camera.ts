@@ -26,6 +26,8 @@ export interface FrameSink {
   offer(frame: CameraFrame): boolean;
   /** Resolves when a frame will be taken. For sources that can wait (files); a real camera cannot. */
   whenFree(signal: AbortSignal): Promise<void>;
+  /** Frames that were sent but never became whole: counted with the dropped ones. For sources that can lose some. */
+  missed?(count: number): void;
 }
 
 /** `lost`: tried again by itself. */

@@ -64,6 +64,7 @@ const sink: FrameSink = {
   async whenFree(signal) {
     while (!signal.aborted && !ring.hasRoom(lastLength, PATIENT_PENDING)) await ring.released(FREE_CHECK_MS);
   },
+  missed: (count) => ring.missed(count),
 };
 
 const wire = (error: unknown): WireError =>

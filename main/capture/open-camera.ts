@@ -1,6 +1,7 @@
 import type { CameraConfig } from '../contract/domain.ts';
 import type { Camera } from './camera.ts';
 import { createFolderCamera } from './folder/camera.ts';
+import { createGigeCamera } from './gige/camera.ts';
 import { createSimulatedCamera } from './simulated/camera.ts';
 
 export interface OpenCameraOptions {
@@ -22,5 +23,7 @@ export function createCamera(config: CameraConfig, options: OpenCameraOptions, p
       return createSimulatedCamera(config, position, options.triggering);
     case 'folder':
       return createFolderCamera(config, options);
+    case 'gige':
+      return createGigeCamera(config, options);
   }
 }

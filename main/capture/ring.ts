@@ -175,6 +175,10 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
       });
       return true;
     },
+    /** Frames that got lost on their way here. */
+    missed(count: number): void {
+      Atomics.add(words, DROPPED, count);
+    },
     /** Resolves at the next release, or after at most `ms`. */
     async released(ms: number): Promise<void> {
       const seen = Atomics.load(words, RELEASED);

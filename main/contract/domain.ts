@@ -69,6 +69,25 @@ export const cameraConfigSchema = z.discriminatedUnion('kind', [
     moveTo: z.string().min(1).optional(),
     pollMs: z.number().int().min(50).max(60_000).default(500),
   }),
+  /** GigE Vision. What is not given is left as the camera has it. */
+  z
+    .object({
+      kind: z.literal('gige'),
+      /** Serial number (or MAC address, where it has none). */
+      serial: z.string().min(1).max(64).optional(),
+      /** Asked directly, for cameras that no broadcast reaches. With a serial number, only that camera is taken there. */
+      address: z.ipv4().optional(),
+      exposureUs: z.number().positive().max(60_000_000).optional(),
+      gain: z.number().optional(),
+      pixelFormat: z.string().min(1).max(64).optional(),
+      /** source: SFNC name, such as Software or Line1; mode off: free run. */
+      trigger: z.object({ mode: z.enum(['on', 'off']), source: z.string().min(1).max(64).optional() }).optional(),
+      /** Largest packet that the network carries, in bytes, IP and UDP headers included. */
+      packetSizeLimit: z.number().int().min(576).max(16_000).optional(),
+    })
+    .refine((camera) => camera.serial !== undefined || camera.address !== undefined, {
+      message: 'a serial number or an address is needed',
+    }),
 ]);
 export type CameraConfig = z.infer<typeof cameraConfigSchema>;
 

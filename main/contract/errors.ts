@@ -329,6 +329,31 @@ export const errorCatalogue = {
     ['Camera {cameraId} does not deliver: {problem}.', 'Check cable and power; it is tried again by itself.'],
     ['カメラ {cameraId} から画像が来ません: {problem}', 'ケーブルと電源を確認してください。自動で再接続します。'],
   ),
+  CAMERA_BUSY: entry(
+    ['Camera {cameraId} is controlled by another program.', 'Close that program, or stop its line; it is tried again.'],
+    [
+      'カメラ {cameraId} は別のプログラムが制御しています。',
+      'そのプログラムを終了するか、ラインを停止してください。自動で再試行します。',
+    ],
+  ),
+  CAMERA_FEATURE: entry(
+    ['Camera {cameraId}: {problem}.', 'See what it offers with "camera features", and correct the setting.'],
+    ['カメラ {cameraId}: {problem}', '「camera features」で設定できる値を確認し、修正してください。'],
+  ),
+  CAMERA_BUFFER_SMALL: entry(
+    [
+      'The system gives camera {cameraId} {bytes} bytes of receive buffer; {least} are advised.',
+      'Have the limit raised (Linux: net.core.rmem_max), or frames may be lost.',
+    ],
+    [
+      'カメラ {cameraId} の受信バッファーは {bytes} バイトです。推奨は {least} バイト以上です。',
+      '上限を上げてください（Linux: net.core.rmem_max）。画像が失われることがあります。',
+    ],
+  ),
+  CAMERA_PIXELS: entry(
+    ['Camera {cameraId} sends pixels of the format {format}, which cannot be read.', 'Choose Mono8 or RGB8 for it.'],
+    ['カメラ {cameraId} の画素形式 {format} は読み取れません。', 'Mono8 または RGB8 を選んでください。'],
+  ),
   CAMERA_CONFIG: entry(
     ['Camera {cameraId}: {problem}.', 'Correct it under Settings.'],
     ['カメラ {cameraId}: {problem}', '設定画面で修正してください。'],

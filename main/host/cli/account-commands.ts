@@ -77,17 +77,26 @@ export function addAccountCommands(program: Command, action: Action): void {
     stations
       .command('add <name>')
       .option('--folder <dir>', 'watch this folder')
+      .option('--camera <serial>', 'this GigE Vision camera')
       .option('--surface <name>', 'simulated line with this surface', 'brushed-metal'),
   ).action(
-    action(async (context: Context, name: string, options: UserOption & { folder?: string; surface: string }) => {
-      await signedIn(context, options, async (client) => {
-        const camera = options.folder
-          ? ({ kind: 'folder', path: resolve(options.folder) } as const)
-          : ({ kind: 'simulated', surface: options.surface as 'cast' } as const);
-        const station = await client.call('stations.add', { name, camera });
-        context.out.result({ station }, () => `${station.id} was added.`);
-      });
-    }),
+    action(
+      async (
+        context: Context,
+        name: string,
+        options: UserOption & { folder?: string; camera?: string; surface: string },
+      ) => {
+        await signedIn(context, options, async (client) => {
+          const camera = options.folder
+            ? ({ kind: 'folder', path: resolve(options.folder) } as const)
+            : options.camera
+              ? ({ kind: 'gige', serial: options.camera } as const)
+              : ({ kind: 'simulated', surface: options.surface as 'cast' } as const);
+          const station = await client.call('stations.add', { name, camera });
+          context.out.result({ station }, () => `${station.id} was added.`);
+        });
+      },
+    ),
   );
   withUser(
     stations

@@ -7,6 +7,7 @@ import { addBenchCompressCommand } from './bench-compress-command.ts';
 import { addBenchTrainCommand } from './bench-train-command.ts';
 import { addAuditCommands } from './audit-commands.ts';
 import { addBundleCommands } from './bundle-commands.ts';
+import { addCameraCommands } from './camera-commands.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
@@ -71,6 +72,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addInspectCommands(program, action, (code) => (exitCode = code));
   addBenchTrainCommand(program, action);
   addBenchCompressCommand(program, action);
+  addCameraCommands(program, action);
   addServeCommand(program, action);
   inheritGlobalOptions(program);
 

@@ -1,7 +1,7 @@
 import type { CameraConfig, Criteria, Recipe, Station, Surface } from '../../../main/contract/domain.ts';
 import type { MethodInput } from '../../../main/contract/methods.ts';
 
-/** A station as a form holds it: shares in per cent, both kinds of camera at once. */
+/** A station as a form holds it: shares in per cent, all kinds of camera at once. */
 export interface StationDraft {
   name: string;
   kind: CameraConfig['kind'];
@@ -12,6 +12,11 @@ export interface StationDraft {
   newDefectAfterS: number;
   path: string;
   after: 'leave' | 'move';
+  serial: string;
+  address: string;
+  /** null: as the camera has it. */
+  exposureUs: number | null;
+  gain: number | null;
   rotation: Recipe['rotation'];
   columns: number;
   rows: number;
@@ -27,6 +32,7 @@ const percent = (share: number): number => Number((100 * share).toFixed(4));
 export function draftOf(station: Station | null): StationDraft {
   const simulated = station?.camera.kind === 'simulated' ? station.camera : null;
   const folder = station?.camera.kind === 'folder' ? station.camera : null;
+  const gige = station?.camera.kind === 'gige' ? station.camera : null;
   return {
     name: station?.name ?? '',
     kind: station?.camera.kind ?? 'simulated',
@@ -37,6 +43,10 @@ export function draftOf(station: Station | null): StationDraft {
     newDefectAfterS: simulated?.newDefectAfterS ?? 120,
     path: folder?.path ?? '',
     after: folder?.after ?? 'leave',
+    serial: gige?.serial ?? '',
+    address: gige?.address ?? '',
+    exposureUs: gige?.exposureUs ?? null,
+    gain: gige?.gain ?? null,
     rotation: station?.recipe.rotation ?? 0,
     columns: station?.recipe.tiles.columns ?? 1,
     rows: station?.recipe.tiles.rows ?? 1,
@@ -47,6 +57,8 @@ export function draftOf(station: Station | null): StationDraft {
   };
 }
 
+const nothing = { trigger: undefined, pixelFormat: undefined, packetSizeLimit: undefined };
+
 /** What a form does not show (regions, image size, drift, polling) keeps the station's value. */
 export function stationInput(
   draft: StationDraft,
@@ -54,9 +66,10 @@ export function stationInput(
 ): MethodInput<'stations.add'> & { recipe: Recipe } {
   const { kind, surface, seed, partsPerMinute, newDefectAfterS, path, after } = draft;
   const before = station?.camera;
-  const camera =
-    kind === 'simulated'
-      ? {
+  const camera = ((): MethodInput<'stations.add'>['camera'] => {
+    switch (kind) {
+      case 'simulated':
+        return {
           ...(before?.kind === 'simulated' ? before : {}),
           kind,
           surface,
@@ -64,8 +77,26 @@ export function stationInput(
           partsPerMinute,
           newDefectAfterS,
           defectShare: draft.defectPercent / 100,
-        }
-      : { ...(before?.kind === 'folder' ? before : {}), kind, path, after };
+        };
+      case 'folder':
+        return { ...(before?.kind === 'folder' ? before : {}), kind, path, after };
+      case 'gige': {
+        const { trigger, pixelFormat, packetSizeLimit } = before?.kind === 'gige' ? before : nothing;
+        const serial = draft.serial.trim();
+        const address = draft.address.trim();
+        return {
+          kind,
+          ...(serial === '' ? {} : { serial }),
+          ...(address === '' ? {} : { address }),
+          ...(draft.exposureUs === null ? {} : { exposureUs: draft.exposureUs }),
+          ...(draft.gain === null ? {} : { gain: draft.gain }),
+          ...(trigger === undefined ? {} : { trigger }),
+          ...(pixelFormat === undefined ? {} : { pixelFormat }),
+          ...(packetSizeLimit === undefined ? {} : { packetSizeLimit }),
+        };
+      }
+    }
+  })();
   const recipe: Recipe = {
     finder: { kind: 'fixed' },
     regions: station?.recipe.regions ?? [],

@@ -1,0 +1,175 @@
+import { AppError } from '../../contract/errors.ts';
+import type { CameraFrame } from '../camera.ts';
+import type { CameraConfig } from '../../contract/domain.ts';
+import { openDevice, type DescriptionCache, type Device } from './device.ts';
+import type { FoundDevice } from './discovery.ts';
+import { FeatureError, type NodeMap } from './genicam/node-map.ts';
+import { imageBytes, pixelFormatOf, toImage } from './pixel-formats.ts';
+import type { CompleteBlock, StreamCounts } from './reassembly.ts';
+import { openStreamChannel } from './stream-channel.ts';
+
+export type GigeConfig = Extract<CameraConfig, { kind: 'gige' }>;
+
+export interface AcquisitionEvents {
+  /** The image is lent for the duration of the call. */
+  onFrame(frame: CameraFrame): void;
+  onMissed(count: number): void;
+  /** Ends the acquisition's use: nothing more comes. Once. */
+  onLost(error: unknown): void;
+  onTrouble(problem: AppError): void;
+}
+export interface Acquisition {
+  readonly device: Device;
+  readonly packetSize: number;
+  readonly bufferBytes: number;
+  readonly counts: Readonly<StreamCounts>;
+  stop(): Promise<void>;
+}
+
+/** SFNC names first, then those of cameras from before SFNC 2. */
+const exposureNames = ['ExposureTime', 'ExposureTimeAbs'];
+const gainNames = ['Gain', 'GainRaw'];
+const MAX_BLOCK_BYTES = 512 * 2 ** 20;
+
+/** Sets what the configuration names and nothing else. @throws FeatureError */
+export async function applySettings(features: NodeMap, config: GigeConfig): Promise<void> {
+  const first = (names: string[]): string => names.find((name) => features.has(name)) ?? names[0]!;
+  if (config.pixelFormat !== undefined) await features.set('PixelFormat', config.pixelFormat);
+  if (config.exposureUs !== undefined) {
+    if (features.has('ExposureAuto')) await setWherePossible(features, 'ExposureAuto', 'Off');
+    await features.set(first(exposureNames), config.exposureUs);
+  }
+  if (config.gain !== undefined) {
+    if (features.has('GainAuto')) await setWherePossible(features, 'GainAuto', 'Off');
+    await features.set(first(gainNames), config.gain);
+  }
+  if (config.trigger) {
+    if (features.has('TriggerSelector')) await setWherePossible(features, 'TriggerSelector', 'FrameStart');
+    if (config.trigger.source !== undefined) await features.set('TriggerSource', config.trigger.source);
+    await features.set('TriggerMode', config.trigger.mode === 'on' ? 'On' : 'Off');
+  }
+}
+async function setWherePossible(features: NodeMap, name: string, value: string): Promise<void> {
+  await features.set(name, value).catch((error: unknown) => {
+    if (!(error instanceof FeatureError)) throw error;
+  });
+}
+
+/** Takes control of a camera, sets it up and starts it. @throws AppError, GvcpError, GvcpTimeout, DescriptionError */
+export async function startAcquisition(
+  found: FoundDevice,
+  config: GigeConfig,
+  options: { cameraId: string; maxPixels: number; cache: DescriptionCache; signal: AbortSignal },
+  events: AcquisitionEvents,
+): Promise<Acquisition> {
+  const { cameraId, maxPixels } = options;
+  const device = await openDevice(found, { ...options, control: true, onLost: (error) => events.onLost(error) });
+  const { features } = device;
+  let told = false;
+  const tellOnce = (problem: AppError) => {
+    if (!told) events.onTrouble(problem);
+    told = true;
+  };
+  /** Of blocks whose leader does not say it (chunk data of GigE Vision 1.x). */
+  let announced: { pixelFormat: number; width: number; height: number; paddingX: number } | null = null;
+
+  const onBlock = (block: CompleteBlock): boolean => {
+    const image = block.leader.image ?? announced;
+    if (!image) return false;
+    const { width, paddingX } = image;
+    const height = block.height !== null && block.height > 0 ? Math.min(block.height, image.height) : image.height;
+    const pixels = pixelFormatOf(image.pixelFormat);
+    if (!pixels) {
+      const format = `0x${image.pixelFormat.toString(16).padStart(8, '0')}`;
+      tellOnce(new AppError('CAMERA_PIXELS', { cameraId, format }));
+      return false;
+    }
+    if (width < 1 || height < 1 || width * height > maxPixels) {
+      const problem = `a picture of ${width} x ${height} is announced, the limit is ${maxPixels} pixels`;
+      tellOnce(new AppError('CAMERA_FEATURE', { cameraId, problem }));
+      return false;
+    }
+    // Less than a picture is none, whatever the leader says; more is chunk data.
+    if (block.data.length < imageBytes(pixels, width, height, paddingX)) return false;
+    events.onFrame({
+      image: toImage(pixels, block.data, width, height, paddingX),
+      capturedAt: new Date(),
+      notes: pixels.name === 'Mono8' || pixels.name === 'RGB8' ? [] : [`${pixels.name} shown in 8 bits per channel`],
+      source: `frame ${block.blockId}`,
+    });
+    return true;
+  };
+
+  try {
+    await stopRunning(features);
+    try {
+      await applySettings(features, config);
+    } catch (error) {
+      if (!(error instanceof FeatureError)) throw error;
+      // A camera that runs otherwise than it was told to would judge parts by other pictures.
+      throw new AppError('CAMERA_FEATURE', { cameraId, problem: error.message }, { cause: error });
+    }
+    const stream = await openStreamChannel(
+      device,
+      { onBlock, onLost: (count) => events.onMissed(count) },
+      config.packetSizeLimit === undefined ? {} : { largestPacket: config.packetSizeLimit },
+    );
+    try {
+      features.forget();
+      const blockBytes = await features.integer('PayloadSize');
+      if (!(blockBytes > 0) || blockBytes > MAX_BLOCK_BYTES) {
+        throw new AppError('CAMERA_FEATURE', { cameraId, problem: `PayloadSize is ${blockBytes} bytes` });
+      }
+      announced = await announcedImage(features);
+      if (features.has('AcquisitionMode')) await setWherePossible(features, 'AcquisitionMode', 'Continuous');
+      if (features.has('TLParamsLocked')) await setWherePossible(features, 'TLParamsLocked', '1');
+      stream.begin(blockBytes);
+      await features.execute('AcquisitionStart');
+    } catch (error) {
+      await stream.close();
+      throw error;
+    }
+    let stopping: Promise<void> | null = null;
+    return {
+      device,
+      packetSize: stream.packetSize,
+      bufferBytes: stream.bufferBytes,
+      get counts() {
+        return stream.counts;
+      },
+      stop: () =>
+        (stopping ??= (async () => {
+          await stopRunning(features).catch(() => {});
+          await stream.close();
+          await device.close();
+        })()),
+    };
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
+}
+
+/** A camera that a program left running does not let itself be set up. */
+async function stopRunning(features: NodeMap): Promise<void> {
+  if (features.has('AcquisitionStop')) {
+    await features.execute('AcquisitionStop').catch((error: unknown) => {
+      if (!(error instanceof FeatureError)) throw error;
+    });
+  }
+  if (features.has('TLParamsLocked')) await setWherePossible(features, 'TLParamsLocked', '0');
+}
+
+async function announcedImage(features: NodeMap) {
+  try {
+    const [width, height, pixelFormat] = [
+      await features.integer('Width'),
+      await features.integer('Height'),
+      await features.integer('PixelFormat'),
+    ];
+    return { width, height, pixelFormat, paddingX: 0 };
+  } catch (error) {
+    if (error instanceof FeatureError) return null;
+    throw error;
+  }
+}

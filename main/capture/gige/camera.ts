@@ -1,0 +1,109 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AppError } from '../../contract/errors.ts';
+import type { Camera, CameraListener, FrameSink } from '../camera.ts';
+import { startAcquisition, type Acquisition, type GigeConfig } from './acquisition.ts';
+import { cameraError, type DescriptionCache } from './device.ts';
+import { discover, isDevice, type FoundDevice } from './discovery.ts';
+import { LEAST_BUFFER_BYTES } from './stream-channel.ts';
+
+export type { GigeConfig } from './acquisition.ts';
+
+const FIRST_RETRY_MS = 100;
+const MOST_RETRY_MS = 1_000;
+
+/** The camera that a configuration means; where it was last is asked first. null: it does not answer. */
+export async function findCamera(
+  config: Pick<GigeConfig, 'serial' | 'address'>,
+  options: { last?: string | null; signal?: AbortSignal } = {},
+): Promise<FoundDevice | null> {
+  const { signal } = options;
+  const matches = (device: FoundDevice) =>
+    config.serial !== undefined ? isDevice(device, config.serial) : device.address === config.address;
+  const search = async (addresses: string[], broadcast: boolean, waitMs?: number) => {
+    const asked = {
+      addresses,
+      broadcast,
+      until: matches,
+      ...(signal ? { signal } : {}),
+      ...(waitMs ? { waitMs } : {}),
+    };
+    return (await discover(asked)).find(matches) ?? null;
+  };
+  const known = [config.address, options.last].filter((address) => typeof address === 'string');
+  const there = known.length > 0 ? await search(known, false, 300) : null;
+  return there ?? (config.serial === undefined ? null : search(known, true));
+}
+
+/**
+ * A GigE Vision camera. Looked for until it is there; when it is lost, looked for again with growing pauses. Frames that were sent
+ * but did not come whole are counted by the sink and never shown.
+ */
+export function createGigeCamera(config: GigeConfig, options: { cameraId: string; maxPixels: number }): Camera {
+  const { cameraId, maxPixels } = options;
+  const stop = new AbortController();
+  const { signal } = stop;
+  const cache: DescriptionCache = new Map();
+  let running: Promise<void> = Promise.resolve();
+
+  const run = async (sink: FrameSink, listener: CameraListener) => {
+    let last: string | null = null;
+    let pause = FIRST_RETRY_MS;
+    let told: string | null = null;
+    const tellLost = (error: unknown) => {
+      const problem = cameraError(cameraId, error);
+      if (told !== problem.message) listener.onState({ kind: 'lost', problem });
+      told = problem.message;
+    };
+    while (!signal.aborted) {
+      let acquisition: Acquisition | null = null;
+      const ended = Promise.withResolvers<unknown>();
+      const onAbort = () => ended.resolve(null);
+      signal.addEventListener('abort', onAbort, { once: true });
+      try {
+        const found = await findCamera(config, { last, signal });
+        if (!found) throw new Error(`no answer from ${config.serial ?? config.address}`);
+        acquisition = await startAcquisition(
+          found,
+          config,
+          { cameraId, maxPixels, cache, signal },
+          {
+            onFrame: (frame) => void sink.offer(frame),
+            onMissed: (count) => sink.missed?.(count),
+            onLost: (error) => ended.resolve(error),
+            onTrouble: (problem) => listener.onTrouble(problem),
+          },
+        );
+        last = found.address;
+        pause = FIRST_RETRY_MS;
+        told = null;
+        listener.onState({ kind: 'delivering' });
+        if (acquisition.bufferBytes < LEAST_BUFFER_BYTES) {
+          const details = { cameraId, bytes: acquisition.bufferBytes, least: LEAST_BUFFER_BYTES };
+          listener.onTrouble(new AppError('CAMERA_BUFFER_SMALL', details));
+        }
+        const error = await ended.promise;
+        if (!signal.aborted) tellLost(error);
+      } catch (error) {
+        if (!signal.aborted) tellLost(error);
+      } finally {
+        signal.removeEventListener('abort', onAbort);
+        await acquisition?.stop();
+      }
+      await sleep(pause, undefined, { signal }).catch(() => {});
+      pause = Math.min(2 * pause, MOST_RETRY_MS);
+    }
+  };
+
+  const dispose = async () => {
+    stop.abort();
+    await running;
+  };
+  return {
+    async open(sink, listener) {
+      listener.onState({ kind: 'starting' });
+      running = run(sink, listener);
+    },
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}

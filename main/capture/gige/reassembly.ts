@@ -1,0 +1,387 @@
+import { status } from './gvcp.ts';
+import { format, readLeader, readTrailerHeight, type Leader, type StreamPacket } from './gvsp.ts';
+
+/*
+ * From packets to complete blocks. A pure machine: it is told packets and the time, and answers by calls. A block is given out
+ * whole or counted as lost; there is nothing between. Blocks come out in the order of their ids.
+ */
+
+export interface CompleteBlock {
+  blockId: number;
+  leader: Leader;
+  /** Lines that there are: the trailer's word where it is less than the leader's. null: as the leader says. */
+  height: number | null;
+  /** Payload as sent, lent for the duration of the call. */
+  data: Buffer;
+  /** Packets of it that had to be asked for. */
+  resent: number;
+}
+
+export interface ReassemblyOptions {
+  /** Payload bytes per data packet as negotiated. */
+  packetBytes: number;
+  /** Bytes of a block as the camera announces it (PayloadSize). */
+  blockBytes: number;
+  /** Whether lost packets can be asked for. */
+  canResend: boolean;
+  /** Silence of a block after which what is missing is asked for; without resend it is given up if a newer one is there. */
+  packetTimeoutMs?: number;
+  /** The same for a block that a newer one has overtaken. */
+  overtakenTimeoutMs?: number;
+  /** Between two requests for the same packets. */
+  resendIntervalMs?: number;
+  /** Silence of a block after which it is lost. */
+  blockTimeoutMs?: number;
+  /** Time a block may take in all from its first packet; slow cameras over slow links need more. */
+  blockLimitMs?: number;
+}
+
+export interface ReassemblyEvents {
+  /** False: its bytes are not the picture that its leader announces, and it is counted as lost. */
+  onBlock(block: CompleteBlock): boolean;
+  /** A block of which something was never seen. `reason` is for the log. */
+  onLost(count: number, reason: LostReason): void;
+  requestResend(blockId: number, first: number, last: number, extended: boolean): void;
+}
+export type LostReason = 'incomplete' | 'never-seen' | 'unavailable' | 'malformed' | 'crowded-out';
+
+export interface StreamCounts {
+  packets: number;
+  blocks: number;
+  lost: number;
+  /** Packets that came again, or for blocks that are done with. */
+  duplicates: number;
+  /** Packets asked for, each time. */
+  resendRequests: number;
+  /** Packets that came after they were asked for. */
+  resent: number;
+  malformed: number;
+}
+
+/** Blocks under way at a time: as many as go into this memory, within limits. */
+const MAX_HELD_BYTES = 64 * 2 ** 20;
+const LEAST_BLOCKS = 4;
+const MOST_BLOCKS = 64;
+/** Ids that may be skipped and counted as lost; beyond, the camera has begun to number anew. */
+const MAX_GAP = 10_000;
+/** Skipped ids that are waited for (and asked for) one by one; beyond, they are counted at once. */
+const MAX_AWAITED = 4;
+const MAX_PACKETS = 2 ** 20;
+/** Requests per look, so that a dead link is not flooded. */
+const MAX_REQUESTS = 32;
+const MAX_TRIES = 16;
+const WRAP = 65_535;
+
+interface Block {
+  id: number;
+  extended: boolean;
+  leader: Leader | null;
+  trailerHeight: number | null;
+  /** Id of the trailer packet; null: not known yet. */
+  last: number | null;
+  data: Buffer | null;
+  /** 1 per data packet that is here. */
+  have: Uint8Array;
+  count: number;
+  /** Bytes of the last data packet; those before are full. */
+  bytes: number;
+  highest: number;
+  begun: number;
+  heard: number;
+  asked: number;
+  tries: number;
+  resent: number;
+  /** Lost already, kept until its turn comes: its packets are still recognised. */
+  failed: LostReason | null;
+}
+
+export interface Reassembly {
+  packet(packet: StreamPacket, now: number): void;
+  /** Has to be called every few milliseconds while blocks are under way. */
+  tick(now: number): void;
+  /** Nothing more will come: what is not whole is lost. */
+  end(now: number): void;
+  readonly counts: Readonly<StreamCounts>;
+  /** Blocks under way. */
+  readonly pending: number;
+  readonly heldBytes: number;
+}
+
+export function createReassembly(options: ReassemblyOptions, events: ReassemblyEvents): Reassembly {
+  const { blockBytes, canResend } = options;
+  const {
+    packetTimeoutMs = 20,
+    overtakenTimeoutMs = 4,
+    resendIntervalMs = 15,
+    blockTimeoutMs = 250,
+    blockLimitMs = 5_000,
+  } = options;
+  const maxBlocks = Math.min(MOST_BLOCKS, Math.max(LEAST_BLOCKS, Math.floor(MAX_HELD_BYTES / Math.max(1, blockBytes))));
+  let packetBytes = options.packetBytes;
+  const counts: StreamCounts = {
+    packets: 0,
+    blocks: 0,
+    lost: 0,
+    duplicates: 0,
+    resendRequests: 0,
+    resent: 0,
+    malformed: 0,
+  };
+  /** Oldest first; ids ascend by one, but where numbering began anew. */
+  let blocks: Block[] = [];
+  const spare: Buffer[] = [];
+  /** Id of the newest block that has begun, or was skipped. */
+  let newest: number | null = null;
+  let newestTimestamp = -1n;
+
+  const next = (id: number, extended: boolean) => (extended ? id + 1 : (id % WRAP) + 1);
+  /** How far b is ahead of a; negative: behind. 16-bit ids go round from 65535 to 1. */
+  const ahead = (a: number, b: number, extended: boolean): number => {
+    if (extended) return b - a;
+    const distance = (((b - a) % WRAP) + WRAP) % WRAP;
+    return distance > WRAP / 2 ? distance - WRAP : distance;
+  };
+  const packetsOf = (bytes: number) => Math.max(1, Math.ceil(bytes / packetBytes));
+
+  const create = (id: number, extended: boolean, now: number): Block => {
+    const block: Block = {
+      id,
+      extended,
+      leader: null,
+      trailerHeight: null,
+      last: null,
+      data: null,
+      have: new Uint8Array(0),
+      count: 0,
+      bytes: 0,
+      highest: 0,
+      begun: now,
+      heard: now,
+      asked: -Infinity,
+      tries: 0,
+      resent: 0,
+      failed: null,
+    };
+    blocks.push(block);
+    newest = id;
+    return block;
+  };
+  const release = (block: Block) => {
+    // One spare per block under way at most, and all of one size.
+    if (block.data && spare.length < maxBlocks) spare.push(block.data);
+    block.data = null;
+  };
+  const lose = (count: number, reason: LostReason) => {
+    counts.lost += count;
+    events.onLost(count, reason);
+  };
+  const fail = (block: Block, reason: LostReason) => {
+    if (block.failed) return;
+    block.failed = reason;
+    release(block);
+    lose(1, reason);
+  };
+  const isWhole = (block: Block) => block.leader !== null && block.last !== null && block.count === block.last - 1;
+
+  /** Gives out or drops blocks from the oldest on, as long as they are done. */
+  const settle = () => {
+    for (let block = blocks[0]; block && (block.failed || isWhole(block)); block = blocks[0]) {
+      blocks.shift();
+      if (block.failed) continue;
+      const length = block.last === 1 ? 0 : (block.last! - 2) * packetBytes + block.bytes;
+      const data = (block.data ?? Buffer.alloc(0)).subarray(0, length);
+      const { id, leader, trailerHeight, resent } = block;
+      const accepted = events.onBlock({ blockId: id, leader: leader!, height: trailerHeight, data, resent });
+      if (accepted) counts.blocks += 1;
+      else lose(1, 'malformed');
+      release(block);
+    }
+  };
+
+  const find = (packet: StreamPacket, now: number): Block | null => {
+    const { blockId: id, extended } = packet;
+    if (newest === null) return create(id, extended, now);
+    const distance = ahead(newest, id, extended);
+    if (distance <= 0 && distance > -MAX_GAP) {
+      const known = blocks.find((block) => block.id === id);
+      if (known) return known;
+    }
+    if (distance > 0 && distance <= MAX_GAP) {
+      const skipped = distance - 1;
+      if (skipped > MAX_AWAITED) lose(skipped - MAX_AWAITED, 'never-seen');
+      let awaited = id;
+      if (skipped > 0) {
+        // The last few that were skipped may only be late.
+        awaited = newest;
+        for (let i = 0; i < Math.max(1, skipped - MAX_AWAITED + 1); i += 1) awaited = next(awaited, extended);
+        for (; awaited !== id; awaited = next(awaited, extended)) create(awaited, extended, now);
+      }
+      const block = create(id, extended, now);
+      while (blocks.length > maxBlocks) {
+        fail(blocks[0]!, 'crowded-out');
+        settle();
+      }
+      return block;
+    }
+    // Behind what is known: late or twice. Only a leader that is newer by its own clock begins a new numbering.
+    const leader = packet.format === format.leader ? readLeader(packet.data) : null;
+    if (!leader || leader.timestamp <= newestTimestamp) return null;
+    end();
+    return create(id, extended, now);
+  };
+
+  const memoryFor = (block: Block): Buffer => {
+    if (block.data) return block.data;
+    const size = packetsOf(blockBytes) * packetBytes;
+    let buffer = spare.pop();
+    if (!buffer || buffer.length !== size) buffer = Buffer.allocUnsafeSlow(size);
+    block.data = buffer;
+    block.have = new Uint8Array(packetsOf(blockBytes) + 1);
+    return buffer;
+  };
+
+  const takeData = (block: Block, packet: StreamPacket): void => {
+    const { packetId: id, data } = packet;
+    const buffer = memoryFor(block);
+    const tooFar = id < 1 || id >= block.have.length || (block.last !== null && id >= block.last);
+    const tooLong = data.length > packetBytes;
+    const isShort = data.length < packetBytes;
+    // A short packet ends its block: nothing may stand behind it.
+    const afterShort = id > block.highest && block.highest > 0 && block.bytes < packetBytes;
+    if (tooFar || data.length === 0 || tooLong || afterShort || (isShort && id < block.highest)) {
+      // The first of several packets is full. Where the camera sends others than agreed on, the blocks to come are read so.
+      if (!tooFar && tooLong && id === 1 && data.length <= blockBytes) packetBytes = data.length;
+      if (afterShort && block.highest === 1) packetBytes = block.bytes;
+      counts.malformed += 1;
+      return fail(block, 'malformed');
+    }
+    if (block.have[id] === 1) {
+      counts.duplicates += 1;
+      return;
+    }
+    data.copy(buffer, (id - 1) * packetBytes);
+    block.have[id] = 1;
+    block.count += 1;
+    if (id > block.highest) {
+      block.highest = id;
+      block.bytes = data.length;
+    }
+  };
+
+  const takeTrailer = (block: Block, packet: StreamPacket): void => {
+    const { packetId } = packet;
+    if (block.last !== null) {
+      counts.duplicates += 1;
+      return;
+    }
+    if (packetId < 1 || packetId <= block.highest || packetId > MAX_PACKETS) {
+      counts.malformed += 1;
+      return fail(block, 'malformed');
+    }
+    block.last = packetId;
+    block.trailerHeight = readTrailerHeight(packet.data);
+  };
+
+  const take = (block: Block, packet: StreamPacket): void => {
+    if (packet.format === format.payload) return takeData(block, packet);
+    if (packet.format === format.trailer) return takeTrailer(block, packet);
+    const leader = packet.packetId === 0 ? readLeader(packet.data) : null;
+    if (!leader) {
+      counts.malformed += 1;
+      return fail(block, 'malformed');
+    }
+    if (block.leader) {
+      counts.duplicates += 1;
+      return;
+    }
+    block.leader = leader;
+    if (leader.timestamp > newestTimestamp || block.id === newest) newestTimestamp = leader.timestamp;
+  };
+
+  /** The packets of a block that are missing, as ranges; to the end that it should have. */
+  const missing = (block: Block): [first: number, last: number][] => {
+    const ranges: [number, number][] = [];
+    const last = block.last ?? packetsOf(blockBytes) + 1;
+    let first: number | null = block.leader ? null : 0;
+    for (let id = 1; id <= last; id += 1) {
+      const here = id === last ? block.last !== null : block.have[id] === 1;
+      if (here && first !== null) {
+        ranges.push([first, id - 1]);
+        first = null;
+      } else if (!here && first === null) first = id;
+    }
+    if (first !== null) ranges.push([first, last]);
+    return ranges;
+  };
+
+  const ask = (block: Block, now: number): void => {
+    block.asked = now;
+    block.tries += 1;
+    for (const [first, last] of missing(block).slice(0, MAX_REQUESTS)) {
+      counts.resendRequests += last - first + 1;
+      events.requestResend(block.id, first, last, block.extended);
+    }
+  };
+
+  const look = (now: number): void => {
+    for (const [i, block] of blocks.entries()) {
+      if (block.failed || isWhole(block)) continue;
+      const silent = now - block.heard;
+      const overtaken = i < blocks.length - 1;
+      if (silent > blockTimeoutMs || now - block.begun > blockLimitMs)
+        fail(block, block.count > 0 ? 'incomplete' : 'never-seen');
+      else if (silent <= (overtaken && canResend ? overtakenTimeoutMs : packetTimeoutMs)) continue;
+      else if (canResend) {
+        if (now - block.asked < resendIntervalMs) continue;
+        if (block.tries >= MAX_TRIES) fail(block, 'incomplete');
+        else ask(block, now);
+      } else if (overtaken) fail(block, 'incomplete');
+    }
+    settle();
+  };
+
+  function end(): void {
+    for (const block of blocks) if (!isWhole(block)) fail(block, 'incomplete');
+    settle();
+    blocks = [];
+  }
+
+  return {
+    packet(packet, now) {
+      counts.packets += 1;
+      const refused = packet.status >= 0x8000;
+      if (refused && packet.status !== status.packetUnavailable) {
+        // Not yet, or not now: it is asked for again. What was removed from memory will never come.
+        const gone = packet.status === 0x8011 || packet.status === 0x8012;
+        if (!gone) return;
+      }
+      const block = find(packet, now);
+      if (!block || block.failed) {
+        counts.duplicates += 1;
+        return;
+      }
+      if (refused) fail(block, 'unavailable');
+      else {
+        block.heard = now;
+        if (block.asked > 0) {
+          block.resent += 1;
+          counts.resent += 1;
+        }
+        take(block, packet);
+      }
+      settle();
+    },
+    tick: look,
+    end,
+    counts,
+    get pending() {
+      return blocks.length;
+    },
+    get heldBytes() {
+      return (
+        spare.reduce((sum, buffer) => sum + buffer.length, 0) +
+        blocks.reduce((sum, block) => sum + (block.data?.length ?? 0), 0)
+      );
+    },
+  };
+}
