@@ -4,16 +4,16 @@ import { parts } from './0030-parts.ts';
 import { labels } from './0040-labels.ts';
 import { knowledge } from './0050-knowledge.ts';
 import { candidates } from './0060-candidates.ts';
-import { alarms } from './0090-alarms.ts';
 import { audit } from './0070-audit.ts';
 import { jobs } from './0080-jobs.ts';
+import { alarms } from './0090-alarms.ts';
+import { suspects } from './0100-suspects.ts';
 import { imported } from './0200-imported.ts';
 import { auditHeads } from './0210-audit-heads.ts';
-import { suspects } from './0100-suspects.ts';
+import { lineOutput } from './0300-line-output.ts';
+import { lineSettings } from './0500-line-settings.ts';
 import { shadow } from './0600-shadow.ts';
 import { partHours } from './0700-part-hours.ts';
-import { lineSettings } from './0500-line-settings.ts';
-import { lineOutput } from './0300-line-output.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
