@@ -101,7 +101,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     async readImage(sha, width) {
       await core.ensure();
-      return (await host!.call('images.read', { sha, width }, { timeoutMs: 15_000 })).bytes;
+      // Long: a window shows a refused picture as broken and does not ask again, a late one it just shows late.
+      return (await host!.call('images.read', { sha, width }, { timeoutMs: 60_000 })).bytes;
     },
     processes: () =>
       [core, ...children.list()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),
