@@ -1,5 +1,5 @@
-// Packs the program: `npm run dist` makes the installers of electron-builder.yml for this platform. Flags: --unpacked (a folder
-// alone), and whatever electron-builder takes. With ELECTRON_OVERRIDE_DIST_PATH that Electron is packed, not one that is fetched.
+// Packs the program: `npm run dist` makes the installers of electron-builder.yml for this platform; with --unpacked a folder alone.
+// With ELECTRON_OVERRIDE_DIST_PATH that Electron is packed, not one that is fetched.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
