@@ -68,6 +68,16 @@ export const createUserKey = async (password: string): Promise<UserKey> => {
   };
 };
 
+/** The same private key locked by another password. WRONG_PASSWORD. */
+export const relockUserKey = async (
+  lockedPrivateKey: string,
+  password: string,
+  newPassword: string,
+): Promise<string> => {
+  const key = await unlockUserKey(lockedPrivateKey, password);
+  return lock(key.export({ type: 'pkcs8', format: 'der' }), newPassword);
+};
+
 /** The private key, or WRONG_PASSWORD (the cipher's tag tells; no separate password hash is kept). */
 export const unlockUserKey = async (lockedPrivateKey: string, password: string): Promise<KeyObject> => {
   const locked = lockedKeySchema.parse(JSON.parse(lockedPrivateKey));

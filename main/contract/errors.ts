@@ -38,6 +38,26 @@ export const errorCatalogue = {
     ['Too many wrong passwords for {user}.', 'Wait {seconds} s.'],
     ['{user} のパスワード誤りが多すぎます。', '{seconds} 秒待ってください。'],
   ),
+  WEAK_PASSWORD: entry(
+    [
+      'This password is easy to guess.',
+      'Take several words, no common password, no row such as 12345678, and not the name of the account.',
+    ],
+    [
+      'このパスワードは推測されやすいものです。',
+      '複数の単語を組み合わせ、よくあるもの、12345678 のような並び、アカウント名は避けてください。',
+    ],
+  ),
+  RECOVERY_REFUSED: entry(
+    [
+      'This recovery code and name do not fit together.',
+      'Use the newest code; each works once, for an enabled supervisor.',
+    ],
+    [
+      '復旧コードと名前の組み合わせが正しくありません。',
+      '最新のコードを使ってください。有効な監督者に一度だけ使えます。',
+    ],
+  ),
   CANCELLED: entry(
     ['Cancelled.', 'Start it again when wanted.'],
     ['中止しました。', '必要ならもう一度開始してください。'],

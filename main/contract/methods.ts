@@ -91,6 +91,15 @@ export const methods = {
   'session.accounts': method(anyone, none, z.array(userSchema.pick({ name: true, role: true }))),
   'session.signIn': method(anyone, z.object({ name: z.string().min(1).max(64), password }), sessionStateSchema),
   'session.signOut': method(anyone, none, sessionStateSchema),
+  /** Somebody is at the window: without it a window's session ends after a while (`main/core/idle.ts`). */
+  'session.active': method(anyone, none, none),
+  'session.changePassword': method(roleSchema.options, z.object({ password, newPassword }), none),
+  /** With the code of `users.makeRecovery`, once: a supervisor who has lost the password gets a new key. RECOVERY_REFUSED. */
+  'session.recover': method(
+    anyone,
+    z.object({ code: z.string().min(1).max(200), name: z.string().min(1).max(64), newPassword }),
+    none,
+  ),
   'session.setLanguage': method(anyone, z.object({ language: languageSchema }), sessionStateSchema),
 
   'users.list': method([...technicians, 'auditor'] as const, none, z.array(userSchema)),
@@ -98,6 +107,14 @@ export const methods = {
     supervisors,
     z.object({ name: z.string().min(1).max(64), role: roleSchema, password: newPassword }),
     userSchema,
+  ),
+  /** Gives the account a new key; `password` is the supervisor's own. */
+  'users.resetPassword': method(supervisors, z.object({ userId: id, newPassword, password }), userSchema),
+  /** A code to keep outside the PC; an earlier one is void. Only its hash is stored. */
+  'users.makeRecovery': method(
+    supervisors,
+    z.object({ password }),
+    z.object({ code: z.string(), installation: z.string(), at: z.iso.datetime() }),
   ),
   'users.disable': method(supervisors, z.object({ userId: id }), userSchema),
 

@@ -4,10 +4,12 @@ import { createUserKey, unlockUserKey } from '../audit/keys.ts';
 import { languageSchema, type Role, type User } from '../contract/domain.ts';
 import { AppError, assert, isAppError } from '../contract/errors.ts';
 import { sessionStateSchema } from '../contract/methods.ts';
+import { refuseWeak } from '../contract/password.ts';
 import { nameKey, type Account } from '../store/users.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
-import { createThrottle } from './throttle.ts';
+import { createIdle } from './idle.ts';
+import { createThrottle, type Throttle } from './throttle.ts';
 
 type SessionState = z.output<typeof sessionStateSchema>;
 
@@ -18,6 +20,7 @@ export interface Accounts {
     | 'session.accounts'
     | 'session.signIn'
     | 'session.signOut'
+    | 'session.active'
     | 'session.setLanguage'
     | 'users.list'
     | 'users.add'
@@ -25,15 +28,23 @@ export interface Accounts {
   >;
   openSession(): Session;
   closeSession(session: Session): void;
-  /** Puts in what the store says about the person now: a disabled account is signed out. */
+  /** Puts in what the store says about the person now: a disabled account and one that nobody sits at are signed out. */
   refresh(session: Session): void;
   /** The account with its private key; WRONG_PASSWORD, TOO_MANY_ATTEMPTS. Takes about as long for a name that does not exist. */
   unlock(name: string, password: string): Promise<{ account: Account; privateKey: KeyObject }>;
-  /** Makes an account. ALREADY_EXISTS. */
+  /** Signs the account out everywhere but there. */
+  endSessions(userId: string, exceptSessionId?: string): void;
+  throttle: Throttle;
+  /** Stops the clock that looks for idle sessions. */
+  close(): void;
+  /** Makes an account. ALREADY_EXISTS, WEAK_PASSWORD. */
   create(name: string, role: Role, password: string): Promise<Account>;
   setLanguage(language: 'en' | 'ja'): void;
   state(session: Session): SessionState;
 }
+
+/** Signed out at the latest so long after the time is over. */
+const LOOK_EVERY_MS = 10_000;
 
 /** Shown to anyone: a demo is for trying out, and its keys count nowhere else. */
 export const demoAccounts: SessionState['demoAccounts'] = [
@@ -44,7 +55,8 @@ export const demoAccounts: SessionState['demoAccounts'] = [
 /** `prepareHome`: called within the transaction that makes the first supervisor (default station, class ok). */
 export const createAccounts = (context: CoreContext, prepareHome: () => Promise<() => void>): Accounts => {
   const { store, now } = context;
-  const throttle = createThrottle(now);
+  const throttle = createThrottle(store.signInAttempts, now);
+  const idle = createIdle(now);
   const sessions = new Map<string, Session>();
   /** A key to try a password on when the name does not exist, so that the answer takes as long. */
   let decoy: Promise<string> | null = null;
@@ -66,6 +78,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     if (store.users.accountByName(trimmed) !== null)
       throw new AppError('ALREADY_EXISTS', { kind: 'user', id: trimmed });
     const user: User = { id: `u-${randomUUID().slice(0, 8)}`, name: trimmed, role, disabled: false };
+    refuseWeak(password, trimmed);
     const key = await createUserKey(password);
     return { user, ...key, certificate: context.keys.certify(user, key.publicKey, store.demo, now()) };
   };
@@ -103,6 +116,28 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     }
   };
 
+  const endSessions: Accounts['endSessions'] = (userId, exceptSessionId) => {
+    for (const each of sessions.values()) {
+      if (each.user?.id !== userId || each.id === exceptSessionId) continue;
+      each.user = null;
+      tellChanged(each);
+    }
+  };
+
+  /** True when it was signed out. */
+  const endIdle = (session: Session): boolean => {
+    if (session.user === null || store.demo || !idle.isOver(session)) return false;
+    store.transaction(() =>
+      store.audit.append({ user: actor(session), action: 'session.timedOut', subject: actor(session) }),
+    );
+    session.user = null;
+    return true;
+  };
+  const looking = setInterval(() => {
+    for (const session of sessions.values()) if (endIdle(session)) tellChanged(session);
+  }, LOOK_EVERY_MS);
+  looking.unref();
+
   const setLanguage = (language: 'en' | 'ja') => {
     store.settings.set('language', language);
     for (const session of sessions.values()) tellChanged(session);
@@ -111,6 +146,9 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   return {
     state,
     unlock,
+    throttle,
+    endSessions,
+    close: () => clearInterval(looking),
     setLanguage,
     openSession() {
       const session: Session = { id: randomUUID(), user: null };
@@ -120,6 +158,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     closeSession: (session) => void sessions.delete(session.id),
     refresh(session) {
       if (session.user === null) return;
+      if (endIdle(session)) return tellChanged(session);
       const user = store.users.get(session.user.id);
       session.user = user === null || user.disabled ? null : user;
     },
@@ -166,6 +205,10 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
         tellChanged(session);
         return state(session);
       },
+      async 'session.active'(_input, session) {
+        idle.active(session);
+        return {};
+      },
       async 'session.signOut'(_input, session) {
         session.user = null;
         tellChanged(session);
@@ -195,11 +238,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
           store.users.disable(userId);
           store.audit.append({ user: actor(session), action: 'users.disable', subject: user.name });
         });
-        for (const each of sessions.values()) {
-          if (each.user?.id !== userId) continue;
-          each.user = null;
-          tellChanged(each);
-        }
+        endSessions(userId);
         const now = store.users.get(userId);
         assert(now !== null, 'accounts are disabled, never deleted');
         return now;

@@ -25,6 +25,7 @@ import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
 import { createMonitorService } from './monitor.ts';
 import { createPartService } from './parts.ts';
+import { createPasswords } from './passwords.ts';
 import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts';
 import { createQueueRanking } from './queue-ranking.ts';
 import { createReportService } from './reports.ts';
@@ -131,6 +132,7 @@ const build = async (
 
   const handlers: Handlers = {
     ...accounts.handlers,
+    ...createPasswords(context, accounts).handlers,
     ...demo.handlers,
     ...stations.handlers,
     ...lines.handlers,
@@ -178,6 +180,7 @@ const build = async (
         await ranking.close();
         await jobs.close();
         await lines.close(stopLines);
+        accounts.close();
         await audit.close();
         store.close();
         listeners.clear();

@@ -18,6 +18,7 @@ import { createParts, type Parts } from './parts.ts';
 import { createQueue, type Queue } from './queue.ts';
 import { createReports, type Reports } from './reports.ts';
 import { createSettings, type Settings } from './settings.ts';
+import { createSignInAttempts, type SignInAttempts } from './sign-in-attempts.ts';
 import { createStations, type Stations } from './stations.ts';
 import { createUsers, type Users } from './users.ts';
 
@@ -29,6 +30,7 @@ export interface Store {
   isNew: boolean;
   settings: Settings;
   users: Users;
+  signInAttempts: SignInAttempts;
   stations: Stations;
   classes: Classes;
   parts: Parts;
@@ -177,6 +179,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     isNew,
     settings: createSettings(db),
     users: createUsers(db),
+    signInAttempts: createSignInAttempts(db),
     alarms: createAlarms(db),
     stations: createStations(db),
     classes: createClasses(db),

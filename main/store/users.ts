@@ -19,6 +19,8 @@ export interface Users {
   accountByName(name: string): Account | null;
   /** ALREADY_EXISTS. */
   insert(account: Account, at: Date): void;
+  /** Another key, or the same one locked by another password. */
+  setKey(id: string, key: Omit<Account, 'user'>): void;
   disable(id: string): void;
   countSupervisors(): number;
 }
@@ -51,6 +53,8 @@ export const createUsers = (db: Database): Users => {
   const insert = db.prepare(`
     INSERT INTO users (id, name, name_key, role, public_key, locked_private_key, certificate, created_at)
     VALUES (@id, @name, @nameKey, @role, @publicKey, @lockedPrivateKey, @certificate, @at)`);
+  const setKey = db.prepare(`
+    UPDATE users SET public_key = @publicKey, locked_private_key = @lockedPrivateKey, certificate = @certificate WHERE id = @id`);
   const disable = db.prepare('UPDATE users SET disabled = 1 WHERE id = ?');
   const supervisors = db.prepare(`SELECT count(*) AS n FROM users WHERE role = 'supervisor' AND disabled = 0`);
   const one = <T>(row: unknown, map: (row: Row) => T): T | null => (row === undefined ? null : map(row as Row));
@@ -73,6 +77,8 @@ export const createUsers = (db: Database): Users => {
         at: at.toISOString(),
       });
     },
+    setKey: (id, { publicKey, lockedPrivateKey, certificate }) =>
+      void setKey.run({ id, publicKey, lockedPrivateKey, certificate: JSON.stringify(certificate) }),
     disable: (id) => void disable.run(id),
     countSupervisors: () => (supervisors.get() as { n: number }).n,
   };

@@ -13,7 +13,7 @@ import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main
 import type { MethodOutput } from '../../main/contract/methods.ts';
 import type { ConnectionState } from '../../main/contract/rpc/lasting-client.ts';
 import type { CoreClient } from '../lib/connection.ts';
-import { language, problemText } from '../lib/i18n/language.svelte.ts';
+import { language, problemText, t } from '../lib/i18n/language.svelte.ts';
 import { areaOfHash, type Area } from './areas.ts';
 
 export type SessionState = MethodOutput<'session.state'>;
@@ -26,6 +26,8 @@ export interface Notice {
   text: string;
 }
 
+/** Far below the shortest time-out (main/core/idle.ts). */
+const ACTIVE_EVERY_MS = 30_000;
 const NOTICE_MS = 5000;
 const MOST_NOTICES = 3;
 /** Events come faster than lists can be fetched: one fetch per kind and this time. */
@@ -73,6 +75,8 @@ export class AppState {
   readonly #storage: Storage;
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #nextNotice = 1;
+  #toldActiveAt = -Infinity;
+  #signingOut = false;
 
   constructor(client: CoreClient, storage: Storage) {
     this.client = client;
@@ -95,7 +99,12 @@ export class AppState {
       this.generation += 1;
       void this.refetch();
     });
-    client.on('session.changed', (session) => this.#setSession(session));
+    client.on('session.changed', (session) => {
+      if (this.user !== null && session.user === null && !this.#signingOut) this.tell(t('signIn.ended'));
+      this.#setSession(session);
+    });
+    for (const sign of ['pointerdown', 'keydown', 'wheel'])
+      window.addEventListener(sign, () => this.#tellActive(), { capture: true, passive: true });
     client.on('line.changed', (line) => {
       if (line.stationId === this.stationId) this.line = line;
     });
@@ -118,6 +127,8 @@ export class AppState {
   async refetch(): Promise<void> {
     await this.run(async () => {
       this.#setSession(await this.client.call('session.state', {}));
+      this.#toldActiveAt = -Infinity;
+      this.#tellActive();
       await Promise.all([this.fetchStations(), this.fetchClasses(), this.fetchJobs()]);
       this.ready = true;
     });
@@ -202,6 +213,15 @@ export class AppState {
   }
 
   // ------------------------------------------------------------- session
+  /** Somebody is here: the core signs out a window that nobody touches. */
+  #tellActive(): void {
+    const now = performance.now();
+    if (now - this.#toldActiveAt < ACTIVE_EVERY_MS || this.connection !== 'open') return;
+    this.#toldActiveAt = now;
+    // A connection that is lost is told by the banner; the next touch tells again.
+    this.client.call('session.active', {}).catch(() => (this.#toldActiveAt = -Infinity));
+  }
+
   #setSession(session: SessionState): void {
     this.session = session;
     language.now = session.language;
@@ -214,7 +234,9 @@ export class AppState {
   }
 
   async signOut(): Promise<void> {
+    this.#signingOut = true;
     await this.run(async () => this.#setSession(await this.client.call('session.signOut', {})));
+    this.#signingOut = false;
   }
 
   async setLanguage(next: 'en' | 'ja'): Promise<void> {

@@ -71,6 +71,15 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     expect((wrong.json() as { error: { code: string } }).error.code).toBe('WRONG_PASSWORD');
   });
 
+  test('a recovery code gives the supervisor a password, once', async () => {
+    const { code } = await done<{ code: string }>('users', 'recovery');
+    const recover = () =>
+      cli(['users', 'recover', 'hana', code, '--home', home, '--json'], { MEKIKI_NEW_PASSWORD: password });
+    expect((await recover()).code).toBe(0);
+    const again = await recover();
+    expect((again.json() as { error: { code: string } }).error.code).toBe('RECOVERY_REFUSED');
+  });
+
   test('a new class from twelve parts, labelled one by one and all at once', async () => {
     const [first, ...others] = late.get('stain')!;
     await done('label', first!, 'stain');

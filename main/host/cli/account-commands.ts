@@ -5,6 +5,7 @@ import { AppError } from '../../contract/errors.ts';
 import { decimalNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { format } from './output.ts';
+import { addPasswordCommands } from './password-commands.ts';
 import { signedIn, stationOf, withUser, type UserOption } from './station-option.ts';
 import { readPassword } from './terminal.ts';
 
@@ -58,6 +59,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       });
     }),
   );
+  addPasswordCommands(users, action);
 
   const stations = program.command('stations').description('cameras with their part position');
   stations.command('list').action(

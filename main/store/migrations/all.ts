@@ -14,6 +14,7 @@ import { lineOutput } from './0300-line-output.ts';
 import { lineSettings } from './0500-line-settings.ts';
 import { shadow } from './0600-shadow.ts';
 import { partHours } from './0700-part-hours.ts';
+import { signInAttempts } from './0710-sign-in-attempts.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -33,4 +34,5 @@ export const migrations: readonly Migration[] = [
   lineSettings,
   shadow,
   partHours,
+  signInAttempts,
 ];

@@ -57,6 +57,28 @@ export const en = {
   'signIn.demo': 'Demo accounts',
   'signIn.demoHint': 'This folder is a demo: its accounts are open to everyone who sits here.',
   'signIn.nobody': 'Nobody signed in',
+  'signIn.ended': 'Signed out: nobody was at this window, or the password was changed elsewhere.',
+
+  // --- passwords
+  'password.change': 'Change password',
+  'password.changeWhy': 'Your signature stays the same. Other windows with your account are signed out.',
+  'password.reset': 'New password for {name}',
+  'password.resetShort': 'New password',
+  'password.resetWhy':
+    'The account gets a new signature key; what was signed before stays valid. This is recorded under your name.',
+  'password.makeRecovery': 'Recovery code',
+  'password.makeRecoveryWhy':
+    'With it a supervisor who has lost the password sets a new one. An earlier code becomes void.',
+  'password.recover': 'Set a new password with the recovery code',
+  'password.recoverWhy': 'For supervisors. The code works once. Other accounts: ask a supervisor for a new password.',
+  'password.lost': 'Password lost?',
+  'password.own': 'Your password',
+  'password.new': 'New password, at least 8 characters',
+  'password.code': 'Recovery code',
+  'password.done': 'The password is changed.',
+  'password.keepCode': 'Write this down and keep it locked away, not on this PC:',
+  'password.codeOnce': 'It is shown only now and works once.',
+  'password.written': 'I have written it down',
 
   // --- first start
   'first.title': 'Welcome to Mekiki',

@@ -58,6 +58,27 @@ export const ja: Record<MessageKey, string> = {
   'signIn.demo': 'デモ用アカウント',
   'signIn.demoHint': 'このフォルダーはデモです。アカウントは誰でも使えます。',
   'signIn.nobody': '未サインイン',
+  'signIn.ended': 'サインアウトしました。操作がなかったか、別の画面でパスワードが変更されました。',
+
+  // --- passwords
+  'password.change': 'パスワードを変更',
+  'password.changeWhy': '署名は変わりません。同じアカウントの他の画面はサインアウトされます。',
+  'password.reset': '{name} の新しいパスワード',
+  'password.resetShort': '新しいパスワード',
+  'password.resetWhy': 'アカウントに新しい署名鍵を作ります。以前の署名は有効なままです。あなたの名前で記録されます。',
+  'password.makeRecovery': '復旧コード',
+  'password.makeRecoveryWhy':
+    'パスワードを忘れた監督者が、このコードで新しいパスワードを設定できます。以前のコードは無効になります。',
+  'password.recover': '復旧コードで新しいパスワードを設定',
+  'password.recoverWhy': '監督者用です。コードは一度だけ使えます。他のアカウントは監督者に依頼してください。',
+  'password.lost': 'パスワードを忘れた場合',
+  'password.own': '現在の自分のパスワード',
+  'password.new': '新しいパスワード（8 文字以上）',
+  'password.code': '復旧コード',
+  'password.done': 'パスワードを変更しました。',
+  'password.keepCode': '書き写して、この PC 以外の安全な場所に保管してください:',
+  'password.codeOnce': '表示は今回だけで、一度だけ使えます。',
+  'password.written': '書き写しました',
 
   // --- first start
   'first.title': 'Mekiki へようこそ',

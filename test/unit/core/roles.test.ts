@@ -43,8 +43,8 @@ describe('every method asks for its role in the core', () => {
       (name) =>
         (methods[name].roles as readonly string[]).includes(role) && methods[name].roles !== ('anyone' as never),
     );
-  test('an auditor only reads', () => {
-    expect(open('auditor').toSorted()).toEqual(['audit.export', 'audit.list', 'users.list']);
+  test('an auditor only reads, and changes the own password', () => {
+    expect(open('auditor').toSorted()).toEqual(['audit.export', 'audit.list', 'session.changePassword', 'users.list']);
   });
   test('only a supervisor decides', () => {
     for (const name of [
@@ -54,6 +54,8 @@ describe('every method asks for its role in the core', () => {
       'models.rollback',
       'bundles.trust',
       'users.add',
+      'users.resetPassword',
+      'users.makeRecovery',
     ] as const)
       expect(methods[name].roles).toEqual(['supervisor']);
   });

@@ -1,0 +1,125 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { z } from 'zod';
+import { createUserKey, hexOfKey, relockUserKey } from '../audit/keys.ts';
+import type { User } from '../contract/domain.ts';
+import { AppError, assert } from '../contract/errors.ts';
+import { refuseWeak } from '../contract/password.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { Accounts } from './accounts.ts';
+
+/*
+ * Passwords that change. A password locks the private key that its owner signs with, so there are two ways: the owner, who knows the old one, locks the same key anew; anybody else
+ * can only give the account a new key, with a new certificate. What was signed with the earlier key stays valid: approvals carry their certificate.
+ */
+
+export interface Passwords {
+  handlers: HandlersOf<'session.changePassword' | 'users.resetPassword' | 'users.makeRecovery' | 'session.recover'>;
+}
+
+const SETTING = 'recovery';
+const recoverySchema = z.object({ sha256: z.string(), by: z.string(), at: z.string() });
+/** Name under which wrong recovery codes are counted; no account can have it (names are not empty). */
+const THROTTLED = ' recovery';
+
+/** Crockford's base 32: no I, L, O, U, so that it can be read from paper. */
+const LETTERS = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const CODE_BYTES = 20;
+
+/** 160 bits in eight groups of four. */
+const newCode = (): string => {
+  const bits = [...randomBytes(CODE_BYTES)].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  const letters = bits.match(/.{5}/g)!.map((five) => LETTERS[parseInt(five, 2)]!);
+  return letters.join('').match(/.{4}/g)!.join('-');
+};
+/** As typed from paper: spaces, hyphens, small letters, O for 0, I and L for 1. */
+const digestOf = (code: string): Buffer =>
+  createHash('sha256')
+    .update(code.normalize('NFKC').toUpperCase().replace(/[\s-]/g, '').replace(/O/g, '0').replace(/[IL]/g, '1'))
+    .digest();
+
+export const createPasswords = (context: CoreContext, accounts: Accounts): Passwords => {
+  const { store, now } = context;
+
+  /** A new key under a new password, certified; the account's sessions end. */
+  const rekey = async (user: User, password: string, by: string, action: string): Promise<void> => {
+    refuseWeak(password, user.name);
+    const before = store.users.account(user.id);
+    assert(before !== null, 'accounts are disabled, never deleted');
+    const key = await createUserKey(password);
+    const certificate = context.keys.certify(user, key.publicKey, store.demo, now());
+    store.transaction(() => {
+      store.users.setKey(user.id, { ...key, certificate });
+      store.audit.append({
+        user: by,
+        action,
+        subject: user.name,
+        details: { id: user.id, before: hexOfKey(before.publicKey), after: hexOfKey(key.publicKey) },
+      });
+    });
+    accounts.endSessions(user.id);
+  };
+
+  const enabled = (userId: string): User => {
+    const user = store.users.get(userId);
+    if (user === null || user.disabled) throw new AppError('NOT_FOUND', { kind: 'user', id: userId });
+    return user;
+  };
+
+  return {
+    handlers: {
+      async 'session.changePassword'({ password, newPassword }, session) {
+        assert(session.user !== null, 'the role was checked');
+        const { account } = await accounts.unlock(session.user.name, password);
+        refuseWeak(newPassword, account.user.name);
+        const lockedPrivateKey = await relockUserKey(account.lockedPrivateKey, password, newPassword);
+        store.transaction(() => {
+          store.users.setKey(account.user.id, { ...account, lockedPrivateKey });
+          store.audit.append({
+            user: account.user.name,
+            action: 'users.changePassword',
+            subject: account.user.name,
+            details: { id: account.user.id },
+          });
+        });
+        // Whoever knew the old one is out elsewhere.
+        accounts.endSessions(account.user.id, session.id);
+        return {};
+      },
+      async 'users.resetPassword'({ userId, newPassword, password }, session) {
+        const user = enabled(userId);
+        // The supervisor in person: an unattended screen must not be enough to sign as somebody else.
+        await accounts.unlock(actor(session), password);
+        await rekey(user, newPassword, actor(session), 'users.resetPassword');
+        return user;
+      },
+      async 'users.makeRecovery'({ password }, session) {
+        const by = actor(session);
+        await accounts.unlock(by, password);
+        const code = newCode();
+        const at = now().toISOString();
+        store.transaction(() => {
+          store.settings.set(SETTING, { sha256: digestOf(code).toString('hex'), by, at });
+          store.audit.append({ user: by, action: 'users.makeRecovery', subject: 'recovery code' });
+        });
+        return { code, installation: context.keys.installation, at };
+      },
+      async 'session.recover'({ code, name, newPassword }) {
+        accounts.throttle.check(THROTTLED);
+        const kept = recoverySchema.safeParse(store.settings.get(SETTING));
+        const right = kept.success && timingSafeEqual(digestOf(code), Buffer.from(kept.data.sha256, 'hex'));
+        const account = store.users.accountByName(name);
+        // One answer for a wrong code and a wrong name: neither is told to a guesser.
+        if (!right || account === null || account.user.disabled || account.user.role !== 'supervisor') {
+          accounts.throttle.failed(THROTTLED);
+          store.audit.append({ user: 'anyone', action: 'session.wrongRecovery', subject: 'recovery code' });
+          throw new AppError('RECOVERY_REFUSED');
+        }
+        await rekey(account.user, newPassword, 'recovery code', 'users.recover');
+        // Good for one time.
+        store.settings.set(SETTING, null);
+        accounts.throttle.succeeded(THROTTLED);
+        return {};
+      },
+    },
+  };
+};

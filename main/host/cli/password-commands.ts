@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import type { Action, Context } from './context.ts';
+import { withCore } from './core-client.ts';
+import { signIn } from './accounts.ts';
+import { withUser, type UserOption } from './station-option.ts';
+import { readPassword } from './terminal.ts';
+
+/** The new password's own variable: it is never the signer's. */
+const newPasswordFor = async (whom: string): Promise<string> =>
+  process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(whom));
+
+/** Passwords that change: `users password`, `users reset ID`, `users recovery`, `users recover NAME CODE`. */
+export function addPasswordCommands(users: Command, action: Action): void {
+  withUser(
+    users.command('password').description('change your own password; MEKIKI_NEW_PASSWORD or the terminal'),
+  ).action(
+    action(async (context: Context, options: UserOption) => {
+      await withCore(context, async (client) => {
+        const password = await signIn(client, options.user);
+        const newPassword = await newPasswordFor('the new password');
+        await client.call('session.changePassword', { password, newPassword });
+        context.out.result({ changed: true }, () => 'The password is changed.');
+      });
+    }),
+  );
+  withUser(users.command('reset <id>').description('give an account a new password and with it a new key')).action(
+    action(async (context: Context, userId: string, options: UserOption) => {
+      await withCore(context, async (client) => {
+        const password = await signIn(client, options.user);
+        const newPassword = await newPasswordFor(`the account ${userId}`);
+        const user = await client.call('users.resetPassword', { userId, newPassword, password });
+        context.out.result({ user }, () => `${user.name} has a new password and a new key.`);
+      });
+    }),
+  );
+  withUser(
+    users.command('recovery').description('make the code that a supervisor without a password needs; shown once'),
+  ).action(
+    action(async (context: Context, options: UserOption) => {
+      await withCore(context, async (client) => {
+        const password = await signIn(client, options.user);
+        const made = await client.call('users.makeRecovery', { password });
+        context.out.result(made, () => `${made.code}\nKeep it locked away, not on this PC. It works once.`);
+      });
+    }),
+  );
+  users
+    .command('recover <name> <code>')
+    .description('set a new password for a supervisor with the recovery code')
+    .action(
+      action(async (context: Context, name: string, code: string) => {
+        await withCore(context, async (client) => {
+          const newPassword = await newPasswordFor(name);
+          await client.call('session.recover', { code, name, newPassword });
+          context.out.result({ recovered: name }, () => `${name} has a new password and a new key.`);
+        });
+      }),
+    );
+}
