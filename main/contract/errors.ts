@@ -48,6 +48,13 @@ export const errorCatalogue = {
       '複数の単語を組み合わせ、よくあるもの、12345678 のような並び、アカウント名は避けてください。',
     ],
   ),
+  TWO_PERSONS: entry(
+    [
+      'Whoever labelled most of it, taught it or made it may not approve {model} alone.',
+      'Let another supervisor approve it: {who}.',
+    ],
+    ['{model} は、主にラベル付け・学習・作成をした本人だけでは承認できません。', '別の監督者が承認してください: {who}'],
+  ),
   RECOVERY_REFUSED: entry(
     [
       'This recovery code and name do not fit together.',

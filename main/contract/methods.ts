@@ -71,6 +71,9 @@ const trustSchema = z.object({
   installations: z.array(z.object({ key: z.string(), name: z.string(), by: z.string(), at: z.iso.datetime() })),
 });
 
+/** Whether whoever made a model may approve it: `auto` forbids it where another supervisor exists. */
+export const approvalRuleSchema = z.enum(['auto', 'always', 'never']);
+
 /** Wrong verdicts among parts that a person labelled, with the exact two-sided 95 % interval of their share. */
 const checkedSchema = z.object({
   wrong: z.number().int(),
@@ -307,6 +310,16 @@ export const methods = {
       timeBudgetS: z.number().positive().max(28_800).default(600),
     }),
     jobSchema,
+  ),
+  'candidates.approvalRule': method(
+    [...technicians, 'auditor'] as const,
+    none,
+    z.object({ twoPersons: approvalRuleSchema }),
+  ),
+  'candidates.setApprovalRule': method(
+    supervisors,
+    z.object({ twoPersons: approvalRuleSchema }),
+    z.object({ twoPersons: approvalRuleSchema }),
   ),
   'candidates.approve': method(
     supervisors,

@@ -8,6 +8,7 @@ import { bundleDirOf, readEvidence } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
 import type { MonitorService } from './monitor.ts';
+import type { TwoPersons } from './two-persons.ts';
 
 export interface ApprovalService {
   handlers: HandlersOf<'candidates.approve' | 'candidates.reject' | 'models.activate' | 'models.rollback'>;
@@ -50,6 +51,7 @@ export const createApprovalService = (
   accounts: Accounts,
   lines: Lines,
   monitor: Pick<MonitorService, 'restart'>,
+  twoPersons: Pick<TwoPersons, 'check' | 'rule'>,
 ): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
@@ -91,6 +93,8 @@ export const createApprovalService = (
     if (account.user.role !== 'supervisor') {
       throw new AppError('NOT_ALLOWED', { method: 'candidates.approve', roles: 'supervisor' });
     }
+    // A demo's own supervisor shows the whole loop alone.
+    if (!store.demo) twoPersons.check(candidate, account.user.id);
     const bundleDir = bundleDirOf(store.home, candidateId);
     const signed = await signApproval({
       bundleDir,
@@ -116,7 +120,14 @@ export const createApprovalService = (
           user: userName,
           action: 'candidates.approve',
           subject: candidateId,
-          details: { signatureId, bundleSha256: signed.bundleSha256, meaning, waiver, seenChanged },
+          details: {
+            signatureId,
+            bundleSha256: signed.bundleSha256,
+            meaning,
+            waiver,
+            seenChanged,
+            twoPersons: twoPersons.rule(),
+          },
         });
       });
     } catch (error) {

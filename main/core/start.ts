@@ -33,6 +33,7 @@ import { shippedSources } from './shipped-sources.ts';
 import { createShadowService } from './shadow.ts';
 import { createStationService } from './stations.ts';
 import { sweepHome } from './sweep.ts';
+import { createTwoPersons } from './two-persons.ts';
 
 /** Role, then input, then the service: whatever host calls, and however. NOT_ALLOWED, INVALID_INPUT. */
 const guard = (handlers: Handlers, accounts: Accounts): Handlers => {
@@ -123,7 +124,8 @@ const build = async (
   const knowledge = createKnowledgeService(context, backbones, jobs);
   const candidates = createCandidateService(context, backbones, jobs);
   const shadow = createShadowService(context, jobs);
-  const approvals = createApprovalService(context, accounts, lines, monitor);
+  const twoPersons = createTwoPersons(context);
+  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons);
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
@@ -146,6 +148,7 @@ const build = async (
     ...candidates.handlers,
     ...shadow.handlers,
     ...approvals.handlers,
+    ...twoPersons.handlers,
     ...createBundleService(context).handlers,
     ...backbones.handlers,
     ...audit.handlers,

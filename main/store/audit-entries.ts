@@ -7,6 +7,8 @@ export interface AuditEntries {
   /** Newest first; `before`: numbers below it. */
   list(options: { limit: number; before?: number }): AuditEntry[];
   head(): { n: number; hash: string } | null;
+  /** Who did this last; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
+  lastActor(action: string, subject: string, candidateId?: string): string | null;
   /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
   signWith(sign: (head: Omit<SignedHead, 'signature'>) => SignedHead): void;
   heads(): SignedHead[];
@@ -49,6 +51,16 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     VALUES (@n, @at, @user, @action, @subject, @details, @previousHash, @hash)`);
   const page = db.prepare('SELECT * FROM audit WHERE n < ? ORDER BY n DESC LIMIT ?');
   const ascending = db.prepare('SELECT * FROM audit ORDER BY n');
+  const lastActor = db
+    .prepare('SELECT user FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1')
+    .pluck();
+  const lastMaker = db
+    .prepare(
+      `SELECT user FROM audit WHERE action = ? AND subject = ?
+         AND EXISTS (SELECT 1 FROM json_each(audit.details, '$.candidates') WHERE value = ?)
+       ORDER BY n DESC LIMIT 1`,
+    )
+    .pluck();
   const insertHead = db.prepare('INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature)');
   const heads = db.prepare('SELECT * FROM audit_heads ORDER BY n');
   const signedFrom = db.prepare('SELECT n FROM audit_signed_from').pluck();
@@ -72,6 +84,9 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     },
     list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
     head,
+    lastActor: (action, subject, candidateId) =>
+      ((candidateId === undefined ? lastActor.get(action, subject) : lastMaker.get(action, subject, candidateId)) as
+        string | undefined) ?? null,
     signWith: (sign) => void (signer = sign),
     heads: () => heads.all() as SignedHead[],
     // No row at all: somebody took it away, and nothing is excused.

@@ -32,6 +32,8 @@ export interface Labels {
   /** Gives whether there was one. */
   remove(stationId: string, imageSha: string): boolean;
   perClass(stationId: string): { classId: string; labelled: number; fresh: number }[];
+  /** Labels that are learnt, per person who gave them. */
+  learntByUser(stationId: string): ReadonlyMap<string, number>;
   /** Marks what a knowledge was made of: a label changed since then stays fresh. */
   setLearnt(stationId: string, learnt: { imageSha: string; classId: string }[]): void;
   /** Notes what undo has to put back; gives the action's number. */
@@ -87,6 +89,8 @@ export const createLabels = (db: Database): Labels => {
     SELECT class_id AS classId, count(*) AS labelled,
       sum(CASE WHEN learnt_class_id IS NULL OR learnt_class_id <> class_id THEN 1 ELSE 0 END) AS fresh
     FROM labels WHERE station_id = ? GROUP BY class_id ORDER BY class_id`);
+  const byUser = db.prepare(`
+    SELECT user_id AS userId, count(*) AS n FROM labels WHERE station_id = ? AND learnt_class_id IS NOT NULL GROUP BY user_id`);
   const clearLearnt = db.prepare('UPDATE labels SET learnt_class_id = NULL WHERE station_id = ?');
   const setLearnt = db.prepare('UPDATE labels SET learnt_class_id = ? WHERE station_id = ? AND image_sha = ?');
   const insertAction = db.prepare('INSERT INTO label_actions (user_id, at, kind) VALUES (?, ?, ?)');
@@ -121,6 +125,8 @@ export const createLabels = (db: Database): Labels => {
     },
     remove: (stationId, imageSha) => remove.run(stationId, imageSha).changes > 0,
     perClass: (stationId) => perClass.all(stationId) as { classId: string; labelled: number; fresh: number }[],
+    learntByUser: (stationId) =>
+      new Map((byUser.all(stationId) as { userId: string; n: number }[]).map(({ userId, n }) => [userId, n])),
     setLearnt(stationId, learnt) {
       clearLearnt.run(stationId);
       for (const { imageSha, classId } of learnt) setLearnt.run(classId, stationId, imageSha);

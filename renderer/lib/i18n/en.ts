@@ -620,6 +620,12 @@ export const en = {
   'settings.theme': 'Theme',
   'settings.dark': 'Dark, at the line',
   'settings.light': 'Light, in the office',
+  'settings.twoPersons': 'Approval by a second person',
+  'settings.twoPersons.auto': 'Where there is one',
+  'settings.twoPersons.always': 'Always',
+  'settings.twoPersons.never': 'Not asked for',
+  'settings.twoPersonsWhy':
+    'Whoever gave most labels, started the update or made the candidate then does not approve it alone.',
   'settings.users': 'Users',
   'settings.usersCount': '{n:account:accounts}',
   'settings.role': 'Role',

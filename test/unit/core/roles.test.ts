@@ -44,7 +44,13 @@ describe('every method asks for its role in the core', () => {
         (methods[name].roles as readonly string[]).includes(role) && methods[name].roles !== ('anyone' as never),
     );
   test('an auditor only reads, and changes the own password', () => {
-    expect(open('auditor').toSorted()).toEqual(['audit.export', 'audit.list', 'session.changePassword', 'users.list']);
+    expect(open('auditor').toSorted()).toEqual([
+      'audit.export',
+      'audit.list',
+      'candidates.approvalRule',
+      'session.changePassword',
+      'users.list',
+    ]);
   });
   test('only a supervisor decides', () => {
     for (const name of [
@@ -56,6 +62,7 @@ describe('every method asks for its role in the core', () => {
       'users.add',
       'users.resetPassword',
       'users.makeRecovery',
+      'candidates.setApprovalRule',
     ] as const)
       expect(methods[name].roles).toEqual(['supervisor']);
   });

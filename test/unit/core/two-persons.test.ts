@@ -1,0 +1,79 @@
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Session } from '../../../main/core/port.ts';
+import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
+
+let world: World;
+let stationId: string;
+let technician: Session;
+beforeEach(async () => {
+  world = await startWorld();
+  ({ stationId, technician } = await setUp(world));
+});
+afterEach(() => world.close());
+
+/** Labels by the technician; update and candidates by whoever is given. */
+const learn = async (trains: Session, makes: Session): Promise<string> => {
+  const path = await writeDataset(join(world.home, '..', 'pictures'), { ok: 3, pit: 2 });
+  await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+  await world.done(await world.call('knowledge.update', { stationId }, trains));
+  await world.done(await world.call('candidates.create', { stationId }, makes));
+  return (await world.call('candidates.list', { stationId })).find(({ offered }) => offered)!.id;
+};
+const second = async (): Promise<Session> => {
+  await world.call('users.add', { name: 'mori', role: 'supervisor', password: PASSWORD });
+  const session = world.core.openSession();
+  await world.call('session.signIn', { name: 'mori', password: PASSWORD }, session);
+  return session;
+};
+const approve = (candidateId: string, by: Session = world.session) =>
+  world.call(
+    'candidates.approve',
+    { candidateId, password: PASSWORD, meaning: 'I have reviewed the evidence', waiver: 'a test', seenChanged: [] },
+    by,
+  );
+
+describe('whoever made a model', () => {
+  test('may approve it where nobody else can', async () => {
+    const id = await learn(world.session, world.session);
+    expect((await approve(id)).state).toBe('approved');
+  });
+
+  test.each([
+    ['taught it', true, false],
+    ['made it', false, true],
+  ])('does not approve it where another supervisor exists: %s', async (_, trains, makes) => {
+    const other = await second();
+    const id = await learn(trains ? world.session : technician, makes ? world.session : technician);
+    await expect(approve(id)).rejects.toMatchObject({ code: 'TWO_PERSONS', details: { who: 'mori' } });
+    expect((await world.call('candidates.list', { stationId })).find((each) => each.id === id)!.state).toBe(
+      'candidate',
+    );
+    expect((await approve(id, other)).approval?.userName).toBe('mori');
+  });
+
+  test('a supervisor who did none of it approves alone', async () => {
+    await second();
+    const id = await learn(technician, technician);
+    expect((await approve(id)).state).toBe('approved');
+  });
+
+  test('the rule is a recorded setting of a supervisor', async () => {
+    await second();
+    const id = await learn(world.session, technician);
+    await expect(world.call('candidates.setApprovalRule', { twoPersons: 'never' }, technician)).rejects.toMatchObject({
+      code: 'NOT_ALLOWED',
+    });
+    await world.call('candidates.setApprovalRule', { twoPersons: 'never' });
+    expect((await approve(id)).state).toBe('approved');
+    const { entries } = await world.call('audit.list', {});
+    expect(entries.some(({ action }) => action === 'candidates.setApprovalRule')).toBe(true);
+  });
+
+  test('`always` asks for a second supervisor to be added', async () => {
+    await world.call('candidates.setApprovalRule', { twoPersons: 'always' });
+    const id = await learn(world.session, technician);
+    await expect(approve(id)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
+    expect((await approve(id, await second())).state).toBe('approved');
+  });
+});
