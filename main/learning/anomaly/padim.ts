@@ -41,7 +41,7 @@ const TAPS = 3;
 /** Share of a channel's own variance that is added: few parts do not know their covariance. */
 const SHRINKAGE = 0.05;
 /** A part's score is the mean of so many of its positions, the worst ones: one alone is noisier. Chosen like TAPS. */
-const WORST = 3;
+const WORST = 6;
 
 export const anomalyOutputs = { logits: 'logits', novelty: 'novelty', map: 'anomaly_map' };
 
