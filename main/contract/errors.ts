@@ -264,6 +264,13 @@ export const errorCatalogue = {
     ['This knowledge was made with backbone {found}, not {needed}.', 'Use the matching backbone.'],
     ['この知識はバックボーン {needed} ではなく {found} で作られています。', '対応するバックボーンを使ってください。'],
   ),
+  KNOWLEDGE_UNREADABLE: entry(
+    ['{file} is not a readable knowledge file: {problem}.', 'Export it again; the knowledge is unchanged.'],
+    [
+      '{file} は読み取れる知識ファイルではありません: {problem}',
+      'もう一度書き出してください。知識は変わっていません。',
+    ],
+  ),
   SINGULAR_STATISTICS: entry(
     ['The statistics cannot be solved: {problem}.', 'Label more parts; the knowledge is unchanged.'],
     ['統計量を解けません: {problem}', '部品をもっとラベル付けしてください。知識は変わっていません。'],

@@ -134,6 +134,20 @@ function withoutCopies(images: DatasetImage[], skipped: SkippedFile[]): DatasetI
   });
 }
 
+/** One picture under several classes, by name. */
+export interface Contradiction {
+  classes: string[];
+  files: string[];
+}
+
+/** Pictures (by content) that lie in more than one class; in the order in which they were found. */
+export function contradictionsOf(images: readonly DatasetImage[]): Contradiction[] {
+  return [...Map.groupBy(images, ({ sha }) => sha).values()].flatMap((copies) => {
+    const classes = [...new Set(copies.map(({ className }) => className))];
+    return classes.length > 1 ? [{ classes, files: copies.map(({ name }) => name) }] : [];
+  });
+}
+
 /**
  * `<dir>/train/<class>/*` and `<dir>/test/<class>/*`. Copies and label noise of public sets are kept as they are: an evaluation
  * must not choose its data (and folds go by content, so a copy never tests what it taught).

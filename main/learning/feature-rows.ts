@@ -37,8 +37,17 @@ async function readFeatureRows(
   return out;
 }
 
-/** Rows in any order, each read once, in file order. @throws BUNDLE_ALTERED, FEATURES_NOT_FINITE */
-export async function readRowsOf(file: string, rows: readonly number[], backbone: Backbone): Promise<Float32Array> {
+/**
+ * Rows in any order, each read once, in file order.
+ * @param nameOf what errors call the picture of a row; default: its place in the file
+ * @throws BUNDLE_ALTERED, FEATURES_NOT_FINITE
+ */
+export async function readRowsOf(
+  file: string,
+  rows: readonly number[],
+  backbone: Backbone,
+  nameOf: (row: number) => string = (row) => `row ${row} of ${file}`,
+): Promise<Float32Array> {
   const order = rows.map((_, i) => i).sort((a, b) => rows[a]! - rows[b]!);
   const width = backbone.features;
   const read = await readFeatureRows(
@@ -48,7 +57,8 @@ export async function readRowsOf(file: string, rows: readonly number[], backbone
   );
   const out = new Float32Array(read.length);
   order.forEach((to, from) => out.set(read.subarray(from * width, (from + 1) * width), to * width));
-  if (!out.every(Number.isFinite)) throw new AppError('FEATURES_NOT_FINITE', { file });
+  const bad = out.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new AppError('FEATURES_NOT_FINITE', { file: nameOf(rows[Math.floor(bad / width)]!) });
   return out;
 }
 

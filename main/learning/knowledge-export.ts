@@ -127,9 +127,11 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
   return header;
 }
 
-/** Header alone. @throws NOT_FOUND, BUNDLE_ALTERED when it is no such file */
+/** Header alone. @throws NOT_FOUND, KNOWLEDGE_UNREADABLE when it is no such file */
 export async function readExportHeader(file: string): Promise<{ header: ExportHeader; bodyAt: number }> {
-  const altered = (cause?: unknown) => new AppError('BUNDLE_ALTERED', { file }, { cause });
+  const unreadable = (problem: string, cause?: unknown) =>
+    new AppError('KNOWLEDGE_UNREADABLE', { file, problem }, { cause });
+  const NO_SUCH = 'its beginning is not that of one';
   const HEADER_LIMIT = 64 * 2 ** 20;
   const chunks: Buffer[] = [];
   let length = 0;
@@ -140,30 +142,37 @@ export async function readExportHeader(file: string): Promise<{ header: ExportHe
       length += chunk.length;
       if (wanted === 12 && length >= 12) {
         const start = Buffer.concat(chunks);
-        if (start.toString('latin1', 0, 8) !== MAGIC) throw altered();
+        if (start.toString('latin1', 0, 8) !== MAGIC) throw unreadable(NO_SUCH);
         wanted = 12 + start.readUInt32LE(8);
-        if (wanted > HEADER_LIMIT) throw altered();
+        if (wanted > HEADER_LIMIT) throw unreadable('its description is too long');
       }
       if (wanted > 12 && length >= wanted) break;
     }
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'EISDIR') throw unreadable('it is a folder', cause);
+    if (code === 'EACCES' || code === 'EPERM') throw unreadable('it may not be read', cause);
     throw new AppError('NOT_FOUND', { kind: 'knowledge file', id: file }, { cause });
   }
-  if (length < wanted || wanted === 12) throw altered();
+  if (length === 0) throw unreadable('it is empty');
+  if (length < 12) throw unreadable(NO_SUCH);
+  if (length < wanted) throw unreadable('it is cut short');
+  // A length of nothing: there is no description.
+  if (wanted === 12) throw unreadable('it has no description');
   try {
     return {
       header: headerSchema.parse(JSON.parse(Buffer.concat(chunks).toString('utf8', 12, wanted))),
       bodyAt: wanted,
     };
   } catch (cause) {
-    throw altered(cause);
+    throw unreadable('its description is damaged', cause);
   }
 }
 
 /**
  * Reads a file that writeExport made.
- * @throws NOT_FOUND, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE
+ * @throws NOT_FOUND, KNOWLEDGE_UNREADABLE, KNOWLEDGE_OF_OTHER_BACKBONE, BUNDLE_ALTERED when the sums are not those of its hash
  */
 export async function readExport(
   file: string,
@@ -180,7 +189,12 @@ export async function readExport(
   const perClass = 8 * (size + packedLength(size));
   const body = (await readFile(file)).subarray(bodyAt);
   const altered = () => new AppError('BUNDLE_ALTERED', { file });
-  if (body.byteLength !== perClass * header.classes.length) throw altered();
+  if (body.byteLength !== perClass * header.classes.length) {
+    throw new AppError('KNOWLEDGE_UNREADABLE', {
+      file,
+      problem: `it has ${body.byteLength} bytes of sums in place of ${perClass * header.classes.length}`,
+    });
+  }
   if (createHash('sha256').update(body).digest('hex') !== header.bodySha256) throw altered();
   const statistics = new Statistics(size);
   header.classes.forEach(({ classId, count }, c) => {

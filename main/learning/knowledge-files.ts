@@ -112,7 +112,7 @@ export async function writeKnowledge(dir: string, stored: StoredKnowledge): Prom
   await writeWhole(path.join(dir, 'knowledge.json'), Buffer.from(`${JSON.stringify(description, null, 1)}\n`));
 }
 
-/** @throws NOT_FOUND, BUNDLE_ALTERED when the two files do not belong together */
+/** @throws NOT_FOUND, KNOWLEDGE_UNREADABLE, BUNDLE_ALTERED when the two files do not belong together */
 export async function readKnowledge(dir: string): Promise<StoredKnowledge> {
   let description: z.infer<typeof fileSchema>;
   let head: Buffer;
@@ -120,7 +120,10 @@ export async function readKnowledge(dir: string): Promise<StoredKnowledge> {
     description = fileSchema.parse(JSON.parse(await readFile(path.join(dir, 'knowledge.json'), 'utf8')));
     head = await readFile(path.join(dir, 'head.f64'));
   } catch (cause) {
-    throw new AppError('NOT_FOUND', { kind: 'knowledge', id: `${dir} (${problemOf(cause)})` }, { cause });
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
+      throw new AppError('NOT_FOUND', { kind: 'knowledge', id: `${dir} (${problemOf(cause)})` }, { cause });
+    }
+    throw new AppError('KNOWLEDGE_UNREADABLE', { file: dir, problem: problemOf(cause).split('\n')[0]! }, { cause });
   }
   const altered = () => new AppError('BUNDLE_ALTERED', { file: path.join(dir, 'head.f64') });
   if (createHash('sha256').update(head).digest('hex') !== description.headSha256) throw altered();

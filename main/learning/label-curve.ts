@@ -1,6 +1,6 @@
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { scanDataset } from './dataset.ts';
+import { scanDataset, type SkippedFile } from './dataset.ts';
 import { probabilities } from './calibration.ts';
 import { openProducts, type Matrix, type Products } from './dense.ts';
 import { embed } from './embedding.ts';
@@ -24,6 +24,8 @@ export interface LabelCurve {
   random: number[];
   seeds: number;
   images: { train: number; test: number };
+  /** Files that were left out, and why. */
+  skipped: SkippedFile[];
   /** Accuracy of random order at its last point; labels that each order needs for 95 % of it (null: not reached). */
   target: { balancedAccuracy: number; queue: number | null; random: number | null };
 }
@@ -162,7 +164,7 @@ export function labelsNeeded(labels: readonly number[], curve: readonly number[]
   return needed;
 }
 
-/** @throws DATASET_NOT_FOUND and the like, IMAGE_UNREADABLE, CANCELLED */
+/** @throws DATASET_NOT_FOUND and the like, DATASET_EMPTY when no picture can be read, CANCELLED */
 export async function measureLabelCurve(options: {
   dir: string;
   backbone: Backbone;
@@ -186,8 +188,14 @@ export async function measureLabelCurve(options: {
         onProgress: (done, total) => onProgress?.(`features ${done} of ${total}`),
       },
     );
-    if (failed[0]) throw failed[0].error;
-    return { features, z: embed(features, stages), images: images.map((image, i) => ({ ...image, look: looks[i]! })) };
+    dataset.skipped.push(...failed.map(({ index, error }) => ({ name: images[index]!.name, problem: error.message })));
+    const bad = new Set(failed.map(({ index }) => index));
+    const kept = images.flatMap((image, i) => (bad.has(i) ? [] : [{ ...image, look: looks[i]! }]));
+    if (kept.length === 0) throw new AppError('DATASET_EMPTY', { path: dir });
+    // The row of a picture that cannot be read is no numbers.
+    const readable =
+      bad.size === 0 ? features : features.filter((_, at) => !bad.has(Math.floor(at / extractor.features)));
+    return { features: readable, z: embed(readable, stages), images: kept };
   };
   const train = await extract(dataset.train);
   const test = await extract(dataset.test);
@@ -209,6 +217,7 @@ export async function measureLabelCurve(options: {
     random,
     seeds,
     images: { train: train.images.length, test: test.images.length },
+    skipped: dataset.skipped,
     target: {
       balancedAccuracy: value,
       queue: labelsNeeded(labels, queue, value),

@@ -2,7 +2,7 @@ import { AppError } from '../contract/errors.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { trainableBackbone } from '../training/head.ts';
 import { progressLine } from '../training/progress.ts';
-import { scanDataset, type DatasetImage } from './dataset.ts';
+import { contradictionsOf, type DatasetImage, scanDataset } from './dataset.ts';
 import { accuracyOf, AccuracyMatrix, argmax, balancedAccuracyOf, type Prediction } from './evaluation.ts';
 import { createNetworkLearner, type ClassImage, type NetworkLearner } from './learners/network/learner.ts';
 import { networkMethods, type NetworkMethodName } from './learners/network/methods.ts';
@@ -123,6 +123,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
     updateSeconds,
     images: { train: trainImages.length, test: dataset.test.length },
     skipped: dataset.skipped,
+    contradicting: contradictionsOf(trainImages),
     epochs,
     inputSize: size,
     exemplars: networkMethods[method].memory === 'exemplars' ? exemplars : null,

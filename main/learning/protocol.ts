@@ -4,7 +4,14 @@ import { AppError } from '../contract/errors.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { adaptToFirstTask, type Adaptation } from './adaptation.ts';
 import { reportCalibration, type CalibrationReport } from './calibration-report.ts';
-import { byCodeUnit, scanDataset, type DatasetImage, type SkippedFile } from './dataset.ts';
+import {
+  byCodeUnit,
+  contradictionsOf,
+  scanDataset,
+  type Contradiction,
+  type DatasetImage,
+  type SkippedFile,
+} from './dataset.ts';
 import { openProducts } from './dense.ts';
 import { embed } from './embedding.ts';
 import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
@@ -74,6 +81,8 @@ export interface ProtocolResult {
   images: { train: number; test: number };
   /** Files that were left out, and why. */
   skipped: SkippedFile[];
+  /** Training pictures under two labels. They are learnt under both: an evaluation does not choose its data, but it says so. */
+  contradicting: Contradiction[];
 }
 
 /** Classes in name order, or in another that a seed draws. */
@@ -281,6 +290,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     updateSeconds,
     images: { train: learnt.length, test: test.images.length },
     skipped,
+    contradicting: contradictionsOf(trainImages),
   };
 }
 

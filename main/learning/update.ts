@@ -95,7 +95,8 @@ export async function updateKnowledge(
     ...keyOf(region),
     row: places[i]!,
   }));
-  const readRows = (wanted: readonly number[]) => readRowsOf(featureFile, wanted, backbone);
+  const nameOf = (row: number) => images[places.indexOf(row)]?.file ?? `row ${row} of ${featureFile}`;
+  const readRows = (wanted: readonly number[]) => readRowsOf(featureFile, wanted, backbone, nameOf);
   await using products = openProducts({ threads });
   const cached = await openStatistics(ledger, {
     products,

@@ -51,6 +51,12 @@ function animatedPngFrames(bytes: Uint8Array): number | null {
 /** First line of what libvips says: the rest repeats it. */
 const firstLine = (error: unknown): string => problemOf(error).split('\n')[0]!.trim();
 
+/** Of a file that begins as an image and goes wrong later; libvips often has no words for it. */
+const damageOf = (error: unknown): string => {
+  const said = firstLine(error);
+  return `it is damaged or cut short${/^(unknown error)?$/i.test(said) ? '' : ` (${said})`}`;
+};
+
 const tooLarge = (name: string, width: number, height: number, limit: number) =>
   new AppError('IMAGE_TOO_LARGE', { file: name, width, height, limit });
 
@@ -75,7 +81,7 @@ export async function decodeImage(
     facts = await sharp(bytes, { limitInputPixels: false }).metadata();
   } catch (cause) {
     const unknown = /unsupported image format/i.test(problemOf(cause));
-    const problem = unknown ? 'it is not an image, or its beginning is damaged' : firstLine(cause);
+    const problem = unknown ? 'it is not an image, or its beginning is damaged' : damageOf(cause);
     throw new AppError('IMAGE_UNREADABLE', { file: name, problem }, { cause });
   }
   const { width, height, format } = facts;
@@ -120,7 +126,7 @@ export async function decodeImage(
     return { image, notes };
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    throw new AppError('IMAGE_UNREADABLE', { file: name, problem: firstLine(cause) }, { cause });
+    throw new AppError('IMAGE_UNREADABLE', { file: name, problem: damageOf(cause) }, { cause });
   }
 }
 
@@ -153,6 +159,6 @@ export async function thumbnail(source: string | Uint8Array, width: number): Pro
     return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    throw new AppError('IMAGE_UNREADABLE', { file: name, problem: firstLine(cause) }, { cause });
+    throw new AppError('IMAGE_UNREADABLE', { file: name, problem: damageOf(cause) }, { cause });
   }
 }

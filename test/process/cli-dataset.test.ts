@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -65,7 +65,7 @@ test('an option that would change nothing is refused', async () => {
     expect(refused.code).toBe(1);
     expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
   }
-}, 30_000);
+}, 180_000);
 
 test('a folder that is no data set, an empty one, and one whose classes differ', async () => {
   const missing = await cli(['learn', join(folder, 'nowhere'), '--json']);
@@ -80,7 +80,33 @@ test('a folder that is no data set, an empty one, and one whose classes differ',
   await writeParts(join(differing, 'train'), { perClass: 2, classes: ['ok', 'pit'], size: 64 });
   await writeParts(join(differing, 'test'), { perClass: 2, classes: ['ok', 'scratch'], size: 64 });
   expect(errorOf((await cli(['learn', differing, '--json'])).json()).code).toBe('DATASET_CLASSES_DIFFER');
-});
+}, 180_000);
+
+test('pictures under two labels are told, and those that are none are left out by name', async () => {
+  const bad = join(folder, 'bad');
+  await cp(join(folder, 'set'), bad, { recursive: true });
+  const ok = join(bad, 'train', 'ok');
+  const [first, second] = (await readdir(ok)).sort();
+  await copyFile(join(ok, first!), join(bad, 'train', 'pit', 'again.png'));
+  await writeFile(join(ok, second!), (await readFile(join(ok, second!))).subarray(0, 700));
+  await writeFile(join(bad, 'train', 'pit', 'note.png'), 'a text');
+  await writeFile(join(bad, 'train', 'scratch', 'none.png'), '');
+  const result = await cli(['learn', bad, '--tasks', '1', '--json']);
+  expect(result.code, result.stderr).toBe(0);
+  const json = result.json() as {
+    images: { train: number };
+    skipped: { name: string; problem: string }[];
+    contradicting: { classes: string[]; files: string[] }[];
+  };
+  expect(json.contradicting).toEqual([{ classes: ['ok', 'pit'], files: [`train/ok/${first}`, 'train/pit/again.png'] }]);
+  expect(json.skipped.map(({ name }) => name).sort()).toEqual([
+    `train/ok/${second}`,
+    'train/pit/note.png',
+    'train/scratch/none.png',
+  ]);
+  for (const { problem } of json.skipped) expect(problem).toMatch(/damaged|empty/);
+  expect(json.images.train).toBe(36);
+}, 60_000);
 
 test('a file that is no model is refused by name', async () => {
   const file = join(folder, 'broken.onnx');

@@ -124,6 +124,9 @@ export function addDatasetCommands(program: Command, action: Action): void {
                 exemplars,
                 ...(size === undefined ? {} : { size }),
               });
+        for (const { classes, files } of result.contradicting) {
+          context.out.progress(`the same picture in ${classes.join(', ')}: ${files.join(' = ')}`);
+        }
         context.out.result(result, (r) =>
           format.table([
             ['accuracy', 'balanced', 'joint', 'bwt', 'largest weight difference to joint'],

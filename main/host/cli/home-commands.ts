@@ -286,8 +286,11 @@ async function partOfFile(context: Context, client: CoreClient, station: Station
   const job = await client.call('import.start', { stationId: station.id, path: resolve(path), asLabels: false });
   const done = await followJob(context, client, job);
   const partId = Number(done.result[0]);
-  if (!Number.isInteger(partId))
-    throw new AppError('IMAGE_UNREADABLE', { file: path, problem: 'it could not be taken in' });
+  if (!Number.isInteger(partId)) {
+    // The job skips what it cannot read and says why, with the name of the file: not twice.
+    const why = done.skipped?.[0]?.message.replace(/^.*? is not a readable image: /, '').replace(/\.$/, '');
+    throw new AppError('IMAGE_UNREADABLE', { file: path, problem: why ?? 'it could not be taken in' });
+  }
   return partId;
 }
 

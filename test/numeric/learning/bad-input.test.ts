@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -103,13 +103,28 @@ describe('an update refuses, and changes nothing', () => {
       const nan = Buffer.alloc(4);
       nan.writeFloatLE(Number.NaN);
       await handle.write(nan, 0, 4, at);
-      await expect(updateKnowledge(bad)).rejects.toMatchObject({ code: 'FEATURES_NOT_FINITE' });
+      // Names the picture, not the file of all features.
+      await expect(updateKnowledge(bad)).rejects.toMatchObject({
+        code: 'FEATURES_NOT_FINITE',
+        details: { file: known[3]!.file },
+      });
       expect(await readdir(bad.outDir)).toEqual([]);
     } finally {
       await handle.write(kept, 0, 4, at);
       await handle.close();
     }
     await updateKnowledge(await input(known));
+  });
+
+  it('a picture that is no picture, cut short or empty, by name', async () => {
+    const { file, region } = known[0]!;
+    const damaged = path.join(folder, 'damaged.png');
+    const whole = await readFile(file);
+    for (const bytes of [whole.subarray(0, whole.length / 2), Buffer.from('no picture'), Buffer.alloc(0)]) {
+      await writeFile(damaged, bytes);
+      const image = { file: damaged, sha: '9'.repeat(64), region, classId: 'dots', row: -1 };
+      expect(await refused([...known, image], 'IMAGE_UNREADABLE')).toContain('damaged.png');
+    }
   });
 
   it('sums made with another backbone', async () => {
@@ -132,6 +147,24 @@ describe('an update refuses, and changes nothing', () => {
       source: { home: '0'.repeat(32), station: 'st-1' },
     });
     await refused(known, 'KNOWLEDGE_OF_OTHER_BACKBONE', [file]);
+  });
+});
+
+describe('stored knowledge that is damaged is named', () => {
+  it('empty, cut short, or of two updates', async () => {
+    const stored = await input(known);
+    await updateKnowledge(stored);
+    const [json, head] = ['knowledge.json', 'head.f64'].map((name) => path.join(stored.outDir, name));
+    const whole = await readFile(head!);
+    await writeFile(head!, Buffer.alloc(0));
+    await expect(readKnowledge(stored.outDir)).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    await writeFile(head!, whole);
+    for (const text of ['', '{', '{"format": 2}']) {
+      await writeFile(json!, text);
+      await expect(readKnowledge(stored.outDir)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
+    }
+    await rm(json!);
+    await expect(readKnowledge(stored.outDir)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 

@@ -112,7 +112,33 @@ describe('knowledge by file', () => {
     expect(at).toBeGreaterThan(0);
     bytes.write('"station":"../../../a"', at, 'utf8');
     writeFileSync(file, bytes);
-    await expect(take(here, file)).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    await expect(take(here, file)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
+  });
+
+  test('what is no knowledge file, or a damaged one, is named and changes nothing', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 3, stripes: 3 });
+    await teach(there, { plain: 3, dots: 3 });
+    const file = await exportTo(there, 'whole');
+    const whole = readFileSync(file);
+    const before = await here.world.call('knowledge.show', { stationId: here.stationId });
+    const flipped = Buffer.from(whole);
+    flipped[flipped.length - 100]! ^= 1;
+    for (const [bytes, code, problem] of [
+      [Buffer.alloc(0), 'KNOWLEDGE_UNREADABLE', /empty/],
+      [Buffer.from('two classes of dents, I think'), 'KNOWLEDGE_UNREADABLE', /beginning/],
+      [whole.subarray(0, 6), 'KNOWLEDGE_UNREADABLE', /beginning/],
+      [whole.subarray(0, 40), 'KNOWLEDGE_UNREADABLE', /cut short/],
+      [whole.subarray(0, whole.length - 8), 'KNOWLEDGE_UNREADABLE', /bytes/],
+      [flipped, 'BUNDLE_ALTERED', /hash/],
+    ] as const) {
+      writeFileSync(file, bytes);
+      await expect(take(here, file)).rejects.toMatchObject({ code, message: expect.stringMatching(problem) });
+      expect(await here.world.call('knowledge.show', { stationId: here.stationId })).toEqual(before);
+    }
+    // None of them stays behind: the next update is as good as the last.
+    await teach(here, { plain: 1 });
+    expect(await counts(here)).toEqual({ 'c-plain': 4, 'c-stripes': 3 });
   });
 });
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkClassName } from '../../../main/contract/class-name.ts';
-import { scanDataset, scanFolder } from '../../../main/learning/dataset.ts';
+import { contradictionsOf, scanDataset, scanFolder } from '../../../main/learning/dataset.ts';
 
 let dir: string;
 beforeEach(async () => {
@@ -77,6 +77,19 @@ describe('scanDataset', () => {
     await rejects('DATASET_CLASSES_DIFFER', { difference: '"b" has no training image' });
     await put('train/c/1.png');
     await rejects('DATASET_CLASSES_DIFFER', { difference: '"b" has no training image; "c" has no test image' });
+  });
+});
+
+describe('contradictionsOf', () => {
+  it('names each picture that lies in two classes, and no copy within one', async () => {
+    for (const part of ['train', 'test']) for (const name of ['a', 'b']) await put(`${part}/${name}/1.png`);
+    await put('train/a/2.png', 'same');
+    await put('train/a/3.png', 'same');
+    expect(contradictionsOf((await scanDataset(dir)).train)).toEqual([]);
+    await put('train/b/4.png', 'same');
+    expect(contradictionsOf((await scanDataset(dir)).train)).toEqual([
+      { classes: ['a', 'b'], files: ['train/a/2.png', 'train/a/3.png', 'train/b/4.png'] },
+    ]);
   });
 });
 
