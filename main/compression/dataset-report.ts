@@ -1,4 +1,5 @@
-import type { Gate, Measures } from '../contract/domain.ts';
+import type { Evidence, Gate, Measures } from '../contract/domain.ts';
+import type { Adaptation } from '../learning/adaptation.ts';
 import type { OperationsScore } from './evidence/operations-score.ts';
 import type { Parity } from './finish.ts';
 import type { GroupedMeasures } from './grouped-validation.ts';
@@ -27,8 +28,14 @@ export interface ReportedCandidate extends ReportedMeasures {
   /** null: more tasks than are worth the time here. */
   bwt: number | null;
   gates: Gate[];
-  /** Training and test images together, near-duplicates held out together; null: too many images. */
+  /** Training and test images together, near-duplicates held out together; null: too many images, or the backbone learnt from labels of some. */
   grouped: GroupedMeasures | null;
+  /** The backbone was adapted to the first task before it was pruned. */
+  adapted: boolean;
+  /** Groups of channels that pruning left alone, and why. */
+  untouched: NonNullable<Evidence['untouched']>;
+  /** Operators that pruning does not know, and how many of each there are: channels that reach them stay. */
+  unknownOperators: NonNullable<Evidence['unknownOperators']>;
 }
 
 export interface CompressReport {
@@ -45,6 +52,10 @@ export interface CompressReport {
   tasks: string[][];
   /** How alike the first task's and the later tasks' activations are: correlation of channel energies; null for one task. */
   similarity: number | null;
+  /** Pre-pruning started from the backbone adapted to the first task. */
+  adapted: boolean;
+  /** Why, or why not; absent: nobody asked for it. */
+  adaptation?: Omit<Adaptation, 'model'>;
   /** How well layers measured alone tell the time of whole networks on this PC; null: they could not be profiled. */
   costModel: { medianErrorPct: number; layers: number; networks: number } | null;
   /** Of what is recommended; null: nothing is. */

@@ -1,17 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { criteriaSchema, recipeSchema, type Backbone } from '../contract/domain.ts';
+import { criteriaSchema, recipeSchema } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { scanDataset, type DatasetImage } from '../learning/dataset.ts';
 import { openProducts } from '../learning/dense.ts';
 import type { LedgerRow } from '../learning/selection.ts';
 import { splitTasks } from '../learning/protocol.ts';
+import { createOrtEngine } from '../training/ort/engine.ts';
+import { adaptForPruning, adaptModeOf } from './adapt.ts';
 import { replaceBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureCosts } from './cost/cost-model.ts';
 import type { CompressReport, ReportedCandidate, ReportedMeasures } from './dataset-report.ts';
+import type { CompressDatasetOptions } from './dataset-options.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
-import { buildEvidence, dataDigest, measuresOf } from './evidence/evidence.ts';
+import { buildEvidence, dataDigest, leftAloneOf, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Latency } from './evidence/latency.ts';
 import { operationsScore } from './evidence/operations-score.ts';
@@ -19,39 +22,19 @@ import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
-import { discordantOf, lossBetween, type Judged } from './plan/evaluate.ts';
+import { discordantOf, featuresOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
-import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
-import { describeVariant, type Precision, type Strategy, type Variant } from './plan/variant.ts';
+import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
+import { describeVariant, type Variant } from './plan/variant.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { firstTaskOf, taskSimilarity } from './tasks.ts';
+import { timeInspectors } from './time-inspectors.ts';
 import { testFinished, type TestResult } from './test-report.ts';
 
-export interface CompressDatasetOptions {
-  dir: string;
-  backbone: Backbone;
-  strategy: Strategy | 'auto';
-  precision: Precision | 'auto';
-  /** Share of multiply-accumulates that pruning removes; default: the search chooses. */
-  ratio?: number | undefined;
-  /** Default: one class per task. */
-  tasks?: number | undefined;
-  timeBudgetS: number;
-  latencyMs?: number | undefined;
-  maxDropPp: number;
-  out?: string | undefined;
-  /** Folder that every measured trial is kept in until the report is made; default: none is kept. */
-  work?: string | undefined;
-  /** Takes trials of the same search from `work`, and counts the time that they took. */
-  resume?: boolean | undefined;
-  seed: number;
-  threads: number;
-  /** Resident memory of a process that runs one model, bytes. */
-  residentBytes?: ((model: Uint8Array, inputSize: number) => Promise<number | null>) | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: ((line: string) => void) | undefined;
-}
+export type { CompressDatasetOptions } from './dataset-options.ts';
 
+/** Share of the time budget for fine-tuning the backbone on the first task, the trial included. */
+const ADAPTATION_SHARE = 0.25;
 /** Share of the time budget for the search; the rest finishes, times and reports what it found. */
 const SEARCH_SHARE = 0.6;
 
@@ -104,6 +87,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
 
   say('measuring the uncompressed backbone');
   const bytes = await readFile(backbone.file);
+  const adaptFirstTask = adaptModeOf(options);
+  const adaptation = adaptFirstTask === 'off' ? null : await adapt(adaptFirstTask);
   const environment = describeEnvironment(threads);
   const checkpoint =
     options.work === undefined
@@ -122,6 +107,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
             ratio: options.ratio ?? null,
             maxDropPp: options.maxDropPp,
             seed: options.seed,
+            // Made anew when it goes on: how long it may train depends on the clock. Trials that were kept say themselves what they learnt from.
+            adaptFirstTask,
           },
           resume: options.resume ?? false,
           onProblem: (problem) => say(`going on without keeping what is measured: ${problem}`),
@@ -133,6 +120,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     images,
     ledger,
     firstTask,
+    adapted: adaptation?.backbone ?? null,
     products,
     threads,
     seed: options.seed,
@@ -197,7 +185,14 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   }
 
   say('timing all of them against each other');
-  const latencies = await timeInspectors([reference, ...finished.map((entry) => entry.finished)]);
+  const latencies = await timeInspectors([reference, ...finished.map((entry) => entry.finished)], {
+    backbone,
+    source,
+    image: images[0]!,
+    threads,
+    measure,
+    signal,
+  });
   const referenceLatency = latencies.get('reference')!;
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
   const offers = finished.map(({ record, finished: item }) => {
@@ -289,6 +284,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   for (const offer of offers) {
     const test = await testFinished(offer.item, testOptions);
     const gates = [dropGate(discordantOf(referenceTest.judged, test.judged), criteria), parityGate(offer.item.parity)];
+    const adapted = offer.record.variant.strategy === 'pre-prune' && offer.record.made.untaught !== null;
+    const leftAlone = leftAloneOf(base, offer.record);
     const evidence = buildEvidence({
       reference: { finished: reference, judged: referenceTest.judged, latency: referenceLatency },
       candidate: { finished: offer.item, judged: test.judged, latency: offer.latency },
@@ -298,6 +295,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       changed: [],
       environment,
       dataSha256: digest,
+      leftAlone,
     });
     candidates.push({
       id: offer.record.id,
@@ -314,7 +312,11 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       perClass: test.perClass,
       bwt: test.bwt,
       gates,
-      grouped: groupedOf(await grouped(offer.item, test)),
+      // Its training images would be recognised.
+      grouped: adapted ? null : groupedOf(await grouped(offer.item, test)),
+      adapted,
+      untouched: [...(leftAlone?.untouched ?? [])],
+      unknownOperators: { ...leftAlone?.unknownOperators },
     });
     if (options.out !== undefined) {
       await replaceBundle(options.out, offer.record.id, {
@@ -343,6 +345,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       : whyNothing(offers, bench.skipped),
     tasks,
     similarity: taskSimilarity(reference, tasks),
+    adapted: adaptation?.backbone != null,
+    ...(adaptation ? { adaptation: { reason: adaptation.reason, validation: adaptation.validation } } : {}),
     costModel: bench.costModel(),
     operationsScore:
       chosen &&
@@ -366,25 +370,28 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     seconds: (performance.now() - startedAt) / 1000,
   };
 
-  async function timeInspectors(items: readonly Finished[]): Promise<Map<string, Latency>> {
-    await using stack = new AsyncDisposableStack();
-    const contenders = [];
-    for (const { card, inspector } of items) {
-      const { inputSize } = card;
-      contenders.push(
-        stack.use(
-          await openContender(card.id, inspector, {
-            inputName: 'image',
-            inputSize,
-            backbone,
-            source,
-            image: images[0]!,
-            threads,
-          }),
-        ),
-      );
-    }
-    return await measure(contenders, { rounds: 300, warmUp: 5, signal, budgetMs: 20_000 });
+  async function adapt(mode: 'auto' | 'on') {
+    const some = images.slice(0, 16);
+    const before = performance.now();
+    await featuresOf(backbone, bytes, backbone.inputSize, source, some, { threads, signal });
+    const adapted = await adaptForPruning({
+      backbone,
+      mode,
+      ledger,
+      images,
+      firstTask,
+      describe: (image) => dataset.train[image]!,
+      engine: createOrtEngine(),
+      products,
+      seconds: ADAPTATION_SHARE * options.timeBudgetS,
+      forwardMs: (performance.now() - before) / some.length,
+      threads,
+      seed: options.seed,
+      onProgress: say,
+      signal,
+    });
+    say(`adaptation to the first task: ${adapted.reason}`);
+    return adapted;
   }
 }
 

@@ -393,6 +393,10 @@ export const evidenceSchema = z.object({
     .optional(),
   parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),
   changed: z.array(changedVerdictSchema),
+  /** Of a pruned model: groups of channels that pruning left alone, and why. Absent in older evidence, and of others. */
+  untouched: z.array(z.object({ group: z.string(), why: z.string() })).optional(),
+  /** Of a pruned model: operators that pruning does not know, and how many of each there are. */
+  unknownOperators: z.record(z.string(), z.number().int()).optional(),
   environment: z.object({ cpu: z.string(), onnxruntime: z.string(), threads: z.number().int() }),
   /** sha256 over the sorted (image hash, class) pairs that the evidence stands on. */
   dataSha256: sha256Schema,

@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto';
 import type { Criteria, Evidence, Measures } from '../../contract/domain.ts';
 import { heldOutOf, reportHeldOut } from '../../learning/calibration-report.ts';
 import type { LedgerRow } from '../../learning/selection.ts';
+import type { Model } from '../../onnx/index.ts';
 import type { Environment } from '../environment.ts';
 import type { Finished } from '../finish.ts';
 import { accuracyOf, classCounts, confusionOf, type Judged } from '../plan/evaluate.ts';
+import type { Variant } from '../plan/variant.ts';
+import { unknownOperators } from '../prune/groups.ts';
 import type { Latency } from './latency.ts';
 import { balancedAccuracy, balancedAccuracyInterval } from './statistics.ts';
 
@@ -46,6 +49,21 @@ export function calibrationOf(
   return { temperature, eceBefore, ece, escape, overkill, unsureShare, falseNovel: knowledge.noveltyRate };
 }
 
+/** What pruning did not touch of a model: groups of channels with the reason, and operators without a row in its table. */
+export interface LeftAlone {
+  untouched: readonly { group: string; why: string }[];
+  unknownOperators: Readonly<Record<string, number>>;
+}
+
+/** @param original the uncompressed backbone. Null for a model that was not pruned. */
+export const leftAloneOf = (
+  original: Model,
+  { variant, made }: { variant: Variant; made: { untouched: LeftAlone['untouched'] } },
+): LeftAlone | null =>
+  variant.strategy === 'none'
+    ? null
+    : { untouched: made.untouched, unknownOperators: Object.fromEntries(unknownOperators(original)) };
+
 /** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
 export function buildEvidence(parts: {
   reference: { finished: Finished; judged: Judged; latency: Latency };
@@ -58,6 +76,8 @@ export function buildEvidence(parts: {
   dataSha256: string;
   /** Of the candidate's held-out logits. */
   calibration?: Evidence['calibration'];
+  /** What pruning left alone. */
+  leftAlone?: LeftAlone | null;
 }): Evidence {
   const { reference, candidate } = parts;
   const before = measuresOf(reference.finished, reference.judged, reference.latency);
@@ -81,6 +101,9 @@ export function buildEvidence(parts: {
     ...(parts.calibration ? { calibration: parts.calibration } : {}),
     parity: candidate.finished.parity,
     changed: parts.changed,
+    ...(parts.leftAlone
+      ? { untouched: [...parts.leftAlone.untouched], unknownOperators: { ...parts.leftAlone.unknownOperators } }
+      : {}),
     environment: parts.environment,
     dataSha256: parts.dataSha256,
   };

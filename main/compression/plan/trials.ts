@@ -2,8 +2,6 @@ import type { Backbone } from '../../contract/domain.ts';
 import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
-import { foldsOf } from '../../learning/folds.ts';
-import { nearDuplicateRadii } from '../../learning/near-duplicates.ts';
 import { heldOutNovelty, noveltyLossOf } from '../../learning/held-out-novelty.ts';
 import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
@@ -13,14 +11,15 @@ import type { PixelImage } from '../../vision/image.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import type { CostModel, measureCosts } from '../cost/cost-model.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
-import { epochsWithin } from '../distill/imitate.ts';
+import { untaughtImages } from '../adapt.ts';
+import { epochsWithin } from '../distill/epochs.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
-import { openWorkshop, type Made } from './workshop.ts';
+import { openWorkshop, type AdaptedBackbone, type Made } from './workshop.ts';
 
 /** What is kept of a trial for the report. */
 export interface TrialRecord extends Trial {
@@ -62,6 +61,8 @@ export interface TrialOptions {
   ledger: readonly LedgerRow[];
   /** Those of `images` that belong to the first task. */
   firstTask: readonly number[];
+  /** What pre-pruning starts from; default: the backbone as it is. */
+  adapted?: AdaptedBackbone | null;
   products: Products;
   threads: number;
   seed: number;
@@ -131,15 +132,6 @@ async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise
   return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.floor((REFERENCE_SHARE * options.budgetMs) / perImage)));
 }
 
-/**
- * A fold of whole groups of near-duplicates that students do not see: what they learnt by heart would else be taken for what they can
- * (magnetic_tile, held out over all training images: a student 3.0 pp above the original, and 2.8 below it on all images in five folds).
- */
-function untaughtImages(images: readonly number[], ledger: readonly LedgerRow[]): ReadonlySet<number> {
-  const folds = foldsOf(ledger, nearDuplicateRadii);
-  return new Set(images.filter((_, row) => folds[row] === 0));
-}
-
 /** Median time of bringing a picture to a size. */
 function resizeMs(pixels: PixelImage, size: number, { mean, std }: Pick<Backbone, 'mean' | 'std'>): number {
   const preprocessor = createPreprocessor({ size, mean, std });
@@ -159,6 +151,8 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
   const workshop = openWorkshop({
     ...options,
+    // What they learnt by heart would else be taken for what they can: magnetic_tile, held out over all training images: a student 3.0 pp above the
+    // original, and 2.8 below it on all images in five folds.
     untaught: untaughtImages(options.images, ledger),
     teaching: {
       engine: createOrtEngine(),

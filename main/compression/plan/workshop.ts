@@ -33,8 +33,16 @@ export interface Made {
   rule: RangeRule | null;
   /** The same with the worst layers kept float; null: every layer is an integer well enough, or none is. */
   careful: (() => Promise<Made>) | null;
-  /** Images that a student was not taught with; null: nothing was taught. */
+  /** Images that a student or an adapted backbone was not taught with; null: nothing was taught. */
   untaught: ReadonlySet<number> | null;
+}
+
+/** A backbone whose weights learnt from labels. */
+export interface AdaptedBackbone {
+  /** With the outputs of the given backbone. */
+  bytes: Uint8Array;
+  /** Images that it did not learn from. */
+  untaught: ReadonlySet<number>;
 }
 
 export interface WorkshopOptions {
@@ -45,6 +53,8 @@ export interface WorkshopOptions {
   images: readonly number[];
   /** Training images of the first task. */
   firstTask: readonly number[];
+  /** The backbone adapted to the first task, which pre-pruning then starts from; default: as it is. */
+  adapted?: AdaptedBackbone | null;
   /** Those of `images` that students are not taught with, so that they can be judged by them. */
   untaught: ReadonlySet<number>;
   threads: number;
@@ -96,6 +106,7 @@ export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
 export function openWorkshop(options: WorkshopOptions): Workshop {
   const { backbone, source, threads, seed, signal } = options;
   const base = prepareBase(options.bytes, backbone);
+  const adapted = options.adapted ? prepareBase(options.adapted.bytes, backbone) : null;
   const analyses = new Map<string, PruningAnalysis>();
   const floats = new Map<string, Pruned>();
   let costs: CostModel | null = null;
@@ -111,7 +122,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
 
   const floatModel = async (variant: Variant): Promise<Pruned> => {
     const { strategy, ratio, inputSize } = variant;
-    if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [] };
+    if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], untouched: [] };
     if (strategy === 'distill') return student(variant);
     const key = `${strategy} ${inputSize}`;
     const calibration = calibrationOf(strategy, inputSize, PRUNING_IMAGES);
@@ -119,7 +130,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     if (!analysis) {
       // One at a time: the targets of an analysis are some hundred megabytes.
       analyses.clear();
-      analysis = await analysePruning(base, source, calibration);
+      analysis = await analysePruning((strategy === 'pre-prune' && adapted) || base, source, calibration);
       analyses.set(key, analysis);
     }
     if (analysis.curves.length === 0) {
@@ -192,18 +203,20 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     },
     async make(variant) {
       const float = await floatModel(variant);
-      const taught = variant.strategy === 'distill' && options.untaught.size > 0;
-      const analysed = analyses.get(
-        `${variant.strategy === 'distill' ? 'post-prune' : variant.strategy} ${variant.inputSize}`,
-      );
+      const untaught =
+        variant.strategy === 'distill' && options.untaught.size > 0
+          ? options.untaught
+          : variant.strategy === 'pre-prune'
+            ? (options.adapted?.untaught ?? null)
+            : null;
       const made = (model: Model, integer: IntegerChoice | null, careful: Made['careful']): Made => ({
         model,
         bytes: encodeModel(model),
         ratio: float.ratio,
-        untouched: analysed?.untouched ?? [],
+        untouched: float.untouched,
         rule: integer?.rule ?? null,
         careful,
-        untaught: taught ? options.untaught : null,
+        untaught,
       });
       if (variant.precision === 'fp32') return made(float.model, null, null);
       // All integers first: whether the error costs accuracy is measured, and layers kept float cost time for sure.

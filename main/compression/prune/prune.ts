@@ -41,6 +41,8 @@ export interface Pruned {
   ratio: number;
   /** Group -> channels before and after. */
   widths: readonly { group: string; before: number; after: number }[];
+  /** What was left alone, and why. */
+  untouched: PruningAnalysis['untouched'];
 }
 
 /** Wider least-squares problems are left as they are: 3 x 3 kernels over wide inputs. */
@@ -156,6 +158,7 @@ export async function pruneModel(
       before: group.channels,
       after: keep.get(group.id)?.length ?? group.channels,
     })),
+    untouched: analysis.untouched,
   };
 
   async function refit(of: Model, site: Site): Promise<Model> {

@@ -53,6 +53,7 @@ interface CompressOptions {
   work?: string;
   resume?: boolean;
   seed: number;
+  adaptFirstTask?: 'auto' | 'on' | 'off';
 }
 
 /** Commands on a folder of images: no account, no data folder. */
@@ -161,6 +162,12 @@ export function addDatasetCommands(program: Command, action: Action): void {
       'keep what the search measures there (default: OUT/.search, without --out a temporary folder)',
     )
     .option('--resume', 'go on with a search of the same images and options that was cut short')
+    .addOption(
+      new Option(
+        '--adapt-first-task <when>',
+        'pre-prune the backbone fine-tuned on the first task (auto: where it pays; default: auto with --strategy pre-prune, else off)',
+      ).choices(['auto', 'on', 'off']),
+    )
     .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {

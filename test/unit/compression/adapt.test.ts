@@ -1,0 +1,118 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { adaptForPruning, adaptModeOf, untaughtImages } from '../../../main/compression/adapt.ts';
+import { compressDataset } from '../../../main/compression/dataset.ts';
+import { evidenceSchema, type Backbone } from '../../../main/contract/domain.ts';
+import { scanDataset } from '../../../main/learning/dataset.ts';
+import { openProducts } from '../../../main/learning/dense.ts';
+import { createOrtEngine } from '../../../main/training/ort/engine.ts';
+import { fakeMeasure, smallBackboneFile, writeDataset } from './small-data.ts';
+
+let folder: string;
+let backbone: Backbone;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-adapt-'));
+  backbone = await smallBackboneFile(folder);
+  await writeDataset(join(folder, 'set'), { train: 12, test: 6 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const compress = (adaptFirstTask: 'auto' | 'on' | 'off' | undefined, tasks: number, out?: string) =>
+  compressDataset(
+    {
+      dir: join(folder, 'set'),
+      backbone,
+      strategy: 'pre-prune',
+      precision: 'fp32',
+      ratio: 0.3,
+      tasks,
+      timeBudgetS: 400,
+      maxDropPp: 5,
+      seed: 1,
+      threads: 1,
+      adaptFirstTask,
+      ...(out === undefined ? {} : { out }),
+    },
+    fakeMeasure,
+  );
+
+describe('adaptation to the first task before pruning', () => {
+  it('is tried by default where pre-pruning is asked for by name, and refused where it would change nothing', () => {
+    expect(adaptModeOf({ strategy: 'pre-prune' })).toBe('auto');
+    expect(adaptModeOf({ strategy: 'auto' })).toBe('off');
+    expect(adaptModeOf({ strategy: 'auto', adaptFirstTask: 'on' })).toBe('on');
+    expect(() => adaptModeOf({ strategy: 'post-prune', adaptFirstTask: 'on' })).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT' }) as Error,
+    );
+  });
+
+  it('prunes the adapted backbone, which is judged by images that it did not learn from', async () => {
+    const out = join(folder, 'out');
+    const [on, off] = [await compress('on', 1, out), await compress('off', 1)];
+    expect(on.adapted).toBe(true);
+    expect(on.adaptation!.reason).toMatch(/asked for|it pays/);
+    expect(on.adaptation!.validation!.images).toBeGreaterThan(0);
+    const [candidate] = on.candidates;
+    expect(candidate).toMatchObject({ id: 'pre-prune-30-96-fp32', adapted: true, grouped: null });
+    expect(off.candidates[0]).toMatchObject({ id: 'pre-prune-30-96-fp32', adapted: false });
+    expect(off.adaptation).toBeUndefined();
+    expect(candidate!.macs).toBeLessThan(on.reference.macs);
+    const evidence = evidenceSchema.parse(
+      JSON.parse(await readFile(join(out, candidate!.id, 'evidence.json'), 'utf8')),
+    );
+    // What pruning left alone is named, in the report and in the evidence alike.
+    expect(candidate!.untouched).toContainEqual({ group: 'out', why: 'it is the output features' });
+    expect(evidence.untouched).toEqual(candidate!.untouched);
+    expect(evidence.unknownOperators).toEqual({});
+  }, 300_000);
+
+  it('is refused where held-out images show no gain, and the model is then that of no adaptation', async () => {
+    const [auto, off] = [await compress(undefined, 1), await compress('off', 1)];
+    expect(auto.adapted).toBe(false);
+    expect(auto.adaptation!.reason).toMatch(/^refused/);
+    const figures = ({ candidates: [item] }: typeof auto) => ({
+      macs: item!.macs,
+      validation: item!.validation,
+      grouped: item!.grouped,
+      untouched: item!.untouched,
+    });
+    expect(figures(auto)).toEqual(figures(off));
+    const single = await compress('auto', 3);
+    expect(single.adaptation).toMatchObject({ reason: expect.stringContaining('one class'), validation: null });
+    await expect(compress('on', 3)).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  }, 300_000);
+
+  it('keeps a fold of the first task from the backbone', async () => {
+    const { train } = await scanDataset(join(folder, 'set'), {});
+    const images = train.map((_, i) => i);
+    const ledger = train.map(({ className, sha }) => ({ classId: className, sha }));
+    const firstTask = images.filter((i) => train[i]!.className !== 'plain');
+    const apart = untaughtImages(images, ledger);
+    const seen: number[] = [];
+    await using products = openProducts({ threads: 1 });
+    const { backbone: adapted } = await adaptForPruning({
+      backbone,
+      mode: 'on',
+      ledger,
+      images,
+      firstTask,
+      describe: (image) => {
+        seen.push(image);
+        return train[image]!;
+      },
+      engine: createOrtEngine(),
+      products,
+      seconds: 1,
+      forwardMs: 10,
+      threads: 1,
+      seed: 0,
+    });
+    const taught = firstTask.filter((image) => !apart.has(image));
+    expect(seen).toEqual(taught);
+    expect(taught.length).toBeLessThan(firstTask.length);
+    expect([...adapted!.untaught]).toEqual(images.filter((image) => !taught.includes(image)));
+    expect(Buffer.compare(adapted!.bytes, await readFile(backbone.file))).not.toBe(0);
+  }, 60_000);
+});
