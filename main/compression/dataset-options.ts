@@ -1,5 +1,6 @@
 import type { Backbone } from '../contract/domain.ts';
 import type { AdaptMode } from './adapt.ts';
+import type { Curriculum, StudentStart, Teaching } from './distill/teach-student.ts';
 import type { Precision, Strategy } from './plan/variant.ts';
 
 export interface CompressDatasetOptions {
@@ -25,9 +26,26 @@ export interface CompressDatasetOptions {
    * training takes longer than what it tries.
    */
   adaptFirstTask?: AdaptMode | undefined;
+  /** How a student begins; `auto`: the pruned backbone or the largest family that fits, whichever loses less on held-out images. Default: pruned in the automatic search, else `auto`. */
+  student?: StudentStart | 'auto' | undefined;
+  /** What it is taught by; `auto`: whichever loses less. Default: features, without labels. */
+  teach?: Curriculum | 'auto' | undefined;
   threads: number;
   /** Resident memory of a process that runs one model, bytes. */
   residentBytes?: ((model: Uint8Array, inputSize: number) => Promise<number | null>) | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((line: string) => void) | undefined;
 }
+
+/** The ways that students go, from the options; what is compared takes its time, so the automatic search has one way only. */
+export const studentsOf = ({
+  strategy,
+  student,
+  teach = 'features',
+}: Pick<CompressDatasetOptions, 'strategy' | 'student' | 'teach'>): Pick<Teaching, 'starts' | 'curricula'> => {
+  const start = student ?? (strategy === 'distill' ? 'auto' : 'pruned');
+  return {
+    starts: start === 'auto' ? ['pruned', 'fitting'] : [start],
+    curricula: teach === 'auto' ? ['features', 'tasks'] : [teach],
+  };
+};

@@ -1,5 +1,6 @@
 import type { Evidence, Gate, Measures } from '../contract/domain.ts';
 import type { Adaptation } from '../learning/adaptation.ts';
+import type { StudentChoice } from './distill/teach-student.ts';
 import type { OperationsScore } from './evidence/operations-score.ts';
 import type { Parity } from './finish.ts';
 import type { GroupedMeasures } from './grouped-validation.ts';
@@ -28,10 +29,12 @@ export interface ReportedCandidate extends ReportedMeasures {
   /** null: more tasks than are worth the time here. */
   bwt: number | null;
   gates: Gate[];
-  /** Training and test images together, near-duplicates held out together; null: too many images, or the backbone learnt from labels of some. */
+  /** Training and test images together, near-duplicates held out together; null: too many images, or the network learnt from labels of some. */
   grouped: GroupedMeasures | null;
   /** The backbone was adapted to the first task before it was pruned. */
   adapted: boolean;
+  /** How a student began and was taught, and what was compared for it; null: no student. */
+  student: StudentChoice | null;
   /** Groups of channels that pruning left alone, and why. */
   untouched: NonNullable<Evidence['untouched']>;
   /** Operators that pruning does not know, and how many of each there are: channels that reach them stay. */
@@ -71,3 +74,13 @@ export interface CompressReport {
   images: { train: number; test: number };
   seconds: number;
 }
+
+/** Why nothing is recommended, in a sentence. */
+export const whyNothing = (
+  offers: readonly { record: { id: string }; reason: string }[],
+  skipped: readonly { id: string; problem: string }[],
+): string => {
+  if (offers.length > 0) return `Nothing is recommended. ${offers[0]!.record.id}: ${offers[0]!.reason}`;
+  if (skipped.length > 0) return `Nothing could be made. ${skipped[0]!.id}: ${skipped[0]!.problem}`;
+  return 'Nothing could be tried: the backbone has a fixed input size, or the time was too short.';
+};

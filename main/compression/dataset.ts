@@ -11,8 +11,8 @@ import { adaptForPruning, adaptModeOf } from './adapt.ts';
 import { replaceBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureCosts } from './cost/cost-model.ts';
-import type { CompressReport, ReportedCandidate, ReportedMeasures } from './dataset-report.ts';
-import type { CompressDatasetOptions } from './dataset-options.ts';
+import { whyNothing, type CompressReport, type ReportedCandidate, type ReportedMeasures } from './dataset-report.ts';
+import { studentsOf, type CompressDatasetOptions } from './dataset-options.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, dataDigest, leftAloneOf, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
@@ -87,6 +87,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
 
   say('measuring the uncompressed backbone');
   const bytes = await readFile(backbone.file);
+  const students = studentsOf(options);
   const adaptFirstTask = adaptModeOf(options);
   const adaptation = adaptFirstTask === 'off' ? null : await adapt(adaptFirstTask);
   const environment = describeEnvironment(threads);
@@ -109,6 +110,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
             seed: options.seed,
             // Made anew when it goes on: how long it may train depends on the clock. Trials that were kept say themselves what they learnt from.
             adaptFirstTask,
+            students,
           },
           resume: options.resume ?? false,
           onProblem: (problem) => say(`going on without keeping what is measured: ${problem}`),
@@ -121,6 +123,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     ledger,
     firstTask,
     adapted: adaptation?.backbone ?? null,
+    students,
+    tasks,
     products,
     threads,
     seed: options.seed,
@@ -285,6 +289,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     const test = await testFinished(offer.item, testOptions);
     const gates = [dropGate(discordantOf(referenceTest.judged, test.judged), criteria), parityGate(offer.item.parity)];
     const adapted = offer.record.variant.strategy === 'pre-prune' && offer.record.made.untaught !== null;
+    const { student } = offer.record.made;
     const leftAlone = leftAloneOf(base, offer.record);
     const evidence = buildEvidence({
       reference: { finished: reference, judged: referenceTest.judged, latency: referenceLatency },
@@ -312,9 +317,10 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       perClass: test.perClass,
       bwt: test.bwt,
       gates,
-      // Its training images would be recognised.
-      grouped: adapted ? null : groupedOf(await grouped(offer.item, test)),
+      // Labels of its training images would be recognised.
+      grouped: adapted || student?.curriculum === 'tasks' ? null : groupedOf(await grouped(offer.item, test)),
       adapted,
+      student,
       untouched: [...(leftAlone?.untouched ?? [])],
       unknownOperators: { ...leftAlone?.unknownOperators },
     });
@@ -394,12 +400,3 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     return adapted;
   }
 }
-
-const whyNothing = (
-  offers: readonly { record: { id: string }; reason: string }[],
-  skipped: readonly { id: string; problem: string }[],
-): string => {
-  if (offers.length > 0) return `Nothing is recommended. ${offers[0]!.record.id}: ${offers[0]!.reason}`;
-  if (skipped.length > 0) return `Nothing could be made. ${skipped[0]!.id}: ${skipped[0]!.problem}`;
-  return 'Nothing could be tried: the backbone has a fixed input size, or the time was too short.';
-};

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
@@ -17,6 +17,14 @@ import { createOrtEngine } from '../training/ort/engine.ts';
 import { progressLine } from '../training/progress.ts';
 import { cancellable } from './cancellable.ts';
 import { imitate } from './distill/imitate.ts';
+import {
+  buildStudent,
+  isStudentFamily,
+  poolBeforeProjecting,
+  type StudentFamily,
+  type TaughtOutput,
+} from './distill/students.ts';
+import { taughtOutputs } from './distill/teach-student.ts';
 import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
@@ -247,18 +255,34 @@ export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
     };
   });
 
+export interface DistillReport extends ToolReport {
+  /** Family that the student was built of; null: it is the file that was given. */
+  student: StudentFamily | null;
+}
+
 /**
  * Teaches a student to give what a teacher gives, on pictures without labels.
- * @param options.teacher file of a model with the same outputs
+ * @param options.file a model with the outputs of the teacher, or the name of a family: then it is built, with a learnt projector to each of the teacher's outputs
  * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
  */
-export const distillFile = (options: ToolOptions & { teacher: string; epochs: number }): Promise<ToolReport> =>
+export const distillFile = (options: ToolOptions & { teacher: string; epochs: number }): Promise<DistillReport> =>
   cancellable(options.signal, async () => {
-    const opened = await openTool(options);
-    const { model, inputName, normalisation, source, images, compared, size } = opened;
-    const teacher = foldBatchNorm(readModelFile(options.teacher));
-    const names = (of: Model) => of.graph.outputs.map(({ name }) => name);
-    const missing = names(model).find((name) => !names(teacher).includes(name));
+    const family = await familyNamed(options.file);
+    // Of a family that is built, input and scaling are the teacher's.
+    const opened = await openTool(family ? { ...options, file: options.teacher } : options);
+    const { inputName, normalisation, source, images, compared, size } = opened;
+    const teacher = family ? opened.model : foldBatchNorm(readModelFile(options.teacher));
+    const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
+    const student = family
+      ? buildStudent(family, {
+          inputName,
+          outputs: outputsTaught(teacher, size, options),
+          inputSize: size,
+          seed: options.seed,
+        })
+      : opened.model;
+    const names = (of: Model) => of.graph.outputs.map(({ name: output }) => output);
+    const missing = names(student).find((output) => !names(teacher).includes(output));
     const [theirs] = runtimeInputs(teacher.graph);
     if (missing !== undefined || theirs?.name !== inputName) {
       const problem =
@@ -266,9 +290,9 @@ export const distillFile = (options: ToolOptions & { teacher: string; epochs: nu
       throw new AppError('BACKBONE_UNSUITABLE', { file: options.teacher, problem: `${problem} as the student's` });
     }
     const held = new Set(compared);
-    const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
-    const taught = await imitate(open(model), {
-      backbone: { ...normalisation, inputName, featureOutputs: names(model).map((name) => ({ name })) },
+    options.onProgress?.('teaching');
+    const taught = await imitate(open(student), {
+      backbone: { ...normalisation, inputName, featureOutputs: names(student).map((output) => ({ name: output })) },
       teacher: open(teacher),
       source,
       images: images.filter((image) => !held.has(image)),
@@ -277,9 +301,26 @@ export const distillFile = (options: ToolOptions & { teacher: string; epochs: nu
       epochs: options.epochs,
       threads: options.threads,
       seed: options.seed,
+      fresh: family !== null,
       signal: options.signal,
       onProgress: (progress) => options.onProgress?.(progressLine(progress)),
     });
+    const made = family ? foldBatchNorm(poolBeforeProjecting(taught)) : taught;
     // Compared with what it was taught by, not with what it was before.
-    return report(taught, { ...opened, model: open(teacher), bytes: encodeModel(open(teacher)) }, options);
+    const against = { ...opened, batch: undefined, model: open(teacher), bytes: encodeModel(open(teacher)) };
+    return { ...(await report(made, against, options)), student: family };
   });
+
+/** Null: it is a file, where there is one of that name. */
+async function familyNamed(name: string): Promise<StudentFamily | null> {
+  const isFile = (await stat(name).catch(() => null))?.isFile() ?? false;
+  return !isFile && isStudentFamily(name) ? name : null;
+}
+
+/** @throws BACKBONE_UNSUITABLE for an output that is no vector */
+function outputsTaught(teacher: Model, size: number, { teacher: file }: { teacher: string }): TaughtOutput[] {
+  return taughtOutputs(setInputSize(teacher, { batch: 'N', height: size, width: size }), size).map((output) => {
+    if (typeof output.channels === 'number' && output.rank === 2) return output;
+    throw new AppError('BACKBONE_UNSUITABLE', { file, problem: `its output "${output.name}" is not [N, channels]` });
+  });
+}

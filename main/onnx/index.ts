@@ -26,6 +26,7 @@ export { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from '.
 export { prepareBackbone, type PreparedBackbone, type PrepareOptions } from './prepare-backbone.ts';
 export { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from './normalisation.ts';
 export { architectures, buildNetwork, type Architecture, type NetworkOptions } from './architectures/build-network.ts';
+export { normalNumbers, randomSource } from './architectures/random.ts';
 export type { OpContext, OpFacts } from './op-facts/facts.ts';
 export { unfoldBatchNorm, type ChannelStatistics } from './passes/unfold-batch-norm.ts';
 export { foldConstants } from './passes/fold-constants.ts';

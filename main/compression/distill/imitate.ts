@@ -1,24 +1,7 @@
-import { buildTrainingStep, trainableNames, writeState, type TrainingStep } from '../../autodiff/index.ts';
+import { buildTrainingStep, trainableNames, writeState, type LossSpec } from '../../autodiff/index.ts';
 import type { Backbone } from '../../contract/domain.ts';
-import { AppError } from '../../contract/errors.ts';
-import {
-  addNodes,
-  encodeModel,
-  float32Tensor,
-  freshName,
-  mapBehindPooling,
-  node,
-  opsetOf,
-  selectOutputs,
-  setInputSize,
-  setOutputs,
-  value,
-  valueNames,
-  withGraph,
-  type ConstTensor,
-  type Model,
-} from '../../onnx/index.ts';
-import { openSession, type Session, type Tensor } from '../../runtime/session.ts';
+import { encodeModel, inferShapes, opsetOf, selectOutputs, setInputSize, type Model } from '../../onnx/index.ts';
+import { openSession, type Tensor } from '../../runtime/session.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import { fineTuneRule } from '../../training/fine-tune.ts';
 import { batchesPerEpoch, epochOrder } from '../../training/loader/order.ts';
@@ -27,12 +10,27 @@ import { parametersOf } from '../../training/state.ts';
 import { train, type BatchSource } from '../../training/train.ts';
 import type { Augmentation } from '../../vision/augment/index.ts';
 import type { ImageSource } from '../image-source.ts';
+import {
+  comparedIn,
+  pointsOf,
+  spreadOf,
+  targetOf,
+  targetsOf,
+  valuesBehind,
+  type Look,
+  type Point,
+  type Spread,
+} from './points.ts';
 import { openViews, type Views } from './views.ts';
 
 /** The same for all data. No flips or quarter turns: see fineTuneDefaults. */
 export const imitationDefaults = {
   batch: 32,
   learningRate: 3e-4,
+  /** Of a student from random weights. */
+  freshLearningRate: 1e-3,
+  /** Of the pooled features beside their maps. */
+  pooledWeight: 0.25,
   augmentation: { crop: 0.3, rotateDegrees: 8 } as Augmentation,
   /** Images that the spread of the teacher's values is taken from. */
   spreadImages: 64,
@@ -50,146 +48,123 @@ export interface ImitationOptions {
   epochs: number;
   threads: number;
   seed: number;
+  /** True: random weights, so that its batch normalisation learns its statistics too. */
+  fresh?: boolean;
   learningRate?: number;
+  pooledWeight?: number;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: TrainingProgress) => void) | undefined;
 }
 
-/** A value that both networks have: where the student is compared with the teacher. */
-interface Point {
-  student: string;
-  teacher: string;
-  /** Of the student, batch included. */
-  dims: readonly number[];
+/** A teacher that looks at pictures beside a student. */
+export interface Lessons extends AsyncDisposable {
+  readonly points: readonly Point[];
+  readonly spread: Spread;
+  /**
+   * Trains all weights of a model that has the student's values in it.
+   * @param losses beside those of the points
+   * @param targets of those losses, from what the teacher gives for a batch of images
+   */
+  train(lesson: {
+    model: Model;
+    images: readonly number[];
+    epochs: number;
+    learningRate: number;
+    losses?: readonly LossSpec[];
+    targets?: (images: readonly number[], answer: Readonly<Record<string, Tensor>>) => Promise<Record<string, Tensor>>;
+  }): Promise<Map<string, Float32Array>>;
 }
 
 /**
  * Trains all weights of a student so that before pooling its maps are those of the teacher, position by position, on images without labels (FitNets, Romero
- * et al. 2015): mean squared error in units of each channel's spread in the teacher. Positions are many where images are few: the pooled
- * features alone are learnt by heart from a few hundred images, and then differ on new ones.
+ * et al. 2015): mean squared error in units of each channel's spread in the teacher; a little of the same for the pooled features. Positions are many where images are
+ * few: the pooled features alone are learnt by heart from a few hundred images, and then differ on new ones.
  * @param student input and feature outputs of the backbone, of the same widths as the teacher's
  * @returns the student with its new weights
  * @throws UNSUPPORTED_OP, CANCELLED, TRAINING_DIVERGED
  */
 export async function imitate(student: Model, options: ImitationOptions): Promise<Model> {
-  const { backbone, images, inputSize, engine, epochs, threads, seed, signal } = options;
+  const { images, epochs } = options;
+  await using lessons = await openLessons(student, options);
+  const weights = await lessons.train({ model: student, images, epochs, learningRate: learningRateOf(options) });
+  return writeState(student, weights);
+}
+
+export const learningRateOf = ({ fresh, learningRate }: Pick<ImitationOptions, 'fresh' | 'learningRate'>): number =>
+  learningRate ?? (fresh ? imitationDefaults.freshLearningRate : imitationDefaults.learningRate);
+
+/** @throws UNSUPPORTED_OP, CANCELLED */
+export async function openLessons(student: Model, options: ImitationOptions): Promise<Lessons> {
+  const { backbone, images, inputSize, engine, threads, seed, signal } = options;
   const { batch } = imitationDefaults;
-  const names = backbone.featureOutputs.map(({ name }) => ({
-    student: mapBehindPooling(student, name) ?? name,
-    teacher: mapBehindPooling(options.teacher, name) ?? name,
-  }));
-  const teacherBytes = encodeModel(
-    selectOutputs(
-      options.teacher,
-      names.map(({ teacher }) => teacher),
-    ),
-  );
-  await using teacher = await openSession(teacherBytes, { threads, name: 'teacher' });
-  const views = openViews(options.source, backbone, { augmentation: imitationDefaults.augmentation, seed });
-  const look = async (data: Float32Array, rows: number): Promise<Record<string, Tensor>> =>
-    teacher.run({ [backbone.inputName]: { type: 'float32', dims: [rows, 3, inputSize, inputSize], data } });
-  const first = await someViews(views, images.slice(0, imitationDefaults.spreadImages), inputSize, batch, look, signal);
-  const points: Point[] = names.map((name) => ({ ...name, dims: [batch, ...first.dims.get(name.teacher)!.slice(1)] }));
-  const compared = comparedIn(student, points, first.spread, { batch, inputSize });
-  const perEpoch = batchesPerEpoch(images.length, batch);
-  const step = buildTrainingStep({
-    model: compared.model,
-    inputShapes: { [backbone.inputName]: [batch, 3, inputSize, inputSize] },
-    // Those of the student alone: the spread of the teacher is a fact.
-    trainable: [...trainableNames(student.graph, 'all', opsetOf(student))],
-    losses: compared.values.map((name, i) => ({ kind: 'mse', value: name, target: targetOf(i) })),
-    clipNorm: 1,
-    ...fineTuneRule(perEpoch * epochs, options.learningRate ?? imitationDefaults.learningRate),
-    batchNorm: 'frozen',
-  });
-  const { state } = await train({
-    engine,
-    step,
-    source: batchesOf({ views, images, points, spread: first.spread, step, inputSize, seed, batch, look }),
-    epochs,
-    threads,
-    ...(options.onProgress ? { onProgress: options.onProgress } : {}),
-    ...(signal ? { signal } : {}),
-  });
-  return writeState(student, parametersOf(step, state));
-}
-
-const targetOf = (point: number): string => `teacher${point}`;
-
-type Look = (data: Float32Array, rows: number) => ReturnType<Session['run']>;
-
-/** Of each of the teacher's outputs: 1 / standard deviation per channel (axis 1). */
-type Spread = ReadonlyMap<string, Float32Array>;
-
-/** Channels that hardly move count no more than this share of the mean spread would make them. */
-const LEAST_SPREAD = 0.1;
-
-async function someViews(
-  views: Views,
-  images: readonly number[],
-  size: number,
-  batch: number,
-  look: Look,
-  signal: AbortSignal | undefined,
-): Promise<{ dims: Map<string, readonly number[]>; spread: Spread }> {
-  const dims = new Map<string, readonly number[]>();
-  const sums = new Map<string, { n: number; sum: Float64Array; squares: Float64Array }>();
-  const plane = 3 * size * size;
-  const data = new Float32Array(batch * plane);
-  for (let start = 0; start < images.length; start += batch) {
-    if (signal?.aborted) throw new AppError('CANCELLED');
-    const some = images.slice(start, start + batch);
-    for (const [i, image] of some.entries()) await views.into(image, 1, size, data, i * plane);
-    const answer = await look(data.subarray(0, some.length * plane), some.length);
-    for (const [name, tensor] of Object.entries(answer)) {
-      dims.set(name, tensor.dims);
-      const channels = tensor.dims[1]!;
-      const positions = tensor.dims.slice(2).reduce((a, b) => a * b, 1);
-      let at = sums.get(name);
-      if (!at) sums.set(name, (at = { n: 0, sum: new Float64Array(channels), squares: new Float64Array(channels) }));
-      at.n += some.length * positions;
-      const values = tensor.data as Float32Array;
-      for (let i = 0; i < values.length; i++) {
-        const c = Math.floor(i / positions) % channels;
-        at.sum[c]! += values[i]!;
-        at.squares[c]! += values[i]! * values[i]!;
-      }
-    }
+  const outputs = backbone.featureOutputs.map(({ name }) => name);
+  const values = valuesBehind(student, options.teacher, outputs);
+  const looked = [...new Set([...outputs, ...values.flatMap(({ map }) => (map ? [map.teacher] : []))])];
+  const teacher = await openSession(encodeModel(selectOutputs(options.teacher, looked)), { threads, name: 'teacher' });
+  try {
+    const views = openViews(options.source, backbone, { augmentation: imitationDefaults.augmentation, seed });
+    const look: Look = (data, rows) =>
+      teacher.run({ [backbone.inputName]: { type: 'float32', dims: [rows, 3, inputSize, inputSize], data } });
+    const some = images.slice(0, imitationDefaults.spreadImages);
+    const { dims, spread } = await spreadOf(views, some, { size: inputSize, batch, look, signal });
+    const infos = inferShapes(setInputSize(student, { batch, height: inputSize, width: inputSize }));
+    const own = new Map([...infos].flatMap(([name, { shape }]) => (shape ? [[name, shape as number[]] as const] : [])));
+    const pooledWeight = options.pooledWeight ?? imitationDefaults.pooledWeight;
+    const points = pointsOf(values, { teacher: dims, student: own }, { batch, pooledWeight });
+    return {
+      points,
+      spread,
+      async train({ model, images: shown, epochs, learningRate, losses = [], targets }) {
+        const compared = comparedIn(model, points, spread, { batch, inputSize });
+        const step = buildTrainingStep({
+          model: compared.model,
+          inputShapes: { [backbone.inputName]: [batch, 3, inputSize, inputSize] },
+          // Those of the student alone: the spread of the teacher is a fact.
+          trainable: trainedBy(model, losses.length > 0 ? 'all' : points),
+          losses: [
+            ...compared.values.map((name, i): LossSpec => ({
+              kind: 'mse',
+              value: name,
+              target: targetOf(i),
+              weight: points[i]!.weight,
+            })),
+            ...losses,
+          ],
+          clipNorm: 1,
+          ...fineTuneRule(batchesPerEpoch(shown.length, batch) * epochs, learningRate),
+          batchNorm: options.fresh ? 'train' : 'frozen',
+        });
+        const inputName = backbone.inputName;
+        const common = { views, images: shown, inputName, inputSize, seed, batch, look, points, spread };
+        const { state } = await train({
+          engine,
+          step,
+          source: batchesOf({ ...common, ...(targets ? { targets } : {}) }),
+          epochs,
+          threads,
+          ...(options.onProgress ? { onProgress: options.onProgress } : {}),
+          ...(signal ? { signal } : {}),
+        });
+        return parametersOf(step, state);
+      },
+      [Symbol.asyncDispose]: () => teacher.dispose(),
+    };
+  } catch (error) {
+    await teacher.dispose();
+    throw error;
   }
-  const spread = new Map(
-    [...sums].map(([name, { n, sum, squares }]): [string, Float32Array] => {
-      const deviations = sum.map((total, c) => Math.sqrt(Math.max(0, squares[c]! / n - (total / n) ** 2)));
-      const mean = deviations.reduce((a, b) => a + b, 0) / deviations.length;
-      return [name, Float32Array.from(deviations, (x) => 1 / Math.max(x, LEAST_SPREAD * mean, 1e-6))];
-    }),
-  );
-  return { dims, spread };
 }
 
-/** The student with the compared values, in units of the teacher's spread, as outputs. */
-function comparedIn(
-  student: Model,
-  points: readonly Point[],
-  spread: Spread,
-  { batch, inputSize: size }: { batch: number; inputSize: number },
-): { model: Model; values: string[] } {
-  const taken = valueNames(student.graph);
-  const constants: Record<string, ConstTensor> = {};
-  const outputs = points.map(({ teacher, dims }, i) => {
-    const factor = freshName(taken, `imitation/factor${i}`);
-    const shape = [dims[1]!, ...dims.slice(2).map(() => 1)];
-    constants[factor] = float32Tensor(shape, spread.get(teacher)!);
-    return { factor, scaled: freshName(taken, `imitation/scaled${i}`) };
-  });
-  const nodes = points.map((point, i) => node('Mul', [point.student, outputs[i]!.factor], [outputs[i]!.scaled]));
-  const graph = setOutputs(
-    addNodes(student.graph, nodes, constants),
-    points.map(({ dims }, i) => value(outputs[i]!.scaled, 'float32', dims)),
-  );
-  return {
-    model: setInputSize(withGraph(student, graph), { batch, height: size, width: size }),
-    values: outputs.map(({ scaled }) => scaled),
-  };
+/** Weights of a model that the points, or all of its outputs, depend on. */
+function trainedBy(model: Model, of: 'all' | readonly Point[]): string[] {
+  const needed =
+    of === 'all'
+      ? model
+      : selectOutputs(
+          model,
+          of.map(({ student }) => student),
+        );
+  return [...trainableNames(needed.graph, 'all', opsetOf(model))];
 }
 
 interface SourceParts {
@@ -197,25 +172,26 @@ interface SourceParts {
   images: readonly number[];
   points: readonly Point[];
   spread: Spread;
-  step: TrainingStep;
+  inputName: string;
   inputSize: number;
   seed: number;
   batch: number;
   look: Look;
+  targets?: (images: readonly number[], answer: Readonly<Record<string, Tensor>>) => Promise<Record<string, Tensor>>;
 }
 
 /** Every image once an epoch, in a new order and seen in a new way, with what the teacher says of the very same view. */
-function batchesOf({ views, images, points, spread, step, inputSize, seed, batch, look }: SourceParts): BatchSource {
-  const targets = new Set(points.map((_, i) => targetOf(i)));
-  const input = step.batch.find(({ name }) => !targets.has(name))!;
+function batchesOf(parts: SourceParts): BatchSource {
+  const { views, images, points, spread, inputName, inputSize, seed, batch, look, targets } = parts;
+  const dims = [batch, 3, inputSize, inputSize];
   const plane = 3 * inputSize * inputSize;
   const perEpoch = batchesPerEpoch(images.length, batch);
-  const pictures = async (epoch: number, number: number): Promise<Float32Array> => {
+  const pictures = async (epoch: number, number: number) => {
     const order = epochOrder({ labels: images, batch, seed }, epoch);
+    const shown = Array.from({ length: batch }, (_, r) => images[order[number * batch + r]!]!);
     const data = new Float32Array(batch * plane);
-    for (let r = 0; r < batch; r++)
-      await views.into(images[order[number * batch + r]!]!, epoch + 1, inputSize, data, r * plane);
-    return data;
+    for (const [r, image] of shown.entries()) await views.into(image, epoch + 1, inputSize, data, r * plane);
+    return { shown, data };
   };
   return {
     batchesPerEpoch: perEpoch,
@@ -230,20 +206,16 @@ function batchesOf({ views, images, points, spread, step, inputSize, seed, batch
       let at = epoch * perEpoch + from;
       let next = at < last ? ahead(at) : null;
       for (; next; at++) {
-        const data = await next;
+        const { shown, data } = await next;
         next = at + 1 < last ? ahead(at + 1) : null;
         // An error waits to be met by the await above; until then it must not count as unhandled.
         next?.catch(() => {});
         const answer = await look(data, batch);
-        const feeds: Record<string, Tensor> = { [input.name]: { type: 'float32', dims: input.dims, data } };
-        points.forEach(({ teacher, dims }, i) => {
-          const values = Float32Array.from(answer[teacher]!.data as Float32Array);
-          const factors = spread.get(teacher)!;
-          const positions = dims.slice(2).reduce((a, b) => a * b, 1);
-          for (let k = 0; k < values.length; k++) values[k]! *= factors[Math.floor(k / positions) % factors.length]!;
-          feeds[targetOf(i)] = { type: 'float32', dims, data: values };
-        });
-        yield feeds;
+        yield {
+          [inputName]: { type: 'float32', dims, data },
+          ...targetsOf(points, spread, answer),
+          ...(await targets?.(shown, answer)),
+        };
       }
     },
   };

@@ -6,6 +6,7 @@ import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { decodeModel } from '../../onnx/index.ts';
 import { writeAtomically } from '../bundle-files.ts';
+import type { StudentChoice } from '../distill/teach-student.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
 import type { TrialRecord } from './trials.ts';
 
@@ -15,7 +16,7 @@ import type { TrialRecord } from './trials.ts';
  */
 
 /** Raised whenever what a trial makes or how it is measured changes: what was kept before then counts as never measured. */
-export const CHECKPOINT_FORMAT = 1;
+export const CHECKPOINT_FORMAT = 2;
 
 const rowSet = z.array(z.number().int().min(0)).nullable();
 const trialSchema = z.object({
@@ -41,6 +42,7 @@ const trialSchema = z.object({
     sha256: z.string(),
     ratio: z.number(),
     untouched: z.array(z.object({ group: z.string(), why: z.string() })),
+    student: z.custom<StudentChoice | null>((value) => typeof value === 'object'),
     rule: z.custom<RangeRule>((value) => value !== null && value !== undefined).nullable(),
     untaught: rowSet,
   }),
@@ -137,9 +139,9 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
     async keep(id, { outcome, ...rest }) {
       if ('problem' in outcome) return write([[`${id}.json`, JSON.stringify({ ...rest, outcome })]]);
       const { made, unseen, ...measures } = outcome;
-      const { ratio, untouched, rule, untaught, bytes } = made;
+      const { ratio, untouched, student, rule, untaught, bytes } = made;
       const sha256 = createHash('sha256').update(bytes).digest('hex');
-      const told = { ratio, untouched, rule, untaught: untaught && [...untaught], sha256 };
+      const told = { ratio, untouched, student, rule, untaught: untaught && [...untaught], sha256 };
       // The model first: a description without its model would count for nothing.
       await write([
         [`${id}.onnx`, bytes],

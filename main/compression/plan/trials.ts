@@ -13,6 +13,8 @@ import type { CostModel, measureCosts } from '../cost/cost-model.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { untaughtImages } from '../adapt.ts';
 import { epochsWithin } from '../distill/epochs.ts';
+import { taskLessons } from '../distill/task-lessons.ts';
+import type { Teaching } from '../distill/teach-student.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
@@ -61,6 +63,10 @@ export interface TrialOptions {
   ledger: readonly LedgerRow[];
   /** Those of `images` that belong to the first task. */
   firstTask: readonly number[];
+  /** How students begin and are taught; default: the pruned backbone, by its features alone. */
+  students?: Pick<Teaching, 'starts' | 'curricula'>;
+  /** Classes of each task: what a student that learns from labels goes through. */
+  tasks?: readonly (readonly string[])[];
   /** What pre-pruning starts from; default: the backbone as it is. */
   adapted?: AdaptedBackbone | null;
   products: Products;
@@ -144,18 +150,30 @@ function resizeMs(pixels: PixelImage, size: number, { mean, std }: Pick<Backbone
   return times.toSorted((a, b) => a - b)[5]!;
 }
 
+/** Rows of some images. */
+const rowsOf = (some: ReadonlySet<number>, images: readonly number[]): ReadonlySet<number> =>
+  new Set(images.flatMap((image, row) => (some.has(image) ? [row] : [])));
+
 export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const { backbone, source, ledger, products, threads, signal, measure } = options;
   const image = options.images[0]!;
   const contender = (name: string, model: Uint8Array, inputSize: number) =>
     openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
+  const untaught = untaughtImages(options.images, ledger);
   const workshop = openWorkshop({
     ...options,
     // What they learnt by heart would else be taken for what they can: magnetic_tile, held out over all training images: a student 3.0 pp above the
     // original, and 2.8 below it on all images in five folds.
-    untaught: untaughtImages(options.images, ledger),
+    untaught,
     teaching: {
       engine: createOrtEngine(),
+      ...options.students,
+      lessons: options.tasks && (() => lessonsOf(options.tasks!)),
+      async judge(student, size) {
+        const own = await featuresOf(backbone, student, size, source, images, { threads, signal });
+        const held = comparedOf(await validate(own, backbone, part, products, { signal }), part);
+        return lossBetween(reference, held, rowsOf(untaught, images)).certaintyPp;
+      },
       async epochs(student, size) {
         await using taught = await contender('student', student, size);
         await using whole = await contender('teacher', baseBytes, size);
@@ -214,6 +232,20 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     }
   }
 
+  /** The teacher's classifier after each task, from images that students are taught with. */
+  const lessonsOf = (tasks: readonly (readonly string[])[]) =>
+    taskLessons({
+      tasks,
+      features,
+      stages: stagesOf(backbone),
+      ledger: part,
+      taught: part.flatMap((_, row) => (untaught.has(images[row]!) ? [] : [row])),
+      classOf: (image) => classOfImage.get(image)!,
+      validation,
+      products,
+    });
+  const classOfImage = new Map(options.images.map((image, row) => [image, ledger[row]!.classId]));
+
   const measureMade = async (id: string, variant: Variant, made: Made): Promise<TrialRecord> => {
     const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, {
       ...run,
@@ -233,10 +265,8 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       await predictedMs(workshop.base, backbone.inputSize),
       await predictedMs(made.model, variant.inputSize),
     ];
-    const { untaught } = made;
-    const rowsOf = (all: readonly number[]) =>
-      new Set(all.flatMap((image, row) => (untaught!.has(image) ? [row] : [])));
-    const lost = lossBetween(reference, compared, untaught && rowsOf(images));
+    const apart = made.untaught;
+    const lost = lossBetween(reference, compared, apart && rowsOf(apart, images));
     return {
       id,
       variant,
@@ -250,7 +280,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       speedup,
       bytes: made.bytes.length,
       made,
-      unseen: untaught && rowsOf(options.images),
+      unseen: apart && rowsOf(apart, options.images),
       predictedSpeedup: predictedBefore && predictedAfter ? predictedBefore / predictedAfter : null,
     };
   };

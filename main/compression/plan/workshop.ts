@@ -10,9 +10,8 @@ import {
   type Model,
 } from '../../onnx/index.ts';
 import { integerWeightBits } from '../environment.ts';
-import type { TrainingEngine } from '../../training/engine.ts';
 import type { TrainingProgress } from '../../training/progress.ts';
-import { imitate } from '../distill/imitate.ts';
+import { teachStudent, type StudentChoice, type Taught, type Teaching } from '../distill/teach-student.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
@@ -33,6 +32,8 @@ export interface Made {
   rule: RangeRule | null;
   /** The same with the worst layers kept float; null: every layer is an integer well enough, or none is. */
   careful: (() => Promise<Made>) | null;
+  /** How a student began and was taught; null: nothing was. */
+  student: StudentChoice | null;
   /** Images that a student or an adapted backbone was not taught with; null: nothing was taught. */
   untaught: ReadonlySet<number> | null;
 }
@@ -59,8 +60,8 @@ export interface WorkshopOptions {
   untaught: ReadonlySet<number>;
   threads: number;
   seed: number;
-  /** What students are trained with, and how often they go through the images. */
-  teaching: { engine: TrainingEngine; epochs: (student: Uint8Array, inputSize: number) => Promise<number> };
+  /** What students are trained with, how often they go through the images, and how they are told apart. */
+  teaching: Teaching;
   signal?: AbortSignal | undefined;
   onTeaching?: ((progress: TrainingProgress) => void) | undefined;
 }
@@ -109,6 +110,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const adapted = options.adapted ? prepareBase(options.adapted.bytes, backbone) : null;
   const analyses = new Map<string, PruningAnalysis>();
   const floats = new Map<string, Pruned>();
+  const students = new Map<string, Taught>();
   let costs: CostModel | null = null;
 
   const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
@@ -123,7 +125,6 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const floatModel = async (variant: Variant): Promise<Pruned> => {
     const { strategy, ratio, inputSize } = variant;
     if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], untouched: [] };
-    if (strategy === 'distill') return student(variant);
     const key = `${strategy} ${inputSize}`;
     const calibration = calibrationOf(strategy, inputSize, PRUNING_IMAGES);
     let analysis = analyses.get(key);
@@ -158,29 +159,21 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     return pruned;
   };
 
-  /** The backbone pruned by all classes, taught by the whole one on the same images. */
-  const student = async ({ ratio, inputSize }: Variant): Promise<Pruned> => {
+  /** A smaller network, taught by the whole one on the same images. */
+  const student = async ({ ratio, inputSize }: Variant): Promise<Taught> => {
     const key = `distill ${inputSize} ${ratio}`;
-    const known = floats.get(key);
+    const known = students.get(key);
     if (known) return known;
-    const pruned = await floatModel({ strategy: 'post-prune', ratio, inputSize, precision: 'fp32' });
-    const { engine } = options.teaching;
     const taughtWith = options.images.filter((image) => !options.untaught.has(image));
-    const model = await imitate(pruned.model, {
-      backbone,
-      teacher: base,
-      source,
-      images: taughtWith.length > 0 ? taughtWith : options.images,
+    const taught = await teachStudent({
+      ...options,
+      base,
+      ratio,
       inputSize,
-      engine,
-      epochs: await options.teaching.epochs(encodeModel(pruned.model), inputSize),
-      threads,
-      seed,
-      signal,
-      onProgress: options.onTeaching,
+      images: taughtWith.length > 0 ? taughtWith : options.images,
+      pruned: () => floatModel({ strategy: 'post-prune', ratio, inputSize, precision: 'fp32' }),
     });
-    const taught = { ...pruned, model };
-    floats.set(key, taught);
+    students.set(key, taught);
     return taught;
   };
 
@@ -202,9 +195,10 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       costs = known;
     },
     async make(variant) {
-      const float = await floatModel(variant);
+      const taught = variant.strategy === 'distill' && variant.ratio > 0 ? await student(variant) : null;
+      const float = taught ?? (await floatModel(variant));
       const untaught =
-        variant.strategy === 'distill' && options.untaught.size > 0
+        taught && options.untaught.size > 0
           ? options.untaught
           : variant.strategy === 'pre-prune'
             ? (options.adapted?.untaught ?? null)
@@ -216,6 +210,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
         untouched: float.untouched,
         rule: integer?.rule ?? null,
         careful,
+        student: taught?.choice ?? null,
         untaught,
       });
       if (variant.precision === 'fp32') return made(float.model, null, null);

@@ -2,6 +2,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { compressDataset } from '../../compression/dataset.ts';
+import { studentNames } from '../../compression/distill/students.ts';
+import type { Curriculum, StudentStart } from '../../compression/distill/teach-student.ts';
 import { AppError } from '../../contract/errors.ts';
 import { networkMethods, type NetworkMethodName } from '../../learning/learners/network/methods.ts';
 import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
@@ -54,6 +56,8 @@ interface CompressOptions {
   resume?: boolean;
   seed: number;
   adaptFirstTask?: 'auto' | 'on' | 'off';
+  student?: StudentStart | 'auto';
+  teach?: Curriculum | 'auto';
 }
 
 /** Commands on a folder of images: no account, no data folder. */
@@ -167,6 +171,18 @@ export function addDatasetCommands(program: Command, action: Action): void {
         '--adapt-first-task <when>',
         'pre-prune the backbone fine-tuned on the first task (auto: where it pays; default: auto with --strategy pre-prune, else off)',
       ).choices(['auto', 'on', 'off']),
+    )
+    .addOption(
+      new Option(
+        '--student <start>',
+        'what a student is before it is taught: the pruned backbone, a network of a family with random weights, or whichever loses less on held-out images (default: auto with --strategy distill, else pruned)',
+      ).choices(['auto', 'pruned', ...studentNames]),
+    )
+    .addOption(
+      new Option(
+        '--teach <curriculum>',
+        "what a student is taught by: the teacher's features alone, the class losses of each task as well, or whichever loses less (default: features)",
+      ).choices(['auto', 'features', 'tasks']),
     )
     .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
     .action(

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { distillFile, pruneFile, quantizeFile, type ToolReport } from '../../compression/model-tools.ts';
+import { isStudentFamily, studentNames } from '../../compression/distill/students.ts';
 import { IMPORTANCES, type Importance } from '../../compression/prune/measures.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
@@ -99,14 +100,19 @@ export function addToolCommands(program: Command, action: Action): void {
       );
     }),
   );
-  tool('distill', 'teach an ONNX model to give what a larger one gives')
-    .requiredOption('--teacher <file>', 'ONNX model with the same outputs')
+  tool(
+    'distill',
+    `teach an ONNX model, or one of the families ${studentNames.join(', ')} from random weights, to give what a larger one gives`,
+  )
+    .requiredOption('--teacher <file>', 'ONNX model with the outputs that the student has to give')
     .option('--epochs <n>', 'times through the pictures', wholeNumber(1, 10_000), 10)
     .action(
       action(
         async (context: Context, file: string, options: ToolCommandOptions & { teacher: string; epochs: number }) => {
           const result = await distillFile({
             ...common(context, file, options),
+            // A family has a name and no file.
+            file: isStudentFamily(file) ? file : resolve(file),
             teacher: resolve(options.teacher),
             epochs: options.epochs,
           });

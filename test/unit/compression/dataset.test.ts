@@ -117,7 +117,10 @@ describe('compressDataset', () => {
 
   it('a named strategy with a ratio gives that candidate', async () => {
     const run = (strategy: 'pre-prune' | 'post-prune' | 'distill') =>
-      compressDataset(options('clean', { strategy, precision: 'fp32', ratio: 0.3, tasks: 3 }), fakeMeasure);
+      compressDataset(
+        options('clean', { strategy, precision: 'fp32', ratio: 0.3, tasks: 3, student: 'pruned', teach: 'auto' }),
+        fakeMeasure,
+      );
     const [pre, post] = [await run('pre-prune'), await run('post-prune')];
     expect(pre.candidates.map(({ id }) => id)).toEqual(['pre-prune-30-96-fp32']);
     expect(post.candidates.map(({ id }) => id)).toEqual(['post-prune-30-96-fp32']);
@@ -125,9 +128,17 @@ describe('compressDataset', () => {
     const taught = await run('distill');
     expect(taught.candidates.map(({ id }) => id)).toEqual(['distill-30-96-fp32']);
     expect(taught.candidates[0]!.macs).toBe(post.candidates[0]!.macs);
+    // With and without the class losses of each task, told apart by a fold that neither was taught with.
+    const { student } = taught.candidates[0]!;
+    expect(student!.start).toBe('pruned');
+    expect(student!.compared.map(({ curriculum }) => curriculum)).toEqual(['features', 'tasks']);
+    const [features, labelled] = student!.compared.map(({ heldOutLossPp }) => heldOutLossPp);
+    expect(student!.curriculum).toBe(labelled! < features! ? 'tasks' : 'features');
+    expect(taught.candidates[0]!.grouped === null).toBe(student!.curriculum === 'tasks');
+    expect(post.candidates[0]!.student).toBeNull();
     expect(pre.tasks).toEqual([['coarse'], ['fine'], ['plain']]);
     expect(pre.candidates[0]!.bwt).not.toBeNull();
-  }, 120_000);
+  }, 300_000);
 
   it('does not offer what is not faster, and says so', async () => {
     const even: typeof fakeMeasure = async (contenders, settings) =>

@@ -75,6 +75,17 @@ describe('tools on plain ONNX files', () => {
     expect(much.before.macs).toBe(much.after.macs);
   });
 
+  it('distill: a family by its name is built with the outputs of the teacher', async () => {
+    const taught = (name: string, epochs: number) =>
+      distillFile({ ...options(name), file: 'small', teacher: file, epochs });
+    const [little, much] = [await taught('family-1.onnx', 1), await taught('family-30.onnx', 30)];
+    expect(much.student).toBe('small');
+    expect(much.outputError).toBeLessThan(little.outputError);
+    expect(await outputs(much.out)).toEqual(await outputs(file));
+    const made = decodeModel(new Uint8Array(await readFile(much.out)), 'student');
+    expect(made.graph.initializers.get('project.0.weight')!.dims[0]).toBe(24);
+  }, 120_000);
+
   it('says what is wrong, and writes nothing', async () => {
     const few = join(folder, 'few');
     await mkdir(few);

@@ -232,7 +232,7 @@ function grown({ model }: HeadedModel, trained: ReadonlyMap<string, Float32Array
 }
 
 /** The model with a value for each range of its logits; the whole range is the logits themselves. */
-function withRanges(model: Model, ranges: readonly LogitRange[]): { model: Model; values: Map<string, string> } {
+export function withRanges(model: Model, ranges: readonly LogitRange[]): { model: Model; values: Map<string, string> } {
   const logits = model.graph.outputs[0]!;
   const [rows, classes] = logits.shape as [number, number];
   const values = new Map<string, string>();
@@ -316,7 +316,12 @@ function batchesOf({ fresh, exemplars, judge, objectives, step, size }: SourcePa
   };
 }
 
-function copyColumns({ data, dims }: Tensor, { from, count }: LogitRange, into: Float32Array): void {
+/** Columns of a range of logits [rows, classes] into [rows, count]. */
+export function copyColumns(
+  { data, dims }: Pick<Tensor, 'data' | 'dims'>,
+  { from, count }: LogitRange,
+  into: Float32Array,
+): void {
   const [rows, width] = dims as [number, number];
   for (let row = 0; row < rows; row += 1) {
     const at = row * width + from;
