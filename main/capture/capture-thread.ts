@@ -1,6 +1,7 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { CameraConfig } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import type { Camera, FrameSink } from './camera.ts';
 import { createIntake, type Intake, type IntakeOptions } from './intake.ts';
 import { createCamera, type OpenCameraOptions } from './open-camera.ts';
@@ -15,6 +16,8 @@ export interface CaptureThreadData {
   memory: RingMemory;
   /** The second reader of notices (records thread); the first is the main thread. */
   records: MessagePort;
+  /** From and to the line output: its triggers do not wait for inference. */
+  lineio: MessagePort;
 }
 
 export type ToCapture =
@@ -33,7 +36,7 @@ export type FromCapture =
   | { kind: 'rejected'; seq: number; source: string; problem: WireError }
   | { kind: 'triggered'; taken: boolean }
   /** A trigger without a frame: a record, `unsure: late`. */
-  | { kind: 'missed'; seq: number; waitedMs: number }
+  | { kind: 'missed'; seq: number; waitedMs: number; part: number | null }
   | { kind: 'trouble'; problem: WireError };
 
 /** How many undecided frames a source that can wait keeps in the ring: one is judged while the next is ready. */
@@ -43,7 +46,7 @@ const TICK_MS = 5;
 
 assert(parentPort, 'this file is the entry of a worker thread');
 const main = parentPort;
-const { memory, records } = workerData as CaptureThreadData;
+const { memory, records, lineio } = workerData as CaptureThreadData;
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 const say = (message: FromCapture) => main.postMessage(message);
 const ring = createRingWriter(memory, now, (notice) => {
@@ -64,7 +67,10 @@ const sink: FrameSink = {
   async whenFree(signal) {
     while (!signal.aborted && !ring.hasRoom(lastLength, PATIENT_PENDING)) await ring.released(FREE_CHECK_MS);
   },
-  missed: (count) => ring.missed(count),
+  missed(count) {
+    ring.missed(count);
+    intake?.lost(count);
+  },
 };
 
 const wire = (error: unknown): WireError =>
@@ -100,7 +106,7 @@ main.on('message', (message: ToCapture) => {
         ring,
         now,
         fire: () => next.trigger?.(),
-        missed: (at) => say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - at) }),
+        missed: (at, part) => say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - at), part }),
         overtaken: (slot) => records.postMessage({ kind: 'overtaken', slot }),
       });
       await next.open(sink, {
@@ -117,4 +123,14 @@ main.on('message', (message: ToCapture) => {
       say({ kind: 'refused', error: wire(error) });
     }
   });
+});
+
+lineio.on('message', (message: LineioToCapture) => {
+  if (message.kind === 'refused') {
+    for (let n = 0; n < message.count; n += 1) ring.countTrigger(false);
+    return;
+  }
+  const { part } = message;
+  if (camera === null || !intake?.trigger(part))
+    lineio.postMessage({ kind: 'untaken', part } satisfies CaptureToLineio);
 });

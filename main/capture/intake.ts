@@ -5,6 +5,10 @@ import { MAX_PENDING, type RingWriter } from './ring.ts';
 /*
  * What stands between a camera and the ring: which trigger counts, which frame answers it, and what gives way when there is too
  * much. Every trigger taken is answered once: by a frame in the ring, or by `missed`.
+ *
+ * Frames carry no number of their trigger, so they answer in order. After a trigger without a frame nobody can tell whether the
+ * next frame is the late one: all triggers that wait are answered `missed`, and none is taken until the late frame came or could
+ * no more be on its way. A part without a verdict is rejected; a verdict on the wrong part would be an escape.
  */
 
 export interface IntakeOptions extends Pick<LineSettings, 'trigger' | 'dropPolicy'> {
@@ -18,14 +22,19 @@ export interface IntakePorts {
   /** Asks the camera for a picture. */
   fire(): void;
   /** No frame came for a trigger in time, or it had no room: the part is `unsure: late`. */
-  missed(triggeredAtMs: number): void;
+  missed(triggeredAtMs: number, part: number | null): void;
   /** The frame in this slot gave way to a newer one: its verdict is `late`, and the caller's claim stands. */
   overtaken(slot: number): void;
 }
 
 export interface Intake {
-  /** False: refused (too soon after the last one, bounced), and counted. */
-  trigger(): boolean;
+  /**
+   * False: refused, and counted: too soon after the last one, bounced, not the source of this station, or a frame is still owed.
+   * Spacing and bouncing of the line output's triggers (those with the number of a part) were judged where the edge was seen.
+   */
+  trigger(part?: number): boolean;
+  /** Frames that were sent but will never come: the oldest triggers that wait are answered. */
+  lost(count: number): void;
   offer(frame: CameraFrame): boolean;
   /** The ring has taken a frame into this slot: tells which is the oldest. */
   noteSlot(slot: number): void;
@@ -39,8 +48,10 @@ const MAX_WAITING = 64;
 export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions, ports: IntakePorts): Intake {
   const { ring, now, fire, missed, overtaken } = ports;
   const asked = trigger.source === 'software' || trigger.source === 'line-output';
-  /** Times of the triggers that wait for a frame, the oldest first. */
-  const waiting: number[] = [];
+  /** The triggers that wait for a frame, the oldest first. */
+  const waiting: { at: number; part: number | null }[] = [];
+  /** A frame that was given up may come until then. */
+  let owedUntil = -Infinity;
   /** Slots in the order in which they were filled; those decided long ago are dropped unlooked at. */
   let slots: number[] = [];
   let lastTaken = -Infinity;
@@ -63,43 +74,62 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
   };
 
   return {
-    trigger() {
+    trigger(part) {
       const at = now();
       const bounced = at - lastEdge < trigger.debounceMs;
       lastEdge = at;
-      const taken = asked && !bounced && at - lastTaken >= trigger.minSpacingMs && waiting.length < MAX_WAITING;
+      const inTime = part !== undefined || (!bounced && at - lastTaken >= trigger.minSpacingMs);
+      const ours = trigger.source === (part === undefined ? 'software' : 'line-output');
+      const taken = ours && inTime && at >= owedUntil && waiting.length < MAX_WAITING;
       ring.countTrigger(taken);
       if (!taken) return false;
       lastTaken = at;
-      waiting.push(at);
+      waiting.push({ at, part: part ?? null });
       fire();
       return true;
+    },
+    lost(count) {
+      if (!asked) return;
+      for (let n = 0; n < count; n += 1) {
+        if (now() < owedUntil) owedUntil = -Infinity;
+        else {
+          const first = waiting.shift();
+          if (first) missed(first.at, first.part);
+        }
+      }
     },
     offer(frame) {
       const { width, height, channels } = frame.image;
       const at = now();
       let triggeredAtMs: number | null = null;
+      let part: number | null = null;
       if (trigger.source === 'camera') {
         triggeredAtMs = at;
         ring.countTrigger(true);
       } else if (asked) {
-        triggeredAtMs = waiting.shift() ?? null;
+        const first = waiting.shift();
         // Nobody asked for it, or its trigger was answered `late` already.
-        if (triggeredAtMs === null) {
+        if (!first) {
+          owedUntil = -Infinity;
           ring.countDropped();
           return false;
         }
+        triggeredAtMs = first.at;
+        part = first.part;
       }
       makeRoom(width * height * channels);
-      const taken = ring.offer(frame, triggeredAtMs);
-      if (!taken && triggeredAtMs !== null) missed(triggeredAtMs);
+      const taken = ring.offer(frame, triggeredAtMs, part);
+      if (!taken && triggeredAtMs !== null) missed(triggeredAtMs, part);
       return taken;
     },
     noteSlot(slot) {
       slots = [...slots.filter((s) => s !== slot), slot].slice(-2 * MAX_PENDING);
     },
     tick() {
-      while (waiting.length > 0 && now() - waiting[0]! >= deadlineMs) missed(waiting.shift()!);
+      const at = now();
+      if (waiting.length === 0 || at - waiting[0]!.at < deadlineMs) return;
+      owedUntil = at + deadlineMs;
+      for (const { at: since, part } of waiting.splice(0)) missed(since, part);
     },
   };
 }

@@ -48,6 +48,8 @@ export interface FrameNotice {
   arrivedAtMs: number;
   /** When the part was asked for, monotonic ms; null where nobody asks (free run). */
   triggeredAtMs: number | null;
+  /** Number that the line output gave the part when its trigger was accepted; null: no part of the line output's. */
+  part: number | null;
   width: number;
   height: number;
   channels: 1 | 3;
@@ -135,6 +137,7 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
     offer(
       frame: { image: PixelImage; capturedAt: Date; notes: string[]; source: string },
       triggeredAtMs: number | null = null,
+      part: number | null = null,
     ): boolean {
       const { width, height, channels, data } = frame.image;
       const length = width * height * channels;
@@ -166,6 +169,7 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
         capturedAt: frame.capturedAt.getTime(),
         arrivedAtMs,
         triggeredAtMs,
+        part,
         width,
         height,
         channels,

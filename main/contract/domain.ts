@@ -130,6 +130,8 @@ export const lineOutputSchema = z.discriminatedUnion('kind', [
     acknowledgeTimeoutMs: z.number().int().min(20).max(600_000).default(2_000),
     /** A part without verdict for so long gets an error; the watchdog's own limit comes first where it is shorter. */
     resultTimeoutMs: z.number().int().min(50).max(600_000).default(5_000),
+    /** A PLC that asks for nothing for so long is taken as gone: no result is put out, no trigger taken, alarm. null: never. */
+    peerTimeoutMs: z.number().int().min(100).max(600_000).nullable().default(null),
     unsureAs: z.enum(['ng', 'apart']).default('ng'),
     /** Signals that lie elsewhere than the table says, by name. */
     addresses: z.record(z.string(), z.number().int().min(0).max(1_000)).default({}),

@@ -392,6 +392,16 @@ export const errorCatalogue = {
     ['Camera {cameraId}: {problem}.', 'Correct it under Settings.'],
     ['カメラ {cameraId}: {problem}', '設定画面で修正してください。'],
   ),
+  LINE_OUTPUT_SILENT: entry(
+    [
+      'The control of the plant has asked for nothing for {seconds} s: results are held back.',
+      'Check the PLC and the network cable.',
+    ],
+    [
+      '設備の制御装置から {seconds} 秒間要求がありません。結果の出力を止めています。',
+      'PLC とネットワークケーブルを確認してください。',
+    ],
+  ),
   LINE_OUTPUT_FAILED: entry(
     [
       'The line output cannot listen on {where}: {problem}.',

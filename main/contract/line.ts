@@ -41,7 +41,7 @@ export const lineMethods = {
   },
   'line.start': { input: none, output: lineStatusSchema },
   'line.stop': { input: none, output: lineStatusSchema },
-  /** Asks for a part now, where the station's trigger source is software or line-output. `taken` false: too soon, or bounced. */
+  /** Asks for a part now, where the station's trigger source is software. `taken` false: too soon, bounced, or the source is another. */
   'line.trigger': { input: none, output: z.object({ taken: z.boolean() }) },
   'line.status': { input: none, output: lineStatusSchema },
   /** Hot swap between two parts; NOT_APPROVED or BUNDLE_ALTERED leaves the model that runs in place. */

@@ -9,6 +9,10 @@ import { errorCodes, type ErrorName, type SignalName } from './register-map.ts';
 export interface HandshakeOptions {
   /** Whether the PLC's trigger starts a part (line-output), or each frame of the camera is one. */
   triggered: boolean;
+  /** Triggers sooner after the last one accepted are refused. */
+  minSpacingMs: number;
+  /** A rising edge counts when there was none for so long before it: a contact that bounces gives one part. */
+  debounceMs: number;
   /** A result that nobody acknowledged is taken back after so long, and counted. */
   acknowledgeTimeoutMs: number;
   /** A part without verdict for so long gets the result `late`, or `noImage` where not even a frame came. */
@@ -31,8 +35,13 @@ export type HandshakeEvent =
   | { kind: 'stop' }
   /** Levels of the coils as the PLC wrote them; edges are found here. */
   | { kind: 'coils'; trigger: boolean; acknowledge: boolean; resetStatistics: boolean }
-  | { kind: 'frame'; seq: number }
-  | { kind: 'verdict'; seq: number; result: PartVerdict }
+  /** `part`: whose trigger the frame answers; null where frames come by themselves. */
+  | { kind: 'frame'; seq: number; part: number | null }
+  | { kind: 'verdict'; seq: number; part: number | null; result: PartVerdict }
+  /** No frame can be asked for: the camera is not there, or still owes one. */
+  | { kind: 'no-frame'; part: number }
+  /** Whether the PLC speaks to us. While it does not, no result is put out: an old one could be read as that of the next part. */
+  | { kind: 'peer'; speaks: boolean }
   | { kind: 'tick' };
 
 export interface PartResult extends PartVerdict {
@@ -87,8 +96,8 @@ const failed = (error: ErrorName): PartVerdict => ({
 });
 
 export interface Handshake {
-  /** What happened, at `nowMs` of any clock that does not go back. True: a trigger was accepted, the camera is to be asked. */
-  take(event: HandshakeEvent, nowMs: number): boolean;
+  /** What happened, at `nowMs` of any clock that does not go back. A number: a trigger was accepted as this part, the camera is to be asked. */
+  take(event: HandshakeEvent, nowMs: number): number | null;
   /** The handshake's share of the signals. */
   signals(): Partial<Record<SignalName, boolean | number>>;
   /** The result that is put out now. */
@@ -104,6 +113,11 @@ export function createHandshake(
   onResult: (result: PartResult) => void = () => {},
 ): Handshake {
   let running = false;
+  let speaks = true;
+  /** The latest time heard of, of the last trigger accepted, and of the last rising edge. */
+  let clockMs = -Infinity;
+  let acceptedMs = -Infinity;
+  let edgeMs = -Infinity;
   let parts = 0;
   /** Frames up to this number have been answered or belong to no part. */
   let doneSeq = 0;
@@ -117,15 +131,26 @@ export function createHandshake(
   let statistics = noStatistics();
 
   const ready = () =>
-    options.triggered && running && pending.length === 0 && waiting.length === 0 && shown === null && !releasing;
+    options.triggered &&
+    running &&
+    speaks &&
+    clockMs - acceptedMs >= options.minSpacingMs &&
+    pending.length === 0 &&
+    waiting.length === 0 &&
+    shown === null &&
+    !releasing;
 
   const showNext = (nowMs: number) => {
-    if (shown !== null || releasing) return;
+    if (shown !== null || releasing || !speaks) return;
     const next = waiting.shift();
     if (!next) return;
     shown = next;
     sinceMs = nowMs;
     onResult(next);
+  };
+
+  const giveUp = (count: number) => {
+    if (count > 0) statistics.overruns += waiting.splice(0, count).length;
   };
 
   const finish = (part: Pending, verdict: PartVerdict, nowMs: number) => {
@@ -145,11 +170,8 @@ export function createHandshake(
     }
     waiting.push(result);
     showNext(nowMs);
-    if (waiting.length > MAX_WAITING) {
-      // The oldest that waits: the PLC sees the hole in the part counter.
-      waiting.shift();
-      statistics.overruns += 1;
-    }
+    // The oldest that waits: the PLC sees the hole in the part counter.
+    giveUp(waiting.length - (speaks ? MAX_WAITING : 0));
   };
 
   const accept = (seq: number | null, nowMs: number): Pending => {
@@ -161,16 +183,16 @@ export function createHandshake(
   };
 
   /** The part that a frame belongs to; null: none. */
-  const partOf = (seq: number, nowMs: number): Pending | null => {
+  const partOf = (seq: number, number: number | null, nowMs: number): Pending | null => {
+    if (options.triggered) {
+      const asked = pending.find(({ part }) => part === number);
+      if (asked) asked.seq = seq;
+      return asked ?? null;
+    }
     const known = pending.find((part) => part.seq === seq);
     if (known) return known;
     if (seq <= doneSeq) return null;
-    const open = pending.find((part) => part.seq === null);
-    if (open) {
-      open.seq = seq;
-      return open;
-    }
-    if (options.triggered || !running || pending.length >= MAX_PENDING) {
+    if (!running || pending.length >= MAX_PENDING) {
       doneSeq = Math.max(doneSeq, seq);
       return null;
     }
@@ -178,14 +200,15 @@ export function createHandshake(
   };
 
   const take: Handshake['take'] = (event, nowMs) => {
+    clockMs = Math.max(clockMs, nowMs);
     switch (event.kind) {
       case 'start':
         running = true;
-        return false;
+        return null;
       case 'stop':
         running = false;
         for (const part of pending) finish(part, failed('stopped'), nowMs);
-        return false;
+        return null;
       case 'coils': {
         const { trigger, acknowledge, resetStatistics } = event;
         const before = coils;
@@ -199,22 +222,38 @@ export function createHandshake(
           releasing = false;
           showNext(nowMs);
         }
-        if (!trigger || before.trigger) return false;
-        if (!ready()) {
+        if (!trigger || before.trigger) return null;
+        const bounced = nowMs - edgeMs < options.debounceMs;
+        edgeMs = nowMs;
+        if (bounced || !ready()) {
           statistics.triggerErrors += 1;
-          return false;
+          return null;
         }
-        accept(null, nowMs);
-        return true;
+        acceptedMs = nowMs;
+        return accept(null, nowMs).part;
       }
       case 'frame':
-        partOf(event.seq, nowMs);
-        return false;
+        partOf(event.seq, event.part, nowMs);
+        return null;
       case 'verdict': {
-        const part = partOf(event.seq, nowMs);
+        const part = partOf(event.seq, event.part, nowMs);
         if (part) finish(part, event.result, nowMs);
-        return false;
+        return null;
       }
+      case 'no-frame': {
+        const part = pending.find((other) => other.part === event.part);
+        if (part) finish(part, failed('noImage'), nowMs);
+        return null;
+      }
+      case 'peer':
+        if (speaks === event.speaks) return null;
+        speaks = event.speaks;
+        if (speaks) return null;
+        if (shown !== null) statistics.timeouts += 1;
+        shown = null;
+        releasing = false;
+        giveUp(waiting.length);
+        return null;
       case 'tick':
         for (const part of pending)
           if (nowMs - part.sinceMs >= options.resultTimeoutMs)
@@ -225,7 +264,7 @@ export function createHandshake(
           releasing = false;
           showNext(nowMs);
         }
-        return false;
+        return null;
     }
   };
 

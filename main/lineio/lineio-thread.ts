@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import type { Judgement, LineOutput, LineOutputStatus } from '../contract/domain.ts';
+import type { Judgement, LineOutput, LineOutputStatus, LineSettings } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import { createHandshake, type Handshake, type HandshakeEvent, type PartVerdict } from './handshake.ts';
 import { openModbusServer, type ModbusServer } from './modbus-server.ts';
 import { createRegisterImage, type RegisterImage } from './register-image.ts';
@@ -9,31 +10,34 @@ import { layOut, type ErrorName } from './register-map.ts';
 
 /*
  * The line-output thread of a line process: owns the PLC's connection and the handshake. It hears of frames and of late parts
- * from the records thread, of verdicts from the main thread; a main thread that hangs in inference does not hold it up.
+ * from the records thread, of verdicts from the main thread, and asks the capture thread itself; a main thread that hangs in
+ * inference does not hold it up.
  */
 
 export interface LineioThreadData {
   /** From the records thread. */
   watch: MessagePort;
+  /** To and from the capture thread: the PLC's triggers. */
+  capture: MessagePort;
 }
 
 export type ToLineio =
   /** Answered by `configured`. */
-  | { kind: 'configure'; output: LineOutput; triggered: boolean; classCodes: Record<string, number> }
+  | { kind: 'configure'; output: LineOutput; trigger: LineSettings['trigger']; classCodes: Record<string, number> }
   | { kind: 'state'; running: boolean }
   | { kind: 'model'; modelId: string | null }
   /** Something needs a person. */
   | { kind: 'alarm'; on: boolean }
-  | { kind: 'verdict'; seq: number; judgement: Judgement }
+  | { kind: 'verdict'; seq: number; part: number | null; judgement: Judgement }
   | { kind: 'classes'; classCodes: Record<string, number> };
 
 /** What the records thread tells. */
-export type ToLineioWatch = { kind: 'frame'; seq: number } | { kind: 'late'; seq: number };
+export type ToLineioWatch = { kind: 'frame' | 'late'; seq: number; part: number | null };
 
 export type FromLineio =
   | { kind: 'configured'; problem: WireError | null }
-  /** The PLC's trigger was accepted: the camera is to be asked for a frame. */
-  | { kind: 'trigger' }
+  /** The PLC speaks no more, or speaks again (null). */
+  | { kind: 'silent'; problem: WireError | null }
   | { kind: 'lot'; lot: string }
   | { kind: 'status'; status: LineOutputStatus | null };
 
@@ -45,12 +49,12 @@ const RECIPE = 1;
 
 assert(parentPort, 'this file is the entry of a worker thread');
 const main = parentPort;
-const { watch } = workerData as LineioThreadData;
+const { watch, capture } = workerData as LineioThreadData;
 const say = (message: FromLineio) => main.postMessage(message);
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 interface Output {
-  config: LineOutput;
+  config: Exclude<LineOutput, { kind: 'none' }>;
   image: RegisterImage;
   handshake: Handshake;
   server: ModbusServer;
@@ -63,9 +67,12 @@ let classCodes: Record<string, number> = {};
 let refused = 0;
 let heartbeat = 0;
 let lot = '';
+/** When the PLC last asked for something; and whether that is taken as too long ago. */
+let heardMs = -Infinity;
+let silent = false;
 
 const errorOf = ({ unsureReason, errorCode }: Judgement): ErrorName => {
-  if (unsureReason === 'late') return 'late';
+  if (unsureReason === 'late') return errorCode === 'CAMERA_NO_FRAME' ? 'noImage' : 'late';
   if (unsureReason === 'no-model') return 'noModel';
   if (unsureReason === 'error') return errorCode === 'IMAGE_UNREADABLE' ? 'noImage' : 'notJudged';
   return 'none';
@@ -97,8 +104,24 @@ const refresh = () => {
 };
 const take = (event: HandshakeEvent) => {
   if (!output) return;
-  if (output.handshake.take(event, now())) say({ kind: 'trigger' });
+  const { handshake } = output;
+  const refusedBefore = handshake.statistics.triggerErrors;
+  const part = handshake.take(event, now());
+  if (part !== null) capture.postMessage({ kind: 'trigger', part } satisfies LineioToCapture);
+  const count = handshake.statistics.triggerErrors - refusedBefore;
+  if (count > 0) capture.postMessage({ kind: 'refused', count } satisfies LineioToCapture);
   refresh();
+};
+/** Tells the handshake, and the people, when the PLC falls silent and when it speaks again. */
+const watchPeer = () => {
+  if (!output) return;
+  const { peerTimeoutMs } = output.config;
+  const next = peerTimeoutMs !== null && now() - heardMs > peerTimeoutMs;
+  if (next === silent) return;
+  silent = next;
+  take({ kind: 'peer', speaks: !silent });
+  const seconds = (peerTimeoutMs ?? 0) / 1000;
+  say({ kind: 'silent', problem: silent ? new AppError('LINE_OUTPUT_SILENT', { seconds }).toWire('lineio') : null });
 };
 const onWrite = () => {
   if (!output) return;
@@ -137,19 +160,25 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
   const before = output;
   output = null;
   await before?.server[Symbol.asyncDispose]();
+  if (silent) say({ kind: 'silent', problem: null });
+  silent = false;
   const { output: config } = message;
   classCodes = message.classCodes;
   if (config.kind === 'none') return;
   const layout = layOut(config.addresses);
   const image = createRegisterImage(layout);
-  const { triggered } = message;
-  const handshake = createHandshake({ ...config, triggered });
+  const { source, minSpacingMs, debounceMs } = message.trigger;
+  const handshake = createHandshake({ ...config, minSpacingMs, debounceMs, triggered: source === 'line-output' });
   if (running) handshake.take({ kind: 'start' }, now());
   const onRefused = () => {
     refused += 1;
     refresh();
   };
-  const server = await openModbusServer({ ...config, layout, image, onWrite, onRefused });
+  const onRequest = () => {
+    heardMs = now();
+    if (silent) watchPeer();
+  };
+  const server = await openModbusServer({ ...config, layout, image, onRequest, onWrite, onRefused });
   output = { config, image, handshake, server };
   refresh();
 };
@@ -159,7 +188,7 @@ let lastConfig = '';
 main.on('message', (message: ToLineio) => {
   if (message.kind === 'configure') {
     queue = queue.then(async () => {
-      const key = JSON.stringify([message.output, message.triggered]);
+      const key = JSON.stringify([message.output, message.trigger]);
       classCodes = message.classCodes;
       // A PLC is not cut off because the core was restarted.
       if (key === lastConfig && (output !== null || message.output.kind === 'none'))
@@ -194,15 +223,20 @@ main.on('message', (message: ToLineio) => {
       classCodes = message.classCodes;
       return;
     case 'verdict':
-      return take({ kind: 'verdict', seq: message.seq, result: verdictOf(message.judgement) });
+      return take({ kind: 'verdict', seq: message.seq, part: message.part, result: verdictOf(message.judgement) });
   }
 });
 watch.on('message', (message: ToLineioWatch) => {
-  if (message.kind === 'frame') return take({ kind: 'frame', seq: message.seq });
+  const { kind, seq, part } = message;
+  if (kind === 'frame') return take({ kind, seq, part });
   const result: PartVerdict = { verdict: 'unsure', classCode: 0, error: 'late', latencyMs: 0 };
-  take({ kind: 'verdict', seq: message.seq, result });
+  take({ kind: 'verdict', seq, part, result });
 });
-setInterval(() => take({ kind: 'tick' }), TICK_MS);
+capture.on('message', ({ part }: CaptureToLineio) => take({ kind: 'no-frame', part }));
+setInterval(() => {
+  watchPeer();
+  take({ kind: 'tick' });
+}, TICK_MS);
 setInterval(() => {
   heartbeat += 1;
   refresh();

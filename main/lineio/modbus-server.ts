@@ -20,6 +20,8 @@ export interface ModbusServerOptions {
   peers: readonly string[];
   layout: Layout;
   image: RegisterImage;
+  /** A request that may be carried out came. */
+  onRequest: () => void;
   /** The PLC wrote; the image has it already. */
   onWrite: () => void;
   /** A request or a connection was refused. */
@@ -71,6 +73,7 @@ export async function openModbusServer(options: ModbusServerOptions): Promise<Mo
       answer: send,
       onRefused: options.onRefused,
       pass(request) {
+        options.onRequest();
         wire.emit('data', request);
         const code = request[7]!;
         if (code > 4) options.onWrite();

@@ -62,7 +62,12 @@ export const registerMap = {
   statNg: row('input', 20, 'u32', 'results ng'),
   statUnsure: row('input', 22, 'u32', 'results unsure, without errors'),
   statErrors: row('input', 24, 'u32', 'results with error'),
-  statTriggerErrors: row('input', 26, 'u32', 'triggers refused: busy, result not acknowledged, or stopped'),
+  statTriggerErrors: row(
+    'input',
+    26,
+    'u32',
+    'triggers refused: busy, result not acknowledged, too soon, bounced, or stopped',
+  ),
   statTimeouts: row('input', 28, 'u32', 'results that nobody acknowledged in time'),
   statOverruns: row('input', 30, 'u32', 'results given up because too many waited for acknowledgement'),
   statTimeMin: row('input', 32, 'u32', 'shortest processing time, microseconds'),

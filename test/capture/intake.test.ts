@@ -25,6 +25,7 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
   const memory = createRingMemory();
   const notices: FrameNotice[] = [];
   const missed: number[] = [];
+  const missedParts: (number | null)[] = [];
   const overtaken: number[] = [];
   let fired = 0;
   const ring = createRingWriter(
@@ -46,11 +47,21 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
       ring,
       now: () => clock.ms,
       fire: () => (fired += 1),
-      missed: (at) => missed.push(at),
+      missed: (at, part) => (missed.push(at), missedParts.push(part)),
       overtaken: (slot) => overtaken.push(slot),
     },
   );
-  return { intake, clock, memory, notices, missed, overtaken, fired: () => fired, reader: createRingReader(memory) };
+  return {
+    intake,
+    clock,
+    memory,
+    notices,
+    missed,
+    missedParts,
+    overtaken,
+    fired: () => fired,
+    reader: createRingReader(memory),
+  };
 }
 
 test('a trigger asks the camera, and its frame carries the time of the trigger', () => {
@@ -97,6 +108,33 @@ test('no frame within the deadline: answered late, and a frame that comes afterw
   expect(at.notices).toEqual([]);
 });
 
+test('a frame that is owed is waited for, so that it is never taken for that of the next trigger', () => {
+  const at = stand({ trigger: { source: 'line-output', minSpacingMs: 1000 } });
+  expect(at.intake.trigger(7)).toBe(true);
+  at.clock.ms += 100;
+  at.intake.tick();
+  expect(at.missedParts).toEqual([7]);
+  expect(at.intake.trigger(8)).toBe(false);
+  at.clock.ms += 20;
+  // The late frame: nobody's, and from now on nothing is owed.
+  expect(at.intake.offer(frame())).toBe(false);
+  expect(at.intake.trigger(9)).toBe(true);
+  expect(at.intake.offer(frame())).toBe(true);
+  expect(at.notices.map((n) => n.part)).toEqual([9]);
+  // One that never comes is waited for one deadline more; one that the camera says is lost is not.
+  at.intake.trigger(10);
+  at.clock.ms += 100;
+  at.intake.tick();
+  at.clock.ms += 99;
+  expect(at.intake.trigger(11)).toBe(false);
+  at.clock.ms += 1;
+  expect(at.intake.trigger(12)).toBe(true);
+  at.intake.lost(1);
+  expect(at.missedParts).toEqual([7, 10, 12]);
+  expect(at.intake.trigger(13)).toBe(true);
+  expect(at.intake.trigger()).toBe(false);
+});
+
 test('no room: the newest is not taken, or the oldest is answered late, by the policy', () => {
   const newest = stand({ trigger: { source: 'free-run' } });
   for (let i = 0; i < MAX_PENDING + 2; i += 1) newest.intake.offer(frame(i));
@@ -113,6 +151,7 @@ test('whatever comes in whatever order: every trigger taken has one answer, and 
   const step = fc.oneof(
     fc.record({ kind: fc.constant('trigger' as const) }),
     fc.record({ kind: fc.constant('frame' as const) }),
+    fc.record({ kind: fc.constant('lost' as const) }),
     fc.record({ kind: fc.constant('judge' as const) }),
     fc.record({ kind: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60 }) }),
   );
@@ -126,6 +165,7 @@ test('whatever comes in whatever order: every trigger taken has one answer, and 
         for (const one of steps) {
           if (one.kind === 'trigger') at.intake.trigger();
           else if (one.kind === 'frame') at.intake.offer(frame());
+          else if (one.kind === 'lost') at.intake.lost(1);
           else if (one.kind === 'wait') at.clock.ms += one.ms;
           else if (judged < at.notices.length) {
             const { slot } = at.notices[judged++]!;

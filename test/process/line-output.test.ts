@@ -100,7 +100,7 @@ test('a demo has no line output', async () => {
   await opened.line.start();
   await until('parts', () => opened.line.records.length >= 5);
   expect(opened.line.status().lineOutput).toBeNull();
-}, 40_000);
+}, 60_000);
 
 test.skipIf(!hasMbpoll)(
   'mbpoll, an independent master, reads the signals and writes the coils',

@@ -122,6 +122,9 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       case 'configured':
         problems.set('output', message.problem);
         return;
+      case 'silent':
+        problems.set('control', message.problem);
+        return;
       case 'lot':
         line.lot = message.lot;
         return;
@@ -224,7 +227,7 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         });
         // A demo drives no equipment, whatever its database says.
         const output = (await isDemoHome(home)) ? { kind: 'none' as const } : station.lineOutput;
-        threads.lineio({ kind: 'configure', output, triggered: false, classCodes: input.classCodes });
+        threads.lineio({ kind: 'configure', output, trigger: station.line.trigger, classCodes: input.classCodes });
         at.spool.acknowledge(acknowledged);
         const sameThreads = before?.station.threads === station.threads;
         if (!before || input.bundleDir !== slot.bundleDir || !sameThreads) await slot.take(at, input.bundleDir);
@@ -250,13 +253,16 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         line.droppedBefore = droppedFrames(memory);
         line.triggersBefore = triggersOf(memory);
         line.startedAt = new Date().toISOString();
-        threads.lineio({ kind: 'state', running: true });
+        // Frames that come by themselves may come at once; a trigger is not taken before the camera is there.
+        const triggered = at.station.line.trigger.source === 'line-output';
+        if (!triggered) threads.lineio({ kind: 'state', running: true });
         try {
           await camera.open(at);
         } catch (error) {
           threads.lineio({ kind: 'state', running: false });
           throw error;
         }
+        if (triggered) threads.lineio({ kind: 'state', running: true });
         line.changed = true;
         return status();
       }),

@@ -2,7 +2,7 @@ import type { LineStatus } from '../../contract/domain.ts';
 import { AppError, type WireError } from '../../contract/errors.ts';
 
 /** Where a problem comes from, the gravest first: the status shows one. */
-const sources = ['camera', 'model', 'disk', 'output', 'pictures', 'frames'] as const;
+const sources = ['camera', 'model', 'disk', 'output', 'control', 'pictures', 'frames'] as const;
 export type ProblemSource = (typeof sources)[number];
 
 /** What is wrong with the line now; each source has one problem at most, and takes it back itself. */

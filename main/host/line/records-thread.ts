@@ -55,7 +55,7 @@ export type ToRecords =
 
 export type FromRecords =
   /** The watchdog has given a verdict; its record is in the spool. */
-  | { kind: 'late'; record: LineRecord; written: boolean }
+  | { kind: 'late'; record: LineRecord; written: boolean; part: number | null }
   /** `sha` null: not stored; `problem` says why, or nobody had time (null). */
   | { kind: 'archived'; seq: number; sha: string | null; problem: WireError | null };
 
@@ -200,8 +200,9 @@ function judgeLate(notice: FrameNotice, waitedMs: number): void {
   } catch {
     // Told by `written`: the main thread counts it as lost and shows the disk's problem.
   }
-  say({ kind: 'late', record, written });
-  lineio.postMessage({ kind: 'late', seq: notice.seq } satisfies ToLineioWatch);
+  const { seq, part } = notice;
+  say({ kind: 'late', record, written, part });
+  lineio.postMessage({ kind: 'late', seq, part } satisfies ToLineioWatch);
   archive(notice.seq, false);
 }
 
@@ -251,7 +252,7 @@ notices.on('message', (notice: FrameNotice | { kind: 'overtaken'; slot: number }
     judgeLate(given, now() - (given.triggeredAtMs ?? given.arrivedAtMs));
     return;
   }
-  lineio.postMessage({ kind: 'frame', seq: notice.seq } satisfies ToLineioWatch);
+  lineio.postMessage({ kind: 'frame', seq: notice.seq, part: notice.part } satisfies ToLineioWatch);
   open.set(notice.seq, { notice, image: ring.pixels(notice) });
   const ok = early.get(notice.seq);
   if (ok === undefined) return;

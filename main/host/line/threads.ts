@@ -27,15 +27,16 @@ export function startThreads(
 ): LineThreads {
   const dirty = new Int32Array(new SharedArrayBuffer(4));
   const { port1, port2 } = new MessageChannel();
+  const triggers = new MessageChannel();
   const capture = new Worker(threadUrl('../../capture/capture-thread', import.meta.url), {
-    workerData: { memory, records: port1 } satisfies CaptureThreadData,
-    transferList: [port1],
+    workerData: { memory, records: port1, lineio: triggers.port1 } satisfies CaptureThreadData,
+    transferList: [port1, triggers.port1],
     name: 'capture',
   });
   const watch = new MessageChannel();
   const lineio = new Worker(threadUrl('../../lineio/lineio-thread', import.meta.url), {
-    workerData: { watch: watch.port1 } satisfies LineioThreadData,
-    transferList: [watch.port1],
+    workerData: { watch: watch.port1, capture: triggers.port2 } satisfies LineioThreadData,
+    transferList: [watch.port1, triggers.port2],
     name: 'lineio',
   });
   const records = new Worker(threadUrl('./records-thread', import.meta.url), {

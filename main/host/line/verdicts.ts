@@ -54,8 +54,8 @@ export function createVerdicts(
       problems.set('disk', isAppError(told) ? told : new AppError('DISK_FULL', { path: spool.path }, { cause: error }));
     }
   };
-  const hear = (record: LineRecord) => {
-    threads.lineio({ kind: 'verdict', seq: record.seq, judgement: record.judgement });
+  const hear = (record: LineRecord, part: number | null) => {
+    threads.lineio({ kind: 'verdict', seq: record.seq, part, judgement: record.judgement });
     line.tally.add(record.judgement);
     line.setup?.outbox.verdict(record);
     line.changed = true;
@@ -82,7 +82,7 @@ export function createVerdicts(
         );
         write(record);
         threads.records({ kind: 'verdict', seq, ok: judgement.verdict === 'ok' });
-        hear(record);
+        hear(record, notice.part);
       } finally {
         ring.release(slot);
       }
@@ -93,22 +93,22 @@ export function createVerdicts(
       const record = recordOf({ ...facts, notes: [source, problem.message] }, judgement);
       log.warn('file not taken', { source, code: problem.code, problem: problem.message });
       write(record);
-      hear(record);
+      hear(record, null);
       line.setup?.outbox.archived(seq, null);
     },
-    missed({ seq, waitedMs }, modelId) {
+    missed({ seq, waitedMs, part }, modelId) {
       const judgement = unsure('late', { modelId, latencyMs: waitedMs, errorCode: 'CAMERA_NO_FRAME' });
       const record = recordOf({ seq, capturedAt: Date.now(), width: 0, height: 0, notes: [] }, judgement);
       write(record);
-      hear(record);
+      hear(record, part);
       line.setup?.outbox.archived(seq, null);
     },
     fromRecords(message) {
       if (message.kind === 'late') {
-        const { record, written } = message;
+        const { record, written, part } = message;
         if (written) line.setup?.spool.noteWritten(record.seq);
         else write(record);
-        hear(record);
+        hear(record, part);
         return;
       }
       if (message.sha !== null) {

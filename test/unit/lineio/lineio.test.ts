@@ -5,7 +5,13 @@ import { createHandshake, type HandshakeEvent, type PartResult } from '../../../
 import { errorCodes, layOut, registerMap } from '../../../main/lineio/register-map.ts';
 import { checkRequest, createGate } from '../../../main/lineio/request-gate.ts';
 
-const options = { acknowledgeTimeoutMs: 50, resultTimeoutMs: 100, unsureAs: 'ng' as const };
+const options = {
+  acknowledgeTimeoutMs: 50,
+  resultTimeoutMs: 100,
+  unsureAs: 'ng' as const,
+  minSpacingMs: 0,
+  debounceMs: 0,
+};
 const result = fc.record({
   verdict: fc.constantFrom('ok' as const, 'ng' as const, 'unsure' as const),
   classCode: fc.integer({ min: 0, max: 9 }),
@@ -13,6 +19,7 @@ const result = fc.record({
   latencyMs: fc.integer({ min: 0, max: 90 }),
 });
 const seq = fc.integer({ min: 1, max: 40 });
+const part = fc.option(fc.integer({ min: 1, max: 30 }));
 const event: fc.Arbitrary<HandshakeEvent> = fc.oneof(
   fc.constant({ kind: 'start' as const }),
   fc.constant({ kind: 'stop' as const }),
@@ -22,8 +29,10 @@ const event: fc.Arbitrary<HandshakeEvent> = fc.oneof(
     acknowledge: fc.boolean(),
     resetStatistics: fc.constant(false),
   }),
-  fc.record({ kind: fc.constant('frame' as const), seq }),
-  fc.record({ kind: fc.constant('verdict' as const), seq, result }),
+  fc.record({ kind: fc.constant('frame' as const), seq, part }),
+  fc.record({ kind: fc.constant('verdict' as const), seq, part, result }),
+  fc.record({ kind: fc.constant('no-frame' as const), part: fc.integer({ min: 1, max: 30 }) }),
+  fc.record({ kind: fc.constant('peer' as const), speaks: fc.boolean() }),
   fc.constant({ kind: 'tick' as const }),
 );
 
@@ -62,12 +71,12 @@ test('a trigger while busy is refused and counted; a part without a frame gets n
   const machine = createHandshake({ ...options, triggered: true });
   const coils = (trigger: boolean, acknowledge = false) =>
     machine.take({ kind: 'coils', trigger, acknowledge, resetStatistics: false }, 0);
-  expect(coils(true)).toBe(false);
+  expect(coils(true)).toBeNull();
   machine.take({ kind: 'start' }, 0);
   coils(false);
-  expect(coils(true)).toBe(true);
+  expect(coils(true)).toBe(1);
   coils(false);
-  expect(coils(true)).toBe(false);
+  expect(coils(true)).toBeNull();
   machine.take({ kind: 'tick' }, 100);
   expect(machine.signals()).toMatchObject({
     error: true,
@@ -78,6 +87,69 @@ test('a trigger while busy is refused and counted; a part without a frame gets n
     partCounter: 1,
     statTriggerErrors: 2,
   });
+});
+
+test('the line output keeps the spacing and swallows bounces; each refused trigger is counted', () => {
+  const machine = createHandshake({ ...options, triggered: true, minSpacingMs: 30, debounceMs: 5 });
+  machine.take({ kind: 'start' }, 0);
+  const pulse = (at: number) => {
+    const part = machine.take({ kind: 'coils', trigger: true, acknowledge: false, resetStatistics: false }, at);
+    machine.take({ kind: 'coils', trigger: false, acknowledge: false, resetStatistics: false }, at);
+    return part;
+  };
+  const judged = (part: number, at: number) => {
+    const result = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+    machine.take({ kind: 'verdict', seq: part, part, result }, at);
+    machine.take({ kind: 'coils', trigger: false, acknowledge: true, resetStatistics: false }, at);
+    machine.take({ kind: 'coils', trigger: false, acknowledge: false, resetStatistics: false }, at);
+  };
+  expect(pulse(100)).toBe(1);
+  judged(1, 101);
+  // Done, but too soon: 30 ms from the trigger before.
+  expect(machine.signals().triggerReady).toBe(false);
+  expect(pulse(120)).toBeNull();
+  expect(pulse(124)).toBeNull();
+  machine.take({ kind: 'tick' }, 130);
+  expect(machine.signals().triggerReady).toBe(true);
+  expect(pulse(131)).toBe(2);
+  judged(2, 132);
+  // 165 bounces off 163 although the spacing would be kept.
+  expect(pulse(160)).toBeNull();
+  expect(pulse(163)).toBeNull();
+  expect(machine.statistics.triggerErrors).toBe(4);
+});
+
+test('the verdict of a part that was given up never counts for the part after it', () => {
+  const machine = createHandshake({ ...options, triggered: true });
+  const result = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+  const coils = (trigger: boolean, acknowledge: boolean, at: number) =>
+    machine.take({ kind: 'coils', trigger, acknowledge, resetStatistics: false }, at);
+  machine.take({ kind: 'start' }, 0);
+  expect(coils(true, false, 0)).toBe(1);
+  machine.take({ kind: 'tick' }, 100);
+  expect(machine.signals()).toMatchObject({ errorCode: 4, ng: true, ok: false });
+  coils(false, true, 101);
+  coils(false, false, 102);
+  expect(coils(true, false, 103)).toBe(2);
+  // The frame and the verdict of part 1 come now.
+  machine.take({ kind: 'frame', seq: 1, part: 1 }, 104);
+  machine.take({ kind: 'verdict', seq: 1, part: 1, result }, 105);
+  expect(machine.signals()).toMatchObject({ busy: true, resultReady: false, ok: false });
+  machine.take({ kind: 'verdict', seq: 2, part: 2, result: { ...result, verdict: 'ng' } }, 106);
+  expect(machine.signals()).toMatchObject({ resultReady: true, ng: true, ok: false, partCounter: 2 });
+});
+
+test('a PLC that speaks no more finds no old result when it is back', () => {
+  const machine = createHandshake({ ...options, triggered: true });
+  const result = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+  machine.take({ kind: 'start' }, 0);
+  machine.take({ kind: 'coils', trigger: true, acknowledge: false, resetStatistics: false }, 0);
+  machine.take({ kind: 'verdict', seq: 1, part: 1, result }, 5);
+  expect(machine.signals().ok).toBe(true);
+  machine.take({ kind: 'peer', speaks: false }, 10);
+  expect(machine.signals()).toMatchObject({ ok: false, resultReady: false, triggerReady: false, statTimeouts: 1 });
+  machine.take({ kind: 'peer', speaks: true }, 20);
+  expect(machine.signals()).toMatchObject({ ok: false, resultReady: false, triggerReady: true });
 });
 
 const gateOf = () => {

@@ -1,0 +1,66 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { ModbusTCPClient } from 'jsmodbus';
+import { createRegisterImage } from '../../main/lineio/register-image.ts';
+import { layOut, registerMap, type SignalName, type SignalValue } from '../../main/lineio/register-map.ts';
+
+/** A PLC as Modbus master: reads the signals of a line output by name, and writes its coils. */
+export interface Plc extends Disposable {
+  read(): Promise<Record<SignalName, SignalValue>>;
+  write(coil: 'trigger' | 'acknowledge' | 'resetStatistics', on: boolean): Promise<void>;
+  /** Reads until it holds. @throws after `ms` */
+  until(
+    what: string,
+    holds: (signals: Record<SignalName, SignalValue>) => boolean,
+    ms?: number,
+  ): Promise<Record<SignalName, SignalValue>>;
+  /** A part, as PLC programs do it: trigger, wait for the result, take it, acknowledge. */
+  part(): Promise<Record<SignalName, SignalValue>>;
+  /** Resolves when the connection has ended. */
+  readonly closed: Promise<unknown>;
+}
+
+export async function openPlc(port: number, host = '127.0.0.1'): Promise<Plc> {
+  const socket = connect(port, host);
+  const client = new ModbusTCPClient(socket, 1, 5000);
+  await once(socket, 'connect');
+  socket.setNoDelay(true);
+  socket.on('error', () => {});
+  const closed = once(socket, 'close');
+  const layout = layOut({});
+  const plc: Plc = {
+    closed,
+    async read() {
+      const image = createRegisterImage(layout);
+      const words = await client.readInputRegisters(0, layout.size.input);
+      // After the words: while result ready is on in the bits, the words before it may be older, never newer.
+      const bits = await client.readDiscreteInputs(0, layout.size.discrete);
+      words.response.body.valuesAsBuffer.copy(image.bytes.input);
+      bits.response.body.valuesAsBuffer.copy(image.bytes.discrete);
+      return image.values();
+    },
+    async write(coil, on) {
+      await client.writeSingleCoil(registerMap[coil].address, on);
+    },
+    async until(what, holds, ms = 10_000) {
+      const end = Date.now() + ms;
+      for (;;) {
+        const signals = await plc.read();
+        if (holds(signals)) return signals;
+        if (Date.now() > end) throw new Error(`the PLC waited ${ms} ms in vain until ${what}`);
+      }
+    },
+    async part() {
+      await plc.write('trigger', true);
+      await plc.until('a result is ready', (s) => s.resultReady === true);
+      // Read once more: it stays as it is until it is acknowledged.
+      const result = await plc.read();
+      await plc.write('trigger', false);
+      await plc.write('acknowledge', true);
+      await plc.write('acknowledge', false);
+      return result;
+    },
+    [Symbol.dispose]: () => void socket.destroy(),
+  };
+  return plc;
+}

@@ -1,0 +1,207 @@
+import { execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { lineOutputSchema, lineSettingsSchema } from '../../main/contract/domain.ts';
+import { openPlc } from '../helpers/plc.ts';
+import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
+
+/* A PLC that starts each part by its trigger coil, and a line that asks its camera for a frame. */
+
+const simulated = { kind: 'simulated', partsPerMinute: 60, width: 96, height: 96 };
+const classCodes = { ok: 1, bright: 2, dark: 3 };
+
+function stationWith(options: { camera?: unknown; output?: object; trigger?: object; deadlineMs?: number }) {
+  const lineOutput = lineOutputSchema.parse({ kind: 'modbus-server', port: 0, ...options.output });
+  const line = lineSettingsSchema.parse({
+    trigger: { source: 'line-output', ...options.trigger },
+    deadlineMs: options.deadlineMs ?? 2_000,
+  });
+  return lineStation(options.camera ?? simulated, { lineOutput, line });
+}
+
+async function openLine(options: Parameters<typeof stationWith>[0] = {}) {
+  const at = await createLineHome();
+  const line = listenedLine();
+  await line.configure(at.home, stationWith(options), await at.bundle('m-1'), 0, null, classCodes);
+  await until('the line output listens', () => line.status().lineOutput !== null);
+  const plc = await openPlc(line.status().lineOutput!.port);
+  return {
+    line,
+    plc,
+    async [Symbol.asyncDispose]() {
+      plc[Symbol.dispose]();
+      await line.line.dispose();
+      at[Symbol.dispose]();
+    },
+  };
+}
+
+test('trigger, busy, result, class and part counter, acknowledge: each part by its own trigger, and as its record says', async () => {
+  await using at = await openLine();
+  const { line, plc } = at;
+  const before = await plc.read();
+  expect(before).toMatchObject({ running: false, triggerReady: false });
+  // Not running: refused, counted, and no part comes of it.
+  await plc.write('trigger', true);
+  await plc.write('trigger', false);
+  expect(await plc.read()).toMatchObject({ busy: false, statTriggerErrors: 1, statTriggers: 0 });
+  await line.start();
+  for (let part = 1; part <= 5; part += 1) {
+    await plc.until('a trigger would be taken', (s) => s.triggerReady === true);
+    await plc.write('trigger', true);
+    const result = await plc.until('the result is there', (s) => s.busy === false && s.resultReady === true);
+    await until('its record', () => line.records.length >= part);
+    const { judgement } = line.records[part - 1]!;
+    expect(result).toMatchObject({
+      resultReady: true,
+      triggerReady: false,
+      error: false,
+      ok: judgement.verdict === 'ok',
+      ng: judgement.verdict !== 'ok',
+    });
+    const settled = await plc.read();
+    expect(settled).toMatchObject({
+      verdict: { ok: 1, ng: 2, unsure: 3 }[judgement.verdict],
+      classCode: judgement.classId === null ? 0 : classCodes[judgement.classId as keyof typeof classCodes],
+      errorCode: 0,
+      partCounter: part,
+      statTriggers: part,
+    });
+    // A trigger before the acknowledgement is refused.
+    await plc.write('trigger', false);
+    await plc.write('trigger', true);
+    expect(await plc.read()).toMatchObject({ partCounter: part, statTriggerErrors: 1 + part, resultReady: true });
+    await plc.write('trigger', false);
+    await plc.write('acknowledge', true);
+    expect(await plc.read()).toMatchObject({ resultReady: false, ok: false, ng: false, triggerReady: false });
+    await plc.write('acknowledge', false);
+  }
+  // No frame came that nobody asked for.
+  expect(line.records).toHaveLength(5);
+  await until('the counters are told', () => line.status().refusedTriggers >= 5);
+  expect(line.status()).toMatchObject({ parts: 5, triggers: 5 });
+  await plc.write('resetStatistics', true);
+  expect(await plc.read()).toMatchObject({ statTriggers: 0, statTriggerErrors: 0, statTimeMax: 0 });
+}, 60_000);
+
+test('a result that nobody acknowledges is taken back and counted, and the next part can come', async () => {
+  await using at = await openLine({ output: { acknowledgeTimeoutMs: 150 } });
+  await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
+  await at.plc.write('trigger', true);
+  await at.plc.until('the result', (s) => s.resultReady === true);
+  await at.plc.write('trigger', false);
+  const after = await at.plc.until('it is taken back', (s) => s.resultReady === false);
+  expect(after).toMatchObject({ ok: false, ng: false, verdict: 0, statTimeouts: 1 });
+  expect(await at.plc.part()).toMatchObject({ partCounter: 2, resultReady: true });
+}, 60_000);
+
+test('a camera that gives no picture: busy until the deadline, then error 4, class -1 and ng; never ok', async () => {
+  // Nobody is at this address.
+  const camera = { kind: 'gige', address: '127.0.0.9' };
+  await using at = await openLine({ camera, deadlineMs: 400 });
+  await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
+  await at.plc.write('trigger', true);
+  expect(await at.plc.read()).toMatchObject({ busy: true, resultReady: false });
+  await at.plc.until('the result', (s) => s.resultReady === true);
+  const told = await at.plc.read();
+  expect(told).toMatchObject({ ok: false, ng: true, error: true, errorCode: 4, classCode: -1, verdict: 3 });
+  await until('its record', () => at.line.records.length === 1);
+  expect(at.line.records[0]!.judgement).toMatchObject({
+    verdict: 'unsure',
+    unsureReason: 'late',
+    errorCode: 'CAMERA_NO_FRAME',
+  });
+  await at.plc.write('trigger', false);
+  await at.plc.write('acknowledge', true);
+  await at.plc.write('acknowledge', false);
+  // The frame is owed: the next trigger is answered at once.
+  expect(await at.plc.part()).toMatchObject({ errorCode: 4, ng: true, partCounter: 2 });
+}, 60_000);
+
+test('minimum spacing and bouncing contacts are kept by the line output', async () => {
+  await using at = await openLine({ trigger: { minSpacingMs: 60_000 } });
+  await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
+  await at.plc.part();
+  expect(await at.plc.read()).toMatchObject({ triggerReady: false, busy: false, resultReady: false });
+  await at.plc.write('trigger', true);
+  expect(await at.plc.read()).toMatchObject({ busy: false, statTriggers: 1, statTriggerErrors: 1 });
+}, 60_000);
+
+test('while inference hangs a trigger is answered late, with ng, in time', async () => {
+  await using at = await openLine({ deadlineMs: 300 });
+  await at.line.start();
+  await at.plc.part();
+  const master = promisify(execFile)(
+    process.execPath,
+    [fileURLToPath(new URL('plc-child.ts', import.meta.url)), String(at.line.status().lineOutput!.port)],
+    { timeout: 30_000 },
+  );
+  // This thread owns inference: it is stuck for as long as the master needs for three parts, and then some.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 6_000);
+  const told = JSON.parse((await master).stdout) as { ms: number; signals: Record<string, unknown> }[];
+  expect(told).toHaveLength(3);
+  for (const { ms, signals } of told) {
+    expect(signals).toMatchObject({ ok: false, ng: true, error: true, errorCode: 1 });
+    expect(ms).toBeLessThan(2_000);
+  }
+}, 60_000);
+
+test('the line process dies: the PLC sees the end of the connection, and no old result after the restart', async () => {
+  using at = await createLineHome();
+  const port = await freePort();
+  const station = stationWith({ output: { port } });
+  const bundleDir = await at.bundle('m-1');
+  const start = async () => {
+    const child = fork(fileURLToPath(new URL('line-child.ts', import.meta.url)), [
+      JSON.stringify({ home: at.home, station, bundleDir }),
+    ]);
+    let running = false;
+    child.on('message', ({ payload }: { payload: { state?: string } }) => (running ||= payload.state === 'running'));
+    await until('the line runs', () => running, 30_000);
+    return child;
+  };
+  const first = await start();
+  using plc = await openPlc(port);
+  await plc.until('ready', (s) => s.triggerReady === true);
+  await plc.write('trigger', true);
+  const { heartbeatCounter } = await plc.until('the result', (s) => s.resultReady === true);
+  await plc.until('the heartbeat goes on', (s) => s.heartbeatCounter !== heartbeatCounter);
+  first.kill('SIGKILL');
+  await plc.closed;
+  const second = await start();
+  using again = await openPlc(port);
+  const fresh = await again.until('ready', (s) => s.triggerReady === true);
+  expect(fresh).toMatchObject({ resultReady: false, ok: false, ng: false, verdict: 0, partCounter: 0 });
+  expect(await again.part()).toMatchObject({ resultReady: true, partCounter: 1 });
+  second.kill('SIGKILL');
+  await once(second, 'exit');
+}, 90_000);
+
+test('a PLC that falls silent: its result is withdrawn, people are told, and all is well when it speaks again', async () => {
+  await using at = await openLine({ output: { peerTimeoutMs: 300, acknowledgeTimeoutMs: 60_000 } });
+  await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
+  await at.plc.write('trigger', true);
+  await at.plc.until('the result', (s) => s.resultReady === true);
+  // Nobody asks for anything until the line has noticed.
+  await until('the problem is shown', () => at.line.status().problem?.code === 'LINE_OUTPUT_SILENT');
+  const back = await at.plc.read();
+  expect(back).toMatchObject({ resultReady: false, ok: false, ng: false, statTimeouts: 1 });
+  await until('the problem is over', () => at.line.status().problem === null);
+}, 60_000);
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
