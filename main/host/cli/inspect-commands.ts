@@ -20,8 +20,10 @@ interface InspectOptions {
 }
 
 /** A bundle to judge with, and whether it may only be tried. */
-interface ChosenModel {
+export interface ChosenModel {
   bundleDir: string;
+  /** Whose active model it is; null: only tried. */
+  stationId: string | null;
   recipe: Recipe | null;
   trial: boolean;
 }
@@ -92,25 +94,30 @@ export function addInspectCommands(program: Command, action: Action, exitWith: (
     );
 }
 
-async function chooseModel(context: Context, options: InspectOptions): Promise<ChosenModel> {
+/**
+ * The model that a command works with: the one asked for, to be tried, or the active one, its approval checked.
+ * @throws NO_ACTIVE_MODEL, NOT_APPROVED, BUNDLE_ALTERED, NOT_FOUND
+ */
+export async function chooseModel(context: Context, options: InspectOptions): Promise<ChosenModel> {
   if (options.demo === true) await ensureDemo(context);
   if (options.model !== undefined) {
     const dir = await bundleFolder(options.model);
-    if (dir) return { bundleDir: dir, recipe: null, trial: true };
+    if (dir) return { bundleDir: dir, recipe: null, stationId: null, trial: true };
   }
   return await withCore(context, async (client) => {
     const state = await client.call('session.state', {});
     if (options.model !== undefined) {
       const candidate = await client.call('candidates.show', { candidateId: options.model });
       const station = (await client.call('stations.list', {})).find((s) => s.id === candidate.stationId);
-      return { bundleDir: join(context.home, 'bundles', candidate.id), recipe: station?.recipe ?? null, trial: true };
+      const bundleDir = join(context.home, 'bundles', candidate.id);
+      return { bundleDir, recipe: station?.recipe ?? null, stationId: null, trial: true };
     }
     const station = await activeStation(client, options.station);
     const bundleDir = join(context.home, 'bundles', station.activeModelId);
     // The database row alone makes no model active: its approval is checked here as on the line.
     const rootPublicKey = await readFile(join(context.home, 'trust', 'root.pub'), 'utf8');
     await verifyBundle({ bundleDir, rootPublicKey, demo: state.demo, stationId: station.id });
-    return { bundleDir, recipe: station.recipe, trial: false };
+    return { bundleDir, recipe: station.recipe, stationId: station.id, trial: false };
   });
 }
 

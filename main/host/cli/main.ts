@@ -4,6 +4,7 @@ import { homeFolder } from '../home-folder.ts';
 import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
 import { addBenchCompressCommand } from './bench-compress-command.ts';
+import { addBenchLineCommands } from './bench-line-command.ts';
 import { addBenchTrainCommand } from './bench-train-command.ts';
 import { addAuditCommands } from './audit-commands.ts';
 import { addBundleCommands } from './bundle-commands.ts';
@@ -71,6 +72,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addToolCommands(program, action);
   addInspectCommands(program, action, (code) => (exitCode = code));
   addBenchTrainCommand(program, action);
+  addBenchLineCommands(program, action, (code) => (exitCode = code));
   addBenchCompressCommand(program, action);
   addCameraCommands(program, action);
   addServeCommand(program, action);

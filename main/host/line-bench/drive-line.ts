@@ -1,0 +1,224 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cameraConfigSchema, lineSettingsSchema, stationSchema, type Station } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
+import type { lineEvents, lineMethods, LineRecord } from '../../contract/line.ts';
+import { createClient } from '../../contract/rpc/client.ts';
+import type { trainerEvents, trainerMethods } from '../../contract/trainer.ts';
+import { createChildren } from '../children.ts';
+import { createLogger } from '../log.ts';
+import { createForkSpawnPort } from '../spawn.ts';
+import { programVersion } from '../version.ts';
+import { builtEntries } from './built-entries.ts';
+import { keepTrainerBusy, type TrainerWork } from './busy-trainer.ts';
+import { quantile } from './figures.ts';
+
+/*
+ * A real line process under a steady rate of triggers, with or without a trainer at work beside it: what `bench line` and `soak`
+ * measure. Parts go to a data folder of their own; nothing of the station's is touched.
+ */
+
+export interface DriveOptions {
+  /** Folder with keys and an approved bundle (bench-home.ts). */
+  home: string;
+  bundleDir: string;
+  stationId: string;
+  /** Triggers per second. */
+  rate: number;
+  seconds: number;
+  trainer: 'busy' | 'idle';
+  threads: number;
+  /** Threads of the trainer; by rule what the line leaves. */
+  trainerThreads: number;
+  deadlineMs: number;
+  /** Side of a frame, pixels. */
+  size: number;
+  signal: AbortSignal;
+  onProgress?: (line: string) => void;
+  /** Resident memory of the line process every so often. */
+  onSample?: (sample: { second: number; rssBytes: number }) => void;
+}
+
+export interface DriveResult {
+  /** Triggers sent. */
+  parts: number;
+  verdicts: number;
+  ok: number;
+  ng: number;
+  unsure: number;
+  /** Triggers that the line did not take, frames that had no room, and triggers without any answer. */
+  refused: number;
+  dropped: number;
+  unanswered: number;
+  late: number;
+  lostRecords: number;
+  /** From the frame, or its trigger where it is late, to the verdict; the line's own clock. */
+  latencyMsP50: number;
+  latencyMsP99: number;
+  latencyMsMax: number;
+  /** From sending the trigger, through rpc and capture, to the verdict; whole milliseconds of the wall clock. */
+  sentToVerdictMsP50: number;
+  sentToVerdictMsP99: number;
+  /** Greatest resident memory of the line process. */
+  rssBytes: number;
+  seconds: number;
+  trainer: TrainerWork | null;
+}
+
+const KEEP_OK_IMAGES = 200;
+const SAMPLE_MS = 1_000;
+
+/** Parts in so many triggers that had no verdict yet may be this late before a run ends. */
+const DRAIN_MS = 10_000;
+
+export const benchStation = (options: Pick<DriveOptions, 'stationId' | 'threads' | 'deadlineMs' | 'size'>): Station =>
+  stationSchema.parse({
+    id: options.stationId,
+    name: 'Bench',
+    camera: cameraConfigSchema.parse({ kind: 'simulated', width: options.size, height: options.size }),
+    recipe: {},
+    criteria: {},
+    backboneId: 'bench',
+    threads: options.threads,
+    activeModelId: null,
+    line: lineSettingsSchema.parse({ trigger: { source: 'software' }, deadlineMs: options.deadlineMs }),
+  });
+
+/** @throws what the line says (NOT_APPROVED, CAMERA_CONFIG …), DISCONNECTED when it dies, TRAINER_FAILED, CANCELLED */
+export async function driveLine(options: DriveOptions): Promise<DriveResult> {
+  const { home, bundleDir, stationId, rate, seconds, signal } = options;
+  const log = createLogger({ process: 'bench', file: null, stderrLevel: 'error' });
+  const children = createChildren({
+    spawn: createForkSpawnPort(),
+    settings: {
+      home,
+      demo: true,
+      version: programVersion(),
+      testRuntime: false,
+      logLevel: 'warn',
+      stderrLevel: 'error',
+      trainerThreads: options.trainerThreads,
+    },
+    log,
+    entries: await builtEntries(),
+  });
+  const idle = new AbortController();
+  const stop = AbortSignal.any([signal, idle.signal]);
+  try {
+    const name = `line:${stationId}`;
+    const line = createClient<typeof lineMethods, typeof lineEvents>(await children.connect(name), { peer: name });
+    const records: LineRecord[] = [];
+    line.on('line.recorded', (event) => {
+      records.push(...event.records);
+      const seq = event.records.at(-1)?.seq;
+      if (seq !== undefined) line.call('line.acknowledge', { seq }).catch(() => {});
+    });
+    const configured = await line.call('line.configure', {
+      home,
+      station: benchStation(options),
+      bundleDir,
+      acknowledged: 0,
+      keepOkImages: KEEP_OK_IMAGES,
+    });
+    if (configured.problem) throw AppError.fromWire({ ...configured.problem, ref: name });
+
+    const work =
+      options.trainer === 'busy'
+        ? startTrainer(children, { folder: join(home, 'trainer'), threads: options.trainerThreads, signal: stop })
+        : null;
+    // The first step of the trainer is under way before the first part comes.
+    if (work) await work.begun;
+    await line.call('line.start', {});
+
+    const sentAt: number[] = [];
+    let refused = 0;
+    let unanswered = 0;
+    const answers: Promise<void>[] = [];
+    const trigger = () => {
+      const at = Date.now();
+      answers.push(
+        line.call('line.trigger', {}).then(
+          // Answers come in the order of the triggers, and so do the records.
+          ({ taken }) => void (taken ? sentAt.push(at) : (refused += 1)),
+          () => void (unanswered += 1),
+        ),
+      );
+    };
+    let rssBytes = 0;
+    const begun = performance.now();
+    let sampled = -SAMPLE_MS;
+    const total = Math.round(rate * seconds);
+    for (let n = 0; n < total; n += 1) {
+      const due = begun + (n * 1000) / rate;
+      const wait = due - performance.now();
+      if (wait > 0) await Promise.race([sleep(wait, undefined, { signal }), work?.failed ?? never]);
+      signal.throwIfAborted();
+      trigger();
+      const elapsed = performance.now() - begun;
+      if (elapsed - sampled < SAMPLE_MS) continue;
+      sampled = elapsed;
+      const status = await line.call('line.status', {});
+      rssBytes = Math.max(rssBytes, status.rssBytes);
+      options.onSample?.({ second: elapsed / 1000, rssBytes: status.rssBytes });
+      options.onProgress?.(`${n + 1} of ${total} parts, ${status.late} late, ${(status.rssBytes / 1e6).toFixed(0)} MB`);
+    }
+    const ranSeconds = (performance.now() - begun) / 1000;
+    await Promise.all(answers);
+    const end = performance.now() + DRAIN_MS;
+    while (records.length < sentAt.length && performance.now() < end) await sleep(50, undefined, { signal });
+    const status = await line.call('line.stop', {});
+    idle.abort();
+    const trainer = work ? await work.done : null;
+    line.close();
+
+    const own = records.map((r) => r.judgement.latencyMs);
+    const sent = records.flatMap((r, i) =>
+      sentAt[i] === undefined ? [] : [Date.parse(r.at) + r.judgement.latencyMs - sentAt[i]],
+    );
+    const counts = { ok: 0, ng: 0, unsure: 0 };
+    for (const { judgement } of records) counts[judgement.verdict] += 1;
+    return {
+      parts: total,
+      verdicts: records.length,
+      ...counts,
+      refused,
+      dropped: status.droppedFrames,
+      unanswered: unanswered + Math.max(0, sentAt.length - records.length),
+      late: status.late,
+      lostRecords: status.lostRecords,
+      latencyMsP50: quantile(own, 0.5),
+      latencyMsP99: quantile(own, 0.99),
+      latencyMsMax: quantile(own, 1),
+      sentToVerdictMsP50: quantile(sent, 0.5),
+      sentToVerdictMsP99: quantile(sent, 0.99),
+      rssBytes: Math.max(rssBytes, status.rssBytes),
+      seconds: ranSeconds,
+      trainer,
+    };
+  } finally {
+    idle.abort();
+    await children.close();
+    log.close();
+  }
+}
+
+const never = new Promise<never>(() => {});
+
+function startTrainer(
+  children: ReturnType<typeof createChildren>,
+  { folder, threads, signal }: { folder: string; threads: number; signal: AbortSignal },
+) {
+  const begun = Promise.withResolvers<void>();
+  const done = (async () => {
+    const trainer = createClient<typeof trainerMethods, typeof trainerEvents>(await children.connect('trainer'), {
+      peer: 'trainer',
+    });
+    trainer.on('trainer.progressed', () => begun.resolve());
+    return await keepTrainerBusy(trainer, { folder, threads, signal });
+  })();
+  done.catch(begun.reject);
+  /** Rejects when the trainer fails; never resolves. */
+  const failed = done.then(() => never);
+  failed.catch(() => {});
+  return { begun: begun.promise, done, failed };
+}

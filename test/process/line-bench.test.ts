@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest';
+import { driveLine } from '../../main/host/line-bench/drive-line.ts';
+import { quantile, slope } from '../../main/host/line-bench/figures.ts';
+import { createLineHome, STATION } from './line-home.ts';
+
+const options = {
+  stationId: STATION,
+  rate: 20,
+  threads: 1,
+  trainerThreads: 1,
+  // Of a test machine nothing is known: whether parts are in time is what the command is for.
+  deadlineMs: 30_000,
+  size: 96,
+  signal: new AbortController().signal,
+};
+
+test('a real line process under triggers: every one is answered, with figures of time and memory', async () => {
+  using at = await createLineHome({ demo: true });
+  const bundleDir = await at.bundle('m-1');
+  const samples: number[] = [];
+  const result = await driveLine({
+    ...options,
+    home: at.home,
+    bundleDir,
+    seconds: 3,
+    trainer: 'idle',
+    onSample: ({ rssBytes }) => void samples.push(rssBytes),
+  });
+  expect(result).toMatchObject({ parts: 60, refused: 0, unanswered: 0, late: 0, lostRecords: 0, trainer: null });
+  // A frame that had no room is answered, too, by a record that says so.
+  expect(result.verdicts).toBe(60);
+  expect(result.ok + result.ng + result.unsure).toBe(60);
+  expect(result.latencyMsP50).toBeGreaterThan(0);
+  expect(result.latencyMsP99).toBeGreaterThanOrEqual(result.latencyMsP50);
+  expect(samples.length).toBeGreaterThanOrEqual(1);
+  expect(result.rssBytes).toBeGreaterThanOrEqual(Math.max(...samples));
+}, 120_000);
+
+test('with the trainer at work beside it', async () => {
+  using at = await createLineHome({ demo: true });
+  const result = await driveLine({
+    ...options,
+    home: at.home,
+    bundleDir: await at.bundle('m-1'),
+    rate: 4,
+    seconds: 20,
+    trainer: 'busy',
+  });
+  expect(result).toMatchObject({ parts: 80, verdicts: 80, unanswered: 0 });
+  expect(result.trainer?.updates).toBeGreaterThanOrEqual(1);
+}, 240_000);
+
+test('a bundle that nobody approved drives no line', async () => {
+  using at = await createLineHome({ demo: true });
+  const bundleDir = await at.bundle('m-1', { approve: false });
+  await expect(driveLine({ ...options, home: at.home, bundleDir, seconds: 1, trainer: 'idle' })).rejects.toMatchObject({
+    code: 'NOT_APPROVED',
+  });
+}, 120_000);
+
+test('quantiles by nearest rank, and the slope of a line', () => {
+  expect(quantile([5, 1, 4, 2, 3], 0.5)).toBe(3);
+  expect(quantile([5, 1, 4, 2, 3], 0.99)).toBe(5);
+  expect(quantile([], 0.5)).toBeNaN();
+  expect(slope([1, 2, 3].map((x) => ({ x, y: 7 - 2 * x })))).toBeCloseTo(-2, 12);
+  expect(slope([])).toBe(0);
+});
