@@ -14,6 +14,9 @@ export interface LineThreads {
   terminate(): Promise<void>;
 }
 
+/** Short-lived objects of a thread, MB: pixels lie outside the heap, and by default each of the three may fill 48. */
+const resourceLimits = { maxYoungGenerationSizeMb: 6 };
+
 /** Starts the three threads beside inference. None ever loads the model runtime: one thread per process does. */
 export function startThreads(
   memory: RingMemory,
@@ -32,17 +35,20 @@ export function startThreads(
     workerData: { memory, records: port1, lineio: triggers.port1 } satisfies CaptureThreadData,
     transferList: [port1, triggers.port1],
     name: 'capture',
+    resourceLimits,
   });
   const watch = new MessageChannel();
   const lineio = new Worker(threadUrl('../../lineio/lineio-thread', import.meta.url), {
     workerData: { watch: watch.port1, capture: triggers.port2 } satisfies LineioThreadData,
     transferList: [watch.port1, triggers.port2],
     name: 'lineio',
+    resourceLimits,
   });
   const records = new Worker(threadUrl('./records-thread', import.meta.url), {
     workerData: { memory, notices: port2, lineio: watch.port2, dirty } satisfies RecordsThreadData,
     transferList: [port2, watch.port2],
     name: 'records',
+    resourceLimits,
   });
   capture.on('message', on.capture);
   records.on('message', on.records);
