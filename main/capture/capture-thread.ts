@@ -36,7 +36,7 @@ export type FromCapture =
   | { kind: 'rejected'; seq: number; source: string; problem: WireError }
   | { kind: 'triggered'; taken: boolean }
   /** A trigger without a frame: a record, `unsure: late`. */
-  | { kind: 'missed'; seq: number; waitedMs: number; part: number | null }
+  | { kind: 'missed'; seq: number; waitedMs: number; part: number | null; notes: string[] }
   | { kind: 'trouble'; problem: WireError };
 
 /** How many undecided frames a source that can wait keeps in the ring: one is judged while the next is ready. */
@@ -56,6 +56,7 @@ const ring = createRingWriter(memory, now, (notice) => {
 });
 
 let intake: Intake | null = null;
+let lot = '';
 setInterval(() => intake?.tick(), TICK_MS);
 
 let lastLength = 1;
@@ -106,9 +107,11 @@ main.on('message', (message: ToCapture) => {
         ring,
         now,
         fire: () => next.trigger?.(),
-        missed: (at, part) => say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - at), part }),
+        missed: ({ atMs, ...trigger }) =>
+          say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - atMs), ...trigger }),
         overtaken: (slot) => records.postMessage({ kind: 'overtaken', slot }),
       });
+      intake.setLot(lot);
       await next.open(sink, {
         onState(state) {
           say({ kind: 'camera', state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });
@@ -126,6 +129,11 @@ main.on('message', (message: ToCapture) => {
 });
 
 lineio.on('message', (message: LineioToCapture) => {
+  if (message.kind === 'lot') {
+    lot = message.lot;
+    intake?.setLot(lot);
+    return;
+  }
   if (message.kind === 'refused') {
     for (let n = 0; n < message.count; n += 1) ring.countTrigger(false);
     return;

@@ -15,6 +15,13 @@ export interface IntakeOptions extends Pick<LineSettings, 'trigger' | 'dropPolic
   deadlineMs: number;
 }
 
+export interface MissedTrigger {
+  atMs: number;
+  /** As the line output numbers it; null: not one of its parts. */
+  part: number | null;
+  notes: string[];
+}
+
 export interface IntakePorts {
   ring: Pick<RingWriter, 'offer' | 'hasRoom' | 'claimLate' | 'countTrigger' | 'countDropped' | 'waitForRelease'>;
   /** Monotonic milliseconds. */
@@ -22,7 +29,7 @@ export interface IntakePorts {
   /** Asks the camera for a picture. */
   fire(): void;
   /** No frame came for a trigger in time, or it had no room: the part is `unsure: late`. */
-  missed(triggeredAtMs: number, part: number | null): void;
+  missed(trigger: MissedTrigger): void;
   /** The frame in this slot gave way to a newer one: its verdict is `late`, and the caller's claim stands. */
   overtaken(slot: number): void;
 }
@@ -33,6 +40,8 @@ export interface Intake {
    * Spacing and bouncing of the line output's triggers (those with the number of a part) were judged where the edge was seen.
    */
   trigger(part?: number): boolean;
+  /** Noted with every part that is asked for, or that comes by itself, from now on. */
+  setLot(lot: string): void;
   /** Frames that were sent but will never come: the oldest triggers that wait are answered. */
   lost(count: number): void;
   offer(frame: CameraFrame): boolean;
@@ -49,7 +58,8 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
   const { ring, now, fire, missed, overtaken } = ports;
   const asked = trigger.source === 'software' || trigger.source === 'line-output';
   /** The triggers that wait for a frame, the oldest first. */
-  const waiting: { at: number; part: number | null }[] = [];
+  const waiting: MissedTrigger[] = [];
+  let lotNotes: string[] = [];
   /** A frame that was given up may come until then. */
   let owedUntil = -Infinity;
   /** Slots in the order in which they were filled; those decided long ago are dropped unlooked at. */
@@ -84,9 +94,12 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
       ring.countTrigger(taken);
       if (!taken) return false;
       lastTaken = at;
-      waiting.push({ at, part: part ?? null });
+      waiting.push({ atMs: at, part: part ?? null, notes: lotNotes });
       fire();
       return true;
+    },
+    setLot(lot) {
+      lotNotes = lot === '' ? [] : [`lot ${lot}`];
     },
     lost(count) {
       if (!asked) return;
@@ -94,7 +107,7 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
         if (now() < owedUntil) owedUntil = -Infinity;
         else {
           const first = waiting.shift();
-          if (first) missed(first.at, first.part);
+          if (first) missed(first);
         }
       }
     },
@@ -103,6 +116,7 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
       const at = now();
       let triggeredAtMs: number | null = null;
       let part: number | null = null;
+      let notes = lotNotes;
       if (trigger.source === 'camera') {
         triggeredAtMs = at;
         ring.countTrigger(true);
@@ -114,12 +128,12 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
           ring.countDropped();
           return false;
         }
-        triggeredAtMs = first.at;
-        part = first.part;
+        ({ atMs: triggeredAtMs, part, notes } = first);
       }
       makeRoom(width * height * channels);
-      const taken = ring.offer(frame, triggeredAtMs, part);
-      if (!taken && triggeredAtMs !== null) missed(triggeredAtMs, part);
+      const noted = notes.length === 0 ? frame : { ...frame, notes: [...frame.notes, ...notes] };
+      const taken = ring.offer(noted, triggeredAtMs, part);
+      if (!taken && triggeredAtMs !== null) missed({ atMs: triggeredAtMs, part, notes });
       return taken;
     },
     noteSlot(slot) {
@@ -127,9 +141,9 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
     },
     tick() {
       const at = now();
-      if (waiting.length === 0 || at - waiting[0]!.at < deadlineMs) return;
+      if (waiting.length === 0 || at - waiting[0]!.atMs < deadlineMs) return;
       owedUntil = at + deadlineMs;
-      for (const { at: since, part } of waiting.splice(0)) missed(since, part);
+      for (const trigger of waiting.splice(0)) missed(trigger);
     },
   };
 }

@@ -38,7 +38,6 @@ export type FromLineio =
   | { kind: 'configured'; problem: WireError | null }
   /** The PLC speaks no more, or speaks again (null). */
   | { kind: 'silent'; problem: WireError | null }
-  | { kind: 'lot'; lot: string }
   | { kind: 'status'; status: LineOutputStatus | null };
 
 const TICK_MS = 10;
@@ -129,7 +128,8 @@ const onWrite = () => {
   const text = String(image.get('lot'));
   if (text !== lot) {
     lot = text;
-    say({ kind: 'lot', lot });
+    // The same port as the triggers, and before them: a part never gets the lot of the one before.
+    capture.postMessage({ kind: 'lot', lot } satisfies LineioToCapture);
   }
   take({
     kind: 'coils',

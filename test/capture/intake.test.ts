@@ -47,7 +47,7 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
       ring,
       now: () => clock.ms,
       fire: () => (fired += 1),
-      missed: (at, part) => (missed.push(at), missedParts.push(part)),
+      missed: ({ atMs, part }) => (missed.push(atMs), missedParts.push(part)),
       overtaken: (slot) => overtaken.push(slot),
     },
   );
@@ -106,6 +106,22 @@ test('no frame within the deadline: answered late, and a frame that comes afterw
   expect(at.missed).toEqual([1000]);
   expect(at.intake.offer(frame())).toBe(false);
   expect(at.notices).toEqual([]);
+});
+
+test('the lot of a part is that of its trigger; in free run that of its frame', () => {
+  const at = stand({});
+  at.intake.setLot('A');
+  at.intake.trigger();
+  at.intake.setLot('B');
+  at.intake.offer(frame());
+  at.intake.trigger();
+  at.intake.offer(frame());
+  expect(at.notices.map((notice) => notice.notes)).toEqual([['lot A'], ['lot B']]);
+  const free = stand({ trigger: { source: 'free-run' } });
+  free.intake.offer(frame());
+  free.intake.setLot('C');
+  free.intake.offer(frame());
+  expect(free.notices.map((notice) => notice.notes)).toEqual([[], ['lot C']]);
 });
 
 test('a frame that is owed is waited for, so that it is never taken for that of the next trigger', () => {

@@ -21,8 +21,6 @@ export interface LineState {
   state: LineStatus['state'];
   camera: LineStatus['camera'];
   lineOutput: LineStatus['lineOutput'];
-  /** Lot that the PLC wrote; empty: none. */
-  lot: string;
   startedAt: string | null;
   tally: Tally;
   /** Frames dropped before the line was started last. */

@@ -54,7 +54,6 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
     state: 'stopped',
     camera: 'off',
     lineOutput: null,
-    lot: '',
     startedAt: null,
     tally: createTally(monotonicMs),
     droppedBefore: 0,
@@ -124,9 +123,6 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
         return;
       case 'silent':
         problems.set('control', message.problem);
-        return;
-      case 'lot':
-        line.lot = message.lot;
         return;
       case 'status':
         line.lineOutput = message.status;

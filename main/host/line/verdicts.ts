@@ -76,10 +76,7 @@ export function createVerdicts(
           : unsure('no-model', { modelId: null, latencyMs: Math.max(0, monotonicMs() - arrivedAtMs) });
         // Lost against the watchdog: the part is late, and its record is written already.
         if (!ring.claimDecided(slot)) return;
-        const record = recordOf(
-          line.lot === '' ? notice : { ...notice, notes: [...notice.notes, `lot ${line.lot}`] },
-          judgement,
-        );
+        const record = recordOf(notice, judgement);
         write(record);
         threads.records({ kind: 'verdict', seq, ok: judgement.verdict === 'ok' });
         hear(record, notice.part);
@@ -96,9 +93,9 @@ export function createVerdicts(
       hear(record, null);
       line.setup?.outbox.archived(seq, null);
     },
-    missed({ seq, waitedMs, part }, modelId) {
+    missed({ seq, waitedMs, part, notes }, modelId) {
       const judgement = unsure('late', { modelId, latencyMs: waitedMs, errorCode: 'CAMERA_NO_FRAME' });
-      const record = recordOf({ seq, capturedAt: Date.now(), width: 0, height: 0, notes: [] }, judgement);
+      const record = recordOf({ seq, capturedAt: Date.now(), width: 0, height: 0, notes }, judgement);
       write(record);
       hear(record, part);
       line.setup?.outbox.archived(seq, null);
