@@ -5,7 +5,7 @@ import { openDevice, type DescriptionCache, type Device } from './device.ts';
 import type { FoundDevice } from './discovery.ts';
 import { FeatureError, type NodeMap } from './genicam/node-map.ts';
 import { imageBytes, pixelFormatOf, toImage } from './pixel-formats.ts';
-import type { CompleteBlock, StreamCounts } from './reassembly.ts';
+import type { CompleteBlock, LostReason, StreamCounts } from './reassembly.ts';
 import { openStreamChannel } from './stream-channel.ts';
 
 export type GigeConfig = Extract<CameraConfig, { kind: 'gige' }>;
@@ -13,7 +13,7 @@ export type GigeConfig = Extract<CameraConfig, { kind: 'gige' }>;
 export interface AcquisitionEvents {
   /** The image is lent for the duration of the call. */
   onFrame(frame: CameraFrame): void;
-  onMissed(count: number): void;
+  onMissed(count: number, reason: LostReason): void;
   /** Ends the acquisition's use: nothing more comes. Once. */
   onLost(error: unknown): void;
   onTrouble(problem: AppError): void;
@@ -111,7 +111,7 @@ export async function startAcquisition(
     }
     const stream = await openStreamChannel(
       device,
-      { onBlock, onLost: (count) => events.onMissed(count) },
+      { onBlock, onLost: (count, reason) => events.onMissed(count, reason) },
       config.packetSizeLimit === undefined ? {} : { largestPacket: config.packetSizeLimit },
     );
     try {

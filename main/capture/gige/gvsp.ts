@@ -112,3 +112,35 @@ export function writeStreamHeader(
   into.writeUInt32BE(packet.packetId, 16);
   return EXTENDED_HEADER;
 }
+
+export interface ImageAnnouncement {
+  payloadType: number;
+  timestamp: bigint;
+  pixelFormat: number;
+  width: number;
+  height: number;
+  paddingX: number;
+}
+/** Data of a leader. Chunk blocks of GigE Vision 1.x (payload type 4) say no more than their time. */
+export function writeImageLeader(image: ImageAnnouncement): Buffer {
+  const data = Buffer.alloc(image.payloadType === payloadType.chunk ? 12 : IMAGE_LEADER);
+  data.writeUInt16BE(image.payloadType, 2);
+  data.writeBigUInt64BE(image.timestamp, 4);
+  if (image.payloadType === payloadType.chunk) return data;
+  data.writeUInt32BE(image.pixelFormat, 12);
+  data.writeUInt32BE(image.width, 16);
+  data.writeUInt32BE(image.height, 20);
+  data.writeUInt16BE(image.paddingX, 32);
+  return data;
+}
+
+/** Data of a trailer. @param image.chunkBytes bytes of the block, chunk data included; only chunk blocks say it. */
+export function writeImageTrailer(image: { payloadType: number; height: number; chunkBytes: number }): Buffer {
+  const { payloadType: type, height, chunkBytes } = image;
+  const words =
+    type === payloadType.image ? [height] : type === payloadType.chunk ? [chunkBytes] : [chunkBytes, height, 0];
+  const data = Buffer.alloc(4 + 4 * words.length);
+  data.writeUInt16BE(type, 2);
+  words.forEach((word, i) => data.writeUInt32BE(word, 4 + 4 * i));
+  return data;
+}

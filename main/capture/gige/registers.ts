@@ -34,7 +34,13 @@ export const register = {
 export const URL_BYTES = 512;
 
 /** Bits of the GVCP capability register. */
-export const capability = { packetResend: 1 << 2, writeMemory: 1 << 1, pendingAck: 1 << 5 } as const;
+export const capability = {
+  serialNumber: 1 << 30,
+  pendingAck: 1 << 5,
+  packetResend: 1 << 2,
+  writeMemory: 1 << 1,
+  concatenation: 1 << 0,
+} as const;
 export const privilege = { exclusive: 1, control: 2 } as const;
 /** Stream channel packet size register: two flags above a 16-bit size, which counts IP and UDP headers. */
 export const packetSizeFlag = { fireTestPacket: 0x8000_0000, doNotFragment: 0x4000_0000 } as const;

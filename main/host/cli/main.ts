@@ -16,6 +16,7 @@ import { addInspectCommands } from './inspect-commands.ts';
 import { addModelCommands } from './model-commands.ts';
 import { createOutput, EXIT, reportFailure } from './output.ts';
 import { addServeCommand } from './serve-command.ts';
+import { addSimulateCommand } from './simulate-command.ts';
 import { addToolCommands } from './tool-commands.ts';
 import { addTrainCommand } from './train-command.ts';
 
@@ -75,6 +76,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addBenchLineCommands(program, action, (code) => (exitCode = code));
   addBenchCompressCommand(program, action);
   addCameraCommands(program, action);
+  addSimulateCommand(program, action);
   addServeCommand(program, action);
   inheritGlobalOptions(program);
 

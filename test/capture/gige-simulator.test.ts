@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest';
+import { receiveFrom, type Reception } from '../helpers/simulated-gige.ts';
+
+const until =
+  (frames: number) =>
+  async ({ ids }: Reception) => {
+    await expect.poll(() => ids.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(frames);
+  };
+const consecutive = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+
+describe('the driver against the simulated camera', () => {
+  it('takes every frame of a line without faults, byte for byte', async () => {
+    const { ids, wrong, lost } = await receiveFrom({ framesPerSecond: 100 }, {}, until(60));
+    expect(ids).toEqual(consecutive(1, ids.length));
+    expect(wrong).toEqual([]);
+    expect(lost).toEqual({});
+  });
+
+  it('takes every frame though packets are lost, overtaken and doubled', async () => {
+    const faults = { lossPerMille: 10, reorderPerMille: 20, duplicatePerMille: 20, framesPerSecond: 40 };
+    const { simulator, acquisition, ids, wrong, lost } = await receiveFrom(
+      { ...faults, largestPacket: 1_500 },
+      {},
+      until(150),
+    );
+    expect(ids).toEqual(consecutive(1, ids.length));
+    expect(wrong).toEqual([]);
+    expect(lost).toEqual({});
+    const { dropped, reordered, duplicated, resent } = simulator.status();
+    for (const count of [dropped, reordered, duplicated, resent]) expect(count).toBeGreaterThan(100);
+    expect(acquisition.packetSize).toBe(1_500);
+    expect(acquisition.counts.resendRequests).toBeGreaterThanOrEqual(resent);
+  });
+});
