@@ -384,6 +384,16 @@ export const errorCatalogue = {
       '上限を上げてください（Linux: net.core.rmem_max）。画像が失われることがあります。',
     ],
   ),
+  CAMERA_NO_RESEND: entry(
+    [
+      'Camera {cameraId} says that it can send lost packets again, and does not; incomplete pictures are dropped at once.',
+      'Check cable and network card, and whether a firewall stops UDP port 3956 on the way to the camera.',
+    ],
+    [
+      'カメラ {cameraId} は再送に対応していると示していますが、応答しません。欠けた画像はすぐに破棄します。',
+      'ケーブルとネットワークカードを確認し、カメラへの UDP ポート 3956 がファイアウォールで遮断されていないか確認してください。',
+    ],
+  ),
   CAMERA_PIXELS: entry(
     ['Camera {cameraId} sends pixels of the format {format}, which cannot be read.', 'Choose Mono8 or RGB8 for it.'],
     ['カメラ {cameraId} の画素形式 {format} は読み取れません。', 'Mono8 または RGB8 を選んでください。'],

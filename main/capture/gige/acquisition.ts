@@ -23,6 +23,8 @@ export interface Acquisition {
   readonly packetSize: number;
   readonly bufferBytes: number;
   readonly counts: Readonly<StreamCounts>;
+  /** Takes a picture now, of a camera that was set up for it. @throws FeatureError, GvcpError, GvcpTimeout */
+  trigger(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -30,9 +32,14 @@ export interface Acquisition {
 const exposureNames = ['ExposureTime', 'ExposureTimeAbs'];
 const gainNames = ['Gain', 'GainRaw'];
 const MAX_BLOCK_BYTES = 512 * 2 ** 20;
+/** Chunk data behind a picture; a camera that announces more lies about its size, and memory is set aside by it. */
+const MAX_CHUNK_BYTES = 2 ** 20;
 
-/** Sets what the configuration names and nothing else. @throws FeatureError */
-export async function applySettings(features: NodeMap, config: GigeConfig): Promise<void> {
+/** What starts a picture: the camera as it is set, `Acquisition.trigger`, or an input of the camera. */
+export type Triggering = 'free-run' | 'software' | 'hardware';
+
+/** Sets what the configuration and the way of triggering name, and nothing else. @throws FeatureError */
+export async function applySettings(features: NodeMap, config: GigeConfig, triggering: Triggering): Promise<void> {
   const first = (names: string[]): string => names.find((name) => features.has(name)) ?? names[0]!;
   if (config.pixelFormat !== undefined) await features.set('PixelFormat', config.pixelFormat);
   if (config.exposureUs !== undefined) {
@@ -43,11 +50,12 @@ export async function applySettings(features: NodeMap, config: GigeConfig): Prom
     if (features.has('GainAuto')) await setWherePossible(features, 'GainAuto', 'Off');
     await features.set(first(gainNames), config.gain);
   }
-  if (config.trigger) {
-    if (features.has('TriggerSelector')) await setWherePossible(features, 'TriggerSelector', 'FrameStart');
-    if (config.trigger.source !== undefined) await features.set('TriggerSource', config.trigger.source);
-    await features.set('TriggerMode', config.trigger.mode === 'on' ? 'On' : 'Off');
-  }
+  const mode = triggering === 'free-run' ? config.trigger?.mode : 'on';
+  if (mode === undefined) return;
+  if (features.has('TriggerSelector')) await setWherePossible(features, 'TriggerSelector', 'FrameStart');
+  const source = triggering === 'software' ? 'Software' : config.trigger?.source;
+  if (source !== undefined) await features.set('TriggerSource', source);
+  await features.set('TriggerMode', mode === 'on' ? 'On' : 'Off');
 }
 async function setWherePossible(features: NodeMap, name: string, value: string): Promise<void> {
   await features.set(name, value).catch((error: unknown) => {
@@ -59,10 +67,16 @@ async function setWherePossible(features: NodeMap, name: string, value: string):
 export async function startAcquisition(
   found: FoundDevice,
   config: GigeConfig,
-  options: { cameraId: string; maxPixels: number; cache: DescriptionCache; signal: AbortSignal },
+  options: {
+    cameraId: string;
+    maxPixels: number;
+    triggering?: Triggering;
+    cache: DescriptionCache;
+    signal: AbortSignal;
+  },
   events: AcquisitionEvents,
 ): Promise<Acquisition> {
-  const { cameraId, maxPixels } = options;
+  const { cameraId, maxPixels, triggering = 'free-run' } = options;
   const device = await openDevice(found, { ...options, control: true, onLost: (error) => events.onLost(error) });
   const { features } = device;
   let told = false;
@@ -103,7 +117,7 @@ export async function startAcquisition(
   try {
     await stopRunning(features);
     try {
-      await applySettings(features, config);
+      await applySettings(features, config, triggering);
     } catch (error) {
       if (!(error instanceof FeatureError)) throw error;
       // A camera that runs otherwise than it was told to would judge parts by other pictures.
@@ -111,16 +125,19 @@ export async function startAcquisition(
     }
     const stream = await openStreamChannel(
       device,
-      { onBlock, onLost: (count, reason) => events.onMissed(count, reason) },
+      {
+        onBlock,
+        onLost: (count, reason) => events.onMissed(count, reason),
+        onResendUnanswered: () => events.onTrouble(new AppError('CAMERA_NO_RESEND', { cameraId })),
+      },
       config.packetSizeLimit === undefined ? {} : { largestPacket: config.packetSizeLimit },
     );
     try {
       features.forget();
       const blockBytes = await features.integer('PayloadSize');
-      if (!(blockBytes > 0) || blockBytes > MAX_BLOCK_BYTES) {
-        throw new AppError('CAMERA_FEATURE', { cameraId, problem: `PayloadSize is ${blockBytes} bytes` });
-      }
       announced = await announcedImage(features);
+      const refused = sizeProblem(blockBytes, announced, maxPixels);
+      if (refused !== null) throw new AppError('CAMERA_FEATURE', { cameraId, problem: refused });
       if (features.has('AcquisitionMode')) await setWherePossible(features, 'AcquisitionMode', 'Continuous');
       if (features.has('TLParamsLocked')) await setWherePossible(features, 'TLParamsLocked', '1');
       stream.begin(blockBytes);
@@ -137,6 +154,7 @@ export async function startAcquisition(
       get counts() {
         return stream.counts;
       },
+      trigger: () => features.execute('TriggerSoftware'),
       stop: () =>
         (stopping ??= (async () => {
           await stopRunning(features).catch(() => {});
@@ -158,6 +176,23 @@ async function stopRunning(features: NodeMap): Promise<void> {
     });
   }
   if (features.has('TLParamsLocked')) await setWherePossible(features, 'TLParamsLocked', '0');
+}
+
+/** Why a camera cannot be what it says; null: it can. */
+function sizeProblem(
+  blockBytes: number,
+  image: { pixelFormat: number; width: number; height: number } | null,
+  maxPixels: number,
+): string | null {
+  if (!(blockBytes > 0) || blockBytes > MAX_BLOCK_BYTES) return `PayloadSize is ${blockBytes} bytes`;
+  if (!image) return null;
+  const { width, height } = image;
+  if (width * height > maxPixels) return `its picture is ${width} x ${height}, the limit is ${maxPixels} pixels`;
+  const format = pixelFormatOf(image.pixelFormat);
+  if (!format) return null;
+  const bytes = imageBytes(format, width, height, 0);
+  const fits = blockBytes >= bytes && blockBytes <= 2 * bytes + MAX_CHUNK_BYTES;
+  return fits ? null : `PayloadSize is ${blockBytes} bytes, its picture has ${bytes}`;
 }
 
 async function announcedImage(features: NodeMap) {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../contract/errors.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
-import { startAcquisition, type Acquisition, type GigeConfig } from './acquisition.ts';
+import { startAcquisition, type Acquisition, type GigeConfig, type Triggering } from './acquisition.ts';
 import { cameraError, type DescriptionCache } from './device.ts';
 import { discover, isDevice, type FoundDevice } from './discovery.ts';
 import { LEAST_BUFFER_BYTES } from './stream-channel.ts';
@@ -38,12 +38,17 @@ export async function findCamera(
  * A GigE Vision camera. Looked for until it is there; when it is lost, looked for again with growing pauses. Frames that were sent
  * but did not come whole are counted by the sink and never shown.
  */
-export function createGigeCamera(config: GigeConfig, options: { cameraId: string; maxPixels: number }): Camera {
-  const { cameraId, maxPixels } = options;
+export function createGigeCamera(
+  config: GigeConfig,
+  options: { cameraId: string; maxPixels: number; triggering?: Triggering },
+): Camera {
+  const { cameraId, maxPixels, triggering = 'free-run' } = options;
   const stop = new AbortController();
   const { signal } = stop;
   const cache: DescriptionCache = new Map();
   let running: Promise<void> = Promise.resolve();
+  let current: Acquisition | null = null;
+  let onTriggerFailed: (error: unknown) => void = () => {};
 
   const run = async (sink: FrameSink, listener: CameraListener) => {
     let last: string | null = null;
@@ -65,7 +70,7 @@ export function createGigeCamera(config: GigeConfig, options: { cameraId: string
         acquisition = await startAcquisition(
           found,
           config,
-          { cameraId, maxPixels, cache, signal },
+          { cameraId, maxPixels, triggering, cache, signal },
           {
             onFrame: (frame) => void sink.offer(frame),
             onMissed: (count) => sink.missed?.(count),
@@ -73,6 +78,7 @@ export function createGigeCamera(config: GigeConfig, options: { cameraId: string
             onTrouble: (problem) => listener.onTrouble(problem),
           },
         );
+        current = acquisition;
         last = found.address;
         pause = FIRST_RETRY_MS;
         told = null;
@@ -87,6 +93,7 @@ export function createGigeCamera(config: GigeConfig, options: { cameraId: string
         if (!signal.aborted) tellLost(error);
       } finally {
         signal.removeEventListener('abort', onAbort);
+        current = null;
         await acquisition?.stop();
       }
       await sleep(pause, undefined, { signal }).catch(() => {});
@@ -101,8 +108,11 @@ export function createGigeCamera(config: GigeConfig, options: { cameraId: string
   return {
     async open(sink, listener) {
       listener.onState({ kind: 'starting' });
+      onTriggerFailed = (error) => listener.onTrouble(cameraError(cameraId, error));
       running = run(sink, listener);
     },
+    // While it is lost nothing is triggered: whoever asked is answered by the deadline.
+    ...(triggering === 'software' ? { trigger: () => void current?.trigger().catch(onTriggerFailed) } : {}),
     dispose,
     [Symbol.asyncDispose]: dispose,
   };

@@ -53,15 +53,19 @@ export interface ControlChannel {
   writeMemory(address: number, data: Uint8Array): Promise<void>;
   /** Asks for lost packets; there is no acknowledge. */
   requestResend(blockId: number, first: number, last: number, extended: boolean): void;
+  /** The device is gone: what waits for an answer and what is still to be said fails at once. */
+  giveUp(): void;
   close(): Promise<void>;
 }
 
 export async function openControlChannel(address: string, port = GVCP_PORT): Promise<ControlChannel> {
   const socket: Socket = createSocket('udp4');
   let closed = false;
+  let gone = false;
   let lastId = 0;
   let waiting: { requestId: number; command: number; answer: (ack: Acknowledge) => void } | null = null;
   let onPending: ((ms: number) => void) | null = null;
+  let onGone: (() => void) | null = null;
 
   // Refused by the host behind the address: the same as no answer, and the command's time-out says so.
   socket.on('error', () => {});
@@ -104,9 +108,13 @@ export async function openControlChannel(address: string, port = GVCP_PORT): Pro
     const requestId = lastId;
     const bytes = writeCommand(code, requestId, payload);
     try {
-      for (let tries = 0; tries < TRIES && !closed; tries += 1) {
+      for (let tries = 0; tries < TRIES && !closed && !gone; tries += 1) {
         const ack = await new Promise<Acknowledge | null>((resolve) => {
           let timer = setTimeout(resolve, ACK_TIMEOUT_MS, null);
+          onGone = () => {
+            clearTimeout(timer);
+            resolve(null);
+          };
           waiting = { requestId, command: code + 1, answer: resolve };
           const until = performance.now() + MAX_PENDING_MS;
           onPending = (ms) => {
@@ -127,6 +135,7 @@ export async function openControlChannel(address: string, port = GVCP_PORT): Pro
     } finally {
       waiting = null;
       onPending = null;
+      onGone = null;
     }
     throw new GvcpTimeout(`${what}: no answer from ${address}`);
   };
@@ -177,6 +186,10 @@ export async function openControlChannel(address: string, port = GVCP_PORT): Pro
       lastId = (lastId % 0xffff) + 1;
       const payload = resendPayload(blockId, first, last, extended);
       send(writeCommand(command.packetResend, lastId, payload, extended ? flag.extendedId : 0));
+    },
+    giveUp() {
+      gone = true;
+      onGone?.();
     },
     async close() {
       if (closed) return;

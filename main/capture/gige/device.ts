@@ -10,6 +10,8 @@ import { capability, EXTENDED_IDS, privilege, register } from './registers.ts';
 /** Without a command for so long the device lets go of us, so that a program that died does not hold it for ever. */
 const HEARTBEAT_TIMEOUT_MS = 2_000;
 const HEARTBEAT_MS = 500;
+/** Every so many heartbeats are a write, which tells another controller apart from us; the privilege register does not. */
+const WRITE_EVERY = 4;
 
 /** Descriptions by device and version: a megabyte is two thousand questions, which a reconnect need not ask again. */
 export type DescriptionCache = Map<string, Description>;
@@ -43,6 +45,7 @@ export async function openDevice(identity: FoundDevice, options: OpenDeviceOptio
   const channel = await openControlChannel(identity.address);
   let heartbeat: NodeJS.Timeout | null = null;
   let closed = false;
+  let hasHeartbeat = false;
 
   const close = async () => {
     if (closed) return;
@@ -66,10 +69,14 @@ export async function openDevice(identity: FoundDevice, options: OpenDeviceOptio
         if (!held) throw cause;
         throw new AppError('CAMERA_BUSY', { cameraId }, { cause });
       }
-      await channel.writeRegister(register.heartbeatTimeoutMs, HEARTBEAT_TIMEOUT_MS).catch((error: unknown) => {
-        // Some devices have a fixed one; ours is sent often enough for any that the specification allows.
-        if (!(error instanceof GvcpError)) throw error;
-      });
+      hasHeartbeat = await channel.writeRegister(register.heartbeatTimeoutMs, HEARTBEAT_TIMEOUT_MS).then(
+        () => true,
+        (error: unknown) => {
+          // Some devices have a fixed one; ours is sent often enough for any that the specification allows.
+          if (error instanceof GvcpError) return false;
+          throw error;
+        },
+      );
     }
     const key = [identity.manufacturer, identity.model, identity.version, identity.serial, identity.mac].join('\n');
     let description = cache?.get(key);
@@ -89,19 +96,26 @@ export async function openDevice(identity: FoundDevice, options: OpenDeviceOptio
     const features = createNodeMap(description, portOf(channel, (capabilities & capability.writeMemory) !== 0));
     if (control) {
       let asking = false;
+      let beats = 0;
+      const beat = async () => {
+        const held = await channel.readRegister(register.controlChannelPrivilege);
+        if ((held & (privilege.control | privilege.exclusive)) === 0) throw new Error('the camera let go of us');
+        beats += 1;
+        if (!hasHeartbeat || beats % WRITE_EVERY !== 0) return;
+        await channel.writeRegister(register.heartbeatTimeoutMs, HEARTBEAT_TIMEOUT_MS);
+      };
       heartbeat = setInterval(() => {
         if (asking || closed) return;
         asking = true;
-        channel
-          .readRegister(register.controlChannelPrivilege)
-          .then((value) => {
-            if ((value & (privilege.control | privilege.exclusive)) === 0) throw new Error('the camera let go of us');
-            asking = false;
-          })
-          .catch((error: unknown) => {
+        beat().then(
+          () => (asking = false),
+          (error: unknown) => {
             // `asking` stays: it is told once.
-            if (!closed) onLost?.(error);
-          });
+            if (closed) return;
+            if (error instanceof GvcpTimeout) channel.giveUp();
+            onLost?.(error);
+          },
+        );
       }, HEARTBEAT_MS);
     }
     const canResend = (capabilities & capability.packetResend) !== 0;

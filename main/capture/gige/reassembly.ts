@@ -42,6 +42,8 @@ export interface ReassemblyEvents {
   /** A block of which something was never seen. `reason` is for the log. */
   onLost(count: number, reason: LostReason): void;
   requestResend(blockId: number, first: number, last: number, extended: boolean): void;
+  /** The camera says that it can send packets again and does not: for a while it is not asked. Told once. */
+  onResendUnanswered?(): void;
 }
 export type LostReason = 'incomplete' | 'never-seen' | 'unavailable' | 'malformed' | 'crowded-out';
 
@@ -57,6 +59,15 @@ export interface StreamCounts {
   resent: number;
   malformed: number;
 }
+export const noCounts = (): StreamCounts => ({
+  packets: 0,
+  blocks: 0,
+  lost: 0,
+  duplicates: 0,
+  resendRequests: 0,
+  resent: 0,
+  malformed: 0,
+});
 
 /** Blocks under way at a time: as many as go into this memory, within limits. */
 const MAX_HELD_BYTES = 64 * 2 ** 20;
@@ -66,10 +77,23 @@ const MOST_BLOCKS = 64;
 const MAX_GAP = 10_000;
 /** Skipped ids that are waited for (and asked for) one by one; beyond, they are counted at once. */
 const MAX_AWAITED = 4;
-const MAX_PACKETS = 2 ** 20;
-/** Requests per look, so that a dead link is not flooded. */
+/** Payload of the smallest packets that a camera may choose instead of those agreed on. */
+const LEAST_PACKET_BYTES = 128;
+/** Requests per block and look. */
 const MAX_REQUESTS = 32;
 const MAX_TRIES = 16;
+/**
+ * Packets that may be asked for, as a share of those that came by themselves, and beside that per millisecond. A link or a receiver
+ * that is overloaded loses more the more is asked for; beyond this, losing a block is better than losing all.
+ */
+const ASK_SHARE = 0.25;
+const ASK_PER_MS = 1;
+/** Blocks given up, when nothing ever came that was asked for, until the camera is taken at its deeds and not at its word. */
+const UNANSWERED_BLOCKS = 4;
+/** Then it is tried again: an overloaded moment looks the same. */
+const ASK_AGAIN_MS = 10_000;
+/** Longer without a look, and it was this program that did not listen: what came meanwhile still waits in the socket. */
+const DEAF_MS = 12;
 const WRAP = 65_535;
 
 interface Block {
@@ -108,7 +132,7 @@ export interface Reassembly {
 }
 
 export function createReassembly(options: ReassemblyOptions, events: ReassemblyEvents): Reassembly {
-  const { blockBytes, canResend } = options;
+  const { blockBytes } = options;
   const {
     packetTimeoutMs = 20,
     overtakenTimeoutMs = 4,
@@ -118,15 +142,14 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
   } = options;
   const maxBlocks = Math.min(MOST_BLOCKS, Math.max(LEAST_BLOCKS, Math.floor(MAX_HELD_BYTES / Math.max(1, blockBytes))));
   let packetBytes = options.packetBytes;
-  const counts: StreamCounts = {
-    packets: 0,
-    blocks: 0,
-    lost: 0,
-    duplicates: 0,
-    resendRequests: 0,
-    resent: 0,
-    malformed: 0,
-  };
+  let { canResend } = options;
+  let unanswered = 0;
+  let askAgainAt = Infinity;
+  let toldUnanswered = false;
+  let lookedAt: number | null = null;
+  /** Packets that may be asked for now: at most two blocks' worth. */
+  let askable = Infinity;
+  const counts = noCounts();
   /** Oldest first; ids ascend by one, but where numbering began anew. */
   let blocks: Block[] = [];
   const spare: Buffer[] = [];
@@ -200,7 +223,11 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
 
   const find = (packet: StreamPacket, now: number): Block | null => {
     const { blockId: id, extended } = packet;
-    if (newest === null) return create(id, extended, now);
+    if (newest === null) {
+      // Numbering begins at 1 with the channel: a first packet of a block soon after means that those before are late, or lost.
+      if (id > 1 && id <= MAX_AWAITED + 1) for (let before = 1; before < id; before += 1) create(before, extended, now);
+      return create(id, extended, now);
+    }
     const distance = ahead(newest, id, extended);
     if (distance <= 0 && distance > -MAX_GAP) {
       const known = blocks.find((block) => block.id === id);
@@ -251,7 +278,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     if (tooFar || data.length === 0 || tooLong || afterShort || (isShort && id < block.highest)) {
       // The first of several packets is full. Where the camera sends others than agreed on, the blocks to come are read so.
       if (!tooFar && tooLong && id === 1 && data.length <= blockBytes) packetBytes = data.length;
-      if (afterShort && block.highest === 1) packetBytes = block.bytes;
+      if (afterShort && block.highest === 1 && block.bytes >= LEAST_PACKET_BYTES) packetBytes = block.bytes;
       counts.malformed += 1;
       return fail(block, 'malformed');
     }
@@ -274,7 +301,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
       counts.duplicates += 1;
       return;
     }
-    if (packetId < 1 || packetId <= block.highest || packetId > MAX_PACKETS) {
+    if (packetId < 1 || packetId <= block.highest || packetId > packetsOf(blockBytes) + 1) {
       counts.malformed += 1;
       return fail(block, 'malformed');
     }
@@ -317,24 +344,63 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
   const ask = (block: Block, now: number): void => {
     block.asked = now;
     block.tries += 1;
-    for (const [first, last] of missing(block).slice(0, MAX_REQUESTS)) {
+    for (const [first, end] of missing(block).slice(0, MAX_REQUESTS)) {
+      const last = Math.min(end, first + Math.floor(askable) - 1);
+      if (last < first) return;
+      askable -= last - first + 1;
       counts.resendRequests += last - first + 1;
       events.requestResend(block.id, first, last, block.extended);
     }
   };
+  const allowAsking = (more: number) => {
+    askable = Math.min(askable + more, 2 * (packetsOf(blockBytes) + 2));
+  };
+
+  /** Silence is measured while this program listens. */
+  const allowForDeafness = (now: number): void => {
+    const passed = lookedAt === null ? 0 : now - lookedAt;
+    lookedAt = now;
+    allowAsking(passed * ASK_PER_MS);
+    const deaf = passed - DEAF_MS;
+    if (deaf <= 0) return;
+    for (const block of blocks) {
+      block.heard = Math.min(now, block.heard + deaf);
+      block.begun = Math.min(now, block.begun + deaf);
+      block.asked = Math.min(now, block.asked + deaf);
+    }
+  };
+  /** @param block given up, though the camera was asked. */
+  const noteUnanswered = (block: Block, now: number): void => {
+    if (block.tries === 0 || counts.resent > 0) return;
+    unanswered += 1;
+    if (unanswered < UNANSWERED_BLOCKS) return;
+    canResend = false;
+    unanswered = 0;
+    askAgainAt = now + ASK_AGAIN_MS;
+    if (!toldUnanswered) events.onResendUnanswered?.();
+    toldUnanswered = true;
+  };
 
   const look = (now: number): void => {
+    allowForDeafness(now);
+    if (now >= askAgainAt) {
+      askAgainAt = Infinity;
+      canResend = true;
+    }
     for (const [i, block] of blocks.entries()) {
       if (block.failed || isWhole(block)) continue;
       const silent = now - block.heard;
       const overtaken = i < blocks.length - 1;
-      if (silent > blockTimeoutMs || now - block.begun > blockLimitMs)
+      if (silent > blockTimeoutMs || now - block.begun > blockLimitMs) {
         fail(block, block.count > 0 ? 'incomplete' : 'never-seen');
-      else if (silent <= (overtaken && canResend ? overtakenTimeoutMs : packetTimeoutMs)) continue;
+        noteUnanswered(block, now);
+      } else if (silent <= (overtaken && canResend ? overtakenTimeoutMs : packetTimeoutMs)) continue;
       else if (canResend) {
         if (now - block.asked < resendIntervalMs) continue;
-        if (block.tries >= MAX_TRIES) fail(block, 'incomplete');
-        else ask(block, now);
+        if (block.tries >= MAX_TRIES) {
+          fail(block, 'incomplete');
+          noteUnanswered(block, now);
+        } else ask(block, now);
       } else if (overtaken) fail(block, 'incomplete');
     }
     settle();
@@ -366,7 +432,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
         if (block.asked > 0) {
           block.resent += 1;
           counts.resent += 1;
-        }
+        } else allowAsking(ASK_SHARE);
         take(block, packet);
       }
       settle();

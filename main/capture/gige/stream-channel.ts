@@ -4,6 +4,7 @@ import type { Device } from './device.ts';
 import { EXTENDED_HEADER, readStreamPacket, STANDARD_HEADER } from './gvsp.ts';
 import {
   createReassembly,
+  noCounts,
   type CompleteBlock,
   type LostReason,
   type Reassembly,
@@ -26,6 +27,7 @@ const DRAIN_MS = 100;
 export interface StreamEvents {
   onBlock(block: CompleteBlock): boolean;
   onLost(count: number, reason: LostReason): void;
+  onResendUnanswered(): void;
 }
 export interface StreamChannel {
   readonly packetSize: number;
@@ -82,7 +84,7 @@ export async function openStreamChannel(
       packetSize,
       bufferBytes,
       get counts() {
-        return reassembly?.counts ?? noCounts;
+        return reassembly?.counts ?? noCounts();
       },
       silentMs: () => performance.now() - heardAt,
       begin(blockBytes) {
@@ -92,6 +94,7 @@ export async function openStreamChannel(
           {
             onBlock: events.onBlock,
             onLost: events.onLost,
+            onResendUnanswered: events.onResendUnanswered,
             requestResend: (...range) => channel.requestResend(...range),
           },
         );
@@ -151,13 +154,3 @@ export async function openStreamChannel(
     return granted > IP_UDP_BYTES + EXTENDED_HEADER ? granted : size;
   }
 }
-
-const noCounts: StreamCounts = {
-  packets: 0,
-  blocks: 0,
-  lost: 0,
-  duplicates: 0,
-  resendRequests: 0,
-  resent: 0,
-  malformed: 0,
-};
