@@ -144,7 +144,7 @@ export function createControl(memory: Memory, hooks: ControlHooks): Control {
       const again = last?.from === sender && last.requestId === request.requestId && last.command === request.command;
       if (!again) {
         const { state, payload } = carryOut(request, from);
-        const answer = writeAcknowledge(request.command + 1, request.requestId, payload, state);
+        const answer = writeAcknowledge((request.command + 1) & 0xffff, request.requestId, payload, state);
         last = { from: sender, requestId: request.requestId, command: request.command, answer };
         // Who just took control begins to be counted.
         if (isController(from)) heardAt = now;
