@@ -1,37 +1,248 @@
 import { describe, expect, it } from 'vitest';
-import { receiveFrom, type Reception } from '../helpers/simulated-gige.ts';
+import { openDevice } from '../../main/capture/gige/device.ts';
+import { createGigeCamera, findCamera } from '../../main/capture/gige/camera.ts';
+import type { Triggering } from '../../main/capture/gige/acquisition.ts';
+import type { SimulatorSettings } from '../../main/capture/gige/simulator/settings.ts';
+import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
+import { patternFormats } from '../../main/capture/gige/simulator/test-pattern.ts';
+import { gigeConfig, ownAddress, receiveFrom, type Reception } from '../helpers/simulated-gige.ts';
+
+/** Few packets a second: simulator and driver share a thread here, and whatever else this machine does takes from both. */
+const small = { width: 128, height: 96, framesPerSecond: 25 };
+const WAIT = { timeout: 30_000 };
 
 const until =
   (frames: number) =>
   async ({ ids }: Reception) => {
-    await expect.poll(() => ids.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(frames);
+    await expect.poll(() => ids.length, WAIT).toBeGreaterThanOrEqual(frames);
   };
 const consecutive = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
+/** Every frame from the first on came, and is the pattern to the byte. */
+const expectAll = ({ ids, wrong, lost }: Reception, first = 1) => {
+  expect(ids).toEqual(consecutive(first, ids.length));
+  expect(wrong).toEqual([]);
+  expect(lost).toEqual({});
+};
+const lostOf = ({ lost }: Reception) => Object.values(lost).reduce((sum, count) => sum + count, 0);
 
-/** Few packets a second: simulator and driver share a thread here, and whatever else this machine does takes from both. */
-const small = { width: 128, height: 96, framesPerSecond: 25 };
-
-describe('the driver against the simulated camera', () => {
-  it('takes every frame of a line without faults, byte for byte', async () => {
-    const { ids, wrong, lost } = await receiveFrom(small, {}, until(60));
-    expect(ids).toEqual(consecutive(1, ids.length));
-    expect(wrong).toEqual([]);
-    expect(lost).toEqual({});
+describe('frames from the simulated camera', () => {
+  it('come one and all, byte for byte', async () => {
+    expectAll(await receiveFrom(small, {}, until(60)));
   });
 
-  it('takes every frame though packets are lost, overtaken and doubled', async () => {
-    const faults = { lossPerMille: 10, reorderPerMille: 20, duplicatePerMille: 20 };
-    const { simulator, acquisition, ids, wrong, lost } = await receiveFrom(
-      { ...small, ...faults, largestPacket: 576 },
-      {},
-      until(200),
-    );
-    expect(ids).toEqual(consecutive(1, ids.length));
-    expect(wrong).toEqual([]);
-    expect(lost).toEqual({});
+  it('come one and all though packets are lost, overtaken and doubled', async () => {
+    const faults = { lossPerMille: 10, reorderPerMille: 20, duplicatePerMille: 20, largestPacket: 576 };
+    const reception = await receiveFrom({ ...small, ...faults }, {}, until(200));
+    expectAll(reception);
+    const { simulator, acquisition } = reception;
     const { dropped, reordered, duplicated, resent } = simulator.status();
     for (const count of [dropped, reordered, duplicated, resent]) expect(count).toBeGreaterThan(30);
     expect(acquisition.packetSize).toBe(576);
     expect(acquisition.counts.resendRequests).toBeGreaterThanOrEqual(resent);
+  });
+
+  it('come one and all though packets and answers are late', async () => {
+    // 60 ms: in time for the driver's patience. 150 ms: announced by PENDING_ACK.
+    for (const lateMs of [60, 150]) {
+      const reception = await receiveFrom({ ...small, lateMs, largestPacket: 576 }, {}, until(40));
+      expectAll(reception);
+      expect(reception.simulator.status().late).toBeGreaterThan(5);
+    }
+  });
+
+  it.each(patternFormats)('come in %s', async (pixelFormat) => {
+    expectAll(await receiveFrom({ ...small, pixelFormat }, {}, until(3)));
+  });
+
+  it('come in the format that the configuration names', async () => {
+    const format = 'Mono12p';
+    const reception = await receiveFrom(small, { pixelFormat: format, exposureUs: 250, gain: 6 }, async (now) => {
+      await until(3)(now);
+      const { features } = now.acquisition.device;
+      expect(await features.text('PixelFormat')).toBe(format);
+      expect(await features.float('ExposureTime')).toBe(250);
+      expect(await features.float('Gain')).toBe(6);
+      // What would change the size of a frame is locked while frames come.
+      await expect(features.set('Width', 64)).rejects.toThrow(/cannot be set now/);
+    });
+    expectAll(reception);
+  });
+
+  it.each(['extended', 'plain'] as const)('come without their %s chunk data', async (chunks) => {
+    // 12 bits of an odd number of pixels: the chunk data does not begin where the picture ends.
+    expectAll(await receiveFrom({ ...small, width: 20, height: 6, pixelFormat: 'Mono12p', chunks }, {}, until(5)));
+    expectAll(await receiveFrom({ ...small, chunks }, {}, until(5)));
+  });
+
+  it('come from a camera whose description is zipped', async () => {
+    expectAll(await receiveFrom({ ...small, zippedXml: true }, {}, until(3)));
+  });
+
+  it('come with 64-bit ids', async () => {
+    const first = 2 ** 40 + 7;
+    const faults = { extendedIds: true, firstBlockId: first, lossPerMille: 10, largestPacket: 576 };
+    expectAll(await receiveFrom({ ...small, ...faults }, {}, until(60)), first);
+  });
+
+  it('come past id 65535', async () => {
+    const reception = await receiveFrom({ ...small, firstBlockId: 65_531, lossPerMille: 10 }, {}, until(12));
+    expect(reception.ids.slice(0, 8)).toEqual([65_531, 65_532, 65_533, 65_534, 65_535, 1, 2, 3]);
+    expect([reception.wrong, reception.lost]).toEqual([[], {}]);
+  });
+});
+
+describe('frames that cannot be had', () => {
+  const lossy = { ...small, lossPerMille: 15, largestPacket: 576 };
+  it('are counted, each, where the camera cannot send again', async () => {
+    const reception = await receiveFrom({ ...lossy, resend: 'no' }, {}, async ({ ids, lost }) => {
+      await expect.poll(() => Object.values(lost).length > 0 && ids.length > 40, WAIT).toBe(true);
+    });
+    const { simulator, acquisition, ids, wrong } = reception;
+    expect(acquisition.counts.resendRequests).toBe(0);
+    expect(wrong).toEqual([]);
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b));
+    expect(ids.length + lostOf(reception)).toBe(simulator.status().frames);
+  });
+
+  it('are counted where the camera says that it can and does not, which is told', async () => {
+    const reception = await receiveFrom({ ...lossy, resend: 'ignored' }, {}, async ({ troubles, ids }) => {
+      await expect.poll(() => troubles.length, WAIT).toBeGreaterThan(0);
+      const before = ids.length;
+      await expect.poll(() => ids.length, WAIT).toBeGreaterThan(before + 10);
+    });
+    expect(reception.troubles).toEqual(['CAMERA_NO_RESEND']);
+    expect(reception.wrong).toEqual([]);
+    expect(reception.ids.length + lostOf(reception)).toBe(reception.simulator.status().frames);
+  });
+
+  it('are refused of a camera that lies about its sizes', async () => {
+    await expect(
+      receiveFrom({ ...small, width: 512, height: 512, lie: 'payload' }, {}, until(1)),
+    ).rejects.toMatchObject({
+      code: 'CAMERA_FEATURE',
+      message: expect.stringMatching(/PayloadSize is 4194304 bytes, its picture has 262144/) as string,
+    });
+    const reception = await receiveFrom({ ...small, lie: 'leader' }, {}, async ({ lost }) => {
+      await expect.poll(() => lost.malformed ?? 0, WAIT).toBeGreaterThan(5);
+    });
+    expect(reception.ids).toEqual([]);
+    await expect(receiveFrom({ ...small, pixelFormat: 'Mono9' }, {}, until(1))).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+  });
+});
+
+describe('the camera port', () => {
+  const open = async (
+    settings: Partial<SimulatorSettings>,
+    options: { triggering?: Triggering; receiveBufferBytes?: number } = {},
+  ) => {
+    const address = ownAddress();
+    const simulator = await startSimulator({ address, ...small, ...settings });
+    const camera = createGigeCamera(gigeConfig({ address }), { cameraId: 'C', maxPixels: 1e8, ...options });
+    const [states, problems, troubles, frames]: [string[], string[], string[], string[]] = [[], [], [], []];
+    await camera.open(
+      { offer: ({ source }) => frames.push(source) > 0, whenFree: async () => {}, missed: () => {} },
+      {
+        onState(state) {
+          states.push(state.kind);
+          if (state.kind === 'lost') problems.push(state.problem.code);
+        },
+        onRejected: () => {},
+        onTrouble: (problem) => troubles.push(problem.code),
+      },
+    );
+    return {
+      address,
+      simulator,
+      camera,
+      states,
+      problems,
+      troubles,
+      frames,
+      async [Symbol.asyncDispose]() {
+        await camera.dispose();
+        await simulator.close();
+      },
+    };
+  };
+
+  it('finds a camera again that went silent and came back as new', async () => {
+    await using at = await open({ downMs: 400 });
+    for (const times of [1, 2]) {
+      const before = at.frames.length;
+      await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(before + 3);
+      at.simulator.disconnect();
+      await expect.poll(() => at.states.filter((state) => state === 'lost').length, WAIT).toBe(times);
+    }
+    await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
+    expect(at.simulator.status().disconnects).toBe(2);
+  });
+
+  it('takes control again that it lost, also from another program', async () => {
+    await using at = await open({});
+    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(3);
+    at.simulator.dropController();
+    await expect.poll(() => at.states.slice(1), WAIT).toEqual(['delivering', 'lost', 'delivering']);
+
+    const found = (await findCamera({ address: at.address }))!;
+    at.simulator.dropController();
+    const other = await openDevice(found, { cameraId: 'other', control: true });
+    try {
+      // Whoever has it, the register of privilege looks the same: it is the refused write that tells.
+      await expect.poll(() => at.problems.at(-1), WAIT).toBe('CAMERA_BUSY');
+    } finally {
+      await other.close();
+    }
+    await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
+    const before = at.frames.length;
+    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(before);
+  });
+
+  it('lets go of the camera when it is disposed of', async () => {
+    const at = await open({});
+    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(1);
+    await at.camera.dispose();
+    expect(at.simulator.status().controller).toBeNull();
+    const before = at.simulator.status().frames;
+    await findCamera({ address: at.address });
+    expect(at.simulator.status().frames).toBe(before);
+    await at.simulator.close();
+  });
+
+  it('gives one frame per software trigger, and none without', async () => {
+    await using at = await open({ framesPerSecond: 1_000 }, { triggering: 'software' });
+    await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
+    for (let count = 1; count <= 5; count += 1) {
+      at.camera.trigger!();
+      await expect.poll(() => at.frames.length, WAIT).toBe(count);
+    }
+    expect(at.simulator.status().frames).toBe(5);
+  });
+
+  it('gives one frame per pulse at the input of the camera', async () => {
+    const address = ownAddress();
+    await using simulator = await startSimulator({ address, ...small, framesPerSecond: 0.1 });
+    const config = gigeConfig({ address, trigger: { mode: 'on', source: 'Line1' } });
+    await using camera = createGigeCamera(config, { cameraId: 'C', maxPixels: 1e8, triggering: 'hardware' });
+    let [frames, state] = [0, ''];
+    await camera.open(
+      { offer: () => (frames += 1) > 0, whenFree: async () => {} },
+      { onState: ({ kind }) => (state = kind), onRejected: () => {}, onTrouble: () => {} },
+    );
+    await expect.poll(() => state, WAIT).toBe('delivering');
+    expect(camera.trigger).toBeUndefined();
+    // The first pulse of the simulated line comes by itself, the next one ten seconds later.
+    await expect.poll(() => frames, WAIT).toBe(1);
+    for (let count = 2; count <= 5; count += 1) {
+      simulator.pulse();
+      await expect.poll(() => frames, WAIT).toBe(count);
+    }
+  });
+
+  it('warns of a small receive buffer', async () => {
+    await using at = await open({}, { receiveBufferBytes: 64 * 1024 });
+    await expect.poll(() => at.troubles, WAIT).toEqual(['CAMERA_BUFFER_SMALL']);
+    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(1);
   });
 });

@@ -50,9 +50,17 @@ export function createPacketFuzz(seed: number) {
   );
   const stored = storeDescription(describeCamera({ manufacturer: 'M', model: 'F' }), false);
   const memory = createMemory({
-    ...{ manufacturer: 'M', model: 'F', version: '1', serial: 'F', address: '127.0.0.1' },
-    ...{ description: stored.bytes, url: stored.url, canResend: true, extendedIds: false },
-    ...{ packetSize: 1_500, heartbeatMs: 1e9 },
+    manufacturer: 'M',
+    model: 'F',
+    version: '1',
+    serial: 'F',
+    address: '127.0.0.1',
+    description: stored.bytes,
+    url: stored.url,
+    canResend: true,
+    extendedIds: false,
+    packetSize: 1_500,
+    heartbeatMs: 1e9,
     features: { width: WIDTH, height: HEIGHT, pixelFormat: 0x0108_0001, framesPerSecond: 10, chunkMode: false },
   });
   const device = createControl(memory, {

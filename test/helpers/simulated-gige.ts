@@ -1,9 +1,10 @@
 import { startAcquisition, type Acquisition } from '../../main/capture/gige/acquisition.ts';
 import { findCamera, type GigeConfig } from '../../main/capture/gige/camera.ts';
+import { pixelFormatOf, toImage } from '../../main/capture/gige/pixel-formats.ts';
 import type { LostReason } from '../../main/capture/gige/reassembly.ts';
 import type { SimulatorSettings } from '../../main/capture/gige/simulator/settings.ts';
 import { startSimulator, type Simulator } from '../../main/capture/gige/simulator/simulator.ts';
-import { patternBytes } from '../../main/capture/gige/simulator/test-pattern.ts';
+import { formatCode, patternBytes, patternOf } from '../../main/capture/gige/simulator/test-pattern.ts';
 import { cameraConfigSchema } from '../../main/contract/domain.ts';
 import type { PixelImage } from '../../main/vision/image.ts';
 
@@ -16,8 +17,12 @@ export const ownAddress = (): string => {
 export const gigeConfig = (over: object): GigeConfig =>
   cameraConfigSchema.parse({ kind: 'gige', ...over }) as GigeConfig;
 
-/** The picture that the simulated camera sent as this frame, in eight bits. */
-export const expectedPixels = (frameId: number, image: PixelImage): Buffer => patternBytes(frameId, image.data.length);
+/** The picture that the simulated camera sent as this frame, in eight bits; Bayer as the driver makes colours of it. */
+export function expectedPixels(formatName: string, frameId: number, { width, height, data }: PixelImage): Buffer {
+  if (!formatName.startsWith('Bayer')) return patternBytes(frameId, data.length);
+  const sent = patternOf(formatName, width, height, frameId);
+  return Buffer.from(toImage(pixelFormatOf(formatCode(formatName)!)!, sent, width, height, 0).data);
+}
 
 export interface Reception {
   simulator: Simulator;
@@ -50,7 +55,7 @@ export async function receiveFrom(
       onFrame({ source, image }) {
         const id = Number(source.slice('frame '.length));
         ids.push(id);
-        if (!expectedPixels(id, image).equals(image.data)) wrong.push(id);
+        if (!expectedPixels(simulator.settings.pixelFormat, id, image).equals(image.data)) wrong.push(id);
       },
       onMissed: (count, reason) => (lost[reason] = (lost[reason] ?? 0) + count),
       onLost: (error) => ended.push(error),

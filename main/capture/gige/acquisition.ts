@@ -71,6 +71,8 @@ export async function startAcquisition(
     cameraId: string;
     maxPixels: number;
     triggering?: Triggering;
+    /** Wanted of the system; default: stream-channel.ts. */
+    receiveBufferBytes?: number;
     cache: DescriptionCache;
     signal: AbortSignal;
   },
@@ -130,7 +132,10 @@ export async function startAcquisition(
         onLost: (count, reason) => events.onMissed(count, reason),
         onResendUnanswered: () => events.onTrouble(new AppError('CAMERA_NO_RESEND', { cameraId })),
       },
-      config.packetSizeLimit === undefined ? {} : { largestPacket: config.packetSizeLimit },
+      {
+        ...(config.packetSizeLimit === undefined ? {} : { largestPacket: config.packetSizeLimit }),
+        ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
+      },
     );
     try {
       features.forget();

@@ -40,9 +40,9 @@ export async function findCamera(
  */
 export function createGigeCamera(
   config: GigeConfig,
-  options: { cameraId: string; maxPixels: number; triggering?: Triggering },
+  options: { cameraId: string; maxPixels: number; triggering?: Triggering; receiveBufferBytes?: number },
 ): Camera {
-  const { cameraId, maxPixels, triggering = 'free-run' } = options;
+  const { cameraId, triggering = 'free-run' } = options;
   const stop = new AbortController();
   const { signal } = stop;
   const cache: DescriptionCache = new Map();
@@ -70,7 +70,7 @@ export function createGigeCamera(
         acquisition = await startAcquisition(
           found,
           config,
-          { cameraId, maxPixels, triggering, cache, signal },
+          { ...options, cache, signal },
           {
             onFrame: (frame) => void sink.offer(frame),
             onMissed: (count) => sink.missed?.(count),

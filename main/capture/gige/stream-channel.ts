@@ -46,7 +46,7 @@ export interface StreamChannel {
 export async function openStreamChannel(
   device: Device,
   events: StreamEvents,
-  options: { largestPacket?: number } = {},
+  options: { largestPacket?: number; receiveBufferBytes?: number } = {},
 ): Promise<StreamChannel> {
   const { channel } = device;
   const socket = createSocket('udp4');
@@ -70,7 +70,7 @@ export async function openStreamChannel(
     });
   });
   socket.on('error', () => {});
-  socket.setRecvBufferSize(WANTED_BUFFER_BYTES);
+  socket.setRecvBufferSize(options.receiveBufferBytes ?? WANTED_BUFFER_BYTES);
   const bufferBytes = socket.getRecvBufferSize();
 
   let timer: NodeJS.Timeout | null = null;

@@ -25,6 +25,7 @@ interface SimulateOptions {
   extendedIds?: boolean;
   resend: boolean;
   largestPacket: number;
+  lie: 'none' | 'payload' | 'leader';
   seed: number;
 }
 
@@ -58,6 +59,9 @@ export function addSimulateCommand(program: Command, action: Action): void {
     .option('--extended-ids', '64-bit block ids')
     .option('--no-resend', 'it cannot send packets again')
     .option('--largest-packet <bytes>', 'what its network carries', wholeNumber(576, limits.largestPacket), 9_000)
+    .addOption(
+      new Option('--lie <what>', 'sizes that it lies about').choices(['none', 'payload', 'leader']).default('none'),
+    )
     .option('--seed <n>', 'of what goes wrong', wholeNumber(0, 2 ** 31), 1)
     .action(
       action(async ({ out, signal }: Context, options: SimulateOptions) => {
@@ -79,6 +83,7 @@ export function addSimulateCommand(program: Command, action: Action): void {
           extendedIds: options.extendedIds === true,
           resend: options.resend ? 'yes' : 'no',
           largestPacket: options.largestPacket,
+          lie: options.lie,
           seed: options.seed,
         });
         out.progress(`camera ${options.serial} at ${options.address}; Ctrl-C ends it`);

@@ -70,6 +70,7 @@ export function switchOn(
       packetSize: () => memory.word(register.streamPacketSize) & 0xffff,
       extended: isExtended,
       plain: settings.chunks === 'plain',
+      lying: settings.lie === 'leader',
     },
     (header, data) => {
       if (target.port !== 0 && on) sockets.stream.send([header, data], target.port, target.address, () => {});
@@ -160,7 +161,7 @@ export function switchOn(
     const [width, height] = [memory.word(featureRegister.width), memory.word(featureRegister.height)];
     const image = patternSize(name, width, height);
     const extra = memory.word(featureRegister.chunkMode) === 1 ? chunkData(image, 0, 0n).length : 0;
-    memory.setWord(featureRegister.payloadSize, image + extra);
+    memory.setWord(featureRegister.payloadSize, (image + extra) * (settings.lie === 'payload' ? 16 : 1));
   };
   const sendTestPacket = (size: number) => {
     const header = Buffer.alloc(STANDARD_HEADER);

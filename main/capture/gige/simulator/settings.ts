@@ -30,6 +30,8 @@ export interface SimulatorSettings {
   /** Largest packet that its network carries, IP and UDP headers included. */
   largestPacket: number;
   firstBlockId: number;
+  /** It announces blocks sixteen times as large as they are, or pictures twice as high. */
+  lie: 'none' | 'payload' | 'leader';
   seed: number;
 }
 
@@ -52,6 +54,7 @@ export const defaultSettings: SimulatorSettings = {
   resend: 'yes',
   largestPacket: 9_000,
   firstBlockId: 1,
+  lie: 'none',
   seed: 1,
 };
 

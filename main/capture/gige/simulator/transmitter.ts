@@ -53,10 +53,13 @@ const LATE_SHARE = 1 / 50;
 type Faults = Pick<SimulatorSettings, 'lossPerMille' | 'reorderPerMille' | 'duplicatePerMille' | 'lateMs' | 'seed'>;
 type Sent = { frame: OutgoingFrame; payload: Buffer; packetBytes: number };
 
-/** @param plain chunk blocks of GigE Vision 1.x, whose leader does not say what picture they hold. */
+/**
+ * @param line.plain chunk blocks of GigE Vision 1.x, whose leader does not say what picture they hold.
+ * @param line.lying leaders say that pictures are twice as high as they are.
+ */
 export function createTransmitter(
   faults: Faults,
-  line: { packetSize(): number; extended(): boolean; plain: boolean },
+  line: { packetSize(): number; extended(): boolean; plain: boolean; lying: boolean },
   send: (header: Buffer, data: Buffer) => void,
 ): Transmitter {
   const random = createRandom(mixSeeds(faults.seed, 0x6753));
@@ -125,11 +128,20 @@ export function createTransmitter(
     const chunked = line.plain ? payloadType.chunk : payloadType.image | payloadType.extendedChunkFlag;
     const type = frame.chunks ? chunked : payloadType.image;
     if (packetId === 0) {
-      const data = writeImageLeader({ ...frame, payloadType: type, paddingX: 0 });
+      const data = writeImageLeader({
+        ...frame,
+        height: frame.height * (line.lying ? 2 : 1),
+        payloadType: type,
+        paddingX: 0,
+      });
       return { header: headerOf(blockId, 0, format.leader, state), data };
     }
     if (packetId === last) {
-      const data = writeImageTrailer({ payloadType: type, height: frame.height, chunkBytes: payload.length });
+      const data = writeImageTrailer({
+        payloadType: type,
+        height: frame.height * (line.lying ? 2 : 1),
+        chunkBytes: payload.length,
+      });
       return { header: headerOf(blockId, last, format.trailer, state), data };
     }
     const from = (packetId - 1) * packetBytes;
