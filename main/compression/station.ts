@@ -14,7 +14,7 @@ import { keyOf, type LedgerRow } from '../learning/folds.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureCosts } from './cost/cost-model.ts';
-import { describeEnvironment } from './environment.ts';
+import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
 import {
@@ -31,6 +31,7 @@ import { isRight, pairsByClass, recallByClass, same, type Verdict } from './evid
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
+import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
@@ -49,6 +50,8 @@ export interface CompressStationOptions {
       }) => void)
     | undefined;
   signal?: AbortSignal | undefined;
+  /** Told once when what is measured cannot be kept: the search goes on without. */
+  onProblem?: ((problem: string) => void) | undefined;
   /** Replaces the clock in tests. */
   measure?: Measure | undefined;
 }
@@ -68,14 +71,16 @@ export const compressStation = (
 
 async function compress(
   input: CompressStationInput,
-  { onProgress, signal, measure = measureInterleaved }: CompressStationOptions,
+  { onProgress, signal, onProblem, measure = measureInterleaved }: CompressStationOptions,
 ): Promise<CompressStationOutput> {
   const startedAt = performance.now();
   const { backbone, recipe, criteria, threads } = input;
   let last = 0;
+  /** What a run before this one took, ms. */
+  let earlierMs = () => 0;
   const report = (progress: number, key: string, details: Record<string, string | number> = {}) => {
     last = Math.max(last, Math.min(1, progress));
-    const elapsed = (performance.now() - startedAt) / 1000;
+    const elapsed = (performance.now() - startedAt + earlierMs()) / 1000;
     onProgress?.({ progress: last, secondsLeft: Math.max(0, input.timeBudgetS - elapsed), step: { key, details } });
   };
   const known = new Set(input.classes.map(({ id }) => id));
@@ -101,6 +106,26 @@ async function compress(
   await using products = openProducts({ threads });
 
   report(0.05, 'compress.reference');
+  const environment = describeEnvironment(threads);
+  const checkpoint =
+    input.workDir === null
+      ? null
+      : await openCheckpoint({
+          work: input.workDir,
+          key: {
+            environment,
+            weightBits: integerWeightBits(),
+            backbone: backbone.sha256,
+            images: images.map((index) => {
+              const { sha, classId, region } = labelled[index]!;
+              return [sha, classId, region];
+            }),
+            rotation: recipe.rotation,
+            maxDropPp: criteria.maxDropPp,
+          },
+          resume: true,
+          onProblem,
+        });
   const bench = await openTrials({
     backbone,
     bytes: await readFile(backbone.file),
@@ -117,9 +142,11 @@ async function compress(
     costs: measure === measureInterleaved ? measureCosts : null,
     maxDropPp: criteria.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * input.timeBudgetS,
+    checkpoint,
   });
+  earlierMs = () => bench.now() - performance.now();
   const searchMs = Math.max(0, SEARCH_SHARE * 1000 * input.timeBudgetS - (performance.now() - startedAt));
-  const searchStart = performance.now();
+  const searchStart = bench.now();
   await searchPlan(
     {
       strategy: 'auto',
@@ -134,12 +161,12 @@ async function compress(
       // Without tasks both pruning strategies are one.
       evaluate: async (variant) => {
         if (variant.strategy === 'pre-prune') return null;
-        report(0.1 + 0.5 * Math.min(1, (performance.now() - searchStart) / Math.max(1, searchMs)), 'compress.try', {
+        report(0.1 + 0.5 * Math.min(1, (bench.now() - searchStart) / Math.max(1, searchMs)), 'compress.try', {
           variant: describeVariant(variant, backbone.inputSize),
         });
         return bench.evaluate(variant);
       },
-      now: () => performance.now(),
+      now: () => bench.now(),
       signal,
     },
   );
@@ -230,7 +257,6 @@ async function compress(
       ? null
       : await deployedVerdicts({ bundleDir: input.activeBundleDir, threads });
   const okIds = new Set(input.classes.filter(({ isOk }) => isOk).map(({ id }) => id));
-  const environment = describeEnvironment(threads);
   const dataSha256 = dataDigest(ledger);
   const basis =
     `5-fold cross-validation over ${reference.judged.rows.length} labelled parts; verdicts without the novelty check` +

@@ -125,6 +125,8 @@ export const trainerMethods = {
       activeBundleDir: z.string().nullable(),
       /** Ids for the candidates, in the order in which they are made. */
       candidateIds: z.array(z.string()).min(1),
+      /** Where what is measured is kept, so that the call can be made again after a power cut; null: nowhere. */
+      workDir: z.string().nullable().default(null),
     }),
     output: z.object({
       candidates: z.array(

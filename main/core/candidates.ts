@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { z } from 'zod';
+import { z } from 'zod';
 import { bundleDigest } from '../audit/approval.ts';
 import { evidenceSchema, modelCardSchema, type Candidate, type Evidence, type Station } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
@@ -12,7 +12,7 @@ import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { samplesOf } from './samples.ts';
-import { withTrainer } from './trainer.ts';
+import { isTrainerLost, withTrainer } from './trainer.ts';
 
 type Budget = 'quick' | 'lunch' | 'overnight';
 const BUDGET_S: Record<Budget, number> = { quick: 90, lunch: 2_400, overnight: 28_800 };
@@ -26,6 +26,18 @@ export interface CandidateService {
   /** Compresses the newest knowledge; gives the candidates' ids, recommended first. All of them are kept, or none. */
   compress(job: JobWork, stationId: string, budgetS: number, by: string): Promise<string[]>;
 }
+
+/** What a job of compression was asked, as it is kept for the next run. */
+const requestSchema = z.object({
+  stationId: z.string(),
+  budgetS: z.number().positive(),
+  by: z.string(),
+  /** How often it was begun. */
+  begun: z.number().int().min(0),
+});
+
+/** A job that brings its process, or the whole PC, down each time is given up. */
+const MOST_BEGUN = 8;
 
 export const bundleDirOf = (home: string, candidateId: string): string => join(home, 'bundles', candidateId);
 
@@ -78,7 +90,38 @@ export const createCandidateService = (
     };
   };
 
-  const compress: CandidateService['compress'] = async (job, stationId, budgetS, by) => {
+  const workDirOf = (jobId: string): string => join(store.home, 'work', jobId);
+
+  /** Begins, and begins again when the trainer's process ended: what it had measured is kept. */
+  const compressResumable = async (job: JobWork, request: unknown): Promise<string[]> => {
+    let asked = requestSchema.parse(request);
+    // After a core that was killed the trainer may still be at the job of that time.
+    if (asked.begun > 0) await context.processes.stop('trainer');
+    for (;;) {
+      if (asked.begun === MOST_BEGUN) throw new AppError('JOB_INTERRUPTED', { kind: 'compress' });
+      const before = asked;
+      asked = { ...asked, begun: asked.begun + 1 };
+      jobs.remember(job.id, asked);
+      const workDir = workDirOf(job.id);
+      await mkdir(workDir, { recursive: true });
+      try {
+        return await compress(job, asked.stationId, asked.budgetS, asked.by, workDir);
+      } catch (error) {
+        // Ended in order with the program: that does not count.
+        if (job.signal.aborted) jobs.remember(job.id, before);
+        if (job.signal.aborted || asked.begun === MOST_BEGUN || !isTrainerLost(error)) throw error;
+        context.log.warn('trainer ended; job taken up again', { job: job.id, begun: asked.begun });
+      }
+    }
+  };
+
+  const compress = async (
+    job: JobWork,
+    stationId: string,
+    budgetS: number,
+    by: string,
+    workDir: string | null = null,
+  ): Promise<string[]> => {
     const station = store.stations.get(stationId);
     const knowledge = store.knowledge.newest(stationId);
     if (knowledge === null) throw new AppError('NO_KNOWLEDGE', { stationId });
@@ -116,6 +159,7 @@ export const createCandidateService = (
             timeBudgetS: budgetS,
             activeBundleDir: station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId),
             candidateIds,
+            workDir,
           },
           { signal: job.signal },
         ),
@@ -127,6 +171,7 @@ export const createCandidateService = (
         rows.push(await keep(made, station, knowledge.id, backbone.id));
       }
       await nodeFiles.syncDirectory(join(store.home, 'bundles'));
+      const ids = rows.toSorted((a, b) => Number(b.recommended) - Number(a.recommended)).map((row) => row.id);
       store.transaction(() => {
         for (const row of rows) store.candidates.insert(row);
         store.audit.append({
@@ -135,9 +180,10 @@ export const createCandidateService = (
           subject: stationId,
           details: { candidates: rows.map((row) => row.id), knowledgeId: knowledge.id, why },
         });
+        job.commit(ids);
       });
       context.emit('candidates.changed', { stationId });
-      return rows.toSorted((a, b) => Number(b.recommended) - Number(a.recommended)).map((row) => row.id);
+      return ids;
     } catch (error) {
       for (const id of moved) await rm(bundleDirOf(store.home, id), { recursive: true, force: true });
       throw error;
@@ -145,6 +191,11 @@ export const createCandidateService = (
       await rm(outDir, { recursive: true, force: true });
     }
   };
+
+  jobs.resumable('compress', {
+    work: compressResumable,
+    ended: (jobId) => rm(workDirOf(jobId), { recursive: true, force: true }),
+  });
 
   return {
     compress,
@@ -154,9 +205,15 @@ export const createCandidateService = (
         if (store.knowledge.newest(stationId) === null) throw new AppError('NO_KNOWLEDGE', { stationId });
         const underWay = jobs.unfinished('compress', stationId);
         if (underWay !== null) return underWay;
-        return jobs.start(
+        const request: z.infer<typeof requestSchema> = {
+          stationId,
+          budgetS: BUDGET_S[budget],
+          by: actor(session),
+          begun: 0,
+        };
+        return jobs.startResumable(
           { kind: 'compress', stationId, session, firstStep: { key: 'compress.preparing', details: {} } },
-          (job) => compress(job, stationId, BUDGET_S[budget], actor(session)),
+          request,
         );
       },
       async 'candidates.list'({ stationId }) {

@@ -157,6 +157,7 @@ const build = async (
   };
 
   await lines.takeUp();
+  jobs.takeUp();
   log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
 
   let closing: Promise<void> | null = null;

@@ -15,4 +15,6 @@ export const sweepHome = async (store: Store, log: Logger): Promise<void> => {
   // Beside the knowledge itself: sums per station, and what other stations gave.
   await remove('knowledge', new Set([...store.knowledge.ids(), 'sums', 'added']));
   await remove('bundles', new Set(store.candidates.ids()));
+  const taken = store.jobs.unfinished().filter(({ request }) => request !== undefined);
+  await remove('work', new Set(taken.map(({ job }) => job.id)));
 };

@@ -3,6 +3,10 @@ import type { CoreContext } from './context.ts';
 import type { JobWork } from './jobs.ts';
 import type { TrainerClient } from './port.ts';
 
+/** Its process ended, which another attempt may get past; not: it answered with a failure. */
+export const isTrainerLost = (error: unknown): boolean =>
+  isAppError(error, 'TRAINER_FAILED') && isAppError(error.cause, 'DISCONNECTED');
+
 /**
  * Lets a job use the trainer process: its progress becomes the job's, its crash becomes TRAINER_FAILED, and a cancelled call ends
  * the process, because what it was doing would go on otherwise. Files it left half-made are the caller's to remove.

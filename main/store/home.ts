@@ -23,7 +23,19 @@ const homeMarkSchema = z.object({
 export type HomeMark = z.infer<typeof homeMarkSchema>;
 
 const FORMAT = 1;
-const folders = ['secrets', 'trust', 'images', 'features', 'knowledge', 'bundles', 'spool', 'logs', 'backbones'];
+const folders = [
+  'secrets',
+  'trust',
+  'images',
+  'features',
+  'knowledge',
+  'bundles',
+  'spool',
+  'logs',
+  'backbones',
+  // What jobs keep so that they can be taken up again: a folder per job.
+  'work',
+];
 /** What a host may have put into the folder before the core ever ran in it. */
 const harmless = new Set(['logs', 'lock', 'spool', '.DS_Store', 'lost+found']);
 

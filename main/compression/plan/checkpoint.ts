@@ -68,11 +68,19 @@ export interface Checkpoint {
   /** Null: not measured before, or it cannot be read (then it is measured again). */
   take(id: string): Promise<Kept | null>;
   keep(id: string, kept: Kept): Promise<void>;
+  /**
+   * Notes that a variant is being tried, until it is kept or the disposer is called.
+   * @returns null: with this variant the process ended again and again (out of memory, most likely), and it is better left alone
+   */
+  begin(id: string): Promise<(() => Promise<void>) | null>;
   /** How many images the search looks at: told by the first run, since only trials on the same images compare. */
   rows(decide: () => Promise<number>): Promise<number>;
   /** The search is over. */
   remove(): Promise<void>;
 }
+
+/** A power cut can fall on the same variant twice; three times is no chance. */
+const MOST_BEGUN = 3;
 
 export interface CheckpointOptions {
   /** Folder that searches are kept in. */
@@ -150,6 +158,13 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
           JSON.stringify({ ...rest, outcome: { ...measures, unseen: unseen && [...unseen], made: told } }),
         ],
       ]);
+    },
+    async begin(id) {
+      const name = `${id}.begun`;
+      const before = await readFile(join(folder, name), 'utf8').then(Number, () => 0);
+      if (before >= MOST_BEGUN) return null;
+      await write([[name, String(before + 1)]]);
+      return () => rm(join(folder, name), { force: true });
     },
     async rows(decide) {
       try {

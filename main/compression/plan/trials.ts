@@ -301,6 +301,17 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     return lossOf(other) < lossOf(record) ? other : record;
   };
 
+  /** Given up where the process has ended with it time and again. */
+  const attemptOnce = async (id: string, variant: Variant): Promise<Outcome> => {
+    const done = checkpoint ? await checkpoint.begin(id) : async () => {};
+    if (done === null) return { problem: 'the program ended each time it was tried' };
+    try {
+      return await attempt(id, variant);
+    } finally {
+      await done();
+    }
+  };
+
   let taken = 0;
   let spentMs = 0;
   return {
@@ -325,7 +336,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       const id = variantId(variant);
       const kept = (await checkpoint?.take(id)) ?? null;
       const before = performance.now();
-      const outcome = kept?.outcome ?? (await attempt(id, variant));
+      const outcome = kept?.outcome ?? (await attemptOnce(id, variant));
       if (kept) {
         taken += 1;
         spentMs += kept.ms;

@@ -34,7 +34,11 @@ void runChild(async ({ settings, wire, log }) => {
         'trainer.export': async (input) => (await import('../../learning/sums.ts')).exportKnowledge(input),
         'trainer.check': async (input) => (await import('../../learning/sums.ts')).checkSums(input),
         'trainer.compress': async (input, _session, signal) =>
-          (await import('../../compression/station.ts')).compressStation(input, { signal, onProgress }),
+          (await import('../../compression/station.ts')).compressStation(input, {
+            signal,
+            onProgress,
+            onProblem: (problem) => log.warn('what the search measures is not kept', { problem }),
+          }),
         'trainer.features': async (input, _session, signal) => {
           const { featuresOf } = await import('../../learning/update.ts');
           const { features } = await featuresOf(input, { signal, onProgress });

@@ -15,6 +15,7 @@ import { lineSettings } from './0500-line-settings.ts';
 import { shadow } from './0600-shadow.ts';
 import { partHours } from './0700-part-hours.ts';
 import { signInAttempts } from './0710-sign-in-attempts.ts';
+import { jobRequests } from './0730-job-requests.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -35,4 +36,5 @@ export const migrations: readonly Migration[] = [
   shadow,
   partHours,
   signInAttempts,
+  jobRequests,
 ];

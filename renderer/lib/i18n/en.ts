@@ -142,6 +142,7 @@ export const en = {
   'step.update.forgetting': 'Forgetting an image',
   'step.queue.features': 'Ordering the queue',
   'step.compress.preparing': 'Preparing the compression',
+  'step.compress.resuming': 'Taking the compression up where it ended',
   'step.compress.read': 'Reading the labelled images',
   'step.compress.reference': 'Measuring the uncompressed model',
   'step.shadow.preparing': 'Reading the archive',

@@ -142,6 +142,7 @@ export const ja: Record<MessageKey, string> = {
   'step.update.forgetting': '画像を忘れています',
   'step.queue.features': '待ち列を並べています',
   'step.compress.preparing': '圧縮を準備しています',
+  'step.compress.resuming': '中断した圧縮を再開しています',
   'step.compress.read': 'ラベル付きの画像を読み込んでいます',
   'step.compress.reference': '圧縮なしのモデルを測っています',
   'step.shadow.preparing': '保存画像を読み込み中',

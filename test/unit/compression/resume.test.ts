@@ -122,4 +122,24 @@ describe('a search that was cut short', () => {
     expect(await (await openCheckpoint(settings)).take('size-64-fp32')).toBeNull();
     expect(await checkpoint.take('size-96-fp32')).toBeNull();
   });
+
+  it('leaves a variant alone with which the process ended three times', async () => {
+    const settings = { work: join(folder, 'deadly'), key: 'k', resume: true };
+    for (let run = 0; run < 3; run++)
+      expect(await (await openCheckpoint(settings)).begin('size-64-fp32')).not.toBeNull();
+    expect(await (await openCheckpoint(settings)).begin('size-64-fp32')).toBeNull();
+    // One that came to its end, whatever it was, starts from nothing.
+    for (let run = 0; run < 4; run++) await (await (await openCheckpoint(settings)).begin('size-96-fp32'))!();
+    // And the search says so instead of trying.
+    const work = join(folder, 'deadly-search');
+    const controller = new AbortController();
+    const onProgress = (line: string) => void (isTrial(line) && controller.abort());
+    const cut = compressDataset({ ...options, work, signal: controller.signal, onProgress }, fakeMeasure);
+    await expect(cut).rejects.toMatchObject({ code: 'CANCELLED' });
+    const [search] = await readdir(work);
+    await writeFile(join(work, search!, 'size-64-int8.begun'), '3');
+    const report = await compressDataset({ ...options, work, resume: true }, fakeMeasure);
+    expect(report.skipped).toContainEqual({ id: 'size-64-int8', problem: expect.stringContaining('each time') });
+    expect(report.tried.map(({ id }) => id)).not.toContain('size-64-int8');
+  }, 120_000);
 });

@@ -59,6 +59,7 @@ beforeAll(async () => {
     timeBudgetS: 100_000,
     activeBundleDir: null,
     candidateIds: ['c0', 'c1', 'c2'],
+    workDir: null,
   };
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));

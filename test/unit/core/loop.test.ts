@@ -390,11 +390,6 @@ describe('jobs', () => {
     });
     expect(await world.call('knowledge.list', { stationId })).toHaveLength(1);
     expect(readdirSync(join(world.home, 'knowledge'))).toHaveLength(1);
-    world.trainer.crash = true;
-    await expect(world.done(await world.call('candidates.create', { stationId }, technician))).rejects.toMatchObject({
-      code: 'TRAINER_FAILED',
-    });
-    expect(readdirSync(join(world.home, 'bundles'))).toEqual([]);
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     expect(statSync(world.trainer.updates[0]!.featureFile).size).toBe(before);
   });
@@ -414,6 +409,19 @@ describe('jobs', () => {
     world.trainer.hold = null;
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     expect(statSync(world.trainer.updates[0]!.featureFile).size).toBe(4 * 4 * 4);
+  });
+
+  test('a compression is begun again when the trainer is gone, and given up when it always goes', async () => {
+    await learn();
+    world.trainer.crash = true;
+    const job = await world.done(await world.call('candidates.create', { stationId }, technician));
+    expect(readdirSync(join(world.home, 'bundles')).toSorted()).toEqual(job.result.toSorted());
+    world.trainer.crash = 'always';
+    await expect(world.done(await world.call('candidates.create', { stationId }, technician))).rejects.toMatchObject({
+      code: 'TRAINER_FAILED',
+    });
+    expect(readdirSync(join(world.home, 'bundles')).toSorted()).toEqual(job.result.toSorted());
+    expect(readdirSync(join(world.home, 'work'))).toEqual([]);
   });
 
   test('a job that a killed run left behind is shown as interrupted', async () => {

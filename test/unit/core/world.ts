@@ -54,8 +54,8 @@ type CompressInput = z.output<(typeof trainerMethods)['trainer.compress']['input
 export interface TrainerControl {
   /** Next trainer.update waits for this before it writes anything. */
   hold: Promise<void> | null;
-  /** Next call drops the connection, as a crash does. */
-  crash: boolean;
+  /** Next call, or each, drops the connection, as a crash does. */
+  crash: boolean | 'always';
   evidence: (input: CompressInput) => Partial<Evidence>;
   /** Labels that the next updates doubt. */
   suspects: (input: UpdateInput) => Suspect[];
@@ -215,8 +215,8 @@ const createProcesses = (
         Object.entries(handlers).map(([name, handler]) => [
           name,
           async (input: never) => {
-            if (trainer.crash) {
-              trainer.crash = false;
+            if (trainer.crash !== false) {
+              if (trainer.crash !== 'always') trainer.crash = false;
               theirs.close();
               return new Promise(() => {});
             }
