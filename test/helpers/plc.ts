@@ -8,6 +8,7 @@ import { layOut, registerMap, type SignalName, type SignalValue } from '../../ma
 export interface Plc extends Disposable {
   read(): Promise<Record<SignalName, SignalValue>>;
   write(coil: 'trigger' | 'acknowledge' | 'resetStatistics', on: boolean): Promise<void>;
+  writeLot(lot: string): Promise<void>;
   /** Reads until it holds. @throws after `ms` */
   until(
     what: string,
@@ -41,6 +42,9 @@ export async function openPlc(port: number, host = '127.0.0.1'): Promise<Plc> {
     },
     async write(coil, on) {
       await client.writeSingleCoil(registerMap[coil].address, on);
+    },
+    async writeLot(lot) {
+      await client.writeMultipleRegisters(registerMap.lot.address, Buffer.from(lot.padEnd(16, '\0'), 'latin1'));
     },
     async until(what, holds, ms = 10_000) {
       const end = Date.now() + ms;
