@@ -18,10 +18,10 @@ export interface RemovalCurve {
 /** Ridge on covariances, relative to their mean diagonal: sampled activations of dead channels have none of their own. */
 const RIDGE = 1e-4;
 
-export const withRidge = (covariance: Float64Array, n: number): Float64Array => {
+export const withRidge = (covariance: Float64Array, n: number, share = RIDGE): Float64Array => {
   let trace = 0;
   for (let i = 0; i < n; i++) trace += covariance[i * n + i]!;
-  const ridge = Math.max((RIDGE * trace) / n, 1e-12);
+  const ridge = Math.max((share * trace) / n, 1e-12);
   const out = Float64Array.from(covariance);
   for (let i = 0; i < n; i++) out[i * n + i]! += ridge;
   return out;

@@ -48,6 +48,12 @@ export interface Pruned {
 /** Wider least-squares problems are left as they are: 3 x 3 kernels over wide inputs. */
 const MOST_UNKNOWNS = 1536;
 
+/**
+ * Ridge of the fits towards the present weights, relative to the mean diagonal: positions of one picture say nearly the same, and a first task has few
+ * pictures. README.md has what 1e-4 cost.
+ */
+const FIT_RIDGE = 1e-2;
+
 const takeColumns = (samples: Samples, keep: ArrayLike<number>): Samples => {
   const data = new Float32Array(samples.rows * keep.length);
   for (let r = 0, at = 0; r < samples.rows; r++) {
@@ -84,7 +90,7 @@ export async function fitLinear(
     transposeB: true,
   });
   for (let i = 0; i < mixed.length; i++) mixed[i]! -= explained.data[i]!;
-  const factor = await cholesky(matrix(n, n, withRidge(covariance, n)), products);
+  const factor = await cholesky(matrix(n, n, withRidge(covariance, n, FIT_RIDGE)), products);
   const { data: change } = await solveCholesky(factor, matrix(n, outputs, mixed), products);
   const weight = new Float32Array(outputs * n);
   const bias = new Float32Array(outputs);
