@@ -1,13 +1,18 @@
 import { isAppError, problemOf } from '../contract/errors.ts';
 import { embed } from '../learning/embedding.ts';
-import { rankQueue, usefulness } from '../learning/queue.ts';
+import { readRowsOf } from '../learning/feature-rows.ts';
+import { likenessOf, rankQueue, usefulness } from '../learning/queue.ts';
+import { viewOf } from '../store/features.ts';
 import type { Backbones } from './backbones.ts';
 import type { CoreContext } from './context.ts';
+import { featureFileOf } from './feature-file.ts';
 import { placeOf } from './ingest.ts';
 import type { JobService } from './jobs.ts';
 
 /** Items looked at per ranking: features take about 15 ms each. */
 const RANKED_AT_MOST = 200;
+/** Newest labelled pictures that what waits is compared with: what is like them teaches less. */
+const LABELLED_AT_MOST = 200;
 /** New unranked items that make another ranking worth its time. */
 const WORTH_IT = 4;
 export interface QueueRanking {
@@ -48,7 +53,25 @@ export const createQueueRanking = (context: CoreContext, backbones: Backbones, j
     }
     const judgements = items.map(({ partId }) => store.parts.get(partId).judgement);
     const stages = backbone.featureOutputs.map(({ channels }) => channels);
-    const order = rankQueue(embed(features, stages), judgements.map(usefulness));
+    const view = viewOf(station.recipe.rotation, null);
+    const rows = store.labels
+      .list(stationId)
+      .map(({ imageSha, at }) => ({ at, row: store.features.row(backbone.id, imageSha, view) }))
+      .filter(({ row }) => row >= 0)
+      .sort((a, b) => (a.at < b.at ? 1 : -1))
+      .slice(0, LABELLED_AT_MOST)
+      .map(({ row }) => row);
+    const known =
+      rows.length > 0 ? await readRowsOf(featureFileOf(store.home, backbone.id), rows, backbone) : new Float32Array(0);
+    const all = new Float32Array(features.length + known.length);
+    all.set(features);
+    all.set(known, features.length);
+    const judged = judgements.some(({ modelId }) => modelId !== null);
+    const order = rankQueue(
+      likenessOf(embed(all, stages)),
+      judged ? [...judgements.map(usefulness), ...rows.map(() => 0)] : null,
+      { labelled: rows.map((_, i) => items.length + i) },
+    );
     store.transaction(() => {
       for (const { index, usefulness: useful, groupId } of order) {
         const { partId } = items[index]!;

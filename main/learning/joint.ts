@@ -17,6 +17,8 @@ export interface JointInput {
   lambda: number;
   /** g of w_c ~ n_c^-g. */
   balancing: number;
+  /** Added to the bias of each class; default: nothing. */
+  raised?: readonly number[];
 }
 
 /** Rows that are reflected into the triangle together: 24 rows of 2,000 doubles fit the second-level cache. */
@@ -41,7 +43,15 @@ function designRow(features: Float32Array, index: number, stages: Stages): numbe
  * Weights [d + 1, classes], row-major, bias last, minimising sum_i w_i |z_i W - y_i|^2 + lambda |W|^2.
  * @throws never for lambda > 0: the triangle's diagonal is at least sqrt(lambda).
  */
-export function jointFit({ features, stages, labels, classes, lambda, balancing }: JointInput): Float64Array {
+export function jointFit({
+  features,
+  stages,
+  labels,
+  classes,
+  lambda,
+  balancing,
+  raised = [],
+}: JointInput): Float64Array {
   const n = labels.length;
   const d = stages.reduce((a, b) => a + b, 0) + 1;
   const counts = Array.from({ length: classes }, (_, c) => labels.filter((label) => label === c).length);
@@ -75,6 +85,7 @@ export function jointFit({ features, stages, labels, classes, lambda, balancing 
       weights[i * classes + c] = sum / row[i]!;
     }
   }
+  for (let c = 0; c < classes; c += 1) weights[(d - 1) * classes + c]! += raised[c] ?? 0;
   return weights;
 }
 

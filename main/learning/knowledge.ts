@@ -128,12 +128,13 @@ export async function solveStatistics(
     onProgress?.(progress);
   };
   checkpoint(0.1);
+  const counts = new Map(classIds.map((id) => [id, statistics.count(id)]));
   const validation = await crossValidateSample(picked, sample, ledger, products, {
+    known: counts,
     ...(fixed ? { fixed } : {}),
     ...(signal ? { signal } : {}),
   });
   checkpoint(0.6);
-  const counts = new Map(classIds.map((id) => [id, statistics.count(id)]));
   const weights = classWeights(counts, validation.balancing);
   const scatter = await statistics.weightedScatter(weights, products);
   checkpoint(0.7);

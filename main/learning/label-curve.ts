@@ -8,7 +8,7 @@ import { argmax, balancedAccuracyOf } from './evaluation.ts';
 import { extractFeatures, openExtractor } from './extract.ts';
 import { solveKnowledge, type SolvedKnowledge } from './knowledge.ts';
 import { scoreNovelty } from './novelty-score.ts';
-import { rankQueue, usefulness } from './queue.ts';
+import { likenessOfMany, rankQueue, usefulness, type Likeness } from './queue.ts';
 import { pick } from './selection.ts';
 
 /*
@@ -89,27 +89,32 @@ interface Run {
 /** The next parts that the queue would ask for, given what is known; null: nothing is. */
 async function nextOfQueue(
   { z }: Pool,
-  open: readonly number[],
+  likeness: Likeness,
+  labelled: readonly number[],
   count: number,
   knowledge: SolvedKnowledge | null,
   { products }: Run,
 ): Promise<number[]> {
-  const waiting = pick(z, open);
-  let own = open.map(() => 1);
+  let own: number[] | null = null;
   if (knowledge) {
+    const known = new Set(labelled);
+    const open = Array.from({ length: z.rows }, (_, i) => i).filter((i) => !known.has(i));
+    const waiting = pick(z, open);
     const { classes, temperature, thresholds, weights } = knowledge;
     const k = classes.length;
     const logits = await products.multiply(waiting, weights);
     const scores = await scoreNovelty(knowledge.novelty, waiting, logits, products);
-    own = open.map((_, i) => {
+    const values = Array.from({ length: z.rows }, () => 0);
+    own = values;
+    open.forEach((row, i) => {
       const p = probabilities(logits.data, i * k, k, temperature);
       const best = argmax(p, 0, k);
       // With one class known nothing lies between two.
       const margin = k > 1 ? p[best]! - Math.max(...p.filter((__, c) => c !== best)) : 1;
-      return usefulness({ novelty: scores[i]!, noveltyLimit: thresholds.novelty, margin });
+      values[row] = usefulness({ novelty: scores[i]!, noveltyLimit: thresholds.novelty, margin });
     });
   }
-  return rankQueue(waiting, own, count).map(({ index }) => open[index]!);
+  return rankQueue(likeness, own, { labelled, first: count }).map(({ index }) => index);
 }
 
 /**
@@ -124,23 +129,17 @@ export async function labelCurveOf(
   run: Run,
 ): Promise<number[]> {
   const order = seed === null ? null : randomOrder(pool.images.length, seed);
+  const likeness = order ? null : await likenessOfMany(pool.z, run.products);
   const labelled: number[] = [];
   const curve: number[] = [];
   let knowledge: SolvedKnowledge | null = null;
   for (const size of sizes) {
     if (run.signal?.aborted) throw new AppError('CANCELLED');
-    const known = new Set(labelled);
     const count = size - labelled.length;
     labelled.push(
-      ...(order
-        ? order.slice(labelled.length, size)
-        : await nextOfQueue(
-            pool,
-            pool.images.flatMap((_, i) => (known.has(i) ? [] : [i])),
-            count,
-            knowledge,
-            run,
-          )),
+      ...(likeness === null
+        ? order!.slice(labelled.length, size)
+        : await nextOfQueue(pool, likeness, labelled, count, knowledge, run)),
     );
     knowledge = await solved(pool, labelled, run);
     const { classes, weights } = knowledge;

@@ -1,6 +1,6 @@
 import type { Matrix, Products } from './dense.ts';
 import type { Stages } from './embedding.ts';
-import type { LedgerRow } from './selection.ts';
+import type { Choice, LedgerRow } from './selection.ts';
 
 /** What a learner needs from outside; one per run. */
 export interface LearnerContext {
@@ -23,5 +23,5 @@ export interface Learner {
   /** Of a linear head: W [d, classes], bias last. */
   readonly weights: Matrix;
   /** Of the last update, as far as the method has them. */
-  readonly choice: { lambda: number; balancing: number } | null;
+  readonly choice: Choice | null;
 }

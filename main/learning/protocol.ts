@@ -253,7 +253,10 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     labels: again.images.map(({ className }) => classes.indexOf(className)),
     classes: classes.length,
   };
-  const joint = learner.choice ? jointFit({ ...jointInput, ...learner.choice }) : jointMeans(jointInput);
+  const { choice } = learner;
+  const joint = choice
+    ? jointFit({ ...jointInput, ...choice, raised: classes.map((name) => choice.raised?.get(name) ?? 0) })
+    : jointMeans(jointInput);
   const jointPredictions = jointPredict(joint, { features: test.features, stages, classes: classes.length }).map(
     (c, i): Prediction => ({ truth: test.images[i]!.className, predicted: classes[c]! }),
   );

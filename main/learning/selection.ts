@@ -1,6 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import { cholesky, invertLower, matrix, slice, solveCholesky, type Matrix, type Products } from './dense.ts';
 import { byCodeUnit } from './dataset.ts';
+import { raisedLogits } from './few-parts.ts';
 import { FOLDS, foldsOf, type LedgerRow } from './folds.ts';
 import { classWeights } from './solve.ts';
 
@@ -16,15 +17,18 @@ export { FOLDS, type LedgerRow } from './folds.ts';
 export interface Choice {
   lambda: number;
   balancing: number;
+  /** Added to the logits of classes of few parts (few-parts.ts). */
+  raised?: ReadonlyMap<string, number>;
 }
 
 export interface CrossValidation extends Choice {
+  raised: ReadonlyMap<string, number>;
   /** Ledger rows that took part, by index. */
   rows: number[];
   /** Fold of each of them. */
   folds: number[];
   classIds: string[];
-  /** Logits of each by the fit without its fold, row-major [rows, classes]. */
+  /** Logits of each by the fit without its fold, row-major [rows, classes]; raised ones are. */
   logits: Matrix;
   /** Mean over classes of the share judged right; null: no class has images in two folds. */
   balancedAccuracy: number | null;
@@ -200,8 +204,10 @@ function startOf({ rows: n, data }: Matrix): number {
 }
 
 export interface ValidationOptions {
-  /** Takes this choice instead of searching. */
+  /** Takes this lambda and g instead of searching. */
   fixed?: Choice;
+  /** Parts per class with those of other stations; default: those of the ledger. */
+  known?: ReadonlyMap<string, number>;
   signal?: AbortSignal;
 }
 
@@ -230,7 +236,7 @@ export async function crossValidateSample(
   { rows, folds }: Sample,
   ledger: readonly LedgerRow[],
   products: Products,
-  { fixed, signal }: ValidationOptions = {},
+  { fixed, known, signal }: ValidationOptions = {},
 ): Promise<CrossValidation> {
   const counts = new Map<string, number>();
   for (const { classId } of ledger) counts.set(classId, (counts.get(classId) ?? 0) + 1);
@@ -238,7 +244,7 @@ export async function crossValidateSample(
   if (rows.length === 0) {
     // All that is known came from other stations, as sums: nothing can be held out.
     const choice = fixed ?? { lambda: LAMBDA_WITHOUT_ROWS, balancing: FIRST_BALANCING };
-    return { ...choice, rows, folds, classIds, logits: matrix(0, 0), balancedAccuracy: null };
+    return { ...choice, raised: new Map(), rows, folds, classIds, logits: matrix(0, 0), balancedAccuracy: null };
   }
   const column = new Map(classIds.map((id, c) => [id, c]));
   const truth = Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!);
@@ -256,8 +262,8 @@ export async function crossValidateSample(
   const tried = new Map<string, { choice: Choice; logits: Matrix; score: number; accuracy: number | null }>();
   const attempt = async (choice: Choice) => {
     const key = `${choice.lambda} ${choice.balancing}`;
-    const known = tried.get(key);
-    if (known) return known;
+    const before = tried.get(key);
+    if (before) return before;
     if (signal?.aborted) throw new AppError('CANCELLED');
     const logits = await heldOut(problem, choice, products);
     const result = { choice, logits, ...scoreOf(problem, logits) };
@@ -296,5 +302,12 @@ export async function crossValidateSample(
       for (const balancing of BALANCINGS) if (balancing !== FIRST_BALANCING) at = await climb(balancing, at);
     }
   }
-  return { ...best.choice, rows, folds, classIds, logits: best.logits, balancedAccuracy: best.accuracy };
+  const raised = raisedLogits({ classIds, truth, folds, logits: best.logits, counts: known ?? counts });
+  const logits = matrix(best.logits.rows, classIds.length, best.logits.data.slice());
+  for (const [id, more] of raised) {
+    for (let at = column.get(id)!; at < logits.data.length; at += classIds.length) logits.data[at]! += more;
+  }
+  const { lambda, balancing } = best.choice;
+  const balancedAccuracy = raised.size > 0 ? scoreOf(problem, logits).accuracy : best.accuracy;
+  return { lambda, balancing, raised, rows, folds, classIds, logits, balancedAccuracy };
 }

@@ -25,12 +25,18 @@ export function classWeights(counts: ReadonlyMap<string, number>, balancing: num
 
 /**
  * W = (sum_c w_c S_c + lambda I)^-1 [w_c s_c].
+ * @param raised added to the bias of classes of few parts (few-parts.ts)
  * @param scatter sum_c w_c S_c where it is at hand already; it is overwritten.
  * @throws TOO_FEW_CLASSES without any class, SINGULAR_STATISTICS
  */
 export async function solveHead(
   statistics: Statistics,
-  { lambda, balancing, scatter }: { lambda: number; balancing: number; scatter?: Matrix },
+  {
+    lambda,
+    balancing,
+    raised,
+    scatter,
+  }: { lambda: number; balancing: number; raised?: ReadonlyMap<string, number>; scatter?: Matrix },
   products: Products,
 ): Promise<Head> {
   const { classIds, size } = statistics;
@@ -45,5 +51,11 @@ export async function solveHead(
     for (let i = 0; i < size; i += 1) b.data[i * classIds.length + c] = weight * sum[i]!;
   });
   const factor = await cholesky(a, products);
-  return { classIds, weights: await solveCholesky(factor, b, products) };
+  const solved = await solveCholesky(factor, b, products);
+  // The constant comes last in z.
+  const bias = (size - 1) * classIds.length;
+  classIds.forEach((classId, c) => {
+    solved.data[bias + c]! += raised?.get(classId) ?? 0;
+  });
+  return { classIds, weights: solved };
 }

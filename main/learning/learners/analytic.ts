@@ -31,8 +31,8 @@ export function createAnalyticLearner({ products, stages, signal }: LearnerConte
       const all = matrix(rows.length, size);
       rows.forEach((row, i) => all.data.set(row, i * size));
       if (signal?.aborted) throw new AppError('CANCELLED');
-      const { lambda, balancing } = await crossValidate(all, ledger, products, signal ? { signal } : {});
-      choice = { lambda, balancing };
+      const { lambda, balancing, raised } = await crossValidate(all, ledger, products, signal ? { signal } : {});
+      choice = { lambda, balancing, raised };
       head = (await solveHead(statistics, choice, products)).weights;
     },
     get classIds() {

@@ -3,7 +3,7 @@ import { createRandom } from '../../../main/capture/simulated/random.ts';
 import { matrix, openProducts } from '../../../main/learning/dense.ts';
 import { embed } from '../../../main/learning/embedding.ts';
 import { curveSizes, labelCurveOf, labelsNeeded } from '../../../main/learning/label-curve.ts';
-import { rankQueue, usefulness } from '../../../main/learning/queue.ts';
+import { likenessOf, likenessOfMany, rankQueue, usefulness } from '../../../main/learning/queue.ts';
 
 const rows = (list: number[][]) => ({
   ...matrix(list.length, list[0]!.length),
@@ -28,7 +28,9 @@ it('the most useful first, its likes later and in its group, an unreadable one a
     [0, 0, 1],
     [Number.NaN, Number.NaN, Number.NaN],
   ]);
-  const ranked = rankQueue(z, [0.9, 1, 0.7, 0.2, 0.5]);
+  const likeness = likenessOf(z);
+  const ranked = rankQueue(likeness, [0.9, 1, 0.7, 0.2, 0.5]);
+  // 0 and 1 are like each other, so typical: whichever comes second is less useful than what stands alone.
   expect(ranked.map(({ index }) => index)).toEqual([1, 2, 4, 0, 3]);
   expect(ranked.map(({ usefulness: useful }) => useful)).toEqual(
     ranked.map(({ usefulness: useful }) => useful).toSorted((a, b) => b - a),
@@ -37,7 +39,36 @@ it('the most useful first, its likes later and in its group, an unreadable one a
   expect(groupOf.get(0)).toBe(1);
   expect(groupOf.get(1)).toBe(1);
   expect([groupOf.get(2), groupOf.get(3), groupOf.get(4)]).toEqual([null, null, null]);
-  expect(rankQueue(z, [0.9, 1, 0.7, 0.2, 0.5], 2).map(({ index }) => index)).toEqual([1, 2]);
+  expect(rankQueue(likeness, [0.9, 1, 0.7, 0.2, 0.5], { first: 2 }).map(({ index }) => index)).toEqual([1, 2]);
+  // What is like a labelled part waits, however useful by itself.
+  const beside = rankQueue(likeness, [0, 1, 0.7, 0.2, 0.5], { labelled: [0] }).map(({ index }) => index);
+  expect(beside.slice().sort()).toEqual([1, 2, 3, 4]);
+  expect(beside[0]).toBe(2);
+});
+
+it('while nothing is known, first the parts that stand for most others, one of each kind, and outliers last', async () => {
+  const random = createRandom(9);
+  const width = 16;
+  const kinds = [12, 8, 5];
+  const list = kinds.flatMap((count, kind) =>
+    Array.from({ length: count }, () =>
+      Array.from({ length: width }, (_, j) => (j % 4 === kind ? 4 : 1) + 0.2 * random.normal()),
+    ),
+  );
+  for (const at of [3, 7]) list.push(Array.from({ length: width }, (_, j) => (j === at ? 9 : 1)));
+  const z = rows(list);
+  await using products = openProducts({ threads: 1 });
+  const likeness = await likenessOfMany(z, products);
+  const kindOf = (index: number) => (index < 12 ? 0 : index < 20 ? 1 : index < 25 ? 2 : 3);
+  const order = rankQueue(likeness, null).map(({ index }) => kindOf(index));
+  expect(order.slice(0, 3).sort()).toEqual([0, 1, 2]);
+  expect(order).toHaveLength(27);
+  // Where one kind is labelled, the others come first.
+  const rest = rankQueue(likeness, null, { labelled: [0], first: 2 }).map(({ index }) => kindOf(index));
+  expect(rest.sort()).toEqual([1, 2]);
+  // Both ways to the same table.
+  const same = likenessOf(z);
+  expect(Math.abs(same.of(3, 20) - likeness.of(3, 20))).toBeLessThan(1e-12);
 });
 
 it('points of a curve, and the labels from which on it stays above a value', () => {
