@@ -1,4 +1,5 @@
 import { upperBound } from '../evaluation.ts';
+import { createTail } from './tail-chart.ts';
 
 /*
  * Alarms on what every part brings along, against reference parts of the same line. Three families:
@@ -6,7 +7,8 @@ import { upperBound } from '../evaluation.ts';
  *   fits any shape and an outlier is one part and no alarm; then EWMA (Roberts, 1959) and a two-sided CUSUM (Page, 1954).
  * - The feature vector: its Mahalanobis distance from the reference mean, as a multivariate EWMA (Lowry et al., 1992) of whitened
  *   coordinates, each told as a normal deviate too.
- * - Events (verdict mix, classes, unusual novelty): CUSUM of the likelihood ratio of their share.
+ * - Events (verdict mix, classes): CUSUM of the likelihood ratio of their share.
+ * - Upper tails (unusual novelty, what a rare new class shows in): tail-chart.ts.
  *
  * Limits: the stated run length is shared evenly among all charts of a monitor. EWMAs cross a high limit as often as the diffusion that they
  * approach (rate 2 w (L^2/2)^(d/2) exp(-L^2/2) / Gamma(d/2) in d dimensions); CUSUMs of normals by Siegmund's formula (1985); those of shares by
@@ -80,6 +82,8 @@ export interface PartMeasures {
   /** Feature vector or a cheap picture of it; null: not known of this part. */
   vector?: readonly number[] | null;
   events?: Readonly<Record<string, boolean>>;
+  /** Numbers of which few parts far up are watched for; NaN: not known of this part. */
+  tails?: Readonly<Record<string, number>>;
 }
 
 /** How far each chart has gone; survives a restart as JSON. */
@@ -268,6 +272,24 @@ function eventChart(name: string, reference: readonly PartMeasures[], runLength:
   };
 }
 
+function tailChart(name: string, reference: readonly PartMeasures[], runLength: number): Chart | null {
+  const tail = createTail(
+    reference.map(({ tails }) => tails?.[name] ?? Number.NaN),
+    runLength,
+  );
+  if (tail === null) return null;
+  return {
+    name: `${name}/tail`,
+    measure: name,
+    start: [0],
+    step([level], { tails }) {
+      const x = tails?.[name] ?? Number.NaN;
+      return Number.isFinite(x) ? [tail.next(level!, x)] : null;
+    },
+    beyond: ([level]) => level! >= tail.height,
+  };
+}
+
 /**
  * Watches a stream of parts against reference parts. A chart that alarms starts again from its beginning.
  * @param levels where the charts of the same reference stood before a restart
@@ -275,13 +297,15 @@ function eventChart(name: string, reference: readonly PartMeasures[], runLength:
 export function createMonitor(reference: readonly PartMeasures[], levels: ChartLevels = {}): Monitor {
   const names = Object.keys(reference[0]?.values ?? {}).sort();
   const events = [...new Set(reference.flatMap((part) => Object.keys(part.events ?? {})))].sort();
-  const count = 2 * names.length + 1 + events.length;
+  const tails = [...new Set(reference.flatMap((part) => Object.keys(part.tails ?? {})))].sort();
+  const count = 2 * names.length + 1 + events.length + tails.length;
   const runLength = STATED_RUN_LENGTH * count;
   const vector = vectorChart(reference, runLength);
   const charts = [
     ...names.flatMap((name) => numberCharts(name, reference, runLength)),
     ...(vector ? [vector] : []),
     ...events.map((name) => eventChart(name, reference, runLength)),
+    ...tails.flatMap((name) => tailChart(name, reference, runLength) ?? []),
   ];
   const state: ChartLevels = Object.fromEntries(
     charts.map(({ name, start }) => [name, levels[name]?.length === start.length ? levels[name] : start]),

@@ -3,13 +3,11 @@ import { createMonitor, type ChartLevels, type PartMeasures } from './charts.ts'
 
 /*
  * What the line says of every part, as charts: novelty, margin, the feature mean (the picture's brightness and the leading logits, which are
- * linear in the features: judgement.signature), the verdict mix, and how often a part is more unusual than nearly all reference parts.
+ * linear in the features: judgement.signature), the verdict mix, and how many parts are how far more unusual than the reference (a new class).
  */
 
 /** Parts after the activation of a model that tell what is usual. At 60 parts a minute about eight minutes. */
 export const REFERENCE_PARTS = 500;
-/** Share of reference parts below the limit of what is unusual: rare enough to stand out, common enough to be counted. */
-const UNUSUAL = 0.985;
 
 export type WatchedPart = Pick<Judgement, 'verdict' | 'unsureReason' | 'novelty' | 'margin' | 'signature'>;
 export type WatchedMeasure = 'novelty' | 'margin' | 'feature-mean' | 'ng-share' | 'unsure-share' | 'unusual-share';
@@ -22,11 +20,6 @@ export function createPartMonitor(
   reference: readonly WatchedPart[],
   levels: ChartLevels = {},
 ): { add(part: WatchedPart): WatchedMeasure[]; readonly levels: ChartLevels } {
-  const sorted = reference
-    .filter(inferred)
-    .map(({ novelty }) => novelty)
-    .sort((a, b) => a - b);
-  const limit = sorted[Math.floor(UNUSUAL * sorted.length)] ?? Number.POSITIVE_INFINITY;
   const measuresOf = (part: WatchedPart): PartMeasures => {
     const known = inferred(part);
     return {
@@ -35,8 +28,8 @@ export function createPartMonitor(
       events: {
         'ng-share': part.verdict === 'ng',
         'unsure-share': part.verdict === 'unsure',
-        ...(known ? { 'unusual-share': part.novelty > limit } : {}),
       },
+      tails: { 'unusual-share': known ? part.novelty : Number.NaN },
     };
   };
   const monitor = createMonitor(reference.map(measuresOf), levels);
