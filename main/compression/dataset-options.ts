@@ -18,6 +18,8 @@ export interface CompressDatasetOptions {
   out?: string | undefined;
   /** Folder that every measured trial is kept in until the report is made; default: none is kept. */
   work?: string | undefined;
+  /** Folder that times of layers on this PC are kept in; default: they are measured in each search. */
+  costs?: string | undefined;
   /** Takes trials of the same search from `work`, and counts the time that they took. */
   resume?: boolean | undefined;
   seed: number;

@@ -12,6 +12,8 @@ export interface ReportedMeasures extends Measures {
   validation: { balancedAccuracy: number };
   /** Resident memory of a process that runs this model alone; null: nobody measured it. */
   rssBytes: number | null;
+  /** Millijoules of one inference, what the processor takes anyway included; null: see `energy`. */
+  energyMj: number | null;
 }
 
 export interface ReportedCandidate extends ReportedMeasures {
@@ -21,6 +23,8 @@ export interface ReportedCandidate extends ReportedMeasures {
   ratio: number;
   inputSize: number;
   speedup: number;
+  /** 95 % of it; null: too few runs. */
+  speedupInterval: [number, number] | null;
   accuracyDropPp: number;
   offered: boolean;
   reason: string;
@@ -70,6 +74,8 @@ export interface CompressReport {
   outOfTime: boolean;
   /** Trials taken from a run before that was cut short. */
   resumedTrials: number;
+  /** Where `energyMj` is from, or why it is null. */
+  energy: string;
   environment: { cpu: string; onnxruntime: string; threads: number };
   images: { train: number; test: number };
   seconds: number;

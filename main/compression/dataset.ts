@@ -10,13 +10,13 @@ import { createOrtEngine } from '../training/ort/engine.ts';
 import { adaptForPruning, adaptModeOf } from './adapt.ts';
 import { replaceBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
-import { measureCosts } from './cost/cost-model.ts';
+import { measureLayers } from './cost/cost-model.ts';
 import { whyNothing, type CompressReport, type ReportedCandidate, type ReportedMeasures } from './dataset-report.ts';
 import { studentsOf, type CompressDatasetOptions } from './dataset-options.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, dataDigest, leftAloneOf, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
-import { measureInterleaved, type Latency } from './evidence/latency.ts';
+import { measureInterleaved } from './evidence/latency.ts';
 import { operationsScore } from './evidence/operations-score.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
@@ -28,7 +28,7 @@ import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { firstTaskOf, taskSimilarity } from './tasks.ts';
-import { timeInspectors } from './time-inspectors.ts';
+import { timeFinished, type TimedModel } from './time-finished.ts';
 import { testFinished, type TestResult } from './test-report.ts';
 
 export type { CompressDatasetOptions } from './dataset-options.ts';
@@ -131,7 +131,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     signal,
     measure,
     // A clock that was replaced has no profile either.
-    costs: measure === measureInterleaved ? measureCosts : null,
+    costs: measure === measureInterleaved ? { measure: measureLayers, folder: options.costs ?? null } : null,
     maxDropPp: options.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * options.timeBudgetS,
     checkpoint,
@@ -189,23 +189,27 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   }
 
   say('timing all of them against each other');
-  const latencies = await timeInspectors([reference, ...finished.map((entry) => entry.finished)], {
+  const { models: timed, energy } = await timeFinished([reference, ...finished.map((entry) => entry.finished)], {
     backbone,
     source,
     image: images[0]!,
     threads,
     measure,
+    rounds: 300,
+    budgetMs: 20_000,
     signal,
   });
-  const referenceLatency = latencies.get('reference')!;
+  const referenceTimes = timed.get('reference')!;
+  const referenceLatency = referenceTimes.latency;
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
   const offers = finished.map(({ record, finished: item }) => {
-    const latency = latencies.get(record.id)!;
-    const speedup = referenceLatency.p50 / latency.p50;
+    const times = timed.get(record.id)!;
+    const { latency, speedup, speedupInterval } = times;
     const lost = lossBetween(reference.compared, item.compared, record.unseen);
     const verdict = judgeOffer(
       {
         speedup,
+        speedupInterval,
         lost,
         latencyMs: latency.p50,
         bytes: item.inspector.length,
@@ -217,11 +221,10 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     return {
       record,
       item,
-      latency,
+      times,
       latencyMs: latency.p50,
       // A student is compared on what it was not taught with: brought to one scale with the others.
       balancedAccuracy: reference.compared.balancedAccuracy - lost.accuracyPp / 100,
-      speedup,
       ...verdict,
     };
   });
@@ -274,10 +277,11 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const report = async (
     item: Finished,
     test: TestResult,
-    latency: Latency,
+    { latency, energyMj }: TimedModel,
     validated: number,
   ): Promise<ReportedMeasures> => ({
     ...measuresOf(item, test.judged, latency),
+    energyMj,
     validation: { balancedAccuracy: validated },
     rssBytes: (await options.residentBytes?.(item.inspector, item.card.inputSize)) ?? null,
   });
@@ -293,7 +297,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     const leftAlone = leftAloneOf(base, offer.record);
     const evidence = buildEvidence({
       reference: { finished: reference, judged: referenceTest.judged, latency: referenceLatency },
-      candidate: { finished: offer.item, judged: test.judged, latency: offer.latency },
+      candidate: { finished: offer.item, judged: test.judged, ...offer.times },
       active: null,
       basis: `${readableTest.indices.length} test images, opened after every choice was made`,
       gates,
@@ -308,8 +312,9 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       precision: offer.record.variant.precision,
       ratio: offer.record.made.ratio,
       inputSize: offer.record.variant.inputSize,
-      ...(await report(offer.item, test, offer.latency, offer.balancedAccuracy)),
-      speedup: offer.speedup,
+      ...(await report(offer.item, test, offer.times, offer.balancedAccuracy)),
+      speedup: offer.times.speedup,
+      speedupInterval: offer.times.speedupInterval,
       accuracyDropPp: evidence.accuracyDropPp,
       offered: offer.offered,
       reason: offer.reason,
@@ -337,7 +342,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   const chosen = best === null ? null : offers[best]!;
   return {
     reference: {
-      ...(await report(reference, referenceTest, referenceLatency, reference.compared.balancedAccuracy)),
+      ...(await report(reference, referenceTest, referenceTimes, reference.compared.balancedAccuracy)),
       inputSize: backbone.inputSize,
       perClass: referenceTest.perClass,
       bwt: referenceTest.bwt,
@@ -372,6 +377,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     outOfTime,
     resumedTrials: bench.taken,
     environment,
+    energy,
     images: { train: images.length, test: readableTest.indices.length },
     seconds: (performance.now() - startedAt) / 1000,
   };

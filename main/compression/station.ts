@@ -13,7 +13,7 @@ import { judgedRows } from '../learning/knowledge.ts';
 import { keyOf, type LedgerRow } from '../learning/folds.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
-import { measureCosts } from './cost/cost-model.ts';
+import { measureLayers } from './cost/cost-model.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
@@ -26,7 +26,7 @@ import {
   parityGate,
   recallGate,
 } from './evidence/gates.ts';
-import { measureInterleaved, type Latency } from './evidence/latency.ts';
+import { measureInterleaved } from './evidence/latency.ts';
 import { isRight, pairsByClass, recallByClass, same, type Verdict } from './evidence/verdicts.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
@@ -35,8 +35,9 @@ import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
-import { openContender, openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
+import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
+import { timeFinished } from './time-finished.ts';
 
 export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.compress']['input']>;
 export type CompressStationOutput = z.infer<(typeof trainerMethods)['trainer.compress']['output']>;
@@ -139,7 +140,7 @@ async function compress(
     seed: 0,
     signal,
     measure,
-    costs: measure === measureInterleaved ? measureCosts : null,
+    costs: measure === measureInterleaved ? { measure: measureLayers, folder: input.costsDir } : null,
     maxDropPp: criteria.maxDropPp,
     budgetMs: SEARCH_SHARE * 1000 * input.timeBudgetS,
     checkpoint,
@@ -206,14 +207,25 @@ async function compress(
   }
 
   report(0.87, 'compress.time');
-  const latencies = await timeAll([reference, ...entries.map(({ finished }) => finished)]);
-  const referenceLatency = latencies.get(referenceId)!;
+  // 300 runs give a bound of the 99th percentile.
+  const { models: timed } = await timeFinished([reference, ...entries.map(({ finished }) => finished)], {
+    backbone,
+    source,
+    image: images[0]!,
+    threads,
+    measure,
+    rounds: 310,
+    budgetMs: 30_000,
+    signal,
+  });
+  const referenceLatency = timed.get(referenceId)!.latency;
   const offers = entries.map(({ id, ratio, unseen, finished }) => {
-    const latency = latencies.get(id)!;
+    const { latency, speedup, speedupInterval } = timed.get(id)!;
     const lost = lossBetween(reference.compared, finished.compared, unseen);
     const verdict = judgeOffer(
       {
-        speedup: referenceLatency.p50 / latency.p50,
+        speedup,
+        speedupInterval,
         lost,
         latencyMs: latency.p50,
         bytes: finished.inspector.length,
@@ -227,6 +239,7 @@ async function compress(
       ratio,
       finished,
       latency,
+      speedupInterval,
       latencyMs: latency.p50,
       // A student is compared on what it was not taught with: brought to one scale with the others.
       balancedAccuracy: reference.compared.balancedAccuracy - lost.accuracyPp / 100,
@@ -240,6 +253,7 @@ async function compress(
       ratio: 0,
       finished: reference,
       latency: referenceLatency,
+      speedupInterval: null,
       latencyMs: referenceLatency.p50,
       balancedAccuracy: reference.compared.balancedAccuracy,
       offered: true,
@@ -279,7 +293,12 @@ async function compress(
     ];
     const evidence = buildEvidence({
       reference: { finished: reference, judged: reference.judged, latency: referenceLatency },
-      candidate: { finished, judged: finished.judged, latency: offer.latency },
+      candidate: {
+        finished,
+        judged: finished.judged,
+        latency: offer.latency,
+        speedupInterval: offer.speedupInterval,
+      },
       active: active ? recallByClass(active) : null,
       basis,
       gates,
@@ -376,16 +395,5 @@ async function compress(
         ];
       })
       .sort((a, b) => rank[a.kind] - rank[b.kind]);
-  }
-
-  async function timeAll(items: readonly Finished[]): Promise<Map<string, Latency>> {
-    await using stack = new AsyncDisposableStack();
-    const contenders = [];
-    for (const { card, inspector } of items) {
-      const options = { inputName: 'image', inputSize: card.inputSize, backbone, source, image: images[0]!, threads };
-      contenders.push(stack.use(await openContender(card.id, inspector, options)));
-    }
-    // 300 runs give a bound of the 99th percentile.
-    return await measure(contenders, { rounds: 310, warmUp: 5, signal, budgetMs: 30_000 });
   }
 }

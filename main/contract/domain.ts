@@ -366,6 +366,8 @@ export const evidenceSchema = z.object({
   reference: measuresSchema,
   candidate: measuresSchema,
   speedup: z.number(),
+  /** 95 % of it; null: too few runs. Absent in older evidence. */
+  speedupInterval: z.tuple([z.number(), z.number()]).nullable().optional(),
   accuracyDropPp: z.number(),
   /** How the accuracies were found, e.g. "5-fold cross-validation over 240 labelled parts". */
   basis: z.string(),

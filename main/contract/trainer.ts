@@ -127,6 +127,8 @@ export const trainerMethods = {
       candidateIds: z.array(z.string()).min(1),
       /** Where what is measured is kept, so that the call can be made again after a power cut; null: nowhere. */
       workDir: z.string().nullable().default(null),
+      /** Where times of layers on this PC are kept from one call to the next; null: nowhere. */
+      costsDir: z.string().nullable().default(null),
     }),
     output: z.object({
       candidates: z.array(

@@ -160,6 +160,7 @@ export const createCandidateService = (
             activeBundleDir: station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId),
             candidateIds,
             workDir,
+            costsDir: join(store.home, 'costs'),
           },
           { signal: job.signal },
         ),

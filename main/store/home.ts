@@ -35,6 +35,8 @@ const folders = [
   'backbones',
   // What jobs keep so that they can be taken up again: a folder per job.
   'work',
+  // What layers take on this PC, as the cost model measured it.
+  'costs',
 ];
 /** What a host may have put into the folder before the core ever ran in it. */
 const harmless = new Set(['logs', 'lock', 'spool', '.DS_Store', 'lost+found']);

@@ -44,6 +44,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     seconds,
     costModel,
     operationsScore,
+    energy,
   } = await compressDataset({
     dir: join(data, set),
     backbone,
@@ -64,9 +65,11 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     macs,
     bytes,
     rssBytes,
+    energyMj,
     grouped,
   }: typeof reference) => ({
     rssBytes,
+    energyMj,
     validation: validation.balancedAccuracy,
     test: balancedAccuracy,
     testInterval: interval,
@@ -82,6 +85,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     candidates: candidates.map((candidate) => ({
       id: candidate.id,
       speedup: candidate.speedup,
+      speedupInterval: candidate.speedupInterval,
       testDropPp: candidate.accuracyDropPp,
       offered: candidate.offered,
       reason: candidate.reason,
@@ -92,6 +96,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     outOfTime,
     costModel,
     operationsScore,
+    energy,
     similarity,
     images,
     seconds,

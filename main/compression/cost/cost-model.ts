@@ -9,6 +9,7 @@ import {
 } from '../../onnx/index.ts';
 import { profileKernels, type KernelTime } from '../../runtime/session.ts';
 import type { Precision } from '../plan/variant.ts';
+import type { LayerTable } from './layer-table.ts';
 
 /*
  * What a layer costs on this PC, told from a profile of the uncompressed backbone: a multiply-accumulate of a depthwise convolution takes many times that of a
@@ -167,13 +168,13 @@ export function layersOf(model: Model, size: number): (Layer & Signature)[] {
 }
 
 /**
- * Profiles networks, each at a size, and fits what their layers cost.
+ * Profiles networks, each at a size.
  * @throws MODEL_UNREADABLE
  */
-export async function measureCosts(
+export async function measureLayers(
   networks: readonly { model: Model; size: number }[],
   { threads }: { threads: number },
-): Promise<CostModel> {
+): Promise<LayerTable> {
   const measured: LayerTime[] = [];
   const between = new Map<Precision, { ms: number; bytes: number }>();
   for (const { model, size } of networks) {
@@ -191,6 +192,14 @@ export async function measureCosts(
     between.set(precision, { ms: known.ms + restMs, bytes: known.bytes + bytes });
     measured.push(...own);
   }
+  return {
+    layers: measured,
+    between: [...between].map(([precision, rest]) => ({ precision, ...rest })),
+  };
+}
+
+/** Fits what layers cost. */
+export function costModelOf({ layers: measured, between }: LayerTable): CostModel {
   const lines = new Map(
     [...Map.groupBy(measured, ({ kind, precision }) => `${kind} ${precision}`)].map(([key, rows]) => [
       key,
@@ -220,7 +229,7 @@ export async function measureCosts(
         sum += ms;
         bytes += moved(each);
       }
-      const rest = between.get(precision);
+      const rest = between.find((each) => each.precision === precision);
       return rest && rest.bytes > 0 ? sum + (rest.ms * bytes) / rest.bytes : null;
     },
   };

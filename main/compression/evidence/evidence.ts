@@ -67,7 +67,7 @@ export const leftAloneOf = (
 /** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
 export function buildEvidence(parts: {
   reference: { finished: Finished; judged: Judged; latency: Latency };
-  candidate: { finished: Finished; judged: Judged; latency: Latency };
+  candidate: { finished: Finished; judged: Judged; latency: Latency; speedupInterval: [number, number] | null };
   active: ReadonlyMap<string, number> | null;
   basis: string;
   gates: Evidence['gates'];
@@ -87,6 +87,7 @@ export function buildEvidence(parts: {
     reference: before,
     candidate: after,
     speedup: before.latencyMsP50 / after.latencyMsP50,
+    speedupInterval: candidate.speedupInterval,
     accuracyDropPp: 100 * (before.balancedAccuracy - after.balancedAccuracy),
     basis: parts.basis,
     perClass: [...recallOf(candidate.judged)].map(([classId, { n, recall }]) => ({

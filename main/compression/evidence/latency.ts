@@ -43,3 +43,53 @@ export async function measureInterleaved(
     ]),
   );
 }
+
+const RESAMPLES = 1000;
+/** Of fewer rounds the resampled medians say nothing. */
+const FEWEST_ROUNDS = 10;
+
+/**
+ * Percentile bootstrap of how many times as fast one contender is as another, over blocks of whole rounds: what slows one of a round down slows its neighbours too, so single runs
+ * are not independent (circular block bootstrap, Politis and Romano 1992).
+ * @param reference, other of one call of measureInterleaved
+ * @returns 95 % interval of the ratio of medians; null: fewer than ten rounds
+ */
+export function speedupInterval(reference: Latency, other: Latency): [lo: number, hi: number] | null {
+  const rounds = Math.min(reference.samples.length, other.samples.length);
+  if (rounds < FEWEST_ROUNDS) return null;
+  const block = Math.round(Math.sqrt(rounds));
+  // The same samples give the same interval.
+  const chance = randomSource(rounds);
+  const before = new Float64Array(rounds);
+  const after = new Float64Array(rounds);
+  const ratios = Array.from({ length: RESAMPLES }, () => {
+    for (let i = 0; i < rounds; i += block) {
+      const start = Math.floor(chance() * rounds);
+      for (let j = 0; j < block && i + j < rounds; j++) {
+        const from = (start + j) % rounds;
+        before[i + j] = reference.samples[from]!;
+        after[i + j] = other.samples[from]!;
+      }
+    }
+    return medianOf(before) / medianOf(after);
+  });
+  return [quantile(ratios, 0.025), quantile(ratios, 0.975)];
+}
+
+/** Sorts in place. */
+const medianOf = (values: Float64Array): number => {
+  values.sort();
+  const half = values.length >> 1;
+  return values.length % 2 === 1 ? values[half]! : (values[half - 1]! + values[half]!) / 2;
+};
+
+/** mulberry32: uniform in [0, 1). */
+function randomSource(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

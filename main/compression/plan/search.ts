@@ -211,6 +211,8 @@ export const LEAST_SPEEDUP = 1.05;
 export const judgeOffer = (
   facts: {
     speedup: number;
+    /** 95 % of it; null: too few runs. */
+    speedupInterval: readonly [number, number] | null;
     lost: Loss;
     latencyMs: number;
     bytes: number;
@@ -223,6 +225,10 @@ export const judgeOffer = (
   const change = `${facts.speedup.toFixed(2)} times as fast, ${dropWords(facts.lost.accuracyPp)} in cross-validation`;
   if (facts.speedup < LEAST_SPEEDUP) {
     return { offered: false, reason: `Not faster on this PC (${facts.speedup.toFixed(2)} times).` };
+  }
+  if (facts.speedupInterval && facts.speedupInterval[0] <= 1) {
+    const [low, high] = facts.speedupInterval.map((times) => times.toFixed(2));
+    return { offered: false, reason: `Not shown to be faster on this PC (${low} to ${high} times).` };
   }
   // A lower input size alone leaves the weights as they are: not larger is enough; what its head adds is a few hundred bytes.
   if (facts.bytes > facts.referenceBytes * 1.01) {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Backbone } from '../../contract/domain.ts';
 import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
@@ -9,12 +10,14 @@ import { openSession } from '../../runtime/session.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import type { PixelImage } from '../../vision/image.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
-import type { CostModel, measureCosts } from '../cost/cost-model.ts';
+import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
+import { keptLayerTable } from '../cost/layer-table.ts';
 import { measureInterleaved, type Contender } from '../evidence/latency.ts';
 import { untaughtImages } from '../adapt.ts';
 import { epochsWithin } from '../distill/epochs.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
+import { describeEnvironment, integerWeightBits } from '../environment.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
@@ -74,8 +77,8 @@ export interface TrialOptions {
   seed: number;
   signal?: AbortSignal | undefined;
   measure: Measure;
-  /** Profiles layers on this PC; null: multiply-accumulates stand for time. */
-  costs: typeof measureCosts | null;
+  /** Profiles layers on this PC, and where the times are kept (null: nowhere); null: multiply-accumulates stand for time. */
+  costs: { measure: typeof measureLayers; folder: string | null } | null;
   /** Greatest decisive loss, percentage points; above it integers are tried with the worst layers kept float. */
   maxDropPp: number;
   /** Time for the whole search; decides how many images it looks at. */
@@ -206,7 +209,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     bytes: baseBytes,
   };
 
-  const costs = options.costs && options.budgetMs >= LEAST_PROFILED_MS ? await profileLayers(options.costs) : null;
+  const costs = options.costs && (await profileLayers(options.costs));
   if (costs) workshop.useCosts(costs);
   const preparing = new Map<number, number>();
   /** Time that a network should take, resize included. */
@@ -218,14 +221,28 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     return network + known;
   };
 
-  /** Layers of the uncompressed backbone at two sizes, in floats and in integers. Null: it cannot be profiled, or is no network of known layers. */
-  async function profileLayers(measureLayers: typeof measureCosts): Promise<CostModel | null> {
+  /**
+   * Layers of the uncompressed backbone at two sizes, in floats and in integers. Null: it cannot be profiled, is no network of known layers, or nothing is
+   * kept and the time is too short.
+   */
+  async function profileLayers({ measure: profile, folder }: NonNullable<TrialOptions['costs']>) {
     const size = backbone.inputSize;
     const small = inputSizesOf(backbone).at(-2) ?? size;
+    const sizes = [...new Set([size, small])];
+    const key = {
+      ...describeEnvironment(threads),
+      weightBits: integerWeightBits(),
+      graph: createHash('sha256').update(baseBytes).digest('hex'),
+      sizes,
+    };
     try {
-      const integer = await workshop.make({ strategy: 'none', ratio: 0, inputSize: small, precision: 'int8' });
-      const networks = [...new Set([size, small])].map((at) => ({ model: workshop.base, size: at }));
-      return await measureLayers([...networks, { model: integer.model, size: small }], { threads });
+      const table = await keptLayerTable(folder, key, async () => {
+        if (options.budgetMs < LEAST_PROFILED_MS) return null;
+        const integer = await workshop.make({ strategy: 'none', ratio: 0, inputSize: small, precision: 'int8' });
+        const networks = sizes.map((at) => ({ model: workshop.base, size: at }));
+        return profile([...networks, { model: integer.model, size: small }], { threads });
+      });
+      return table && costModelOf(table);
     } catch (error) {
       if (!isAppError(error) || error.code === 'CANCELLED') throw error;
       return null;

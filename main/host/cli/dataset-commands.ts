@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
@@ -194,6 +195,8 @@ export function addDatasetCommands(program: Command, action: Action): void {
           backbone: await resolveBackbone(asked, context),
           ...(out === undefined ? {} : { out: resolve(out) }),
           work: resolve(work ?? (out === undefined ? join(tmpdir(), 'mekiki-searches') : join(out, '.search'))),
+          // Beside the station's own where there is a data folder; this command makes none.
+          costs: existsSync(context.home) ? join(context.home, 'costs') : join(tmpdir(), 'mekiki-searches'),
           threads: context.threads,
           residentBytes: (model, inputSize) => residentBytes(model, inputSize, context.threads),
           signal: context.signal,

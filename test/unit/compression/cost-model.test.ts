@@ -3,7 +3,8 @@ import {
   fitLine,
   layersOf,
   layerTimes,
-  measureCosts,
+  costModelOf,
+  measureLayers,
   narrowed,
   type Layer,
 } from '../../../main/compression/cost/cost-model.ts';
@@ -64,7 +65,7 @@ describe('cost of layers', () => {
 
   it('profiles a real network: every convolution once, and a time for sizes that were not measured', async () => {
     const model = smallBackbone();
-    const costs = await measureCosts([{ model, size: 64 }], { threads: 1 });
+    const costs = costModelOf(await measureLayers([{ model, size: 64 }], { threads: 1 }));
     expect(costs.layers).toBe(layersOf(model, 64).length);
     const [small, large] = [costs.network(model, 64)!, costs.network(model, 256)!];
     expect(small).toBeGreaterThan(0);

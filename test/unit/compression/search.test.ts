@@ -126,6 +126,7 @@ describe('offers', () => {
   const limits = { maxDropPp: 1, latencyMs: null };
   const facts = {
     speedup: 3,
+    speedupInterval: [2.8, 3.2] as const,
     lost: { accuracyPp: 0.5, accuracyUpperPp: 9, certaintyPp: 0 },
     latencyMs: 3,
     bytes: 100,
@@ -139,6 +140,11 @@ describe('offers', () => {
       offered: false,
       reason: expect.stringContaining('Not faster'),
     });
+    expect(judgeOffer({ ...facts, speedup: 1.1, speedupInterval: [0.98, 1.3] }, limits)).toMatchObject({
+      offered: false,
+      reason: expect.stringContaining('0.98 to 1.30'),
+    });
+    expect(judgeOffer({ ...facts, speedupInterval: null }, limits).offered).toBe(true);
     expect(judgeOffer({ ...facts, lost: { ...facts.lost, accuracyPp: 1.2 } }, limits).reason).toContain(
       'Too inaccurate',
     );

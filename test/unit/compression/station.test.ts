@@ -60,6 +60,7 @@ beforeAll(async () => {
     activeBundleDir: null,
     candidateIds: ['c0', 'c1', 'c2'],
     workDir: null,
+    costsDir: null,
   };
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
