@@ -1,4 +1,5 @@
 import { AppError } from '../../contract/errors.ts';
+import { randomSource } from '../../onnx/architectures/random.ts';
 import { quantile } from './statistics.ts';
 
 /** One thing to be timed: a whole inference as the line does it, resize included. */
@@ -59,7 +60,7 @@ export function speedupInterval(reference: Latency, other: Latency): [lo: number
   if (rounds < FEWEST_ROUNDS) return null;
   const block = Math.round(Math.sqrt(rounds));
   // The same samples give the same interval.
-  const chance = randomSource(rounds);
+  const chance = randomSource(rounds, 'speed-up');
   const before = new Float64Array(rounds);
   const after = new Float64Array(rounds);
   const ratios = Array.from({ length: RESAMPLES }, () => {
@@ -82,14 +83,3 @@ const medianOf = (values: Float64Array): number => {
   const half = values.length >> 1;
   return values.length % 2 === 1 ? values[half]! : (values[half - 1]! + values[half]!) / 2;
 };
-
-/** mulberry32: uniform in [0, 1). */
-function randomSource(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
