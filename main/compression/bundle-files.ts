@@ -1,7 +1,22 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import type { Evidence, ModelCard } from '../contract/domain.ts';
+
+/** What a failed write is to the user. */
+const writeProblem = (cause: unknown, path: string, folder: string): AppError =>
+  (cause as NodeJS.ErrnoException).code === 'ENOSPC'
+    ? new AppError('DISK_FULL', { path }, { cause })
+    : new AppError('HOME_NOT_WRITABLE', { home: folder, problem: problemOf(cause) }, { cause });
+
+/** With its parents. @throws DISK_FULL, HOME_NOT_WRITABLE */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw writeProblem(cause, folder, folder);
+  }
+}
 
 /** Whole or not at all: temporary name, fsync, rename, fsync of the folder. @throws DISK_FULL, HOME_NOT_WRITABLE */
 export async function writeAtomically(file: string, bytes: Uint8Array | string): Promise<void> {
@@ -22,8 +37,7 @@ export async function writeAtomically(file: string, bytes: Uint8Array | string):
     }
   } catch (cause) {
     await rm(temporary, { force: true });
-    if ((cause as NodeJS.ErrnoException).code === 'ENOSPC') throw new AppError('DISK_FULL', { path: file }, { cause });
-    throw new AppError('HOME_NOT_WRITABLE', { home: dirname(file), problem: problemOf(cause) }, { cause });
+    throw writeProblem(cause, file, dirname(file));
   }
 }
 
@@ -32,14 +46,18 @@ export async function writeBundle(
   dir: string,
   bundle: { model: Uint8Array; card: ModelCard; evidence: Evidence },
 ): Promise<void> {
-  try {
-    await mkdir(dir, { recursive: true });
-  } catch (cause) {
-    throw new AppError('HOME_NOT_WRITABLE', { home: dir, problem: problemOf(cause) }, { cause });
-  }
+  await makeFolder(dir);
   await writeAtomically(join(dir, 'model.onnx'), bundle.model);
   await writeAtomically(join(dir, 'model.json'), `${JSON.stringify(bundle.card, null, 2)}\n`);
   await writeAtomically(join(dir, 'evidence.json'), `${JSON.stringify(bundle.evidence, null, 2)}\n`);
+}
+
+const MAKING = '.making-';
+
+/** Takes away what a run that was killed left half-made in `out`. A folder that is not there: nothing to do. */
+export async function sweepBundles(out: string): Promise<void> {
+  const names = await readdir(out).catch(() => []);
+  for (const name of names) if (name.startsWith(MAKING)) await rm(join(out, name), { recursive: true, force: true });
 }
 
 /** Writes <out>/<id>/ in the place of what lies there: whoever looks sees a whole bundle or none. @throws as writeBundle */
@@ -48,7 +66,7 @@ export async function replaceBundle(
   id: string,
   bundle: { model: Uint8Array; card: ModelCard; evidence: Evidence },
 ): Promise<void> {
-  const making = join(out, `.making-${id}`);
+  const making = join(out, `${MAKING}${id}`);
   try {
     // Left by a run that was killed.
     await rm(making, { recursive: true, force: true });
@@ -58,6 +76,6 @@ export async function replaceBundle(
   } catch (cause) {
     await rm(making, { recursive: true, force: true });
     if (isAppError(cause)) throw cause;
-    throw new AppError('HOME_NOT_WRITABLE', { home: out, problem: problemOf(cause) }, { cause });
+    throw writeProblem(cause, join(out, id), out);
   }
 }

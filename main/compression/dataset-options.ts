@@ -1,6 +1,7 @@
 import type { Backbone } from '../contract/domain.ts';
 import type { AdaptMode } from './adapt.ts';
 import type { Curriculum, StudentStart, Teaching } from './distill/teach-student.ts';
+import type { ImportanceOptions } from './prune/measures.ts';
 import type { Precision, Strategy } from './plan/variant.ts';
 
 export interface CompressDatasetOptions {
@@ -22,6 +23,8 @@ export interface CompressDatasetOptions {
   costs?: string | undefined;
   /** Takes trials of the same search from `work`, and counts the time that they took. */
   resume?: boolean | undefined;
+  /** What a channel's worth is measured by; default: how well the others make up for it. */
+  importance?: ImportanceOptions | undefined;
   seed: number;
   /**
    * Whether pre-pruning starts from the backbone adapted to the first task. Default: `auto` where pre-pruning is asked for by name; in the automatic search `off`, since the

@@ -4,6 +4,8 @@ import type { StudentChoice } from './distill/teach-student.ts';
 import type { OperationsScore } from './evidence/operations-score.ts';
 import type { Parity } from './finish.ts';
 import type { GroupedMeasures } from './grouped-validation.ts';
+import { whatBinds, type Broken } from './plan/nearest.ts';
+import type { OfferLimits } from './plan/search.ts';
 import type { Precision, Strategy } from './plan/variant.ts';
 
 /* What `compress DIR --json` prints. */
@@ -81,12 +83,17 @@ export interface CompressReport {
   seconds: number;
 }
 
-/** Why nothing is recommended, in a sentence. */
+/** Why nothing is recommended: which limit binds, what the nearest would need, and what is wrong with each. */
 export const whyNothing = (
-  offers: readonly { record: { id: string }; reason: string }[],
+  offers: readonly { record: { id: string }; latencyMs: number; reason: string; broken: readonly Broken[] }[],
   skipped: readonly { id: string; problem: string }[],
+  limits: OfferLimits,
 ): string => {
-  if (offers.length > 0) return `Nothing is recommended. ${offers[0]!.record.id}: ${offers[0]!.reason}`;
+  if (offers.length > 0) {
+    const judged = offers.map(({ record, ...offer }) => ({ id: record.id, ...offer }));
+    const reasons = offers.map(({ record, reason }) => `${record.id}: ${reason}`);
+    return [whatBinds(judged, limits), ...reasons].join(' ');
+  }
   if (skipped.length > 0) return `Nothing could be made. ${skipped[0]!.id}: ${skipped[0]!.problem}`;
   return 'Nothing could be tried: the backbone has a fixed input size, or the time was too short.';
 };

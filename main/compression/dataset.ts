@@ -8,11 +8,12 @@ import type { LedgerRow } from '../learning/selection.ts';
 import { splitTasks } from '../learning/protocol.ts';
 import { createOrtEngine } from '../training/ort/engine.ts';
 import { adaptForPruning, adaptModeOf } from './adapt.ts';
-import { replaceBundle } from './bundle-files.ts';
+import { replaceBundle, sweepBundles } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureLayers } from './cost/cost-model.ts';
 import { whyNothing, type CompressReport, type ReportedCandidate, type ReportedMeasures } from './dataset-report.ts';
 import { studentsOf, type CompressDatasetOptions } from './dataset-options.ts';
+import { checkEnoughImages } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, dataDigest, leftAloneOf, measuresOf } from './evidence/evidence.ts';
 import { dropGate, parityGate } from './evidence/gates.ts';
@@ -23,7 +24,7 @@ import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, featuresOf, lossBetween, type Judged } from './plan/evaluate.ts';
-import { judgeOffer, paretoFront, recommend, searchPlan, type SearchRequest } from './plan/search.ts';
+import { judgeOffer, paretoFront, recommend, searchPlan, type OfferLimits, type SearchRequest } from './plan/search.ts';
 import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
 import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
@@ -79,12 +80,12 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   });
   const firstTask = firstTaskOf(tasks, images, ledger);
   if (images.length === 0) throw new AppError('DATASET_EMPTY', { path: join(options.dir, 'train') });
-  if (firstTask.length === 0) {
-    throw new AppError('TOO_FEW_IMAGES', { what: tasks[0]!.join(', '), found: 0, needed: 1, missing: 1 });
-  }
+  const perClass = Map.groupBy(ledger, ({ classId }) => classId);
+  checkEnoughImages(new Map(dataset.classes.map((name) => [name, perClass.get(name)?.length ?? 0])));
   await using products = openProducts({ threads });
   const criteria = criteriaSchema.parse({ maxDropPp: options.maxDropPp });
 
+  if (options.out !== undefined) await sweepBundles(options.out);
   say('measuring the uncompressed backbone');
   const bytes = await readFile(backbone.file);
   const students = studentsOf(options);
@@ -107,6 +108,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
             precision: options.precision,
             ratio: options.ratio ?? null,
             maxDropPp: options.maxDropPp,
+            importance: options.importance ?? null,
             seed: options.seed,
             // Made anew when it goes on: how long it may train depends on the clock. Trials that were kept say themselves what they learnt from.
             adaptFirstTask,
@@ -127,6 +129,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     tasks,
     products,
     threads,
+    importance: options.importance,
     seed: options.seed,
     signal,
     measure,
@@ -201,6 +204,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   });
   const referenceTimes = timed.get('reference')!;
   const referenceLatency = referenceTimes.latency;
+  const limits: OfferLimits = { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null };
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
   const offers = finished.map(({ record, finished: item }) => {
     const times = timed.get(record.id)!;
@@ -216,7 +220,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
         referenceBytes: reference.inspector.length,
         newDefects: newDefectsLost(reference, item),
       },
-      { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null },
+      limits,
     );
     return {
       record,
@@ -353,7 +357,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     recommended: chosen?.record.id ?? null,
     why: chosen
       ? `${describeVariant(chosen.record.variant, backbone.inputSize)}: ${chosen.reason} Nothing faster kept the accuracy within ${options.maxDropPp} pp on the training folds.`
-      : whyNothing(offers, bench.skipped),
+      : whyNothing(offers, bench.skipped, limits),
     tasks,
     similarity: taskSimilarity(reference, tasks),
     adapted: adaptation?.backbone != null,

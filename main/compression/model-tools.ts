@@ -25,6 +25,7 @@ import {
   type TaughtOutput,
 } from './distill/students.ts';
 import { taughtOutputs } from './distill/teach-student.ts';
+import { LEAST_IMAGES } from './enough-images.ts';
 import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
@@ -68,7 +69,6 @@ export interface ToolReport {
 }
 
 const PICTURES = new Set(['.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp']);
-const LEAST_IMAGES = 8;
 const MOST_IMAGES = 2000;
 const CALIBRATION = 96;
 const COMPARED = 32;

@@ -14,6 +14,7 @@ import { keyOf, type LedgerRow } from '../learning/folds.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureLayers } from './cost/cost-model.ts';
+import { checkEnoughImages } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
@@ -104,6 +105,10 @@ async function compress(
     return makeGoodPartsCandidate(input, okClass, { measure, signal, report });
   }
   if (present.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: present.length, needed: 2 });
+  const shown = new Map(input.classes.map(({ id, names }) => [id, names.en]));
+  checkEnoughImages(
+    new Map([...Map.groupBy(ledger, ({ classId }) => classId)].map(([id, rows]) => [shown.get(id) ?? id, rows.length])),
+  );
   await using products = openProducts({ threads });
 
   report(0.05, 'compress.reference');
@@ -257,6 +262,7 @@ async function compress(
       latencyMs: referenceLatency.p50,
       balancedAccuracy: reference.compared.balancedAccuracy,
       offered: true,
+      broken: [],
       reason:
         best === null
           ? 'Not compressed: nothing faster kept the accuracy.'

@@ -200,6 +200,16 @@ export const errorCatalogue = {
     ['{what} has {found} image(s); {needed} are needed.', 'Label {missing} more.'],
     ['{what} の画像は {found} 枚です。{needed} 枚必要です。', 'あと {missing} 枚ラベルを付けてください。'],
   ),
+  TOO_FEW_PER_CLASS: entry(
+    [
+      'Each class needs {needed} images, so that one can be held out; there are too few of {found}.',
+      'Label more ({missing}), or leave these classes out.',
+    ],
+    [
+      '検証には各クラス {needed} 枚の画像が必要ですが、足りません({found})。',
+      '追加でラベルを付けるか({missing})、これらのクラスを除いてください。',
+    ],
+  ),
   TOO_FEW_CLASSES: entry(
     ['{found} class(es) have images; {needed} are needed.', 'Label parts of another class.'],
     ['画像のあるクラスは {found} 個です。{needed} 個必要です。', '別のクラスの部品にもラベルを付けてください。'],

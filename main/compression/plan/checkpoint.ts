@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { decodeModel } from '../../onnx/index.ts';
-import { writeAtomically } from '../bundle-files.ts';
+import { makeFolder, writeAtomically } from '../bundle-files.ts';
 import type { StudentChoice } from '../distill/teach-student.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
 import type { TrialRecord } from './trials.ts';
@@ -99,15 +99,21 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
     .update(JSON.stringify([CHECKPOINT_FORMAT, key]))
     .digest('hex');
   const folder = join(work, `search-${name.slice(0, 20)}`);
+  let writable = true;
   try {
     if (!resume) await rm(folder, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
     // Half-written by a run that was killed.
     for (const file of await readdir(folder)) if (file.endsWith('.tmp')) await rm(join(folder, file), { force: true });
   } catch (cause) {
-    throw new AppError('HOME_NOT_WRITABLE', { home: folder, problem: problemOf(cause) }, { cause });
+    if (!isAppError(cause)) {
+      throw new AppError('HOME_NOT_WRITABLE', { home: folder, problem: problemOf(cause) }, { cause });
+    }
+    // A folder that cannot be written at all is a mistake to be told at once; a full disk may have room elsewhere for what is made.
+    if (cause.code !== 'DISK_FULL') throw cause;
+    writable = false;
+    onProblem?.(cause.message);
   }
-  let writable = true;
   const write = async (files: readonly (readonly [string, Uint8Array | string])[]) => {
     if (!writable) return;
     try {

@@ -1,6 +1,7 @@
 import { AppError } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { decisiveLossPp, isBlind, keepsLimits, MOST_NOVELTY_LOSS, type Loss, type Quality } from './evaluate.ts';
+import type { Broken } from './nearest.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
@@ -207,60 +208,87 @@ export interface OfferLimits {
 /** Below this a speed-up is not told from noise. */
 export const LEAST_SPEEDUP = 1.05;
 
-/** Whether a variant is offered, and why or why not, in words for a supervisor. */
-export const judgeOffer = (
-  facts: {
-    speedup: number;
-    /** 95 % of it; null: too few runs. */
-    speedupInterval: readonly [number, number] | null;
-    lost: Loss;
-    latencyMs: number;
-    bytes: number;
-    referenceBytes: number;
-    /** Against the uncompressed model; null: there are too few classes to hold one out. */
-    newDefects: NoveltyLoss | null;
-  },
-  limits: OfferLimits,
-): { offered: boolean; reason: string } => {
-  const change = `${facts.speedup.toFixed(2)} times as fast, ${dropWords(facts.lost.accuracyPp)} in cross-validation`;
-  if (facts.speedup < LEAST_SPEEDUP) {
-    return { offered: false, reason: `Not faster on this PC (${facts.speedup.toFixed(2)} times).` };
-  }
-  if (facts.speedupInterval && facts.speedupInterval[0] <= 1) {
-    const [low, high] = facts.speedupInterval.map((times) => times.toFixed(2));
-    return { offered: false, reason: `Not shown to be faster on this PC (${low} to ${high} times).` };
+export interface OfferFacts {
+  speedup: number;
+  /** 95 % of it; null: too few runs. */
+  speedupInterval: readonly [number, number] | null;
+  lost: Loss;
+  latencyMs: number;
+  bytes: number;
+  referenceBytes: number;
+  /** Against the uncompressed model; null: there are too few classes to hold one out. */
+  newDefects: NoveltyLoss | null;
+}
+
+/** Limits that are broken, each with the reason in words; the first is the one to tell. */
+const brokenLimits = (facts: OfferFacts, limits: OfferLimits): (Broken & { reason: string })[] => {
+  const { speedup, speedupInterval, lost, latencyMs, bytes, referenceBytes, newDefects } = facts;
+  const change = changeWords(facts);
+  const broken: (Broken & { reason: string })[] = [];
+  if (speedup < LEAST_SPEEDUP) {
+    broken.push({ limit: 'speed', needs: null, reason: `Not faster on this PC (${speedup.toFixed(2)} times).` });
+  } else if (speedupInterval && speedupInterval[0] <= 1) {
+    const [low, high] = speedupInterval.map((times) => times.toFixed(2));
+    broken.push({
+      limit: 'speed',
+      needs: null,
+      reason: `Not shown to be faster on this PC (${low} to ${high} times).`,
+    });
   }
   // A lower input size alone leaves the weights as they are: not larger is enough; what its head adds is a few hundred bytes.
-  if (facts.bytes > facts.referenceBytes * 1.01) {
-    return {
-      offered: false,
-      reason: `Larger than the original (${facts.bytes} against ${facts.referenceBytes} bytes).`,
-    };
+  if (bytes > referenceBytes * 1.01) {
+    broken.push({
+      limit: 'size',
+      needs: null,
+      reason: `Larger than the original (${bytes} against ${referenceBytes} bytes).`,
+    });
   }
-  if (facts.lost.accuracyPp > limits.maxDropPp) {
-    return { offered: false, reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.` };
+  if (lost.accuracyPp > limits.maxDropPp) {
+    broken.push({
+      limit: 'drop',
+      needs: lost.accuracyPp,
+      reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.`,
+    });
+  } else if (decisiveLossPp(lost, limits.maxDropPp) > limits.maxDropPp) {
+    broken.push({
+      limit: 'drop',
+      needs: decisiveLossPp(lost, limits.maxDropPp),
+      reason: `Too uncertain: ${change}, but so few images do not show that, and its scores are ${lost.certaintyPp.toFixed(2)} pp further from the truth (allowed: ${limits.maxDropPp} pp).`,
+    });
   }
-  if (decisiveLossPp(facts.lost, limits.maxDropPp) > limits.maxDropPp) {
-    return {
-      offered: false,
-      reason: `Too uncertain: ${change}, but so few images do not show that, and its scores are ${facts.lost.certaintyPp.toFixed(2)} pp further from the truth (allowed: ${limits.maxDropPp} pp).`,
-    };
-  }
-  const { newDefects } = facts;
   if (isBlind(newDefects)) {
-    return {
-      offered: false,
+    broken.push({
+      limit: 'novelty',
+      needs: null,
       reason: `Blind to new defects: ${change}, but with one class held out as if it were new, ${(100 * newDefects.loss).toFixed(1)} % fewer of its parts stand out from known ones (area under the curve; allowed: ${100 * MOST_NOVELTY_LOSS} %).`,
-    };
+    });
   }
-  if (limits.latencyMs !== null && facts.latencyMs > limits.latencyMs) {
-    return {
-      offered: false,
-      reason: `Too slow: ${facts.latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.`,
-    };
+  if (limits.latencyMs !== null && latencyMs > limits.latencyMs) {
+    broken.push({
+      limit: 'latency',
+      needs: latencyMs,
+      reason: `Too slow: ${latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.`,
+    });
   }
-  return { offered: true, reason: `${change[0]!.toUpperCase()}${change.slice(1)}.` };
+  return broken;
 };
+
+/** Whether a variant is offered, and why or why not, in words for a supervisor. */
+export const judgeOffer = (
+  facts: OfferFacts,
+  limits: OfferLimits,
+): { offered: boolean; reason: string; broken: Broken[] } => {
+  const broken = brokenLimits(facts, limits);
+  const change = changeWords(facts);
+  return {
+    offered: broken.length === 0,
+    reason: broken[0]?.reason ?? `${change[0]!.toUpperCase()}${change.slice(1)}.`,
+    broken: broken.map(({ limit, needs }) => ({ limit, needs })),
+  };
+};
+
+const changeWords = ({ speedup, lost }: OfferFacts): string =>
+  `${speedup.toFixed(2)} times as fast, ${dropWords(lost.accuracyPp)} in cross-validation`;
 
 const dropWords = (pp: number): string =>
   pp > 0.005

@@ -4,6 +4,7 @@ import { isAppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { heldOutNovelty, noveltyLossOf } from '../../learning/held-out-novelty.ts';
+import { solveKnowledge } from '../../learning/knowledge.ts';
 import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
@@ -19,6 +20,8 @@ import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
 import { describeEnvironment, integerWeightBits } from '../environment.ts';
 import type { ImageSource } from '../image-source.ts';
+import { linearHead } from '../prune/linear-head.ts';
+import type { ImportanceOptions } from '../prune/measures.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { inputSizesOf } from './finalists.ts';
@@ -74,6 +77,8 @@ export interface TrialOptions {
   adapted?: AdaptedBackbone | null;
   products: Products;
   threads: number;
+  /** What pruning goes by; default: reconstruction. */
+  importance?: ImportanceOptions | undefined;
   seed: number;
   signal?: AbortSignal | undefined;
   measure: Measure;
@@ -201,6 +206,11 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const newDefectsOf = (raw: Float32Array, choice: Choice) =>
     heldOutNovelty(embed(raw, stagesOf(backbone)), part, choice, products, signal);
   const newDefects = await newDefectsOf(features, validation);
+  if (options.importance?.measures.includes('head')) {
+    const asked = { features, stages: stagesOf(backbone), ledger: part, okIds: new Set<string>() };
+    const { knowledge } = await solveKnowledge({ ...asked, criteria: { maxEscape: 1, maxOverkill: 1 } }, { products });
+    workshop.useHead(linearHead(backbone, features, knowledge.weights));
+  }
   const records = new Map<string, TrialRecord>();
   const skipped: { id: string; variant: Variant; problem: string }[] = [];
   const reference = {

@@ -15,6 +15,7 @@ import { teachStudent, type StudentChoice, type Taught, type Teaching } from '..
 import type { CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
+import type { ImportanceOptions } from '../prune/measures.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
 import { chooseInteger, TOLERANCE, type IntegerChoice } from '../quantize/choose.ts';
@@ -59,6 +60,8 @@ export interface WorkshopOptions {
   /** Those of `images` that students are not taught with, so that they can be judged by them. */
   untaught: ReadonlySet<number>;
   threads: number;
+  /** What pruning goes by; default: reconstruction. */
+  importance?: ImportanceOptions | undefined;
   seed: number;
   /** What students are trained with, how often they go through the images, and how they are told apart. */
   teaching: Teaching;
@@ -73,6 +76,8 @@ export interface Workshop {
   make(variant: Variant): Promise<Made>;
   /** From now on pruning goes by what layers cost here. */
   useCosts(costs: CostModel): void;
+  /** What the importance `head` looks at. */
+  useHead(head: ReadonlyMap<string, Float32Array>): void;
 }
 
 /** Images that statistics of activations are taken from; more bring little and cost a forward pass each. */
@@ -112,6 +117,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const floats = new Map<string, Pruned>();
   const students = new Map<string, Taught>();
   let costs: CostModel | null = null;
+  let head: ReadonlyMap<string, Float32Array> | null = null;
 
   const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
     images: spread(strategy === 'pre-prune' ? options.firstTask : options.images, most),
@@ -120,6 +126,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     seed,
     signal,
     costs,
+    importance: options.importance && { ...options.importance, ...(head ? { head } : {}) },
   });
 
   const floatModel = async (variant: Variant): Promise<Pruned> => {
@@ -193,6 +200,9 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     base,
     useCosts(known) {
       costs = known;
+    },
+    useHead(known) {
+      head = known;
     },
     async make(variant) {
       const taught = variant.strategy === 'distill' && variant.ratio > 0 ? await student(variant) : null;

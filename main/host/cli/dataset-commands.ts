@@ -2,9 +2,11 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
+import type { CompressReport } from '../../compression/dataset-report.ts';
 import { compressDataset } from '../../compression/dataset.ts';
 import { studentNames } from '../../compression/distill/students.ts';
 import type { Curriculum, StudentStart } from '../../compression/distill/teach-student.ts';
+import { IMPORTANCES, type Importance } from '../../compression/prune/measures.ts';
 import { AppError } from '../../contract/errors.ts';
 import { networkMethods, type NetworkMethodName } from '../../learning/learners/network/methods.ts';
 import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
@@ -14,6 +16,7 @@ import { resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 import { residentBytes } from './resident.ts';
+import { withImportance } from './tool-commands.ts';
 
 interface LearnOptions {
   tasks?: number;
@@ -54,6 +57,8 @@ interface CompressOptions {
   maxDropPp: number;
   out?: string;
   work?: string;
+  importance: Importance[];
+  hedge: number;
   resume?: boolean;
   seed: number;
   adaptFirstTask?: 'auto' | 'on' | 'off';
@@ -148,8 +153,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
       }),
     );
 
-  program
-    .command('compress <dir>')
+  withImportance(program.command('compress <dir>'), IMPORTANCES)
     .description('compressed models of a data set, measured on this PC')
     .addOption(
       new Option('--strategy <name>').choices(['none', 'pre-prune', 'post-prune', 'distill', 'auto']).default('auto'),
@@ -188,13 +192,14 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {
-        const { backbone: asked, out, work, ...rest } = options;
+        const { backbone: asked, out, work, importance: measures, hedge, ...rest } = options;
         const result = await compressDataset({
           ...rest,
           dir: resolve(dir),
           backbone: await resolveBackbone(asked, context),
           ...(out === undefined ? {} : { out: resolve(out) }),
           work: resolve(work ?? (out === undefined ? join(tmpdir(), 'mekiki-searches') : join(out, '.search'))),
+          importance: { measures, hedge },
           // Beside the station's own where there is a data folder; this command makes none.
           costs: existsSync(context.home) ? join(context.home, 'costs') : join(tmpdir(), 'mekiki-searches'),
           threads: context.threads,
@@ -228,8 +233,14 @@ export function addDatasetCommands(program: Command, action: Action): void {
               ]),
             ]),
             r.why,
+            ...leftAlone(r),
           ].join('\n'),
         );
       }),
     );
 }
+
+/** What pruning left alone in any of the candidates. */
+const leftAlone = ({ candidates }: CompressReport): string[] => [
+  ...new Set(candidates.flatMap(({ untouched }) => untouched.map(({ group, why }) => `left alone: ${group}: ${why}`))),
+];

@@ -22,12 +22,21 @@ interface PruneCommandOptions extends ToolCommandOptions {
 /** Without labels there is no head to look at. */
 const FOR_FILES = IMPORTANCES.filter((name) => name !== 'head');
 
-const measureList = (text: string): Importance[] =>
-  text.split(',').map((name) => {
-    const known = FOR_FILES.find((each) => each === name.trim());
-    if (!known) throw new InvalidArgumentError(`"${name}" is none of ${FOR_FILES.join(', ')}.`);
-    return known;
-  });
+/** Adds --importance and --hedge; values come as `importance` and `hedge`. */
+export const withImportance = (command: Command, allowed: readonly Importance[]): Command =>
+  command
+    .option(
+      '--importance <measures>',
+      `what a channel's worth is measured by, one or several of ${allowed.join(', ')} joined by commas`,
+      (text: string): Importance[] =>
+        text.split(',').map((name) => {
+          const known = allowed.find((each) => each === name.trim());
+          if (!known) throw new InvalidArgumentError(`"${name}" is none of ${allowed.join(', ')}.`);
+          return known;
+        }),
+      ['reconstruction' as const],
+    )
+    .option('--hedge <h>', 'share of weight norms, which know no pictures, in that measure', decimalNumber(0, 1), 0);
 
 const told = ({ before, after, speedup, outputError, out }: ToolReport): string =>
   [
@@ -64,34 +73,33 @@ export function addToolCommands(program: Command, action: Action): void {
     onProgress: context.out.progress,
   });
 
-  tool('prune', 'cut channels out of an ONNX model and fit what is left')
-    .option('--ratio <r>', 'share of multiply-accumulates to remove', decimalNumber(0.01, 0.95), 0.4)
-    .option(
-      '--importance <measures>',
-      `what a channel's worth is measured by, one or several of ${FOR_FILES.join(', ')} joined by commas`,
-      measureList,
-      ['reconstruction' as const],
-    )
-    .option('--hedge <h>', 'share of weight norms, which know no pictures, in that measure', decimalNumber(0, 1), 0)
-    .action(
-      action(async (context: Context, file: string, options: PruneCommandOptions) => {
-        const { ratio, importance: measures, hedge } = options;
-        const result = await pruneFile({
-          ...common(context, file, options),
-          ratio,
-          importance: { measures, hedge },
-        });
-        context.out.result(result, (r) =>
-          [
-            told(r),
-            ...Object.entries(r.unknownOperators).map(
-              ([op, count]) => `operator that pruning does not know: ${op} (${count}); channels that reach it stay`,
-            ),
-            ...r.untouched.map(({ group, why }) => `left alone: ${group}: ${why}`),
-          ].join('\n'),
-        );
-      }),
-    );
+  withImportance(
+    tool('prune', 'cut channels out of an ONNX model and fit what is left').option(
+      '--ratio <r>',
+      'share of multiply-accumulates to remove',
+      decimalNumber(0.01, 0.95),
+      0.4,
+    ),
+    FOR_FILES,
+  ).action(
+    action(async (context: Context, file: string, options: PruneCommandOptions) => {
+      const { ratio, importance: measures, hedge } = options;
+      const result = await pruneFile({
+        ...common(context, file, options),
+        ratio,
+        importance: { measures, hedge },
+      });
+      context.out.result(result, (r) =>
+        [
+          told(r),
+          ...Object.entries(r.unknownOperators).map(
+            ([op, count]) => `operator that pruning does not know: ${op} (${count}); channels that reach it stay`,
+          ),
+          ...r.untouched.map(({ group, why }) => `left alone: ${group}: ${why}`),
+        ].join('\n'),
+      );
+    }),
+  );
   tool('quantize', 'INT8 weights and activations of the convolutions of an ONNX model').action(
     action(async (context: Context, file: string, options: ToolCommandOptions) => {
       const result = await quantizeFile(common(context, file, options));

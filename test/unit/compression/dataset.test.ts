@@ -89,8 +89,8 @@ describe('compressDataset', () => {
   }, 120_000);
 
   it('chooses the same whatever the test labels are', async () => {
-    const clean = await compressDataset(options('clean'), fakeMeasure);
-    const noisy = await compressDataset(options('noisy'), fakeMeasure);
+    const clean = await compressDataset(options('clean', { out: join(folder, 'clean-out') }), fakeMeasure);
+    const noisy = await compressDataset(options('noisy', { out: join(folder, 'noisy-out') }), fakeMeasure);
     const chosen = (report: typeof clean) => ({
       tried: report.tried,
       candidates: report.candidates.map(
@@ -103,14 +103,28 @@ describe('compressDataset', () => {
           reason,
           validation,
           bytes: rest.bytes,
+          speedup: rest.speedup,
+          untouched: rest.untouched,
         }),
       ),
+      skipped: report.skipped,
+      tasks: report.tasks,
       pareto: report.pareto,
       recommended: report.recommended,
       why: report.why,
       similarity: report.similarity,
     });
     expect(chosen(noisy)).toEqual(chosen(clean));
+    // Weights, thresholds and temperature of every candidate: the files themselves.
+    for (const { id } of clean.candidates) {
+      const [a, b] = ['clean-out', 'noisy-out'].map((out) => join(folder, out, id));
+      expect((await readFile(join(a!, 'model.onnx'))).equals(await readFile(join(b!, 'model.onnx')))).toBe(true);
+      const [one, other] = await Promise.all(
+        [a, b].map(async (dir) => modelCardSchema.parse(JSON.parse(await readFile(join(dir!, 'model.json'), 'utf8')))),
+      );
+      expect({ ...other, createdAt: '' }).toEqual({ ...one, createdAt: '' });
+    }
+    expect(clean.recommended).not.toBeNull();
     // The noise was there.
     expect(noisy.reference.accuracy).toBeLessThan(clean.reference.accuracy - 0.3);
   }, 240_000);
@@ -139,6 +153,19 @@ describe('compressDataset', () => {
     expect(pre.tasks).toEqual([['coarse'], ['fine'], ['plain']]);
     expect(pre.candidates[0]!.bwt).not.toBeNull();
   }, 300_000);
+
+  it('prunes by the measures asked for, the head of the learnt classes among them', async () => {
+    const prunedBy = async (importance: CompressDatasetOptions['importance'], name: string) => {
+      const out = join(folder, name);
+      const named = { strategy: 'post-prune', precision: 'fp32', ratio: 0.3, maxDropPp: 100, importance, out } as const;
+      const { candidates } = await compressDataset(options('clean', named), fakeMeasure);
+      expect(candidates[0]!.ratio).toBeGreaterThanOrEqual(0.3);
+      return readFile(join(out, candidates[0]!.id, 'model.onnx'));
+    };
+    const usual = await prunedBy(undefined, 'usual');
+    expect((await prunedBy({ measures: ['reconstruction'], hedge: 0 }, 'named')).equals(usual)).toBe(true);
+    expect((await prunedBy({ measures: ['head'] }, 'head')).equals(usual)).toBe(false);
+  }, 240_000);
 
   it('does not offer what is not faster, and says so', async () => {
     const even: typeof fakeMeasure = async (contenders, settings) =>
