@@ -97,14 +97,11 @@ export function createPacketFuzz(seed: number) {
     }
     return out;
   };
-  const streamPacket = (): Buffer => {
-    if (random.chance(0.15)) id += random.whole(0, 3);
-    const extended = random.chance(0.05);
-    const kind = random.pick([format.leader, format.trailer, format.payload, format.payload, format.payload]);
-    const last = Math.ceil(BLOCK / PACKET) + 1;
-    const packetId = kind === format.leader ? 0 : kind === format.trailer ? last : random.whole(1, last - 1);
+  const last = Math.ceil(BLOCK / PACKET) + 1;
+  const streamPacket = (packetId: number, extended: boolean): Buffer => {
+    const kind = packetId === 0 ? format.leader : packetId === last ? format.trailer : format.payload;
     const header = Buffer.alloc(extended ? 20 : 8);
-    const state = random.chance(0.02) ? random.pick([0x0100, 0x800c, 0x8010, 0x8012]) : 0;
+    const state = random.chance(0.01) ? random.pick([0x0100, 0x800c, 0x8010, 0x8012]) : 0;
     writeStreamHeader(header, { blockId: ((id - 1) % 65_535) + 1, packetId, format: kind, extended, status: state });
     const type = random.pick([payloadType.image, payloadType.image, 0x4001, payloadType.chunk]);
     const image = { payloadType: type, timestamp: BigInt(id), pixelFormat: 0x0108_0001, paddingX: 0 };
@@ -115,6 +112,16 @@ export function createPacketFuzz(seed: number) {
           ? writeImageTrailer({ payloadType: type, height: HEIGHT, chunkBytes: BLOCK })
           : Buffer.alloc(PACKET);
     return Buffer.concat([header, data]);
+  };
+  /** A block as a camera sends it, of which the caller may damage some packets. */
+  let underWay: Buffer[] = [];
+  const nextStreamPacket = (): Buffer => {
+    if (underWay.length === 0) {
+      id += random.chance(0.9) ? 1 : random.whole(0, 3);
+      const extended = random.chance(0.02);
+      underWay = Array.from({ length: last + 1 }, (_, packetId) => streamPacket(packetId, extended));
+    }
+    return underWay.shift()!;
   };
   const controlPacket = (): Buffer => {
     const code = random.pick(Object.values(command) as [number, ...number[]]);
@@ -137,7 +144,13 @@ export function createPacketFuzz(seed: number) {
     next(): void {
       const draw = random.next();
       const bytes =
-        draw < 0.2 ? bytesOf(random.whole(0, 64)) : draw < 0.6 ? mutate(streamPacket()) : mutate(controlPacket());
+        draw < 0.15
+          ? bytesOf(random.whole(0, 64))
+          : draw < 0.4
+            ? nextStreamPacket()
+            : draw < 0.6
+              ? mutate(underWay[0] ?? nextStreamPacket())
+              : mutate(controlPacket());
       const packet = readStreamPacket(bytes);
       if (packet) {
         read += 1;

@@ -24,8 +24,8 @@ export interface SimulatorStatus extends TransmitterCounts {
 export interface Simulator extends AsyncDisposable {
   readonly settings: SimulatorSettings;
   status(): SimulatorStatus;
-  /** Goes silent as if unplugged; comes back after `downMs` as if just switched on. */
-  disconnect(): void;
+  /** Goes silent as if unplugged; comes back as if just switched on. @param downMs default: that of the settings */
+  disconnect(downMs?: number): void;
   /** Controlled by nobody from now on, as after a write of its privilege register by a switch-over. */
   dropController(): void;
   /** A pulse at Line1. */
@@ -67,7 +67,7 @@ export async function startSimulator(over: Partial<SimulatorSettings> = {}): Pro
   });
   const ticking = setInterval(() => device.control.tick(performance.now()), TICK_MS);
 
-  function disconnect(): void {
+  function disconnect(downMs = settings.downMs): void {
     if (down) return;
     disconnects += 1;
     device.switchOff();
@@ -75,7 +75,7 @@ export async function startSimulator(over: Partial<SimulatorSettings> = {}): Pro
     down = setTimeout(() => {
       down = null;
       device = plugIn();
-    }, settings.downMs);
+    }, downMs);
   }
   const close = async () => {
     clearInterval(ticking);
