@@ -56,7 +56,7 @@ interface Reception {
 }
 async function receive(config: GigeConfig, check: (id: number, frame: CameraFrame) => void): Promise<Reception> {
   const found = await waitFor(config);
-  let [frames, lost, bytes, outOfOrder, last, first, before] = [0, 0, 0, 0, 0, 0, 0];
+  let [frames, lost, bytes, outOfOrder, last, seen, before] = [0, 0, 0, 0, 0, 0, 0];
   let countedExactly = true;
   const acquisition = await startAcquisition(
     found,
@@ -65,12 +65,15 @@ async function receive(config: GigeConfig, check: (id: number, frame: CameraFram
     {
       onFrame(frame) {
         const id = Number(frame.source.slice('frame '.length));
-        if (frames === 0) [first, before] = [id, lost];
-        else if (id <= last) outOfOrder += 1;
+        // 16-bit ids go round from 65535 to 1.
+        const step = frames === 0 ? 1 : (id - last + 65_535) % 65_535;
+        if (step === 0 || step > 30_000) outOfOrder += 1;
+        if (frames === 0) before = lost;
         last = id;
+        seen += step;
         frames += 1;
         bytes += frame.image.data.length;
-        if (id - first + 1 - frames !== lost - before) countedExactly = false;
+        if (seen - frames !== lost - before) countedExactly = false;
         check(id, frame);
       },
       onMissed: (count) => (lost += count),
