@@ -142,19 +142,18 @@ async function fromSimulator() {
   const address = ownAddress();
   const faults = { lossPerMille: 10, reorderPerMille: 20, duplicatePerMille: 20 };
   const entry = fileURLToPath(new URL('../../main/host/cli/main.ts', import.meta.url));
-  const child = spawn(
-    process.execPath,
-    [
-      entry,
-      'simulate',
-      'gige',
-      '--json',
-      ...['--address', address, '--serial', 'BENCH', '--rate', '30', '--largest-packet', '1500'],
-      ...['--loss-per-mille', String(faults.lossPerMille), '--reorder', String(faults.reorderPerMille)],
-      ...['--duplicate', String(faults.duplicatePerMille)],
-    ],
-    { stdio: ['ignore', 'pipe', 'ignore'] },
-  );
+  const options = [
+    ['--address', address],
+    ['--serial', 'BENCH'],
+    ['--rate', '30'],
+    ['--largest-packet', '1500'],
+    ['--loss-per-mille', String(faults.lossPerMille)],
+    ['--reorder', String(faults.reorderPerMille)],
+    ['--duplicate', String(faults.duplicatePerMille)],
+  ];
+  const child = spawn(process.execPath, [entry, 'simulate', 'gige', '--json', ...options.flat()], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   let said = '';
   child.stdout!.on('data', (text: Buffer) => (said += text.toString()));
   try {
