@@ -36,7 +36,7 @@ import { unknownOperators } from './prune/groups.ts';
 import type { ImportanceOptions } from './prune/measures.ts';
 import { pruneModel } from './prune/prune.ts';
 import { describeRule } from './quantize/calibrate.ts';
-import { chooseInteger, outputsOn, relativeOutputError } from './quantize/choose.ts';
+import { chooseInteger, outputsOn, relativeOutputError, type Levelling } from './quantize/choose.ts';
 
 /*
  * The same steps as in a compression of a data set, each alone, on any ONNX file with one picture as input: for engineers who bring their own network.
@@ -218,7 +218,7 @@ export const pruneFile = (
 
 export interface QuantizeReport extends ToolReport {
   rule: string;
-  equalized: boolean;
+  levelling: Levelling;
   integers: number;
   keptFloat: readonly string[];
 }
@@ -232,7 +232,7 @@ export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
     onProgress?.('choosing how ranges are cut');
     const {
       rule,
-      equalized,
+      levelling,
       integers,
       keptFloat,
       model: made,
@@ -249,7 +249,7 @@ export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
     return {
       ...(await report(made, opened, options)),
       rule: describeRule(rule),
-      equalized,
+      levelling,
       integers,
       keptFloat: keptFloat.map(({ node }) => node),
     };

@@ -96,7 +96,7 @@ try {
         dropPp,
         dropPp95: [100 * bounds.lower, 100 * bounds.upper],
         rule: describeRule(choice.rule),
-        equalized: choice.equalized,
+        levelling: choice.levelling,
         fullError: choice.fullError,
         error: choice.error,
         keptFloat: choice.keptFloat.map(({ node }) => node),

@@ -13,6 +13,10 @@ export interface ActivationRange {
   sample: Float32Array;
   /** Mean of each channel. */
   channelMeans: Float64Array;
+  /** Variance of each channel. */
+  channelVariances: Float64Array;
+  /** Largest magnitude of each channel. */
+  channelPeaks: Float64Array;
 }
 
 /** How a range is cut: the extremes, the share of values that must lie inside, or where the squared error of rounding and cutting is least. */
@@ -36,7 +40,15 @@ export async function observeRanges(
   const state = new Map(
     tensors.map((name) => [
       name,
-      { min: Infinity, max: -Infinity, parts: [] as Float32Array[], sums: [] as number[], count: 0 },
+      {
+        min: Infinity,
+        max: -Infinity,
+        parts: [] as Float32Array[],
+        sums: [] as number[],
+        squares: [] as number[],
+        peaks: [] as number[],
+        count: 0,
+      },
     ]),
   );
   const take = (name: string, data: Float32Array, dims: readonly number[]): void => {
@@ -46,13 +58,20 @@ export async function observeRanges(
     for (let n = 0, at = 0; n < images; n++) {
       for (let c = 0; c < channels; c++) {
         let sum = 0;
+        let [squares, low, high] = [0, 0, 0];
         for (let p = 0; p < plane; p++, at++) {
           const value = data[at]!;
           sum += value;
-          if (value < entry.min) entry.min = value;
-          if (value > entry.max) entry.max = value;
+          squares += value * value;
+          if (value < low) low = value;
+          else if (value > high) high = value;
         }
+        // Zero belongs to the range anyway: padding needs it.
+        if (low < entry.min) entry.min = low;
+        if (high > entry.max) entry.max = high;
+        entry.peaks[c] = Math.max(entry.peaks[c] ?? 0, high, -low);
         entry.sums[c] = (entry.sums[c] ?? 0) + sum;
+        entry.squares[c] = (entry.squares[c] ?? 0) + squares;
       }
     }
     entry.count += images * plane;
@@ -75,14 +94,26 @@ export async function observeRanges(
     for (const name of watched) take(name, values[name]!.data as Float32Array, values[name]!.dims);
   }
   return new Map(
-    [...state].map(([name, { min, max, parts, sums, count }]) => {
+    [...state].map(([name, { min, max, parts, sums, squares, peaks, count }]) => {
       const sample = new Float32Array(parts.reduce((total, { length }) => total + length, 0));
       let at = 0;
       for (const part of parts) {
         sample.set(part, at);
         at += part.length;
       }
-      return [name, { min, max, sample: sample.sort(), channelMeans: Float64Array.from(sums, (sum) => sum / count) }];
+      return [
+        name,
+        {
+          min,
+          max,
+          sample: sample.sort(),
+          channelMeans: Float64Array.from(sums, (sum) => sum / count),
+          channelVariances: Float64Array.from(squares, (square, c) =>
+            Math.max(0, square / count - (sums[c]! / count) ** 2),
+          ),
+          channelPeaks: Float64Array.from(peaks),
+        },
+      ];
     }),
   );
 }

@@ -4,20 +4,23 @@ import { openSession } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { CalibrationOptions } from '../prune/analyse.ts';
 import { observeRanges, uint8Parameters, type ActivationRange, type RangeRule } from './calibrate.ts';
+import { balanceActivations } from './balance.ts';
 import { equalizeWeights } from './equalize.ts';
 import { planQuantization, quantizeModel, quantizeWeights, tensorsOf, type Plan } from './qdq.ts';
 
 /*
  * INT8 with accuracy control. Everything is chosen by one figure: the squared error that a choice leaves in the model's outputs on
- * images that calibration did not use, relative to their variance over those images. First the rule for ranges and whether weights are equalised;
+ * images that calibration did not use, relative to their variance over those images. First how channels are levelled out, and the rule for ranges;
  * then, where the error is above the tolerance, layers are kept float, worst first.
  */
+
+/** What was levelled out between the channels of a tensor first: nothing, weights across layers, or activations. */
+export type Levelling = 'none' | 'weights' | 'activations';
 
 export interface IntegerChoice {
   model: Model;
   rule: RangeRule;
-  /** Weights were equalised across layers first. */
-  equalized: boolean;
+  levelling: Levelling;
   /** Relative squared error of the outputs with every convolution in integers. */
   fullError: number;
   /** The same of `model`. */
@@ -160,27 +163,38 @@ export async function chooseInteger(model: Model, source: ImageSource, options: 
   interface Base {
     model: Model;
     ranges: ReadonlyMap<string, ActivationRange>;
-    equalized: boolean;
+    levelling: Levelling;
     rule: RangeRule;
     error: number;
   }
-  let best: Base | null = null;
+  const measured = async (base: Omit<Base, 'rule' | 'error'>, rule: RangeRule): Promise<Base> => {
+    const error = await errorOf(quantizeModel(base.model, base.ranges, { rule, weightBits }));
+    options.onProgress?.(0.1);
+    return { ...base, rule, error };
+  };
+  const observed = (of: Model) => observeRanges(of, tensorsOf(planQuantization(of)), source, options);
+  const [first, ...otherRules] = RANGE_RULES as readonly [RangeRule, ...RangeRule[]];
+  let chosen = await measured({ model, ranges: await observed(model), levelling: 'none' }, first);
+  const levelled: { levelling: Levelling; model: Model }[] = [];
   const equal = equalizeWeights(model);
-  for (const start of [model, ...(equal.pairs > 0 ? [equal.model] : [])]) {
-    const ranges = await observeRanges(start, tensorsOf(planQuantization(start)), source, options);
-    for (const rule of RANGE_RULES) {
-      const error = await errorOf(quantizeModel(start, ranges, { rule, weightBits }));
-      if (best === null || error < best.error) best = { model: start, ranges, equalized: start !== model, rule, error };
-      options.onProgress?.(0.1);
-    }
+  if (equal.pairs > 0) levelled.push({ levelling: 'weights', model: equal.model });
+  const balanced = balanceActivations(model, chosen.ranges, weightBits);
+  if (balanced.groups > 0) levelled.push({ levelling: 'activations', model: balanced.model });
+  // Not every rule with every way to level: what is best of the one is nearly always best of the other, and each costs passes over images.
+  for (const each of levelled) {
+    const made = await measured({ ...each, ranges: await observed(each.model) }, first);
+    if (made.error < chosen.error) chosen = made;
   }
-  const chosen = best!;
+  for (const rule of otherRules) {
+    const made = await measured(chosen, rule);
+    if (made.error < chosen.error) chosen = made;
+  }
   const make = (keepFloat: ReadonlySet<string>): Model =>
     quantizeModel(chosen.model, chosen.ranges, { rule: chosen.rule, weightBits, keepFloat });
   const result = (keptFloat: IntegerChoice['keptFloat'], made: Model, error: number): IntegerChoice => ({
     model: made,
     rule: chosen.rule,
-    equalized: chosen.equalized,
+    levelling: chosen.levelling,
     fullError: chosen.error,
     error,
     keptFloat,

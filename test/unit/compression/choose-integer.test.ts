@@ -32,7 +32,14 @@ const unequal = (model: Model, factor: (c: number) => number): Model => {
 describe('range by least squared error', () => {
   it('cuts an outlier off where that costs less than coarse steps, and keeps even values whole', () => {
     const sample = Float32Array.from({ length: 400_000 }, (_, i) => (i === 0 ? 2 : (i % 1000) / 1000)).sort();
-    const range = { min: 0, max: 2, sample, channelMeans: new Float64Array(1) };
+    const range = {
+      min: 0,
+      max: 2,
+      sample,
+      channelMeans: new Float64Array(1),
+      channelPeaks: new Float64Array(1),
+      channelVariances: new Float64Array(1),
+    };
     const { scale } = uint8Parameters(range, { kind: 'mse' });
     expect(scale * 255).toBeLessThan(1.5);
     const even = Float32Array.from({ length: 4096 }, (_, i) => i / 4095);

@@ -11,6 +11,8 @@ const range = (min: number, max: number, sample: number[] = []) => ({
   max,
   sample: Float32Array.from(sample).sort(),
   channelMeans: new Float64Array(1),
+  channelPeaks: new Float64Array(1),
+  channelVariances: new Float64Array(1),
 });
 
 describe('ranges', () => {
