@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Backbone, Criteria, DefectClass, ModelCard, Recipe } from '../contract/domain.ts';
+import type { Backbone, Criteria, DefectClass, ModelCard, ParitySample, Recipe } from '../contract/domain.ts';
 import { modelCardSchema } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { assembleInspector } from '../learning/assemble.ts';
@@ -12,6 +12,7 @@ import type { Statistics } from '../learning/statistics.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
 import type { ImageSource } from './image-source.ts';
+import { madeSample } from './parity-sample.ts';
 import {
   argmax,
   comparedOf,
@@ -49,6 +50,7 @@ export interface Finished {
   macs: number;
   params: number;
   parity: Parity;
+  sample: ParitySample;
   /** How well classes that were held out are told from the others; null: too few classes. */
   newDefects: HeldOutNovelty | null;
 }
@@ -131,7 +133,7 @@ export async function finishVariant(
   const cost = modelCost(decodeModel(inspector, id), [1, 3, variant.inputSize, variant.inputSize], {
     unknownOps: 'unknown',
   });
-  const parity = await measureParity(inspector, variant, features, knowledge, options);
+  const { parity, sample } = await measureParity(inspector, card, features, knowledge, options);
   options.onProgress?.(1);
   return {
     variant,
@@ -147,23 +149,27 @@ export async function finishVariant(
     macs: cost.macs,
     params: cost.params,
     parity,
+    sample,
     newDefects,
   };
 }
 
-/** The file against features -> embedding -> head in float64, on the same images. */
+/** The file against features -> embedding -> head in float64, on the same images; and what it said, for other PCs. */
 async function measureParity(
   inspector: Uint8Array,
-  { inputSize }: Variant,
+  card: ModelCard,
   features: Float32Array,
   knowledge: SolvedKnowledge,
-  { backbone, source, images, products, threads }: FinishOptions,
-): Promise<Parity> {
+  options: FinishOptions,
+): Promise<{ parity: Parity; sample: ParitySample }> {
+  const { inputSize } = card;
+  const { backbone, source, images, ledger, products, threads } = options;
   const count = Math.min(PARITY_IMAGES, images.length);
   const rows = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * images.length) / count));
   const wanted = await logitsOf(knowledge, embed(features, stagesOf(backbone), rows), products);
   const width = knowledge.classes.length;
   await using session = await openSession(inspector, { threads, name: 'parity' });
+  const pictures: ParitySample['pictures'] = [];
   let equal = 0;
   let maxLogitDifference = 0;
   for (const [i, row] of rows.entries()) {
@@ -173,6 +179,7 @@ async function measureParity(
       ['logits'],
     );
     const logits = result['logits']!.data as Float32Array;
+    pictures.push({ imageSha: ledger[row]!.sha, region: source.region(images[row]!), logits: [...logits] });
     for (let c = 0; c < width; c++) {
       const difference = Math.abs(logits[c]! - wanted.data[i * width + c]!);
       // NaN must not pass for equal.
@@ -180,5 +187,6 @@ async function measureParity(
     }
     if (argmax(logits, 0, width) === argmax(wanted.data, i * width, width)) equal++;
   }
-  return { images: count, equal, maxLogitDifference };
+  const sample = { rotation: options.recipe?.rotation ?? 0, pictures, made: await madeSample(session, card) };
+  return { parity: { images: count, equal, maxLogitDifference }, sample };
 }

@@ -361,6 +361,29 @@ const shownSchema = z.object({
   bound: share,
 });
 
+/** Where a model was measured. */
+export const environmentSchema = z.object({
+  cpu: z.string(),
+  onnxruntime: z.string(),
+  threads: z.number().int(),
+  /** What the processor can do that integer and float kernels are chosen by, sorted; absent: not told (older evidence, other systems). */
+  features: z.array(z.string()).optional(),
+});
+export type Environment = z.infer<typeof environmentSchema>;
+
+/** What a model says of single pictures, so that another PC can show that it says the same. */
+export const paritySampleSchema = z.object({
+  /** How the frames of `pictures` were turned first. */
+  rotation: recipeSchema.shape.rotation,
+  /** Of the station's own, by hash; the region is in the rotated frame. */
+  pictures: z.array(
+    z.object({ imageSha: sha256Schema, region: regionSchema.nullable(), logits: z.array(z.number()).min(1) }),
+  ),
+  /** That every PC can make (compression/parity-sample.ts). */
+  made: z.array(z.object({ seed: z.number().int().min(0), logits: z.array(z.number()).min(1) })),
+});
+export type ParitySample = z.infer<typeof paritySampleSchema>;
+
 export const evidenceSchema = z.object({
   /** Uncompressed backbone with the same knowledge. */
   reference: measuresSchema,
@@ -401,7 +424,9 @@ export const evidenceSchema = z.object({
   untouched: z.array(z.object({ group: z.string(), why: z.string() })).optional(),
   /** Of a pruned model: operators that pruning does not know, and how many of each there are. */
   unknownOperators: z.record(z.string(), z.number().int()).optional(),
-  environment: z.object({ cpu: z.string(), onnxruntime: z.string(), threads: z.number().int() }),
+  environment: environmentSchema,
+  /** Absent in older evidence, and of models that learnt good parts only. */
+  sample: paritySampleSchema.optional(),
   /** sha256 over the sorted (image hash, class) pairs that the evidence stands on. */
   dataSha256: sha256Schema,
 });
@@ -425,6 +450,20 @@ export const shadowSchema = z.object({
   examples: z.array(disagreementSchema),
 });
 export type Shadow = z.infer<typeof shadowSchema>;
+
+/** What a model does on this PC, where its evidence was made on another one. */
+export const recheckSchema = z.object({
+  at: z.iso.datetime(),
+  environment: environmentSchema,
+  /** Pictures of the evidence that were at hand; `parity.images` counts the made ones too. */
+  pictures: z.number().int(),
+  parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),
+  latencyMsP50: z.number(),
+  latencyMsP99: z.number(),
+  /** Parity and latency, by the limits of the evidence. */
+  gates: z.array(gateSchema),
+});
+export type Recheck = z.infer<typeof recheckSchema>;
 
 export const candidateStateSchema = z.enum(['candidate', 'submitted', 'approved', 'active', 'retired', 'rejected']);
 export type CandidateState = z.infer<typeof candidateStateSchema>;
@@ -473,6 +512,8 @@ export const candidateSchema = z.object({
     .optional(),
   /** Of its last shadow run; absent: none yet. */
   shadow: shadowSchema.optional(),
+  /** Absent: its evidence is of this PC, or it was not measured here yet. */
+  recheck: recheckSchema.optional(),
 });
 export type Candidate = z.infer<typeof candidateSchema>;
 

@@ -307,6 +307,16 @@ export const errorCatalogue = {
     ['{model} fails: {gates}.', 'Reject it, or label more parts and compress again.'],
     ['{model} は不合格です: {gates}', '却下するか、ラベルを増やして圧縮し直してください。'],
   ),
+  OTHER_ON_THIS_PC: entry(
+    [
+      '{model} does not do on this PC what its evidence promises: {gates}.',
+      'Where only the time is too long, end other work and try again; else compress on this PC.',
+    ],
+    [
+      '{model} はこの PC では証拠のとおりに動作しません: {gates}',
+      '時間だけが超過している場合は他の作業を終えてもう一度試し、それ以外はこの PC で圧縮し直してください。',
+    ],
+  ),
   WAIVER_NEEDED: entry(
     ['{model} has not enough evidence for: {gates}.', 'Label more parts, or write a reason for the waiver.'],
     ['{model} は証拠が足りません: {gates}', 'ラベルを増やすか、免除の理由を書いてください。'],

@@ -4,8 +4,10 @@ import {
   changedVerdictSchema,
   criteriaSchema,
   defectClassSchema,
+  environmentSchema,
   evidenceSchema,
   modelCardSchema,
+  recheckSchema,
   recipeSchema,
   regionSchema,
   sha256Schema,
@@ -172,6 +174,18 @@ export const trainerMethods = {
     output: shadowSchema
       .pick({ judged: true, disagreements: true, unreadable: true, outOfTime: true })
       .extend({ examples: z.array(changedVerdictSchema.pick({ imageSha: true, from: true, to: true })) }),
+  },
+  /** Measures a model on this PC, unless its evidence or `measuredOn` is of an equal one: null. */
+  'trainer.recheck': {
+    input: z.object({
+      bundleDir: z.string(),
+      measuredOn: z.array(environmentSchema),
+      /** Pictures of the evidence's sample that are here. */
+      files: z.array(z.object({ sha: sha256Schema, file: z.string() })),
+      threads: z.number().int().min(1),
+      criteria: criteriaSchema,
+    }),
+    output: recheckSchema.omit({ at: true }).nullable(),
   },
   'trainer.heatMap': {
     input: z.object({

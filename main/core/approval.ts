@@ -8,6 +8,7 @@ import { bundleDirOf, readEvidence } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
 import type { MonitorService } from './monitor.ts';
+import { requireSameHere, type RecheckService } from './recheck.ts';
 import type { TwoPersons } from './two-persons.ts';
 
 export interface ApprovalService {
@@ -52,6 +53,7 @@ export const createApprovalService = (
   lines: Lines,
   monitor: Pick<MonitorService, 'restart'>,
   twoPersons: Pick<TwoPersons, 'check' | 'rule'>,
+  recheck: RecheckService,
 ): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
@@ -145,6 +147,8 @@ export const createApprovalService = (
       throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${candidate.state}"` });
     }
     await checkBundle(stationId, candidateId);
+    // Back goes to what has inspected here already, and at once: a trainer that does not start must not keep a bad model on the line.
+    if (kind === 'activate') requireSameHere(await recheck.measure(candidateId, by.name));
     await lines.activate(stationId, bundleDirOf(store.home, candidateId));
     const previous = store.transaction(() => {
       const before = store.stations.get(stationId).activeModelId;

@@ -10,6 +10,7 @@ import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { syncFile } from './feature-file.ts';
+import type { RecheckService } from './recheck.ts';
 
 export interface BundleService {
   handlers: HandlersOf<'bundles.export' | 'bundles.import' | 'bundles.trusted' | 'bundles.trust' | 'bundles.distrust'>;
@@ -44,7 +45,7 @@ const refuseOtherFile = async (file: string): Promise<void> => {
 };
 
 /** Bundles as files: out of this home under its own key, and in from installations that it trusts. */
-export const createBundleService = (context: CoreContext): BundleService => {
+export const createBundleService = (context: CoreContext, recheck: RecheckService): BundleService => {
   const { store, keys, log } = context;
 
   const trusted = () => {
@@ -187,7 +188,14 @@ export const createBundleService = (context: CoreContext): BundleService => {
     handlers: {
       'bundles.export': async ({ candidateId, file }, session) =>
         exportTo(store.candidates.get(candidateId), file, actor(session)),
-      'bundles.import': async ({ stationId, file }, session) => importFrom(stationId, file, actor(session)),
+      async 'bundles.import'({ stationId, file }, session) {
+        const candidate = await importFrom(stationId, file, actor(session));
+        // For whoever decides on it; before it inspects it is measured anyway.
+        return recheck.measure(candidate.id, actor(session)).catch((error: unknown) => {
+          log.warn('not measured on this PC yet', { candidate: candidate.id, error });
+          return candidate;
+        });
+      },
       'bundles.trusted': async () => trusted(),
       async 'bundles.trust'({ key, name }, session) {
         if (key === keys.installation || trusted().installations.some((known) => known.key === key)) return trusted();

@@ -28,6 +28,7 @@ import { createPartService } from './parts.ts';
 import { createPasswords } from './passwords.ts';
 import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts';
 import { createQueueRanking } from './queue-ranking.ts';
+import { createRecheckService } from './recheck.ts';
 import { createReportService } from './reports.ts';
 import { shippedSources } from './shipped-sources.ts';
 import { createShadowService } from './shadow.ts';
@@ -125,7 +126,8 @@ const build = async (
   const candidates = createCandidateService(context, backbones, jobs);
   const shadow = createShadowService(context, jobs);
   const twoPersons = createTwoPersons(context);
-  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons);
+  const recheck = createRecheckService(context);
+  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons, recheck);
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
@@ -149,7 +151,7 @@ const build = async (
     ...shadow.handlers,
     ...approvals.handlers,
     ...twoPersons.handlers,
-    ...createBundleService(context).handlers,
+    ...createBundleService(context, recheck).handlers,
     ...backbones.handlers,
     ...audit.handlers,
     ...createReportService(context).handlers,

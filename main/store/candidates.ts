@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { candidateSchema, type Candidate, type CandidateState, type Shadow } from '../contract/domain.ts';
+import { candidateSchema, type Candidate, type CandidateState, type Recheck, type Shadow } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 
 export interface Activation {
@@ -23,6 +23,7 @@ export interface Candidates {
   setRejection(id: string, rejection: Candidate['rejection']): void;
   setActivatedAt(id: string, at: string): void;
   setShadow(id: string, shadow: Shadow): void;
+  setRecheck(id: string, recheck: Recheck): void;
   recordActivation(activation: Activation): void;
   /** The model that was active when this one was last activated (not rolled back to); null: none. */
   previousOf(stationId: string, candidateId: string): string | null;
@@ -48,6 +49,7 @@ interface Row {
   rejection: string | null;
   activated_at: string | null;
   shadow: string | null;
+  recheck: string | null;
   origin: string | null;
 }
 
@@ -74,6 +76,7 @@ const toCandidate = (row: Row): Candidate =>
     rejection: parsed(row.rejection),
     activatedAt: row.activated_at,
     ...(row.shadow === null ? {} : { shadow: JSON.parse(row.shadow) as unknown }),
+    ...(row.recheck === null ? {} : { recheck: JSON.parse(row.recheck) as unknown }),
     origin: parsed(row.origin),
   });
 
@@ -91,6 +94,7 @@ export const createCandidates = (db: Database): Candidates => {
   const setRejection = db.prepare('UPDATE candidates SET rejection = ? WHERE id = ?');
   const setActivatedAt = db.prepare('UPDATE candidates SET activated_at = ? WHERE id = ?');
   const setShadow = db.prepare('UPDATE candidates SET shadow = ? WHERE id = ?');
+  const setRecheck = db.prepare('UPDATE candidates SET recheck = ? WHERE id = ?');
   const insertActivation = db.prepare(`
     INSERT INTO activations (station_id, candidate_id, previous_id, kind, user_id, at)
     VALUES (@stationId, @candidateId, @previousId, @kind, @userId, @at)`);
@@ -128,6 +132,7 @@ export const createCandidates = (db: Database): Candidates => {
     setRejection: (id, rejection) => void setRejection.run(rejection === null ? null : JSON.stringify(rejection), id),
     setActivatedAt: (id, at) => void setActivatedAt.run(at, id),
     setShadow: (id, shadow) => void setShadow.run(JSON.stringify(shadow), id),
+    setRecheck: (id, recheck) => void setRecheck.run(JSON.stringify(recheck), id),
     recordActivation: (activation) => void insertActivation.run(activation),
     previousOf: (stationId, candidateId) =>
       (previous.get(stationId, candidateId) as { previous_id: string | null } | undefined)?.previous_id ?? null,

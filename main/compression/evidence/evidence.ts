@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { Criteria, Evidence, Measures } from '../../contract/domain.ts';
+import type { Criteria, Environment, Evidence, Measures } from '../../contract/domain.ts';
 import { heldOutOf, reportHeldOut } from '../../learning/calibration-report.ts';
 import type { LedgerRow } from '../../learning/selection.ts';
 import type { Model } from '../../onnx/index.ts';
-import type { Environment } from '../environment.ts';
 import type { Finished } from '../finish.ts';
 import { accuracyOf, classCounts, confusionOf, type Judged } from '../plan/evaluate.ts';
 import type { Variant } from '../plan/variant.ts';
@@ -106,6 +105,7 @@ export function buildEvidence(parts: {
       ? { untouched: [...parts.leftAlone.untouched], unknownOperators: { ...parts.leftAlone.unknownOperators } }
       : {}),
     environment: parts.environment,
+    sample: candidate.finished.sample,
     dataSha256: parts.dataSha256,
   };
 }

@@ -16,6 +16,7 @@ import { shadow } from './0600-shadow.ts';
 import { partHours } from './0700-part-hours.ts';
 import { signInAttempts } from './0710-sign-in-attempts.ts';
 import { jobRequests } from './0730-job-requests.ts';
+import { recheck } from './0760-recheck.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -37,4 +38,5 @@ export const migrations: readonly Migration[] = [
   partHours,
   signInAttempts,
   jobRequests,
+  recheck,
 ];

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openBundle } from '../../../main/audit/bundle-file.ts';
 import { isTrusted } from '../../../main/audit/trusted.ts';
-import type { Candidate } from '../../../main/contract/domain.ts';
+import type { Candidate, Gate } from '../../../main/contract/domain.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
 
 /* A model as one signed file: out of one home, into another. */
@@ -139,6 +139,68 @@ describe('in another home', () => {
     expect(readFileSync(join(there.home, 'bundles', taken.id, 'origin.mekiki')).equals(bytes)).toBe(true);
     await there.reopen();
     expect((await there.call('candidates.show', { candidateId: taken.id })).state).toBe('active');
+  });
+
+  test('what it does on this PC is measured when it comes, shown, audited, and decides whether it may inspect', async () => {
+    const { candidate, bytes } = await exported();
+    const [target] = await there.call('stations.list', {});
+    await there.call('bundles.trust', { key: openBundle(bytes, file).manifest.installation });
+    const gate = (name: string, outcome: Gate['outcome']): Gate => ({
+      name,
+      limit: 'limit',
+      measured: 'found',
+      bound: null,
+      outcome,
+      missing: 0,
+    });
+    const measured = (outcome: Gate['outcome']): World['trainer']['recheck'] => ({
+      environment: { cpu: 'this one', onnxruntime: 'test', threads: 1 },
+      pictures: 0,
+      parity: { images: 8, equal: outcome === 'pass' ? 8 : 7, maxLogitDifference: 0 },
+      latencyMsP50: 7,
+      latencyMsP99: 9,
+      gates: [gate('parity', outcome), gate('latency', 'pass')],
+    });
+    there.trainer.recheck = measured('fail');
+    const taken = await there.call('bundles.import', { stationId: target!.id, file });
+    // Beside what the other PC measured, which stays as it was signed.
+    expect(taken.recheck).toMatchObject({ latencyMsP50: 7, environment: { cpu: 'this one' } });
+    expect(taken.evidence).toEqual(candidate.evidence);
+    await there.call('candidates.approve', { candidateId: taken.id, password: PASSWORD, meaning: 'also here' });
+    const activate = () => there.call('models.activate', { candidateId: taken.id });
+    await expect(activate()).rejects.toMatchObject({
+      code: 'OTHER_ON_THIS_PC',
+      details: { model: taken.id, gates: 'parity found (limit)' },
+    });
+    expect((await there.call('stations.list', {}))[0]!.activeModelId).toBeNull();
+    const actions = async () =>
+      (await there.call('audit.list', { limit: 50 })).entries.filter(({ action }) => action === 'candidates.recheck');
+    expect((await actions()).map(({ subject }) => subject)).toEqual([taken.id, taken.id]);
+    expect(there.trainer.rechecks.map(({ measuredOn }) => measuredOn)).toEqual([[], []]);
+    // As good as promised after all: it inspects, and is not measured here again.
+    there.trainer.recheck = measured('pass');
+    expect((await activate()).active.recheck).toMatchObject({ parity: { images: 8, equal: 8 } });
+    there.trainer.recheck = null;
+    await activate();
+    expect(there.trainer.rechecks.at(-1)!.measuredOn).toEqual([{ cpu: 'this one', onnxruntime: 'test', threads: 1 }]);
+    await there.reopen();
+    expect((await there.call('candidates.show', { candidateId: taken.id })).recheck).toMatchObject({ latencyMsP99: 9 });
+  });
+
+  test('that it could not be measured when it came does not lose it', async () => {
+    const { bytes } = await exported();
+    const [target] = await there.call('stations.list', {});
+    await there.call('bundles.trust', { key: openBundle(bytes, file).manifest.installation });
+    there.trainer.crash = true;
+    const taken = await there.call('bundles.import', { stationId: target!.id, file });
+    expect(taken.recheck).toBeUndefined();
+    expect(there.log.some(({ level, text }) => level === 'warn' && text.includes('not measured'))).toBe(true);
+    await there.call('candidates.approve', { candidateId: taken.id, password: PASSWORD, meaning: 'also here' });
+    there.trainer.crash = true;
+    await expect(there.call('models.activate', { candidateId: taken.id })).rejects.toMatchObject({
+      code: 'TRAINER_FAILED',
+    });
+    expect((await there.call('models.activate', { candidateId: taken.id })).active.id).toBe(taken.id);
   });
 
   test('a key that was written into the list by hand counts for nothing', async () => {

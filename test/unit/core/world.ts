@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { verifyBundle } from '../../../main/audit/approval.ts';
-import type { Backbone, Evidence, Job, LineStatus, ModelCard } from '../../../main/contract/domain.ts';
+import type { Backbone, Evidence, Job, LineStatus, ModelCard, Recheck } from '../../../main/contract/domain.ts';
 import { AppError } from '../../../main/contract/errors.ts';
 import { lineEvents, lineMethods, type LineRecord } from '../../../main/contract/line.ts';
 import { silentLog, type Logger } from '../../../main/contract/log.ts';
@@ -59,6 +59,9 @@ export interface TrainerControl {
   evidence: (input: CompressInput) => Partial<Evidence>;
   /** Labels that the next updates doubt. */
   suspects: (input: UpdateInput) => Suspect[];
+  /** What the model does on this PC; null: as in its evidence. */
+  recheck: Omit<Recheck, 'at'> | null;
+  rechecks: z.output<(typeof trainerMethods)['trainer.recheck']['input']>[];
   updates: UpdateInput[];
   stops: number;
 }
@@ -195,6 +198,10 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
       to: { verdict: 'ok' as const, classId: null },
     })),
   }),
+  'trainer.recheck': async (input: z.output<(typeof trainerMethods)['trainer.recheck']['input']>) => {
+    control.rechecks.push(input);
+    return control.recheck;
+  },
   'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
 });
 
@@ -344,6 +351,8 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
     crash: false,
     evidence: () => ({}),
     suspects: () => [],
+    recheck: null,
+    rechecks: [],
     updates: [],
     stops: 0,
   };

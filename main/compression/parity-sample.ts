@@ -1,0 +1,69 @@
+import type { ModelCard, ParitySample } from '../contract/domain.ts';
+import type { Session } from '../runtime/session.ts';
+import type { PixelImage } from '../vision/image.ts';
+import { createPreprocessor } from '../vision/preprocess.ts';
+
+/*
+ * Pictures that every PC can make alike, so that a bundle proves itself where none of its station's pictures are. They are no parts: what a
+ * model says of them means nothing, only that it says the same everywhere.
+ */
+
+/** Pictures with a seed each. */
+const MADE = 8;
+
+/** A picture of integers alone (waves of three periods in each direction, and grain), the same to the bit wherever it is made. */
+export function madePicture(seed: number, size: number): PixelImage {
+  // mulberry32 as the source of chance.
+  let state = (seed + 1) >>> 0;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return (t ^ (t >>> 14)) >>> 0;
+  };
+  const waves = Array.from({ length: 3 }, () => ({
+    period: 8 + (next() % Math.max(8, size)),
+    slope: (next() % 7) - 3,
+    shift: next() % 256,
+  }));
+  const data = new Uint8Array(3 * size * size);
+  for (let y = 0, at = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      for (let c = 0; c < 3; c++, at++) {
+        const { period, slope, shift } = waves[c]!;
+        // A triangle between 0 and 200, along a line of its own.
+        const place = (((x * 4 + y * slope + shift) % period) + period) % period;
+        data[at] = Math.floor((200 * Math.min(place, period - place) * 2) / period) + (next() % 56);
+      }
+    }
+  }
+  return { width: size, height: size, channels: 3, data };
+}
+
+/** The logits of one region of a picture, as the line prepares it. */
+export function createLogits(
+  session: Session,
+  { inputSize: size, mean, std }: Pick<ModelCard, 'inputSize' | 'mean' | 'std'>,
+): (image: PixelImage, region: ParitySample['pictures'][number]['region']) => Promise<Float32Array> {
+  const preprocessor = createPreprocessor({ size, mean, std });
+  const data = new Float32Array(3 * size * size);
+  return async (image, region) => {
+    preprocessor.into(image, region, data, 0);
+    const input = { [session.inputs[0] ?? 'image']: { type: 'float32' as const, dims: [1, 3, size, size], data } };
+    const result = await session.run(input, ['logits']);
+    return result['logits']!.data as Float32Array;
+  };
+}
+
+/** What a model says of the made pictures. */
+export async function madeSample(
+  session: Session,
+  card: Pick<ModelCard, 'inputSize' | 'mean' | 'std'>,
+): Promise<ParitySample['made']> {
+  const logits = createLogits(session, card);
+  const made: ParitySample['made'] = [];
+  for (let seed = 0; seed < MADE; seed++) {
+    made.push({ seed, logits: [...(await logits(madePicture(seed, card.inputSize), null))] });
+  }
+  return made;
+}

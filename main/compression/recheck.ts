@@ -1,0 +1,102 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { evidenceSchema, type ParitySample } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
+import type { trainerMethods } from '../contract/trainer.ts';
+import { openInspector } from '../inspection/inspector.ts';
+import { createPreprocessor } from '../vision/preprocess.ts';
+import { createImageSource } from './image-source.ts';
+import { describeEnvironment, sameEnvironment } from './environment.ts';
+import { latencyGate, parityGate } from './evidence/gates.ts';
+import { measureInterleaved } from './evidence/latency.ts';
+import { argmax } from './plan/evaluate.ts';
+import { createLogits, madePicture } from './parity-sample.ts';
+
+type Input = z.output<(typeof trainerMethods)['trainer.recheck']['input']>;
+type Output = z.output<(typeof trainerMethods)['trainer.recheck']['output']>;
+
+/** 299 runs give a bound of the 99th percentile. */
+const ROUNDS = 310;
+const BUDGET_MS = 30_000;
+
+/**
+ * Measures a model again where CPU, runtime or threads are not those of its evidence: decisions and logits on the pictures of the evidence that are at hand
+ * and on those that every PC can make, and the time for one part.
+ * @returns null when this PC is one that it was measured on
+ * @throws BUNDLE_ALTERED, MODEL_UNREADABLE, CANCELLED
+ */
+export async function recheckBundle(
+  { bundleDir, measuredOn, files, threads, criteria }: Input,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<Output> {
+  const environment = describeEnvironment(threads);
+  const file = join(bundleDir, 'evidence.json');
+  const evidence = await readFile(file, 'utf8').then(
+    (text) => evidenceSchema.parse(JSON.parse(text)),
+    (cause: unknown) => {
+      throw new AppError('BUNDLE_ALTERED', { file }, { cause });
+    },
+  );
+  if ([evidence.environment, ...measuredOn].some((known) => sameEnvironment(known, environment))) return null;
+  const sample: ParitySample = evidence.sample ?? { rotation: 0, pictures: [], made: [] };
+  await using inspector = await openInspector({ bundleDir, threads });
+  const { card, session } = inspector;
+  const paths = new Map(files.map(({ sha, file }) => [sha, file]));
+  const here = sample.pictures.flatMap((picture) => {
+    const path = paths.get(picture.imageSha);
+    return path === undefined ? [] : [{ ...picture, file: path }];
+  });
+  const source = createImageSource(here, card, {
+    rotation: sample.rotation,
+    maxPixels: card.recipe?.maxPixels ?? 1e8,
+    signal: options.signal,
+  });
+  const logits = createLogits(session, card);
+  const parity = { images: 0, equal: 0, maxLogitDifference: 0 };
+  const compare = (given: Float32Array, wanted: readonly number[]): void => {
+    parity.images += 1;
+    if (argmax(given, 0, given.length) === argmax(wanted, 0, wanted.length)) parity.equal += 1;
+    for (const [c, value] of wanted.entries()) {
+      const difference = Math.abs(given[c]! - value);
+      // NaN must not pass for equal.
+      if (!(difference <= parity.maxLogitDifference)) parity.maxLogitDifference = difference;
+    }
+  };
+  let pictures = 0;
+  for (const [i, { logits: wanted }] of here.entries()) {
+    if (options.signal?.aborted) throw new AppError('CANCELLED');
+    const image = await source.pixels(i).catch(() => null);
+    // Gone or damaged since it was listed: one picture fewer.
+    if (image === null) continue;
+    compare(await logits(image, source.region(i)), wanted);
+    pictures += 1;
+  }
+  for (const { seed, logits: wanted } of sample.made) {
+    compare(await logits(madePicture(seed, card.inputSize), null), wanted);
+  }
+  // Any picture does for time; where none is at hand, one of twice the input's size.
+  const timed = (pictures > 0 && (await source.pixels(0).catch(() => null))) || madePicture(0, 2 * card.inputSize);
+  const size = card.inputSize;
+  const preprocessor = createPreprocessor({ size, mean: card.mean, std: card.std });
+  const data = new Float32Array(3 * size * size);
+  const run = async (): Promise<void> => {
+    preprocessor.into(timed, null, data, 0);
+    await session.run({ [session.inputs[0] ?? 'image']: { type: 'float32', dims: [1, 3, size, size], data } });
+  };
+  const times = await measureInterleaved([{ name: card.id, run }], {
+    rounds: ROUNDS,
+    warmUp: 5,
+    signal: options.signal,
+    budgetMs: BUDGET_MS,
+  });
+  const { p50, p99, samples } = times.get(card.id)!;
+  return {
+    environment,
+    pictures,
+    parity,
+    latencyMsP50: p50,
+    latencyMsP99: p99,
+    gates: [parityGate(parity), latencyGate(samples, criteria)],
+  };
+}
