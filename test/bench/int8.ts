@@ -97,6 +97,7 @@ try {
         dropPp95: [100 * bounds.lower, 100 * bounds.upper],
         rule: describeRule(choice.rule),
         levelling: choice.levelling,
+        compensated: choice.compensated,
         fullError: choice.fullError,
         error: choice.error,
         keptFloat: choice.keptFloat.map(({ node }) => node),

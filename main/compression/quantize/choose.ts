@@ -5,8 +5,9 @@ import type { ImageSource } from '../image-source.ts';
 import type { CalibrationOptions } from '../prune/analyse.ts';
 import { observeRanges, uint8Parameters, type ActivationRange, type RangeRule } from './calibrate.ts';
 import { balanceActivations } from './balance.ts';
+import { compensateRounding } from './compensate.ts';
 import { equalizeWeights } from './equalize.ts';
-import { planQuantization, quantizeModel, quantizeWeights, tensorsOf, type Plan } from './qdq.ts';
+import { planQuantization, quantizeModel, quantizeWeights, tensorsOf, type Plan, type RoundedWeights } from './qdq.ts';
 
 /*
  * INT8 with accuracy control. Everything is chosen by one figure: the squared error that a choice leaves in the model's outputs on
@@ -21,6 +22,8 @@ export interface IntegerChoice {
   model: Model;
   rule: RangeRule;
   levelling: Levelling;
+  /** Weights make up for one another's rounding (`compensate.ts`); else each goes to the nearest step. */
+  compensated: boolean;
   /** Relative squared error of the outputs with every convolution in integers. */
   fullError: number;
   /** The same of `model`. */
@@ -166,9 +169,10 @@ export async function chooseInteger(model: Model, source: ImageSource, options: 
     levelling: Levelling;
     rule: RangeRule;
     error: number;
+    weights?: ReadonlyMap<string, RoundedWeights>;
   }
   const measured = async (base: Omit<Base, 'rule' | 'error'>, rule: RangeRule): Promise<Base> => {
-    const error = await errorOf(quantizeModel(base.model, base.ranges, { rule, weightBits }));
+    const error = await errorOf(quantizeModel(base.model, base.ranges, { rule, weightBits, weights: base.weights }));
     options.onProgress?.(0.1);
     return { ...base, rule, error };
   };
@@ -185,16 +189,24 @@ export async function chooseInteger(model: Model, source: ImageSource, options: 
     const made = await measured({ ...each, ranges: await observed(each.model) }, first);
     if (made.error < chosen.error) chosen = made;
   }
-  for (const rule of otherRules) {
-    const made = await measured(chosen, rule);
+  for (const other of otherRules) {
+    const made = await measured(chosen, other);
     if (made.error < chosen.error) chosen = made;
   }
+  const compensated = await compensateRounding(chosen.model, planQuantization(chosen.model), source, {
+    ...options,
+    weightBits,
+  });
+  const rounded = await measured({ ...chosen, weights: compensated }, chosen.rule);
+  if (rounded.error < chosen.error) chosen = rounded;
+  const { weights, rule } = chosen;
   const make = (keepFloat: ReadonlySet<string>): Model =>
-    quantizeModel(chosen.model, chosen.ranges, { rule: chosen.rule, weightBits, keepFloat });
+    quantizeModel(chosen.model, chosen.ranges, { rule, weightBits, keepFloat, weights });
   const result = (keptFloat: IntegerChoice['keptFloat'], made: Model, error: number): IntegerChoice => ({
     model: made,
     rule: chosen.rule,
     levelling: chosen.levelling,
+    compensated: weights !== undefined,
     fullError: chosen.error,
     error,
     keptFloat,

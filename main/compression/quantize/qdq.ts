@@ -31,6 +31,8 @@ export interface QuantizeOptions {
   weightBits: 7 | 8;
   /** Convolutions that stay float, by the name of their output; default: none. */
   keepFloat?: ReadonlySet<string>;
+  /** Weights that are rounded already, by the name of the convolution's output; the others go to the nearest step. */
+  weights?: ReadonlyMap<string, RoundedWeights> | undefined;
 }
 
 const ACTIVATIONS = new Set(['Relu', 'Clip']);
@@ -68,28 +70,41 @@ export const tensorsOf = (plans: readonly Plan[]): string[] => [
   ...new Set(plans.flatMap(({ input, output }) => [input, output])),
 ];
 
-/** Symmetric scales per output channel, and the rounded weights. */
-export const quantizeWeights = (
-  weight: ConstTensor,
-  bits: 7 | 8,
-): { values: Int8Array; scales: Float32Array; rounded: Float32Array } => {
+/** Integer weights with what they stand for. */
+export interface RoundedWeights {
+  values: Int8Array;
+  /** Per output channel. */
+  scales: Float32Array;
+  /** values * scales. */
+  rounded: Float32Array;
+}
+
+/** Symmetric scales per output channel; `most`: the largest integer. */
+export const weightScales = (weight: ConstTensor, bits: 7 | 8): { scales: Float32Array; most: number } => {
   const data = float32Of(weight);
   const rows = weight.dims[0]!;
   const columns = data.length / rows;
   const most = bits === 8 ? 127 : 63;
-  const values = new Int8Array(data.length);
-  const rounded = new Float32Array(data.length);
   const scales = new Float32Array(rows);
   for (let o = 0; o < rows; o++) {
     let largest = 0;
     for (let i = o * columns; i < (o + 1) * columns; i++) largest = Math.max(largest, Math.abs(data[i]!));
-    const scale = Math.fround(largest > 0 ? largest / most : 1);
-    scales[o] = scale;
-    for (let i = o * columns; i < (o + 1) * columns; i++) {
-      const value = Math.max(-most, Math.min(most, Math.round(data[i]! / scale)));
-      values[i] = value;
-      rounded[i] = value * scale;
-    }
+    scales[o] = Math.fround(largest > 0 ? largest / most : 1);
+  }
+  return { scales, most };
+};
+
+/** Each weight to the nearest step. */
+export const quantizeWeights = (weight: ConstTensor, bits: 7 | 8): RoundedWeights => {
+  const data = float32Of(weight);
+  const { scales, most } = weightScales(weight, bits);
+  const columns = data.length / scales.length;
+  const values = new Int8Array(data.length);
+  const rounded = new Float32Array(data.length);
+  for (let i = 0; i < data.length; i++) {
+    const scale = scales[Math.floor(i / columns)]!;
+    values[i] = Math.max(-most, Math.min(most, Math.round(data[i]! / scale)));
+    rounded[i] = values[i]! * scale;
   }
   return { values, scales, rounded };
 };
@@ -191,7 +206,8 @@ export function quantizeModel(
   function integerWeights(conv: Node, input: string): { nodes: Node[]; weight: string; bias: string | null } {
     const [, weightName, biasName] = conv.inputs as [string, string, string | undefined];
     const weight = of.graph.initializers.get(weightName)!;
-    const { values, scales, rounded } = quantizeWeights(weight, options.weightBits);
+    const { values, scales, rounded } =
+      options.weights?.get(conv.outputs[0]!) ?? quantizeWeights(weight, options.weightBits);
     const rows = weight.dims[0]!;
     const scaleName = constant(`${weightName}_scale`, float32Tensor([rows], scales));
     const zeroName = constant(`${weightName}_zero`, int8Tensor([rows], new Int8Array(rows)));
