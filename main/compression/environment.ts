@@ -17,20 +17,23 @@ const cpuFlags = (): Set<string> => {
 
 /** Flags by which kernels for integers and floats are chosen, on x86 and on ARM. */
 const KERNEL_FLAGS = [
-  ...[
-    'sse4_1',
-    'avx',
-    'f16c',
-    'fma',
-    'avx2',
-    'avx_vnni',
-    'avx512f',
-    'avx512_vnni',
-    'avx512_bf16',
-    'amx_int8',
-    'amx_bf16',
-  ],
-  ...['asimd', 'asimddp', 'i8mm', 'bf16', 'sve', 'sve2'],
+  'sse4_1',
+  'avx',
+  'f16c',
+  'fma',
+  'avx2',
+  'avx_vnni',
+  'avx512f',
+  'avx512_vnni',
+  'avx512_bf16',
+  'amx_int8',
+  'amx_bf16',
+  'asimd',
+  'asimddp',
+  'i8mm',
+  'bf16',
+  'sve',
+  'sve2',
 ];
 
 export const describeEnvironment = (threads: number): Environment => {
