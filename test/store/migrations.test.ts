@@ -54,6 +54,7 @@ const rows: Record<number, string> = {
   700: `INSERT INTO part_hours VALUES ('st-1', '2026-01-01T05', 'ok', '', 1);`,
   710: `INSERT INTO sign_in_attempts VALUES ('sato', 6, '2026-01-01', '2026-01-01');`,
   730: `UPDATE jobs SET request = '{"budgetS":90}';`,
+  760: `UPDATE candidates SET recheck = '{}' WHERE id = 'm-2';`,
 };
 
 const contents = (): Record<string, number> => {
