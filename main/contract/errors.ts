@@ -432,6 +432,10 @@ export const errorCatalogue = {
       'PLC とネットワークケーブルを確認してください。',
     ],
   ),
+  LINE_OUTPUT_UNREACHABLE: entry(
+    ['Nothing answers at {where}: {problem}.', 'Check address, port and cable, and that the other side is on.'],
+    ['{where} から応答がありません: {problem}', 'アドレス、ポート、ケーブル、相手機器の電源を確認してください。'],
+  ),
   LINE_OUTPUT_FAILED: entry(
     [
       'The line output cannot listen on {where}: {problem}.',

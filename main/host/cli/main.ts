@@ -13,6 +13,7 @@ import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
 import { addInspectCommands } from './inspect-commands.ts';
+import { addLineioCommands } from './lineio-commands.ts';
 import { addModelCommands } from './model-commands.ts';
 import { createOutput, EXIT, reportFailure } from './output.ts';
 import { addServeCommand } from './serve-command.ts';
@@ -77,6 +78,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addBenchCompressCommand(program, action);
   addCameraCommands(program, action);
   addSimulateCommand(program, action);
+  addLineioCommands(program, action);
   addServeCommand(program, action);
   inheritGlobalOptions(program);
 
