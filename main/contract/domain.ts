@@ -91,6 +91,19 @@ export const cameraConfigSchema = z.discriminatedUnion('kind', [
 ]);
 export type CameraConfig = z.infer<typeof cameraConfigSchema>;
 
+/** A GigE Vision camera that answered a search. */
+export const foundCameraSchema = z.object({
+  /** How a configuration names it: serial number, or MAC address where it has none. */
+  id: z.string(),
+  manufacturer: z.string(),
+  model: z.string(),
+  serial: z.string(),
+  mac: z.string(),
+  address: z.string(),
+  userName: z.string(),
+});
+export type FoundCamera = z.infer<typeof foundCameraSchema>;
+
 /** How a station's line runs: what starts a part, how long it may take, what gives way when there is too much. */
 export const lineSettingsSchema = z.object({
   trigger: z

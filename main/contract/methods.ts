@@ -7,6 +7,7 @@ import {
   changedVerdictSchema,
   criteriaSchema,
   defectClassSchema,
+  foundCameraSchema,
   jobSchema,
   knowledgeSchema,
   languageSchema,
@@ -120,6 +121,16 @@ export const methods = {
     z.object({ code: z.string(), installation: z.string(), at: z.iso.datetime() }),
   ),
   'users.disable': method(supervisors, z.object({ userId: id }), userSchema),
+
+  /** GigE Vision cameras that answer on the networks of this PC now. A second or so. */
+  'cameras.find': method(
+    configurers,
+    z.object({
+      /** Asked directly as well: cameras that no broadcast reaches. */
+      addresses: z.array(z.ipv4()).max(64).default([]),
+    }),
+    z.array(foundCameraSchema),
+  ),
 
   'stations.list': method(anyone, none, z.array(stationSchema)),
   'stations.add': method(

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { camerasEvents, camerasMethods } from '../contract/cameras.ts';
 import type { User } from '../contract/domain.ts';
 import type { lineEvents, lineMethods } from '../contract/line.ts';
 import type { EventName, EventPayload, HandlerInput, MethodName, MethodOutput } from '../contract/methods.ts';
@@ -25,6 +26,7 @@ export interface PeerClient<M extends MethodTable, E extends EventTable> {
   close?(): void;
 }
 export type LineClient = PeerClient<typeof lineMethods, typeof lineEvents>;
+export type CamerasClient = PeerClient<typeof camerasMethods, typeof camerasEvents>;
 export type TrainerClient = PeerClient<typeof trainerMethods, typeof trainerEvents>;
 
 /** The core never forks: it asks its host. */
@@ -36,7 +38,9 @@ export interface Processes {
   line(stationId: string): Promise<LineClient>;
   /** The trainer process, started if it is not running. One job at a time uses it. */
   trainer(): Promise<TrainerClient>;
-  /** Ends a process (`trainer`, or `line:<stationId>`) and waits for its end. One that is not running: no error. */
+  /** A process that looks for cameras, started if it is not running; whoever asked stops it. */
+  cameras(): Promise<CamerasClient>;
+  /** Ends a process (`trainer`, `cameras`, or `line:<stationId>`) and waits for its end. One that is not running: no error. */
   stop(name: string): Promise<void>;
   /** Stations whose line process is running now: a restarted core takes them up again. */
   runningLines(): Promise<string[]>;

@@ -16,6 +16,7 @@ import { createClassService } from './classes.ts';
 import type { CoreContext } from './context.ts';
 import { createDemoService } from './demo.ts';
 import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
+import { createFoundCameras } from './found-cameras.ts';
 import { createImportService } from './import.ts';
 import { createIngest } from './ingest.ts';
 import { createJobService } from './jobs.ts';
@@ -139,6 +140,7 @@ const build = async (
     ...createPasswords(context, accounts).handlers,
     ...demo.handlers,
     ...stations.handlers,
+    ...createFoundCameras(context).handlers,
     ...lines.handlers,
     ...createPartService(context).handlers,
     ...classes.handlers,

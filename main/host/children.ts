@@ -27,7 +27,7 @@ export interface ChildrenOptions {
 
 /** Line processes and the trainer: started when asked for, lines restarted when they die. */
 export interface Children {
-  /** Resolves when the process listens. `trainer` or `line:<stationId>`. @throws DISCONNECTED when it cannot be started */
+  /** Resolves when the process listens. `trainer`, `cameras` or `line:<stationId>`. @throws DISCONNECTED when it cannot be started */
   ensure(name: string): Promise<void>;
   /** A new connection to a process that runs. */
   connect(name: string): Promise<Channel>;
@@ -57,9 +57,10 @@ export function createChildren({
       name,
       log,
       ...kept,
-      // The trainer's work is asked for anew by whoever wanted it; a line has to run whether or not anybody asks.
+      // The work of the others is asked for anew by whoever wanted it; a line has to run whether or not anybody asks.
       restart: isLine ? 'always' : 'on-demand',
-      spawn: () => spawn.spawn(name, isLine ? entries.line : entries.trainer, { ...settings, name }),
+      // What looks for cameras is the line's entry in another role: both bring the code that speaks to cameras.
+      spawn: () => spawn.spawn(name, name === 'trainer' ? entries.trainer : entries.line, { ...settings, name }),
     });
     processes.set(name, made);
     return made;

@@ -16,7 +16,7 @@ export const parentSaysSchema = z.object({ stop: z.literal(true) });
 export type ParentSays = z.infer<typeof parentSaysSchema>;
 
 /** A process that the core may ask for. */
-export const processNameSchema = z.string().regex(/^(trainer|line:[^\s/]{1,64})$/);
+export const processNameSchema = z.string().regex(/^(trainer|cameras|line:[^\s/]{1,64})$/);
 
 /** Channel `supervisor`: the core asks for processes. Then it opens a channel of the process's name, which is relayed. */
 export const supervisorMethods = {

@@ -53,6 +53,14 @@ const shots: readonly Shot[] = [
   { name: 'models', area: 'models' },
   { name: 'reports', area: 'reports' },
   { name: 'settings', area: 'settings' },
+  {
+    name: 'settings-found-cameras',
+    area: 'settings',
+    prepare: async (page) => {
+      await page.click(testId('camera-gige'));
+      await page.click(testId('found-camera'));
+    },
+  },
   { name: 'audit', area: 'audit' },
 ];
 

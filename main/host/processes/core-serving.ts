@@ -1,3 +1,4 @@
+import type { camerasEvents, camerasMethods } from '../../contract/cameras.ts';
 import type { Logger } from '../../contract/log.ts';
 import type { lineEvents, lineMethods } from '../../contract/line.ts';
 import { events, methods, type EventName, type EventPayload } from '../../contract/methods.ts';
@@ -27,6 +28,9 @@ export function relayedProcesses(wire: Multiplexer): Processes {
     },
     async trainer() {
       return createClient<typeof trainerMethods, typeof trainerEvents>(await connect('trainer'), { peer: 'trainer' });
+    },
+    async cameras() {
+      return createClient<typeof camerasMethods, typeof camerasEvents>(await connect('cameras'), { peer: 'cameras' });
     },
     async stop(name) {
       await supervisor.call('processes.stop', { name });

@@ -1,9 +1,19 @@
+import { camerasEvents, camerasMethods } from '../../contract/cameras.ts';
 import { lineEvents, lineMethods } from '../../contract/line.ts';
+import type { Logger } from '../../contract/log.ts';
+import type { Multiplexer } from '../../contract/rpc/multiplex.ts';
 import { createServer, type Server } from '../../contract/rpc/server.ts';
 import { runChild } from './child.ts';
 
-/** The line process of one station: cameras, inference, line output. It goes on while the core is being restarted. */
-void runChild(async ({ wire, log }) => {
+/**
+ * The line process of one station: cameras, inference, line output. It goes on while the core is being restarted. Under the name
+ * `cameras` it only looks for cameras, and has neither a line nor a model.
+ */
+void runChild(async ({ settings, wire, log }) =>
+  settings.name === 'cameras' ? findCameras(wire, log) : runLine(wire, log),
+);
+
+async function runLine(wire: Multiplexer, log: Logger) {
   const { createLine } = await import('../line/line.ts');
   const servers = new Set<Server<typeof lineEvents>>();
   const { dispose, ...handlers } = createLine({
@@ -27,4 +37,19 @@ void runChild(async ({ wire, log }) => {
     channel.onClose(() => servers.delete(server));
   });
   return dispose;
-});
+}
+
+async function findCameras(wire: Multiplexer, log: Logger) {
+  const { discover } = await import('../../capture/gige/discovery.ts');
+  wire.onOpen((_name, channel) => {
+    createServer({
+      methods: camerasMethods,
+      events: camerasEvents,
+      channel,
+      session: null,
+      log,
+      handlers: { 'cameras.find': ({ addresses }, _session, signal) => discover({ addresses, signal }) },
+    });
+  });
+  return async () => {};
+}

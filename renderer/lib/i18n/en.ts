@@ -595,6 +595,12 @@ export const en = {
   'settings.gige': 'GigE Vision camera',
   'settings.cameraSerial': 'Serial number',
   'settings.cameraAddress': 'IP address (optional)',
+  'settings.foundCameras': 'Cameras that answer',
+  'settings.searchCameras': 'Search again',
+  'settings.searchingCameras': 'Searching…',
+  'settings.noCameras': 'No camera answers',
+  'settings.noCamerasText':
+    'Check cable and power, and that this PC has an address in the network of the camera. One behind a router is asked at the IP address that you enter.',
   'settings.exposure': 'Exposure (µs, empty: as the camera has it)',
   'settings.gain': 'Gain (empty: as the camera has it)',
   'settings.surface': 'Surface',

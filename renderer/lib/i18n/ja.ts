@@ -594,6 +594,12 @@ export const ja: Record<MessageKey, string> = {
   'settings.gige': 'GigE Vision カメラ',
   'settings.cameraSerial': 'シリアル番号',
   'settings.cameraAddress': 'IP アドレス（任意）',
+  'settings.foundCameras': '応答したカメラ',
+  'settings.searchCameras': '再検索',
+  'settings.searchingCameras': '検索中…',
+  'settings.noCameras': '応答するカメラがありません',
+  'settings.noCamerasText':
+    'ケーブルと電源、およびこのパソコンにカメラと同じネットワークのアドレスがあることを確認してください。ルーターの先にあるカメラは、IP アドレスを入力すると直接問い合わせます。',
   'settings.exposure': '露光時間（µs、空欄: カメラの設定のまま）',
   'settings.gain': 'ゲイン（空欄: カメラの設定のまま）',
   'settings.surface': '表面',

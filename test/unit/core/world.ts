@@ -214,6 +214,10 @@ const createProcesses = (
   let dropTrainer = (): void => {};
   const running = new Set<string>();
   return {
+    // This world has no such process; test/process has the real one.
+    async cameras() {
+      throw new AppError('DISCONNECTED', { peer: 'cameras' });
+    },
     async trainer() {
       const [ours, theirs] = createMemoryPair();
       let server: Server<typeof trainerEvents> | null = null;
