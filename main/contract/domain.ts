@@ -123,6 +123,20 @@ export const lineSettingsSchema = z.object({
   deadlineMs: z.number().min(20).max(60_000).nullable().default(null),
   /** When more parts wait than could be judged in time: the camera waits, the oldest is answered `late`, or the newest is not taken. */
   dropPolicy: z.enum(['block', 'drop-oldest', 'drop-newest']).default('drop-newest'),
+  /**
+   * A picture beyond one of these is not judged: unsure, with the reason. null: not looked at. What is dark, saturated or blurred depends
+   * on part and lamp (an even white part is no fault), so these have to be set; main/vision/picture-quality.ts says how they are measured.
+   */
+  picture: z
+    .object({
+      /** Grey value, 0..255, that more than a thousandth of the pixels has to reach. */
+      darkBelow: z.number().min(0).max(255).nullable().default(null),
+      saturatedShareAbove: z.number().min(0).max(1).nullable().default(null),
+      sharpnessBelow: z.number().min(0).max(1).nullable().default(null),
+      /** After so many repetitions the very same picture counts as frozen. Not looked at where pictures are files. */
+      frozenAfter: z.number().int().min(1).max(1_000).nullable().default(2),
+    })
+    .prefault({}),
 });
 export type LineSettings = z.infer<typeof lineSettingsSchema>;
 /** How a station tells its verdicts to the plant's control (main/lineio has the register map and the handshake). */

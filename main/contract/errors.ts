@@ -17,6 +17,22 @@ export const errorCatalogue = {
     ['No picture came for a trigger within the deadline.', 'Check the cable and the trigger settings of the camera.'],
     ['トリガーに対する画像が期限内に届きませんでした。', 'カメラのケーブルとトリガー設定を確認してください。'],
   ),
+  PICTURE_DARK: entry(
+    ['The picture is too dark to be judged.', 'Check lamp, exposure and lens cap.'],
+    ['画像が暗すぎて判定できません。', '照明・露光・レンズキャップを確認してください。'],
+  ),
+  PICTURE_SATURATED: entry(
+    ['Too much of the picture is white to be judged.', 'Check lamp and exposure.'],
+    ['画像の白飛びが多く判定できません。', '照明と露光を確認してください。'],
+  ),
+  PICTURE_BLURRED: entry(
+    ['The picture is too blurred to be judged.', 'Check focus, vibration and the cleanness of the lens.'],
+    ['画像がぼけていて判定できません。', 'ピント・振動・レンズの汚れを確認してください。'],
+  ),
+  PICTURE_FROZEN: entry(
+    ['The camera sends the same picture again and again.', 'Switch the camera off and on.'],
+    ['カメラが同じ画像を送り続けています。', 'カメラの電源を入れ直してください。'],
+  ),
   // --- calls and accounts
   INVALID_INPUT: entry(
     ['{what} is not valid: {problem}.', 'Correct it and try again.'],

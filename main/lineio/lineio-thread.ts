@@ -73,6 +73,7 @@ let silent = false;
 const errorOf = ({ unsureReason, errorCode }: Judgement): ErrorName => {
   if (unsureReason === 'late') return errorCode === 'CAMERA_NO_FRAME' ? 'noImage' : 'late';
   if (unsureReason === 'no-model') return 'noModel';
+  if (unsureReason === 'error' && errorCode?.startsWith('PICTURE_')) return 'badPicture';
   if (unsureReason === 'error') return errorCode === 'IMAGE_UNREADABLE' ? 'noImage' : 'notJudged';
   return 'none';
 };

@@ -5,7 +5,9 @@ import { AppError, assert, isAppError } from '../../contract/errors.ts';
 import type { LineRecord } from '../../contract/line.ts';
 import type { Logger } from '../../contract/log.ts';
 import { unsure } from '../../inspection/decide.ts';
+import { createPictureGate } from '../../inspection/picture-gate.ts';
 import { monotonicMs, type Inspector } from '../../inspection/inspector.ts';
+import type { PixelImage } from '../../vision/image.ts';
 import { diskError } from '../../store/files.ts';
 import type { LineState } from './line-state.ts';
 import type { Problems } from './problems.ts';
@@ -61,19 +63,32 @@ export function createVerdicts(
     line.changed = true;
   };
 
+  const gate = createPictureGate();
+  const unfit = (image: PixelImage) => {
+    assert(line.setup, 'frames come after configure');
+    const { camera, line: settings } = line.setup.station;
+    // Files may be alike; what a sensor sends never is.
+    const frozenAfter = camera.kind === 'folder' ? null : settings.picture.frozenAfter;
+    return gate.check(image, { ...settings.picture, frozenAfter });
+  };
+
   return {
     async judge(notice, model) {
       const { slot, seq, arrivedAtMs } = notice;
       const image = ring.pixels(notice);
       try {
         if (!ring.isOpen(slot)) return;
-        const judgement = model
-          ? await model.inspect(image, {
-              recipe: model.card.recipe ?? line.setup!.station.recipe,
-              arrivedAtMs,
-              onError: (error) => log.error('part not judged', { seq, code: error.code, error }),
-            })
-          : unsure('no-model', { modelId: null, latencyMs: Math.max(0, monotonicMs() - arrivedAtMs) });
+        const errorCode = unfit(image);
+        const latencyMs = () => Math.max(0, monotonicMs() - arrivedAtMs);
+        const judgement = errorCode
+          ? unsure('error', { modelId: model?.card.id ?? null, latencyMs: latencyMs(), errorCode })
+          : model
+            ? await model.inspect(image, {
+                recipe: model.card.recipe ?? line.setup!.station.recipe,
+                arrivedAtMs,
+                onError: (error) => log.error('part not judged', { seq, code: error.code, error }),
+              })
+            : unsure('no-model', { modelId: null, latencyMs: latencyMs() });
         // Lost against the watchdog: the part is late, and its record is written already.
         if (!ring.claimDecided(slot)) return;
         const record = recordOf(notice, judgement);
