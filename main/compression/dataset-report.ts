@@ -14,6 +14,8 @@ export interface ReportedMeasures extends Measures {
   validation: { balancedAccuracy: number };
   /** Resident memory of a process that runs this model alone; null: nobody measured it. */
   rssBytes: number | null;
+  /** Median of an inference right after another model ran, ms: the caches were cold. */
+  latencyMsCold: number;
   /** Millijoules of one inference, what the processor takes anyway included; null: see `energy`. */
   energyMj: number | null;
 }

@@ -286,6 +286,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   ): Promise<ReportedMeasures> => ({
     ...measuresOf(item, test.judged, latency),
     energyMj,
+    latencyMsCold: latency.coldP50,
     validation: { balancedAccuracy: validated },
     rssBytes: (await options.residentBytes?.(item.inspector, item.card.inputSize)) ?? null,
   });

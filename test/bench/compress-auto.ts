@@ -62,6 +62,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     balancedAccuracy,
     interval,
     latencyMsP50,
+    latencyMsCold,
     macs,
     bytes,
     rssBytes,
@@ -75,6 +76,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     testInterval: interval,
     grouped,
     latencyMsP50,
+    latencyMsCold,
     macs,
     bytes,
   });

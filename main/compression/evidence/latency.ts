@@ -9,38 +9,60 @@ export interface Contender {
 }
 
 export interface Latency {
+  /** Of the counted runs. */
   p50: number;
   p99: number;
-  /** ms of each timed run, in order. */
+  /** ms of each counted run, in order. */
   samples: number[];
+  /** Median of the first run of each turn, ms: another model has just used the processor's caches. */
+  coldP50: number;
 }
 
+/** Runs of one turn that count, after one that fills the caches. */
+const COUNTED = 2;
+
 /**
- * Times contenders against each other in one run: every round runs each once, in an order that rotates, so a busy neighbour or
+ * Times contenders against each other in one run: every round gives each a turn, in an order that rotates, so a busy neighbour or
  * a falling clock meets all of them alike. Ratios of medians from one call are comparable; numbers of two calls are not.
+ *
+ * A turn is one run that fills the caches and two that count. On a line no other model runs between two parts, and one of many megabytes throws a small one out of the
+ * caches: that first run of a network of half a millisecond takes twice as long, which would be told as its own time.
+ * @param options.rounds counted runs of each contender
  */
 export async function measureInterleaved(
   contenders: readonly Contender[],
   options: { rounds: number; warmUp: number; signal?: AbortSignal | undefined; budgetMs?: number | undefined },
 ): Promise<Map<string, Latency>> {
   const samples = contenders.map((): number[] => []);
+  const cold = contenders.map((): number[] => []);
+  /** The order rotates, so at a change of rounds a contender may follow itself. */
+  let previous = -1;
   const startedAt = performance.now();
-  for (let round = -options.warmUp; round < options.rounds; round++) {
+  for (let round = -options.warmUp; round < options.rounds / COUNTED; round++) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
     // At least five timed rounds, whatever the budget: a median of fewer says nothing.
     if (round > 5 && options.budgetMs !== undefined && performance.now() - startedAt > options.budgetMs) break;
     for (let i = 0; i < contenders.length; i++) {
       const index = (i + Math.max(0, round)) % contenders.length;
-      const before = performance.now();
-      await contenders[index]!.run();
-      const elapsed = performance.now() - before;
-      if (round >= 0) samples[index]!.push(elapsed);
+      for (let run = 0; run <= COUNTED; run++, previous = index) {
+        const before = performance.now();
+        await contenders[index]!.run();
+        const elapsed = performance.now() - before;
+        if (round < 0) continue;
+        if (run > 0) samples[index]!.push(elapsed);
+        else if (index !== previous || contenders.length === 1) cold[index]!.push(elapsed);
+      }
     }
   }
   return new Map(
     contenders.map(({ name }, i) => [
       name,
-      { p50: quantile(samples[i]!, 0.5), p99: quantile(samples[i]!, 0.99), samples: samples[i]! },
+      {
+        p50: quantile(samples[i]!, 0.5),
+        p99: quantile(samples[i]!, 0.99),
+        samples: samples[i]!,
+        coldP50: quantile(cold[i]!, 0.5),
+      },
     ]),
   );
 }

@@ -37,11 +37,11 @@ export function chooseFinalists(
 }
 
 /** Shares of the backbone's own size that are tried, rounded to its stride. */
-const SIZE_SHARES = [0.86, 0.72, 0.57, 0.43];
+const SIZE_SHARES = [0.86, 0.72, 0.57, 0.43, 0.29];
 const STRIDE = 32;
 const LEAST_SIZE = 64;
 
-/** Lower input sizes, largest first: 192, 160, 128, 96 for 224; none for a backbone of fixed size. */
+/** Lower input sizes, largest first: 192, 160, 128, 96, 64 for 224; none for a backbone of fixed size. */
 export const inputSizesOf = (backbone: Pick<Backbone, 'inputSize' | 'dynamicSize'>): number[] => {
   if (!backbone.dynamicSize) return [];
   const sizes = SIZE_SHARES.map((share) => Math.round((share * backbone.inputSize) / STRIDE) * STRIDE);

@@ -59,6 +59,8 @@ const workOf = ({ inputSize, ratio, precision }: Variant): number =>
 const MORE_WORK = 1.25;
 /** Students that the automatic search has taught. */
 const MOST_STUDENTS = 2;
+/** Below this share of the backbone's own size little of a picture is left. */
+const TINY_SHARE = 0.36;
 /** Behind this much more drop than allowed, going further the same way is hopeless. */
 export const SLACK_PP = 2;
 
@@ -108,8 +110,12 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   if (request.strategy === 'auto' || request.strategy === 'none') {
     const first = precisions[0]!;
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
+    let before: Trial | null = null;
     for (const size of request.sizes) {
+      // So few pixels are worth a try only where half as many again keep the limit.
+      if (size < TINY_SHARE * request.nativeSize && !holds(before)) break;
       const trial = await attempt(plain(size, first));
+      before = trial;
       if (trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
     }

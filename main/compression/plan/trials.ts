@@ -237,7 +237,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
    */
   async function profileLayers({ measure: profile, folder }: NonNullable<TrialOptions['costs']>) {
     const size = backbone.inputSize;
-    const small = inputSizesOf(backbone).at(-2) ?? size;
+    const small = inputSizesOf(backbone).findLast((each) => each >= size / 2) ?? size;
     const sizes = [...new Set([size, small])];
     const key = {
       ...describeEnvironment(threads),

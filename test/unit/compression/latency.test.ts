@@ -1,9 +1,9 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { measureEnergy, openEnergyMeter, type EnergyMeter } from '../../../main/compression/evidence/energy.ts';
-import { speedupInterval, type Latency } from '../../../main/compression/evidence/latency.ts';
+import { measureInterleaved, speedupInterval, type Latency } from '../../../main/compression/evidence/latency.ts';
 import { quantile } from '../../../main/compression/evidence/statistics.ts';
 
 /** A repeatable source of chance (linear congruential). */
@@ -14,7 +14,38 @@ const chanceOf = (seed: number) => {
 const latencyOf = (samples: number[]): Latency => ({
   p50: quantile(samples, 0.5),
   p99: quantile(samples, 0.99),
+  coldP50: Number.NaN,
   samples,
+});
+
+describe('taking turns', () => {
+  it('counts the runs after the first of a turn, and tells that one apart', async () => {
+    let clock = 0;
+    const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
+    try {
+      let last = '';
+      const order: string[] = [];
+      const contender = (name: string, ms: number) => ({
+        name,
+        run: async () => {
+          // Whoever ran last has the caches.
+          clock += last === name ? ms : ms + 5;
+          last = name;
+          order.push(name);
+        },
+      });
+      const contenders = [contender('large', 20), contender('small', 1)];
+      const times = await measureInterleaved(contenders, { rounds: 8, warmUp: 1 });
+      expect(times.get('small')).toMatchObject({ p50: 1, p99: 1, coldP50: 6 });
+      expect(times.get('large')).toMatchObject({ p50: 20, samples: Array.from({ length: 8 }, () => 20) });
+      // One turn to warm up, then four each; who begins changes, so at a change of rounds one has two turns in a row.
+      expect(order.filter((name) => name === 'small')).toHaveLength(3 * 5);
+      expect(order.slice(6, 12)).toEqual(['large', 'large', 'large', 'small', 'small', 'small']);
+      expect(order.slice(12, 18)).toEqual(['small', 'small', 'small', 'large', 'large', 'large']);
+    } finally {
+      now.mockRestore();
+    }
+  });
 });
 
 describe('interval of a speed-up', () => {

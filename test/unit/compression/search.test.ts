@@ -66,6 +66,19 @@ describe('search', () => {
     expect(new Set(asked.map(variantId)).size).toBe(asked.length);
   });
 
+  it('goes down to a third of the size only below one that holds', async () => {
+    const sizesTried = async (dropPp: (inputSize: number) => number) => {
+      const { asked, port } = world(({ inputSize }) => dropPp(inputSize));
+      await searchPlan({ ...request, sizes: [192, 160, 128, 96, 64] }, port);
+      return new Set(asked.map(({ inputSize }) => inputSize));
+    };
+    expect(await sizesTried(() => 0.5)).toContain(64);
+    // Nearly: enough to look at pruning there, not to go on.
+    const nearly = await sizesTried((inputSize) => (inputSize === 96 ? 1.5 : 0));
+    expect(nearly).toContain(96);
+    expect(nearly).not.toContain(64);
+  });
+
   it('prunes also at a size that alone loses a little too much, and stops where more work could not win', async () => {
     // 128 px alone is a little too much, pruned it holds; 96 px never does.
     const { asked, port } = world(({ inputSize, ratio }) =>
@@ -193,7 +206,7 @@ describe('offers', () => {
 
 describe('settings', () => {
   it('sizes follow the backbone', () => {
-    expect(inputSizesOf({ inputSize: 224, dynamicSize: true })).toEqual([192, 160, 128, 96]);
+    expect(inputSizesOf({ inputSize: 224, dynamicSize: true })).toEqual([192, 160, 128, 96, 64]);
     expect(inputSizesOf({ inputSize: 224, dynamicSize: false })).toEqual([]);
     expect(inputSizesOf({ inputSize: 64, dynamicSize: true })).toEqual([]);
   });

@@ -17,8 +17,8 @@ let input: CompressStationInput;
 const measure: typeof fakeMeasure = async (contenders, settings) => {
   // Names are candidate ids here: the last one is the uncompressed model.
   const times = await fakeMeasure(contenders, settings);
-  const slow = { p50: 10, p99: 11, samples: Array.from({ length: 310 }, () => 10) };
-  const fast = { p50: 3, p99: 4, samples: Array.from({ length: 310 }, () => 3) };
+  const slow = { p50: 10, p99: 11, coldP50: 10, samples: Array.from({ length: 310 }, () => 10) };
+  const fast = { p50: 3, p99: 4, coldP50: 3, samples: Array.from({ length: 310 }, () => 3) };
   return new Map([...times].map(([name, time]) => [name, /^c\d$/.test(name) ? (name === 'c2' ? slow : fast) : time]));
 };
 
