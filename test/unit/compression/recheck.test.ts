@@ -78,7 +78,7 @@ beforeAll(async () => {
   float = await finishVariant('m-fp32', { ...variant, precision: 'fp32' }, base, encodeModel(base), options);
   evidence = buildEvidence({
     reference: { finished: float, judged: float.judged, latency },
-    candidate: { finished: integer, judged: integer.judged, latency },
+    candidate: { finished: integer, judged: integer.judged, latency, speedupInterval: null },
     active: null,
     basis: 'test',
     gates: [],
