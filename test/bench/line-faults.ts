@@ -46,6 +46,7 @@ function runPlc(port: number, periodMs: number) {
   const stop = new AbortController();
   let asked = 0;
   let notReady = 0;
+  let takenBack = 0;
   const part = async (plc: Plc) => {
     const ready = await plc.read();
     if (ready.triggerReady !== true) {
@@ -57,6 +58,11 @@ function runPlc(port: number, periodMs: number) {
     const lot = `P${String(asked).padStart(7, '0')}`;
     await plc.writeLot(lot);
     const result = await plc.part();
+    // Taken back before this slow PLC had read it: it was told nothing.
+    if (result.resultReady !== true) {
+      takenBack += 1;
+      return;
+    }
     const verdict = ({ 1: 'ok', 2: 'ng', 3: 'unsure' } as const)[Number(result.verdict)];
     if (!verdict || (result.ok === true) !== (verdict === 'ok'))
       throw new Error(`signals that contradict each other: ${JSON.stringify(result)}`);
@@ -90,6 +96,9 @@ function runPlc(port: number, periodMs: number) {
     get notReady() {
       return notReady;
     },
+    get takenBack() {
+      return takenBack;
+    },
     /** The first result after this moment. */
     async resultAfter(at: number, limitMs = 60_000): Promise<number> {
       for (let seen = told.length; performance.now() - at < limitMs; await sleep(5))
@@ -110,7 +119,7 @@ async function plant(models: number): Promise<{ at: Plant; port: number }> {
   server.close();
   await once(server, 'close');
   const at = await openPlant({
-    lineOutput: lineOutputSchema.parse({ kind: 'modbus-server', port }),
+    lineOutput: lineOutputSchema.parse({ kind: 'modbus-server', port, acknowledgeTimeoutMs: 30_000 }),
     line: lineSettingsSchema.parse({ trigger: { source: 'line-output' }, deadlineMs: 2_000 }),
     threads: THREADS,
     models,
@@ -218,6 +227,7 @@ async function kills(count: number) {
     seconds,
     partsPerSecond: plc.told.length / seconds,
     asked: plc.asked,
+    takenBack: plc.takenBack,
     ...compare(plc.told, parts),
     ...(await checkRecords(at, parts)),
     recovery: { core: figures(recovery.core), line: figures(recovery.line), limitMs: RECOVERY_LIMIT_MS },
@@ -253,6 +263,7 @@ async function swaps(count: number) {
     swaps: count,
     partsPerSecond: plc.told.length / seconds,
     asked: plc.asked,
+    takenBack: plc.takenBack,
     ...compare(plc.told, parts),
     ...(await checkRecords(at, parts)),
     triggers: status.triggers,
