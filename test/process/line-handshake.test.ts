@@ -13,11 +13,18 @@ import { createLineHome, lineStation, listenedLine, until } from './line-home.ts
 const simulated = { kind: 'simulated', partsPerMinute: 60, width: 96, height: 96 };
 const classCodes = { ok: 1, bright: 2, dark: 3 };
 
-function stationWith(options: { camera?: unknown; output?: object; trigger?: object; deadlineMs?: number }) {
+function stationWith(options: {
+  camera?: unknown;
+  output?: object;
+  trigger?: object;
+  picture?: object;
+  deadlineMs?: number;
+}) {
   const lineOutput = lineOutputSchema.parse({ kind: 'modbus-server', port: 0, ...options.output });
   const line = lineSettingsSchema.parse({
     trigger: { source: 'line-output', ...options.trigger },
     deadlineMs: options.deadlineMs ?? 2_000,
+    ...(options.picture && { picture: options.picture }),
   });
   return lineStation(options.camera ?? simulated, { lineOutput, line });
 }
@@ -121,6 +128,16 @@ test('a camera that gives no picture: busy until the deadline, then error 4, cla
   await at.plc.write('acknowledge', false);
   // The frame is owed: the next trigger is answered at once.
   expect(await at.plc.part()).toMatchObject({ errorCode: 4, ng: true, partCounter: 2 });
+}, 60_000);
+
+test('a picture that is unfit: error 8 and ng, and its record says why', async () => {
+  // Nothing of the simulated line is so bright.
+  await using at = await openLine({ picture: { darkBelow: 255 } });
+  await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
+  expect(await at.plc.part()).toMatchObject({ ok: false, ng: true, error: true, errorCode: 8, verdict: 3 });
+  await until('its record', () => at.line.records.length === 1);
+  expect(at.line.records[0]!.judgement).toMatchObject({ verdict: 'unsure', errorCode: 'PICTURE_DARK' });
 }, 60_000);
 
 test('minimum spacing and bouncing contacts are kept by the line output', async () => {
