@@ -40,6 +40,20 @@ describe('descriptions that no camera should have', () => {
     }
   });
 
+  it('may name bits that are none', async () => {
+    for (const [lsb, msb] of [
+      ['0', '0.5'],
+      ['-1', '3'],
+      ['0', '64'],
+      ['x', '3'],
+    ]) {
+      const map = mapOf(
+        `<MaskedIntReg Name="M"><Address>0</Address><Length>4</Length><LSB>${lsb}</LSB><MSB>${msb}</MSB></MaskedIntReg>`,
+      );
+      expect(await map.integer('M')).toBe(0);
+    }
+  });
+
   it('may refer to what is not there', async () => {
     const map = mapOf(
       '<Integer Name="A"><pValue>Nobody</pValue></Integer><Category Name="Root"><pFeature>Ghost</pFeature></Category>',
