@@ -57,7 +57,8 @@ export function fieldOf(node: Node, at: Register): Field | null {
   const ends = [Number(bit ?? node.text('LSB') ?? NaN), Number(bit ?? node.text('MSB') ?? NaN)];
   const low = Math.min(...ends);
   const high = Math.max(...ends);
-  if (!Number.isInteger(low) || !Number.isInteger(high) || low < 0 || high >= 8 * at.length) return { shift: 0, width: 8 * at.length };
+  if (!Number.isInteger(low) || !Number.isInteger(high) || low < 0 || high >= 8 * at.length)
+    return { shift: 0, width: 8 * at.length };
   return { shift: at.littleEndian ? low : 8 * at.length - 1 - high, width: high - low + 1 };
 }
 
