@@ -139,6 +139,19 @@ export const lineSettingsSchema = z.object({
     .prefault({}),
 });
 export type LineSettings = z.infer<typeof lineSettingsSchema>;
+/** What both ways to speak Modbus have in common. */
+const handshakeSettings = {
+  /** A result that nobody acknowledges is taken back after so long. */
+  acknowledgeTimeoutMs: z.number().int().min(20).max(600_000).default(2_000),
+  /** A part without verdict for so long gets an error; the watchdog's own limit comes first where it is shorter. */
+  resultTimeoutMs: z.number().int().min(50).max(600_000).default(5_000),
+  /** A PLC that asks for nothing for so long is taken as gone: no result is put out, no trigger taken, alarm. null: never. */
+  peerTimeoutMs: z.number().int().min(100).max(600_000).nullable().default(null),
+  unsureAs: z.enum(['ng', 'apart']).default('ng'),
+  /** Signals that lie elsewhere than the table says, by name. */
+  addresses: z.record(z.string(), z.number().int().min(0).max(1_000)).default({}),
+};
+
 /** How a station tells its verdicts to the plant's control (main/lineio has the register map and the handshake). */
 export const lineOutputSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('none') }),
@@ -153,15 +166,21 @@ export const lineOutputSchema = z.discriminatedUnion('kind', [
       .array(z.union([z.ipv4(), z.ipv6()]))
       .max(16)
       .default([]),
-    /** A result that nobody acknowledges is taken back after so long. */
-    acknowledgeTimeoutMs: z.number().int().min(20).max(600_000).default(2_000),
-    /** A part without verdict for so long gets an error; the watchdog's own limit comes first where it is shorter. */
-    resultTimeoutMs: z.number().int().min(50).max(600_000).default(5_000),
-    /** A PLC that asks for nothing for so long is taken as gone: no result is put out, no trigger taken, alarm. null: never. */
-    peerTimeoutMs: z.number().int().min(100).max(600_000).nullable().default(null),
-    unsureAs: z.enum(['ng', 'apart']).default('ng'),
-    /** Signals that lie elsewhere than the table says, by name. */
-    addresses: z.record(z.string(), z.number().int().min(0).max(1_000)).default({}),
+    ...handshakeSettings,
+  }),
+  /** For a PLC that only serves: this PC reads what it wants, and writes the result into its coils and registers. */
+  z.object({
+    kind: z.literal('modbus-client'),
+    /** Of the PLC: the one that is connected to. */
+    address: z.union([z.ipv4(), z.ipv6()]),
+    port: z.number().int().min(1).max(65_535).default(502),
+    unit: z.number().int().min(0).max(255).default(1),
+    pollMs: z.number().int().min(5).max(1_000).default(20),
+    /** The PLC's coil for discrete signal 0, and its holding register for input register 0; what it asks for lies before them. */
+    writeCoilsAt: z.number().int().min(0).max(60_000).default(16),
+    writeRegistersAt: z.number().int().min(0).max(60_000).default(100),
+    ...handshakeSettings,
+    peerTimeoutMs: handshakeSettings.peerTimeoutMs.default(2_000),
   }),
 ]);
 export type LineOutput = z.infer<typeof lineOutputSchema>;

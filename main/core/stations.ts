@@ -9,7 +9,7 @@ import {
 } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { HandlerInput } from '../contract/methods.ts';
-import { layOut } from '../lineio/register-map.ts';
+import { checkClientPlaces, layOut } from '../lineio/register-map.ts';
 import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
@@ -38,7 +38,8 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
   const checked = (output: LineOutput): LineOutput => {
     if (output.kind === 'none') return output;
     if (store.demo) throw new AppError('DEMO_FORBIDS', { what: 'a line output' });
-    layOut(output.addresses);
+    const layout = layOut(output.addresses);
+    if (output.kind === 'modbus-client') checkClientPlaces(layout, output);
     return output;
   };
 

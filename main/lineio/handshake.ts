@@ -34,7 +34,14 @@ export type HandshakeEvent =
   | { kind: 'start' }
   | { kind: 'stop' }
   /** Levels of the coils as the PLC wrote them; edges are found here. */
-  | { kind: 'coils'; trigger: boolean; acknowledge: boolean; resetStatistics: boolean }
+  | {
+      kind: 'coils';
+      trigger: boolean;
+      acknowledge: boolean;
+      resetStatistics: boolean;
+      /** How they were found when the connection was made: a trigger that is on already asks for nothing. */
+      found?: boolean;
+    }
   /** `part`: whose trigger the frame answers; null where frames come by themselves. */
   | { kind: 'frame'; seq: number; part: number | null }
   | { kind: 'verdict'; seq: number; part: number | null; result: PartVerdict }
@@ -213,6 +220,7 @@ export function createHandshake(
         const { trigger, acknowledge, resetStatistics } = event;
         const before = coils;
         coils = { trigger, acknowledge, resetStatistics };
+        if (event.found) return null;
         if (resetStatistics && !before.resetStatistics) statistics = noStatistics();
         if (shown !== null && acknowledge && !before.acknowledge) {
           shown = null;

@@ -4,9 +4,10 @@ import type { Judgement, LineOutput, LineOutputStatus, LineSettings } from '../c
 import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
 import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import { createHandshake, type Handshake, type HandshakeEvent, type PartVerdict } from './handshake.ts';
+import { openModbusClient } from './modbus-client.ts';
 import { openModbusServer, type ModbusServer } from './modbus-server.ts';
 import { createRegisterImage, type RegisterImage } from './register-image.ts';
-import { layOut, type ErrorName } from './register-map.ts';
+import { checkClientPlaces, layOut, type ErrorName } from './register-map.ts';
 
 /*
  * The line-output thread of a line process: owns the PLC's connection and the handshake. It hears of frames and of late parts
@@ -56,7 +57,7 @@ interface Output {
   config: Exclude<LineOutput, { kind: 'none' }>;
   image: RegisterImage;
   handshake: Handshake;
-  server: ModbusServer;
+  wire: ModbusServer;
 }
 let output: Output | null = null;
 let running = false;
@@ -123,7 +124,7 @@ const watchPeer = () => {
   const seconds = (peerTimeoutMs ?? 0) / 1000;
   say({ kind: 'silent', problem: silent ? new AppError('LINE_OUTPUT_SILENT', { seconds }).toWire('lineio') : null });
 };
-const onWrite = () => {
+const onWrite = (found = false) => {
   if (!output) return;
   const { image } = output;
   const text = String(image.get('lot'));
@@ -137,14 +138,15 @@ const onWrite = () => {
     trigger: image.get('trigger') === true,
     acknowledge: image.get('acknowledge') === true,
     resetStatistics: image.get('resetStatistics') === true,
+    found,
   });
 };
 
 const status = (): LineOutputStatus | null =>
   output && {
-    lamp: output.server.connections > 0 ? 'well' : 'look',
-    port: output.server.port,
-    peers: output.server.connections,
+    lamp: output.wire.connections > 0 ? 'well' : 'look',
+    port: output.wire.port,
+    peers: output.wire.connections,
     signals: output.image.values(),
   };
 let told = '';
@@ -160,7 +162,7 @@ const tellStatus = () => {
 const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Promise<void> => {
   const before = output;
   output = null;
-  await before?.server[Symbol.asyncDispose]();
+  await before?.wire[Symbol.asyncDispose]();
   if (silent) say({ kind: 'silent', problem: null });
   silent = false;
   const { output: config } = message;
@@ -179,8 +181,14 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
     heardMs = now();
     if (silent) watchPeer();
   };
-  const server = await openModbusServer({ ...config, layout, image, onRequest, onWrite, onRefused });
-  output = { config, image, handshake, server };
+  if (config.kind === 'modbus-client') {
+    checkClientPlaces(layout, config);
+    const wire = openModbusClient({ ...config, layout, image, onRequest, onRead: onWrite });
+    output = { config, image, handshake, wire };
+  } else {
+    const wire = await openModbusServer({ ...config, layout, image, onRequest, onWrite: () => onWrite(), onRefused });
+    output = { config, image, handshake, wire };
+  }
   refresh();
 };
 

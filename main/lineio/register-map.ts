@@ -106,6 +106,18 @@ export interface Layout {
 }
 
 /**
+ * Where a PLC that only serves gets the result: behind what it asks for.
+ * @throws INVALID_INPUT where the two overlap
+ */
+export function checkClientPlaces({ size }: Layout, at: { writeCoilsAt: number; writeRegistersAt: number }): void {
+  const what = 'the register map';
+  if (at.writeCoilsAt < size.coil)
+    throw new AppError('INVALID_INPUT', { what, problem: `coil ${at.writeCoilsAt} is read from the PLC, too` });
+  if (at.writeRegistersAt < size.holding)
+    throw new AppError('INVALID_INPUT', { what, problem: `register ${at.writeRegistersAt} is read from the PLC, too` });
+}
+
+/**
  * The map of a station: the table with the station's own addresses.
  * @throws INVALID_INPUT for a signal that does not exist, and for two that overlap
  */

@@ -1,0 +1,126 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ModbusTCPClient } from 'jsmodbus';
+import type { RegisterImage } from './register-image.ts';
+import type { Layout } from './register-map.ts';
+
+/*
+ * The line output as Modbus master, for a PLC that only serves: what the PLC would write here is read from its coils and holding
+ * registers, what it would read is written to others of its coils and holding registers.
+ */
+
+export interface ModbusClientOptions {
+  address: string;
+  port: number;
+  unit: number;
+  pollMs: number;
+  /** The PLC's coil for the first discrete signal, and its holding register for the first input register. */
+  writeCoilsAt: number;
+  writeRegistersAt: number;
+  layout: Layout;
+  image: RegisterImage;
+  /** The PLC has answered. */
+  onRequest: () => void;
+  /** What it asks for was read; the image has it already. `first`: since the connection was made; levels, not edges. */
+  onRead: (first: boolean) => void;
+}
+
+export interface ModbusClient extends AsyncDisposable {
+  readonly port: number;
+  readonly connections: number;
+}
+
+const TIMEOUT_MS = 1_000;
+const FIRST_PAUSE_MS = 200;
+const MOST_PAUSE_MS = 5_000;
+/** Most that one request may carry (MODBUS Application Protocol V1.1b3, section 6). */
+const READ = { bits: 2000, words: 125 };
+const WRITE = { bits: 1968, words: 123 };
+
+const pieces = (size: number, most: number): [from: number, count: number][] =>
+  Array.from({ length: Math.ceil(size / most) }, (_, i) => [i * most, Math.min(most, size - i * most)]);
+
+/** Connects at once and again whenever the connection is lost, with growing pauses; never throws. */
+export function openModbusClient(options: ModbusClientOptions): ModbusClient {
+  const { layout, image, pollMs } = options;
+  const { size } = layout;
+  const stop = new AbortController();
+  let connected = false;
+
+  const cycle = async (
+    client: ModbusTCPClient,
+    written: { bits: Buffer | null; words: Buffer | null },
+    first: boolean,
+  ) => {
+    for (const [from, count] of pieces(size.coil, READ.bits))
+      (await client.readCoils(from, count)).response.body.valuesAsBuffer.copy(image.bytes.coil, from >> 3);
+    for (const [from, count] of pieces(size.holding, READ.words))
+      (await client.readHoldingRegisters(from, count)).response.body.valuesAsBuffer.copy(image.bytes.holding, 2 * from);
+    options.onRequest();
+    options.onRead(first);
+    const bits = Buffer.from(image.bytes.discrete);
+    const words = Buffer.from(image.bytes.input);
+    const writeBits = async () => {
+      if (written.bits?.equals(bits)) return;
+      const levels = Array.from({ length: size.discrete }, (_, i) => ((bits[i >> 3]! >> (i & 7)) & 1) === 1);
+      for (const [from, count] of pieces(size.discrete, WRITE.bits))
+        await client.writeMultipleCoils(options.writeCoilsAt + from, levels.slice(from, from + count));
+      written.bits = bits;
+    };
+    const writeWords = async () => {
+      if (written.words?.equals(words)) return;
+      for (const [from, count] of pieces(size.input, WRITE.words))
+        await client.writeMultipleRegisters(
+          options.writeRegistersAt + from,
+          words.subarray(2 * from, 2 * (from + count)),
+        );
+      written.words = words;
+    };
+    // What a result is comes before that it is ready; that it is no more, before what it was.
+    const ready = (bits[layout.addressOf.resultReady >> 3]! >> (layout.addressOf.resultReady & 7)) & 1;
+    if (ready === 1) await writeWords();
+    await writeBits();
+    await writeWords();
+  };
+
+  const run = async () => {
+    for (let pause = FIRST_PAUSE_MS; !stop.signal.aborted; pause = Math.min(2 * pause, MOST_PAUSE_MS)) {
+      const socket = connect({ host: options.address, port: options.port });
+      const end = () => socket.destroy();
+      stop.signal.addEventListener('abort', end, { once: true });
+      try {
+        // Before the socket connects: the client listens for that.
+        const client = new ModbusTCPClient(socket, options.unit, TIMEOUT_MS);
+        await once(socket, 'connect', { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT_MS)]) });
+        socket.on('error', () => {});
+        socket.setNoDelay(true);
+        connected = true;
+        const written = { bits: null, words: null };
+        for (let first = true; !stop.signal.aborted; first = false) {
+          await cycle(client, written, first);
+          pause = FIRST_PAUSE_MS;
+          await sleep(pollMs, undefined, { signal: stop.signal });
+        }
+      } catch {
+        // Refused, silent or gone: tried again. That the PLC does not speak is told by whoever waits for onRequest.
+      } finally {
+        connected = false;
+        stop.signal.removeEventListener('abort', end);
+        socket.destroy();
+      }
+      await sleep(pause, undefined, { signal: stop.signal }).catch(() => {});
+    }
+  };
+  const running = run();
+  return {
+    port: options.port,
+    get connections() {
+      return connected ? 1 : 0;
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running;
+    },
+  };
+}
