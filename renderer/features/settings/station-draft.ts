@@ -1,4 +1,5 @@
 import type { CameraConfig, Criteria, Recipe, Station, Surface } from '../../../main/contract/domain.ts';
+import { lineDraftOf, lineInput, type LineDraft } from './line-draft.ts';
 import type { MethodInput } from '../../../main/contract/methods.ts';
 
 /** A station as a form holds it: shares in per cent, all kinds of camera at once. */
@@ -24,6 +25,7 @@ export interface StationDraft {
   maxOverkillPercent: number;
   maxLatencyMsP99: number;
   maxDropPp: number;
+  line: LineDraft;
 }
 
 /** 0.07 as 7, not 7.000000000000001. */
@@ -54,6 +56,7 @@ export function draftOf(station: Station | null): StationDraft {
     maxOverkillPercent: percent(station?.criteria.maxOverkill ?? 0.1),
     maxLatencyMsP99: station?.criteria.maxLatencyMsP99 ?? 50,
     maxDropPp: station?.criteria.maxDropPp ?? 1,
+    line: lineDraftOf(station),
   };
 }
 
@@ -110,5 +113,5 @@ export function stationInput(
     maxLatencyMsP99: draft.maxLatencyMsP99,
     maxDropPp: draft.maxDropPp,
   };
-  return { name: draft.name.trim(), camera, recipe, criteria };
+  return { name: draft.name.trim(), camera, recipe, criteria, ...lineInput(draft.line, station) };
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { areaOfHash } from '../../../renderer/app/areas.ts';
 import { keyOfClasses, labelsPerMinute } from '../../../renderer/features/label/keys.ts';
 import { bannerKind } from '../../../renderer/features/live/banner.ts';
+import { lineOutputSchema, lineSettingsSchema } from '../../../main/contract/domain.ts';
 import { draftOf, stationInput } from '../../../renderer/features/settings/station-draft.ts';
 import { durationOf, millisText, shortId, signedText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
@@ -70,6 +71,55 @@ describe('the station form', () => {
       name: 'Line 1',
       camera: { kind: 'folder', path: '/data/in', after: 'leave' },
     });
+  });
+});
+
+describe('the line part of the station form', () => {
+  const [station] = stations;
+  const parse = (draft: ReturnType<typeof draftOf>, of: typeof station | null = station!) =>
+    methods['stations.add'].input.parse(stationInput(draft, of ?? null));
+
+  it('gives back what it was made of, and keeps what it does not show', () => {
+    const line = lineSettingsSchema.parse({
+      trigger: { source: 'line-output', minSpacingMs: 40, debounceMs: 3 },
+      deadlineMs: 150,
+      dropPolicy: 'drop-oldest',
+      picture: { darkBelow: 20, saturatedShareAbove: 0.07, frozenAfter: null },
+    });
+    for (const output of [
+      { kind: 'none' },
+      {
+        kind: 'modbus-server',
+        address: '192.168.1.5',
+        peers: ['192.168.1.20', '::1'],
+        addresses: { lot: 100 },
+        resultTimeoutMs: 900,
+      },
+      {
+        kind: 'modbus-client',
+        address: '192.168.1.9',
+        port: 1502,
+        unit: 3,
+        pollMs: 7,
+        writeCoilsAt: 99,
+        peerTimeoutMs: null,
+      },
+    ]) {
+      const lineOutput = lineOutputSchema.parse(output);
+      const made = { ...station!, line, lineOutput };
+      expect(parse(draftOf(made), made)).toMatchObject({ line, lineOutput });
+    }
+  });
+  it('takes the allow-list as people type it, and refuses what is no address', () => {
+    const typed = (peers: string) => {
+      const draft = draftOf(null);
+      return { ...draft, name: 'A', line: { ...draft.line, output: 'modbus-server' as const, peers } };
+    };
+    expect(parse(typed(' 10.0.0.1, 10.0.0.2  fe80::1 '), null).lineOutput).toMatchObject({
+      peers: ['10.0.0.1', '10.0.0.2', 'fe80::1'],
+    });
+    expect(() => parse(typed('10.0.0.999'), null)).toThrow();
+    expect(() => parse({ ...typed(''), line: { ...typed('').line, deadlineMs: 5 } }, null)).toThrow();
   });
 });
 
