@@ -1,0 +1,61 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { expect, it } from 'vitest';
+import { serve } from '../../main/host/serve.ts';
+import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
+
+/* How a line runs and tells, set in a real browser, with the real core behind it. */
+
+it('trigger, deadline, drop policy and line output are stored as typed; what is no address is refused', async () => {
+  const home = await mkdtemp(join(tmpdir(), 'mekiki-settings-'));
+  const [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir: built.dir });
+  try {
+    const { page, problems } = await openPage(browser, serving.url, { locale: 'en-GB' });
+    page.setDefaultTimeout(30_000);
+    await page.fill(testId('first-start-name'), 'Hana');
+    await page.fill(testId('first-start-password'), 'a password of hers');
+    await page.fill(testId('first-start-password-again'), 'a password of hers');
+    await page.click(testId('first-start-create'));
+    await page.waitForSelector(testId('app-shell'));
+    await page.click(testId('area-settings'));
+    await page.fill(testId('station-name'), 'Press 3');
+    await page.selectOption(testId('trigger-source'), 'line-output');
+    await page.fill(testId('min-spacing'), '40');
+    await page.fill(testId('deadline'), '150');
+    await page.selectOption(testId('drop-policy'), 'drop-oldest');
+    await page.selectOption(testId('output-kind'), 'modbus-server');
+    await page.fill(testId('output-port'), '1502');
+    // A form of digits and dots, but no address: the core says so.
+    await page.fill(testId('output-peers'), '192.168.1.999');
+    await page.click(testId('save-station'));
+    await page.waitForSelector('form [role="alert"]');
+    await page.fill(testId('output-peers'), '192.168.1.20, 192.168.1.21');
+    await page.click(testId('save-station'));
+    await page.waitForSelector('text=Saved.');
+    expect(problems).toEqual([]);
+  } finally {
+    await browser.close();
+    await serving.close();
+    await built.remove();
+  }
+  const database = new Database(join(home, 'mekiki.sqlite'), { readonly: true });
+  const row = database.prepare('SELECT line, line_output FROM stations WHERE name = ?').get('Press 3') as {
+    line: string;
+    line_output: string;
+  };
+  database.close();
+  await rm(home, { recursive: true, force: true });
+  expect(JSON.parse(row.line)).toMatchObject({
+    trigger: { source: 'line-output', minSpacingMs: 40 },
+    deadlineMs: 150,
+    dropPolicy: 'drop-oldest',
+  });
+  expect(JSON.parse(row.line_output)).toMatchObject({
+    kind: 'modbus-server',
+    port: 1502,
+    peers: ['192.168.1.20', '192.168.1.21'],
+  });
+}, 180_000);
