@@ -143,11 +143,12 @@ export const createLines = (
   const configure = async (line: Line, client: LineClient): Promise<void> => {
     const station = store.stations.get(line.status.stationId);
     const bundleDir = station.activeModelId === null ? null : join(store.home, 'bundles', station.activeModelId);
-    if (station.activeModelId !== null) await checkBundle(station.id, station.activeModelId);
-    const acknowledged = store.stations.acknowledged(station.id);
-    // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates.
+    // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates: from the
+    // moment on in which we listen, and that is before the bundle has been checked.
     line.held = true;
     try {
+      if (station.activeModelId !== null) await checkBundle(station.id, station.activeModelId);
+      const acknowledged = store.stations.acknowledged(station.id);
       const settings = {
         home: store.home,
         station,
@@ -181,6 +182,8 @@ export const createLines = (
         await configure(line, client);
       } catch (error) {
         line.client = null;
+        // What came meanwhile lies behind what was to be sent again; the spool has all of it.
+        line.waiting = [];
         for (const dispose of disposers) dispose();
         client.close?.();
         throw error;

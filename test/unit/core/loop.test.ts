@@ -4,7 +4,7 @@ import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Candidate, Gate } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
-import { PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
+import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
 
 let world: World;
 let stationId: string;
@@ -77,6 +77,28 @@ describe('the loop', () => {
       'models.activate',
       'candidates.approve',
     ]);
+  });
+
+  test('a part inspected while the bundle is being checked is stored after those that are sent again', async () => {
+    await learn();
+    const { id } = await compress();
+    await approve(id);
+    await world.call('models.activate', { candidateId: id });
+    await world.call('line.start', { stationId });
+    const line = () => world.lines.get(stationId)!;
+    line().emit([lineRecord(1)]);
+    await until(() => line().acknowledged.includes(1));
+    line().resend = [lineRecord(2), lineRecord(3)];
+    line().early = [lineRecord(4)];
+    line().die();
+    await until(() => line().acknowledged.includes(4));
+    expect(
+      (await world.call('parts.recent', { stationId }))
+        .map(({ seq }) => seq)
+        .filter((seq) => seq > 0)
+        .slice(0, 4),
+    ).toEqual([4, 3, 2, 1]);
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
   });
 
   test('features of an image are extracted once, and again under another rotation', async () => {

@@ -74,6 +74,8 @@ export interface LineControl {
   acknowledged: number[];
   /** What the spool sends again before configure answers. */
   resend: LineRecord[];
+  /** What it inspects while the core still finds out how it stands: told as soon as somebody listens. */
+  early: LineRecord[];
   state: LineStatus['state'];
 }
 
@@ -278,6 +280,7 @@ const createProcesses = (
         activated: before?.activated ?? [],
         acknowledged: before?.acknowledged ?? [],
         resend: before?.resend ?? [],
+        early: before?.early ?? [],
         state: 'stopped',
         emit: (records) => server.emit('line.recorded', { records }),
         die: () => theirs.close(),
@@ -323,6 +326,7 @@ const createProcesses = (
         },
       });
       lines.set(stationId, control);
+      setImmediate(() => control.early.length > 0 && control.emit(control.early.splice(0)));
       return createClient<typeof lineMethods, typeof lineEvents>(ours, { peer: `line:${stationId}` });
     },
     async stop(name) {
