@@ -26,9 +26,13 @@ export interface ApprovedModelOptions {
 /**
  * Opens a model after proving its approval; there is no other way into the line. The bytes that were hashed are those that are
  * loaded.
+ * @param loaded the model that judges now, and its threads: where the proof is for the very same one, it is given back
  * @throws NOT_APPROVED, BUNDLE_ALTERED, MODEL_UNREADABLE
  */
-export async function openApprovedModel(options: ApprovedModelOptions): Promise<Inspector> {
+export async function openApprovedModel(
+  options: ApprovedModelOptions,
+  loaded: { model: Inspector; threads: number } | null = null,
+): Promise<Inspector> {
   const { home, stationId, bundleDir, threads } = options;
   let rootPublicKey: string;
   try {
@@ -38,5 +42,7 @@ export async function openApprovedModel(options: ApprovedModelOptions): Promise<
     throw new AppError('NOT_APPROVED', { model: bundleDir, problem }, { cause });
   }
   const { card, model } = await verifyBundle({ bundleDir, rootPublicKey, demo: await isDemoHome(home), stationId });
+  // The card names the hash of the model's bytes, and both were proved.
+  if (loaded?.threads === threads && JSON.stringify(loaded.model.card) === JSON.stringify(card)) return loaded.model;
   return await openInspector({ card, model, threads });
 }

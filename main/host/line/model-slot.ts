@@ -26,6 +26,7 @@ export function createModelSlot(
 ): ModelSlot {
   let model: Inspector | null = null;
   let bundleDir: string | null = null;
+  let threadsOfModel = 0;
   const use = (next: Inspector | null, from: string | null) =>
     between(async () => {
       const before = model;
@@ -35,10 +36,18 @@ export function createModelSlot(
       threads.lineio({ kind: 'model', modelId: next?.card.id ?? null });
       problems.set('model', null);
       line.changed = true;
-      await before?.dispose();
+      if (before !== next) await before?.dispose();
     });
-  const open = (at: Setup, dir: string) =>
-    openApprovedModel({ home: at.home, stationId: at.station.id, bundleDir: dir, threads: at.station.threads });
+  const open = async (at: Setup, dir: string) => {
+    const count = at.station.threads;
+    const loaded = model ? { model, threads: threadsOfModel } : null;
+    const opened = await openApprovedModel(
+      { home: at.home, stationId: at.station.id, bundleDir: dir, threads: count },
+      loaded,
+    );
+    threadsOfModel = count;
+    return opened;
+  };
   return {
     get model() {
       return model;
