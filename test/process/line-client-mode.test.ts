@@ -75,6 +75,8 @@ test('a PLC that only serves: the line reads its trigger and writes the result; 
     await line.start();
     await until('it has come', () => first.bit('running') && first.bit('triggerReady'));
     expect(first.bit('busy')).toBe(false);
+    // The status is told now and then: without this, one from before the first reading would do for the next wait.
+    await until('the line has seen it on', () => line.status().lineOutput?.signals['trigger'] === true);
     first.ask('trigger', false);
     await until('the line has seen it', () => line.status().lineOutput?.signals['trigger'] === false);
     const told = [await part(first), await part(first), await part(first)];
