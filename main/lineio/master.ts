@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { ModbusTCPClient } from 'jsmodbus';
 import { AppError, problemOf } from '../contract/errors.ts';
+import { readBits, readWords } from './modbus-requests.ts';
 import { createRegisterImage } from './register-image.ts';
 import { layOut, type SignalName, type SignalValue } from './register-map.ts';
 
@@ -18,9 +19,6 @@ export interface SignalReaderOptions {
   addresses?: Readonly<Record<string, number>>;
   timeoutMs?: number;
 }
-
-const WORDS_PER_READ = 125;
-const BITS_PER_READ = 2000;
 
 /** @throws LINE_OUTPUT_UNREACHABLE, INVALID_INPUT for addresses that cannot be */
 export async function openSignalReader(options: SignalReaderOptions): Promise<SignalReader> {
@@ -39,21 +37,15 @@ export async function openSignalReader(options: SignalReaderOptions): Promise<Si
   }
   // What fails is told by the request under way.
   socket.on('error', () => {});
-  const chunks = (size: number, most: number) =>
-    Array.from({ length: Math.ceil(size / most) }, (_, i) => [i * most, Math.min(most, size - i * most)] as const);
   return {
     async read() {
       const image = createRegisterImage(layout);
       const { bytes } = image;
       try {
-        for (const [at, count] of chunks(layout.size.input, WORDS_PER_READ))
-          (await client.readInputRegisters(at, count)).response.body.valuesAsBuffer.copy(bytes.input, 2 * at);
-        for (const [at, count] of chunks(layout.size.holding, WORDS_PER_READ))
-          (await client.readHoldingRegisters(at, count)).response.body.valuesAsBuffer.copy(bytes.holding, 2 * at);
-        for (const [at, count] of chunks(layout.size.discrete, BITS_PER_READ))
-          (await client.readDiscreteInputs(at, count)).response.body.valuesAsBuffer.copy(bytes.discrete, at >> 3);
-        for (const [at, count] of chunks(layout.size.coil, BITS_PER_READ))
-          (await client.readCoils(at, count)).response.body.valuesAsBuffer.copy(bytes.coil, at >> 3);
+        await readWords(client, 'readInputRegisters', layout.size.input, bytes.input);
+        await readWords(client, 'readHoldingRegisters', layout.size.holding, bytes.holding);
+        await readBits(client, 'readDiscreteInputs', layout.size.discrete, bytes.discrete);
+        await readBits(client, 'readCoils', layout.size.coil, bytes.coil);
       } catch (cause) {
         throw unreachable((cause as { message?: unknown }).message ?? cause);
       }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ModbusTCPClient } from 'jsmodbus';
+import { pieces, readBits, readWords, WRITE } from './modbus-requests.ts';
 import type { RegisterImage } from './register-image.ts';
 import type { Layout } from './register-map.ts';
 
@@ -34,12 +35,6 @@ export interface ModbusClient extends AsyncDisposable {
 const TIMEOUT_MS = 1_000;
 const FIRST_PAUSE_MS = 200;
 const MOST_PAUSE_MS = 5_000;
-/** Most that one request may carry (MODBUS Application Protocol V1.1b3, section 6). */
-const READ = { bits: 2000, words: 125 };
-const WRITE = { bits: 1968, words: 123 };
-
-const pieces = (size: number, most: number): [from: number, count: number][] =>
-  Array.from({ length: Math.ceil(size / most) }, (_, i) => [i * most, Math.min(most, size - i * most)]);
 
 /** Connects at once and again whenever the connection is lost, with growing pauses; never throws. */
 export function openModbusClient(options: ModbusClientOptions): ModbusClient {
@@ -53,10 +48,8 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
     written: { bits: Buffer | null; words: Buffer | null },
     first: boolean,
   ) => {
-    for (const [from, count] of pieces(size.coil, READ.bits))
-      (await client.readCoils(from, count)).response.body.valuesAsBuffer.copy(image.bytes.coil, from >> 3);
-    for (const [from, count] of pieces(size.holding, READ.words))
-      (await client.readHoldingRegisters(from, count)).response.body.valuesAsBuffer.copy(image.bytes.holding, 2 * from);
+    await readBits(client, 'readCoils', size.coil, image.bytes.coil);
+    await readWords(client, 'readHoldingRegisters', size.holding, image.bytes.holding);
     options.onRequest();
     options.onRead(first);
     const bits = Buffer.from(image.bytes.discrete);
