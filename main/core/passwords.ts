@@ -40,8 +40,12 @@ const digestOf = (code: string): Buffer =>
 export const createPasswords = (context: CoreContext, accounts: Accounts): Passwords => {
   const { store, now } = context;
 
-  /** A new key under a new password, certified; the account's sessions end. */
-  const rekey = async (user: User, password: string, by: string, action: string): Promise<void> => {
+  /** A new key under a new password, certified; the account's sessions end. `within`: what has to happen with it or not at all. */
+  const rekey = async (
+    user: User,
+    password: string,
+    { by, action, within = () => {} }: { by: string; action: string; within?: () => void },
+  ): Promise<void> => {
     refuseWeak(password, user.name);
     const before = store.users.account(user.id);
     assert(before !== null, 'accounts are disabled, never deleted');
@@ -49,6 +53,7 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
     const certificate = context.keys.certify(user, key.publicKey, store.demo, now());
     store.transaction(() => {
       store.users.setKey(user.id, { ...key, certificate });
+      within();
       store.audit.append({
         user: by,
         action,
@@ -89,7 +94,7 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         const user = enabled(userId);
         // The supervisor in person: an unattended screen must not be enough to sign as somebody else.
         await accounts.unlock(actor(session), password);
-        await rekey(user, newPassword, actor(session), 'users.resetPassword');
+        await rekey(user, newPassword, { by: actor(session), action: 'users.resetPassword' });
         return user;
       },
       async 'users.makeRecovery'({ password }, session) {
@@ -111,12 +116,14 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         // One answer for a wrong code and a wrong name: neither is told to a guesser.
         if (!right || account === null || account.user.disabled || account.user.role !== 'supervisor') {
           accounts.throttle.failed(THROTTLED);
-          store.audit.append({ user: 'anyone', action: 'session.wrongRecovery', subject: 'recovery code' });
+          store.transaction(() =>
+            store.audit.append({ user: 'anyone', action: 'session.wrongRecovery', subject: 'recovery code' }),
+          );
           throw new AppError('RECOVERY_REFUSED');
         }
-        await rekey(account.user, newPassword, 'recovery code', 'users.recover');
-        // Good for one time.
-        store.settings.set(SETTING, null);
+        // Good for one time, also if the power fails between the two.
+        const within = () => store.settings.set(SETTING, null);
+        await rekey(account.user, newPassword, { by: 'recovery code', action: 'users.recover', within });
         accounts.throttle.succeeded(THROTTLED);
         return {};
       },

@@ -14,7 +14,7 @@ export interface RecheckService {
 }
 
 /** Gates of the last measuring here that fail. */
-export const failedHere = (candidate: Candidate): Gate[] =>
+const failedHere = (candidate: Candidate): Gate[] =>
   candidate.recheck?.gates.filter(({ outcome }) => outcome === 'fail') ?? [];
 
 /** @throws OTHER_ON_THIS_PC */

@@ -24,14 +24,15 @@ export const createTwoPersons = ({ store }: CoreContext): TwoPersons => {
       .filter(({ id, role, disabled }) => id !== userId && role === 'supervisor' && !disabled)
       .map(({ name }) => name);
 
-  const part = (candidate: Candidate, userId: string): 'labels' | 'update' | 'candidate' | null => {
+  const tookPart = (candidate: Candidate, userId: string): boolean => {
     const counts = store.labels.learntByUser(candidate.stationId);
     const all = [...counts.values()].reduce((sum, n) => sum + n, 0);
-    if ((counts.get(userId) ?? 0) * 2 > all) return 'labels';
     const name = store.users.get(userId)?.name;
-    if (store.audit.lastActor('knowledge.update', candidate.knowledgeId) === name) return 'update';
-    if (store.audit.lastActor('candidates.create', candidate.stationId, candidate.id) === name) return 'candidate';
-    return null;
+    return (
+      (counts.get(userId) ?? 0) * 2 > all ||
+      store.audit.lastActor('knowledge.update', candidate.knowledgeId) === name ||
+      store.audit.lastActor('candidates.create', candidate.stationId, candidate.id) === name
+    );
   };
 
   return {
@@ -40,8 +41,7 @@ export const createTwoPersons = ({ store }: CoreContext): TwoPersons => {
       const now = rule();
       const able = others(userId);
       if (now === 'never' || (now === 'auto' && able.length === 0)) return;
-      const did = part(candidate, userId);
-      if (did === null) return;
+      if (!tookPart(candidate, userId)) return;
       const who = able.length > 0 ? able.join(', ') : '-';
       throw new AppError('TWO_PERSONS', { model: candidate.id, who });
     },
