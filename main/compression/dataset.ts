@@ -23,7 +23,7 @@ import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
 import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
-import { discordantOf, featuresOf, lossBetween, type Judged } from './plan/evaluate.ts';
+import { discordantOf, forwardMsOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type OfferLimits, type SearchRequest } from './plan/search.ts';
 import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
@@ -388,9 +388,6 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   };
 
   async function adapt(mode: 'auto' | 'on') {
-    const some = images.slice(0, 16);
-    const before = performance.now();
-    await featuresOf(backbone, bytes, backbone.inputSize, source, some, { threads, signal });
     const adapted = await adaptForPruning({
       backbone,
       mode,
@@ -401,7 +398,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
       engine: createOrtEngine(),
       products,
       seconds: ADAPTATION_SHARE * options.timeBudgetS,
-      forwardMs: (performance.now() - before) / some.length,
+      forwardMs: await forwardMsOf(backbone, bytes, source, images, { threads, signal }),
       threads,
       seed: options.seed,
       onProgress: say,

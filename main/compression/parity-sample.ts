@@ -1,7 +1,7 @@
 import type { ModelCard, ParitySample } from '../contract/domain.ts';
 import type { Session } from '../runtime/session.ts';
 import type { PixelImage } from '../vision/image.ts';
-import { createPreprocessor } from '../vision/preprocess.ts';
+import { createLogits } from './region-logits.ts';
 
 /*
  * Pictures that every PC can make alike, so that a bundle proves itself where none of its station's pictures are. They are no parts: what a
@@ -38,21 +38,6 @@ export function madePicture(seed: number, size: number): PixelImage {
     }
   }
   return { width: size, height: size, channels: 3, data };
-}
-
-/** The logits of one region of a picture, as the line prepares it. */
-export function createLogits(
-  session: Session,
-  { inputSize: size, mean, std }: Pick<ModelCard, 'inputSize' | 'mean' | 'std'>,
-): (image: PixelImage, region: ParitySample['pictures'][number]['region']) => Promise<Float32Array> {
-  const preprocessor = createPreprocessor({ size, mean, std });
-  const data = new Float32Array(3 * size * size);
-  return async (image, region) => {
-    preprocessor.into(image, region, data, 0);
-    const input = { [session.inputs[0] ?? 'image']: { type: 'float32' as const, dims: [1, 3, size, size], data } };
-    const result = await session.run(input, ['logits']);
-    return result['logits']!.data as Float32Array;
-  };
 }
 
 /** What a model says of the made pictures. */

@@ -11,7 +11,8 @@ import { describeEnvironment, sameEnvironment } from './environment.ts';
 import { latencyGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { argmax } from './plan/evaluate.ts';
-import { createLogits, madePicture } from './parity-sample.ts';
+import { madePicture } from './parity-sample.ts';
+import { createLogits } from './region-logits.ts';
 
 type Input = z.output<(typeof trainerMethods)['trainer.recheck']['input']>;
 type Output = z.output<(typeof trainerMethods)['trainer.recheck']['output']>;

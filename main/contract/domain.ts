@@ -418,7 +418,7 @@ export const environmentSchema = z.object({
 export type Environment = z.infer<typeof environmentSchema>;
 
 /** What a model says of single pictures, so that another PC can show that it says the same. */
-export const paritySampleSchema = z.object({
+const paritySampleSchema = z.object({
   /** How the frames of `pictures` were turned first. */
   rotation: recipeSchema.shape.rotation,
   /** Of the station's own, by hash; the region is in the rotated frame. */

@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { importBackbone } from '../../main/learning/backbone-file.ts';
 import { networkMethods, type NetworkMethodName } from '../../main/learning/learners/network/methods.ts';
 import { runNetworkProtocol } from '../../main/learning/network-protocol.ts';
 import { runLearnProtocol } from '../../main/learning/protocol.ts';
 import { createOrtEngine } from '../../main/training/ort/engine.ts';
+import { backboneNamed } from './backbone.ts';
 import { record, spread } from './record.ts';
 
 /*
@@ -26,10 +25,7 @@ if (!data || !models) {
   process.exit(0);
 }
 
-const backbone = await importBackbone(join(models, 'mobilenet_v2_0.35_224.onnx'), {
-  folder: join(tmpdir(), 'mekiki-backbones'),
-  threads: 2,
-});
+const backbone = await backboneNamed('mobilenet_v2_0.35_224', models, 2);
 const engine = createOrtEngine();
 const SIZE = 96;
 const TASKS = 3;

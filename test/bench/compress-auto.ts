@@ -1,9 +1,7 @@
-import { basename, join } from 'node:path';
-import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { compressDataset } from '../../main/compression/dataset.ts';
 import { residentBytes } from '../../main/host/cli/resident.ts';
-import { importBackbone } from '../../main/learning/backbone-file.ts';
-import { ensureShippedBackbone } from '../../native-models/shipped.ts';
+import { backboneNamed } from './backbone.ts';
 import { record } from './record.ts';
 
 /*
@@ -22,13 +20,7 @@ const args = process.argv.slice(2);
 const at = args.indexOf('--max-drop-pp');
 const maxDropPp = at < 0 ? 1 : Number(args.splice(at, 2)[1]);
 const [name = 'mobilenet_edgetpu_1.0_224', ...named] = args;
-const backbone =
-  name === 'shipped'
-    ? await ensureShippedBackbone()
-    : await importBackbone(join(models, `${basename(name)}.onnx`), {
-        folder: join(tmpdir(), 'mekiki-backbones'),
-        threads: THREADS,
-      });
+const backbone = await backboneNamed(name, models, THREADS);
 const sets: Record<string, unknown> = {};
 for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'deeppcb_crops']) {
   const {

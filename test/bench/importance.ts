@@ -1,19 +1,17 @@
 import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
-import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createImageSource, readableImages } from '../../main/compression/image-source.ts';
 import { comparedOf, featuresOf, lossBetween, stagesOf, validate } from '../../main/compression/plan/evaluate.ts';
 import { openWorkshop } from '../../main/compression/plan/workshop.ts';
 import { linearHead } from '../../main/compression/prune/linear-head.ts';
 import { IMPORTANCES, type ImportanceOptions } from '../../main/compression/prune/measures.ts';
 import { encodeModel, modelCost } from '../../main/onnx/index.ts';
-import { importBackbone } from '../../main/learning/backbone-file.ts';
 import { scanDataset } from '../../main/learning/dataset.ts';
 import { openProducts } from '../../main/learning/dense.ts';
 import { solveKnowledge } from '../../main/learning/knowledge.ts';
 import { representativeRows } from '../../main/learning/selection.ts';
 import { createOrtEngine } from '../../main/training/ort/engine.ts';
-import { ensureShippedBackbone } from '../../native-models/shipped.ts';
+import { backboneNamed } from './backbone.ts';
 import { record } from './record.ts';
 
 /*
@@ -32,13 +30,7 @@ const args = process.argv.slice(2);
 const at = args.indexOf('--rows');
 const rowsAsked = at < 0 ? 600 : Number(args.splice(at, 2)[1]);
 const [name = 'shipped', ...named] = args;
-const backbone =
-  name === 'shipped'
-    ? await ensureShippedBackbone()
-    : await importBackbone(join(models, `${basename(name)}.onnx`), {
-        folder: join(tmpdir(), 'mekiki-backbones'),
-        threads: THREADS,
-      });
+const backbone = await backboneNamed(name, models, THREADS);
 const bytes = await readFile(backbone.file);
 const size = backbone.inputSize;
 const variants: [string, ImportanceOptions][] = [

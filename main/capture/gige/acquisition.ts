@@ -39,7 +39,7 @@ const MAX_CHUNK_BYTES = 2 ** 20;
 export type Triggering = 'free-run' | 'software' | 'hardware';
 
 /** Sets what the configuration and the way of triggering name, and nothing else. @throws FeatureError */
-export async function applySettings(features: NodeMap, config: GigeConfig, triggering: Triggering): Promise<void> {
+async function applySettings(features: NodeMap, config: GigeConfig, triggering: Triggering): Promise<void> {
   const first = (names: string[]): string => names.find((name) => features.has(name)) ?? names[0]!;
   if (config.pixelFormat !== undefined) await features.set('PixelFormat', config.pixelFormat);
   if (config.exposureUs !== undefined) {

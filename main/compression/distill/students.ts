@@ -26,7 +26,7 @@ import {
 } from '../../onnx/index.ts';
 
 /** Compact networks that the project builds, by size; multiply-accumulates at 224 px. They start from random weights. */
-export const studentFamilies = {
+const studentFamilies = {
   /** 57 M (Howard et al. 2019). */
   small: { architecture: 'mobilenet_v3_small', width: 1 },
   /** 209 M (Sandler et al. 2018). */

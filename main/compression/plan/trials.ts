@@ -23,7 +23,16 @@ import type { ImageSource } from '../image-source.ts';
 import { linearHead } from '../prune/linear-head.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
-import { comparedOf, decisiveLossPp, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
+import {
+  comparedOf,
+  decisiveLossPp,
+  featuresOf,
+  forwardMsOf,
+  lossBetween,
+  stagesOf,
+  validate,
+  type Compared,
+} from './evaluate.ts';
 import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
@@ -139,10 +148,7 @@ const MOST_TEACHING_S = 300;
 async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise<number> {
   if (options.images.length <= LEAST_ROWS) return LEAST_ROWS;
   const { backbone, source, images } = options;
-  const some = images.slice(0, 16);
-  const before = performance.now();
-  await featuresOf(backbone, bytes, backbone.inputSize, source, some, options);
-  const perImage = (performance.now() - before) / some.length;
+  const perImage = await forwardMsOf(backbone, bytes, source, images, options);
   return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.floor((REFERENCE_SHARE * options.budgetMs) / perImage)));
 }
 

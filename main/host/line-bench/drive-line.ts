@@ -71,7 +71,7 @@ const SAMPLE_MS = 1_000;
 /** Parts in so many triggers that had no verdict yet may be this late before a run ends. */
 const DRAIN_MS = 10_000;
 
-export const benchStation = (options: Pick<DriveOptions, 'stationId' | 'threads' | 'deadlineMs' | 'size'>): Station =>
+const benchStation = (options: Pick<DriveOptions, 'stationId' | 'threads' | 'deadlineMs' | 'size'>): Station =>
   stationSchema.parse({
     id: options.stationId,
     name: 'Bench',

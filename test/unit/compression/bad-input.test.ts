@@ -19,7 +19,7 @@ import {
 } from '../../../main/contract/domain.ts';
 import { encodeModel, modelCost, node, withGraph } from '../../../main/onnx/index.ts';
 import { smallBackbone } from './networks.ts';
-import { CLASSES, fakeMeasure, smallBackboneFile, texture, writeDataset } from './small-data.ts';
+import { CLASSES, fakeMeasure, smallBackboneFile, smallSearch, texture, writeDataset } from './small-data.ts';
 
 let folder: string;
 let backbone: Backbone;
@@ -28,10 +28,7 @@ const options = (more: Partial<CompressDatasetOptions> = {}): CompressDatasetOpt
   backbone,
   strategy: 'none',
   precision: 'fp32',
-  timeBudgetS: 100_000,
-  maxDropPp: 5,
-  seed: 1,
-  threads: 1,
+  ...smallSearch,
   ...more,
 });
 

@@ -7,7 +7,7 @@ import { compressDataset, type CompressDatasetOptions } from '../../../main/comp
 import { evidenceSchema, modelCardSchema, type Backbone } from '../../../main/contract/domain.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { decodeImage } from '../../../main/vision/decode.ts';
-import { CLASSES, fakeMeasure, smallBackboneFile, texture, writeDataset } from './small-data.ts';
+import { CLASSES, fakeMeasure, smallBackboneFile, smallSearch, texture, writeDataset } from './small-data.ts';
 
 let folder: string;
 let backbone: Backbone;
@@ -16,11 +16,7 @@ const options = (dir: string, more: Partial<CompressDatasetOptions> = {}): Compr
   backbone,
   strategy: 'auto',
   precision: 'auto',
-  // Never reached: what is tried must not depend on how busy the machine is.
-  timeBudgetS: 100_000,
-  maxDropPp: 5,
-  seed: 1,
-  threads: 1,
+  ...smallSearch,
   ...more,
 });
 

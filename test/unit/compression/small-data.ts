@@ -7,6 +7,9 @@ import { encodeModel, modelCost } from '../../../main/onnx/index.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
 import { noise, smallBackbone } from './networks.ts';
 
+/** A search on small data that no clock ends: what is tried must not depend on how busy the machine is. */
+export const smallSearch = { timeBudgetS: 100_000, maxDropPp: 5, seed: 1, threads: 1 } as const;
+
 /** The small network as an installed backbone of 96 pixels. */
 export async function smallBackboneFile(folder: string): Promise<Backbone> {
   const model = smallBackbone();
