@@ -142,6 +142,7 @@ export function createHandshake(
     running &&
     speaks &&
     clockMs - acceptedMs >= options.minSpacingMs &&
+    clockMs - edgeMs >= options.debounceMs &&
     pending.length === 0 &&
     waiting.length === 0 &&
     shown === null &&
@@ -231,9 +232,9 @@ export function createHandshake(
           showNext(nowMs);
         }
         if (!trigger || before.trigger) return null;
-        const bounced = nowMs - edgeMs < options.debounceMs;
+        const taken = ready();
         edgeMs = nowMs;
-        if (bounced || !ready()) {
+        if (!taken) {
           statistics.triggerErrors += 1;
           return null;
         }

@@ -119,6 +119,25 @@ test('the line output keeps the spacing and swallows bounces; each refused trigg
   expect(machine.statistics.triggerErrors).toBe(4);
 });
 
+test('a trigger that comes as soon as trigger ready is on is never refused as a bounce', () => {
+  const machine = createHandshake({ ...options, triggered: true, debounceMs: 20 });
+  const coils = (trigger: boolean, acknowledge: boolean, at: number) =>
+    machine.take({ kind: 'coils', trigger, acknowledge, resetStatistics: false }, at);
+  machine.take({ kind: 'start' }, 0);
+  // A quick PLC: the part is judged and acknowledged within the time in which a contact may bounce.
+  let at = 100;
+  for (let part = 1; part <= 3; part += 1) {
+    expect(coils(true, false, at)).toBe(part);
+    coils(false, false, at + 1);
+    const result = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+    machine.take({ kind: 'verdict', seq: part, part, result }, at + 3);
+    coils(false, true, at + 5);
+    coils(false, false, at + 6);
+    while (!machine.signals().triggerReady) machine.take({ kind: 'tick' }, (at += 1));
+  }
+  expect(machine.statistics.triggerErrors).toBe(0);
+});
+
 test('the verdict of a part that was given up never counts for the part after it', () => {
   const machine = createHandshake({ ...options, triggered: true });
   const result = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
