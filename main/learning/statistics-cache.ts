@@ -191,7 +191,8 @@ export async function openStatistics(
       await sumAgain(classId, members);
       continue;
     }
-    const left = entry.members.filter((member) => !known.has(`${member[0]} ${member[1]}`));
+    const taken = new Set(gone);
+    const left = entry.members.filter((member) => !taken.has(member));
     await each(
       fresh.map(({ row }) => row),
       (row, check, i) => {
