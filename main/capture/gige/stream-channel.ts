@@ -116,7 +116,7 @@ export async function openStreamChannel(
     throw error;
   }
 
-  /** The largest packet that arrives whole (SCPS test packets). A camera that sends none keeps its size, or the nearest allowed. */
+  /** The largest packet that arrives whole (SCPS test packets). A camera that sends none keeps its size, or the nearest allowed; on loopback it gets the largest. */
   async function negotiate(): Promise<number> {
     const { largestPacket = PACKET_SIZES[0]! } = options;
     const before = (await channel.readRegister(register.streamPacketSize)) & 0xffff;
@@ -145,6 +145,8 @@ export async function openStreamChannel(
         if (!accepted) break;
       }
     }
+    // Loopback carries every packet whole, so there is nothing to try.
+    if (channel.localAddress.startsWith('127.')) return settled(largestPacket);
     return settled(Math.min(before >= 576 ? before : 1500, 1500, largestPacket));
   }
   /** Written without the test flag and read back: the camera may round it. */
