@@ -6,6 +6,7 @@ import { AppError, problemOf } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import { securityHeaders, type Content } from './content.ts';
+import { createRateLimit } from './rate-limit.ts';
 import { acceptWebSockets } from './web-socket.ts';
 
 export interface ServerOptions {
@@ -29,6 +30,12 @@ export interface WindowServer {
 
 /** Browsers that exchanged the token; more than this many on one PC are not people. */
 const MAX_BROWSERS = 100;
+/** Requests of browsers that were admitted, all together: a gallery of thumbnails comes at once. */
+const BROWSERS = { burst: 3_000, perSecond: 1_000 };
+/** Requests of whoever was not: enough to mistype an address, too few to guess or to keep the supervisor busy. */
+const STRANGERS = { burst: 100, perSecond: 20 };
+/** Connections at a time; a browser opens a handful. */
+const MAX_CONNECTIONS = 256;
 export const RPC_PATH = '/rpc';
 
 const secret = () => randomBytes(32).toString('base64url');
@@ -54,6 +61,9 @@ export async function listen({ port, content, log, onWindow, coreUp }: ServerOpt
   const token = secret();
   const browsers: string[] = [];
   const server = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 });
+  server.maxConnections = MAX_CONNECTIONS;
+  const known = createRateLimit(BROWSERS);
+  const strange = createRateLimit(STRANGERS);
   server.listen(port, '127.0.0.1');
   try {
     await once(server, 'listening');
@@ -88,6 +98,10 @@ export async function listen({ port, content, log, onWindow, coreUp }: ServerOpt
   };
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    if (!(isKnown(request) ? known : strange).take()) {
+      response.setHeader('Retry-After', '1');
+      return refuse(response, 429, 'Too many requests.');
+    }
     if (!hosts.has(request.headers.host ?? '')) return refuse(response, 403, 'This address is not served.');
     if (request.method !== 'GET' && request.method !== 'HEAD') return refuse(response, 405, 'GET only.');
     let url: URL;
@@ -121,8 +135,10 @@ export async function listen({ port, content, log, onWindow, coreUp }: ServerOpt
     path: RPC_PATH,
     refuse(request) {
       const host = request.headers.host ?? '';
+      const admitted = isKnown(request);
+      if (!(admitted ? known : strange).take()) return 429;
       if (!hosts.has(host) || request.headers.origin !== `http://${host}`) return 403;
-      if (!isKnown(request)) return 401;
+      if (!admitted) return 401;
       return coreUp() ? null : 503;
     },
     onConnection: onWindow,

@@ -4,9 +4,14 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { createChannelCore, type Channel } from '../contract/rpc/channel.ts';
 import { fromJson, toJson } from '../contract/rpc/json.ts';
 import { MAX_MESSAGE_BYTES } from '../contract/rpc/web-socket-client.ts';
+import { createRateLimit } from './rate-limit.ts';
 
 /** A window that reads so slowly that this much waits for it is cut off; it connects again and refetches. */
 const MAX_BUFFERED_BYTES = 16 * 1_048_576;
+/** Messages of one window; labelling as fast as anybody can is a few a second. One that sends more is cut off. */
+const MESSAGES = { burst: 2_000, perSecond: 500 };
+/** Close code 1008 (RFC 6455, section 7.4.1): the peer broke a rule. */
+const POLICY_VIOLATION = 1008;
 /** A peer that does not answer a ping within this time is gone (a closed laptop lid sends no FIN). */
 const PING_MS = 30_000;
 
@@ -51,7 +56,12 @@ function channelOf(socket: WebSocket): Channel {
   }, PING_MS);
   ping.unref();
   socket.on('pong', () => (answered = true));
-  socket.on('message', (data, isBinary) => core.deliver(isBinary ? undefined : fromJson(String(data))));
+  const messages = createRateLimit(MESSAGES);
+  socket.on('message', (data, isBinary) => {
+    if (socket.readyState !== socket.OPEN) return;
+    if (messages.take()) core.deliver(isBinary ? undefined : fromJson(String(data)));
+    else socket.close(POLICY_VIOLATION, 'too many messages');
+  });
   // ws closes the connection itself (too large, not UTF-8, reset); `close` follows and tells everybody.
   socket.on('error', () => {});
   socket.on('close', () => {
