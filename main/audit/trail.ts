@@ -26,19 +26,38 @@ export interface AuditEntry extends AuditContent {
 /** The hash before the first entry. */
 export const TRAIL_START = '0'.repeat(64);
 
+/** An entry as it is kept: details as text, canonical since that is what is hashed; older ones in another order of keys. */
+export interface StoredEntry extends Omit<AuditEntry, 'details'> {
+  detailsText: string;
+}
+
+const text = (value: string): string => JSON.stringify(value);
 /** sha256 over canonicalJson of the content and the hash before; written out, since a long trail is millions of them. */
-const hashOf = ({ n, at, user, action, subject, details }: AuditContent, previousHash: string): string => {
-  const text = (value: string): string => JSON.stringify(value);
-  return sha256(
-    `{"action":${text(action)},"at":${text(at)},"details":${canonicalJson(details)},"n":${n},` +
+const hashOf = (
+  { n, at, user, action, subject }: Omit<AuditContent, 'details'>,
+  canonicalDetails: string,
+  previousHash: string,
+): string =>
+  sha256(
+    `{"action":${text(action)},"at":${text(at)},"details":${canonicalDetails},"n":${n},` +
       `"previousHash":${text(previousHash)},"subject":${text(subject)},"user":${text(user)}}`,
   );
+
+/** Whether the entry's own hash is that of its content after this hash. Text that gives the hash as it is was never changed: no need to read it. */
+const fits = (entry: AuditEntry | StoredEntry, previousHash: string): boolean => {
+  if ('details' in entry) return entry.hash === hashOf(entry, canonicalJson(entry.details), previousHash);
+  if (entry.hash === hashOf(entry, entry.detailsText, previousHash)) return true;
+  try {
+    return entry.hash === hashOf(entry, canonicalJson(JSON.parse(entry.detailsText)), previousHash);
+  } catch {
+    return false;
+  }
 };
 
 export const chainEntry = (content: AuditContent, previousHash: string): AuditEntry => ({
   ...content,
   previousHash,
-  hash: hashOf(content, previousHash),
+  hash: hashOf(content, canonicalJson(content.details), previousHash),
 });
 
 /** The newest entry at some moment, signed by the installation. A chain that was made anew from some point on misses its heads. */
@@ -82,39 +101,59 @@ export interface TrailVerdict {
 
 const isSigned = (head: object): head is SignedHead => 'signature' in head;
 
+export interface TrailWalk {
+  /** The next entries, in order. Gives the verdict as soon as one of them is broken; null so far. */
+  take(entries: Iterable<AuditEntry | StoredEntry>): TrailVerdict | null;
+  /** After the last one. */
+  end(): TrailVerdict;
+}
+
 /**
- * Walks the whole trail: each entry against its hash and the one before, then the signed heads (an own hash can be computed by
- * anybody who rewrites the chain, a head cannot), then the head outside (so that cutting off the end is found).
+ * Walks a trail, in as many steps as one likes: each entry against its hash and the one before, then the signed heads (an own hash can be
+ * computed by anybody who rewrites the chain, a head cannot), then the head outside (so that cutting off the end is found).
  */
-export const verifyTrail = (entries: Iterable<AuditEntry>, proof: TrailProof): TrailVerdict => {
+export const walkTrail = (proof: TrailProof): TrailWalk => {
   const { rootPublicKey, signedFrom, outside } = proof;
   const heads = new Map(proof.heads.map((head) => [head.n, head]));
   let count = 0;
   let signedUpTo = 0;
   let previousHash = TRAIL_START;
   const broken = (firstBroken: number): TrailVerdict => ({ entries: count, valid: false, firstBroken, signedUpTo });
-  for (const entry of entries) {
-    count += 1;
-    if (entry.n !== count || entry.previousHash !== previousHash || entry.hash !== hashOf(entry, previousHash)) {
-      return broken(count);
-    }
-    previousHash = entry.hash;
-    const head = heads.get(count);
-    if (head === undefined) {
-      if (count % HEAD_EVERY === 0 && count > signedFrom) return broken(count);
-    } else {
-      if (head.hash !== entry.hash || !headIsGenuine(head, rootPublicKey)) return broken(count);
-      signedUpTo = count;
-    }
-    if (outside !== 'missing' && outside.n === count) {
-      if (outside.hash !== entry.hash) return broken(count);
-      if (isSigned(outside) && !headIsGenuine(outside, rootPublicKey)) return broken(count);
-      if (isSigned(outside)) signedUpTo = count;
-    }
-  }
-  const farthest = Math.max(outside === 'missing' ? 0 : outside.n, ...heads.keys());
-  if (count < farthest) return broken(count + 1);
-  // It is written within seconds of the first entry: a trail of this length without it has lost it.
-  if (outside === 'missing' && count >= HEAD_EVERY) return broken(count);
-  return { entries: count, valid: true, firstBroken: null, signedUpTo };
+  return {
+    take(entries) {
+      for (const entry of entries) {
+        count += 1;
+        if (entry.n !== count || entry.previousHash !== previousHash || !fits(entry, previousHash))
+          return broken(count);
+        previousHash = entry.hash;
+        const head = heads.get(count);
+        if (head === undefined) {
+          if (count % HEAD_EVERY === 0 && count > signedFrom) return broken(count);
+        } else {
+          if (head.hash !== entry.hash || !headIsGenuine(head, rootPublicKey)) return broken(count);
+          signedUpTo = count;
+        }
+        if (outside !== 'missing' && outside.n === count) {
+          if (outside.hash !== entry.hash) return broken(count);
+          if (isSigned(outside) && !headIsGenuine(outside, rootPublicKey)) return broken(count);
+          if (isSigned(outside)) signedUpTo = count;
+        }
+      }
+      return null;
+    },
+    end() {
+      let farthest = outside === 'missing' ? 0 : outside.n;
+      for (const n of heads.keys()) farthest = Math.max(farthest, n);
+      if (count < farthest) return broken(count + 1);
+      // It is written within seconds of the first entry: a trail of this length without it has lost it.
+      if (outside === 'missing' && count >= HEAD_EVERY) return broken(count);
+      return { entries: count, valid: true, firstBroken: null, signedUpTo };
+    },
+  };
+};
+
+/** The whole trail at once. */
+export const verifyTrail = (entries: Iterable<AuditEntry | StoredEntry>, proof: TrailProof): TrailVerdict => {
+  const walk = walkTrail(proof);
+  return walk.take(entries) ?? walk.end();
 };

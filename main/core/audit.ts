@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { signHead, verifyTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
+import { signHead, walkTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
 import { AppError } from '../contract/errors.ts';
 import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -18,6 +18,8 @@ const signedHeadSchema = headSchema.extend({ at: z.string(), signature: z.string
 const NOTED_EVERY_MS = 2_000;
 
 const PAGE = 1_000;
+/** Entries that are verified without a pause: some milliseconds. */
+const SLICE = 500;
 
 const headFile = (home: string): string => join(home, 'trust', 'audit-head.json');
 
@@ -42,23 +44,37 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     signedFrom: store.audit.signedFrom(),
     outside: readHead(store.home),
   });
-  const verify = (): TrailVerdict => verifyTrail(store.audit.all(), proof());
+  /** The trail as it is now, a slice at a time: others go on meanwhile, and what they append is for the next time. */
+  const verify = async (): Promise<TrailVerdict> => {
+    const walk = walkTrail(proof());
+    const last = store.audit.head()?.n ?? 0;
+    for (let done = 0; ;) {
+      const entries = store.audit.page(done, Math.min(SLICE, last - done));
+      const broken = walk.take(entries);
+      if (broken !== null) return broken;
+      if (entries.length === 0) return walk.end();
+      done = entries.at(-1)!.n;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
 
   // As it was found: what is noted from now on must not cover up what was done to it before.
   let verdict: TrailVerdict | null = null;
+  let finding: Promise<TrailVerdict> | null = null;
+  /** Once per run: nobody else can write while this program holds the database. */
+  const found = (): Promise<TrailVerdict> => (finding ??= verify().then((walked) => (verdict ??= walked)));
   const first = readHead(store.home);
   let noted = first === 'missing' ? 0 : first.n;
   let writing: Promise<void> = Promise.resolve();
   const note = (): void => {
-    const head = store.audit.head();
-    // Shorter than what was noted: the note is the proof of it and stays.
-    if (head === null || head.n <= noted) return;
-    // A broken trail is not signed anew: the last good head stays where it is.
-    verdict ??= verify();
-    if (!verdict.valid) return;
-    noted = head.n;
     writing = writing
-      .then(() => writeDurably(headFile(store.home), JSON.stringify(sign({ ...head, at: now().toISOString() }))))
+      .then(async () => {
+        // Shorter than what was noted: the note is the proof of it and stays. A broken trail is not signed anew either.
+        if ((store.audit.head()?.n ?? 0) <= noted || !(verdict ?? (await found())).valid) return;
+        const head = store.audit.head()!;
+        await writeDurably(headFile(store.home), JSON.stringify(sign({ ...head, at: now().toISOString() })));
+        noted = head.n;
+      })
       .catch((error: unknown) => log.warn('audit head not noted', { error }));
   };
   const timer = setInterval(note, NOTED_EVERY_MS);
@@ -69,7 +85,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
       if (error.code === 'EEXIST') throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
       throw diskError(error, file);
     });
-    const { entries, valid, firstBroken } = verify();
+    const { entries, valid, firstBroken } = await verify();
     let bytes = 0;
     try {
       // One JSON document a line: readable with any tool, and without holding a long trail in memory.
@@ -112,9 +128,11 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     },
     handlers: {
       async 'audit.list'({ limit, before }) {
-        // Nobody else can write while this program holds the database: once per run is enough for a page.
-        verdict ??= verify();
-        const { valid, firstBroken } = verdict;
+        // A page does not wait for a long trail.
+        const finding = found();
+        if ((store.audit.head()?.n ?? 0) <= SLICE) await finding;
+        else finding.catch((error: unknown) => log.error('trail not verified', { error }));
+        const { valid, firstBroken } = verdict ?? { valid: null, firstBroken: null };
         const entries = store.audit.list({ limit, ...(before !== undefined && { before }) });
         return {
           valid,
@@ -123,7 +141,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
         };
       },
       async 'audit.verify'() {
-        verdict = verify();
+        verdict = await verify();
         return verdict;
       },
       'audit.export': async ({ file }, session) => exportTo(file, actor(session)),

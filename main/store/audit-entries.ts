@@ -1,5 +1,13 @@
 import type { Database } from 'better-sqlite3';
-import { chainEntry, HEAD_EVERY, TRAIL_START, type AuditEntry, type SignedHead } from '../audit/trail.ts';
+import { canonicalJson } from '../audit/canonical.ts';
+import {
+  chainEntry,
+  HEAD_EVERY,
+  TRAIL_START,
+  type AuditEntry,
+  type SignedHead,
+  type StoredEntry,
+} from '../audit/trail.ts';
 
 export interface AuditEntries {
   /** Appends within the transaction that is open, so that an act and its entry stand or fall together. */
@@ -7,6 +15,8 @@ export interface AuditEntries {
   /** Newest first; `before`: numbers below it. */
   list(options: { limit: number; before?: number }): AuditEntry[];
   head(): { n: number; hash: string } | null;
+  /** Time of the newest entry. */
+  newestAt(): string | null;
   /** Who did this last; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
   lastActor(action: string, subject: string, candidateId?: string): string | null;
   /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
@@ -14,9 +24,16 @@ export interface AuditEntries {
   heads(): SignedHead[];
   /** Entries up to here are older than the signing. */
   signedFrom(): number;
-  /** Oldest first, for verification and export. */
-  all(): Iterable<AuditEntry>;
+  /** Oldest first, after this number; for verification. */
+  page(after: number, limit: number): StoredEntry[];
+  /** The same, all of them. */
+  all(): Iterable<StoredEntry>;
 }
+
+/** Time servers step a clock by less. */
+const SET_BACK_MS = 5_000;
+
+const PAGE = 1_000;
 
 interface Row {
   n: number;
@@ -46,11 +63,14 @@ const toEntry = ({ previous_hash, details, ...row }: Row): AuditEntry => ({
 
 export const createAuditEntries = (db: Database, now: () => Date): AuditEntries => {
   const last = db.prepare('SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1');
+  const newestAt = db.prepare('SELECT at FROM audit ORDER BY n DESC LIMIT 1').pluck();
   const insert = db.prepare(`
     INSERT INTO audit (n, at, user, action, subject, details, previous_hash, hash)
     VALUES (@n, @at, @user, @action, @subject, @details, @previousHash, @hash)`);
   const page = db.prepare('SELECT * FROM audit WHERE n < ? ORDER BY n DESC LIMIT ?');
-  const ascending = db.prepare('SELECT * FROM audit ORDER BY n');
+  const ascending = db.prepare(`
+    SELECT n, at, user, action, subject, details AS detailsText, previous_hash AS previousHash, hash
+    FROM audit WHERE n > ? ORDER BY n LIMIT ?`);
   const lastActor = db
     .prepare('SELECT user FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1')
     .pluck();
@@ -66,22 +86,41 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
   const signedFrom = db.prepare('SELECT n FROM audit_signed_from').pluck();
   let signer: ((head: Omit<SignedHead, 'signature'>) => SignedHead) | null = null;
   const head = () => (last.get() as { n: number; hash: string } | undefined) ?? null;
-  const all = function* (): Iterable<AuditEntry> {
-    for (const row of ascending.iterate()) yield toEntry(row as Row);
+  const pageAfter = (after: number, limit: number) => ascending.all(after, limit) as StoredEntry[];
+  const all = function* (): Iterable<StoredEntry> {
+    for (let last = 0; ;) {
+      const entries = pageAfter(last, PAGE);
+      yield* entries;
+      if (entries.length < PAGE) return;
+      last = entries.at(-1)!.n;
+    }
+  };
+  const newest = () => (newestAt.get() as string | undefined) ?? null;
+  const add = (
+    { user, action, subject, details = {} }: Parameters<AuditEntries['append']>[0],
+    at: string,
+  ): AuditEntry => {
+    const before = head();
+    // Through JSON once, so that what is hashed is what will be read back.
+    const plain = JSON.parse(JSON.stringify(details)) as Record<string, unknown>;
+    const content = { n: (before?.n ?? 0) + 1, at, user, action, subject, details: plain };
+    const entry = chainEntry(content, before?.hash ?? TRAIL_START);
+    insert.run({ ...entry, details: canonicalJson(plain) });
+    if (entry.n % HEAD_EVERY === 0 && signer !== null) {
+      insertHead.run(signer({ n: entry.n, hash: entry.hash, at: entry.at }));
+    }
+    return entry;
   };
   return {
-    append({ user, action, subject, details = {} }) {
-      const before = head();
-      // Through JSON once, so that what is hashed is what will be read back.
-      const plain = JSON.parse(JSON.stringify(details)) as Record<string, unknown>;
-      const content = { n: (before?.n ?? 0) + 1, at: now().toISOString(), user, action, subject, details: plain };
-      const entry = chainEntry(content, before?.hash ?? TRAIL_START);
-      insert.run({ ...entry, details: JSON.stringify(plain) });
-      if (entry.n % HEAD_EVERY === 0 && signer !== null) {
-        insertHead.run(signer({ n: entry.n, hash: entry.hash, at: entry.at }));
-      }
-      return entry;
+    append(entry) {
+      const at = now().toISOString();
+      const before = newest();
+      // The order is that of the numbers, whatever the clock says; but nobody shall have to guess why the time goes back.
+      if (before !== null && Date.parse(before) - Date.parse(at) > SET_BACK_MS)
+        add({ user: 'system', action: 'clock.setBack', subject: 'clock', details: { before, after: at } }, at);
+      return add(entry, at);
     },
+    newestAt: newest,
     list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
     head,
     lastActor: (action, subject, candidateId) =>
@@ -91,6 +130,7 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     heads: () => heads.all() as SignedHead[],
     // No row at all: somebody took it away, and nothing is excused.
     signedFrom: () => (signedFrom.get() as number | undefined) ?? 0,
+    page: pageAfter,
     all,
   };
 };

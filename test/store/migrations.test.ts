@@ -55,6 +55,7 @@ const rows: Record<number, string> = {
   710: `INSERT INTO sign_in_attempts VALUES ('sato', 6, '2026-01-01', '2026-01-01');`,
   730: `UPDATE jobs SET request = '{"budgetS":90}';`,
   760: `UPDATE candidates SET recheck = '{}' WHERE id = 'm-2';`,
+  800: `INSERT INTO checked_hours VALUES ('st-1', '2026-01-01T05', 'ng', 1, 1);`,
 };
 
 const contents = (): Record<string, number> => {

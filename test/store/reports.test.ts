@@ -42,5 +42,14 @@ test('parts are counted by hour as they come, and labels tell what was wrong', (
     { verdict: 'ok', good: false, parts: 1 },
   ]);
   expect(reports.checked('st-1', '2026-01-02T00:00:00.000Z', '2026-01-03T00:00:00.000Z')).toEqual([]);
+
+  // A label that is changed, or taken back, is counted as it is now.
+  db.exec(`UPDATE labels SET class_id = 'ok' WHERE image_sha = 'aa'`);
+  expect(reports.checked('st-1', ...day)).toEqual([
+    { verdict: 'ng', good: true, parts: 1 },
+    { verdict: 'ok', good: true, parts: 1 },
+  ]);
+  db.exec(`DELETE FROM labels WHERE image_sha = 'bb'`);
+  expect(reports.checked('st-1', ...day)).toEqual([{ verdict: 'ok', good: true, parts: 1 }]);
   db.close();
 });

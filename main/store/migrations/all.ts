@@ -17,6 +17,7 @@ import { partHours } from './0700-part-hours.ts';
 import { signInAttempts } from './0710-sign-in-attempts.ts';
 import { jobRequests } from './0730-job-requests.ts';
 import { recheck } from './0760-recheck.ts';
+import { checkedHours } from './0800-checked-hours.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -39,4 +40,5 @@ export const migrations: readonly Migration[] = [
   signInAttempts,
   jobRequests,
   recheck,
+  checkedHours,
 ];
