@@ -45,11 +45,13 @@ const derive = (password: string, salt: Uint8Array, cost: { N: number; r: number
     );
   });
 
-const lock = async (privateDer: Uint8Array, password: string): Promise<string> => {
+/** JSON: the secret under AES-256-GCM with scrypt(password). `boundTo`: it opens beside this very text alone. */
+export const sealSecret = async (secret: Uint8Array, password: string, boundTo = ''): Promise<string> => {
   const salt = randomBytes(16);
   const nonce = randomBytes(12);
   const cipher = createCipheriv('aes-256-gcm', await derive(password, salt, SCRYPT), nonce);
-  const data = Buffer.concat([cipher.update(privateDer), cipher.final()]);
+  cipher.setAAD(Buffer.from(boundTo));
+  const data = Buffer.concat([cipher.update(secret), cipher.final()]);
   return JSON.stringify({
     format: 1,
     kdf: { name: 'scrypt', N: SCRYPT.N, r: SCRYPT.r, p: SCRYPT.p },
@@ -64,7 +66,7 @@ export const createUserKey = async (password: string): Promise<UserKey> => {
   const pair = generateKeyPairSync('ed25519');
   return {
     publicKey: pair.publicKey.export({ type: 'spki', format: 'pem' }) as string,
-    lockedPrivateKey: await lock(pair.privateKey.export({ type: 'pkcs8', format: 'der' }), password),
+    lockedPrivateKey: await sealSecret(pair.privateKey.export({ type: 'pkcs8', format: 'der' }), password),
   };
 };
 
@@ -75,26 +77,29 @@ export const relockUserKey = async (
   newPassword: string,
 ): Promise<string> => {
   const key = await unlockUserKey(lockedPrivateKey, password);
-  return lock(key.export({ type: 'pkcs8', format: 'der' }), newPassword);
+  return sealSecret(key.export({ type: 'pkcs8', format: 'der' }), newPassword);
 };
 
-/** The private key, or WRONG_PASSWORD (the cipher's tag tells; no separate password hash is kept). */
-export const unlockUserKey = async (lockedPrivateKey: string, password: string): Promise<KeyObject> => {
-  const locked = lockedKeySchema.parse(JSON.parse(lockedPrivateKey));
+/** What was sealed, or WRONG_PASSWORD (the cipher's tag tells; no separate password hash is kept). */
+export const openSecret = async (sealed: string, password: string, boundTo = ''): Promise<Buffer> => {
+  const locked = lockedKeySchema.parse(JSON.parse(sealed));
   // A row edited to a ruinous cost must not stop the core for minutes.
   if (locked.kdf.N > SCRYPT.N * 4 || locked.kdf.r > 32 || locked.kdf.p > 4) throw new AppError('WRONG_PASSWORD');
   const key = await derive(password, Buffer.from(locked.salt, 'base64'), locked.kdf);
   const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(locked.nonce, 'base64'));
+  decipher.setAAD(Buffer.from(boundTo));
   decipher.setAuthTag(Buffer.from(locked.tag, 'base64'));
-  let der: Buffer;
   try {
-    der = Buffer.concat([decipher.update(Buffer.from(locked.data, 'base64')), decipher.final()]);
+    return Buffer.concat([decipher.update(Buffer.from(locked.data, 'base64')), decipher.final()]);
   } catch {
     // The cause would only say "unable to authenticate data": it is the password.
     throw new AppError('WRONG_PASSWORD');
   }
-  return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
 };
+
+/** The private key, or WRONG_PASSWORD. */
+export const unlockUserKey = async (lockedPrivateKey: string, password: string): Promise<KeyObject> =>
+  createPrivateKey({ key: await openSecret(lockedPrivateKey, password), format: 'der', type: 'pkcs8' });
 
 // ---------------------------------------------------------------- root key and certificates
 export interface RootKey {

@@ -654,7 +654,7 @@ function wireProblem() {
 
 export const jobSchema = z.object({
   id,
-  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow']),
+  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup']),
   stationId: id.nullable(),
   state: z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']),
   progress: share,

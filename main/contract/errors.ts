@@ -166,6 +166,38 @@ export const errorCatalogue = {
     ['The disk of {path} is full.', 'Free some space. Inspection goes on; learning waits.'],
     ['{path} のディスクがいっぱいです。', '空き容量を増やしてください。検査は続き、学習は待機します。'],
   ),
+  BACKUP_UNREADABLE: entry(
+    ['{file} is not a whole Mekiki backup: {problem}.', 'Use another backup; nothing was changed.'],
+    [
+      '{file} は完全な Mekiki バックアップではありません: {problem}',
+      '別のバックアップを使ってください。何も変更していません。',
+    ],
+  ),
+  BACKUP_LOCKED: entry(
+    [
+      'The password does not open {file}, or the backup was altered.',
+      'Give the password that the account {user} had when it made the backup.',
+    ],
+    [
+      'このパスワードでは {file} を開けないか、バックアップが改変されています。',
+      'バックアップ作成時のアカウント {user} のパスワードを入力してください。',
+    ],
+  ),
+  HOME_NOT_EMPTY: entry(
+    ['{home} already holds data.', 'Restore into an empty folder with --home.'],
+    ['{home} にはすでにデータがあります。', '--home で空のフォルダーを指定して復元してください。'],
+  ),
+  RESTORE_UNFINISHED: entry(
+    ['A restore into {home} did not come to its end.', 'Run "restore" on it again; what lies there is replaced.'],
+    [
+      '{home} への復元が完了していません。',
+      'もう一度「restore」を実行してください。残っているものは置き換えられます。',
+    ],
+  ),
+  DISK_LOW: entry(
+    ['The disk of {path} has only {free} MB left: {what}.', 'Free some space. Inspection goes on.'],
+    ['{path} のディスクの空きは {free} MB だけです: {what}', '空き容量を増やしてください。検査は続きます。'],
+  ),
   PORT_IN_USE: entry(
     ['Port {port} of this PC cannot be used: {problem}.', 'Choose another with --port, or leave it out.'],
     ['このパソコンのポート {port} は使えません: {problem}', '--port で別の番号を指定するか、指定を省いてください。'],

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { judgementSchema, lineStatusSchema, sha256Schema, stationSchema } from './domain.ts';
+import { wireErrorSchema } from './errors.ts';
 
 /* What the core asks of a line process, and what it hears from it. Same rpc as the window's contract. */
 
@@ -49,6 +50,8 @@ export const lineMethods = {
     input: z.object({ bundleDir: z.string(), classCodes: z.record(z.string(), z.number().int()).optional() }),
     output: lineStatusSchema,
   },
+  /** Why no picture is stored from now on; null: they are stored. Records are in any case. */
+  'line.archive': { input: z.object({ refused: wireErrorSchema.nullable() }), output: none },
   /** All records up to seq are stored for good. */
   'line.acknowledge': { input: z.object({ seq: z.number().int().min(0) }), output: none },
 } satisfies Record<string, { input: z.ZodType; output: z.ZodType }>;

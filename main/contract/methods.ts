@@ -67,6 +67,18 @@ export const sessionStateSchema = z.object({
   testRuntime: z.boolean(),
 });
 
+/** How the data folder fares. */
+export const homeStateSchema = z.object({
+  freeBytes: z.number(),
+  totalBytes: z.number(),
+  /** `low`: nothing is learnt; `very-low`: no picture is stored either. Inspection goes on in any case. */
+  space: z.enum(['enough', 'low', 'very-low']),
+  /** So far does this PC's clock lie before a time that was seen already; 0: it does not. */
+  clockBehindSeconds: z.number().int(),
+  /** The last backup that was verified whole; null: none yet. */
+  lastBackup: z.object({ at: z.iso.datetime(), file: z.string(), bytes: z.number().int() }).nullable(),
+});
+
 const trustSchema = z.object({
   installation: z.string(),
   installations: z.array(z.object({ key: z.string(), name: z.string(), by: z.string(), at: z.iso.datetime() })),
@@ -121,6 +133,10 @@ export const methods = {
     z.object({ code: z.string(), installation: z.string(), at: z.iso.datetime() }),
   ),
   'users.disable': method(supervisors, z.object({ userId: id }), userSchema),
+
+  /** A consistent copy of the whole data folder into a new file while everything goes on: a job. The own password locks its root key. */
+  'home.backup': method(configurers, z.object({ file: path, password }), jobSchema),
+  'home.state': method(anyone, none, homeStateSchema),
 
   /** GigE Vision cameras that answer on the networks of this PC now. A second or so. */
   'cameras.find': method(
@@ -435,7 +451,8 @@ export const methods = {
     auditors,
     z.object({ ...page }),
     z.object({
-      valid: z.boolean(),
+      /** null: not known yet, it is being verified. */
+      valid: z.boolean().nullable(),
       firstBroken: z.number().int().nullable(),
       entries: z.array(
         z.object({
@@ -467,6 +484,8 @@ export const events = {
   'classes.changed': z.object({}),
   'candidates.changed': z.object({ stationId: id }),
   'stations.changed': z.object({}),
+  /** Room on the disk, clock or last backup; not each byte. */
+  'home.changed': homeStateSchema,
   'session.changed': sessionStateSchema,
   /** Sent by the supervisor's relay after the core was restarted: refetch everything. */
   'core.restarted': z.object({}),

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { removeApproval, signApproval, verifyBundle } from '../audit/approval.ts';
 import type { Candidate, Gate } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
+import { nodeFiles } from '../store/files.ts';
 import type { Account } from '../store/users.ts';
 import type { Accounts } from './accounts.ts';
 import { bundleDirOf, readEvidence } from './candidates.ts';
@@ -111,6 +112,7 @@ export const createApprovalService = (
       bundleSha256: candidate.bundleSha256,
     });
     try {
+      await nodeFiles.syncDirectory(bundleDir);
       // Proof before it is recorded: a certificate of another root key, say, would make an approval that nothing accepts.
       await checkBundle(candidate.stationId, candidateId);
       store.transaction(() => {
@@ -194,7 +196,7 @@ export const createApprovalService = (
             needed: 'not yet active',
           });
         }
-        await removeApproval(bundleDirOf(store.home, candidateId));
+        // The row first: a kill between the two leaves a signature that no row stands by (sweep.ts), never an approved model without one.
         store.transaction(() => {
           store.candidates.setState(candidateId, 'rejected');
           store.candidates.setApproval(candidateId, null);
@@ -210,6 +212,8 @@ export const createApprovalService = (
             details: { reason },
           });
         });
+        await removeApproval(bundleDirOf(store.home, candidateId));
+        await nodeFiles.syncDirectory(bundleDirOf(store.home, candidateId));
         context.emit('candidates.changed', { stationId: candidate.stationId });
         return store.candidates.get(candidateId);
       },

@@ -21,7 +21,7 @@ export interface HomeKeys {
   signing: KeyObject;
 }
 
-const NAME = 'root.key';
+export const ROOT_KEY_NAME = 'root.key';
 
 /** A file of mode 0600 under home/secrets: what there is without a keychain (plain Node). */
 export const createFileSecretStore = (home: string, log: Logger): SecretStore => {
@@ -46,11 +46,11 @@ export const createFileSecretStore = (home: string, log: Logger): SecretStore =>
 export const openHomeKeys = async (home: string, secrets: SecretStore, hasAccounts: boolean): Promise<HomeKeys> => {
   const publicFile = join(home, 'trust', 'root.pub');
   const lost = (problem: string) => new AppError('ROOT_KEY_LOST', { home, problem });
-  let der = await secrets.get(NAME);
+  let der = await secrets.get(ROOT_KEY_NAME);
   if (der === null) {
     if (hasAccounts) throw lost('it is missing');
     der = createRootKey();
-    await secrets.set(NAME, der);
+    await secrets.set(ROOT_KEY_NAME, der);
   }
   const root = openRootKey(der);
   if (!existsSync(publicFile) && !hasAccounts) await writeDurably(publicFile, root.publicKey);

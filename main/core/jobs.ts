@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
+import { diskError } from '../store/files.ts';
 import type { LeftJob } from '../store/jobs.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
@@ -49,6 +50,8 @@ export interface JobService {
   unfinished(kind: Job['kind'], stationId?: string): Job | null;
   /** Work of no job (queue ranking) steps aside while this is true. */
   busy(): boolean;
+  /** While there is a reason, nothing but a backup starts, and what runs ends with it. null: over. */
+  hold(reason: AppError | null): void;
   /** Cancels all and waits for their end; resumable jobs stay for the next run. */
   close(): Promise<void>;
 }
@@ -64,8 +67,11 @@ export const createJobService = (context: CoreContext): JobService => {
   const known = new Map<Job['kind'], ResumableWork>();
   let last: Promise<void> = Promise.resolve();
   let closing = false;
+  let holding: AppError | null = null;
 
-  const toProblem = (error: unknown): Job['problem'] => {
+  const toProblem = (thrown: unknown): Job['problem'] => {
+    const known = diskError(thrown, store.home);
+    const error = isAppError(known, 'DISK_FULL') ? known : thrown;
     const expected = isAppError(error) ? error : null;
     const ref = randomUUID().slice(0, 8);
     if (expected === null) log.error('job failed with a bug', { ref, error });
@@ -84,6 +90,18 @@ export const createJobService = (context: CoreContext): JobService => {
     else left.push(each);
   }
 
+  /** How jobs ended that the database does not know yet: a full disk may not hide it. */
+  const ended = new Map<string, { job: Job; userId: string | null; at: string }>();
+  const storeEnded = (): void => {
+    try {
+      for (const [id, { job, userId, at }] of ended) {
+        store.jobs.save(job, userId, at);
+        ended.delete(id);
+      }
+    } catch (error) {
+      log.error('end of a job could not be stored; tried again', { jobs: [...ended.keys()], error });
+    }
+  };
   const tell = (job: Job) => context.emit('jobs.progressed', structuredClone(job));
 
   const run = async (
@@ -131,20 +149,17 @@ export const createJobService = (context: CoreContext): JobService => {
       // Left as it is for the next run.
       if (closing && resumable !== null && running.get(job.id)?.cancelled !== true) return;
       await tidy();
-      job.state = signal.aborted ? 'cancelled' : 'failed';
+      const held = isAppError(signal.reason) ? signal.reason : null;
+      job.state = signal.aborted && held === null ? 'cancelled' : 'failed';
       if (job.state === 'failed') {
-        job.problem = toProblem(error);
+        job.problem = toProblem(held ?? error);
         log.warn('job failed', { job: job.id, kind: job.kind, problem: problemOf(error) });
       }
     }
     job.secondsLeft = null;
     running.delete(job.id);
-    try {
-      store.jobs.save(job, userId, context.now().toISOString());
-    } catch (error) {
-      // A full disk may not hide how the job ended: the window still hears it.
-      log.error('end of a job could not be stored', { job: job.id, error });
-    }
+    ended.set(job.id, { job, userId, at: context.now().toISOString() });
+    storeEnded();
     tell(job);
   };
 
@@ -161,20 +176,21 @@ export const createJobService = (context: CoreContext): JobService => {
     return first;
   };
 
-  const begin = ({ kind, stationId, session, firstStep }: JobFacts): { job: Job; userId: string | null } => ({
-    job: {
-      id: `j-${randomUUID().slice(0, 12)}`,
-      kind,
-      stationId,
-      state: 'waiting',
-      progress: 0,
-      secondsLeft: null,
-      step: firstStep,
-      startedAt: context.now().toISOString(),
-      problem: null,
-      result: [],
-    },
-    userId: session?.user?.id ?? null,
+  const begin = ({ kind, stationId, session, firstStep }: JobFacts): { job: Job; userId: string | null } => {
+    if (holding !== null && kind !== 'backup') throw holding;
+    return { job: newJob(kind, stationId, firstStep), userId: session?.user?.id ?? null };
+  };
+  const newJob = (kind: Job['kind'], stationId: string | null, firstStep: JobStep): Job => ({
+    id: `j-${randomUUID().slice(0, 12)}`,
+    kind,
+    stationId,
+    state: 'waiting',
+    progress: 0,
+    secondsLeft: null,
+    step: firstStep,
+    startedAt: context.now().toISOString(),
+    problem: null,
+    result: [],
   });
 
   const resumableOf = (kind: Job['kind']): ResumableWork => {
@@ -220,13 +236,23 @@ export const createJobService = (context: CoreContext): JobService => {
       return null;
     },
     busy: () => running.size > 0,
+    hold(reason) {
+      holding = reason;
+      if (reason === null) return;
+      for (const { job, controller } of running.values()) if (job.kind !== 'backup') controller.abort(reason);
+    },
     async close() {
       closing = true;
       for (const { controller } of running.values()) controller.abort();
       await last;
+      storeEnded();
     },
     handlers: {
-      'jobs.list': async () => store.jobs.list(LISTED).map((job) => structuredClone(running.get(job.id)?.job ?? job)),
+      async 'jobs.list'() {
+        storeEnded();
+        const now = (job: Job): Job => running.get(job.id)?.job ?? ended.get(job.id)?.job ?? job;
+        return store.jobs.list(LISTED).map((job) => structuredClone(now(job)));
+      },
       async 'jobs.cancel'({ jobId }, session) {
         const found = running.get(jobId);
         if (found === undefined) {

@@ -109,6 +109,8 @@ export const createKnowledgeService = (
         syncFile(join(outDir, 'knowledge.json')),
         syncFile(join(outDir, 'head.f64')),
       ]);
+      await nodeFiles.syncDirectory(dirname(featureFile));
+      await nodeFiles.syncDirectory(outDir);
       await rename(outDir, final);
       await nodeFiles.syncDirectory(dirname(final));
       const knowledge: Knowledge = {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { LineStatus } from '../contract/domain.ts';
-import { AppError, isAppError } from '../contract/errors.ts';
+import { AppError, isAppError, type WireError } from '../contract/errors.ts';
 import type { LineRecord } from '../contract/line.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
@@ -19,6 +19,8 @@ export interface Lines {
   activate(stationId: string, bundleDir: string): Promise<void>;
   /** After a change of the station: a running line stops, takes it over, and starts again. */
   reconfigure(stationId: string): Promise<void>;
+  /** Why lines store no pictures: those that run now, and each that starts later. null: they do. */
+  refusePictures(reason: AppError | null): Promise<void>;
   /** Takes up the line processes that outlived an earlier core. */
   takeUp(): Promise<void>;
   close(stopLines: boolean): Promise<void>;
@@ -72,6 +74,7 @@ export const createLines = (
   const { store, processes, log } = context;
   const lines = new Map<string, Line>();
   let closed = false;
+  let refused: WireError | null = null;
 
   const lineOf = (stationId: string): Line => {
     const known = lines.get(stationId);
@@ -158,6 +161,7 @@ export const createLines = (
         keepOkImages: KEEP_OK_IMAGES,
       };
       setStatus(line, await client.call('line.configure', settings));
+      await client.call('line.archive', { refused });
     } finally {
       line.held = false;
     }
@@ -268,6 +272,15 @@ export const createLines = (
       if (line.client === null) return;
       // The line itself reopens the camera if that is what changed, and goes on otherwise.
       await configure(line, line.client);
+    },
+    async refusePictures(reason) {
+      refused = reason?.toWire('core') ?? null;
+      for (const { client, status } of lines.values()) {
+        await client?.call('line.archive', { refused }).catch((error: unknown) => {
+          // It hears it again when it is configured.
+          log.warn('line not told about pictures', { stationId: status.stationId, error });
+        });
+      }
     },
     async takeUp() {
       for (const stationId of await processes.runningLines()) {

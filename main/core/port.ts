@@ -75,6 +75,8 @@ export interface CoreOptions {
   /** Threads the trainer may use. Default 2. */
   trainerThreads?: number;
   now?: () => Date;
+  /** Room on the home's disk. Default: asked of the system. */
+  freeSpace?: (home: string) => Promise<{ freeBytes: number; totalBytes: number }>;
   /** Default: the shipped backbone and main/learning's importBackbone. Tests hand in small ones. */
   backbones?: BackboneSources;
   /** Default: rendered by the simulated camera's own drawing. */

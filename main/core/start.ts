@@ -1,15 +1,17 @@
 import { resolve } from 'node:path';
 import { cameraConfigSchema } from '../contract/domain.ts';
-import { AppError } from '../contract/errors.ts';
+import { AppError, isAppError } from '../contract/errors.ts';
 import { methods, type MethodName } from '../contract/methods.ts';
 import { createAuthorize } from '../contract/rpc/authorize.ts';
 import { zodProblem } from '../contract/rpc/wire.ts';
+import { diskError } from '../store/files.ts';
 import { openStore, type Store } from '../store/open.ts';
 import { thumbnail } from '../vision/decode.ts';
 import { createAccounts, type Accounts } from './accounts.ts';
 import { createApprovalService, createBundleCheck } from './approval.ts';
 import { createAuditService } from './audit.ts';
 import { createBackbones } from './backbones.ts';
+import { createBackupService } from './backup.ts';
 import { createBundleService } from './bundles.ts';
 import { createCandidateService } from './candidates.ts';
 import { createClassService } from './classes.ts';
@@ -17,6 +19,7 @@ import type { CoreContext } from './context.ts';
 import { createDemoService } from './demo.ts';
 import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
 import { createFoundCameras } from './found-cameras.ts';
+import { createHomeState } from './home-state.ts';
 import { createImportService } from './import.ts';
 import { createIngest } from './ingest.ts';
 import { createJobService } from './jobs.ts';
@@ -38,7 +41,7 @@ import { sweepHome } from './sweep.ts';
 import { createTwoPersons } from './two-persons.ts';
 
 /** Role, then input, then the service: whatever host calls, and however. NOT_ALLOWED, INVALID_INPUT. */
-const guard = (handlers: Handlers, accounts: Accounts): Handlers => {
+const guard = (handlers: Handlers, accounts: Accounts, home: string): Handlers => {
   const authorize = createAuthorize(methods);
   const guarded = (Object.keys(handlers) as MethodName[]).map((name) => {
     // The map ties input and handler together; the compiler cannot follow a key that it does not know.
@@ -48,7 +51,13 @@ const guard = (handlers: Handlers, accounts: Accounts): Handlers => {
       authorize(name, session);
       const parsed = methods[name].input.safeParse(input);
       if (!parsed.success) throw new AppError('INVALID_INPUT', { what: name, problem: zodProblem(parsed.error) });
-      return handler(parsed.data, session, signal);
+      try {
+        return await handler(parsed.data, session, signal);
+      } catch (error) {
+        // Whichever write it was that found the disk full.
+        const known = diskError(error, home);
+        throw isAppError(known, 'DISK_FULL') ? known : error;
+      }
     };
     return [name, checked];
   });
@@ -134,6 +143,8 @@ const build = async (
   const demo = createDemoService(context, parts);
 
   const audit = createAuditService(context);
+  const backups = createBackupService(context, jobs, accounts);
+  const homeState = createHomeState(context, { jobs, lines, backups, freeSpace: options.freeSpace });
 
   const handlers: Handlers = {
     ...accounts.handlers,
@@ -156,10 +167,14 @@ const build = async (
     ...createBundleService(context, recheck).handlers,
     ...backbones.handlers,
     ...audit.handlers,
+    ...backups.handlers,
+    ...homeState.handlers,
     ...createReportService(context).handlers,
     ...monitor.handlers,
   };
 
+  await backups.takeUp();
+  await homeState.start();
   await lines.takeUp();
   jobs.takeUp();
   log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
@@ -170,7 +185,7 @@ const build = async (
     get demo() {
       return store.demo;
     },
-    handlers: guard(handlers, accounts),
+    handlers: guard(handlers, accounts, home),
     openSession: accounts.openSession,
     closeSession: accounts.closeSession,
     subscribe(callback) {
@@ -185,6 +200,7 @@ const build = async (
     },
     close({ stopLines = false } = {}) {
       closing ??= (async () => {
+        homeState.close();
         await ranking.close();
         await jobs.close();
         await lines.close(stopLines);

@@ -17,6 +17,8 @@ export interface Candidates {
   /** NOT_FOUND. */
   get(id: string): Candidate;
   ids(): string[];
+  /** Those that no approval stands by. */
+  unapproved(): string[];
   insert(value: Candidate): void;
   setState(id: string, state: CandidateState): void;
   setApproval(id: string, approval: Candidate['approval']): void;
@@ -84,6 +86,9 @@ export const createCandidates = (db: Database): Candidates => {
   const all = db.prepare('SELECT * FROM candidates WHERE station_id = ? ORDER BY position DESC');
   const byId = db.prepare('SELECT * FROM candidates WHERE id = ?');
   const ids = db.prepare('SELECT id FROM candidates').pluck();
+  const unapproved = db
+    .prepare(`SELECT id FROM candidates WHERE state IN ('candidate', 'submitted', 'rejected')`)
+    .pluck();
   const insert = db.prepare(`
     INSERT INTO candidates (id, station_id, state, created_at, knowledge_id, backbone_id, strategy, precision, ratio, input_size,
       bundle_sha256, offered, recommended, reason, evidence, origin, position)
@@ -108,6 +113,7 @@ export const createCandidates = (db: Database): Candidates => {
       return toCandidate(row);
     },
     ids: () => ids.all() as string[],
+    unapproved: () => unapproved.all() as string[],
     insert: (value) =>
       void insert.run({
         id: value.id,

@@ -1,9 +1,13 @@
 import {
   chmodSync,
+  closeSync,
   existsSync,
+  fsyncSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   unlinkSync,
   writeFileSync,
@@ -11,7 +15,7 @@ import {
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { diskError, writeDurably } from './files.ts';
+import { diskError, nodeFiles, writeDurably, type FilePort } from './files.ts';
 
 /** mekiki.json: what kind of home this is. */
 const homeMarkSchema = z.object({
@@ -48,15 +52,27 @@ export const databaseFile = (home: string): string => join(home, 'mekiki.sqlite'
  * some network drives), so the steps are taken here.
  */
 const makeFolder = (path: string): void => {
+  const parent = dirname(path);
   try {
     mkdirSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST' && statSync(path).isDirectory()) return;
-    const parent = dirname(path);
     if (code !== 'ENOENT' || parent === path || existsSync(parent)) throw error;
     makeFolder(parent);
     mkdirSync(path);
+  }
+  syncFolder(parent);
+};
+
+/** A new name is on the disk for good when its folder is. Windows has no such call. */
+const syncFolder = (path: string): void => {
+  if (process.platform === 'win32') return;
+  const handle = openSync(path, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
   }
 };
 
@@ -78,6 +94,30 @@ export const prepareHome = (home: string): { isNew: boolean } => {
       ? known
       : new AppError('HOME_NOT_WRITABLE', { home, problem: problemOf(error) }, { cause: error });
   }
+};
+
+/** Lies in a folder from the beginning of a restore to its end: what is there meanwhile is not a home. */
+const restoreMark = (home: string): string => join(home, 'restoring');
+export const restoreIsUnfinished = (home: string): boolean => existsSync(restoreMark(home));
+
+/**
+ * An empty folder, or one that an earlier restore left half done, with its rooms and the mark of a restore. HOME_NOT_EMPTY,
+ * HOME_NOT_WRITABLE.
+ */
+export const beginRestore = async (home: string): Promise<void> => {
+  const free = !existsSync(home) || readdirSync(home).every((name) => harmless.has(name)) || restoreIsUnfinished(home);
+  if (!free) throw new AppError('HOME_NOT_EMPTY', { home });
+  prepareHome(home);
+  await writeDurably(restoreMark(home), '');
+  for (const name of readdirSync(home)) {
+    if (name !== 'restoring' && !harmless.has(name)) rmSync(join(home, name), { recursive: true, force: true });
+  }
+  prepareHome(home);
+};
+/** After everything is on the disk for good. */
+export const endRestore = async (home: string, files: FilePort = nodeFiles): Promise<void> => {
+  await files.remove(restoreMark(home));
+  await files.syncDirectory(home);
 };
 
 /** null: the home has no mark yet. */
@@ -103,6 +143,30 @@ export const readHomeMark = (home: string): HomeMark | null => {
 
 export const writeHomeMark = (home: string, mark: Omit<HomeMark, 'format'>): Promise<void> =>
   writeDurably(join(home, 'mekiki.json'), `${JSON.stringify({ format: FORMAT, ...mark }, null, 2)}\n`);
+
+// ---------------------------------------------------------------- room for the worst day
+/*
+ * A file of zeros that is given up when the disk is full: the program can start, and records go on being stored for a while, whoever
+ * it was that filled the disk.
+ */
+const RESERVE_BYTES = 32 * 1024 * 1024;
+const reserveFile = (home: string): string => join(home, 'reserve');
+
+/** false: there was none. */
+export const giveUpReserve = (home: string): boolean => {
+  try {
+    unlinkSync(reserveFile(home));
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Makes it where it is missing. */
+export const keepReserve = async (home: string): Promise<void> => {
+  if (existsSync(reserveFile(home))) return;
+  await writeDurably(reserveFile(home), Buffer.alloc(RESERVE_BYTES));
+};
 
 // ---------------------------------------------------------------- the lock file
 /*

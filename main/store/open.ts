@@ -1,13 +1,24 @@
 import { existsSync, statSync } from 'node:fs';
 import Sqlite, { type Database } from 'better-sqlite3';
-import { AppError, assert, problemOf } from '../contract/errors.ts';
+import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
 import { createAlarms, type Alarms } from './alarms.ts';
 import { createAuditEntries, type AuditEntries } from './audit-entries.ts';
 import { createCandidates, type Candidates } from './candidates.ts';
 import { createClasses, type Classes } from './classes.ts';
 import { createFeatures, type Features } from './features.ts';
 import { diskError, nodeFiles, type FilePort } from './files.ts';
-import { databaseFile, prepareHome, readHomeMark, readLock, removeLock, writeHomeMark, writeLock } from './home.ts';
+import {
+  databaseFile,
+  giveUpReserve,
+  keepReserve,
+  prepareHome,
+  readHomeMark,
+  readLock,
+  removeLock,
+  restoreIsUnfinished,
+  writeHomeMark,
+  writeLock,
+} from './home.ts';
 import { createImageFiles, type ImageFiles } from './images.ts';
 import { createJobs, type Jobs } from './jobs.ts';
 import { createKnowledge, type KnowledgeRows } from './knowledge.ts';
@@ -46,8 +57,12 @@ export interface Store {
   images: ImageFiles;
   /** All or nothing, durable when it returns; nested calls join the outer one. DISK_FULL when the disk has no room for it. */
   transaction<T>(work: () => T): T;
+  /** Copies the database as it is at one moment into a new file, a few pages at a time: everybody goes on meanwhile. DISK_FULL. */
+  snapshot(file: string, options: { signal?: AbortSignal; progress?(share: number): void }): Promise<void>;
   /** Marks an untouched home as a demo, for ever. */
   becomeDemo(): Promise<void>;
+  /** Puts back the room that was given up while the disk was full. DISK_FULL. */
+  keepReserve(): Promise<void>;
   /** Safe to call twice. */
   close(): void;
 }
@@ -62,6 +77,9 @@ export interface OpenStoreOptions {
 
 /** Above this size a database that was closed in order is not read through at start: it would take longer than the start may. */
 const QUICK_CHECK_BYTES = 256 * 1024 * 1024;
+
+/** Copied without a pause: about 4 MB, some milliseconds. */
+const SNAPSHOT_PAGES = 1_000;
 
 const isSqlite = (error: unknown): error is Error & { code: string } =>
   error instanceof Error && typeof (error as { code?: unknown }).code === 'string' && 'code' in error;
@@ -135,10 +153,20 @@ const openForWriting = (home: string, now: Date): Database => {
 /**
  * Opens (or makes) the home's database and files.
  * Errors: HOME_NOT_WRITABLE, DISK_FULL, HOME_IN_USE (with the other's pid), DATABASE_CORRUPT (left as it is), DATABASE_TOO_NEW,
- * HOME_NOT_DEMO (demo asked for, and the folder holds something else).
+ * HOME_NOT_DEMO (demo asked for, and the folder holds something else), RESTORE_UNFINISHED.
  */
 export const openStore = async (options: OpenStoreOptions): Promise<Store> => {
+  try {
+    return await openOnce(options);
+  } catch (error) {
+    if (!isAppError(error, 'DISK_FULL') || !giveUpReserve(options.home)) throw error;
+    return openOnce(options);
+  }
+};
+
+const openOnce = async (options: OpenStoreOptions): Promise<Store> => {
   const { home, now = () => new Date(), files = nodeFiles } = options;
+  if (restoreIsUnfinished(home)) throw new AppError('RESTORE_UNFINISHED', { home });
   const { isNew } = prepareHome(home);
   let db: Database;
   try {
@@ -194,10 +222,32 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     jobs: createJobs(db),
     images: createImageFiles(home, files),
     transaction(work) {
+      const run = db.transaction(work);
       try {
-        return db.transaction(work).immediate();
+        return run.immediate();
+      } catch (error) {
+        const known = diskError(error, databaseFile(home));
+        // All of it was rolled back; an inner one is for the outer one to try again.
+        if (!isAppError(known, 'DISK_FULL') || db.inTransaction || !giveUpReserve(home)) throw known;
+      }
+      try {
+        return run.immediate();
       } catch (error) {
         throw diskError(error, databaseFile(home));
+      }
+    },
+    keepReserve: () => keepReserve(home),
+    async snapshot(file, { signal, progress }) {
+      try {
+        await db.backup(file, {
+          progress({ totalPages, remainingPages }) {
+            signal?.throwIfAborted();
+            if (totalPages > 0) progress?.(1 - remainingPages / totalPages);
+            return SNAPSHOT_PAGES;
+          },
+        });
+      } catch (error) {
+        throw diskError(error, file);
       }
     },
     async becomeDemo() {

@@ -52,6 +52,8 @@ export class AppState {
   candidates = $state.raw<Candidate[]>([]);
   knowledge = $state.raw<Knowledge[]>([]);
   queueTotal = $state(0);
+  /** Room on the disk, clock, last backup. */
+  home = $state.raw<MethodOutput<'home.state'> | null>(null);
   /** Newest first, acknowledged ones too. */
   alarms = $state.raw<Alarm[]>([]);
   area = $state<Area>('live');
@@ -116,6 +118,7 @@ export class AppState {
       if (stationId === this.stationId) this.#soon('alarms', () => this.fetchAlarms());
     });
     client.on('classes.changed', () => this.#soon('classes', () => this.fetchClasses()));
+    client.on('home.changed', (home) => (this.home = home));
     client.on('stations.changed', () => this.#soon('stations', () => this.fetchStations()));
     client.on('candidates.changed', () => {
       this.#soon('candidates', () => this.fetchCandidates());
@@ -129,7 +132,7 @@ export class AppState {
       this.#setSession(await this.client.call('session.state', {}));
       this.#toldActiveAt = -Infinity;
       this.#tellActive();
-      await Promise.all([this.fetchStations(), this.fetchClasses(), this.fetchJobs()]);
+      await Promise.all([this.fetchStations(), this.fetchClasses(), this.fetchJobs(), this.fetchHome()]);
       this.ready = true;
     });
   }
@@ -183,6 +186,10 @@ export class AppState {
 
   async fetchClasses(): Promise<void> {
     this.classes = await this.client.call('classes.list', {});
+  }
+
+  async fetchHome(): Promise<void> {
+    this.home = await this.client.call('home.state', {});
   }
 
   async fetchJobs(): Promise<void> {

@@ -13,6 +13,7 @@ export function millisText(ms: number): string {
 
 export const ratioText = (ratio: number): string => (ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(1));
 export const megabytesText = (bytes: number): string => (bytes / 1e6).toFixed(1);
+export const gigabytesText = (bytes: number): string => (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0);
 export const megaText = (count: number): string => (count / 1e6).toFixed(count >= 1e8 ? 0 : 1);
 export const countText = (count: number, locale: string): string => count.toLocaleString(locale);
 /** "9f2c·41ae": enough of a hash to compare by eye. */

@@ -7,6 +7,7 @@ import { addBenchCompressCommand } from './bench-compress-command.ts';
 import { addBenchLineCommands } from './bench-line-command.ts';
 import { addBenchTrainCommand } from './bench-train-command.ts';
 import { addAuditCommands } from './audit-commands.ts';
+import { addBackupCommands } from './backup-commands.ts';
 import { addBundleCommands } from './bundle-commands.ts';
 import { addCameraCommands } from './camera-commands.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
@@ -69,6 +70,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addAccountCommands(program, action);
   addBundleCommands(program, action);
   addAuditCommands(program, action, (code) => (exitCode = code));
+  addBackupCommands(program, action);
   addModelCommands(program, action);
   addTrainCommand(program, action);
   addToolCommands(program, action);

@@ -292,6 +292,11 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       setupOf(line).spool.acknowledge(seq);
       return {};
     },
+    'line.archive': ({ refused }) => {
+      threads.records({ kind: 'archive', pictures: refused === null });
+      problems.set('pictures', refused);
+      return {};
+    },
     dispose: () =>
       exclusive(async () => {
         await camera.close();

@@ -50,6 +50,8 @@ export type ToRecords =
     }
   | { kind: 'spool'; path: string }
   | { kind: 'model'; modelId: string | null }
+  /** The disk has little room: no picture is stored from now on, or again. */
+  | { kind: 'archive'; pictures: boolean }
   /** The main thread has given its verdict and let go of the frame. */
   | { kind: 'verdict'; seq: number; ok: boolean };
 
@@ -91,6 +93,7 @@ interface Waiting {
 }
 const waiting: Waiting[] = [];
 let storing = 0;
+let pictures = true;
 let okImages: ReturnType<typeof createOkImages> | null = null;
 
 /** The last N pictures of ok parts: older ones are deleted, unless the core has put `<sha>.keep` beside them (labelled, queued). */
@@ -145,17 +148,19 @@ async function store({ notice, image, ok }: Waiting): Promise<void> {
   let problem: WireError | null = null;
   try {
     assert(images, 'frames come after configure');
+    if (!pictures) return;
     const png = await encodePng(image);
     sha = await images.put(png);
     if (ok) await okImages?.add(sha);
     else okImages?.forget(sha);
   } catch (error) {
     problem = asWire(error);
+  } finally {
+    ring.release(notice.slot);
+    say({ kind: 'archived', seq: notice.seq, sha, problem });
+    storing -= 1;
+    next();
   }
-  ring.release(notice.slot);
-  say({ kind: 'archived', seq: notice.seq, sha, problem });
-  storing -= 1;
-  next();
 }
 
 const next = () => {
@@ -275,6 +280,9 @@ main.on('message', (message: ToRecords) => {
       break;
     case 'model':
       modelId = message.modelId;
+      break;
+    case 'archive':
+      pictures = message.pictures;
       break;
     case 'verdict':
       if (open.has(message.seq)) archive(message.seq, message.ok);

@@ -14,7 +14,7 @@ import { createMemoryPair } from '../../../main/contract/rpc/memory.ts';
 import { createServer, type Server } from '../../../main/contract/rpc/server.ts';
 import { trainerEvents, trainerMethods, type Suspect } from '../../../main/contract/trainer.ts';
 import type { BackboneSources } from '../../../main/core/backbones.ts';
-import type { Core, CoreEvent, Processes, Session } from '../../../main/core/port.ts';
+import type { Core, CoreEvent, CoreOptions, Processes, Session } from '../../../main/core/port.ts';
 import { startCore } from '../../../main/core/start.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
 import { newJudgement } from '../../store/examples.ts';
@@ -72,6 +72,8 @@ export interface LineControl {
   configured: z.output<(typeof lineMethods)['line.configure']['input']>[];
   activated: string[];
   acknowledged: number[];
+  /** Why no pictures are to be stored, as it was told; null: store them. */
+  refused: (string | null)[];
   /** What the spool sends again before configure answers. */
   resend: LineRecord[];
   /** What it inspects while the core still finds out how it stands: told as soon as somebody listens. */
@@ -279,6 +281,7 @@ const createProcesses = (
         configured: before?.configured ?? [],
         activated: before?.activated ?? [],
         acknowledged: before?.acknowledged ?? [],
+        refused: before?.refused ?? [],
         resend: before?.resend ?? [],
         early: before?.early ?? [],
         state: 'stopped',
@@ -319,6 +322,10 @@ const createProcesses = (
             control.activated.push(bundleDir);
             return status();
           },
+          'line.archive': async ({ refused }) => {
+            control.refused.push(refused?.code ?? null);
+            return {};
+          },
           'line.acknowledge': async ({ seq }) => {
             control.acknowledged.push(seq);
             return {};
@@ -346,6 +353,7 @@ export interface WorldOptions {
   demo?: boolean;
   home?: string;
   now?: () => Date;
+  freeSpace?: NonNullable<CoreOptions['freeSpace']>;
   backbones?: BackboneSources;
   /** Real work in place of the small trainer's. */
   trainer?: Partial<TrainerHandlers>;
@@ -392,6 +400,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
         read: async () => testBackbone,
       },
       ...(options.now && { now: options.now }),
+      ...(options.freeSpace && { freeSpace: options.freeSpace }),
     });
     world.core.subscribe((event) => void events.push(event));
     world.session = world.core.openSession();

@@ -1,0 +1,82 @@
+import { open } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { AppError } from '../contract/errors.ts';
+import { checkDatabase } from '../store/check.ts';
+import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
+import { beginRestore, databaseFile, endRestore } from '../store/home.ts';
+import { openSecrets, readBackup, type BackupHead } from './backup-file.ts';
+
+export const restoredFile = (home: string): string => join(home, 'restored.json');
+/** What a restore leaves for the next start, which writes it into the trail. */
+export const restoredSchema = z.object({
+  backup: z.string(),
+  at: z.iso.datetime(),
+  backupAt: z.iso.datetime(),
+  by: z.string(),
+  sha256: z.string(),
+});
+
+export interface RestoreOptions {
+  file: string;
+  home: string;
+  /** Asked once it is known whose password opens the backup. */
+  password(by: string): Promise<string>;
+  now?: () => Date;
+  progress?(done: number, of: number): void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Makes a home from a backup. The backup is read to its end and its secrets are opened before anything is written; what is written is
+ * on the disk for good before the folder counts as a home. The key of the home then lies in a file that only this account may read.
+ * BACKUP_UNREADABLE, BACKUP_LOCKED, HOME_NOT_EMPTY, HOME_NOT_WRITABLE, DISK_FULL, DATABASE_TOO_NEW, NOT_FOUND.
+ */
+export const restoreBackup = async (
+  options: RestoreOptions,
+): Promise<{ head: BackupHead; entries: number; bytes: number; missingPictures: number }> => {
+  const { file, signal, progress, now = () => new Date() } = options;
+  const home = resolve(options.home);
+  const backup = await readBackup(file);
+  const { head, seal } = backup;
+  const secrets = await openSecrets(file, backup, await options.password(head.by));
+  signal?.throwIfAborted();
+  await beginRestore(home);
+  try {
+    const written = new Set<string>();
+    let done = 0;
+    const again = await readBackup(file, async (name, content) => {
+      signal?.throwIfAborted();
+      const path = join(home, name);
+      await nodeFiles.makeDirectory(dirname(path));
+      const handle = await open(path, 'wx');
+      try {
+        for await (const chunk of content) await handle.writeFile(chunk);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      for (let folder = dirname(path); !written.has(folder) && folder.length >= home.length; folder = dirname(folder))
+        written.add(folder);
+      progress?.((done += 1), seal.entries);
+    });
+    if (again.seal.sha256 !== seal.sha256)
+      throw new AppError('BACKUP_UNREADABLE', { file, problem: 'it changed meanwhile' });
+    for (const [name, secret] of secrets) await writeDurably(join(home, 'secrets', name), secret, { mode: 0o600 });
+    const problems = checkDatabase(databaseFile(home));
+    if (problems.length > 0) throw new AppError('BACKUP_UNREADABLE', { file, problem: problems.join('; ') });
+    const note: z.infer<typeof restoredSchema> = {
+      backup: file,
+      at: now().toISOString(),
+      backupAt: head.at,
+      by: head.by,
+      sha256: seal.sha256,
+    };
+    await writeDurably(restoredFile(home), JSON.stringify(note));
+    for (const folder of [...written].toSorted((a, b) => b.length - a.length)) await nodeFiles.syncDirectory(folder);
+    await endRestore(home);
+  } catch (error) {
+    throw diskError(error, home);
+  }
+  return { head, entries: seal.entries, bytes: seal.bytes, missingPictures: seal.missingPictures };
+};

@@ -1,0 +1,231 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isAppError } from '../../../main/contract/errors.ts';
+import { readBackup } from '../../../main/core/backup-file.ts';
+import { restoreBackup } from '../../../main/core/restore.ts';
+import { lineRecord, PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
+
+let world: World;
+let folder: string;
+let stationId: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'mekiki-backup-'));
+  world = await startWorld();
+  ({ stationId } = await setUp(world));
+  const labelled = await writeDataset(join(folder, 'labelled'), { ok: 4, scratch: 3 });
+  await world.done(await world.call('import.start', { stationId, path: labelled, asLabels: true }));
+  await world.done(await world.call('knowledge.update', { stationId }));
+  await world.done(await world.call('candidates.create', { stationId }));
+  const candidate = (await world.call('candidates.list', { stationId })).find(({ offered }) => offered);
+  await world.call('candidates.approve', { candidateId: candidate!.id, password: PASSWORD, meaning: 'reviewed' });
+  await world.call('models.activate', { candidateId: candidate!.id });
+});
+afterAll(async () => {
+  await world.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Every table with all its rows, but for the jobs: a backup is itself one that runs. */
+const rowsOf = (file: string): Record<string, unknown[]> => {
+  const db = new Sqlite(file, { readonly: true });
+  const tables = db
+    .prepare(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'jobs'`)
+    .pluck()
+    .all() as string[];
+  const rows = Object.fromEntries(tables.map((name) => [name, db.prepare(`SELECT * FROM ${name}`).raw().all()]));
+  db.close();
+  return rows;
+};
+const filesOf = (home: string, folders: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    folders.flatMap((name) =>
+      readdirSync(join(home, name), { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => {
+          const path = join(entry.parentPath, entry.name);
+          return [path.slice(home.length), createHash('sha256').update(readFileSync(path)).digest('hex')] as const;
+        }),
+    ),
+  );
+const folders = ['images', 'knowledge', 'features', 'bundles', 'backbones', 'secrets', 'trust'];
+const backUp = async (file: string) => world.done(await world.call('home.backup', { file, password: PASSWORD }));
+const restore = (file: string, home: string, password = PASSWORD) =>
+  restoreBackup({ file, home, password: async () => password });
+const codeOf = (work: Promise<unknown>) =>
+  work.then(
+    () => 'none',
+    (error: unknown) => (isAppError(error) ? error.code : String(error)),
+  );
+
+describe('backup and restore', () => {
+  test('a home restored from a backup taken while parts came in is that home, and inspects on', async () => {
+    const file = join(folder, 'first.mekiki-backup');
+    await world.call('line.start', { stationId });
+    const line = world.lines.get(stationId)!;
+    const job = await world.call('home.backup', { file, password: PASSWORD });
+    // Half of them before the copy of the database, half after it: whichever, nothing may be torn.
+    for (let seq = 1; seq <= 200; seq += 1) {
+      line.emit([lineRecord(seq)]);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await world.done(job);
+    await world.call('line.stop', { stationId });
+    expect(readdirSync(folder).filter((name) => name.includes('.part'))).toEqual([]);
+    expect(await world.call('home.state', {})).toMatchObject({ lastBackup: { file, bytes: statSync(file).size } });
+    expect(statSync(file).mode & 0o077).toBe(0);
+
+    const home = join(folder, 'again');
+    const { head, entries } = await restore(file, home);
+    expect(head.by).toBe('sato');
+    expect(entries).toBeGreaterThan(10);
+    const files = filesOf(home, folders);
+    for (const [name, sha] of Object.entries(filesOf(world.home, folders)))
+      if (!name.endsWith('audit-head.json')) expect(files[name], name).toBe(sha);
+    const restored = await startWorld({ home });
+    try {
+      await restored.call('session.signIn', { name: 'sato', password: PASSWORD });
+      expect(await restored.call('audit.verify', {})).toMatchObject({ valid: true });
+      // Before anybody could sign in.
+      const { entries: trail } = await restored.call('audit.list', { limit: 2 });
+      expect(trail.map(({ action, subject }) => [action, subject])).toEqual([
+        ['session.signIn', 'sato'],
+        ['home.restore', file],
+      ]);
+      expect(await restored.call('candidates.list', { stationId })).toEqual(
+        await world.call('candidates.list', { stationId }),
+      );
+      await restored.call('line.start', { stationId });
+      expect(restored.lines.get(stationId)!.configured.at(-1)?.bundleDir).toContain(home);
+      // Numbered on where the copy ended, without a gap.
+      const stored = restored.lines.get(stationId)!.configured.at(-1)!.acknowledged;
+      expect(await restored.call('line.status', { stationId })).toMatchObject({ lostRecords: 0 });
+      expect(stored).toBeLessThanOrEqual(200);
+    } finally {
+      await restored.close();
+    }
+  });
+
+  test('with nothing going on, every row is the same', async () => {
+    const file = join(folder, 'quiet.mekiki-backup');
+    await backUp(file);
+    const home = join(folder, 'quiet');
+    await restore(file, home);
+    const restored = rowsOf(join(home, 'mekiki.sqlite'));
+    await world.core.close();
+    const kept = rowsOf(join(world.home, 'mekiki.sqlite'));
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    // What was written because of the backup, and at the end of the program, is newer than it.
+    for (const name of ['audit', 'audit_heads', 'settings']) {
+      for (const row of restored[name]!) if (name !== 'settings') expect(kept[name]).toContainEqual(row);
+      delete kept[name];
+      delete restored[name];
+    }
+    expect(restored).toEqual(kept);
+  });
+
+  test('refuses what is not whole, and says so before it writes anything', async () => {
+    const file = join(folder, 'damaged.mekiki-backup');
+    await backUp(file);
+    const bytes = readFileSync(file);
+    const home = join(folder, 'never');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(
+          fc.record({ kind: fc.constant('cut' as const), at: fc.nat(bytes.length - 1025) }),
+          fc.record({ kind: fc.constant('flip' as const), at: fc.nat(bytes.length - 1025) }),
+          fc.record({ kind: fc.constant('noise' as const), at: fc.nat(5_000) }),
+        ),
+        async ({ kind, at }) => {
+          const damaged = Buffer.from(bytes);
+          if (kind === 'flip') damaged[at]! ^= 1;
+          const content =
+            kind === 'cut' ? damaged.subarray(0, at) : kind === 'flip' ? damaged : Buffer.from(randomBytes(at));
+          writeFileSync(`${file}.bad`, content);
+          const outcome = await restore(`${file}.bad`, home).then(
+            ({ entries, bytes: size }) => ({ entries, size }),
+            (error: unknown) => (isAppError(error) ? error.code : String(error)),
+          );
+          // Padding and the fields of a header that nobody reads (owner, time) carry nothing: then all the rest is as it was.
+          if (typeof outcome === 'object') {
+            expect(kind).toBe('flip');
+            rmSync(home, { recursive: true });
+          } else {
+            expect(['BACKUP_UNREADABLE', 'BACKUP_LOCKED']).toContain(outcome);
+            expect(existsSync(home)).toBe(false);
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+    expect(await codeOf(restore(file, home, 'not the password'))).toBe('BACKUP_LOCKED');
+    expect(await codeOf(restore(join(folder, 'nowhere'), home))).toBe('NOT_FOUND');
+    expect(existsSync(home)).toBe(false);
+  });
+
+  test('never writes into a home that holds something, nor over a file, nor with a wrong password', async () => {
+    const file = join(folder, 'third.mekiki-backup');
+    await backUp(file);
+    expect(await codeOf(restore(file, world.home))).toBe('HOME_NOT_EMPTY');
+    expect(await codeOf(backUp(file))).toBe('ALREADY_EXISTS');
+    expect(await codeOf(world.call('home.backup', { file: `${file}2`, password: 'wrong one here' }))).toBe(
+      'WRONG_PASSWORD',
+    );
+    expect(await codeOf(backUp(join(folder, 'no such folder', 'x')))).not.toBe('none');
+  });
+
+  test('a restore that was killed is no home, and can be done again', async () => {
+    const file = join(folder, 'fourth.mekiki-backup');
+    await backUp(file);
+    const home = join(folder, 'killed');
+    const stop = new AbortController();
+    const half = restoreBackup({
+      file,
+      home,
+      password: async () => PASSWORD,
+      signal: stop.signal,
+      progress: (done) => done === 5 && stop.abort(),
+    });
+    await expect(half).rejects.toThrow();
+    expect(await codeOf(startWorld({ home }))).toBe('RESTORE_UNFINISHED');
+    await restore(file, home);
+    const again = await startWorld({ home });
+    await again.close();
+  });
+
+  test('names that lead out of the home are refused', async () => {
+    const { pack } = await import('tar-stream');
+    const file = join(folder, 'traversal.tar');
+    const tar = pack();
+    const head = { format: 'mekiki backup 1', at: new Date().toISOString(), by: 'x', installation: 'x', version: '1' };
+    tar.entry({ name: 'backup.json' }, JSON.stringify({ ...head, demo: false }));
+    tar.entry({ name: 'bundles/../../../evil' }, 'x');
+    tar.finalize();
+    const chunks: Buffer[] = [];
+    for await (const chunk of tar) chunks.push(chunk as Buffer);
+    writeFileSync(file, Buffer.concat(chunks));
+    await expect(readBackup(file)).rejects.toMatchObject({ code: 'BACKUP_UNREADABLE' });
+  });
+
+  test('a picture that is gone from the ring of ok pictures is counted, not missed in silence', async () => {
+    const lone = join(folder, 'lone');
+    const { mkdirSync } = await import('node:fs');
+    mkdirSync(lone);
+    await writePicture(join(lone, '1.png'));
+    await world.done(await world.call('import.start', { stationId, path: lone, asLabels: false }));
+    const [part] = (await world.call('queue.list', { stationId })).items;
+    const sha = part!.part.imageSha!;
+    rmSync(join(world.home, 'images', sha.slice(0, 2), `${sha}.png`));
+    const file = join(folder, 'fifth.mekiki-backup');
+    await backUp(file);
+    // The line records of the first test name pictures that nobody stored.
+    expect((await readBackup(file)).seal.missingPictures).toBeGreaterThan(0);
+    const home = join(folder, 'fifth');
+    expect((await restore(file, home)).missingPictures).toBeGreaterThan(0);
+  });
+});
