@@ -193,7 +193,6 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
 
   say('timing all of them against each other');
   const { models: timed, energy } = await timeFinished([reference, ...finished.map((entry) => entry.finished)], {
-    backbone,
     source,
     image: images[0]!,
     threads,

@@ -15,7 +15,8 @@ export async function openDeployedJudge(model: InspectorSource, source: ImageSou
   const logitsOf = createLogits(session, card);
   return {
     async judge(image) {
-      const logits = await logitsOf(await source.pixels(image), source.region(image));
+      const view = await source.view(image);
+      const logits = await logitsOf(view.image, view.region);
       // Without the novelty check: which class a model tells is compared, not what it calls unknown.
       return judgeTile({ logits, novelty: -Number.MAX_VALUE }, card);
     },

@@ -15,7 +15,9 @@ import { dataDigest } from './evidence/evidence.ts';
 import { escapeGate, latencyGate, overkillGate, parityGate } from './evidence/gates.ts';
 import { clopperPearsonBounds } from './evidence/statistics.ts';
 import { createImageSource, readableImages } from './image-source.ts';
-import { openContender, type Measure } from './plan/trials.ts';
+import type { Measure } from './plan/trials.ts';
+import { openPartContender } from './time-finished.ts';
+import { tilesOf } from '../vision/tiles.ts';
 import type { CompressStationInput, CompressStationOutput } from './station.ts';
 
 /** Parts on which the deployed file is compared with the scores it was fitted by. */
@@ -44,13 +46,15 @@ export async function makeGoodPartsCandidate(
   const source = createImageSource(labelled, backbone, {
     rotation: recipe.rotation,
     maxPixels: recipe.maxPixels,
+    finder: recipe.finder,
     signal,
   });
   const { indices } = await readableImages(source);
-  if (indices.length < LEAST_OK_PARTS) {
+  const parts = new Set(indices.map((index) => labelled[index]!.sha)).size;
+  if (parts < LEAST_OK_PARTS) {
     throw new AppError('INVALID_INPUT', {
       what: 'good parts',
-      problem: `${indices.length} are too few: ${LEAST_OK_PARTS} are needed`,
+      problem: `${parts} are too few: ${LEAST_OK_PARTS} are needed`,
     });
   }
   const size = backbone.inputSize;
@@ -89,15 +93,13 @@ export async function makeGoodPartsCandidate(
   report(0.82, 'compress.compare');
   const parity = await parityOf();
   report(0.9, 'compress.time');
-  const contender = await openContender(id, model, {
-    inputName: 'image',
-    inputSize: size,
-    backbone,
-    source,
-    image: indices[0]!,
-    threads,
-  });
-  const latency = await measure([contender], { rounds: 310, warmUp: 5, signal, budgetMs: 15_000 })
+  const contender = await openPartContender(model, card, (await source.view(indices[0]!)).image, threads);
+  const latency = await measure([contender], {
+    rounds: 310,
+    warmUp: 5,
+    signal,
+    budgetMs: 15_000 * Math.min(4, tilesOf(recipe)),
+  })
     .then((all) => all.get(id)!)
     .finally(() => contender[Symbol.asyncDispose]());
 

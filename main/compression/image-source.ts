@@ -1,6 +1,7 @@
 import { AppError, isAppError } from '../contract/errors.ts';
-import type { Backbone, Region } from '../contract/domain.ts';
+import type { Backbone, Recipe, Region } from '../contract/domain.ts';
 import { decodeImage } from '../vision/decode.ts';
+import { findPart, moved, type Shift } from '../vision/find-part.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { perceptualHash } from '../vision/perceptual-hash.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
@@ -18,8 +19,9 @@ export interface ImageSource {
   readonly count: number;
   /** @returns [indices.length, 3, size, size] */
   tensor(indices: readonly number[], size: number): Promise<Float32Array>;
-  /** The decoded (and rotated) image. */
-  pixels(index: number): Promise<PixelImage>;
+  /** The decoded (and rotated) image, and the region of it where it lies on the part. @throws PART_NOT_FOUND */
+  view(index: number): Promise<{ image: PixelImage; region: Region | null }>;
+  /** As it was labelled: where it lies on a part at its taught place. */
   region(index: number): Region | null;
 }
 
@@ -29,9 +31,11 @@ const CACHE_BYTES = 768 * 1024 * 1024;
 export function createImageSource(
   images: readonly SourceImage[],
   backbone: Pick<Backbone, 'mean' | 'std'>,
-  options: { rotation: 0 | 90 | 180 | 270; maxPixels: number; signal?: AbortSignal | undefined },
+  options: Pick<Recipe, 'rotation' | 'maxPixels'> & { finder?: Recipe['finder']; signal?: AbortSignal | undefined },
 ): ImageSource {
-  const cache = new Map<number, PixelImage>();
+  const cache = new Map<string, PixelImage>();
+  /** Tiles of one picture are asked for together: it is decoded once. */
+  const decoding = new Map<string, Promise<PixelImage>>();
   let cached = 0;
   const preprocessors = new Map<number, ReturnType<typeof createPreprocessor>>();
   const preprocessorOf = (size: number) => {
@@ -41,23 +45,37 @@ export function createImageSource(
     preprocessors.set(size, made);
     return made;
   };
-  const pixels = async (index: number): Promise<PixelImage> => {
-    const known = cache.get(index);
-    if (known) return known;
-    if (options.signal?.aborted) throw new AppError('CANCELLED');
-    const { file } = images[index]!;
+  const decode = async (file: string): Promise<PixelImage> => {
     const { image } = await decodeImage(file, { name: file, maxPixels: options.maxPixels });
     const turned = options.rotation === 0 ? image : rotate(image, options.rotation);
     // First come, first kept: a cache that evicts would be useless for scans in order.
     if (cached + turned.data.length <= CACHE_BYTES) {
-      cache.set(index, turned);
+      cache.set(file, turned);
       cached += turned.data.length;
     }
     return turned;
   };
+  const pixels = async (index: number): Promise<PixelImage> => {
+    const { file } = images[index]!;
+    const known = cache.get(file) ?? decoding.get(file);
+    if (known) return known;
+    if (options.signal?.aborted) throw new AppError('CANCELLED');
+    const made = decode(file).finally(() => decoding.delete(file));
+    decoding.set(file, made);
+    return made;
+  };
+  const shifts = new Map<string, Shift>();
+  const view = async (index: number) => {
+    const { file, region } = images[index]!;
+    const image = await pixels(index);
+    if (region === null) return { image, region };
+    const shift = shifts.get(file) ?? findPart(options.finder ?? { kind: 'fixed' }, image);
+    shifts.set(file, shift);
+    return { image, region: moved(region, shift, image) };
+  };
   return {
     count: images.length,
-    pixels,
+    view,
     region: (index) => images[index]!.region,
     async tensor(indices, size) {
       const plane = 3 * size * size;
@@ -65,8 +83,8 @@ export function createImageSource(
       const preprocessor = preprocessorOf(size);
       for (let i = 0; i < indices.length; i += 8) {
         const some = indices.slice(i, i + 8);
-        const decoded = await Promise.all(some.map(pixels));
-        decoded.forEach((image, k) => preprocessor.into(image, images[some[k]!]!.region, out, (i + k) * plane));
+        const decoded = await Promise.all(some.map(view));
+        decoded.forEach(({ image, region }, k) => preprocessor.into(image, region, out, (i + k) * plane));
       }
       return out;
     },
@@ -88,11 +106,10 @@ export async function readableImages(
     const seen = await Promise.all(
       some.map(async (index): Promise<{ look: string } | { problem: string }> => {
         try {
-          const pixels = await source.pixels(index);
-          const region = source.region(index);
-          return region && (region.x + region.width > pixels.width || region.y + region.height > pixels.height)
+          const { image, region } = await source.view(index);
+          return region && (region.x + region.width > image.width || region.y + region.height > image.height)
             ? { problem: 'its region lies outside it' }
-            : { look: perceptualHash(pixels) };
+            : { look: perceptualHash(image) };
         } catch (error) {
           if (!isAppError(error) || error.code === 'CANCELLED') throw error;
           return { problem: error.message };

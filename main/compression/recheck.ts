@@ -51,6 +51,7 @@ export async function recheckBundle(
   const source = createImageSource(here, card, {
     rotation: sample.rotation,
     maxPixels: card.recipe?.maxPixels ?? 1e8,
+    finder: card.recipe?.finder ?? { kind: 'fixed' },
     signal: options.signal,
   });
   const logits = createLogits(session, card);
@@ -67,17 +68,17 @@ export async function recheckBundle(
   let pictures = 0;
   for (const [i, { logits: wanted }] of here.entries()) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
-    const image = await source.pixels(i).catch(() => null);
+    const view = await source.view(i).catch(() => null);
     // Gone or damaged since it was listed: one picture fewer.
-    if (image === null) continue;
-    compare(await logits(image, source.region(i)), wanted);
+    if (view === null) continue;
+    compare(await logits(view.image, view.region), wanted);
     pictures += 1;
   }
   for (const { seed, logits: wanted } of sample.made) {
     compare(await logits(madePicture(seed, card.inputSize), null), wanted);
   }
   // Any picture does for time; where none is at hand, one of twice the input's size.
-  const timed = (pictures > 0 && (await source.pixels(0).catch(() => null))) || madePicture(0, 2 * card.inputSize);
+  const timed = (pictures > 0 && (await source.view(0).catch(() => null))?.image) || madePicture(0, 2 * card.inputSize);
   const size = card.inputSize;
   const preprocessor = createPreprocessor({ size, mean: card.mean, std: card.std });
   const data = new Float32Array(3 * size * size);

@@ -1,9 +1,12 @@
-import type { Backbone } from '../contract/domain.ts';
+import type { ModelCard, Recipe } from '../contract/domain.ts';
+import type { AppError } from '../contract/errors.ts';
+import { openInspector, wholeFrame } from '../inspection/inspector.ts';
+import type { PixelImage } from '../vision/image.ts';
 import { measureEnergy, openEnergyMeter } from './evidence/energy.ts';
-import { speedupInterval, type Latency } from './evidence/latency.ts';
+import { speedupInterval, type Contender, type Latency } from './evidence/latency.ts';
 import type { Finished } from './finish.ts';
 import type { ImageSource } from './image-source.ts';
-import { openContender, type Measure } from './plan/trials.ts';
+import type { Measure } from './plan/trials.ts';
 
 export interface TimedModel {
   latency: Latency;
@@ -15,11 +18,32 @@ export interface TimedModel {
   energyMj: number | null;
 }
 
+/**
+ * A finished model with one part, as the line judges it: all tiles of its recipe.
+ * @param frame turned already
+ */
+export async function openPartContender(
+  model: Uint8Array,
+  card: ModelCard,
+  frame: PixelImage,
+  threads: number,
+): Promise<Contender & AsyncDisposable> {
+  const inspector = await openInspector({ model, card, threads });
+  const recipe: Recipe = { ...(card.recipe ?? wholeFrame), rotation: 0 };
+  const onError = (error: AppError) => {
+    throw error;
+  };
+  return {
+    name: card.id,
+    run: async () => void (await inspector.inspect(frame, { recipe, onError })),
+    [Symbol.asyncDispose]: () => inspector.dispose(),
+  };
+}
+
 /** Times finished models against each other, as the line runs them; the first is what the others are compared with. */
 export async function timeFinished(
   items: readonly Finished[],
   options: {
-    backbone: Backbone;
     source: ImageSource;
     image: number;
     threads: number;
@@ -32,9 +56,9 @@ export async function timeFinished(
   const { measure, rounds, budgetMs, signal } = options;
   await using stack = new AsyncDisposableStack();
   const contenders = [];
+  const { image: frame } = await options.source.view(options.image);
   for (const { card, inspector } of items) {
-    const { inputSize } = card;
-    contenders.push(stack.use(await openContender(card.id, inspector, { ...options, inputName: 'image', inputSize })));
+    contenders.push(stack.use(await openPartContender(inspector, card, frame, options.threads)));
   }
   const latencies = await measure(contenders, { rounds, warmUp: 5, signal, budgetMs });
   const meter = openEnergyMeter();

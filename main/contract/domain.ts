@@ -24,9 +24,47 @@ export const regionSchema = z.object({
 });
 export type Region = z.infer<typeof regionSchema>;
 
+/** What a part is recognised by: grey values of `region` of the rotated frame it was taught on, `scale` x `scale` pixels to one. */
+export const templateSchema = z
+  .object({
+    region: regionSchema,
+    scale: z.number().int().min(1).max(1024),
+    width: z.number().int().min(8).max(128),
+    height: z.number().int().min(8).max(128),
+    /** Bytes, row-major, as base64. */
+    pixels: z.base64().max(22_000),
+  })
+  .refine(({ width, height, pixels }) => Math.floor((pixels.replace(/=+$/, '').length * 3) / 4) === width * height, {
+    message: 'a template has width x height pixels',
+  });
+export type Template = z.infer<typeof templateSchema>;
+
+/** How a part is found; regions are drawn where it lay then and move with it (vision/find-part.ts). */
+export const finderSchema = z.discriminatedUnion('kind', [
+  /** Where regions were drawn. */
+  z.object({ kind: z.literal('fixed') }),
+  /** So many pixels from there, since the trigger now comes earlier or later. Regions have to be drawn. */
+  z.object({
+    kind: z.literal('trigger-offset'),
+    x: z.number().int().min(-20_000).max(20_000),
+    y: z.number().int().min(-20_000).max(20_000),
+  }),
+  /** Where its template fits best. Without regions the template's own place is what is judged. */
+  z.object({
+    kind: z.literal('template'),
+    template: templateSchema,
+    /** Farthest that the part may lie from where it was taught, pixels. */
+    searchX: z.number().int().min(0).max(20_000).default(200),
+    searchY: z.number().int().min(0).max(20_000).default(200),
+    /** Correlation below which it is not the part: an error, and never ok. */
+    minScore: z.number().min(0.1).max(1).default(0.6),
+  }),
+]);
+export type Finder = z.infer<typeof finderSchema>;
+
 /** How a station looks at a part. Rotation is applied to the frame first; regions are in the rotated frame; each region is tiled. */
 export const recipeSchema = z.object({
-  finder: z.object({ kind: z.literal('fixed') }).default({ kind: 'fixed' }),
+  finder: finderSchema.default({ kind: 'fixed' }),
   rotation: z.union([z.literal(0), z.literal(90), z.literal(180), z.literal(270)]).default(0),
   /** Empty: the whole frame. */
   regions: z.array(regionSchema).max(64).default([]),
@@ -54,6 +92,8 @@ export const cameraConfigSchema = z.discriminatedUnion('kind', [
     partsPerMinute: z.number().min(1).max(60_000).default(60),
     width: z.number().int().min(64).max(4096).default(512),
     height: z.number().int().min(64).max(4096).default(512),
+    /** Longest side of the marks in pixels, of the classes that can be so small; null: in proportion to the frame. */
+    defectPx: z.number().min(6).max(64).nullable().default(null),
     /** Share of parts with a defect. */
     defectShare: share.default(0.15),
     /** Simulated seconds until the defect class that nobody has labelled yet appears; 0: from the start. */
@@ -244,7 +284,7 @@ export const judgementSchema = z.object({
   limit: share,
   novelty: z.number(),
   noveltyLimit: z.number(),
-  /** Deciding tile in the rotated frame; null for a part of one tile. */
+  /** Deciding tile in the rotated frame, where it lay on this part; null: the whole frame was judged. */
   tile: regionSchema.extend({ index: z.number().int(), count: z.number().int() }).nullable(),
   modelId: id.nullable(),
   /** From the last byte of the frame to the verdict. */

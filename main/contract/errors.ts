@@ -33,6 +33,13 @@ export const errorCatalogue = {
     ['The camera sends the same picture again and again.', 'Switch the camera off and on.'],
     ['カメラが同じ画像を送り続けています。', 'カメラの電源を入れ直してください。'],
   ),
+  PART_NOT_FOUND: entry(
+    [
+      'The part was not found in the picture: {problem}.',
+      'Check its place and the lamp, or teach the part finder again.',
+    ],
+    ['画像の中に部品が見つかりません: {problem}', '部品の位置と照明を確認するか、位置決めの登録をやり直してください。'],
+  ),
   // --- calls and accounts
   INVALID_INPUT: entry(
     ['{what} is not valid: {problem}.', 'Correct it and try again.'],

@@ -20,6 +20,7 @@ import {
   regionSchema,
   roleSchema,
   sha256Schema,
+  templateSchema,
   stationSchema,
   userSchema,
   verdictSchema,
@@ -283,6 +284,18 @@ export const methods = {
       }),
     ),
   ),
+  /** What the part is recognised by, cut out of a stored picture; stored by putting it into the recipe. Region in the turned frame. */
+  'stations.teachPart': method(
+    configurers,
+    z.object({
+      stationId: id,
+      /** Default: the newest part with a picture. */
+      partId: z.number().int().optional(),
+      region: regionSchema,
+      rotation: recipeSchema.shape.rotation.optional(),
+    }),
+    templateSchema,
+  ),
   'labels.summary': method(
     anyone,
     z.object({ stationId: id }),
@@ -290,6 +303,8 @@ export const methods = {
       /** Labels since the last update of the knowledge. */
       fresh: z.number().int(),
       perClass: z.array(z.object({ classId: id, labelled: z.number().int(), fresh: z.number().int() })),
+      /** Labelled defects that teach nothing until their place is drawn: the recipe has tiles, and nothing tells which one. */
+      withoutPlace: z.number().int(),
     }),
   ),
 

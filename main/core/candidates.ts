@@ -131,7 +131,7 @@ export const createCandidateService = (
     const backbone = await backbones.get(knowledge.backboneId);
     const learnt = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.learntClassId]));
     // Only what this knowledge has learnt: a label given since then is not part of it.
-    const images = samplesOf(store, station).filter(
+    const images = (await samplesOf(store, station)).filter(
       (sample) => sample.row >= 0 && learnt.get(sample.sha) === sample.classId,
     );
     const known = new Set(knowledge.classes.map((each) => each.classId));

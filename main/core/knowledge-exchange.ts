@@ -62,7 +62,7 @@ export const createKnowledgeExchange = (
           recipe: station.recipe,
           classes: store.classes.list(),
           // Labels that no update has learnt yet have no features.
-          images: samplesOf(store, station).filter(({ row, sha }) => row >= 0 && !without?.has(sha)),
+          images: (await samplesOf(store, station)).filter(({ row, sha }) => row >= 0 && !without?.has(sha)),
           criteria: station.criteria,
           threads: context.trainerThreads,
           outDir: dirname(file),
@@ -205,12 +205,13 @@ export const createKnowledgeExchange = (
   const check = async (job: JobWork, stationId: string): Promise<string[]> => {
     const station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
+    const images = (await samplesOf(store, station)).filter(({ row }) => row >= 0);
     const { differing } = await withTrainer(context, job, (trainer) =>
       trainer.call(
         'trainer.check',
         {
           backbone,
-          images: samplesOf(store, station).filter(({ row }) => row >= 0),
+          images,
           threads: context.trainerThreads,
           featureFile: featureFileOf(store.home, backbone.id),
           statisticsDir: sumsDir(store.home, stationId, backbone.id),

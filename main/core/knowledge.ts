@@ -73,7 +73,7 @@ export const createKnowledgeService = (
     const backbone = await backbones.get(station.backboneId);
     const added = await addedFiles(store.home, stationId, backbone.id);
     if (added.length === 0) checkEnough(stationId, forget);
-    const samples = samplesOf(store, station).filter((sample) => !forget?.has(sample.sha));
+    const samples = (await samplesOf(store, station)).filter((sample) => !forget?.has(sample.sha));
     // All classes: what other stations gave may know more of them than this one's labels.
     const known = new Set(samples.map((sample) => sample.classId));
     const classes = store.classes.list().filter((each) => added.length > 0 || known.has(each.id));
@@ -127,7 +127,7 @@ export const createKnowledgeService = (
       };
       const erased = store.transaction(() => {
         for (const { sample, row } of assignRows(samples, rows)) {
-          store.features.insert(backbone.id, sample.sha, viewOf(recipe.rotation, sample.region), row);
+          store.features.insert(backbone.id, sample.sha, viewOf(recipe, sample.region), row);
         }
         store.knowledge.insert(knowledge);
         const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));

@@ -3,6 +3,7 @@ import { AppError, assert } from '../contract/errors.ts';
 import type { LabelChange } from '../store/labels.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
+import { withoutPlace } from './samples.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
@@ -110,9 +111,10 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           }));
       },
       async 'labels.summary'({ stationId }) {
-        store.stations.get(stationId);
+        const station = store.stations.get(stationId);
         const perClass = store.labels.perClass(stationId);
-        return { fresh: perClass.reduce((sum, row) => sum + row.fresh, 0), perClass };
+        const fresh = perClass.reduce((sum, row) => sum + row.fresh, 0);
+        return { fresh, perClass, withoutPlace: withoutPlace(store, station).length };
       },
       async 'queue.list'({ stationId, limit }) {
         store.stations.get(stationId);

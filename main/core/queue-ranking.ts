@@ -53,7 +53,7 @@ export const createQueueRanking = (context: CoreContext, backbones: Backbones, j
     }
     const judgements = items.map(({ partId }) => store.parts.get(partId).judgement);
     const stages = backbone.featureOutputs.map(({ channels }) => channels);
-    const view = viewOf(station.recipe.rotation, null);
+    const view = viewOf(station.recipe, null);
     const rows = store.labels
       .list(stationId)
       .map(({ imageSha, at }) => ({ at, row: store.features.row(backbone.id, imageSha, view) }))

@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
 import type { Recipe, Region, Station } from '../contract/domain.ts';
+import { isAppError } from '../contract/errors.ts';
 import type { LabelledImage } from '../contract/trainer.ts';
 import { viewOf } from '../store/features.ts';
 import type { Label } from '../store/labels.ts';
 import type { Store } from '../store/open.ts';
-import { planTiles } from '../vision/tiles.ts';
+import { decodeImage } from '../vision/decode.ts';
+import { findPart, type Shift } from '../vision/find-part.ts';
+import { planTiles, rotate, tilesOf } from '../vision/tiles.ts';
 
 const overlapOf = (a: Region, b: Region): number =>
   Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) *
@@ -14,41 +18,89 @@ const rotatedSize = (recipe: Recipe, { width, height }: { width: number; height:
   recipe.rotation === 90 || recipe.rotation === 270 ? { width: height, height: width } : { width, height };
 
 /**
- * Which views of a labelled picture teach its class. One tile that is the whole frame: the frame (null). Otherwise a good part
- * teaches every tile, a defect the tile that holds most of its box, or the tile that decided when no box was drawn. A defect of
- * which nobody knows the tile teaches the whole frame: that is the scale it was labelled at.
+ * Which views of a labelled picture teach its class, where they lie on a part at its taught place. One tile that is the whole frame: the
+ * frame (null). Otherwise a good part teaches every tile, a defect the tile that holds most of its mark. A defect of which nobody
+ * knows the place teaches nothing: any tile could be a good one, and the whole frame is a scale that inspection never sees.
+ * @param mark where the defect is, on a part at its taught place; null: not known
  */
-const viewsOf = (
-  label: Label,
+export const viewsOf = (
   recipe: Recipe,
   size: { width: number; height: number },
   isOk: boolean,
-  decidingTile: Region | null,
+  mark: Region | null,
 ): (Region | null)[] => {
-  if (recipe.regions.length === 0 && recipe.tiles.columns * recipe.tiles.rows === 1) return [null];
+  if (isWholeFrame(recipe)) return [null];
   const { width, height } = rotatedSize(recipe, size);
   const tiles = planTiles(recipe, width, height);
   if (tiles.length === 1 || isOk) return tiles;
-  const marked = label.box ?? decidingTile;
-  if (marked === null) return [null];
-  const best = tiles.reduce((a, b) => (overlapOf(b, marked) > overlapOf(a, marked) ? b : a));
-  return overlapOf(best, marked) > 0 ? [best] : [null];
+  if (mark === null) return [];
+  const best = tiles.reduce((a, b) => (overlapOf(b, mark) > overlapOf(a, mark) ? b : a));
+  return overlapOf(best, mark) > 0 ? [best] : [];
+};
+
+const isWholeFrame = (recipe: Recipe): boolean =>
+  recipe.finder.kind === 'fixed' && recipe.regions.length === 0 && tilesOf(recipe) === 1;
+
+/** Where a person or the model saw the defect, in the turned frame. The tile of a part judged ok shows nothing of it. */
+const markOf = (store: Store, label: Label): Region | null => {
+  if (label.box !== null) return label.box;
+  const judged = store.parts.find(label.partId)?.judgement;
+  if (!judged?.tile || judged.verdict === 'ok') return null;
+  const { x, y, width, height } = judged.tile;
+  return { x, y, width, height };
+};
+
+const okIdsOf = (store: Store) => new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
+
+/** Labels of defects that cannot be learnt before somebody draws where they are. */
+export const withoutPlace = (store: Store, station: Station): Label[] => {
+  if (tilesOf(station.recipe) === 1) return [];
+  const okIds = okIdsOf(store);
+  return store.labels.list(station.id).filter((label) => !okIds.has(label.classId) && markOf(store, label) === null);
+};
+
+/** Where parts lay on pictures that were looked at; a few thousand of them are some hundred kilobytes. */
+const places = new Map<string, Shift | null>();
+const MOST_PLACES = 5_000;
+
+/** How far the part lies from its taught place on a stored picture; null: it is not there, or cannot be read. */
+const shiftOn = async (store: Store, { finder, rotation, maxPixels }: Recipe, sha: string): Promise<Shift | null> => {
+  if (finder.kind === 'fixed') return { x: 0, y: 0 };
+  if (finder.kind === 'trigger-offset') return { x: finder.x, y: finder.y };
+  const key = createHash('sha256')
+    .update(JSON.stringify([finder, rotation, sha]))
+    .digest('hex');
+  const known = places.get(key);
+  if (known !== undefined) return known;
+  let found: Shift | null = null;
+  try {
+    const { image } = await decodeImage(store.images.pathOf(sha), { name: sha, maxPixels });
+    found = findPart(finder, rotate(image, rotation));
+  } catch (error) {
+    if (!isAppError(error)) throw error;
+  }
+  if (places.size >= MOST_PLACES) places.clear();
+  places.set(key, found);
+  return found;
 };
 
 /** All that a station's labels teach, in the order of the images' hashes: the same labels give the same list. */
-export const samplesOf = (store: Store, station: Station): LabelledImage[] => {
-  const okIds = new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
-  return store.labels.list(station.id).flatMap((label) => {
-    const size = store.parts.imageSize(label.imageSha);
-    const tile = store.parts.find(label.partId)?.judgement.tile ?? null;
-    const deciding = tile === null ? null : { x: tile.x, y: tile.y, width: tile.width, height: tile.height };
-    const file = store.images.pathOf(label.imageSha);
-    return viewsOf(label, station.recipe, size, okIds.has(label.classId), deciding).map((region) => ({
-      sha: label.imageSha,
-      file,
-      region,
-      classId: label.classId,
-      row: store.features.row(station.backboneId, label.imageSha, viewOf(station.recipe.rotation, region)),
-    }));
-  });
+export const samplesOf = async (store: Store, station: Station): Promise<LabelledImage[]> => {
+  const { recipe, backboneId } = station;
+  const okIds = okIdsOf(store);
+  const samples: LabelledImage[] = [];
+  for (const label of store.labels.list(station.id)) {
+    const { imageSha: sha, classId } = label;
+    const isOk = okIds.has(classId);
+    let mark = isOk ? null : markOf(store, label);
+    if (mark !== null && tilesOf(recipe) > 1) {
+      const shift = await shiftOn(store, recipe, sha);
+      mark = shift && { ...mark, x: mark.x - shift.x, y: mark.y - shift.y };
+    }
+    const file = store.images.pathOf(sha);
+    for (const region of viewsOf(recipe, store.parts.imageSize(sha), isOk, mark)) {
+      samples.push({ sha, file, region, classId, row: store.features.row(backboneId, sha, viewOf(recipe, region)) });
+    }
+  }
+  return samples;
 };

@@ -9,13 +9,16 @@ import {
 } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { HandlerInput } from '../contract/methods.ts';
+import { decodeImage } from '../vision/decode.ts';
+import { teachTemplate } from '../vision/find-part.ts';
+import { rotate } from '../vision/tiles.ts';
 import { checkClientPlaces, layOut } from '../lineio/register-map.ts';
 import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
 
 export interface StationService {
-  handlers: HandlersOf<'stations.list' | 'stations.add' | 'stations.update'>;
+  handlers: HandlersOf<'stations.list' | 'stations.add' | 'stations.update' | 'stations.teachPart'>;
   /** Puts a station into the store, within the caller's transaction. */
   insert(station: NewStation, by: string): Station;
 }
@@ -77,6 +80,13 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
   return {
     insert,
     handlers: {
+      async 'stations.teachPart'({ stationId, partId, region, rotation }) {
+        const { recipe } = store.stations.get(stationId);
+        const sha = partId === undefined ? store.parts.archived(stationId, 1)[0] : store.parts.get(partId).imageSha;
+        if (!sha) throw new AppError('NOT_FOUND', { kind: 'picture of station', id: stationId });
+        const { image } = await decodeImage(store.images.pathOf(sha), { name: sha, maxPixels: recipe.maxPixels });
+        return teachTemplate(rotate(image, rotation ?? recipe.rotation), region);
+      },
       'stations.list': async () => store.stations.list(),
       async 'stations.add'(input, session) {
         const backbone =

@@ -88,8 +88,12 @@ function outranks(a: TileJudgement, b: TileJudgement): boolean {
   return a.unsureReason === 'novel' ? a.novelty > b.novelty : a.confidence < b.confidence;
 }
 
+/** Place of the tile that decides over the part: any ng makes it ng, else any unsure unsure, ok only if all are. */
+export const worstOf = (tiles: readonly TileJudgement[]): number =>
+  tiles.reduce((worst, tile, i) => (outranks(tile, tiles[worst]!) ? i : worst), 0);
+
 export interface DecideContext {
-  /** One per tile, in the rotated frame; null: the part is one tile. */
+  /** One per tile, in the rotated frame; null: the whole frame is the one tile. */
   regions: readonly Region[] | null;
   modelId: string;
   latencyMs: number;
@@ -108,16 +112,10 @@ const short = (x: number): number => Number(x.toPrecision(6));
  */
 export function decide(tiles: readonly TileOutput[], card: Basis, context: DecideContext): Judgement {
   assert(tiles.length > 0, 'a plan has at least one tile');
-  let index = 0;
-  let worst = judgeTile(tiles[0]!, card);
-  for (let i = 1; i < tiles.length; i += 1) {
-    const next = judgeTile(tiles[i]!, card);
-    if (outranks(next, worst)) {
-      worst = next;
-      index = i;
-    }
-  }
-  const region = tiles.length > 1 ? (context.regions?.[index] ?? null) : null;
+  const judged = tiles.map((tile) => judgeTile(tile, card));
+  const index = worstOf(judged);
+  const worst = judged[index]!;
+  const region = context.regions?.[index] ?? null;
   return {
     ...worst,
     noveltyLimit: card.thresholds.novelty,

@@ -11,6 +11,7 @@ import {
 } from '../contract/domain.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import { openSession, type Session } from '../runtime/session.ts';
+import { findPart, moved } from '../vision/find-part.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import { planTiles, rotate } from '../vision/tiles.ts';
@@ -130,7 +131,7 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
   const infer = async (
     frame: PixelImage,
     recipe: Recipe,
-  ): Promise<{ outputs: TileOutput[]; regions: Region[]; picture: [number, number] }> => {
+  ): Promise<{ outputs: TileOutput[]; regions: Region[]; picture: [number, number]; whole: boolean }> => {
     if (frame.width * frame.height > recipe.maxPixels) {
       throw new AppError('IMAGE_TOO_LARGE', {
         file: 'frame',
@@ -140,7 +141,9 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
       });
     }
     const turned = rotate(frame, recipe.rotation);
-    const regions = planFor(recipe, turned.width, turned.height);
+    const plan = planFor(recipe, turned.width, turned.height);
+    const shift = findPart(recipe.finder, turned);
+    const regions = plan.map((region) => moved(region, shift, turned));
     const batch = Math.min(regions.length, MAX_BATCH);
     if (buffer.length < batch * perTile) buffer = new Float32Array(batch * perTile);
     const outputs: TileOutput[] = [];
@@ -157,7 +160,9 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
       await runBatch(count, outputs);
     }
     const mean = sum / seen;
-    return { outputs, regions, picture: [mean, Math.sqrt(Math.max(0, squares / seen - mean * mean))] };
+    const [only] = regions;
+    const whole = regions.length === 1 && only!.width === turned.width && only!.height === turned.height;
+    return { outputs, regions, whole, picture: [mean, Math.sqrt(Math.max(0, squares / seen - mean * mean))] };
   };
 
   const dispose = () => session.dispose();
@@ -184,8 +189,13 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
       const arrived = options.arrivedAtMs ?? monotonicMs();
       const since = () => Math.max(0, monotonicMs() - arrived);
       try {
-        const { outputs, regions, picture } = await infer(frame, options.recipe ?? card.recipe ?? wholeFrame);
-        return decide(outputs, card, { regions, modelId: card.id, latencyMs: since(), picture });
+        const { outputs, regions, picture, whole } = await infer(frame, options.recipe ?? card.recipe ?? wholeFrame);
+        return decide(outputs, card, {
+          regions: whole ? null : regions,
+          modelId: card.id,
+          latencyMs: since(),
+          picture,
+        });
       } catch (cause) {
         const error = isAppError(cause)
           ? cause

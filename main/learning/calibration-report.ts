@@ -1,18 +1,8 @@
 import type { Criteria } from '../contract/domain.ts';
 import { calibrationError, chooseThresholds, fitTemperature, type HeldOut, type Shown } from './calibration.ts';
 import type { Matrix, Products } from './dense.ts';
-import { judgedRows } from './knowledge.ts';
-import { crossValidate, type Choice, type CrossValidation, type LedgerRow } from './selection.ts';
-
-/** Logits of the rows of a cross-validation that can be judged: each by the fit without its fold. */
-export function heldOutOf(validation: CrossValidation, ledger: readonly LedgerRow[]): HeldOut {
-  const { classIds, rows } = validation;
-  const judged = judgedRows(validation, ledger);
-  const k = classIds.length;
-  const logits = new Float64Array(judged.length * k);
-  judged.forEach((i, at) => logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
-  return { classIds, logits, truth: judged.map((i) => ledger[rows[i]!]!.classId) };
-}
+import { heldOutOf } from './knowledge.ts';
+import { crossValidate, type Choice, type LedgerRow } from './selection.ts';
 
 /** Expected calibration error of softmax(logits), and of softmax(logits / temperature). */
 export interface CalibrationErrors {

@@ -9,6 +9,8 @@ export interface HeldOut {
   logits: Float64Array;
   /** Class of each row; rows that cannot be judged (only image of a class) are left out by the caller. */
   truth: readonly string[];
+  /** Part that each row is a tile of; default: each row is a part. */
+  parts?: readonly string[];
 }
 
 /** Used while no part can be held out: logits of a ridge head on one-hot targets differ by less than one. */
@@ -137,36 +139,52 @@ export interface Thresholds {
   ng: number;
 }
 
+/** What the tiles of one part come to by the worst-of rule. */
+interface HeldOutPart {
+  isOk: boolean;
+  /** Greatest confidence of a tile judged ng; null: none is. */
+  ng: number | null;
+  /** Least confidence of the tiles judged ok. */
+  ok: number;
+}
+
 /**
  * Least confidence for a verdict ok and for a verdict ng, from the station's bounds on escape and overkill, and whether the parts show that
- * they are kept. Escapes depend on the first alone, overkill on the second alone: the least of each leaves the fewest parts unsure.
+ * they are kept. Parts are counted, not tiles: one bad tile of thirty makes a good part ng. Escapes depend on the first alone, overkill on the second alone: the least of each leaves the fewest parts unsure.
  * @param okIds classes of good parts
  */
 export function chooseThresholds(
-  { classIds, logits, truth }: HeldOut,
+  { classIds, logits, truth, parts: partOf }: HeldOut,
   temperature: number,
   okIds: ReadonlySet<string>,
   criteria: Pick<Criteria, 'maxEscape' | 'maxOverkill'>,
 ): Thresholds & { escape: Shown; overkill: Shown; unsureShare: number | null } {
   const k = classIds.length;
-  const escapes: number[] = [];
-  const overkills: number[] = [];
-  const verdicts: { ok: boolean; confidence: number }[] = [];
-  let good = 0;
+  const byName = new Map<string | number, HeldOutPart>();
   truth.forEach((id, i) => {
     const p = probabilities(logits, i * k, k, temperature);
     const best = argmax(p, 0, k);
-    const judgedOk = okIds.has(classIds[best]!);
-    const isOk = okIds.has(id);
-    verdicts.push({ ok: judgedOk, confidence: p[best]! });
-    if (isOk) good += 1;
-    if (isOk && !judgedOk) overkills.push(p[best]!);
-    if (!isOk && judgedOk) escapes.push(p[best]!);
+    const confidence = p[best]!;
+    const name = partOf?.[i] ?? i;
+    const part = byName.get(name) ?? { isOk: okIds.has(id), ng: null, ok: 1 };
+    if (okIds.has(classIds[best]!)) part.ok = Math.min(part.ok, confidence);
+    else part.ng = Math.max(part.ng ?? 0, confidence);
+    byName.set(name, part);
   });
-  const { threshold: ok, ...escape } = thresholdFor(escapes, truth.length - good, criteria.maxEscape);
-  const { threshold: ng, ...overkill } = thresholdFor(overkills, good, criteria.maxOverkill);
-  const unsure = verdicts.filter(({ ok: judgedOk, confidence }) => confidence < (judgedOk ? ok : ng)).length;
-  return { ok, ng, escape, overkill, unsureShare: truth.length === 0 ? null : unsure / truth.length };
+  const parts = [...byName.values()];
+  const [good, bad] = [parts.filter(({ isOk }) => isOk), parts.filter(({ isOk }) => !isOk)];
+  const { threshold: ok, ...escape } = thresholdFor(
+    bad.flatMap((part) => (part.ng === null ? [part.ok] : [])),
+    bad.length,
+    criteria.maxEscape,
+  );
+  const { threshold: ng, ...overkill } = thresholdFor(
+    good.flatMap((part) => part.ng ?? []),
+    good.length,
+    criteria.maxOverkill,
+  );
+  const unsure = parts.filter((part) => (part.ng === null ? part.ok < ok : part.ng < ng)).length;
+  return { ok, ng, escape, overkill, unsureShare: parts.length === 0 ? null : unsure / parts.length };
 }
 
 /** The thresholds alone. */

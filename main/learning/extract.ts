@@ -2,6 +2,7 @@ import type { Backbone, Recipe, Region } from '../contract/domain.ts';
 import { AppError, assert, isAppError } from '../contract/errors.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
 import { decodeImage } from '../vision/decode.ts';
+import { findPart, moved, type Shift } from '../vision/find-part.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { perceptualHash } from '../vision/perceptual-hash.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
@@ -132,7 +133,7 @@ export async function openExtractor(backbone: Backbone, options: ExtractorOption
 }
 
 export interface ExtractOptions {
-  recipe?: Pick<Recipe, 'rotation' | 'maxPixels'>;
+  recipe?: Pick<Recipe, 'rotation' | 'maxPixels' | 'finder'>;
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
@@ -145,7 +146,7 @@ export interface Extracted {
   looks: string[];
 }
 
-const defaultRecipe = { rotation: 0, maxPixels: 100_000_000 } as const;
+const defaultRecipe = { rotation: 0, maxPixels: 100_000_000, finder: { kind: 'fixed' } } as const;
 
 /**
  * Features of many pictures: the next ones are decoded (in sharp's threads) while the model runs. Pictures that cannot be
@@ -162,17 +163,31 @@ export async function extractFeatures(
   const failed: Extracted['failed'] = [];
   const looks = sources.map(() => NO_LOOK);
   const step = Math.max(extractor.batch, 4);
+  // Tiles of one picture come one after the other: it is decoded once for them.
+  let latest: { file: string; picture: Promise<{ look: string; turned: PixelImage; shift: () => Shift }> } | null =
+    null;
+  const pictureOf = (file: string, name: string) => {
+    if (latest?.file !== file) {
+      const picture = decodeImage(file, { name, maxPixels: recipe.maxPixels }).then(({ image }) => {
+        const turned = rotate(image, recipe.rotation);
+        let found: Shift | null = null;
+        return { look: perceptualHash(image), turned, shift: () => (found ??= findPart(recipe.finder, turned)) };
+      });
+      latest = { file, picture };
+    }
+    return latest.picture;
+  };
   type Decoded = { index: number; image: PixelImage; region: Region | null } | { index: number; error: AppError };
   const decodeOne = async (index: number): Promise<Decoded> => {
     const { file, name = file, region } = sources[index]!;
     try {
-      const { image } = await decodeImage(file, { name, maxPixels: recipe.maxPixels });
-      looks[index] = perceptualHash(image);
-      const turned = rotate(image, recipe.rotation);
-      if (region && (region.x + region.width > turned.width || region.y + region.height > turned.height)) {
+      const { look, turned, shift } = await pictureOf(file, name);
+      looks[index] = look;
+      const seen = region && moved(region, shift(), turned);
+      if (seen && (seen.x + seen.width > turned.width || seen.y + seen.height > turned.height)) {
         throw new AppError('IMAGE_UNREADABLE', { file: name, problem: 'its region lies outside it' });
       }
-      return { index, image: turned, region };
+      return { index, image: turned, region: seen };
     } catch (error) {
       if (!isAppError(error)) throw error;
       return { index, error };

@@ -20,6 +20,18 @@ export interface LedgerRow {
 export const keyOf = (region: Region | null): { key?: string } =>
   region ? { key: `${region.x},${region.y},${region.width},${region.height}` } : {};
 
+/** Labelled pictures of each class, whatever number of tiles of them teach. */
+export const picturesPerClass = (rows: readonly Pick<LedgerRow, 'sha' | 'classId'>[]): Map<string, number> =>
+  new Map(
+    [...Map.groupBy(rows, ({ classId }) => classId)].map(([id, own]) => [id, new Set(own.map(({ sha }) => sha)).size]),
+  );
+
+/** What a verdict is given of: the picture that a region is a tile of, or the row alone. */
+export const partOf = (ledger: readonly LedgerRow[], row: number): string => {
+  const { sha, key } = ledger[row]!;
+  return key === undefined ? `row ${row}` : sha;
+};
+
 /**
  * Only equal hashes: one shot saved twice. Wider groups (near-duplicates.ts) hold out whole kinds of look that the finished model does know, and
  * the choice then shrinks too much: magnetic_tile with a small backbone fell from .825 to .791 balanced (a development figure: test images).

@@ -1,8 +1,9 @@
 import type { Criteria } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
-import { fitTemperature, fitThresholds } from './calibration.ts';
+import { fitTemperature, fitThresholds, type HeldOut } from './calibration.ts';
 import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
+import { partOf } from './folds.ts';
 import { fitNoveltyScale, fitSpace, heldOutSigns, type NoveltyInput, type NoveltyModel } from './novelty-score.ts';
 import {
   crossValidateSample,
@@ -68,6 +69,21 @@ export function judgedRows(
     foldsOfClass.set(classId, (foldsOfClass.get(classId) ?? new Set()).add(folds[i]!));
   });
   return rows.flatMap((row, i) => (foldsOfClass.get(ledger[row]!.classId)!.size > 1 ? [i] : []));
+}
+
+/** Logits of the rows of a cross-validation that can be judged: each by the fit without its fold. */
+export function heldOutOf(validation: CrossValidation, ledger: readonly LedgerRow[]): HeldOut {
+  const { classIds, rows } = validation;
+  const judged = judgedRows(validation, ledger);
+  const k = classIds.length;
+  const logits = new Float64Array(judged.length * k);
+  judged.forEach((i, at) => logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
+  return {
+    classIds,
+    logits,
+    truth: judged.map((i) => ledger[rows[i]!]!.classId),
+    parts: judged.map((i) => partOf(ledger, rows[i]!)),
+  };
 }
 
 export interface SolveOptions {
@@ -150,21 +166,17 @@ export async function solveStatistics(
   const space = await fitSpace(sums, products);
   checkpoint(0.75);
   const classOf = ledger.map(({ classId }) => classId);
-  const signs = await heldOutSigns(sums, space, picked, classOf, validation, products);
+  const { signs, judged } = await heldOutSigns(sums, space, picked, classOf, validation, products);
   checkpoint(0.85);
   // Overwrites the scatter.
   const head = await solveHead(statistics, { ...validation, scatter }, products);
   checkpoint(0.95);
-  const judged = judgedRows(validation, ledger);
-  const k = validation.classIds.length;
-  const heldOut = {
-    classIds: validation.classIds,
-    logits: new Float64Array(judged.length * k),
-    truth: judged.map((i) => ledger[validation.rows[i]!]!.classId),
-  };
-  judged.forEach((i, at) => heldOut.logits.set(validation.logits.data.subarray(i * k, (i + 1) * k), at * k));
+  const heldOut = heldOutOf(validation, ledger);
   const temperature = fitTemperature(heldOut);
-  const { scale, limit, rate } = fitNoveltyScale(signs);
+  const { scale, limit, rate } = fitNoveltyScale(
+    signs,
+    judged.map((i) => partOf(ledger, validation.rows[i]!)),
+  );
   const knowledge: SolvedKnowledge = {
     stages: [...stages],
     classes: classIds.map((classId) => ({ classId, labelled: counts.get(classId)! })),

@@ -118,7 +118,7 @@ export async function fitSpaceWithout(
 
 /**
  * Signs of ledger rows by models that did not see their fold: all that the model is made of is fitted anew without it. Rows whose class is
- * not in another fold are left out.
+ * not in another fold are left out; `judged` says which rows of the validation the signs are of.
  * @param space of the whole ledger
  * @param picked embedded rows of the validation, in its order
  * @param classOf class of each ledger row
@@ -130,17 +130,19 @@ export async function heldOutSigns(
   classOf: readonly string[],
   validation: Pick<CrossValidation, 'rows' | 'folds' | 'logits'>,
   products: Products,
-): Promise<Signs> {
+): Promise<{ signs: Signs; judged: number[] }> {
   const { rows, folds, logits } = validation;
   const all: Signs[] = [];
+  const judged: number[] = [];
   for (const fold of new Set(folds)) {
     const held = rows.flatMap((_, i) => (folds[i] === fold ? [i] : []));
     const part = await fitSpaceWithout(input, space, picked, held, (i) => classOf[rows[i]!]!, products);
-    const judged = held.filter((i) => part?.known.has(classOf[rows[i]!]!));
-    if (part && judged.length > 0)
-      all.push(await signsOf(part.space, pick(picked, judged), pick(logits, judged), products));
+    const seen = held.filter((i) => part?.known.has(classOf[rows[i]!]!));
+    if (!part || seen.length === 0) continue;
+    all.push(await signsOf(part.space, pick(picked, seen), pick(logits, seen), products));
+    judged.push(...seen);
   }
-  return joinSigns(all);
+  return { signs: joinSigns(all), judged };
 }
 
 /** Several tables of signs, one after the other. */
@@ -160,8 +162,14 @@ export function joinSigns(parts: readonly Signs[]): Signs {
 const quantile = (sorted: Float64Array, share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
-/** Scale and limit from held-out known parts, and the rate that the limit promises. Without any, nothing is ever novel. */
-export function fitNoveltyScale(signs: Signs): { scale: NoveltyScale; limit: number; rate: number | null } {
+/**
+ * Scale and limit from held-out known parts, and the rate that the limit promises. Without any, nothing is ever novel.
+ * @param parts part that each row is a tile of, since a part is as novel as its most novel tile; default: each row is a part
+ */
+export function fitNoveltyScale(
+  signs: Signs,
+  parts?: readonly string[],
+): { scale: NoveltyScale; limit: number; rate: number | null } {
   const factors = { relative: 0, cosine: 0, outside: 0, doubt: 0 };
   let constant = 0;
   for (const sign of SIGNS) {
@@ -173,7 +181,12 @@ export function fitNoveltyScale(signs: Signs): { scale: NoveltyScale; limit: num
     constant -= factors[sign] * quantile(sorted, 0.5);
   }
   const scale = { constant, factors };
-  const scores = signs.relative.map((_, i) => combine(signs, scale, i));
+  const worst = new Map<string | number, number>();
+  signs.relative.forEach((_, i) => {
+    const name = parts?.[i] ?? i;
+    worst.set(name, Math.max(worst.get(name) ?? -Infinity, combine(signs, scale, i)));
+  });
+  const scores = Float64Array.from(worst.values());
   return { scale, limit: noveltyLimit(scores), rate: scores.length === 0 ? null : reachableFalseAlarms(scores.length) };
 }
 

@@ -10,7 +10,7 @@ import { embed } from './embedding.ts';
 import { readExport } from './knowledge-export.ts';
 import { solveStatistics } from './knowledge.ts';
 import { writeKnowledge } from './knowledge-files.ts';
-import { keyOf } from './folds.ts';
+import { keyOf, picturesPerClass } from './folds.ts';
 import { sampleOf, type LedgerRow } from './selection.ts';
 import { openStatistics } from './statistics-cache.ts';
 import { findSuspects, heldOutProbabilities } from './suspects.ts';
@@ -35,6 +35,12 @@ function checkLabels(ledger: readonly LedgerRow[]): void {
   }
 }
 
+function pickRows(features: Float32Array<ArrayBuffer>, width: number, rows: readonly number[]) {
+  const out = new Float32Array(rows.length * width);
+  rows.forEach((row, at) => out.set(features.subarray(row * width, (row + 1) * width), at * width));
+  return out;
+}
+
 const EXTRACTING = 0.6;
 const SOLVING = 0.95;
 /** Newest rows outside the sample whose labels are looked at: an update may not take longer the more was learnt. */
@@ -50,10 +56,10 @@ export async function updateKnowledge(
   { onProgress, signal }: TrainerOptions = {},
 ): Promise<Output<'trainer.update'>> {
   const started = performance.now();
-  const { backbone, recipe, images, classes, criteria, threads, featureFile, outDir } = input;
+  const { backbone, recipe, classes, criteria, threads, featureFile, outDir } = input;
+  let { images } = input;
   checkLabels(images.map(({ classId, sha, region }) => ({ classId, sha, ...keyOf(region) })));
-  const counts = new Map<string, number>();
-  for (const { classId } of images) counts.set(classId, (counts.get(classId) ?? 0) + 1);
+  const counts = picturesPerClass(images);
   const okIds = new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : [])));
   if (learnableFrom(counts, okIds) === 'nothing' && (input.exports ?? []).length === 0) {
     throw new AppError('TOO_FEW_CLASSES', { found: counts.size, needed: 2 });
@@ -64,7 +70,7 @@ export async function updateKnowledge(
     onProgress?.({ progress, secondsLeft, step: { key, details } });
   };
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
-  const places = images.map(({ row }) => row);
+  let places = images.map(({ row }) => row);
   const fresh = images.flatMap(({ row }, i) => (row < 0 ? [i] : []));
   const rows: { sha: string; row: number }[] = [];
   if (fresh.length > 0) {
@@ -78,13 +84,27 @@ export async function updateKnowledge(
         ...(signal ? { signal } : {}),
       },
     );
-    if (failed[0]) throw failed[0].error;
-    const first = await appendFeatureRows(featureFile, features, backbone);
-    await writeLooks(featureFile, first, looks);
-    fresh.forEach((i, k) => {
-      places[i] = first + k;
-      rows.push({ sha: images[i]!.sha, row: first + k });
+    const other = failed.find(({ error }) => error.code !== 'PART_NOT_FOUND');
+    if (other) throw other.error;
+    // What the line would not judge teaches nothing: no tile of such a picture is taken.
+    const without = new Set(failed.map(({ index }) => images[fresh[index]!]!.sha));
+    const taken = fresh.flatMap((i, k) => (without.has(images[i]!.sha) ? [] : [k]));
+    const width = features.length / fresh.length;
+    const kept = without.size === 0 ? features : pickRows(features, width, taken);
+    const first = await appendFeatureRows(featureFile, kept, backbone);
+    await writeLooks(
+      featureFile,
+      first,
+      taken.map((k) => looks[k]!),
+    );
+    taken.forEach((k, at) => {
+      const i = fresh[k]!;
+      places[i] = first + at;
+      rows.push({ sha: images[i]!.sha, row: first + at });
     });
+    places = places.filter((_, i) => !without.has(images[i]!.sha));
+    images = images.filter(({ sha }) => !without.has(sha));
+    if (images.length === 0 && (input.exports ?? []).length === 0) throw failed[0]!.error;
   }
   const base = fresh.length > 0 ? EXTRACTING : 0;
   const looks = await readLooks(featureFile, places);

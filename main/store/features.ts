@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
 import type { Recipe, Region } from '../contract/domain.ts';
 
@@ -12,9 +13,13 @@ export interface Features {
   length(backboneId: string): number;
 }
 
-/** A view: rotation of the frame and region of it. Other rotation or region, other features. */
-export const viewOf = (rotation: Recipe['rotation'], region: Region | null): string =>
-  `${rotation}:${region === null ? 'frame' : `${region.x},${region.y},${region.width},${region.height}`}`;
+/** A view: rotation of the frame, and region of the part in it. Another rotation, region or way to find the part: other features. */
+export const viewOf = ({ rotation, finder }: Pick<Recipe, 'rotation' | 'finder'>, region: Region | null): string => {
+  if (region === null) return `${rotation}:frame`;
+  const place = `${rotation}:${region.x},${region.y},${region.width},${region.height}`;
+  if (finder.kind === 'fixed') return place;
+  return `${place}:${createHash('sha256').update(JSON.stringify(finder)).digest('hex').slice(0, 16)}`;
+};
 
 export const createFeatures = (db: Database): Features => {
   const row = db.prepare('SELECT row FROM features WHERE backbone_id = ? AND image_sha = ? AND view = ?');

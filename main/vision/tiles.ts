@@ -13,15 +13,27 @@ function cut(length: number, count: number, overlap: number): { at: number; size
   });
 }
 
+/** @throws INVALID_INPUT for a whole frame that is to move */
+function regionsOf({ finder, regions }: Pick<Recipe, 'finder' | 'regions'>, whole: Region): Region[] {
+  if (regions.length > 0) return regions;
+  if (finder.kind === 'template') return [finder.template.region];
+  if (finder.kind === 'trigger-offset')
+    throw new AppError('INVALID_INPUT', { what: 'the recipe', problem: 'a part that lies aside needs a region' });
+  return [whole];
+}
+
 /**
- * The tiles to judge, in the order regions, rows, columns; together they cover every region without a gap.
+ * The tiles to judge, where the part was taught, in the order regions, rows, columns; together they cover every region without a gap.
  * @param width of the frame after rotation, pixels
  * @param height of the frame after rotation, pixels
  * @throws INVALID_INPUT when a region has no pixel in common with the frame; one that sticks out is clipped.
  */
-export function planTiles(recipe: Pick<Recipe, 'regions' | 'tiles'>, width: number, height: number): Region[] {
-  const whole: Region = { x: 0, y: 0, width, height };
-  const regions = recipe.regions.length > 0 ? recipe.regions : [whole];
+export function planTiles(
+  recipe: Pick<Recipe, 'finder' | 'regions' | 'tiles'>,
+  width: number,
+  height: number,
+): Region[] {
+  const regions = regionsOf(recipe, { x: 0, y: 0, width, height });
   const { columns, rows, overlap } = recipe.tiles;
   return regions.flatMap((region, index) => {
     const right = Math.min(width, region.x + region.width);
@@ -39,6 +51,10 @@ export function planTiles(recipe: Pick<Recipe, 'regions' | 'tiles'>, width: numb
     );
   });
 }
+
+/** How many tiles a part is judged by. */
+export const tilesOf = ({ regions, tiles }: Pick<Recipe, 'regions' | 'tiles'>): number =>
+  Math.max(1, regions.length) * tiles.columns * tiles.rows;
 
 /** Turns the frame clockwise. 0 gives the image itself, not a copy. */
 export function rotate(image: PixelImage, degrees: Recipe['rotation']): PixelImage {

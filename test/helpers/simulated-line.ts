@@ -84,6 +84,7 @@ export async function openSimulatedLine(options: LineOptions): Promise<Simulated
     partsPerMinute: 60,
     width: size,
     height: size,
+    defectPx: null,
     defectShare,
     newDefectAfterS: 1e12,
     lightDriftPer1000: 0,

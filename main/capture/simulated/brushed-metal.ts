@@ -215,4 +215,37 @@ export const brushedMetal: SurfaceKind<StreakBank, StreakBank> = {
       }
     },
   },
+  small: {
+    scratch(c, px) {
+      const { random, marks } = c;
+      const from = place(c, 0.02);
+      const angle = random.between(0.5, 1.25) * (random.chance(0.5) ? 1 : -1);
+      const points = wander(from, angle, px - 6, { step: 2, bend: 0.05, pull: 0.3 }, random);
+      const width = random.between(2, 3);
+      stroke(marks, points, () => width, { relief: random.between(32, 60), tone: random.between(0.2, 0.4), edge: 1.5 });
+    },
+    pit(c, px) {
+      const { random, marks } = c;
+      const r = px / 2;
+      spot(
+        marks,
+        place(c, 0.02),
+        { rx: r, ry: r * random.between(0.75, 1), turn: random.next() * 3, rough: 0.15, dome: true },
+        { relief: -random.between(25, 55), tone: -random.between(0.3, 0.55), edge: 1.8 },
+        random,
+      );
+    },
+    inclusion(c, px) {
+      const { random, marks } = c;
+      const points = wander(
+        place(c, 0.02),
+        Math.PI / 2 + random.normal() * 0.12,
+        px - 6,
+        { step: 2, bend: 0.09, pull: 0.2 },
+        random,
+      );
+      const width = random.between(3, 5);
+      stroke(marks, points, () => width, { relief: -random.between(4, 14), tone: -random.between(0.35, 0.6), edge: 2 });
+    },
+  },
 };

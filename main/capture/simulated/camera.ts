@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CameraConfig } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
 import type { OpenCameraOptions } from '../open-camera.ts';
 import { createRandom, mixSeeds } from './random.ts';
-import { defectClassesOf, renderPart } from './render.ts';
+import { defectClassesOf, renderPart, smallDefectsOf } from './render.ts';
 
 export type SimulatedConfig = Extract<CameraConfig, { kind: 'simulated' }>;
 
@@ -14,11 +15,20 @@ const LATE_SHARE = 0.4;
 export function plannedDefect(config: SimulatedConfig, index: number): string | null {
   const random = createRandom(mixSeeds(config.seed, index, 3));
   if (!random.chance(config.defectShare)) return null;
-  const classes = defectClassesOf(config.surface);
+  const small = smallDefectsOf(config.surface);
+  const classes = defectClassesOf(config.surface).filter(
+    ({ className }) => config.defectPx === null || small.includes(className),
+  );
   const late = classes.find((c) => c.late);
   const seconds = (index * 60) / config.partsPerMinute;
   if (late && seconds >= config.newDefectAfterS && random.chance(LATE_SHARE)) return late.className;
   const early = classes.filter((c) => !c.late);
+  if (early.length === 0) {
+    throw new AppError('INVALID_INPUT', {
+      what: 'defectPx',
+      problem: `${config.surface} has no defect that is so small`,
+    });
+  }
   return early[random.whole(0, early.length - 1)]!.className;
 }
 
@@ -29,6 +39,7 @@ export const renderPlanned = (config: SimulatedConfig, index: number) =>
     seed: config.seed,
     index,
     defect: plannedDefect(config, index),
+    defectPx: config.defectPx,
     width: config.width,
     height: config.height,
     light: Math.max(0.05, 1 + (config.lightDriftPer1000 * index) / 1000),

@@ -24,6 +24,8 @@ export const surfaces = Object.keys(kinds) as Surface[];
 
 /** Defect classes of a surface, in the order in which a demo learns them; the late one last. */
 export const defectClassesOf = (surface: Surface): readonly SurfaceClass[] => kinds[surface].classes;
+/** Classes that can be drawn as small as a few pixels. */
+export const smallDefectsOf = (surface: Surface): readonly string[] => Object.keys(kinds[surface].small ?? {});
 export const okNamesOf = (surface: Surface): { en: string; ja: string } => kinds[surface].ok;
 
 export interface RenderOptions {
@@ -33,6 +35,8 @@ export interface RenderOptions {
   index: number;
   /** A class of defectClassesOf(surface); null: an ok part. */
   defect: string | null;
+  /** Longest side of the mark in pixels, for the classes of smallDefectsOf(surface); default: in proportion to the frame. */
+  defectPx?: number | null;
   width: number;
   height: number;
   /** Brightness of the lamp; 1 is what the station was set up with. */
@@ -80,7 +84,7 @@ let scratch: Plane = plane(1, 1);
 
 /** @throws INVALID_INPUT for a defect that the surface does not have. */
 export function renderPart(options: RenderOptions): { image: PixelImage; truth: Truth } {
-  const { surface, seed, index, defect, width, height, light = 1 } = options;
+  const { surface, seed, index, defect, defectPx = null, width, height, light = 1 } = options;
   const kind = kinds[surface];
   // Small frames show a part of the surface rather than marks of less than a pixel.
   const unit = Math.max(128, Math.min(width, height)) / 512;
@@ -91,8 +95,11 @@ export function renderPart(options: RenderOptions): { image: PixelImage; truth: 
 
   let box: Box | null = null;
   if (defect !== null) {
-    const draw = kind.defects[defect];
-    if (!draw) throw new AppError('INVALID_INPUT', { what: 'defect', problem: `${surface} has no defect "${defect}"` });
+    const draw = defectPx === null ? kind.defects[defect] : kind.small?.[defect];
+    if (!draw) {
+      const small = defectPx === null ? '' : ' that can be so small';
+      throw new AppError('INVALID_INPUT', { what: 'defect', problem: `${surface} has no defect "${defect}"${small}` });
+    }
     const before = picture.data.slice();
     // The lamp stands to the upper left; a little elsewhere for each part.
     const angle = random.between(-2.6, -2.1);
@@ -101,7 +108,7 @@ export function renderPart(options: RenderOptions): { image: PixelImage; truth: 
     for (let attempt = 0; attempt < MAX_ATTEMPTS && box === null; attempt += 1) {
       const marks = createMarks({ x: 0, y: 0, width, height });
       const of = createRandom(mixSeeds(textSeed(defect), seed, index, 2 + attempt));
-      draw({ random: of, width, height, unit, light, picture, marks, base });
+      draw({ random: of, width, height, unit, light, picture, marks, base }, defectPx ?? 0);
       lay(marks, picture, light);
       box = changed(before, picture);
     }

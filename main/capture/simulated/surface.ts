@@ -33,6 +33,8 @@ export interface SurfaceKind<Bank, Base> {
   bank(width: number, height: number, unit: number, random: Random): Bank;
   ground(bank: Bank, picture: Plane, unit: number, random: Random): Base;
   defects: Readonly<Record<string, (context: DefectContext<Base>) => void>>;
+  /** The same defect with a longest side of about `px` pixels, whatever the size of the frame; for the classes that can be so small. */
+  small?: Readonly<Record<string, (context: DefectContext<Base>, px: number) => void>>;
 }
 
 /** A place at least `margin` (share of the side) away from the edge. */

@@ -1,4 +1,4 @@
-import { heldOutOf } from '../../learning/calibration-report.ts';
+import { heldOutOf } from '../../learning/knowledge.ts';
 import { fitTemperature } from '../../learning/calibration.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed, type Stages } from '../../learning/embedding.ts';

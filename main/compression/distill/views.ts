@@ -1,5 +1,6 @@
 import { augmentPixels, planAugmentation, randomOf, type Augmentation } from '../../vision/augment/index.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
+import type { PixelImage } from '../../vision/image.ts';
 import type { ImageSource } from '../image-source.ts';
 
 /**
@@ -24,8 +25,7 @@ export function openViews(
   };
   return {
     async into(image, view, size, out, offset) {
-      const pixels = await source.pixels(image);
-      const whole = source.region(image);
+      const { image: pixels, region: whole } = await source.view(image);
       if (view === 0) return preprocessorOf(size).into(pixels, whole, out, offset);
       const plan = planAugmentation(options.augmentation, randomOf(options.seed, view, image));
       // A part's own section is cut out first: what lies beside it is not the part.
@@ -37,7 +37,7 @@ export function openViews(
 }
 
 const cut = (
-  { data, width: across, channels }: Awaited<ReturnType<ImageSource['pixels']>>,
+  { data, width: across, channels }: PixelImage,
   { x, y, width, height }: { x: number; y: number; width: number; height: number },
 ) => {
   const out = new Uint8Array(width * height * channels);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Criteria, Environment, Evidence, Measures } from '../../contract/domain.ts';
-import { heldOutOf, reportHeldOut } from '../../learning/calibration-report.ts';
+import { reportHeldOut } from '../../learning/calibration-report.ts';
+import { heldOutOf } from '../../learning/knowledge.ts';
 import type { LedgerRow } from '../../learning/selection.ts';
 import type { Model } from '../../onnx/index.ts';
 import type { Finished } from '../finish.ts';

@@ -29,9 +29,7 @@ export async function featuresOf(
   for (let start = 0; start < indices.length; start += STEP) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
     const some = indices.slice(start, start + STEP);
-    const images = await Promise.all(
-      some.map(async (index) => ({ image: await source.pixels(index), region: source.region(index) })),
-    );
+    const images = await Promise.all(some.map((index) => source.view(index)));
     out.set(await extractor.run(images), start * extractor.features);
     options.onProgress?.(Math.min(1, (start + STEP) / indices.length));
   }

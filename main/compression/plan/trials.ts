@@ -117,8 +117,7 @@ export async function openContender(
 ): Promise<Contender & AsyncDisposable> {
   const { inputName, inputSize: size, backbone, source, image } = options;
   const session = await openSession(model, { threads: options.threads, name });
-  const pixels = await source.pixels(image);
-  const region = source.region(image);
+  const { image: pixels, region } = await source.view(image);
   const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
   const data = new Float32Array(3 * size * size);
   return {
@@ -232,7 +231,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const predictedMs = async (model: Model, size: number): Promise<number | null> => {
     const network = costs?.network(model, size) ?? null;
     if (network === null) return null;
-    const known = preparing.get(size) ?? resizeMs(await source.pixels(image), size, backbone);
+    const known = preparing.get(size) ?? resizeMs((await source.view(image)).image, size, backbone);
     preparing.set(size, known);
     return network + known;
   };

@@ -223,15 +223,15 @@ export function worstOf(scores: Float64Array): number {
 
 export interface Fitted {
   anomaly: AnomalyModel;
-  /** Score of each part by Gaussians that did not see its fold, in no order that matters; empty: nothing could be held out. */
+  /** Score of each part (of its worst tile) by Gaussians that did not see its fold, in no order that matters; empty: nothing could be held out. */
   heldOut: Float64Array;
   /** Score of each part by the model itself. */
   own: Float64Array;
 }
 
 /**
- * @param rows stack of each good part, [positions, channels]
- * @param shas content hash of each: its fold
+ * @param rows stack of each good part, or of each tile of one, [positions, channels]
+ * @param shas content hash of the picture of each: its fold; tiles of one picture are one part
  * @throws INVALID_INPUT with fewer than LEAST_OK_PARTS, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, CANCELLED
  */
 export async function fitAnomaly(
@@ -241,27 +241,32 @@ export async function fitAnomaly(
   inputSize: number,
   { products, signal, onProgress }: { products: Products; signal?: AbortSignal; onProgress?: (share: number) => void },
 ): Promise<Fitted> {
-  if (rows.length < LEAST_OK_PARTS) {
+  const parts = new Set(shas).size;
+  if (parts < LEAST_OK_PARTS) {
     throw new AppError('INVALID_INPUT', {
       what: 'good parts',
-      problem: `${rows.length} are too few: ${LEAST_OK_PARTS} are needed`,
+      problem: `${parts} are too few: ${LEAST_OK_PARTS} are needed`,
     });
   }
   rows.forEach((row, i) => {
     if (!row.every(Number.isFinite)) throw new AppError('FEATURES_NOT_FINITE', { file: shas[i]! });
   });
   const folds = foldsOf(shas.map((sha) => ({ sha, classId: 'ok' })));
-  const heldOut: number[] = [];
+  const heldOut = new Map<string, number>();
   for (let fold = 0; fold < FOLDS; fold += 1) {
     const kept = rows.filter((_, i) => folds[i] !== fold);
     const held = rows.filter((_, i) => folds[i] === fold);
+    const heldShas = shas.filter((_, i) => folds[i] === fold);
     onProgress?.(fold / (FOLDS + 1));
     if (held.length === 0 || kept.length < 2) continue;
     const part = { ...(await gaussians(kept, plan, products, signal)), channels: plan.channels };
-    for (const row of held) heldOut.push(worstOf(positionScores(row, part)));
+    held.forEach((row, i) => {
+      const score = worstOf(positionScores(row, part));
+      heldOut.set(heldShas[i]!, Math.max(heldOut.get(heldShas[i]!) ?? -Infinity, score));
+    });
   }
   onProgress?.(FOLDS / (FOLDS + 1));
-  const scores = Float64Array.from(heldOut);
+  const scores = Float64Array.from(heldOut.values());
   const all = await gaussians(rows, plan, products, signal);
   const anomaly: AnomalyModel = { inputSize, ...plan, ...all, limit: noveltyLimit(scores) };
   return { anomaly, heldOut: scores, own: Float64Array.from(rows, (row) => worstOf(positionScores(row, anomaly))) };

@@ -1,4 +1,5 @@
 import type { CameraConfig, Criteria, Recipe, Station, Surface } from '../../../main/contract/domain.ts';
+import { recipeDraftOf, recipeInput, type RecipeDraft } from './recipe-draft.ts';
 import { lineDraftOf, lineInput, type LineDraft } from './line-draft.ts';
 import type { MethodInput } from '../../../main/contract/methods.ts';
 
@@ -18,9 +19,7 @@ export interface StationDraft {
   /** null: as the camera has it. */
   exposureUs: number | null;
   gain: number | null;
-  rotation: Recipe['rotation'];
-  columns: number;
-  rows: number;
+  recipe: RecipeDraft;
   maxEscapePercent: number;
   maxOverkillPercent: number;
   maxLatencyMsP99: number;
@@ -49,9 +48,7 @@ export function draftOf(station: Station | null): StationDraft {
     address: gige?.address ?? '',
     exposureUs: gige?.exposureUs ?? null,
     gain: gige?.gain ?? null,
-    rotation: station?.recipe.rotation ?? 0,
-    columns: station?.recipe.tiles.columns ?? 1,
-    rows: station?.recipe.tiles.rows ?? 1,
+    recipe: recipeDraftOf(station),
     maxEscapePercent: percent(station?.criteria.maxEscape ?? 0.05),
     maxOverkillPercent: percent(station?.criteria.maxOverkill ?? 0.1),
     maxLatencyMsP99: station?.criteria.maxLatencyMsP99 ?? 50,
@@ -62,7 +59,7 @@ export function draftOf(station: Station | null): StationDraft {
 
 const nothing = { trigger: undefined, pixelFormat: undefined, packetSizeLimit: undefined };
 
-/** What a form does not show (regions, image size, drift, polling) keeps the station's value. */
+/** What a form does not show (image size, drift, polling) keeps the station's value. */
 export function stationInput(
   draft: StationDraft,
   station: Station | null,
@@ -100,18 +97,17 @@ export function stationInput(
       }
     }
   })();
-  const recipe: Recipe = {
-    finder: { kind: 'fixed' },
-    regions: station?.recipe.regions ?? [],
-    maxPixels: station?.recipe.maxPixels ?? 100_000_000,
-    rotation: draft.rotation,
-    tiles: { columns: draft.columns, rows: draft.rows, overlap: station?.recipe.tiles.overlap ?? 0 },
-  };
   const criteria: Criteria = {
     maxEscape: draft.maxEscapePercent / 100,
     maxOverkill: draft.maxOverkillPercent / 100,
     maxLatencyMsP99: draft.maxLatencyMsP99,
     maxDropPp: draft.maxDropPp,
   };
-  return { name: draft.name.trim(), camera, recipe, criteria, ...lineInput(draft.line, station) };
+  return {
+    name: draft.name.trim(),
+    camera,
+    recipe: recipeInput(draft.recipe, station),
+    criteria,
+    ...lineInput(draft.line, station),
+  };
 }

@@ -6,6 +6,8 @@ import { criteriaSchema, recipeSchema, type Backbone, type DefectClass } from '.
 import type { LabelledImage } from '../../../main/contract/trainer.ts';
 import { readKnowledge } from '../../../main/learning/knowledge-files.ts';
 import { featuresOf, updateKnowledge } from '../../../main/learning/update.ts';
+import { decodeImage } from '../../../main/vision/decode.ts';
+import { teachTemplate } from '../../../main/vision/find-part.ts';
 import { picture, writePicture, type Surface } from './pictures.ts';
 import { writeTinyBackbone } from './tiny-backbone.ts';
 
@@ -70,6 +72,35 @@ describe('updateKnowledge', () => {
     const [a, b] = [await readKnowledge(one.outDir), await readKnowledge(second.outDir)];
     expect(b).toEqual(a);
     expect(a.knowledge.weights.columns).toBe(3);
+  });
+
+  it('learns tiles where the part lies; a picture without the part teaches nothing, and stops nobody', async () => {
+    const [all, aside] = [
+      images.filter(({ classId }) => classId !== 'dots'),
+      images.filter(({ classId }) => classId === 'dots'),
+    ];
+    // The template is the stripes' own look: it is on the plain pictures nowhere.
+    const { image } = await decodeImage(all[0]!.file, { name: 'taught', maxPixels: 1e6 });
+    const region = { x: 4, y: 4, width: Math.min(32, image.width - 8), height: Math.min(32, image.height - 8) };
+    const finder = { kind: 'template', template: teachTemplate(image, region), searchX: 4, searchY: 4, minScore: 0.5 };
+    const recipe = recipeSchema.parse({ finder });
+    const tile = (of: LabelledImage[]) => of.map((one) => ({ ...one, region }));
+    const known = [...tile(images.filter(({ classId }) => classId === 'stripes')), ...aside];
+    const file = path.join(folder, 'finder.f32');
+    const made = await input(known, file);
+    const { rows, summary } = await updateKnowledge({ ...made, recipe });
+    const taught = rows.filter(({ sha }) => known.some((one) => one.sha === sha && one.region));
+    expect(taught.length).toBeGreaterThan(0);
+    expect((await stat(file)).size).toBe(rows.length * backbone.features * 4);
+    expect(summary.classes.find(({ classId }) => classId === 'stripes')?.labelled).toBe(taught.length);
+    const lost = await input(
+      [...known, ...tile(images.filter(({ classId }) => classId === 'plain'))],
+      path.join(folder, 'lost.f32'),
+    );
+    const again = await updateKnowledge({ ...lost, recipe });
+    const plain = new Set(images.filter(({ classId }) => classId === 'plain').map(({ sha }) => sha));
+    expect(again.rows.filter(({ sha }) => plain.has(sha))).toEqual([]);
+    expect(again.rows).toHaveLength(rows.length);
   });
 
   it('relabels: the knowledge is as if the image had been labelled so from the start', async () => {

@@ -41,7 +41,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** Stripes of a period that the number of the picture tells, with its own phase and grain. */
 const pictures = (count: number): ImageSource => ({
   ...randomImages(count),
-  pixels: (image) => {
+  view: (image) => {
     const grain = noise(64 * 64, image + 1, 10);
     const period = [16, 7, 11][image % 3]!;
     const data = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => {
@@ -49,7 +49,7 @@ const pictures = (count: number): ImageSource => ({
       const wave = 60 * Math.sin((2 * Math.PI * ((pixel % 64) + 0.4 * Math.floor(pixel / 64) + image)) / period);
       return Math.max(0, Math.min(255, 128 + wave + grain[pixel]!));
     });
-    return Promise.resolve({ width: 64, height: 64, channels: 3, data });
+    return Promise.resolve({ image: { width: 64, height: 64, channels: 3, data }, region: null });
   },
 });
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);

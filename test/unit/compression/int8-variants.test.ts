@@ -40,7 +40,7 @@ beforeAll(async () => {
   const backbone = await smallBackboneFile(folder);
   source = {
     count: 56,
-    pixels: (image) => Promise.resolve(picture(image)),
+    view: (image) => Promise.resolve({ image: picture(image), region: null }),
     region: () => null,
     tensor: (indices, size) => {
       const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });

@@ -100,7 +100,7 @@ export function smallBackbone(seed = 1): Model {
 /** Random pictures with structure: smooth fields, so that activations are correlated as real ones are. */
 export const randomImages = (count: number, seed = 5): ImageSource => ({
   count,
-  pixels: () => Promise.reject(new Error('random images have no pixels')),
+  view: () => Promise.reject(new Error('random images have no pixels')),
   region: () => null,
   tensor: (indices, size) => {
     const out = new Float32Array(indices.length * 3 * size * size);

@@ -71,10 +71,10 @@ describe('workshop', () => {
       bytes: await readFile(backbone.file),
       source: {
         ...images,
-        pixels: (image) => {
+        view: (image) => {
           seen.add(image);
           const data = Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (7 + image) + 31 * image) % 256);
-          return Promise.resolve({ width: 64, height: 64, channels: 3, data });
+          return Promise.resolve({ image: { width: 64, height: 64, channels: 3, data }, region: null });
         },
       },
       images: range(0, 40),

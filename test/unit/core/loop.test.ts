@@ -128,6 +128,10 @@ describe('the loop', () => {
     const { images } = world.trainer.updates.at(-1)!;
     expect(images.filter((image) => image.classId === 'ok')).toHaveLength(3 * 4);
     expect(images.find((image) => image.sha === imageSha)?.region).toEqual({ x: 4, y: 4, width: 4, height: 4 });
+    // Nobody knows where the other defects are: they teach nothing, and that is told.
+    const without = (await world.call('labels.summary', { stationId })).withoutPlace;
+    expect(without).toBeGreaterThan(0);
+    expect(images.filter((image) => image.classId !== 'ok')).toHaveLength(1);
   });
 
   test('un-learning takes label, features and undo away, and the next knowledge has never seen the image', async () => {

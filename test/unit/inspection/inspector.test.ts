@@ -7,6 +7,7 @@ import type { AppError } from '../../../main/contract/errors.ts';
 import { inspectFiles } from '../../../main/inspection/files.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
+import { teachTemplate } from '../../../main/vision/find-part.ts';
 import type { PixelImage } from '../../../main/vision/image.ts';
 import { brightnessModel } from '../../helpers/small-models.ts';
 
@@ -56,6 +57,44 @@ test('a spot that drowns in the whole frame is found by tiles, in the rotated fr
   expect(await inspector.inspect(frame, { recipe: turned })).toMatchObject({ verdict: 'ng', tile: { x: 80, y: 180 } });
   const elsewhere = recipeSchema.parse({ regions: [{ x: 0, y: 40, width: 150, height: 60 }] });
   expect((await inspector.inspect(frame, { recipe: elsewhere })).verdict).toBe('ok');
+});
+
+test('tiles move with the part that the finder found; a part that is not there is no good part', async () => {
+  await using inspector = await openInspector({ bundleDir: bundle(), threads: 1 });
+  /** A part of grey with a cross on it, and a bright spot on its lower right quarter. */
+  const frameWith = (x0: number, y0: number): PixelImage => {
+    const frame = grey(90, 240, 200);
+    for (let y = 0; y < 60; y += 1) {
+      const row = (y0 + y) * 240 + x0;
+      frame.data.fill(128, row, row + 80);
+      if (y > 8 && y < 16) frame.data.fill(150, row + 6, row + 50);
+      frame.data.fill(108, row + 20, row + 26);
+      if (y >= 32 && y < 58) frame.data.fill(240, row + 42, row + 78);
+    }
+    return frame;
+  };
+  const part = { x: 60, y: 50, width: 80, height: 60 };
+  const template = teachTemplate(frameWith(part.x, part.y), part);
+  const tiles = { columns: 2, rows: 2, overlap: 0 };
+  const recipe = recipeSchema.parse({ finder: { kind: 'template', template, searchX: 60, searchY: 60 }, tiles });
+  for (const [dx, dy] of [
+    [0, 0],
+    [37, -21],
+    [-44, 50],
+  ] as const) {
+    const found = await inspector.inspect(frameWith(part.x + dx, part.y + dy), { recipe });
+    expect(found).toMatchObject({ classId: 'bright', tile: { x: 100 + dx, y: 80 + dy, index: 3, count: 4 } });
+  }
+  const errors: string[] = [];
+  const onError = (error: AppError) => void errors.push(error.code);
+  const nothing = grey(90, 240, 200);
+  expect(await inspector.inspect(nothing, { recipe, onError })).toMatchObject({
+    verdict: 'unsure',
+    unsureReason: 'error',
+  });
+  const aside = recipeSchema.parse({ finder: { kind: 'trigger-offset', x: 150, y: 0 }, regions: [part] });
+  expect(await inspector.inspect(frameWith(60, 50), { recipe: aside, onError })).toMatchObject({ verdict: 'unsure' });
+  expect(errors).toEqual(['PART_NOT_FOUND', 'PART_NOT_FOUND']);
 });
 
 test('what goes wrong on the way makes the part unsure and is told', async () => {

@@ -59,6 +59,33 @@ describe('the novelty score', () => {
     expect(score(0, { ...fresh, doubt: fresh.doubt.map((v) => v + 3) })).toBeGreaterThan(limit);
   });
 
+  it('alarms as rarely for a part of many tiles: its most novel one counts', () => {
+    const random = randomOf(8);
+    const of = (count: number) => Float64Array.from({ length: count }, () => random() + random() + random());
+    const tiles = 10;
+    const table = (parts: number) => {
+      const same = new Float64Array(parts * tiles).fill(1);
+      return { relative: of(parts * tiles), cosine: same, outside: same, doubt: same };
+    };
+    const names = (parts: number) => Array.from({ length: parts * tiles }, (_, i) => `part ${Math.floor(i / tiles)}`);
+    const { scale, limit, rate } = fitNoveltyScale(table(1000), names(1000));
+    expect(rate).toBe(FALSE_ALARMS);
+    const fresh = table(2000);
+    const novel = new Set<number>();
+    fresh.relative.forEach((v, i) => {
+      const score =
+        scale.constant +
+        scale.factors.relative * v +
+        scale.factors.cosine +
+        scale.factors.outside +
+        scale.factors.doubt;
+      if (score > limit) novel.add(Math.floor(i / tiles));
+    });
+    expect(Math.abs(novel.size / 2000 - FALSE_ALARMS)).toBeLessThan(
+      4 * Math.sqrt(FALSE_ALARMS * (1 / 1000 + 1 / 2000)),
+    );
+  });
+
   it('leaves out a sign that says nothing, and never alarms when nothing was held out', () => {
     const flat = new Float64Array(50).fill(3);
     const rising = Float64Array.from({ length: 50 }, (_, i) => i);

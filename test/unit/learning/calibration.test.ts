@@ -68,6 +68,25 @@ describe('thresholds', () => {
       return OK.has(classIds[best]!) === ok && OK.has(id) !== ok && p[best]! >= least;
     }).length;
 
+  it('count parts by the worst-of rule where rows are tiles: more tiles of a good part are more chances to call it ng', () => {
+    const tiles = 20;
+    const heldOut = calibrated(tiles * 300, 0.2, 11, 3);
+    // All tiles of a part have its class, as those of a good part do.
+    const parts = heldOut.truth.map((id, i) => `${id} ${i % 300}`);
+    const criteria = { maxEscape: 0.2, maxOverkill: 0.1 };
+    const [apart, together] = [heldOut, { ...heldOut, parts }].map((of) => chooseThresholds(of, 0.2, OK, criteria));
+    expect(together!.ng).toBeGreaterThan(apart!.ng);
+    const worst = new Map<string, number>();
+    heldOut.truth.forEach((id, i) => {
+      const p = probabilities(heldOut.logits, 3 * i, 3, 0.2);
+      const best = p.indexOf(Math.max(...p));
+      if (OK.has(id))
+        worst.set(parts[i]!, Math.max(worst.get(parts[i]!) ?? 0, OK.has(heldOut.classIds[best]!) ? 0 : p[best]!));
+    });
+    const wrong = [...worst.values()].filter((confidence) => confidence >= together!.ng).length;
+    expect(together!.overkill).toMatchObject({ parts: worst.size, wrong });
+  });
+
   it('keep the bound where they say so, and ask for no more than that', () => {
     fc.assert(
       fc.property(rows, ({ count, seed, spread, ...criteria }) => {

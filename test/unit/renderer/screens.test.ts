@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { areaOfHash } from '../../../renderer/app/areas.ts';
 import { keyOfClasses, labelsPerMinute } from '../../../renderer/features/label/keys.ts';
 import { bannerKind } from '../../../renderer/features/live/banner.ts';
-import { lineOutputSchema, lineSettingsSchema } from '../../../main/contract/domain.ts';
+import { lineOutputSchema, lineSettingsSchema, recipeSchema } from '../../../main/contract/domain.ts';
 import { draftOf, stationInput } from '../../../renderer/features/settings/station-draft.ts';
 import { durationOf, millisText, shortId, signedText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
@@ -64,6 +64,23 @@ describe('the station form', () => {
       recipe: station!.recipe,
       criteria: station!.criteria,
     });
+  });
+  it('gives back a recipe with regions, overlap and a part finder', () => {
+    const [station] = stations;
+    const region = { x: 10, y: 20, width: 800, height: 640 };
+    const pixels = Buffer.alloc(100 * 80, 7).toString('base64');
+    const template = { region, scale: 8, width: 100, height: 80, pixels };
+    for (const finder of [
+      { kind: 'fixed' },
+      { kind: 'trigger-offset', x: -12, y: 4 },
+      { kind: 'template', template, searchX: 50, minScore: 0.7 },
+    ]) {
+      const recipe = recipeSchema.parse({ finder, regions: [region], tiles: { columns: 6, rows: 5, overlap: 0.15 } });
+      const made = { ...station!, recipe };
+      expect(methods['stations.add'].input.parse(stationInput(draftOf(made), made)).recipe).toEqual(recipe);
+    }
+    const typed = { ...draftOf(station!), recipe: { ...draftOf(station!).recipe, regions: 'left half' } };
+    expect(() => methods['stations.add'].input.parse(stationInput(typed, station!))).toThrow();
   });
   it('makes a valid new station of either camera', () => {
     const draft = { ...draftOf(null), name: ' Line 1 ', kind: 'folder' as const, path: '/data/in' };
