@@ -19,15 +19,15 @@ import { buildEvidence, dataDigest, leftAloneOf, measuresOf } from './evidence/e
 import { dropGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { operationsScore } from './evidence/operations-score.ts';
-import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
+import { finishVariant, holdsFinished, newDefectsLost, type Finished } from './finish.ts';
 import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, forwardMsOf, lossBetween, type Judged } from './plan/evaluate.ts';
 import { judgeOffer, paretoFront, recommend, searchPlan, type OfferLimits, type SearchRequest } from './plan/search.ts';
-import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
+import { openTrials, type Measure } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
-import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
+import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
 import { firstTaskOf, taskSimilarity } from './tasks.ts';
 import { timeFinished, type TimedModel } from './time-finished.ts';
 import { testFinished, type TestResult } from './test-report.ts';
@@ -182,14 +182,19 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   say('finishing the uncompressed model');
   const base = bench.base;
   const reference = await finishVariant('reference', native, base, bench.reference.bytes, finishOptions);
-  const finished: { record: TrialRecord; finished: Finished }[] = [];
-  for (const record of finalists) {
-    say(`finishing ${record.id}`);
-    finished.push({
-      record,
-      finished: await finishVariant(record.id, record.variant, record.made.model, record.made.bytes, finishOptions),
-    });
-  }
+  const finished = await finishFinalists(
+    finalists,
+    strategy === 'auto' ? [...bench.records.values()] : [],
+    { maxDropPp: options.maxDropPp, places: Infinity },
+    {
+      async finish(record) {
+        say(`finishing ${record.id}`);
+        const { variant, made } = record;
+        return { record, finished: await finishVariant(record.id, variant, made.model, made.bytes, finishOptions) };
+      },
+      holds: ({ record, finished: item }) => holdsFinished(reference, item, record.unseen, options.maxDropPp),
+    },
+  );
 
   say('timing all of them against each other');
   const { models: timed, energy } = await timeFinished([reference, ...finished.map((entry) => entry.finished)], {

@@ -18,6 +18,8 @@ import {
   comparedOf,
   featuresOf,
   judgedOf,
+  keepsLimits,
+  lossBetween,
   stagesOf,
   validate,
   type Compared,
@@ -54,6 +56,18 @@ export interface Finished {
   /** How well classes that were held out are told from the others; null: too few classes. */
   newDefects: HeldOutNovelty | null;
 }
+
+/** Whether a finished model keeps the limits against the uncompressed one. @param rows ledger rows that are compared; null: all */
+export const holdsFinished = (
+  reference: Finished,
+  other: Finished,
+  rows: ReadonlySet<number> | null,
+  maxDropPp: number,
+): boolean =>
+  keepsLimits(
+    { lost: lossBetween(reference.compared, other.compared, rows), newDefects: newDefectsLost(reference, other) },
+    maxDropPp,
+  );
 
 /** What a model loses of the uncompressed one's sense for new defects; null: it cannot be told. */
 export const newDefectsLost = (reference: Finished, other: Finished): NoveltyLoss | null =>

@@ -31,11 +31,11 @@ import {
 import { measureInterleaved } from './evidence/latency.ts';
 import { isRight, pairsByClass, recallByClass, same, type Verdict } from './evidence/verdicts.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
-import { finishVariant, newDefectsLost, type Finished } from './finish.ts';
+import { finishVariant, holdsFinished, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
-import { chooseFinalists, inputSizesOf } from './plan/finalists.ts';
+import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
 import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
@@ -199,18 +199,27 @@ async function compress(
     signal,
   };
   const native: Variant = { strategy: 'none', ratio: 0, inputSize: backbone.inputSize, precision: 'fp32' };
-  const referenceId = input.candidateIds[finalists.length] ?? 'reference';
+  // The last id is nobody else's.
+  const referenceId = (wanted > 1 || finalists.length === 0 ? input.candidateIds.at(-1) : undefined) ?? 'reference';
   report(0.62, 'compress.finish', { variant: describeVariant(native, backbone.inputSize) });
   const reference = await finishVariant(referenceId, native, bench.base, bench.reference.bytes, finishOptions);
-  const entries: { id: string; ratio: number; unseen: ReadonlySet<number> | null; finished: Finished }[] = [];
-  for (const [i, record] of finalists.entries()) {
-    report(0.65 + (0.2 * i) / finalists.length, 'compress.finish', {
-      variant: describeVariant(record.variant, backbone.inputSize),
-    });
-    const id = input.candidateIds[i]!;
-    const finished = await finishVariant(id, record.variant, record.made.model, record.made.bytes, finishOptions);
-    entries.push({ id, ratio: record.made.ratio, unseen: record.unseen, finished });
-  }
+  const entries = await finishFinalists(
+    finalists,
+    [...bench.records.values()],
+    { maxDropPp: criteria.maxDropPp, places: Math.max(1, wanted - 1) },
+    {
+      async finish(record, place) {
+        const { variant, made, unseen } = record;
+        report(0.65 + (0.2 * place) / finalists.length, 'compress.finish', {
+          variant: describeVariant(variant, backbone.inputSize),
+        });
+        const id = input.candidateIds[place]!;
+        const finished = await finishVariant(id, variant, made.model, made.bytes, finishOptions);
+        return { id, ratio: made.ratio, unseen, finished };
+      },
+      holds: ({ unseen, finished }) => holdsFinished(reference, finished, unseen, criteria.maxDropPp),
+    },
+  );
 
   report(0.87, 'compress.time');
   // 300 runs give a bound of the 99th percentile.

@@ -67,6 +67,12 @@ export async function measureInterleaved(
   );
 }
 
+/**
+ * Time of a run that nothing disturbed, ms. A neighbour on the processor only ever adds time, and to a small network, whose threads wait for each other after every layer, many
+ * times what it adds to a large one: medians of a few runs on a busy PC then order variants by chance. For choosing what to look at next; what is told of a model is its median.
+ */
+export const undisturbedMs = ({ samples }: Pick<Latency, 'samples'>): number => quantile(samples, 0.1);
+
 const RESAMPLES = 1000;
 /** Of fewer rounds the resampled medians say nothing. */
 const FEWEST_ROUNDS = 10;

@@ -7,6 +7,8 @@ import type { TrialRecord } from './trials.ts';
 const MOST_FINALISTS = 5;
 const MOST_NEAR = 2;
 const MOST_OF_ALL = 6;
+/** How many are finished beyond the finalists while none holds. */
+const MOST_MORE = 3;
 /** A choice needs something to choose from. */
 const FEWEST_FINALISTS = 2;
 
@@ -34,6 +36,30 @@ export function chooseFinalists(
   good.push(...others.slice(0, Math.max(0, FEWEST_FINALISTS - good.length)));
   const chosen = [...good, ...beyond];
   return (chosen.length > 0 ? chosen : byTime.slice(0, 1)).toSorted((a, b) => a.latencyMs - b.latencyMs);
+}
+
+/**
+ * Finishes the finalists. The fastest of many variants hold in the search partly by chance, and finishing validates on more images: where none of them holds then, the next
+ * slower that held in the search is finished, until one does.
+ * @param places how many there may be; further ones take the place of the fastest that failed
+ */
+export async function finishFinalists<T>(
+  finalists: readonly TrialRecord[],
+  records: readonly TrialRecord[],
+  { maxDropPp, places }: { maxDropPp: number; places: number },
+  port: { finish(record: TrialRecord, place: number): Promise<T>; holds(done: T): boolean },
+): Promise<T[]> {
+  const done: T[] = [];
+  for (const [place, record] of finalists.entries()) done.push(await port.finish(record, place));
+  const slower = records
+    .filter((record) => keepsLimits(record, maxDropPp) && finalists.every((each) => each.latencyMs < record.latencyMs))
+    .toSorted((a, b) => a.latencyMs - b.latencyMs);
+  for (const [i, record] of slower.slice(0, MOST_MORE).entries()) {
+    if (done.some((each) => port.holds(each))) break;
+    const place = done.length < places ? done.length : i % places;
+    done[place] = await port.finish(record, place);
+  }
+  return done;
 }
 
 /** Shares of the backbone's own size that are tried, rounded to its stride. */

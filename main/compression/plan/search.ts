@@ -13,9 +13,9 @@ export interface Trial extends Quality {
   lost: Loss;
   /** The same of the sense for new kinds of parts; null: there are too few classes to hold one out. */
   newDefects: NoveltyLoss | null;
-  /** Median of the time for one image, resize included. */
+  /** Time for one image that nothing disturbed, resize included. */
   latencyMs: number;
-  /** Reference's median over this one's, timed together. */
+  /** The reference's over this one's, timed together. */
   speedup: number;
   bytes: number;
 }
@@ -113,10 +113,12 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     let before: Trial | null = null;
     for (const size of request.sizes) {
       // So few pixels are worth a try only where half as many again keep the limit.
-      if (size < TINY_SHARE * request.nativeSize && !holds(before)) break;
+      const tiny = size < TINY_SHARE * request.nativeSize;
+      if (tiny && !holds(before)) break;
       const trial = await attempt(plain(size, first));
       before = trial;
-      if (trial && !hopeless(trial)) promising.push(size);
+      // Of a larger size that loses a little too much pruning sometimes makes one that does not; never of the smallest.
+      if (tiny ? holds(trial) : trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
     }
     if (precisions.includes('int8')) {

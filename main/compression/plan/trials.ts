@@ -13,7 +13,7 @@ import type { PixelImage } from '../../vision/image.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
 import { keptLayerTable } from '../cost/layer-table.ts';
-import { measureInterleaved, type Contender } from '../evidence/latency.ts';
+import { measureInterleaved, undisturbedMs, type Contender } from '../evidence/latency.ts';
 import { untaughtImages } from '../adapt.ts';
 import { epochsWithin } from '../distill/epochs.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
@@ -288,9 +288,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     const others = newDefects && (await newDefectsOf(own, held));
     await using original = await contender('reference', baseBytes, backbone.inputSize);
     await using changed = await contender(id, made.bytes, variant.inputSize);
-    const times = await measure([original, changed], { rounds: 30, warmUp: 4, signal, budgetMs: 3000 });
-    const before = times.get('reference')!.p50;
-    const after = times.get(id)!.p50;
+    const times = await measure([original, changed], { rounds: 60, warmUp: 4, signal, budgetMs: 3000 });
+    const before = undisturbedMs(times.get('reference')!);
+    const after = undisturbedMs(times.get(id)!);
     if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
     const speedup = before / after;
     const [predictedBefore, predictedAfter] = [

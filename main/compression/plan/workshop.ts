@@ -35,7 +35,7 @@ export interface Made {
   careful: (() => Promise<Made>) | null;
   /** How a student began and was taught; null: nothing was. */
   student: StudentChoice | null;
-  /** Images that a student or an adapted backbone was not taught with; null: nothing was taught. */
+  /** Images that no weight was fitted to (a student, an adapted or a pruned backbone): by these it is compared. Null: by all. */
   untaught: ReadonlySet<number> | null;
 }
 
@@ -129,6 +129,13 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     importance: options.importance && { ...options.importance, ...(head ? { head } : {}) },
   });
 
+  /** Those that pruning by all classes does not fit weights to, where they are the larger part. */
+  const unfitted = (size: number): ReadonlySet<number> | null => {
+    if (options.images.length < 2 * PRUNING_IMAGES) return null;
+    const fitted = new Set(calibrationOf('post-prune', size, PRUNING_IMAGES).images);
+    return new Set(options.images.filter((image) => !fitted.has(image)));
+  };
+
   const floatModel = async (variant: Variant): Promise<Pruned> => {
     const { strategy, ratio, inputSize } = variant;
     if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], untouched: [] };
@@ -196,6 +203,12 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     return chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits(), tolerance });
   };
 
+  const untaughtBy = ({ strategy, ratio, inputSize }: Variant): ReadonlySet<number> | null => {
+    if (ratio === 0) return null;
+    if (strategy === 'pre-prune') return options.adapted?.untaught ?? null;
+    return strategy === 'post-prune' ? unfitted(inputSize) : null;
+  };
+
   return {
     base,
     useCosts(known) {
@@ -207,12 +220,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     async make(variant) {
       const taught = variant.strategy === 'distill' && variant.ratio > 0 ? await student(variant) : null;
       const float = taught ?? (await floatModel(variant));
-      const untaught =
-        taught && options.untaught.size > 0
-          ? options.untaught
-          : variant.strategy === 'pre-prune'
-            ? (options.adapted?.untaught ?? null)
-            : null;
+      const untaught = taught ? (options.untaught.size > 0 ? options.untaught : null) : untaughtBy(variant);
       const made = (model: Model, integer: IntegerChoice | null, careful: Made['careful']): Made => ({
         model,
         bytes: encodeModel(model),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { integerWeightBits } from '../../../main/compression/environment.ts';
-import { inputSizesOf } from '../../../main/compression/plan/finalists.ts';
+import { finishFinalists, inputSizesOf } from '../../../main/compression/plan/finalists.ts';
 import {
   judgeOffer,
   paretoFront,
@@ -9,6 +9,7 @@ import {
   type SearchRequest,
   type Trial,
 } from '../../../main/compression/plan/search.ts';
+import type { TrialRecord } from '../../../main/compression/plan/trials.ts';
 import { variantId, type Variant } from '../../../main/compression/plan/variant.ts';
 
 const request: SearchRequest = {
@@ -55,7 +56,51 @@ const world = (
   };
 };
 
+describe('finalists', () => {
+  const trial = (latencyMs: number, lostPp: number): TrialRecord =>
+    ({
+      id: String(latencyMs),
+      latencyMs,
+      lost: { accuracyPp: lostPp, accuracyUpperPp: lostPp, certaintyPp: lostPp },
+      newDefects: null,
+    }) as TrialRecord;
+  const records = [trial(1, 0), trial(2, 0.9), trial(3, 5), trial(4, 0.5), trial(5, 0.1), trial(6, 0)];
+  const finishing = async (holding: (latencyMs: number) => boolean, places = 9) => {
+    const order: number[] = [];
+    const done = await finishFinalists(
+      records.slice(0, 2),
+      records,
+      { maxDropPp: 1, places },
+      {
+        finish: ({ latencyMs }) => {
+          order.push(latencyMs);
+          return Promise.resolve(latencyMs);
+        },
+        holds: holding,
+      },
+    );
+    return { order, done };
+  };
+
+  it('goes on to slower ones that held in the search until one holds when finished', async () => {
+    expect((await finishing((ms) => ms === 2)).order).toEqual([1, 2]);
+    expect(await finishing((ms) => ms === 5)).toEqual({ order: [1, 2, 4, 5], done: [1, 2, 4, 5] });
+    // Three more at most.
+    expect((await finishing(() => false)).order).toEqual([1, 2, 4, 5, 6]);
+  });
+
+  it('puts further ones in the place of the fastest that failed where there are no more places', async () => {
+    expect(await finishing((ms) => ms === 5, 2)).toEqual({ order: [1, 2, 4, 5], done: [4, 5] });
+  });
+});
+
 describe('search', () => {
+  it('does not prune at a third of the size where that size alone loses too much', async () => {
+    const { asked, port } = world(({ inputSize }) => (inputSize === 64 ? 1.5 : 0));
+    await searchPlan({ ...request, sizes: [192, 160, 128, 96, 64] }, port);
+    expect(asked.filter(({ inputSize }) => inputSize === 64).map(variantId)).toEqual(['size-64-fp32']);
+  });
+
   it('stops going down in size once the limit is clearly broken, and builds on the sizes that hold', async () => {
     const { asked, port } = world(({ inputSize }) => (inputSize < 160 ? 5 : 0));
     await searchPlan(request, port);
