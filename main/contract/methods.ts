@@ -26,6 +26,7 @@ import {
   verdictSchema,
   type Role,
 } from './domain.ts';
+import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
 
 /*
  * The one list of what a window, a browser tab or the command line may ask of the core.
@@ -295,6 +296,18 @@ export const methods = {
       rotation: recipeSchema.shape.rotation.optional(),
     }),
     templateSchema,
+  ),
+  /** Events for the plant's other systems. A password is never given back. */
+  'events.get': method(
+    configurers,
+    none,
+    z.object({ config: plantEventsSchema, hasPassword: z.boolean(), state: plantEventsStateSchema }),
+  ),
+  /** `password` left out: as it is. DEMO_FORBIDS. */
+  'events.set': method(
+    configurers,
+    z.object({ config: plantEventsSchema, password: z.string().max(256).optional() }),
+    z.object({ config: plantEventsSchema, hasPassword: z.boolean(), state: plantEventsStateSchema }),
   ),
   'labels.summary': method(
     anyone,

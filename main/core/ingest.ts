@@ -4,6 +4,7 @@ import { usefulness } from '../learning/queue.ts';
 import type { QueueReason } from '../store/queue.ts';
 import type { CoreContext } from './context.ts';
 import type { MonitorService } from './monitor.ts';
+import type { PlantEventsService } from './plant-events.ts';
 
 /** Records per transaction: one fsync for all of them, without holding up other calls for long. */
 const BATCH = 500;
@@ -52,7 +53,11 @@ export interface Ingest {
   store(stationId: string, records: LineRecord[]): number;
 }
 
-export const createIngest = (context: CoreContext, monitor: Pick<MonitorService, 'watch' | 'undo'>): Ingest => {
+export const createIngest = (
+  context: CoreContext,
+  monitor: Pick<MonitorService, 'watch' | 'undo'>,
+  plantEvents: Pick<PlantEventsService, 'parts'>,
+): Ingest => {
   const { store, log } = context;
   const storeBatch = (
     stationId: string,
@@ -86,18 +91,20 @@ export const createIngest = (context: CoreContext, monitor: Pick<MonitorService,
       return { stored, queued, acknowledged, alarmed };
     });
   return {
-    store(stationId, records) {
-      const inOrder = records.toSorted((a, b) => a.seq - b.seq);
+    store(stationId, all) {
+      const inOrder = all.toSorted((a, b) => a.seq - b.seq);
       let acknowledged = store.stations.acknowledged(stationId);
       for (let at = 0; at < inOrder.length; at += BATCH) {
+        const records = inOrder.slice(at, at + BATCH).filter(({ seq }) => seq > acknowledged);
         let batch: ReturnType<typeof storeBatch>;
         try {
-          batch = storeBatch(stationId, inOrder.slice(at, at + BATCH));
+          batch = storeBatch(stationId, records);
         } catch (error) {
           monitor.undo(stationId);
           throw error;
         }
         acknowledged = batch.acknowledged;
+        plantEvents.parts(stationId, records);
         for (const part of batch.stored) context.emit('parts.inspected', part);
         if (batch.alarmed) context.emit('alarms.changed', { stationId });
         if (batch.queued > 0) context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });

@@ -4,6 +4,7 @@ import { AppError, isAppError, type WireError } from '../contract/errors.ts';
 import type { LineRecord } from '../contract/line.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
+import type { PlantEventsService } from './plant-events.ts';
 import type { LineClient } from './port.ts';
 
 /** After a failed write or a lost process, so long until the next try. */
@@ -70,6 +71,7 @@ export const createLines = (
   context: CoreContext,
   ingest: Ingest,
   checkBundle: (stationId: string, candidateId: string) => Promise<void>,
+  plantEvents: Pick<PlantEventsService, 'line'>,
 ): Lines => {
   const { store, processes, log } = context;
   const lines = new Map<string, Line>();
@@ -101,6 +103,7 @@ export const createLines = (
     line.status = status;
     const now = shown(line);
     context.emit('line.changed', now);
+    plantEvents.line(now);
     return now;
   };
 

@@ -29,8 +29,9 @@ import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
 import { createMonitorService } from './monitor.ts';
 import { createPartService } from './parts.ts';
+import { createPlantEvents } from './plant-events.ts';
 import { createPasswords } from './passwords.ts';
-import type { Core, CoreEvent, CoreOptions, Handlers, Session } from './port.ts';
+import type { Core, CoreEvent, CoreOptions, Handlers, SecretStore, Session } from './port.ts';
 import { createQueueRanking } from './queue-ranking.ts';
 import { createRecheckService } from './recheck.ts';
 import { createReportService } from './reports.ts';
@@ -74,7 +75,7 @@ export const startCore = async (options: CoreOptions): Promise<Core> => {
     const secrets = options.secrets ?? createFileSecretStore(home, log);
     const keys = await openHomeKeys(home, secrets, store.users.list().length > 0);
     await sweepHome(store, log);
-    return await build({ ...options, home, now }, store, keys, processes);
+    return await build({ ...options, home, now }, store, { keys, secrets }, processes);
   } catch (error) {
     store.close();
     throw error;
@@ -84,7 +85,7 @@ export const startCore = async (options: CoreOptions): Promise<Core> => {
 const build = async (
   options: CoreOptions & { now: () => Date },
   store: Store,
-  keys: CoreContext['keys'],
+  { keys, secrets }: { keys: CoreContext['keys']; secrets: SecretStore },
   processes: CoreContext['processes'],
 ): Promise<Core> => {
   const { home, log, now } = options;
@@ -115,7 +116,13 @@ const build = async (
   const jobs = createJobService(context);
   const classes = createClassService(context);
   const monitor = createMonitorService(context);
-  const lines = createLines(context, createIngest(context, monitor), createBundleCheck(context));
+  const plantEvents = createPlantEvents(context, secrets);
+  const lines = createLines(
+    context,
+    createIngest(context, monitor, plantEvents),
+    createBundleCheck(context),
+    plantEvents,
+  );
   const stations = createStationService(context, backbones, lines);
   const accounts = createAccounts(context, async () => {
     const backbone = await backbones.shipped();
@@ -171,10 +178,12 @@ const build = async (
     ...homeState.handlers,
     ...createReportService(context).handlers,
     ...monitor.handlers,
+    ...plantEvents.handlers,
   };
 
   await backups.takeUp();
   await homeState.start();
+  await plantEvents.start();
   await lines.takeUp();
   jobs.takeUp();
   log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
@@ -204,6 +213,7 @@ const build = async (
         await ranking.close();
         await jobs.close();
         await lines.close(stopLines);
+        await plantEvents.close();
         accounts.close();
         await audit.close();
         store.close();

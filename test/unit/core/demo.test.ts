@@ -36,6 +36,8 @@ describe('a demo home', () => {
     expect(state).toMatchObject({ demo: true, firstStart: false });
     const [account] = state.demoAccounts;
     await world.call('session.signIn', { name: account!.name, password: account!.password });
+    const outside = { config: { kind: 'mqtt', address: '127.0.0.1', port: 1883, prefix: 'mekiki', user: '' } } as const;
+    await expect(world.call('events.set', outside)).rejects.toMatchObject({ code: 'DEMO_FORBIDS' });
     await world.reopen();
     expect((await world.call('session.state', {})).demo).toBe(true);
     // Asked again, it is ready at once.

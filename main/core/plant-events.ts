@@ -1,0 +1,153 @@
+import { createHash } from 'node:crypto';
+import type { LineStatus } from '../contract/domain.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
+import type { LineRecord } from '../contract/line.ts';
+import {
+  plantEventsSchema,
+  type LineMessage,
+  type PartMessage,
+  type PlantEvents,
+  type PlantEventsState,
+} from '../contract/plant-events.ts';
+import { openPublisher, type Publisher } from '../lineio/mqtt/publisher.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { SecretStore } from './port.ts';
+
+export interface PlantEventsService {
+  handlers: HandlersOf<'events.get' | 'events.set'>;
+  /** Records that were stored just now. Never throws, never waits. */
+  parts(stationId: string, records: readonly LineRecord[]): void;
+  line(status: LineStatus): void;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const SETTING = 'plantEvents';
+const PASSWORD = 'mqtt-password';
+const OFF: PlantEventsState = { connection: 'off', sent: 0, waiting: 0, dropped: 0, problem: null };
+/** Counters alone are told so often. */
+const EVERY_MS = 60_000;
+
+/** Events for the plant's other systems: off until somebody names a broker, and always off in a demo. */
+export const createPlantEvents = (context: CoreContext, secrets: SecretStore): PlantEventsService => {
+  const { store, log, now } = context;
+  let publisher: Publisher | null = null;
+  let failure: string | null = null;
+  /** What was told of each line last. */
+  const told = new Map<string, { key: string; at: number }>();
+
+  const config = (): PlantEvents =>
+    store.demo ? { kind: 'none' } : plantEventsSchema.catch({ kind: 'none' }).parse(store.settings.get(SETTING));
+
+  const open = async (): Promise<void> => {
+    const before = publisher;
+    publisher = null;
+    failure = null;
+    told.clear();
+    await before?.dispose();
+    const wanted = config();
+    if (wanted.kind === 'none') return;
+    try {
+      const kept = wanted.user === '' ? null : await secrets.get(PASSWORD);
+      publisher = await openPublisher(wanted, {
+        // One per installation, and nothing of the key in it.
+        clientId: `mekiki-${createHash('sha256').update(context.keys.installation).digest('hex').slice(0, 12)}`,
+        password: kept === null ? null : Buffer.from(kept).toString('utf8'),
+        log,
+      });
+    } catch (error) {
+      failure = problemOf(error);
+      log.error('events cannot be sent', { error });
+    }
+  };
+  const stationOf = (id: string) => ({ id, name: store.stations.get(id).name });
+  const view = () => ({
+    config: config(),
+    hasPassword: store.settings.get(`${SETTING}.password`) === true,
+    state: publisher?.state() ?? { ...OFF, problem: failure },
+  });
+
+  return {
+    handlers: {
+      'events.get': async () => view(),
+      async 'events.set'({ config: wanted, password }, session) {
+        if (store.demo && wanted.kind !== 'none') throw new AppError('DEMO_FORBIDS', { what: 'events out' });
+        if (password !== undefined) await secrets.set(PASSWORD, Buffer.from(password, 'utf8'));
+        store.transaction(() => {
+          store.settings.set(SETTING, wanted);
+          if (password !== undefined) store.settings.set(`${SETTING}.password`, password !== '');
+          store.audit.append({
+            user: actor(session),
+            action: 'events.set',
+            subject: wanted.kind,
+            details: { config: wanted, passwordChanged: password !== undefined },
+          });
+        });
+        await open();
+        return view();
+      },
+    },
+    parts(stationId, records) {
+      if (publisher === null) return;
+      try {
+        const station = stationOf(stationId);
+        const names = new Map(store.classes.list().map((known) => [known.id, known.names.en]));
+        for (const { seq, at, imageSha, judgement: judged, notes } of records) {
+          const message: PartMessage = {
+            schema: 'mekiki/part/1',
+            station,
+            seq,
+            at,
+            verdict: judged.verdict,
+            reason: judged.unsureReason,
+            classId: judged.classId,
+            className: judged.classId === null ? null : (names.get(judged.classId) ?? null),
+            confidence: judged.confidence,
+            novelty: judged.novelty,
+            modelId: judged.modelId,
+            latencyMs: judged.latencyMs,
+            errorCode: judged.errorCode,
+            lot: notes.find((note) => note.startsWith('lot '))?.slice(4) ?? null,
+            imageSha256: imageSha,
+          };
+          publisher.publish(`${stationId}/part`, message);
+        }
+      } catch (error) {
+        log.error('parts not told', { stationId, error });
+      }
+    },
+    line(status) {
+      if (publisher === null) return;
+      const { stationId, state, modelId, problem, parts, ok, ng, unsure, late, droppedFrames } = status;
+      const key = JSON.stringify([state, modelId, problem?.code ?? null]);
+      const last = told.get(stationId);
+      const at = now();
+      if (last?.key === key && at.getTime() - last.at < EVERY_MS) return;
+      told.set(stationId, { key, at: at.getTime() });
+      try {
+        const message: LineMessage = {
+          schema: 'mekiki/line/1',
+          station: stationOf(stationId),
+          at: at.toISOString(),
+          state,
+          problem: problem && { code: problem.code, message: problem.message, nextAction: problem.nextAction },
+          modelId,
+          parts,
+          ok,
+          ng,
+          unsure,
+          late,
+          droppedFrames,
+        };
+        publisher.publish(`${stationId}/line`, message, { retain: true, key: stationId });
+      } catch (error) {
+        log.error('line not told', { stationId, error });
+      }
+    },
+    start: open,
+    async close() {
+      await publisher?.dispose();
+      publisher = null;
+    },
+  };
+};
