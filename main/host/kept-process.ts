@@ -6,10 +6,12 @@ import { createMultiplexer, type Multiplexer } from '../contract/rpc/multiplex.t
 import { childSaysSchema, type ParentSays } from './control.ts';
 import type { SpawnedProcess } from './spawn.ts';
 
+/** Pauses before a process is started again: none after one crash, for a line stands still meanwhile; then growing ones. */
 export interface BackOff {
+  /** After the second crash in a row; doubled with each further one. */
   firstMs: number;
   maxMs: number;
-  /** A process that lived so long starts with the first pause again. */
+  /** The crash of a process that lived so long is a first one. */
   stableMs: number;
 }
 export const defaultBackOff: BackOff = { firstMs: 250, maxMs: 10_000, stableMs: 30_000 };
@@ -67,6 +69,8 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
   let wire: Multiplexer | null = null;
   let tellStop: () => void = () => {};
   let pause = 0;
+  /** In a row. */
+  let crashes = 0;
   let restarts = 0;
   let everUp = false;
   let tries = 0;
@@ -140,8 +144,9 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
       state = 'stopped';
       if (stopping) return;
       log.warn('ended unasked', { pid: spawned.pid, ...exit, problem: failure?.message });
-      if (Date.now() - startedAt >= backOff.stableMs) pause = 0;
-      pause = Math.min(Math.max(pause * 2, backOff.firstMs), backOff.maxMs);
+      if (Date.now() - startedAt >= backOff.stableMs) crashes = 0;
+      pause = crashes === 0 ? 0 : Math.min(backOff.firstMs * 2 ** (crashes - 1), backOff.maxMs);
+      crashes += 1;
       if (mayTryAgain(failure, wasUp)) return startLater();
       const reason = failure ?? new AppError('DISCONNECTED', { peer: name });
       tries = 0;
@@ -171,6 +176,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
     }
     state = 'stopped';
     pause = 0;
+    crashes = 0;
     tries = 0;
     everUp = false;
     settle((waiter) => waiter.reject(new AppError('DISCONNECTED', { peer: name })));

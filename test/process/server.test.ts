@@ -185,16 +185,24 @@ describe('browser mode', () => {
 
   test('while the core is restarted, windows and thumbnails are told to try again', async () => {
     const good = { cookie, origin: origin() };
+    const kill = () => process.kill(serving.supervisor.processes()[0]!.pid!, 'SIGKILL');
+    const turned = async (up: boolean) => {
+      while (serving.supervisor.coreUp !== up) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    // There is no pause after a first crash: the second one leaves time to ask.
+    kill();
+    await turned(false);
+    await turned(true);
     const { socket } = await attempt(good);
     const closed = once(socket, 'close');
-    process.kill(serving.supervisor.processes()[0]!.pid!, 'SIGKILL');
+    kill();
     await closed;
     expect((await attempt(good)).outcome).toBe(503);
     expect((await get(`/image/${sha}?w=320`)).status).toBe(503);
     // What needs no core is served on.
     expect((await get('/')).status).toBe(200);
     expect((await get(`/image/${sha}`)).status).toBe(200);
-    for (const deadline = Date.now() + 10_000; Date.now() < deadline;) {
+    for (const deadline = Date.now() + 40_000; Date.now() < deadline;) {
       const again = await attempt(good);
       again.socket.terminate();
       if (again.outcome === 'open') return;
