@@ -17,8 +17,11 @@ import { createPreprocessor } from '../vision/preprocess.ts';
 import { planTiles, rotate } from '../vision/tiles.ts';
 import { decide, unsure, type TileOutput } from './decide.ts';
 
-/** Tiles per session run: bounds the input buffer (32 tiles of 224 px: 19 MB) where a recipe has hundreds. */
-const MAX_BATCH = 32;
+/**
+ * Input pixels of one session run, and with them its memory. More tiles at once are no faster on a processor (5 to 6 ms each, one or thirty), and thirty
+ * of 224 px take 337 MB (development figures): as much as the whole line may.
+ */
+const RUN_PIXELS = 4 * 224 * 224;
 
 export const wholeFrame: Recipe = recipeSchema.parse({});
 
@@ -96,6 +99,7 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
   const size = card.inputSize;
   const preprocessor = createPreprocessor({ size, mean: card.mean, std: card.std });
   const perTile = preprocessor.length;
+  const tilesPerRun = Math.max(1, Math.floor(RUN_PIXELS / (size * size)));
   const inputName = session.inputs[0] ?? 'image';
   // The heat map is made on demand elsewhere; fetching it for each part would copy it out for nothing.
   const fetches = ['logits', 'novelty'];
@@ -144,12 +148,12 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
     const plan = planFor(recipe, turned.width, turned.height);
     const shift = findPart(recipe.finder, turned);
     const regions = plan.map((region) => moved(region, shift, turned));
-    const batch = Math.min(regions.length, MAX_BATCH);
+    const batch = Math.min(regions.length, tilesPerRun);
     if (buffer.length < batch * perTile) buffer = new Float32Array(batch * perTile);
     const outputs: TileOutput[] = [];
     let [seen, sum, squares] = [0, 0, 0];
-    for (let first = 0; first < regions.length; first += MAX_BATCH) {
-      const count = Math.min(MAX_BATCH, regions.length - first);
+    for (let first = 0; first < regions.length; first += tilesPerRun) {
+      const count = Math.min(tilesPerRun, regions.length - first);
       for (let i = 0; i < count; i += 1) preprocessor.into(turned, regions[first + i]!, buffer, i * perTile);
       for (let i = 0; i < count * perTile; i += BRIGHTNESS_STEP) {
         const v = buffer[i]!;

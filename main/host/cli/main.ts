@@ -14,6 +14,7 @@ import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
 import { addInspectCommands } from './inspect-commands.ts';
+import { addEventsCommands } from './events-commands.ts';
 import { addLineioCommands } from './lineio-commands.ts';
 import { addModelCommands } from './model-commands.ts';
 import { createOutput, EXIT, reportFailure } from './output.ts';
@@ -81,6 +82,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addCameraCommands(program, action);
   addSimulateCommand(program, action);
   addLineioCommands(program, action);
+  addEventsCommands(program, action);
   addServeCommand(program, action);
   inheritGlobalOptions(program);
 

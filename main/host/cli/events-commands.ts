@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import type { MethodInput } from '../../contract/methods.ts';
+import { signIn } from './accounts.ts';
+import { wholeNumber, type Action, type Context } from './context.ts';
+import { withCore } from './core-client.ts';
+import { withUser, type UserOption } from './station-option.ts';
+
+interface SetOptions extends UserOption {
+  address?: string;
+  port?: number;
+  prefix?: string;
+  brokerUser?: string;
+  off?: boolean;
+}
+
+/** Events for the plant's other systems (main/lineio/mqtt): `events show`, `events set`. */
+export function addEventsCommands(program: Command, action: Action): void {
+  const events = program.command('events').description("events for the plant's other systems (MQTT)");
+  withUser(events.command('show').description('where events are sent, and how it stands')).action(
+    action(async (context: Context, options: UserOption) => {
+      await withCore(context, async (client) => {
+        await signIn(client, options.user);
+        context.out.result(await client.call('events.get', {}), (view) => JSON.stringify(view, null, 2));
+      });
+    }),
+  );
+  withUser(
+    events
+      .command('set')
+      .description('send events to a broker, or to nobody; the password of its user is read from MEKIKI_MQTT_PASSWORD')
+      .option('--address <ip>', 'of the broker; names are not looked up')
+      .option('--port <n>', 'its port', wholeNumber(1, 65_535))
+      .option('--prefix <topic>', 'first levels of every topic')
+      .option('--broker-user <name>', 'account at the broker')
+      .option('--off', 'tell nobody'),
+  ).action(
+    action(async (context: Context, { address, port, prefix, brokerUser, off, user }: SetOptions) => {
+      await withCore(context, async (client) => {
+        await signIn(client, user);
+        const before = (await client.call('events.get', {})).config;
+        const wanted = {
+          ...before,
+          kind: 'mqtt' as const,
+          ...(address !== undefined && { address }),
+          ...(port !== undefined && { port }),
+          ...(prefix !== undefined && { prefix }),
+          ...(brokerUser !== undefined && { user: brokerUser }),
+        };
+        // What is missing is told by the core: it parses all input.
+        const config = (off ? { kind: 'none' } : wanted) as MethodInput<'events.set'>['config'];
+        const password = process.env['MEKIKI_MQTT_PASSWORD'];
+        const view = await client.call('events.set', { config, ...(password !== undefined && { password }) });
+        context.out.result(view, ({ config: now }) =>
+          now.kind === 'none' ? 'Nobody is told.' : `Events go to ${now.address}:${now.port} below ${now.prefix}/.`,
+        );
+      });
+    }),
+  );
+}
