@@ -324,6 +324,8 @@ export const labelDoubtSchema = z.object({
   suggested: share.nullable(),
   /** Copies of the picture that are labelled otherwise. */
   copies: z.number().int(),
+  /** Who calls it otherwise, having seen the part without its label; absent: a model or copies doubt it. */
+  by: z.string().optional(),
 });
 export type LabelDoubt = z.infer<typeof labelDoubtSchema>;
 export const queueItemSchema = z.object({

@@ -27,6 +27,7 @@ import {
   type Role,
 } from './domain.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
+import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from './study.ts';
 
 /*
  * The one list of what a window, a browser tab or the command line may ask of the core.
@@ -44,6 +45,7 @@ const supervisors = ['supervisor'] as const;
 const configurers = ['engineer', 'supervisor'] as const;
 const auditors = ['supervisor', 'engineer', 'auditor'] as const;
 const anyone = 'anyone' as const;
+const workers = ['operator', 'technician', 'supervisor', 'engineer'] as const;
 
 const id = z.string().min(1).max(64);
 const none = z.object({});
@@ -96,6 +98,9 @@ const checkedSchema = z.object({
   low: z.number().min(0).max(1),
   high: z.number().min(0).max(1),
 });
+
+/** Centre and control limits of a chart. */
+const driftLimitsSchema = z.object({ centre: z.number(), low: z.number(), high: z.number() });
 
 export const methods = {
   'session.state': method(anyone, none, sessionStateSchema),
@@ -214,11 +219,7 @@ export const methods = {
     z.array(alarmSchema),
   ),
   /** Somebody has seen it and looks into it. Until then the same measure raises no other alarm. */
-  'alarms.acknowledge': method(
-    ['operator', 'technician', 'supervisor', 'engineer'] as const,
-    z.object({ alarmId: z.number().int() }),
-    alarmSchema,
-  ),
+  'alarms.acknowledge': method(workers, z.object({ alarmId: z.number().int() }), alarmSchema),
   /** What the charts know: parts of the reference so far, of how many, and the parts watched against it. */
   'alarms.state': method(
     anyone,
@@ -263,8 +264,69 @@ export const methods = {
     }),
     z.object({ labelled: z.number().int(), undoId: z.number().int() }),
   ),
-  /** Takes back the caller's last label or skip that has not been taken back yet. */
-  'labels.undo': method(technicians, none, z.object({ partIds: z.array(z.number().int()) })),
+  /** The caller's labels and skips at a station that can be taken back, newest first. */
+  'labels.history': method(
+    technicians,
+    z.object({ stationId: id, limit: z.number().int().min(1).max(200).default(50) }),
+    z.array(
+      z.object({
+        undoId: z.number().int(),
+        at: z.iso.datetime(),
+        kind: z.enum(['label', 'skip']),
+        /** null: skipped, or noted before classes were. */
+        classId: id.nullable(),
+        parts: z.array(z.object({ partId: z.number().int(), imageSha: sha256Schema.nullable() })),
+      }),
+    ),
+  ),
+  /**
+   * Takes back the caller's last label or skip that has not been taken back yet; with `downTo`, all of them from the newest down to that
+   * one, or none. NOT_FOUND: that one was taken back already, or is somebody else's.
+   */
+  'labels.undo': method(
+    technicians,
+    z.object({ downTo: z.number().int().optional() }),
+    z.object({ partIds: z.array(z.number().int()) }),
+  ),
+  /** Labelled parts that nobody has called a second time, without those that the caller labelled; newest labels first, and no word of them. */
+  'labels.secondQueue': method(
+    technicians,
+    z.object({ stationId: id, limit: z.number().int().min(1).max(500).default(100) }),
+    z.object({
+      total: z.number().int(),
+      parts: z.array(
+        z.object({
+          partId: z.number().int(),
+          at: z.iso.datetime(),
+          imageSha: sha256Schema.nullable(),
+          width: z.number().int(),
+          height: z.number().int(),
+        }),
+      ),
+    }),
+  ),
+  /** What the caller takes a labelled part for; where it differs, the part comes back into the queue as a doubted label. */
+  'labels.second': method(
+    technicians,
+    z.object({ partId: z.number().int(), classId: id }),
+    z.object({ agrees: z.boolean(), firstClassId: id }),
+  ),
+  /** How far first and second labels agree. */
+  'labels.agreement': method(
+    anyone,
+    z.object({ stationId: id }),
+    z.object({
+      /** Parts that wait for the caller's second opinion. */
+      waiting: z.number().int(),
+      same: countedSchema,
+      kappa: z.number().nullable(),
+      interval: z.tuple([z.number(), z.number()]).nullable(),
+      /** Which classes were taken for each other, most often first. */
+      differing: z.array(z.object({ classIds: z.tuple([id, id]), parts: z.number().int() })),
+      /** Who gave the labels that are learnt, most first. */
+      labelledBy: z.array(z.object({ name: z.string(), parts: z.number().int() })),
+    }),
+  ),
   /** Labels of a station, newest first. */
   'labels.list': method(
     technicians,
@@ -474,6 +536,62 @@ export const methods = {
       overkill: checkedSchema,
     }),
   ),
+
+  /**
+   * How the line looks against the first parts after activation: means of groups of consecutive parts, evenly spread over the time since
+   * then. A model that took over without a reference: none yet.
+   */
+  'reports.drift': method(
+    anyone,
+    z.object({ stationId: id, groups: z.number().int().min(1).max(2_000).default(400) }),
+    z.object({
+      modelId: id.nullable(),
+      groupSize: z.number().int(),
+      /** Parts that tell what is usual, so far, and how many they will be. */
+      reference: z.number().int(),
+      needed: z.number().int(),
+      limits: z
+        .object({ novelty: driftLimitsSchema, margin: driftLimitsSchema, unsureShare: driftLimitsSchema })
+        .nullable(),
+      /** Oldest first; `partId` is the group's first part. */
+      groups: z.array(
+        z.object({
+          partId: z.number().int(),
+          at: z.iso.datetime(),
+          novelty: z.number(),
+          margin: z.number(),
+          unsureShare: z.number().min(0).max(1),
+        }),
+      ),
+    }),
+  ),
+
+  /** Newest first. */
+  'studies.list': method(anyone, z.object({ stationId: id }), z.array(studySchema)),
+  /** Draws labelled parts, half of them good as far as there are. TOO_FEW_IMAGES, TOO_FEW_CLASSES. */
+  'studies.create': method(
+    technicians,
+    z.object({
+      stationId: id,
+      name: z.string().trim().min(1).max(80),
+      parts: z.number().int().min(10).max(300).default(50),
+      rounds: z.number().int().min(1).max(5).default(2),
+    }),
+    studySchema,
+  ),
+  'studies.next': method(workers, z.object({ studyId: id }), studyNextSchema),
+  /** The caller's call of the part that is due. CONFLICT: it is another one's turn, or the study is closed. */
+  'studies.rate': method(
+    workers,
+    z.object({ studyId: id, partId: z.number().int(), round: z.number().int().min(0), good: z.boolean() }),
+    studyNextSchema,
+  ),
+  /** Takes back the caller's last call. */
+  'studies.takeBack': method(workers, z.object({ studyId: id }), studyNextSchema),
+  /** No more calls; from now on there is a report. */
+  'studies.close': method(technicians, z.object({ studyId: id }), studySchema),
+  /** CONFLICT while the study is open. */
+  'studies.report': method(anyone, z.object({ studyId: id }), studyReportSchema),
 
   'audit.list': method(
     auditors,

@@ -177,6 +177,7 @@ export const createKnowledgeService = (
     const label = store.labels.get(stationId, imageSha);
     if (label === null) return [];
     store.labels.remove(stationId, imageSha);
+    store.secondLabels.remove(stationId, imageSha);
     store.labels.forgetInActions(stationId, imageSha);
     store.queue.setState(label.partId, null);
     store.audit.append({

@@ -1,17 +1,27 @@
 import type { Region } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
-import type { LabelChange } from '../store/labels.ts';
+import type { LabelAction, LabelChange } from '../store/labels.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
 import { withoutPlace } from './samples.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
-    'labels.create' | 'labels.undo' | 'labels.list' | 'labels.summary' | 'queue.list' | 'queue.skip' | 'queue.count'
+    | 'labels.create'
+    | 'labels.undo'
+    | 'labels.history'
+    | 'labels.list'
+    | 'labels.summary'
+    | 'queue.list'
+    | 'queue.skip'
+    | 'queue.count'
   >;
   /** Labels parts, within the caller's transaction or one of its own; gives what undo would have to put back. */
   label(partIds: number[], classId: string, box: Region | null, userId: string): LabelChange[];
 }
+
+/** Actions that one call may take back. */
+const MOST_UNDONE = 1000;
 
 /** `onQueueRead`: somebody looks at the queue, so ordering it is worth the time. */
 export const createLabelService = (context: CoreContext, onQueueRead: (stationId: string) => void): LabelService => {
@@ -52,6 +62,23 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       return changes;
     });
 
+  const takeBack = ({ id, changes }: LabelAction, session: Session): LabelChange[] => {
+    for (const { partId, stationId, imageSha, labelBefore, queueStateBefore } of changes) {
+      if (imageSha !== null) {
+        if (labelBefore === null) store.labels.remove(stationId, imageSha);
+        else {
+          // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
+          const learntClassId = store.labels.get(stationId, imageSha)?.learntClassId ?? labelBefore.learntClassId;
+          store.labels.set({ ...labelBefore, learntClassId });
+        }
+      }
+      store.queue.setState(partId, queueStateBefore);
+    }
+    store.labels.setUndone(id);
+    store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(id) });
+    return changes;
+  };
+
   return {
     label,
     handlers: {
@@ -60,7 +87,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           const userId = userOf(session);
           const changes = label(partIds, classId, box, userId);
           const at = context.now().toISOString();
-          const undoId = store.labels.recordAction({ userId, at, kind: 'label', changes });
+          const undoId = store.labels.recordAction({ userId, at, kind: 'label', classId, changes });
           store.audit.append({
             user: actor(session),
             action: 'labels.create',
@@ -72,27 +99,28 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         tellQueues(partIds.map((id) => store.parts.get(id).stationId));
         return result;
       },
-      async 'labels.undo'(_input, session) {
+      async 'labels.undo'({ downTo }, session) {
         const undone = store.transaction(() => {
-          const action = store.labels.lastAction(userOf(session));
-          if (action === null) return [];
-          for (const { partId, stationId, imageSha, labelBefore, queueStateBefore } of action.changes) {
-            if (imageSha !== null) {
-              if (labelBefore === null) store.labels.remove(stationId, imageSha);
-              else {
-                // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
-                const learntClassId = store.labels.get(stationId, imageSha)?.learntClassId ?? labelBefore.learntClassId;
-                store.labels.set({ ...labelBefore, learntClassId });
-              }
-            }
-            store.queue.setState(partId, queueStateBefore);
-          }
-          store.labels.setUndone(action.id);
-          store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(action.id) });
-          return action.changes;
+          const open = store.labels.openActions(userOf(session), downTo === undefined ? 1 : MOST_UNDONE);
+          const last = downTo === undefined ? open.length - 1 : open.findIndex(({ id }) => id === downTo);
+          if (downTo !== undefined && last < 0)
+            throw new AppError('NOT_FOUND', { kind: 'action to take back', id: String(downTo) });
+          return open.slice(0, last + 1).flatMap((action) => takeBack(action, session));
         });
         tellQueues(undone.map((change) => change.stationId));
-        return { partIds: undone.map((change) => change.partId) };
+        return { partIds: [...new Set(undone.map((change) => change.partId))] };
+      },
+      async 'labels.history'({ stationId, limit }, session) {
+        store.stations.get(stationId);
+        return store.labels
+          .openActions(userOf(session), limit, stationId)
+          .map(({ id, at, kind, classId, changes }) => ({
+            undoId: id,
+            at,
+            kind,
+            classId,
+            parts: changes.map(({ partId, imageSha }) => ({ partId, imageSha })),
+          }));
       },
       async 'labels.list'({ stationId, classId, limit }) {
         store.stations.get(stationId);
@@ -134,6 +162,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
             userId: userOf(session),
             at: context.now().toISOString(),
             kind: 'skip',
+            classId: null,
             changes: [{ partId, stationId, imageSha, labelBefore, queueStateBefore }],
           });
         });

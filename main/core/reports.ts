@@ -1,8 +1,10 @@
 import { clopperPearson } from '../compression/evidence/statistics.ts';
+import { REFERENCE_PARTS } from '../learning/monitor/part-monitor.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
+import { DRIFT_GROUP, driftLimits, groupValues } from './drift-chart.ts';
 
 export interface ReportService {
-  handlers: HandlersOf<'reports.summary'>;
+  handlers: HandlersOf<'reports.summary' | 'reports.drift'>;
 }
 
 interface Counted {
@@ -14,6 +16,34 @@ interface Counted {
 /** Yield, defects and what people found when they checked: figures of the archive, never of the running line alone. */
 export const createReportService = ({ store }: CoreContext): ReportService => ({
   handlers: {
+    async 'reports.drift'({ stationId, groups: most }) {
+      store.stations.get(stationId);
+      const monitor = store.alarms.monitor(stationId);
+      const newest = store.reports.newestPart(stationId);
+      const none = {
+        modelId: null,
+        groupSize: DRIFT_GROUP,
+        reference: 0,
+        needed: REFERENCE_PARTS,
+        limits: null,
+        groups: [],
+      };
+      if (monitor === null || monitor.modelId === '' || newest === null) return none;
+      const { modelId, firstPartId } = monitor;
+      const reference = store.reports.partsFrom(stationId, firstPartId, REFERENCE_PARTS);
+      // Ids are shared by all stations: evenly spaced ones are where to look for the next group, not the groups themselves.
+      const step = Math.max(DRIFT_GROUP, (newest - firstPartId + 1) / most);
+      const groups = [];
+      for (let from = firstPartId; from <= newest && groups.length < most;) {
+        const parts = store.reports.partsFrom(stationId, Math.floor(from), DRIFT_GROUP);
+        const [first, last] = [parts[0], parts.at(-1)];
+        if (first === undefined || last === undefined || parts.length < DRIFT_GROUP) break;
+        const values = groupValues(parts);
+        if (values !== null) groups.push({ partId: first.id, at: first.at, ...values });
+        from = Math.max(from + step, last.id + 1);
+      }
+      return { ...none, modelId, reference: reference.length, limits: driftLimits(reference), groups };
+    },
     async 'reports.summary'({ stationId, from, to }) {
       store.stations.get(stationId);
       const hours = new Map<string, Counted>();

@@ -35,8 +35,10 @@ import type { Core, CoreEvent, CoreOptions, Handlers, SecretStore, Session } fro
 import { createQueueRanking } from './queue-ranking.ts';
 import { createRecheckService } from './recheck.ts';
 import { createReportService } from './reports.ts';
+import { createStudyService } from './studies.ts';
 import { shippedSources } from './shipped-sources.ts';
 import { createShadowService } from './shadow.ts';
+import { createSecondOpinionService } from './second-opinion.ts';
 import { createStationService } from './stations.ts';
 import { sweepHome } from './sweep.ts';
 import { createTwoPersons } from './two-persons.ts';
@@ -163,6 +165,7 @@ const build = async (
     ...createPartService(context).handlers,
     ...classes.handlers,
     ...labels.handlers,
+    ...createSecondOpinionService(context).handlers,
     ...imports.handlers,
     ...knowledge.handlers,
     ...createKnowledgeExchange(context, backbones, jobs, knowledge).handlers,
@@ -177,6 +180,7 @@ const build = async (
     ...backups.handlers,
     ...homeState.handlers,
     ...createReportService(context).handlers,
+    ...createStudyService(context).handlers,
     ...monitor.handlers,
     ...plantEvents.handlers,
   };

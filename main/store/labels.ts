@@ -37,12 +37,21 @@ export interface Labels {
   /** Marks what a knowledge was made of: a label changed since then stays fresh. */
   setLearnt(stationId: string, learnt: { imageSha: string; classId: string }[]): void;
   /** Notes what undo has to put back; gives the action's number. */
-  recordAction(action: { userId: string; at: string; kind: 'label' | 'skip'; changes: LabelChange[] }): number;
-  /** The person's last action that was not taken back; null: none left. */
-  lastAction(userId: string): { id: number; changes: LabelChange[] } | null;
+  recordAction(action: Omit<LabelAction, 'id'> & { userId: string }): number;
+  /** The person's actions that were not taken back, newest first; of one station, or of all. */
+  openActions(userId: string, limit: number, stationId?: string): LabelAction[];
   setUndone(actionId: number): void;
   /** Takes an image out of every action, so that undo cannot bring a forgotten label back. */
   forgetInActions(stationId: string, imageSha: string): void;
+}
+
+export interface LabelAction {
+  id: number;
+  at: string;
+  kind: 'label' | 'skip';
+  /** null: skipped, or noted before classes were. */
+  classId: string | null;
+  changes: LabelChange[];
 }
 
 interface Row {
@@ -75,6 +84,21 @@ const toLabel = (row: Row): Label => ({
   confirmed: row.confirmed === 1,
 });
 
+interface ChangeRow {
+  part_id: number;
+  station_id: string;
+  image_sha: string | null;
+  label_before: string | null;
+  queue_state_before: QueueState | null;
+}
+const toChange = (row: ChangeRow): LabelChange => ({
+  partId: row.part_id,
+  stationId: row.station_id,
+  imageSha: row.image_sha,
+  labelBefore: row.label_before === null ? null : (JSON.parse(row.label_before) as Label),
+  queueStateBefore: row.queue_state_before,
+});
+
 export const createLabels = (db: Database): Labels => {
   const one = db.prepare('SELECT * FROM labels WHERE station_id = ? AND image_sha = ?');
   const all = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY image_sha');
@@ -93,13 +117,14 @@ export const createLabels = (db: Database): Labels => {
     SELECT user_id AS userId, count(*) AS n FROM labels WHERE station_id = ? AND learnt_class_id IS NOT NULL GROUP BY user_id`);
   const clearLearnt = db.prepare('UPDATE labels SET learnt_class_id = NULL WHERE station_id = ?');
   const setLearnt = db.prepare('UPDATE labels SET learnt_class_id = ? WHERE station_id = ? AND image_sha = ?');
-  const insertAction = db.prepare('INSERT INTO label_actions (user_id, at, kind) VALUES (?, ?, ?)');
+  const insertAction = db.prepare('INSERT INTO label_actions (user_id, at, kind, class_id) VALUES (?, ?, ?, ?)');
   const insertChange = db.prepare(`
     INSERT INTO label_action_parts (action_id, part_id, station_id, image_sha, label_before, queue_state_before)
     VALUES (?, ?, ?, ?, ?, ?)`);
-  const lastAction = db.prepare(
-    'SELECT id FROM label_actions WHERE user_id = ? AND undone = 0 ORDER BY id DESC LIMIT 1',
-  );
+  const openActions = db.prepare(`
+    SELECT id, at, kind, class_id AS classId FROM label_actions a WHERE user_id = @userId AND undone = 0 AND (@stationId IS NULL OR EXISTS (
+      SELECT 1 FROM label_action_parts c WHERE c.action_id = a.id AND c.station_id = @stationId))
+    ORDER BY id DESC LIMIT @limit`);
   const changesOf = db.prepare('SELECT * FROM label_action_parts WHERE action_id = ? ORDER BY part_id');
   const setUndone = db.prepare('UPDATE label_actions SET undone = 1 WHERE id = ?');
   const forgetChanges = db.prepare('DELETE FROM label_action_parts WHERE station_id = ? AND image_sha = ?');
@@ -131,32 +156,17 @@ export const createLabels = (db: Database): Labels => {
       clearLearnt.run(stationId);
       for (const { imageSha, classId } of learnt) setLearnt.run(classId, stationId, imageSha);
     },
-    recordAction({ userId, at, kind, changes }) {
-      const id = Number(insertAction.run(userId, at, kind).lastInsertRowid);
+    recordAction({ userId, at, kind, classId, changes }) {
+      const id = Number(insertAction.run(userId, at, kind, classId).lastInsertRowid);
       for (const change of changes) {
         const before = change.labelBefore === null ? null : JSON.stringify(change.labelBefore);
         insertChange.run(id, change.partId, change.stationId, change.imageSha, before, change.queueStateBefore);
       }
       return id;
     },
-    lastAction(userId) {
-      const action = lastAction.get(userId) as { id: number } | undefined;
-      if (action === undefined) return null;
-      const rows = changesOf.all(action.id) as {
-        part_id: number;
-        station_id: string;
-        image_sha: string | null;
-        label_before: string | null;
-        queue_state_before: QueueState | null;
-      }[];
-      const changes = rows.map((row) => ({
-        partId: row.part_id,
-        stationId: row.station_id,
-        imageSha: row.image_sha,
-        labelBefore: row.label_before === null ? null : (JSON.parse(row.label_before) as Label),
-        queueStateBefore: row.queue_state_before,
-      }));
-      return { id: action.id, changes };
+    openActions(userId, limit, stationId) {
+      const found = openActions.all({ userId, limit, stationId: stationId ?? null }) as Omit<LabelAction, 'changes'>[];
+      return found.map((action) => ({ ...action, changes: (changesOf.all(action.id) as ChangeRow[]).map(toChange) }));
     },
     setUndone: (actionId) => void setUndone.run(actionId),
     forgetInActions(stationId, imageSha) {

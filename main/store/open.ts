@@ -28,8 +28,10 @@ import { migrations } from './migrations/all.ts';
 import { createParts, type Parts } from './parts.ts';
 import { createQueue, type Queue } from './queue.ts';
 import { createReports, type Reports } from './reports.ts';
+import { createSecondLabels, type SecondLabels } from './second-labels.ts';
 import { createSettings, type Settings } from './settings.ts';
 import { createSignInAttempts, type SignInAttempts } from './sign-in-attempts.ts';
+import { createStudies, type Studies } from './studies.ts';
 import { createStations, type Stations } from './stations.ts';
 import { createUsers, type Users } from './users.ts';
 
@@ -48,12 +50,14 @@ export interface Store {
   queue: Queue;
   alarms: Alarms;
   labels: Labels;
+  secondLabels: SecondLabels;
   features: Features;
   knowledge: KnowledgeRows;
   candidates: Candidates;
   audit: AuditEntries;
   reports: Reports;
   jobs: Jobs;
+  studies: Studies;
   images: ImageFiles;
   /** All or nothing, durable when it returns; nested calls join the outer one. DISK_FULL when the disk has no room for it. */
   transaction<T>(work: () => T): T;
@@ -214,12 +218,14 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     parts,
     queue: createQueue(db, parts),
     labels: createLabels(db),
+    secondLabels: createSecondLabels(db),
     features: createFeatures(db),
     knowledge: createKnowledge(db),
     candidates: createCandidates(db),
     audit: createAuditEntries(db, now),
     reports: createReports(db),
     jobs: createJobs(db),
+    studies: createStudies(db),
     images: createImageFiles(home, files),
     transaction(work) {
       const run = db.transaction(work);

@@ -18,7 +18,7 @@ export interface Queue {
   ): void;
   /** Opens the part of a doubted label, unless it is open for another reason already. */
   putSuspect(partId: number, stationId: string, usefulness: number, suggestedClassId: string, doubt: LabelDoubt): void;
-  /** Doubted labels that nobody has looked at leave the queue: a newer check decides anew. */
+  /** Labels that a model doubts and nobody has looked at leave the queue: a newer check decides anew. What a person doubts stays. */
   closeSuspects(stationId: string): void;
   /** Open items, most useful first. */
   list(stationId: string, limit: number): QueueItem[];
@@ -57,7 +57,7 @@ export const createQueue = (db: Database, parts: Parts): Queue => {
     ON CONFLICT (part_id) DO UPDATE SET reason = 'suspect', usefulness = excluded.usefulness, doubt = excluded.doubt,
       suggested_class_id = excluded.suggested_class_id, state = 'open' WHERE queue.state <> 'open' OR queue.reason = 'suspect'`);
   const closeSuspects = db.prepare(
-    `UPDATE queue SET state = 'labelled' WHERE station_id = ? AND reason = 'suspect' AND state <> 'labelled'`,
+    `UPDATE queue SET state = 'labelled' WHERE station_id = ? AND reason = 'suspect' AND state <> 'labelled' AND doubt ->> 'by' IS NULL`,
   );
   const columns = `q.part_id, q.reason, q.usefulness, q.group_id, q.suggested_class_id, q.doubt, ${GROUP_SIZE} AS group_size`;
   const list = db.prepare(`

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import type { Verdict } from '../contract/domain.ts';
+import type { Judgement, Verdict } from '../contract/domain.ts';
 
 export interface HourCount {
   /** UTC, `2026-01-31T09`. */
@@ -10,11 +10,18 @@ export interface HourCount {
   parts: number;
 }
 
+/** What a chart of the line needs of a part. */
+export type ChartPart = Pick<Judgement, 'verdict' | 'unsureReason' | 'novelty' | 'margin'> & { id: number; at: string };
+
 export interface Reports {
   /** Parts of the line, `from` <= hour < `to`, both cut to the hour. Oldest first. */
   hours(stationId: string, from: string, to: string): HourCount[];
   /** The same of parts that a person has labelled, by verdict and by whether the label is the good class. */
   checked(stationId: string, from: string, to: string): { verdict: Verdict; good: boolean; parts: number }[];
+  /** Newest part of the line; null: none. */
+  newestPart(stationId: string): number | null;
+  /** Parts of the line in order, from an id on. */
+  partsFrom(stationId: string, id: number, limit: number): ChartPart[];
 }
 
 export const createReports = (db: Database): Reports => {
@@ -25,7 +32,13 @@ export const createReports = (db: Database): Reports => {
     SELECT verdict, good, sum(parts) AS parts FROM checked_hours
     WHERE station_id = ? AND hour >= substr(?, 1, 13) AND hour < substr(?, 1, 13)
     GROUP BY verdict, good HAVING sum(parts) > 0`);
+  const newest = db.prepare(`SELECT max(id) AS id FROM parts WHERE station_id = ? AND origin = 'line'`);
+  const partsFrom = db.prepare(`
+    SELECT id, at, verdict, judgement ->> 'unsureReason' AS unsureReason, judgement ->> 'novelty' AS novelty, judgement ->> 'margin' AS margin
+    FROM parts WHERE station_id = ? AND origin = 'line' AND id >= ? ORDER BY id LIMIT ?`);
   return {
+    newestPart: (stationId) => (newest.get(stationId) as { id: number | null }).id,
+    partsFrom: (stationId, id, limit) => partsFrom.all(stationId, id, limit) as ChartPart[],
     hours: (stationId, from, to) => hours.all(stationId, from, to) as HourCount[],
     checked: (stationId, from, to) =>
       (checked.all(stationId, from, to) as { verdict: Verdict; good: number; parts: number }[]).map((row) => ({

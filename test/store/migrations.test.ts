@@ -56,6 +56,11 @@ const rows: Record<number, string> = {
   730: `UPDATE jobs SET request = '{"budgetS":90}';`,
   760: `UPDATE candidates SET recheck = '{}' WHERE id = 'm-2';`,
   800: `INSERT INTO checked_hours VALUES ('st-1', '2026-01-01T05', 'ng', 1, 1);`,
+  870: `UPDATE label_actions SET class_id = 'ok';`,
+  890: `INSERT INTO studies VALUES ('s-1', 'st-1', 'n', '2026-01-01', 'u-1', 2, NULL);
+        INSERT INTO study_parts VALUES ('s-1', 1, 'aa', 'ok', 'u-1');
+        INSERT INTO study_ratings VALUES ('s-1', 'u-1', 0, 1, 1, '2026-01-01');`,
+  900: `INSERT INTO second_labels VALUES ('st-1', 'aa', 'u-1', 'ok', 'ok', 'u-1', '2026-01-01');`,
 };
 
 const contents = (): Record<string, number> => {

@@ -18,6 +18,9 @@ import { signInAttempts } from './0710-sign-in-attempts.ts';
 import { jobRequests } from './0730-job-requests.ts';
 import { recheck } from './0760-recheck.ts';
 import { checkedHours } from './0800-checked-hours.ts';
+import { labelHistory } from './0870-label-history.ts';
+import { studies } from './0890-studies.ts';
+import { secondLabels } from './0900-second-labels.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -41,4 +44,7 @@ export const migrations: readonly Migration[] = [
   jobRequests,
   recheck,
   checkedHours,
+  labelHistory,
+  studies,
+  secondLabels,
 ];

@@ -225,6 +225,33 @@ describe('labels', () => {
     expect(await world.call('queue.count', { stationId })).toEqual({ total: 3 });
   });
 
+  test('the history names what can be taken back; several steps go at once, and no further', async () => {
+    const [a, b, c, d] = partIds as [number, number, number, number];
+    const pit = await world.call('classes.create', { names: { en: 'Pit', ja: '' } }, technician);
+    await world.call('labels.create', { partIds: [a], classId: 'ok' }, technician);
+    await world.call('labels.create', { partIds: [b, c], classId: pit.id }, technician);
+    await world.call('queue.skip', { partId: d }, technician);
+    const history = await world.call('labels.history', { stationId }, technician);
+    expect(history.map(({ kind, classId, parts }) => [kind, classId, parts.map(({ partId }) => partId)])).toEqual([
+      ['skip', null, [d]],
+      ['label', pit.id, [b, c].sort((x, y) => x - y)],
+      ['label', 'ok', [a]],
+    ]);
+    // Somebody else's history is not this one.
+    expect(await world.call('labels.history', { stationId })).toEqual([]);
+    await expect(world.call('labels.undo', { downTo: history[1]!.undoId })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    const { partIds: back } = await world.call('labels.undo', { downTo: history[1]!.undoId }, technician);
+    expect(new Set(back)).toEqual(new Set([b, c, d]));
+    expect((await world.call('parts.get', { partId: b })).label).toBeNull();
+    expect((await world.call('parts.get', { partId: a })).label?.classId).toBe('ok');
+    expect(await world.call('labels.history', { stationId }, technician)).toHaveLength(1);
+    await expect(world.call('labels.undo', { downTo: history[1]!.undoId }, technician)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+  });
+
   test('look-alikes are grouped in the background once somebody looks', async () => {
     await until(() => world.events.some((event) => event.name === 'queue.changed' && event.payload.total === 4));
     await world.call('queue.list', { stationId }, technician);

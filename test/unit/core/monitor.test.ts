@@ -87,3 +87,26 @@ test('another model starts another reference: its own look is no alarm', async (
   expect(await world.call('alarms.list', { stationId })).toEqual([]);
   expect(await world.call('alarms.state', { stationId })).toMatchObject({ watched: 100 });
 });
+
+test('the charts of a report show the change that the alarm is about, against the first parts', async () => {
+  const { stationId } = await setUp(world);
+  expect(await world.call('reports.drift', { stationId })).toMatchObject({ modelId: null, groups: [], limits: null });
+  await world.call('line.start', { stationId });
+  const line = world.lines.get(stationId)!;
+  line.emit(records(1, REFERENCE_PARTS + 100));
+  const from = REFERENCE_PARTS + 101;
+  line.emit(records(from, 100).map((record) => ({ ...record, judgement: { ...record.judgement, novelty: 4 } })));
+  await until(() => line.acknowledged.includes(from + 99));
+  const { modelId, reference, limits, groups } = await world.call('reports.drift', { stationId });
+  expect([modelId, reference]).toEqual(['m-1', REFERENCE_PARTS]);
+  // 700 parts in groups of 25, each part once.
+  expect(groups).toHaveLength(28);
+  // Four groups of the change, far outside; one of the others may be a little outside by chance.
+  expect(groups.slice(-4).every(({ novelty }) => novelty > limits!.novelty.high)).toBe(true);
+  expect(groups.filter(({ novelty }) => novelty > limits!.novelty.high).length).toBeLessThanOrEqual(5);
+  expect(groups.slice(0, -4).every(({ novelty }) => novelty < 2)).toBe(true);
+  // Fewer groups are asked for: they are spread over all the time.
+  const few = (await world.call('reports.drift', { stationId, groups: 7 })).groups;
+  expect(few).toHaveLength(7);
+  expect(few.at(-1)!.novelty).toBe(4);
+});
