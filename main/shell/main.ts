@@ -10,21 +10,30 @@ import { createLogger } from '../host/log.ts';
 import { createForkSpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
+import { setMenu } from './menu.ts';
+import { answerPage, savePageAsPdf } from './page-requests.ts';
 import { keepOffline, lockDown } from './security.ts';
+import { shellTexts } from './texts.ts';
 import { createUtilitySpawnPort } from './utility-spawn.ts';
+import { watchCore, type CoreWatch } from './watch-core.ts';
 import { brokerPorts, openWindow } from './window.ts';
 
 /* The desktop program: Electron's main process is the supervisor and owns the one window. */
 
 const { values: asked } = parseArgs({
   args: process.argv.slice(1),
-  options: { home: { type: 'string' }, demo: { type: 'boolean', default: false } },
+  options: {
+    home: { type: 'string' },
+    demo: { type: 'boolean', default: false },
+    kiosk: { type: 'boolean', default: false },
+  },
   // Chromium's switches and the folder that `electron .` is given are there as well.
   strict: false,
   allowPositionals: true,
 });
 const home = homeFolder(typeof asked.home === 'string' ? asked.home : undefined);
 const demo = asked.demo === true;
+const kiosk = asked.kiosk === true;
 const log = createLogger({ process: 'shell', file: join(home, 'logs', 'shell.log'), deferred: true });
 
 /**
@@ -92,24 +101,43 @@ async function run(): Promise<void> {
       preload: fileURLToPath(new URL(`../../${__BUNDLE__}/shell/preload.cjs`, import.meta.url)),
       title,
       devTools: __TEST_RUNTIME__ || !app.isPackaged,
+      kiosk,
+      stateFile: join(app.getPath('userData'), 'window.json'),
       log,
     });
   // The window paints while the core starts; it gets its port when the core serves.
   const window = open();
-  app.on('second-instance', () => {
+  const toFront = () => {
     if (window.isMinimized()) window.restore();
     window.focus();
-  });
+  };
+  app.on('second-instance', toFront);
+  const texts = () => shellTexts(watch?.language ?? 'en');
+  const showMenu = () =>
+    setMenu(window, texts(), {
+      savePdf: () =>
+        void savePageAsPdf(window, 'Mekiki', texts()).catch((error: unknown) => {
+          log.error('the page was not saved', { error });
+          dialog.showErrorBox('Mekiki', problemOf(error));
+        }),
+      print: () => window.webContents.print(),
+    });
+  showMenu();
+  answerPage(texts, log);
   try {
     await supervisor.start();
     log.openFile();
     log.info('the core serves', { electron: process.versions['electron'], testRuntime: __TEST_RUNTIME__ });
+    const watching = watchCore({ supervisor, log, onLanguage: showMenu, onNotification: toFront });
+    watch = watching;
+    window.on('focus', () => watching.refresh());
   } catch (error) {
     refuseToStart(error);
     app.exit(1);
   }
 }
 
+let watch: CoreWatch | null = null;
 let ending = false;
 app.on('before-quit', (event) => {
   if (ending) return;

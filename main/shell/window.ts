@@ -1,21 +1,33 @@
-import { BrowserWindow, ipcMain, MessageChannelMain, type WebContents } from 'electron';
+import { BrowserWindow, ipcMain, MessageChannelMain, screen, type WebContents } from 'electron';
 import type { Logger } from '../contract/log.ts';
 import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
 import type { Supervisor } from '../host/supervisor.ts';
 import { ORIGIN } from './security.ts';
+import { fitBounds, keepWindowState, readWindowState } from './window-bounds.ts';
 
 export interface WindowOptions {
   preload: string;
   /** DEMO and test builds are named here, where no page can hide it. */
   title: string;
   devTools: boolean;
+  /** The whole screen, and no way out of it but the end of the program. */
+  kiosk: boolean;
+  /** Where place and size are kept. */
+  stateFile: string;
   log: Logger;
 }
 
-export function openWindow({ preload, title, devTools, log }: WindowOptions): BrowserWindow {
+const FIRST_SIZE = { width: 1440, height: 900 };
+
+export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: WindowOptions): BrowserWindow {
+  const kept = readWindowState(stateFile);
+  const areas = [screen.getPrimaryDisplay(), ...screen.getAllDisplays()].map(({ workArea }) => workArea);
+  // A first window lies in the middle: beyond every display it cannot be as it was.
+  const bounds = fitBounds(kept?.bounds ?? { x: Number.MIN_SAFE_INTEGER, y: 0, ...FIRST_SIZE }, areas);
   const window = new BrowserWindow({
-    width: 1440,
-    height: 900,
+    ...bounds,
+    kiosk,
+    fullscreen: kept?.fullScreen ?? false,
     minWidth: 1024,
     minHeight: 640,
     title,
@@ -34,7 +46,22 @@ export function openWindow({ preload, title, devTools, log }: WindowOptions): Br
     },
   });
   window.on('page-title-updated', (event) => event.preventDefault());
-  window.once('ready-to-show', () => window.show());
+  window.once('ready-to-show', () => {
+    if (kept?.maximized) window.maximize();
+    window.show();
+  });
+  window.webContents.once('did-finish-load', () => window.webContents.setZoomFactor(kept?.zoom ?? 1));
+  // What a kiosk looks like is decided at its start, not by the last one.
+  window.on('close', () => {
+    if (kiosk) return;
+    const state = {
+      bounds: window.getNormalBounds(),
+      maximized: window.isMaximized(),
+      fullScreen: window.isFullScreen(),
+      zoom: window.webContents.getZoomFactor(),
+    };
+    if (!keepWindowState(stateFile, state)) log.warn('the place of the window was not kept', { file: stateFile });
+  });
   window.webContents.on('render-process-gone', (_event, { reason, exitCode }) => {
     log.error('the page crashed', { reason, exitCode });
     if (reason !== 'clean-exit' && !window.isDestroyed()) window.webContents.reload();

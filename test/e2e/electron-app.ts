@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { WebSocket } from 'ws';
 import { chromium, type Browser, type Page } from 'playwright-core';
 
 /** Folder of an Electron for tests; without it the tests that need one are skipped by name. */
@@ -61,6 +62,11 @@ export interface ElectronApp {
   page: Page;
   /** What it printed so far. */
   output(): string;
+  /**
+   * Runs an expression in Electron's main process, where `require` is at hand, and gives its (awaited) value. Needs `--inspect=0` among
+   * the arguments, which an installed program ignores (fuses).
+   */
+  inMain(expression: string): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -95,6 +101,31 @@ export async function launchElectron(
     process: child,
     page,
     output: () => output,
+    async inMain(expression) {
+      const main = /Debugger listening on (ws:\S+)/.exec(output)?.[1];
+      if (main === undefined) throw new Error('started without --inspect=0');
+      const socket = new WebSocket(main);
+      await once(socket, 'open');
+      try {
+        socket.send(
+          JSON.stringify({
+            id: 1,
+            method: 'Runtime.evaluate',
+            params: { expression, includeCommandLineAPI: true, awaitPromise: true, returnByValue: true },
+          }),
+        );
+        const [answer] = (await once(socket, 'message')) as [Buffer];
+        const { result, exceptionDetails } = (
+          JSON.parse(String(answer)) as {
+            result: { result: { value?: unknown }; exceptionDetails?: { exception?: { description?: string } } };
+          }
+        ).result;
+        if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? 'failed in the main process');
+        return result.value;
+      } finally {
+        socket.close();
+      }
+    },
     async close() {
       if (child.exitCode === null && child.signalCode === null) {
         const ended = once(child, 'exit');

@@ -1,0 +1,81 @@
+import { writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { app, BrowserWindow, dialog, ipcMain } from 'electron';
+import { z } from 'zod';
+import { problemOf } from '../contract/errors.ts';
+import type { Logger } from '../contract/log.ts';
+import { ORIGIN } from './security.ts';
+import type { ShellTexts } from './texts.ts';
+
+/*
+ * What the page may ask of the desktop: a path that the user chooses, and itself as a PDF. It gets a path, never a file: reading and
+ * writing is the core's, by its own rules. The names of wire messages are in preload.ts.
+ */
+
+const request = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('open-file'),
+    extension: z
+      .string()
+      .regex(/^[a-z0-9]{1,12}$/)
+      .optional(),
+  }),
+  z.object({ kind: z.literal('open-folder') }),
+  z.object({ kind: z.literal('save-file'), name: z.string().min(1).max(120) }),
+  z.object({ kind: z.literal('save-pdf'), name: z.string().min(1).max(120) }),
+]);
+
+/** A proposal only, and no way out of the folder that it is proposed in. */
+const proposed = (name: string): string => join(app.getPath('documents'), basename(name).replace(/[<>:"|?*]/g, '-'));
+
+/** Asks where, and writes the page there as A4. null: the user changed their mind. */
+export async function savePageAsPdf(window: BrowserWindow, name: string, texts: ShellTexts): Promise<string | null> {
+  const { canceled, filePath } = await dialog.showSaveDialog(window, {
+    defaultPath: proposed(name.endsWith('.pdf') ? name : `${name}.pdf`),
+    filters: [{ name: texts.pdf, extensions: ['pdf'] }],
+  });
+  if (canceled || !filePath) return null;
+  const pdf = await window.webContents.printToPDF({
+    pageSize: 'A4',
+    printBackground: true,
+    margins: { top: 0.4, bottom: 0.4, left: 0.4, right: 0.4 },
+  });
+  await writeFile(filePath, pdf);
+  return filePath;
+}
+
+export function answerPage(texts: () => ShellTexts, log: Logger): void {
+  ipcMain.handle('page-request', async ({ sender, senderFrame }, asked: unknown): Promise<string | null> => {
+    const window = BrowserWindow.fromWebContents(sender);
+    const own = senderFrame?.parent === null && senderFrame.url.startsWith(`${ORIGIN}/`);
+    const parsed = request.safeParse(asked);
+    if (!own || window === null || !parsed.success) {
+      log.warn('a request of the page was refused', { own, problem: parsed.error?.message });
+      return null;
+    }
+    const { data } = parsed;
+    try {
+      switch (data.kind) {
+        case 'open-file':
+        case 'open-folder': {
+          const { filePaths } = await dialog.showOpenDialog(window, {
+            properties: [data.kind === 'open-file' ? 'openFile' : 'openDirectory'],
+            ...(data.kind === 'open-file' &&
+              data.extension !== undefined && { filters: [{ name: data.extension, extensions: [data.extension] }] }),
+          });
+          return filePaths[0] ?? null;
+        }
+        case 'save-file': {
+          const { canceled, filePath } = await dialog.showSaveDialog(window, { defaultPath: proposed(data.name) });
+          return canceled ? null : filePath;
+        }
+        case 'save-pdf':
+          return await savePageAsPdf(window, data.name, texts());
+      }
+    } catch (error) {
+      log.error('a request of the page failed', { kind: data.kind, error });
+      dialog.showErrorBox('Mekiki', problemOf(error));
+      return null;
+    }
+  });
+}

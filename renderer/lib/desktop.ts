@@ -1,0 +1,37 @@
+/*
+ * What only the desktop shell can do: native file dialogs, and the page as a PDF file. In a browser `desktop` is null, and screens ask for
+ * a path as text, or print. The other side is main/shell/preload.ts.
+ */
+
+export type DesktopRequest =
+  | { kind: 'open-file'; extension?: string }
+  | { kind: 'open-folder' }
+  | { kind: 'save-file'; name: string }
+  | { kind: 'save-pdf'; name: string };
+
+/** null: the user chose nothing. */
+export type Desktop = (request: DesktopRequest) => Promise<string | null>;
+
+function createDesktop(): Desktop {
+  let last = 0;
+  return (request) =>
+    new Promise((resolve) => {
+      const id = (last += 1);
+      const answered = ({ source, data }: MessageEvent<{ type?: unknown; id?: unknown; value?: unknown } | null>) => {
+        if (source !== window || data?.type !== 'mekiki-answer' || data.id !== id) return;
+        window.removeEventListener('message', answered);
+        resolve(typeof data.value === 'string' ? data.value : null);
+      };
+      window.addEventListener('message', answered);
+      window.postMessage({ type: 'mekiki-request', id, request }, location.origin);
+    });
+}
+
+export const desktop: Desktop | null = location.protocol === 'app:' ? createDesktop() : null;
+
+/** The page as a document: a PDF file in the shell, the browser's print dialog elsewhere. @returns the file, if one was written */
+export async function printPage(name: string): Promise<string | null> {
+  if (desktop !== null) return desktop({ kind: 'save-pdf', name });
+  window.print();
+  return null;
+}
