@@ -29,6 +29,8 @@ export interface Notice {
 /** Far below the shortest time-out (main/core/idle.ts). */
 const ACTIVE_EVERY_MS = 30_000;
 const NOTICE_MS = 5000;
+/** A call that has no answer after this time is told on the screen. */
+const SLOW_MS = 3000;
 const MOST_NOTICES = 3;
 /** Events come faster than lists can be fetched: one fetch per kind and this time. */
 const REFETCH_MS = 150;
@@ -42,6 +44,7 @@ export const auditors: readonly Role[] = ['supervisor', 'engineer', 'auditor'];
 /** What all screens share: connection, session, station, classes, jobs, candidates; and where the user is. */
 export class AppState {
   readonly client: CoreClient;
+  readonly #version: string;
   connection = $state<ConnectionState>('connecting');
   session = $state.raw<SessionState | null>(null);
   stations = $state.raw<Station[]>([]);
@@ -73,6 +76,15 @@ export class AppState {
   submitted = $derived(this.candidates.filter(({ state }) => state === 'submitted'));
   runningJobs = $derived(this.jobs.filter(({ state }) => state === 'running' || state === 'waiting'));
   user = $derived(this.session?.user ?? null);
+  /** Calls that take longer than a user may wait without a word. */
+  slowCalls = $state(0);
+  /** The last failure for want of room on the disk, until somebody has made some. */
+  diskFull = $state.raw<unknown>(null);
+  /** Versions of window and core, where they differ: what the one sends the other may not understand. */
+  mismatch = $derived.by(() => {
+    const core = this.session?.version;
+    return core === undefined || core === this.#version ? null : { window: this.#version, core };
+  });
 
   readonly #storage: Storage;
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
@@ -80,8 +92,9 @@ export class AppState {
   #toldActiveAt = -Infinity;
   #signingOut = false;
 
-  constructor(client: CoreClient, storage: Storage) {
+  constructor(client: CoreClient, storage: Storage, version: string) {
     this.client = client;
+    this.#version = version;
     this.#storage = storage;
     this.connection = client.state;
     this.setTheme(storage.getItem('theme') === 'light' ? 'light' : 'dark');
@@ -201,7 +214,11 @@ export class AppState {
     const before = this.jobs.find(({ id }) => id === job.id);
     this.jobs = before ? this.jobs.map((other) => (other.id === job.id ? job : other)) : [job, ...this.jobs];
     if (before?.state === job.state) return;
-    if (job.state === 'failed') this.notify(errorOfProblem(job.problem));
+    if (job.state === 'failed') {
+      const error = errorOfProblem(job.problem);
+      if (isAppError(error, 'DISK_FULL')) this.diskFull = error;
+      this.notify(error);
+    }
     if (job.state === 'done') {
       this.#soon('candidates', () => this.fetchCandidates());
       if (job.kind === 'demo') this.#soon('all', () => this.refetch());
@@ -284,15 +301,24 @@ export class AppState {
   // ------------------------------------------------------------- failures
   /** Runs a piece of work; a failure becomes a notice with its next action. Undefined after a failure. */
   async run<T>(work: () => Promise<T>): Promise<T | undefined> {
+    let slow = false;
+    const timer = setTimeout(() => {
+      slow = true;
+      this.slowCalls += 1;
+    }, SLOW_MS);
     try {
       return await work();
     } catch (error) {
+      if (isAppError(error, 'DISK_FULL')) this.diskFull = error;
       if (isAppError(error, 'NOT_ALLOWED') && this.user === null) this.signInFor = technicians;
       // Cancelled by this side: nothing to tell. While the connection is lost the banner tells it.
       if (isAppError(error, 'CANCELLED') || (isAppError(error, 'DISCONNECTED') && this.connection !== 'open'))
         return undefined;
       this.notify(error);
       return undefined;
+    } finally {
+      clearTimeout(timer);
+      if (slow) this.slowCalls -= 1;
     }
   }
 

@@ -1,4 +1,5 @@
 import '../lib/zod-policy.ts';
+import '../lib/browser-language.ts';
 import '@fontsource-variable/inter/opsz.css';
 import '@fontsource-variable/noto-sans-jp/wght.css';
 import '../styles/tokens.css';
@@ -15,6 +16,6 @@ import '../styles/print.css';
 
 const target = document.getElementById('app');
 if (!target) throw new Error('index.html has no #app');
-const app = new AppState(connect(), localStorage);
+const app = new AppState(connect(), localStorage, __WINDOW_VERSION__);
 app.open();
 mount(App, { target, props: { app } });

@@ -14,12 +14,81 @@ export interface Size {
 /** A box smaller than this is a slip of the pointer. */
 const LEAST_BOX = 4;
 
-/** Keeps a zoomed picture from being moved out of its view; one that fits stays in the middle. */
-export function clampPan(pan: Point, picture: Size, view: Size): Point {
-  const room = (large: number, small: number) => Math.max(0, (large - small) / 2);
-  const x = room(picture.width, view.width);
-  const y = room(picture.height, view.height);
-  return { x: Math.min(x, Math.max(-x, pan.x)), y: Math.min(y, Math.max(-y, pan.y)) };
+/** What is looked at: how much larger than the whole, and which point of the frame is in the middle (shares of its width and height). */
+export interface Look {
+  zoom: number;
+  x: number;
+  y: number;
+}
+export const wholePicture: Look = { zoom: 1, x: 0.5, y: 0.5 };
+/** Screen pixels per pixel of the frame that the zoom ends at: single pixels can be counted. */
+const MOST_SCALE = 16;
+
+export interface Placed {
+  /** Screen pixels per pixel of the frame. */
+  scale: number;
+  size: Size;
+  /** Of the frame's corner in the view, px. */
+  left: number;
+  top: number;
+  /** Part of the frame that is in sight, in shares of it. */
+  seen: { x: number; y: number; width: number; height: number };
+}
+
+const fitOf = (frame: Size, view: Size): number => Math.min(view.width / frame.width, view.height / frame.height);
+/** The zoom at which one pixel of the frame is one pixel of the screen; 1 at least. */
+export const trueSize = (frame: Size, view: Size): number => Math.max(1, 1 / fitOf(frame, view));
+export const mostZoom = (frame: Size, view: Size): number => Math.max(1, MOST_SCALE / fitOf(frame, view));
+
+/** Where the frame lies in its view. One that fits stays in the middle; a larger one leaves no gap at its edges. */
+export function placed(look: Look, frame: Size, view: Size): Placed {
+  const scale = fitOf(frame, view) * look.zoom;
+  const size = { width: frame.width * scale, height: frame.height * scale };
+  const start = (at: number, large: number, room: number) =>
+    large <= room ? (room - large) / 2 : Math.min(0, Math.max(room - large, room / 2 - at * large));
+  const left = start(look.x, size.width, view.width);
+  const top = start(look.y, size.height, view.height);
+  return {
+    scale,
+    size,
+    left,
+    top,
+    seen: {
+      x: Math.max(0, -left / size.width),
+      y: Math.max(0, -top / size.height),
+      width: Math.min(1, view.width / size.width),
+      height: Math.min(1, view.height / size.height),
+    },
+  };
+}
+
+/** Takes the edges into account, so that the next move starts from what is seen. */
+const settled = (look: Look, frame: Size, view: Size): Look => {
+  const { seen } = placed(look, frame, view);
+  return { zoom: look.zoom, x: seen.x + seen.width / 2, y: seen.y + seen.height / 2 };
+};
+
+/** Larger or smaller by a factor, with the frame's point under `at` (px in the view) kept where it is. */
+export function zoomedAt(look: Look, factor: number, at: Point, frame: Size, view: Size): Look {
+  const { left, top, size } = placed(look, frame, view);
+  const zoom = Math.min(mostZoom(frame, view), Math.max(1, look.zoom * factor));
+  const share = { x: (at.x - left) / size.width, y: (at.y - top) / size.height };
+  const grown = zoom / look.zoom;
+  return settled(
+    {
+      zoom,
+      x: share.x + (view.width / 2 - at.x) / (size.width * grown),
+      y: share.y + (view.height / 2 - at.y) / (size.height * grown),
+    },
+    frame,
+    view,
+  );
+}
+
+/** Moved by px of the screen. */
+export function movedBy(look: Look, by: Point, frame: Size, view: Size): Look {
+  const { size } = placed(look, frame, view);
+  return settled({ zoom: look.zoom, x: look.x - by.x / size.width, y: look.y - by.y / size.height }, frame, view);
 }
 
 /** The box between two corners, inside the frame; null when it is too small to be meant. */

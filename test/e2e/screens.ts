@@ -3,13 +3,19 @@ import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 import { serveFixture } from './fixtures/server.ts';
+import { takeReadmePictures } from './readme-pictures.ts';
 import { createWorld } from './fixtures/world.ts';
 
 /*
  * `npm run screens`: a picture of every screen, in both languages and themes, into test/e2e/screens/ (not committed), to be
- * looked at. The data is the fixture's: a station in full swing, the same at every run. A word limits it: `-- label`.
+ * looked at. The data is the fixture's: a station in full swing, the same at every run. A word limits it: `-- label`;
+ * `-- readme` makes the pictures of README.md instead.
  */
 
+if (process.argv[2] === 'readme') {
+  await takeReadmePictures();
+  process.exit(0);
+}
 const folder = fileURLToPath(new URL('./screens/', import.meta.url));
 const wanted = process.argv[2];
 
@@ -40,6 +46,27 @@ const shots: readonly Shot[] = [
       await page.waitForSelector(testId('new-class-en'));
     },
   },
+  {
+    name: 'label-compare',
+    area: 'label',
+    prepare: async (page) => {
+      await page.waitForSelector(testId('queue-row'));
+      await page.keyboard.press('c');
+      await page.keyboard.press('r');
+      await page.waitForSelector(`${testId('reference-pane')} .view img`);
+      await page.keyboard.press('+');
+      await page.keyboard.press('+');
+    },
+  },
+  {
+    name: 'label-history',
+    area: 'label',
+    prepare: async (page) => {
+      await page.waitForSelector(testId('queue-row'));
+      for (const key of ['2', '4', 's', '3', 'u']) await page.keyboard.press(key);
+      await page.waitForSelector(testId('history-row'));
+    },
+  },
   { name: 'learn', area: 'learn' },
   { name: 'approve', area: 'approve' },
   {
@@ -52,6 +79,32 @@ const shots: readonly Shot[] = [
   },
   { name: 'models', area: 'models' },
   { name: 'reports', area: 'reports' },
+  {
+    name: 'reports-study',
+    area: 'reports',
+    prepare: async (page) => {
+      await page.click(testId('report-study'));
+      await page.click(testId('new-study'));
+      await page.click(testId('study-create'));
+      await page.click(testId('study-begin'));
+      for (let i = 0; i < 36; i += 1) {
+        await page.waitForSelector(`${testId('study-done')}[data-done="${i}"]`);
+        await page.keyboard.press(i % 18 < 6 && i !== 2 ? '1' : '2');
+      }
+      await page.click(testId('study-finish'));
+      await page.click(testId('study-close'));
+      await page.click(testId('study-close-confirm'));
+      await page.waitForSelector(testId('study-report'));
+    },
+  },
+  {
+    name: 'help',
+    area: 'approve',
+    prepare: async (page) => {
+      await page.click(testId('open-help'));
+      await page.waitForSelector(testId('help'));
+    },
+  },
   { name: 'settings', area: 'settings' },
   {
     name: 'settings-found-cameras',

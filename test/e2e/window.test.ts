@@ -1,90 +1,27 @@
-import { createRequire } from 'node:module';
-import { readFileSync } from 'node:fs';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
-import { serveFixture, type FixtureServer } from './fixtures/server.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { openPage, testId } from './browser.ts';
+import type { FixtureServer } from './fixtures/server.ts';
 import { createWorld, judgementOf, partOf, STATION } from './fixtures/world.ts';
+import { findings, go, signIn, smallTargets, useWindow } from './window-page.ts';
 
 /* The window alone in a real Chromium, with made-up data behind the real contract. */
 
-const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const areas = ['live', 'label', 'learn', 'approve', 'models', 'reports', 'settings', 'audit'] as const;
 
+const window_ = useWindow();
 let browser: Browser;
-let built: Awaited<ReturnType<typeof buildRenderer>>;
 let server: FixtureServer;
-
-beforeAll(async () => {
-  [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
-});
-afterAll(async () => {
-  await browser?.close();
-  await built?.remove();
-});
 beforeEach(async () => {
-  server = await serveFixture(createWorld('shift'), built.dir);
-});
-afterEach(async () => {
-  for (const context of browser.contexts()) await context.close();
-  await server.close();
+  ({ browser } = window_);
+  server = await window_.serve(createWorld('shift'));
 });
 
-const signIn = async (page: Page, name: string, password: string) => {
-  await page.click(testId('open-sign-in'));
-  await page.fill(testId('sign-in-name'), name);
-  await page.fill(testId('sign-in-password'), password);
-  await page.press(testId('sign-in-password'), 'Enter');
-  await page.waitForSelector(testId('user-menu'));
-};
 const open = async (options?: Parameters<typeof openPage>[2]) => {
   const opened = await openPage(browser, server.url, options);
   await opened.page.waitForSelector(testId('app-shell'));
   return opened;
 };
-const go = async (page: Page, area: string) => {
-  await page.click(testId(`area-${area}`));
-  await page.waitForSelector(`[data-screen="${area}"]`);
-};
-/** axe's serious and critical findings as "rule: where". */
-const findings = async (page: Page): Promise<string[]> => {
-  // Run by the test's own hand: the page's policy lets no foreign script in.
-  await page.evaluate(axeSource);
-  const found = await page.evaluate(async () => {
-    const { axe } = window as unknown as {
-      axe: {
-        run(): Promise<{
-          violations: { id: string; impact: string; nodes: { target: string[]; failureSummary?: string }[] }[];
-        }>;
-      };
-    };
-    const { violations } = await axe.run();
-    return violations.map(({ id, impact, nodes }) => ({
-      id,
-      impact,
-      at: nodes.map((n) => `${n.target.join(' ')} ${n.failureSummary ?? ''}`),
-    }));
-  });
-  return found
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, at }) => `${id}: ${at.slice(0, 3).join(' | ')}`);
-};
-/** Visible things to press that are smaller than 44 x 44 CSS pixels. */
-const smallTargets = (page: Page) =>
-  page.evaluate(() =>
-    [
-      ...document.querySelectorAll<HTMLElement>(
-        'button, a[href], input, select, textarea, [role=grid] tbody tr[tabindex]',
-      ),
-    ]
-      .map((element) => ({ element, box: element.getBoundingClientRect() }))
-      .filter(({ element, box }) => box.width > 0 && element.checkVisibility() && !element.classList.contains('skip'))
-      .filter(({ box }) => box.width < 43.5 || box.height < 43.5)
-      .map(
-        ({ element, box }) => `${element.outerHTML.slice(0, 80)} ${Math.round(box.width)}x${Math.round(box.height)}`,
-      ),
-  );
-
 describe('accessibility', () => {
   for (const theme of ['dark', 'light'] as const) {
     it(`has no serious finding and no small target on any screen, ${theme}`, async () => {
@@ -112,12 +49,11 @@ describe('accessibility', () => {
     await page.keyboard.press('n');
     await page.waitForSelector(testId('new-class-en'));
     expect(await findings(page), 'new class').toEqual([]);
-    const first = await serveFixture(createWorld('first'), built.dir);
+    const first = await window_.serve(createWorld('first'));
     const start = await openPage(browser, first.url);
     await start.page.waitForSelector(testId('try-demo'));
     expect(await findings(start.page), 'first start').toEqual([]);
     expect(await smallTargets(start.page)).toEqual([]);
-    await first.close();
   });
 });
 
@@ -255,6 +191,16 @@ describe('connection', () => {
 });
 
 describe('language', () => {
+  it('may be one that no number format knows, as under the POSIX locale: the window opens all the same', async () => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    const page = await context.newPage();
+    await page.addInitScript(() =>
+      Object.defineProperty(navigator, 'language', { value: 'en-US@posix', configurable: true }),
+    );
+    await page.goto(server.url);
+    await page.waitForSelector(testId('app-shell'));
+  });
+
   it('switches at run time, errors included', async () => {
     const { page } = await open();
     await page.click(testId('open-sign-in'));
@@ -280,9 +226,58 @@ describe('language', () => {
   });
 });
 
+describe('help', () => {
+  it('explains every area without a network, and is searched; keys and pointer open it', async () => {
+    const { page } = await open();
+    await page.keyboard.press('?');
+    await page.waitForSelector(testId('help'));
+    expect(await findings(page)).toEqual([]);
+    await page.fill(testId('help-search'), 'kappa');
+    expect(
+      await page
+        .locator(`${testId('help')} dt`)
+        .first()
+        .textContent(),
+    ).toBe('Kappa');
+    await page.keyboard.press('Escape');
+    await page.click(testId('language-ja'));
+    await page.click(testId('open-help'));
+    await page.fill(testId('help-search'), '新規度');
+    await page.waitForSelector(`${testId('help')} >> text=これまでラベルを付けたどれとも似ていない`);
+  });
+});
+
+describe('the guided first round', () => {
+  it('says in a demo what comes next, goes there, and can be hidden for good', async () => {
+    server.world.session = { ...server.world.session, demo: true };
+    // As the demo brings it: one knowledge and its model, nothing new.
+    server.world.knowledge = server.world.knowledge.slice(0, 1);
+    server.world.candidates = server.world.candidates
+      .slice(0, 1)
+      .map((candidate) => ({ ...candidate, knowledgeId: server.world.knowledge[0]!.id, state: 'active' }));
+    const { page } = await open();
+    await page.waitForSelector(`${testId('first-round')}[data-step="label"]`);
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('round-go'));
+    await page.fill(testId('sign-in-name'), 'SV-02');
+    await page.fill(testId('sign-in-password'), 'supervisor');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector(testId('queue-row'));
+    await page.keyboard.press('2');
+    await page.waitForSelector(`${testId('first-round')}[data-step="learn"]`);
+    await page.click(testId('round-go'));
+    await page.click(testId('update-knowledge'));
+    await page.waitForSelector(`${testId('first-round')}[data-step="compress"]`);
+    await page.click(testId('round-hide'));
+    await page.reload();
+    await page.waitForSelector(testId('app-shell'));
+    expect(await page.locator(testId('first-round')).count()).toBe(0);
+  });
+});
+
 describe('first start', () => {
   it('creates the first supervisor, and refuses a short or mistyped password in place', async () => {
-    const first = await serveFixture(createWorld('first'), built.dir);
+    const first = await window_.serve(createWorld('first'));
     const { page } = await openPage(browser, first.url);
     await page.fill(testId('first-start-name'), 'hana');
     await page.fill(testId('first-start-password'), 'short');
@@ -296,7 +291,6 @@ describe('first start', () => {
     await page.waitForSelector(testId('app-shell'));
     expect(await page.textContent(testId('user-name'))).toBe('hana');
     expect(await page.textContent('main')).toContain('No station yet');
-    await first.close();
   });
 });
 
@@ -508,6 +502,23 @@ describe('Approve', () => {
     await go(page, 'approve');
     await page.waitForSelector('[data-gate="escape"][data-outcome="fail"]');
     expect(await page.textContent('#why')).toContain('fails a gate');
+  });
+});
+
+describe('Models', () => {
+  it('writes a model into a file, and says in place why one is refused', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(testId('export-bundle'));
+    await page.fill(testId('path'), '/media/usb/m-0041.mekiki');
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('path-go'));
+    await page.waitForSelector(`${testId('notice')} >> text=/media/usb/m-0041.mekiki`);
+    await page.click(testId('import-bundle'));
+    await page.fill(testId('path'), '/media/usb/other.mekiki');
+    await page.press(testId('path'), 'Enter');
+    await page.waitForSelector('dialog >> text=other.mekiki');
   });
 });
 

@@ -1,6 +1,9 @@
 import type { QueueItem, Region } from '../../../main/contract/domain.ts';
 import type { MethodOutput } from '../../../main/contract/methods.ts';
 import type { AppState } from '../../app/app-state.svelte.ts';
+import { asTaken, type Levels } from '../../lib/contrast.ts';
+import { wholePicture, type Look } from '../../lib/picture.ts';
+import { Heat } from '../../ui/heat.svelte.ts';
 import { labelsPerMinute, keyOfClasses } from './keys.ts';
 
 /** The queue is fetched whole: it holds facts only, pictures come by address. */
@@ -8,12 +11,64 @@ const MOST_ITEMS = 10_000;
 /** Other windows and the line change the queue while somebody labels; not more than one fetch per this time. */
 const REFRESH_MS = 1500;
 
+export type QueueShow = 'all' | 'suspect' | 'second';
+/** What is to be labelled; a second opinion comes without a word of the first one. */
+export type LabelItem = Omit<QueueItem, 'reason'> & { reason: QueueItem['reason'] | 'second' };
+type Waiting = MethodOutput<'labels.secondQueue'>['parts'][number];
 export type LastAction =
   { kind: 'label'; partIds: number[]; classId: string } | { kind: 'skip'; partIds: number[] } | null;
 
+/** A part to be labelled blind: nothing of it says what a model or a person takes it for. */
+const blindItem = ({ partId, at, imageSha, width, height }: Waiting): LabelItem => ({
+  part: {
+    id: partId,
+    stationId: '',
+    seq: 0,
+    at,
+    imageSha,
+    width,
+    height,
+    judgement: {
+      verdict: 'unsure',
+      unsureReason: null,
+      classId: null,
+      secondClassId: null,
+      confidence: 0,
+      margin: 0,
+      limit: 0,
+      novelty: 0,
+      noveltyLimit: 0,
+      tile: null,
+      modelId: null,
+      latencyMs: 0,
+      errorCode: null,
+    },
+    notes: [],
+    label: null,
+  },
+  reason: 'second',
+  usefulness: 0,
+  groupId: null,
+  groupSize: 1,
+  suggestedClassId: null,
+  doubt: null,
+});
+
 /** The labelling queue and what is done with it. Labels are sent one after the other, in the order of the key presses. */
 export class LabelState {
-  items = $state.raw<QueueItem[]>([]);
+  readonly #app: AppState;
+  /** The whole queue, most useful first. */
+  all = $state.raw<QueueItem[]>([]);
+  show = $state<QueueShow>('all');
+  /** Labelled parts that wait for a second person: this one. */
+  waiting = $state.raw<Waiting[]>([]);
+  waitingTotal = $state(0);
+  agreement = $state.raw<MethodOutput<'labels.agreement'> | null>(null);
+  /** What of it is shown. */
+  items = $derived.by((): LabelItem[] => {
+    if (this.show === 'second') return this.waiting.map(blindItem);
+    return this.show === 'all' ? this.all : this.all.filter(({ reason }) => reason === 'suspect');
+  });
   loaded = $state(false);
   total = $state(0);
   currentId = $state<number | null>(null);
@@ -21,9 +76,19 @@ export class LabelState {
   last = $state.raw<LastAction>(null);
   box = $state.raw<Region | null>(null);
   drawing = $state(false);
-  zoom = $state(1);
+  look = $state.raw<Look>(wholePicture);
+  levels = $state.raw<Levels>(asTaken);
+  contrasting = $state(false);
+  comparing = $state(false);
+  /** Class that the user compares with; null: what the part is most likely to be. */
+  compareChoice = $state<string | null>(null);
+  readonly heat: Heat;
+  /** What can be taken back, newest first; null: not asked for. */
+  history = $state.raw<MethodOutput<'labels.history'> | null>(null);
   /** Parts that are left out of the open group; null: no group is open. */
   leftOut = $state.raw<ReadonlySet<number> | null>(null);
+  /** What became of the last second opinion; null: none was given. */
+  answer = $state.raw<MethodOutput<'labels.second'> | null>(null);
   /** When labels were made in this session, ms. */
   times = $state.raw<number[]>([]);
 
@@ -34,15 +99,22 @@ export class LabelState {
     if (!current || current.groupId === null || current.groupSize < 2) return [];
     return this.items.filter(({ groupId }) => groupId === current.groupId);
   });
+  keys = $derived.by(() => keyOfClasses(this.#app.classes));
+  compareWith = $derived(
+    this.compareChoice ??
+      this.current?.suggestedClassId ??
+      this.current?.part.judgement.classId ??
+      this.keys[0]?.defectClass.id ??
+      null,
+  );
+  suspects = $derived(this.all.filter(({ reason }) => reason === 'suspect').length);
   chosen = $derived.by(() => {
     const { leftOut } = this;
     if (leftOut !== null) return this.group.filter(({ part }) => !leftOut.has(part.id));
     return this.current ? [this.current] : [];
   });
   rate = $derived(labelsPerMinute(this.times));
-  readonly keys: ReturnType<typeof keyOfClasses>;
 
-  readonly #app: AppState;
   readonly #stationId: string;
   #pending: Promise<unknown> = Promise.resolve();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -50,7 +122,8 @@ export class LabelState {
   constructor(app: AppState, stationId: string) {
     this.#app = app;
     this.#stationId = stationId;
-    this.keys = $derived(keyOfClasses(app.classes));
+    this.heat = new Heat(app.client);
+    this.currentId = Number(localStorage.getItem(this.#placeKey)) || null;
   }
 
   open(): () => void {
@@ -64,22 +137,32 @@ export class LabelState {
     this.#queue(() => this.fetch());
     return () => {
       clearTimeout(this.#timer);
+      this.heat.close();
       dispose();
     };
   }
 
+  get #placeKey(): string {
+    return `label-place:${this.#stationId}`;
+  }
+
   async fetch(): Promise<void> {
     const stationId = this.#stationId;
-    const [queue, summary] = await Promise.all([
+    const [queue, summary, second, agreement] = await Promise.all([
       this.#app.client.call('queue.list', { stationId, limit: MOST_ITEMS }),
       this.#app.client.call('labels.summary', { stationId }),
+      this.#app.client.call('labels.secondQueue', { stationId }),
+      this.#app.client.call('labels.agreement', { stationId }),
     ]);
     const place = this.index;
-    this.items = queue.items;
+    this.all = queue.items;
     this.total = queue.total;
     this.summary = summary;
+    this.waiting = second.parts;
+    this.waitingTotal = second.total;
+    this.agreement = agreement;
     this.loaded = true;
-    if (this.index < 0) this.#select(Math.max(0, Math.min(place, queue.items.length - 1)));
+    if (this.index < 0) this.#select(Math.max(0, Math.min(place, this.items.length - 1)));
   }
 
   /** Calls are made in order: an undo never overtakes the label that it takes back. */
@@ -90,7 +173,11 @@ export class LabelState {
   #select(index: number): void {
     this.currentId = this.items[index]?.part.id ?? null;
     this.box = null;
-    this.zoom = 1;
+    this.look = wholePicture;
+    this.compareChoice = null;
+    // Where somebody was is found again after a restart; the labels themselves are the core's.
+    if (this.currentId === null) localStorage.removeItem(this.#placeKey);
+    else localStorage.setItem(this.#placeKey, String(this.currentId));
   }
 
   move(step: number): void {
@@ -119,8 +206,13 @@ export class LabelState {
     const gone = new Set(partIds);
     const from = this.index;
     const before = this.items.slice(0, Math.max(0, from)).filter(({ part }) => gone.has(part.id)).length;
-    this.items = this.items.filter(({ part }) => !gone.has(part.id));
-    this.total = Math.max(0, this.total - gone.size);
+    if (this.show === 'second') {
+      this.waiting = this.waiting.filter(({ partId }) => !gone.has(partId));
+      this.waitingTotal = Math.max(0, this.waitingTotal - gone.size);
+    } else {
+      this.all = this.all.filter(({ part }) => !gone.has(part.id));
+      this.total = Math.max(0, this.total - gone.size);
+    }
     this.leftOut = null;
     this.#select(Math.min(from - before, this.items.length - 1));
   }
@@ -128,6 +220,8 @@ export class LabelState {
   label(classId: string): void {
     const partIds = this.chosen.map(({ part }) => part.id);
     if (partIds.length === 0) return;
+    const [only] = partIds;
+    if (this.show === 'second' && only !== undefined) return this.#second(only, classId);
     const box = partIds.length === 1 ? this.box : null;
     this.#remove(partIds);
     this.last = { kind: 'label', partIds, classId };
@@ -145,23 +239,52 @@ export class LabelState {
     });
   }
 
+  #second(partId: number, classId: string): void {
+    this.#remove([partId]);
+    this.times = [...this.times, Date.now()];
+    this.#queue(async () => {
+      try {
+        this.answer = await this.#app.client.call('labels.second', { partId, classId });
+      } finally {
+        await this.fetch();
+      }
+    });
+  }
+
   skip(): void {
     const part = this.current?.part;
     if (!part) return;
+    // A second opinion is nobody's duty: the part waits for whoever comes next.
+    if (this.show === 'second') return this.move(1);
     this.#remove([part.id]);
     this.last = { kind: 'skip', partIds: [part.id] };
     this.#queue(async () => void (await this.#app.client.call('queue.skip', { partId: part.id })));
   }
 
-  undo(): void {
+  /** The last action, or all down to one of the history. */
+  undo(downTo?: number): void {
     this.#queue(async () => {
-      const { partIds } = await this.#app.client.call('labels.undo', {});
+      const { partIds } = await this.#app.client.call('labels.undo', downTo === undefined ? {} : { downTo });
       this.times = this.times.slice(0, Math.max(0, this.times.length - partIds.length));
       this.last = null;
       await this.fetch();
       const [first] = partIds;
       if (first !== undefined && this.items.some(({ part }) => part.id === first)) this.choose(first);
     });
+  }
+
+  fetchHistory(): void {
+    this.history = null;
+    this.#queue(async () => {
+      this.history = await this.#app.client.call('labels.history', { stationId: this.#stationId });
+    });
+  }
+
+  showOnly(show: QueueShow): void {
+    this.leftOut = null;
+    this.answer = null;
+    this.show = show;
+    if (this.index < 0) this.#select(0);
   }
 
   /** Makes a class and labels the chosen parts with it. @throws what the core said. */

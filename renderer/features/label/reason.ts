@@ -1,8 +1,8 @@
-import type { QueueItem } from '../../../main/contract/domain.ts';
+import type { LabelItem } from './label-state.svelte.ts';
 import { t } from '../../lib/i18n/language.svelte.ts';
 
 /** Why a part is in the queue, in words. @param name gives a class's name. */
-export function reasonText({ part, reason, doubt }: QueueItem, name: (classId: string | null) => string): string {
+export function reasonText({ part, reason, doubt }: LabelItem, name: (classId: string | null) => string): string {
   const { classId, secondClassId } = part.judgement;
   if (reason === 'suspect') return t('label.reason.suspect', { name: name(doubt?.classId ?? null) });
   if (reason !== 'low-margin') return t(`label.reason.${reason}`);
@@ -12,7 +12,7 @@ export function reasonText({ part, reason, doubt }: QueueItem, name: (classId: s
 }
 
 /** The number behind the reason, for a row of the queue; empty where there is none. */
-export function reasonFact({ part, reason, doubt }: QueueItem): string {
+export function reasonFact({ part, reason, doubt }: LabelItem): string {
   const { novelty, margin } = part.judgement;
   if (reason === 'suspect' && doubt && doubt.copies > 0) return t('label.fact.copies', { n: doubt.copies });
   if (reason === 'novel') return t('label.fact.novelty', { value: novelty.toFixed(2) });
@@ -21,7 +21,7 @@ export function reasonFact({ part, reason, doubt }: QueueItem): string {
 
 /** @param name gives a class's name. */
 export function reasonLong(
-  { part, reason, doubt, suggestedClassId }: QueueItem,
+  { part, reason, doubt, suggestedClassId }: LabelItem,
   name: (classId: string | null) => string,
 ): string {
   const { novelty, noveltyLimit, margin, confidence, limit, verdict } = part.judgement;
@@ -40,9 +40,12 @@ export function reasonLong(
       return t('label.long.error');
     case 'imported':
       return t('label.long.imported');
+    case 'second':
+      return t('label.long.second');
     case 'suspect': {
       const names = { name: name(doubt?.classId ?? null), other: name(suggestedClassId) };
       if (doubt && doubt.copies > 0) return t('label.long.suspectCopies', { ...names, n: doubt.copies });
+      if (doubt?.by !== undefined) return t('label.long.suspectBy', { ...names, by: doubt.by });
       const [given, suggested] = [doubt?.given ?? 0, doubt?.suggested ?? 0];
       return t('label.long.suspect', { ...names, given: given.toFixed(2), suggested: suggested.toFixed(2) });
     }

@@ -1,7 +1,7 @@
 import type { Part } from '../../../main/contract/domain.ts';
-import { isAppError } from '../../../main/contract/errors.ts';
 import type { AppState } from '../../app/app-state.svelte.ts';
-import type { HeatGrid } from '../../ui/HeatLayer.svelte';
+import { wholePicture, type Look } from '../../lib/picture.ts';
+import { Heat } from '../../ui/heat.svelte.ts';
 
 /** Parts in the strip. */
 export const STRIP = 12;
@@ -12,10 +12,8 @@ export class LiveState {
   parts = $state.raw<Part[]>([]);
   /** Held by the user; null: the newest. */
   heldId = $state<number | null>(null);
-  heatWanted = $state(false);
-  heat = $state.raw<HeatGrid | null>(null);
-  heatMissing = $state(false);
-  zoom = $state(1);
+  readonly heat: Heat;
+  look = $state.raw<Look>(wholePicture);
 
   held = $state.raw<Part | null>(null);
   newest = $derived(this.parts.at(-1) ?? null);
@@ -25,11 +23,11 @@ export class LiveState {
   readonly #stationId: string;
   #waiting: Part[] = [];
   #frame = 0;
-  #heatCall: AbortController | null = null;
 
   constructor(app: AppState, stationId: string) {
     this.#app = app;
     this.#stationId = stationId;
+    this.heat = new Heat(app.client);
   }
 
   /** Nothing without a station. @returns ends the subscription. */
@@ -40,7 +38,7 @@ export class LiveState {
     return () => {
       dispose();
       cancelAnimationFrame(this.#frame);
-      this.#heatCall?.abort();
+      this.heat.close();
     };
   }
 
@@ -68,24 +66,7 @@ export class LiveState {
 
   hold(part: Part | null): void {
     this.held = part;
-    if (part === null) this.zoom = 1;
-  }
-
-  /** The heat map of a part; an earlier request that is still under way is dropped. */
-  async fetchHeat(part: Part | null): Promise<void> {
-    this.#heatCall?.abort();
-    this.heat = null;
-    this.heatMissing = false;
-    if (!part || !this.heatWanted) return;
-    const call = new AbortController();
-    this.#heatCall = call;
-    try {
-      const heat = await this.#app.client.call('parts.heatMap', { partId: part.id }, { signal: call.signal });
-      if (this.#heatCall === call) this.heat = heat;
-    } catch (error) {
-      // Many parts have none (no model, an error, a picture that is no longer kept): said in place, not as a failure.
-      if (!isAppError(error, 'CANCELLED')) this.heatMissing = true;
-    }
+    if (part === null) this.look = wholePicture;
   }
 
   async start(): Promise<void> {

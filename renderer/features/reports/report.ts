@@ -67,26 +67,8 @@ export function shiftsOf(hours: readonly HourCount[]): (Omit<Bucket, 'start'> & 
   }));
 }
 
-export interface TrendPoint {
-  /** 0..100 across and down the plot. */
-  x: number;
-  y: number;
-  bucket: Bucket;
-}
-/** Points of the yield, and the least yield that the axis shows (a whole per cent, as a share). */
-export function trendOf(
-  buckets: readonly Bucket[],
-  { from, to }: { from: number; to: number },
-): { floor: number; points: TrendPoint[] } {
-  const shown = buckets.filter((bucket) => partsOf(bucket) > 0);
-  const least = Math.min(1, ...shown.map((bucket) => bucket.ok / partsOf(bucket)));
-  const floor = Math.max(0, Math.floor(100 * least - 1) / 100);
-  return {
-    floor,
-    points: shown.map((bucket) => ({
-      x: Math.min(100, Math.max(0, (100 * (bucket.start - from)) / (to - from))),
-      y: (100 * (1 - bucket.ok / partsOf(bucket))) / (1 - floor),
-      bucket,
-    })),
-  };
+/** The least yield that an axis shows: a whole per cent below the worst, as a share. */
+export function yieldFloor(buckets: readonly Bucket[]): number {
+  const least = Math.min(1, ...buckets.filter((b) => partsOf(b) > 0).map((bucket) => bucket.ok / partsOf(bucket)));
+  return Math.max(0, Math.floor(100 * least - 1) / 100);
 }

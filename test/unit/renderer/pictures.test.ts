@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { heatColor } from '../../../renderer/lib/heat-color.ts';
-import { boxByKey, boxOf, clampPan } from '../../../renderer/lib/picture.ts';
+import { apart, asTaken, histogramOf, lineOf, stretched } from '../../../renderer/lib/contrast.ts';
+import { boxByKey, boxOf, movedBy, placed, wholePicture, zoomedAt } from '../../../renderer/lib/picture.ts';
 
 const frame = { width: 640, height: 480 };
 const point = fc.record({
@@ -40,16 +41,87 @@ describe('a box', () => {
   });
 });
 
-describe('moving a picture', () => {
-  it('centres one that fits and keeps the edges of one that does not', () => {
-    expect(clampPan({ x: 50, y: -50 }, { width: 100, height: 100 }, { width: 200, height: 200 })).toEqual({
-      x: 0,
-      y: -0,
-    });
-    expect(clampPan({ x: 500, y: -20 }, { width: 400, height: 300 }, { width: 200, height: 200 })).toEqual({
-      x: 100,
-      y: -20,
-    });
+describe('looking at a picture', () => {
+  const view = { width: 900, height: 600 };
+  const frames = fc.record({
+    width: fc.integer({ min: 16, max: 12_000 }),
+    height: fc.integer({ min: 16, max: 12_000 }),
+  });
+  const inView = fc.record({ x: fc.integer({ min: 0, max: 900 }), y: fc.integer({ min: 0, max: 600 }) });
+
+  it('shows the whole of it first, in the middle', () => {
+    const { left, top, size, seen } = placed(wholePicture, { width: 400, height: 400 }, view);
+    expect([left, top, size.width, size.height]).toEqual([150, 0, 600, 600]);
+    expect(seen).toEqual({ x: 0, y: 0, width: 1, height: 1 });
+  });
+
+  it('leaves no gap and stays between the whole and single pixels, however it is turned and pushed', () => {
+    fc.assert(
+      fc.property(
+        frames,
+        fc.array(fc.tuple(fc.double({ min: 0.2, max: 8, noNaN: true }), inView, point)),
+        (size, steps) => {
+          let look = wholePicture;
+          for (const [factor, at, by] of steps) {
+            look = movedBy(zoomedAt(look, factor, at, size, view), by, size, view);
+            const now = placed(look, size, view);
+            expect(look.zoom).toBeGreaterThanOrEqual(1);
+            expect(now.scale).toBeLessThanOrEqual(Math.max(16, placed(wholePicture, size, view).scale) * 1.000001);
+            for (const [start, length, room] of [
+              [now.left, now.size.width, view.width],
+              [now.top, now.size.height, view.height],
+            ] as const) {
+              if (length > room + 1e-6) {
+                expect(start).toBeLessThanOrEqual(1e-6);
+                expect(start + length).toBeGreaterThanOrEqual(room - 1e-6);
+              } else expect(start).toBeCloseTo((room - length) / 2, 6);
+            }
+          }
+        },
+      ),
+    );
+  });
+
+  it('keeps the point under the pointer where it is', () => {
+    const size = { width: 3000, height: 2000 };
+    const look = zoomedAt(wholePicture, 5, { x: 450, y: 300 }, size, view);
+    const at = { x: 200, y: 500 };
+    const under = (l: typeof look) => {
+      const { left, top, scale } = placed(l, size, view);
+      return { x: (at.x - left) / scale, y: (at.y - top) / scale };
+    };
+    const before = under(look);
+    const after = under(zoomedAt(look, 2, at, size, view));
+    expect(after.x).toBeCloseTo(before.x, 6);
+    expect(after.y).toBeCloseTo(before.y, 6);
+  });
+});
+
+describe('contrast', () => {
+  it('spreads what is there over the whole range, whatever a few specks say', () => {
+    const pixels = new Uint8ClampedArray(4 * 1000).fill(255);
+    for (let i = 0; i < 1000; i += 1) pixels.fill(i < 3 ? 255 : 100 + (i % 41), 4 * i, 4 * i + 3);
+    expect(stretched(histogramOf(pixels))).toEqual({ low: 100, high: 140 });
+    const { slope, intercept } = lineOf({ low: 100, high: 140 });
+    expect(slope * (100 / 255) + intercept).toBeCloseTo(0, 9);
+    expect(slope * (140 / 255) + intercept).toBeCloseTo(1, 9);
+  });
+
+  it('of an even or an empty picture is left to the eye: the two ends stay apart', () => {
+    expect(stretched([])).toEqual(asTaken);
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 255 }),
+        fc.integer({ min: 0, max: 255 }),
+        fc.boolean(),
+        (low, high, first) => {
+          const levels = apart({ low, high }, first ? 'low' : 'high');
+          expect(levels.high - levels.low).toBeGreaterThanOrEqual(8);
+          expect(levels.low).toBeGreaterThanOrEqual(0);
+          expect(levels.high).toBeLessThanOrEqual(255);
+        },
+      ),
+    );
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { bucketsOf, partsOf, rangeOf, shiftsOf, trendOf } from '../../../renderer/features/reports/report.ts';
+import { bucketsOf, partsOf, rangeOf, shiftsOf, yieldFloor } from '../../../renderer/features/reports/report.ts';
 import { csvText } from '../../../renderer/lib/csv.ts';
 
 const local = (day: number, hour: number) => new Date(2026, 0, day, hour).toISOString();
@@ -31,15 +31,10 @@ describe('report', () => {
     expect([from, to]).toEqual(['2026-01-01T10:00:00.000Z', '2026-01-02T10:00:00.000Z']);
   });
 
-  test('the trend keeps every point inside the plot, one of yield 1 at its top', () => {
-    const { floor, points } = trendOf(bucketsOf(hours, 'hour'), {
-      from: Date.parse(local(1, 0)),
-      to: Date.parse(local(3, 0)),
-    });
-    expect(floor).toBe(0.79);
-    for (const { x, y } of points) expect(x >= 0 && x <= 100 && y >= 0 && y <= 100).toBe(true);
-    expect(points.at(-1)!.y).toBe(0);
-    expect(trendOf([], { from: 0, to: 1 }).points).toEqual([]);
+  test('the axis of the yield begins a little below the worst bucket, and at nothing below', () => {
+    expect(yieldFloor(bucketsOf(hours, 'hour'))).toBe(0.79);
+    expect(yieldFloor([])).toBe(0.99);
+    expect(yieldFloor([{ start: 0, ok: 0, ng: 5, unsure: 0 }])).toBe(0);
   });
 
   test('a name cannot become a formula or break the table', () => {

@@ -1,0 +1,226 @@
+import type { CDPSession, Page } from 'playwright-core';
+import { buildRenderer, launchBrowser, openPage, testId } from '../e2e/browser.ts';
+import { serveFixture } from '../e2e/fixtures/server.ts';
+import { createWorld, type World } from '../e2e/fixtures/world.ts';
+import { record, spread } from './record.ts';
+
+/*
+ * What the window itself costs, in a real Chromium with made-up data behind the real contract (its pictures are 480 px wide, larger than
+ * the thumbnails that the core makes). Argument: minutes of the heap run, default 5.
+ */
+
+const ITEMS = 10_000;
+const SCROLL_PX = 60_000;
+const SCROLL_PX_PER_S = 6000;
+const LIVE_SECONDS = 30;
+const HEAP_PER_S = 80;
+const heapMinutes = Number(process.argv[2] ?? 5);
+
+const built = await buildRenderer();
+const browser = await launchBrowser();
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const open = async (world: World) => {
+  const server = await serveFixture(world, built.dir);
+  const { page } = await openPage(browser, server.url);
+  await page.waitForSelector(testId('app-shell'));
+  const cdp = await page.context().newCDPSession(page);
+  return {
+    server,
+    page,
+    cdp,
+    close: async () => {
+      await page.context().close();
+      await server.close();
+    },
+  };
+};
+const signIn = async (page: Page) => {
+  await page.click(testId('open-sign-in'));
+  await page.fill(testId('sign-in-name'), 'TE-04');
+  await page.fill(testId('sign-in-password'), 'technician');
+  await page.press(testId('sign-in-password'), 'Enter');
+  await page.waitForSelector(testId('user-menu'));
+};
+const metric = async (cdp: CDPSession, name: string): Promise<number> => {
+  const { metrics } = await cdp.send('Performance.getMetrics');
+  return metrics.find((entry) => entry.name === name)?.value ?? NaN;
+};
+/** CPU seconds of Chromium's processes by kind, so far. */
+const cpuByProcess = async (): Promise<Map<string, number>> => {
+  const session = await browser.newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  await session.detach();
+  const sums = new Map<string, number>();
+  for (const { type, cpuTime } of processInfo) sums.set(type, (sums.get(type) ?? 0) + cpuTime);
+  return sums;
+};
+const at = (sorted: readonly number[], share: number): number => sorted[Math.floor(share * (sorted.length - 1))] ?? NaN;
+
+/** Ten thousand rows with a picture of their own address each, scrolled at six screens a second. */
+async function scrolling() {
+  const world = createWorld('shift');
+  const [item] = world.queue;
+  const pool = [...world.images.values()];
+  const shaOf = (i: number) => i.toString(16).padStart(64, '0');
+  world.images = new Map([
+    ...world.images,
+    ...Array.from({ length: ITEMS }, (_, i) => [shaOf(i), pool[i % pool.length]!] as const),
+  ]);
+  world.queue = Array.from({ length: ITEMS }, (_, i) => ({
+    ...item!,
+    groupId: null,
+    groupSize: 1,
+    part: { ...item!.part, id: 100_000 - i, imageSha: shaOf(i) },
+  }));
+  const { page, cdp, close } = await open(world);
+  await signIn(page);
+  await page.click(testId('area-label'));
+  await page.waitForSelector(testId('queue-row'));
+  await page.evaluate(() => {
+    const times: number[] = [];
+    let last = performance.now();
+    const frame = () => {
+      const now = performance.now();
+      times.push(now - last);
+      last = now;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+    Object.assign(window, { times });
+  });
+  const box = (await page.locator(testId('queue-row')).first().boundingBox())!;
+  await page.evaluate(() => ((window as unknown as { times: number[] }).times.length = 0));
+  await cdp.send('Input.synthesizeScrollGesture', {
+    x: box.x + box.width / 2,
+    y: box.y + 200,
+    yDistance: -SCROLL_PX,
+    speed: SCROLL_PX_PER_S,
+    gestureSourceType: 'mouse',
+  });
+  const times = (await page.evaluate(() => (window as unknown as { times: number[] }).times)).sort((a, b) => a - b);
+  const reached = await page.evaluate(
+    () => document.querySelector('[data-testid="queue-row"]')!.closest('.scroll')!.scrollTop,
+  );
+  const rows = await page.locator(testId('queue-row')).count();
+  await close();
+  const round = (ms: number) => Number(ms.toFixed(1));
+  return {
+    items: ITEMS,
+    scrolledPx: Math.round(reached),
+    frames: times.length,
+    frameMs: { p50: round(at(times, 0.5)), p99: round(at(times, 0.99)), max: round(at(times, 1)) },
+    rowsInDocument: rows,
+  };
+}
+
+/** From the navigation to the first contentful paint, pages of new contexts (no cache). */
+async function firstPaint() {
+  const times: number[] = [];
+  for (let i = 0; i < 7; i += 1) {
+    const { page, close } = await open(createWorld('shift'));
+    times.push(
+      await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? Number.NaN),
+    );
+    await close();
+  }
+  return spread(times.map(Math.round));
+}
+
+/** The live view at twenty parts a second. Tasks are those of the page's main thread; raster and compositing run beside it. */
+async function live() {
+  const { server, page, cdp, close } = await open(createWorld('shift'));
+  await page.waitForSelector('[data-verdict]');
+  await cdp.send('Performance.enable');
+  await wait(2000);
+  const before = { task: await metric(cdp, 'TaskDuration'), cpu: await cpuByProcess(), at: performance.now() };
+  let sent = 0;
+  while (performance.now() - before.at < LIVE_SECONDS * 1000) {
+    server.tick();
+    sent += 1;
+    await wait(Math.max(0, before.at + sent * 50 - performance.now()));
+  }
+  const seconds = (performance.now() - before.at) / 1000;
+  const share = (used: number) => Number((used / seconds).toFixed(3));
+  const task = share((await metric(cdp, 'TaskDuration')) - before.task);
+  const cpu = await cpuByProcess();
+  const used = (type: string) => share((cpu.get(type) ?? 0) - (before.cpu.get(type) ?? 0));
+  await close();
+  return {
+    partsPerS: Number((sent / seconds).toFixed(1)),
+    coreShareOfTasks: task,
+    coreShareOfRendererProcess: used('renderer'),
+    coreShareOfGpuProcess: used('GPU'),
+    note: 'the renderer process without its tasks is mostly raster: this Chromium draws without a graphics card',
+  };
+}
+
+/** Heap after a forced collection, at the start and at the end of a long run. */
+async function heap() {
+  const { server, page, cdp, close } = await open(createWorld('shift'));
+  await page.waitForSelector('[data-verdict]');
+  await cdp.send('Performance.enable');
+  const size = async () => {
+    for (let i = 0; i < 3; i += 1) await cdp.send('HeapProfiler.collectGarbage');
+    return metric(cdp, 'JSHeapUsedSize');
+  };
+  const run = async (parts: number) => {
+    const start = performance.now();
+    for (let i = 1; i <= parts; i += 1) {
+      server.tick();
+      await wait(Math.max(0, start + (i * 1000) / HEAP_PER_S - performance.now()));
+    }
+  };
+  // What is made once, with the first parts, is no growth.
+  await run(HEAP_PER_S * 30);
+  const first = await size();
+  const parts = Math.round(HEAP_PER_S * 60 * heapMinutes);
+  await run(parts);
+  await wait(1000);
+  const last = await size();
+  await close();
+  return {
+    parts,
+    minutes: heapMinutes,
+    heapMb: [first / 1e6, last / 1e6].map((mb) => Number(mb.toFixed(2))),
+    growthMbPer10000: Number((((last - first) / 1e6 / parts) * 10_000).toFixed(3)),
+  };
+}
+
+/** A chart of a hundred thousand points: drawn, and its cursor moved over it. */
+async function chart() {
+  const world = createWorld('shift');
+  world.driftGroups = 100_000;
+  const { page, cdp, close } = await open(world);
+  await cdp.send('Performance.enable');
+  const before = await metric(cdp, 'TaskDuration');
+  await page.click(testId('area-reports'));
+  await page.waitForSelector(`${testId('drift')} [data-points="100000"] canvas`);
+  const drawn = (await metric(cdp, 'TaskDuration')) - before;
+  const plot = page.locator(`${testId('drift')} .u-over`).first();
+  await plot.scrollIntoViewIfNeeded();
+  const box = (await plot.boundingBox())!;
+  const started = await metric(cdp, 'TaskDuration');
+  const MOVES = 100;
+  for (let i = 0; i < MOVES; i += 1) await page.mouse.move(box.x + (box.width * i) / MOVES, box.y + box.height / 2);
+  const moved = (await metric(cdp, 'TaskDuration')) - started;
+  await close();
+  return {
+    points: 100_000,
+    charts: 3,
+    screenMs: Math.round(1000 * drawn),
+    perCursorMoveMs: Number(((1000 * moved) / MOVES).toFixed(2)),
+  };
+}
+
+const result = {
+  firstPaintMs: await firstPaint(),
+  scroll: await scrolling(),
+  live: await live(),
+  chart: await chart(),
+  heap: await heap(),
+  browser: `Chromium ${browser.version()}, headless, no graphics card`,
+};
+await browser.close();
+await built.remove();
+record('window', `node test/bench/window.ts ${heapMinutes}`, result);

@@ -1,0 +1,141 @@
+import type { BrowserContext, Page } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
+import { testId } from './browser.ts';
+import { createWorld } from './fixtures/world.ts';
+import { go, signIn, smallTargets, useWindow } from './window-page.ts';
+
+/* Fingers alone, and two people at two windows. Keyboard alone is in window.test.ts. */
+
+const window_ = useWindow();
+const openTouch = async (): Promise<{ page: Page; context: BrowserContext }> => {
+  const context = await window_.browser.newContext({
+    viewport: { width: 1280, height: 800 },
+    locale: 'ja-JP',
+    hasTouch: true,
+    reducedMotion: 'reduce',
+  });
+  const page = await context.newPage();
+  await page.goto(window_.server.url);
+  await page.waitForSelector(testId('app-shell'));
+  return { page, context };
+};
+
+describe('by fingers alone', () => {
+  it('labels, updates, compresses, submits, approves, activates and rolls back', async () => {
+    await window_.serve(createWorld('shift'));
+    const { page, context } = await openTouch();
+    const tap = (id: string) => page.tap(testId(id));
+    await tap('open-sign-in');
+    // A touch screen offers the names; the password is typed on a keyboard of the screen.
+    await page.tap('dialog >> text=SV-02');
+    await page.fill(testId('sign-in-password'), 'supervisor');
+    await tap('sign-in-submit');
+    await page.waitForSelector(testId('user-menu'));
+
+    await tap('area-label');
+    await page.waitForSelector(testId('queue-row'));
+    expect(await smallTargets(page)).toEqual([]);
+    await tap('open-group');
+    await page.tap(`${testId('group-grid')} button >> nth=13`);
+    await page.tap('[data-class="c-pit"]');
+    await expect.poll(() => window_.server.world.labels.length).toBe(13);
+    await tap('undo');
+    await expect.poll(() => window_.server.world.labels.length).toBe(0);
+    for (const id of ['c-ok', 'c-scratch', 'c-scale']) await page.tap(`[data-class="${id}"]`);
+    await tap('skip');
+    await expect.poll(() => window_.server.world.labels.length).toBe(3);
+    await tap('history');
+    await page.waitForSelector(testId('history-row'));
+    expect(await smallTargets(page)).toEqual([]);
+    await page.tap(`${testId('undo-down-to')} >> nth=1`);
+    await expect.poll(() => window_.server.world.labels.length).toBe(2);
+
+    await tap('to-learn');
+    await tap('update-knowledge');
+    await page.waitForSelector(`${testId('knowledge')}[data-knowledge="k-21"]`);
+    await tap('compress');
+    await page.waitForSelector(`${testId('measured')}[data-measured="8"]`);
+    await page.waitForSelector(`${testId('submit-candidate')}[aria-disabled="false"]`);
+    await tap('submit-candidate');
+
+    await tap('area-approve');
+    await page.waitForSelector(testId('approve-sign'));
+    await tap('next-unseen');
+    for (let i = 0; i < 6; i += 1) await tap('viewer-next');
+    await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
+    await page.fill(testId('waiver'), '部品が少ない。');
+    await page.fill(testId('approve-password'), 'supervisor');
+    await tap('approve-sign');
+    await page.waitForSelector(testId('approved'));
+    await tap('activate');
+    await expect.poll(() => window_.server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0042');
+    await tap('area-models');
+    await page.waitForSelector(`${testId('model-pane')}[data-state="active"]`);
+    await tap('rollback');
+    await tap('rollback-confirm');
+    await expect.poll(() => window_.server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
+    await context.close();
+  });
+
+  it('zooms with two fingers about what lies between them, and pans with one', async () => {
+    await window_.serve(createWorld('shift'));
+    const { page, context } = await openTouch();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    const box = (await page.locator(testId('label-picture')).boundingBox())!;
+    const cdp = await context.newCDPSession(page);
+    const middle = { x: box.x + box.width / 3, y: box.y + box.height / 2 };
+    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', points: { x: number; y: number; id: number }[]) =>
+      cdp.send('Input.dispatchTouchEvent', { type, touchPoints: points });
+    const two = (apart: number) => [
+      { x: middle.x - apart, y: middle.y, id: 0 },
+      { x: middle.x + apart, y: middle.y, id: 1 },
+    ];
+    const zoom = async () => Number(await page.getAttribute(`${testId('label-picture')} [data-zoom]`, 'data-zoom'));
+    await touch('touchStart', two(20));
+    for (const apart of [30, 40, 50, 60]) await touch('touchMove', two(apart));
+    await touch('touchEnd', []);
+    await expect.poll(zoom).toBeCloseTo(3, 1);
+    const left = () => page.evaluate(() => document.querySelector('.frame')!.getBoundingClientRect().left);
+    const before = await left();
+    await touch('touchStart', [{ ...middle, id: 0 }]);
+    await touch('touchMove', [{ x: middle.x + 40, y: middle.y, id: 0 }]);
+    await touch('touchEnd', []);
+    await expect.poll(left).toBeCloseTo(before + 40, 0);
+    await context.close();
+  });
+});
+
+describe('two windows at once', () => {
+  it('see each other’s labels and classes, and neither undoes what the other did', async () => {
+    await window_.serve(createWorld('shift'));
+    const { world } = window_.server;
+    const [first, second] = [await openTouch(), await openTouch()];
+    await signIn(first.page, 'TE-04', 'technician');
+    await signIn(second.page, 'SV-02', 'supervisor');
+    for (const { page } of [first, second]) {
+      await go(page, 'label');
+      await page.waitForSelector(testId('queue-row'));
+    }
+    const total = (page: Page) => page.getAttribute(testId('queue-total'), 'data-total');
+    await first.page.keyboard.press('2');
+    await first.page.keyboard.press('3');
+    await expect.poll(() => total(second.page)).toBe('144');
+    // Both stood at the same part: the other window goes on to one that is still open.
+    const open = new Set(world.queue.map(({ part }) => String(part.id)));
+    await expect
+      .poll(async () => open.has((await second.page.getAttribute(testId('label-picture'), 'data-part')) ?? ''))
+      .toBe(true);
+    await second.page.keyboard.press('n');
+    await second.page.fill(testId('new-class-en'), 'Chatter');
+    await second.page.keyboard.press('Enter');
+    await first.page.waitForSelector('.kbtn >> text=Chatter');
+    await expect.poll(() => total(first.page)).toBe('143');
+    // One window goes: the other one stays.
+    await second.context.close();
+    await first.page.keyboard.press('1');
+    await expect.poll(() => world.labels.length).toBe(4);
+    await first.context.close();
+  });
+});

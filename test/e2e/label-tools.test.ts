@@ -1,0 +1,147 @@
+import type { Page } from 'playwright-core';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openPage, testId } from './browser.ts';
+import { createWorld } from './fixtures/world.ts';
+import { findings, go, signIn, smallTargets, useWindow } from './window-page.ts';
+
+/* What the labelling bench offers beside the keys of the classes, by keyboard, mouse and touch. */
+
+const window_ = useWindow();
+let page: Page;
+let problems: string[];
+beforeEach(async () => {
+  await window_.serve(createWorld('shift'));
+  ({ page, problems } = await openPage(window_.browser, window_.server.url));
+  await page.waitForSelector(testId('app-shell'));
+  await signIn(page, 'TE-04', 'technician');
+  await go(page, 'label');
+  await page.waitForSelector(testId('queue-row'));
+});
+afterEach(() => expect(problems).toEqual([]));
+
+const zoom = async () => Number(await page.getAttribute(`${testId('label-picture')} [data-zoom]`, 'data-zoom'));
+const scale = () =>
+  page.evaluate(() => document.querySelector<HTMLImageElement>('[data-testid=label-picture] .frame img')!.width / 480);
+
+describe('the picture', () => {
+  it('is zoomed to single pixels by wheel and keys, with a map of where that is, and whole again', async () => {
+    const box = (await page.locator(testId('label-picture')).boundingBox())!;
+    await page.mouse.move(box.x + box.width / 4, box.y + box.height / 2);
+    for (let i = 0; i < 30; i += 1) await page.mouse.wheel(0, -300);
+    await expect.poll(scale).toBe(16);
+    expect(
+      await page.evaluate(
+        () => getComputedStyle(document.querySelector('[data-testid=label-picture] .frame img')!).imageRendering,
+      ),
+    ).toBe('pixelated');
+    const map = page.locator(`${testId('minimap')} i`);
+    const seen = (await map.boundingBox())!;
+    const whole = (await page.locator(testId('minimap')).boundingBox())!;
+    // The pointer was left of the middle: so is what is seen.
+    expect(seen.x + seen.width / 2).toBeLessThan(whole.x + whole.width / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width / 4 - 200, box.y + box.height / 2, { steps: 4 });
+    await page.mouse.up();
+    expect((await map.boundingBox())!.x).toBeGreaterThan(seen.x);
+    await page.keyboard.press('0');
+    await expect.poll(zoom).toBe(1);
+    await page.keyboard.press('+');
+    await expect.poll(zoom).toBeCloseTo(1.5, 2);
+    // The next part is seen whole.
+    await page.keyboard.press('ArrowDown');
+    await expect.poll(zoom).toBe(1);
+  });
+
+  it('gets its contrast stretched, by hand if need be, and is as taken again', async () => {
+    await page.keyboard.press('c');
+    await page.waitForSelector(testId('contrast-strip'));
+    const level = async (name: string) => Number(await page.getAttribute(testId('contrast-strip'), `data-${name}`));
+    await expect.poll(() => level('low')).toBeGreaterThan(0);
+    expect(await level('high')).toBeLessThan(255);
+    const filter = () =>
+      page.evaluate(
+        () => document.querySelector<HTMLImageElement>('[data-testid=label-picture] .frame img')!.style.filter,
+      );
+    expect(await filter()).toContain('url(');
+    await page.focus(testId('contrast-low'));
+    await page.keyboard.press('Home');
+    await expect.poll(() => level('low')).toBe(0);
+    expect(await findings(page)).toEqual([]);
+    expect(await smallTargets(page)).toEqual([]);
+    // Out of the slider: while it has the focus, letters are not shortcuts.
+    await page.click(testId('contrast'));
+    await expect.poll(filter).toBe('');
+  });
+
+  it('lies beside labelled parts of a class, which follow its zoom', async () => {
+    await page.keyboard.press('r');
+    await page.waitForSelector(`${testId('reference-pane')}[data-class="c-pit"] img`);
+    await page.click('[data-reference-class="c-scratch"]');
+    await page.waitForSelector(`${testId('reference-pane')}[data-class="c-scratch"] .view`);
+    expect(await page.locator(testId('reference')).count()).toBe(6);
+    await page.keyboard.press('+');
+    await expect.poll(() => page.getAttribute(`${testId('reference-pane')} [data-zoom]`, 'data-zoom')).toBe('1.500');
+    expect(await findings(page)).toEqual([]);
+    expect(await smallTargets(page)).toEqual([]);
+    await page.click('[data-reference-class="c-roll"]');
+    await page.waitForSelector('text=No part of this class is labelled yet.');
+  });
+});
+
+describe('the history', () => {
+  it('lists what was done and takes several steps back at once', async () => {
+    for (const key of ['1', '2', 's', '4']) await page.keyboard.press(key);
+    await expect.poll(() => window_.server.world.undo.length).toBe(4);
+    await page.keyboard.press('u');
+    await page.waitForSelector(testId('history-row'));
+    expect(await page.locator(testId('history-row')).count()).toBe(4);
+    expect(await findings(page)).toEqual([]);
+    // The second one made: three steps.
+    await page.click(`${testId('undo-down-to')} >> nth=2`);
+    await expect.poll(() => window_.server.world.undo.length).toBe(1);
+    expect(window_.server.world.labels.map(({ classId }) => classId)).toEqual(['c-ok']);
+    await expect.poll(() => page.getAttribute(testId('queue-total'), 'data-total')).toBe('145');
+  });
+});
+
+describe('the queue', () => {
+  it('is found again at the same part after a restart of the window', async () => {
+    for (let i = 0; i < 5; i += 1) await page.keyboard.press('ArrowDown');
+    const part = await page.getAttribute(testId('label-picture'), 'data-part');
+    await page.reload();
+    await page.waitForSelector(testId('app-shell'));
+    // The area asks for it in its place.
+    await page.fill(testId('sign-in-name'), 'TE-04');
+    await page.fill(testId('sign-in-password'), 'technician');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector(`${testId('label-picture')}[data-part="${part}"]`);
+  });
+
+  it('shows the doubted labels alone', async () => {
+    const [first, ...rest] = window_.server.world.queue;
+    const doubt = { classId: 'c-scratch', given: 0.04, suggested: 0.91, copies: 0 };
+    const suspect = { ...rest.at(-1)!, groupId: null, reason: 'suspect' as const, suggestedClassId: 'c-pit', doubt };
+    window_.server.world.queue = [first!, ...rest.slice(0, -1), suspect];
+    window_.server.emit('queue.changed', { stationId: 'st-02', total: 146 });
+    await page.click(testId('show-suspects'));
+    await page.waitForSelector(`${testId('label-picture')}[data-part="${suspect.part.id}"]`);
+    expect(await page.locator(testId('queue-row')).count()).toBe(1);
+  });
+});
+
+describe('a second opinion', () => {
+  it('is asked blind, and says afterwards whether the two agree', async () => {
+    await page.click(testId('show-second'));
+    await page.waitForSelector(`${testId('label-picture')}[data-part="9030"]`);
+    // Nothing tells the first label: no suggestion, nothing of the model.
+    expect(await page.locator('.kbtn.guess').count()).toBe(0);
+    expect(await page.textContent(testId('label-reason'))).toBe('What do you take it for?');
+    expect(await findings(page)).toEqual([]);
+    await page.click('[data-class="c-pit"]');
+    await page.waitForSelector(`${testId('second-answer')} >> text=The same as the first label.`);
+    await page.click('[data-class="c-pit"]');
+    await page.waitForSelector(`${testId('second-answer')} >> text=The first label is “Scratch”.`);
+    expect(await page.textContent(testId('agreement'))).toContain('30 / 32');
+    expect(window_.server.world.labels).toEqual([]);
+  });
+});

@@ -1,0 +1,93 @@
+import { readFile } from 'node:fs/promises';
+import type { Page } from 'playwright-core';
+import { expect, it } from 'vitest';
+import { openPage, testId } from './browser.ts';
+import { createWorld } from './fixtures/world.ts';
+import { findings, go, signIn, smallTargets, useWindow } from './window-page.ts';
+
+/* An acceptance study as two people go through it at the window. */
+
+const window_ = useWindow();
+
+const openStudies = async (page: Page, name: string, password: string) => {
+  await signIn(page, name, password);
+  await go(page, 'reports');
+  await page.click(testId('report-study'));
+};
+const partShown = (page: Page) => page.locator(`${testId('study-session')} .frame img`).getAttribute('src');
+
+it('guides two people through blind judging to a result, with a file and a page for the records', async () => {
+  await window_.serve(createWorld('shift'));
+  const { page, problems } = await openPage(window_.browser, window_.server.url);
+  await page.waitForSelector(testId('app-shell'));
+  await openStudies(page, 'TE-04', 'technician');
+  await page.waitForSelector('text=No study yet');
+  expect(await findings(page)).toEqual([]);
+  await page.click(testId('new-study'));
+  await page.fill(testId('study-name'), 'Autumn');
+  await page.click(testId('study-create'));
+  await page.waitForSelector(testId('study-begin'));
+  expect(await findings(page)).toEqual([]);
+  expect(await page.getAttribute(testId('study-close'), 'aria-disabled')).toBe('true');
+
+  // First person, by keyboard: everything right, one call taken back and given again.
+  await page.click(testId('study-begin'));
+  await page.waitForSelector(testId('study-session'));
+  expect(await findings(page)).toEqual([]);
+  expect(await smallTargets(page)).toEqual([]);
+  const done = () => page.getAttribute(testId('study-done'), 'data-done');
+  // Six good parts come first in the fixture, then twelve with defects.
+  const keyOf = (i: number) => (i % 18 < 6 ? '1' : '2');
+  for (let i = 0; i < 36; i += 1) {
+    const before = await partShown(page);
+    await page.keyboard.press(keyOf(i));
+    await expect.poll(done).toBe(String(i + 1));
+    if (i === 3) {
+      await page.keyboard.press('z');
+      await expect.poll(done).toBe('3');
+      expect(await partShown(page)).toBe(before);
+      await page.keyboard.press(keyOf(i));
+      await expect.poll(done).toBe('4');
+    }
+  }
+  await page.click(testId('study-finish'));
+  await page.waitForSelector('text=You have judged everything.');
+
+  // Second person, with fingers in another window: lets one NG part pass in one round, and stops half-way for a while.
+  const context = await window_.browser.newContext({ viewport: { width: 1280, height: 800 }, hasTouch: true });
+  const other = await context.newPage();
+  await other.goto(window_.server.url);
+  await other.waitForSelector(testId('app-shell'));
+  await openStudies(other, 'OP-17', 'operator-1');
+  await other.tap(testId('study-begin'));
+  const doneThere = () => other.getAttribute(testId('study-done'), 'data-done');
+  for (let i = 0; i < 36; i += 1) {
+    if (i === 20) {
+      await other.tap(testId('study-leave'));
+      await other.tap(testId('study-begin'));
+    }
+    await other.tap(testId(keyOf(i) === '1' || i === 10 ? 'study-ok' : 'study-ng'));
+    await expect.poll(doneThere).toBe(String(i + 1));
+  }
+
+  await go(page, 'live');
+  await go(page, 'reports');
+  await page.click(testId('report-study'));
+  await page.click(testId('study-close'));
+  await page.click(testId('study-close-confirm'));
+  await page.waitForSelector(testId('study-report'));
+  expect(await page.textContent(testId('study-all-right'))).toContain('17 / 18');
+  const grade = (name: string) => page.getAttribute(`[data-rater="${name}"]`, 'data-grade');
+  expect(await grade('TE-04')).toBe('good');
+  // One escape in 24 calls of NG parts: 4 %.
+  expect(await grade('OP-17')).toBe('marginal');
+  expect(await findings(page)).toEqual([]);
+  if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/study.png` });
+  const download = page.waitForEvent('download');
+  await page.click(testId('study-csv'));
+  const csv = await readFile(await (await download).path(), 'utf8');
+  expect(csv).toContain('OP-17,2,Marginal,17,18');
+  const pdf = await page.pdf();
+  expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
+  expect(problems).toEqual([]);
+});

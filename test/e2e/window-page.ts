@@ -1,0 +1,103 @@
+import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll } from 'vitest';
+import { buildRenderer, launchBrowser, testId } from './browser.ts';
+import { serveFixture, type FixtureServer } from './fixtures/server.ts';
+import type { World } from './fixtures/world.ts';
+
+/* What tests of the window alone have in common: a real Chromium, the built window, made-up data behind the real contract. */
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+export interface TestWindow {
+  readonly browser: Browser;
+  /** The last one that was served. */
+  readonly server: FixtureServer;
+  /** Until the end of the test. */
+  serve(world: World): Promise<FixtureServer>;
+}
+
+/** Builds and starts once for the tests of a file; closes pages and servers after each. */
+export function useWindow(): TestWindow {
+  let browser: Browser;
+  let built: Awaited<ReturnType<typeof buildRenderer>>;
+  let servers: FixtureServer[] = [];
+  beforeAll(async () => {
+    [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await built?.remove();
+  });
+  afterEach(async () => {
+    for (const context of browser.contexts()) await context.close();
+    for (const server of servers) await server.close();
+    servers = [];
+  });
+  return {
+    get browser() {
+      return browser;
+    },
+    get server() {
+      return servers.at(-1)!;
+    },
+    async serve(world) {
+      const server = await serveFixture(world, built.dir);
+      servers.push(server);
+      return server;
+    },
+  };
+}
+
+export const signIn = async (page: Page, name: string, password: string): Promise<void> => {
+  await page.click(testId('open-sign-in'));
+  await page.fill(testId('sign-in-name'), name);
+  await page.fill(testId('sign-in-password'), password);
+  await page.press(testId('sign-in-password'), 'Enter');
+  await page.waitForSelector(testId('user-menu'));
+};
+export const go = async (page: Page, area: string): Promise<void> => {
+  await page.click(testId(`area-${area}`));
+  await page.waitForSelector(`[data-screen="${area}"]`);
+};
+
+/** axe's serious and critical findings as "rule: where". */
+export async function findings(page: Page): Promise<string[]> {
+  // Run by the test's own hand: the page's policy lets no foreign script in.
+  await page.evaluate(axeSource);
+  const found = await page.evaluate(async () => {
+    const { axe } = window as unknown as {
+      axe: {
+        run(): Promise<{
+          violations: { id: string; impact: string; nodes: { target: string[]; failureSummary?: string }[] }[];
+        }>;
+      };
+    };
+    const { violations } = await axe.run();
+    return violations.map(({ id, impact, nodes }) => ({
+      id,
+      impact,
+      at: nodes.map((n) => `${n.target.join(' ')} ${n.failureSummary ?? ''}`),
+    }));
+  });
+  return found
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, at }) => `${id}: ${at.slice(0, 3).join(' | ')}`);
+}
+
+/** Visible things to press that are smaller than 44 x 44 CSS pixels. */
+export const smallTargets = (page: Page): Promise<string[]> =>
+  page.evaluate(() =>
+    [
+      ...document.querySelectorAll<HTMLElement>(
+        'button, a[href], input, select, textarea, [role=grid] tbody tr[tabindex]',
+      ),
+    ]
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ element, box }) => box.width > 0 && element.checkVisibility() && !element.classList.contains('skip'))
+      .filter(({ box }) => box.width < 43.5 || box.height < 43.5)
+      .map(
+        ({ element, box }) => `${element.outerHTML.slice(0, 80)} ${Math.round(box.width)}x${Math.round(box.height)}`,
+      ),
+  );
