@@ -1,6 +1,6 @@
 import { utilityProcess } from 'electron';
 import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
-import type { SpawnPort } from '../host/spawn.ts';
+import { environmentOf, type SpawnPort } from '../host/spawn.ts';
 
 /** Children as Electron utility processes: the bundled Node of the installed program, no second runtime. */
 export const createUtilitySpawnPort = (): SpawnPort => ({
@@ -8,6 +8,7 @@ export const createUtilitySpawnPort = (): SpawnPort => ({
     const child = utilityProcess.fork(entry, [JSON.stringify(settings)], {
       serviceName: `Mekiki ${name}`,
       stdio: 'inherit',
+      env: { ...process.env, ...environmentOf(name) },
     });
     const channel = createEmitterPortChannel(
       {
