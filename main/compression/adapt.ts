@@ -66,6 +66,26 @@ export function untaughtImages(images: readonly number[], ledger: readonly Ledge
   return new Set(images.filter((_, row) => folds[row] === 0));
 }
 
+/** Folds whose images nothing is fitted to; the first is the one that students do not see. */
+const APART_FOLDS = 3;
+const LEAST_FITTED = 64;
+const LEAST_APART_OF_CLASS = 5;
+
+/**
+ * Images of three folds of whole groups of near-duplicates, by which models are compared whose weights were fitted to the others (reconstruction, compensated rounding): whoever has a
+ * sibling among those that were fitted to flatters the model. Null: there are too few images for two parts.
+ */
+export function apartImages(images: readonly number[], ledger: readonly LedgerRow[]): ReadonlySet<number> | null {
+  const folds = foldsOf(ledger, nearDuplicateRadii);
+  const apart = images.filter((_, row) => folds[row]! < APART_FOLDS);
+  const perClass = new Map<string, number>(ledger.map(({ classId }) => [classId, 0]));
+  ledger.forEach(({ classId }, row) => {
+    if (folds[row]! < APART_FOLDS) perClass.set(classId, perClass.get(classId)! + 1);
+  });
+  const enough = images.length - apart.length >= LEAST_FITTED && Math.min(...perClass.values()) >= LEAST_APART_OF_CLASS;
+  return enough ? new Set(apart) : null;
+}
+
 /**
  * The first step of pre-pruning as the paper has it: the backbone is fine-tuned on the first task's images. It learns from labels, so a fold of the first task
  * is kept from it: by that, and by the later tasks, what is pruned from it is compared.

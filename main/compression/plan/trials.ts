@@ -14,7 +14,7 @@ import { createPreprocessor } from '../../vision/preprocess.ts';
 import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
 import { keptLayerTable } from '../cost/layer-table.ts';
 import { measureInterleaved, undisturbedMs, type Contender } from '../evidence/latency.ts';
-import { untaughtImages } from '../adapt.ts';
+import { apartImages, untaughtImages } from '../adapt.ts';
 import { epochsWithin } from '../distill/epochs.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
@@ -178,6 +178,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     // What they learnt by heart would else be taken for what they can: magnetic_tile, held out over all training images: a student 3.0 pp above the
     // original, and 2.8 below it on all images in five folds.
     untaught,
+    apart: apartImages(options.images, ledger),
     teaching: {
       engine: createOrtEngine(),
       ...options.students,

@@ -51,8 +51,10 @@ export interface WorkshopOptions {
   backbone: Backbone;
   bytes: Uint8Array;
   source: ImageSource;
-  /** Training images that pruning by all classes and INT8 calibrate on. */
+  /** Training images. */
   images: readonly number[];
+  /** Those of `images` that pruning by all classes and INT8 do not fit weights and ranges to; default: they fit to all. */
+  apart?: ReadonlySet<number> | null;
   /** Training images of the first task. */
   firstTask: readonly number[];
   /** The backbone adapted to the first task, which pre-pruning then starts from; default: as it is. */
@@ -119,8 +121,12 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   let costs: CostModel | null = null;
   let head: ReadonlyMap<string, Float32Array> | null = null;
 
+  const { apart = null } = options;
+  /** Weights and ranges are fitted to these. */
+  const fitted = apart ? options.images.filter((image) => !apart.has(image)) : options.images;
+
   const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
-    images: spread(strategy === 'pre-prune' ? options.firstTask : options.images, most),
+    images: spread(strategy === 'pre-prune' ? options.firstTask : fitted, most),
     size,
     threads,
     seed,
@@ -128,13 +134,6 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     costs,
     importance: options.importance && { ...options.importance, ...(head ? { head } : {}) },
   });
-
-  /** Those that pruning by all classes does not fit weights to, where they are the larger part. */
-  const unfitted = (size: number): ReadonlySet<number> | null => {
-    if (options.images.length < 2 * PRUNING_IMAGES) return null;
-    const fitted = new Set(calibrationOf('post-prune', size, PRUNING_IMAGES).images);
-    return new Set(options.images.filter((image) => !fitted.has(image)));
-  };
 
   const floatModel = async (variant: Variant): Promise<Pruned> => {
     const { strategy, ratio, inputSize } = variant;
@@ -198,15 +197,16 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const integerModel = async (model: Model, variant: Variant, tolerance: number): Promise<IntegerChoice> => {
     const calibration = calibrationOf('none', variant.inputSize, RANGE_IMAGES);
     const used = new Set(calibration.images);
-    const others = options.images.filter((index) => !used.has(index));
-    const compared = spread(others.length >= 8 ? others : options.images, COMPARED_IMAGES);
+    const others = fitted.filter((index) => !used.has(index));
+    const compared = spread(others.length >= 8 ? others : fitted, COMPARED_IMAGES);
     return chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits(), tolerance });
   };
 
-  const untaughtBy = ({ strategy, ratio, inputSize }: Variant): ReadonlySet<number> | null => {
-    if (ratio === 0) return null;
-    if (strategy === 'pre-prune') return options.adapted?.untaught ?? null;
-    return strategy === 'post-prune' ? unfitted(inputSize) : null;
+  /** By what a variant is compared that no student's teaching went into. */
+  const unfittedBy = ({ strategy, ratio, precision }: Variant): ReadonlySet<number> | null => {
+    const adapted = strategy === 'pre-prune' && ratio > 0 ? (options.adapted?.untaught ?? null) : null;
+    const all = (strategy === 'post-prune' && ratio > 0) || precision === 'int8' ? apart : null;
+    return adapted && all ? new Set([...adapted].filter((image) => all.has(image))) : (adapted ?? all);
   };
 
   return {
@@ -220,7 +220,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     async make(variant) {
       const taught = variant.strategy === 'distill' && variant.ratio > 0 ? await student(variant) : null;
       const float = taught ?? (await floatModel(variant));
-      const untaught = taught ? (options.untaught.size > 0 ? options.untaught : null) : untaughtBy(variant);
+      const untaught = taught ? (options.untaught.size > 0 ? options.untaught : null) : unfittedBy(variant);
       const made = (model: Model, integer: IntegerChoice | null, careful: Made['careful']): Made => ({
         model,
         bytes: encodeModel(model),
