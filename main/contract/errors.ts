@@ -120,6 +120,10 @@ export const errorCatalogue = {
     ['{what} is {state}; this needs {needed}.', 'Refresh the view.'],
     ['{what} は {state} です。{needed} である必要があります。', '画面を更新してください。'],
   ),
+  CONFIG_INVALID: entry(
+    ['{file} cannot be applied ({count} problems):\n{problems}', 'Correct the file; nothing of it was applied.'],
+    ['{file} は適用できません（問題 {count} 件）:\n{problems}', 'ファイルを修正してください。何も適用されていません。'],
+  ),
   // --- home and disk
   HOME_IN_USE: entry(
     [

@@ -4,6 +4,10 @@ import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { app, dialog, Menu, protocol, type BrowserWindow } from 'electron';
 import { isAppError, problemOf } from '../contract/errors.ts';
+import { events, methods } from '../contract/methods.ts';
+import { createClient } from '../contract/rpc/client.ts';
+import { createMemoryPair } from '../contract/rpc/memory.ts';
+import { configFrom, passwordLine, reportOf, setUp, unattended } from '../host/config/set-up.ts';
 import { createContent } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
 import { createLogger } from '../host/log.ts';
@@ -26,6 +30,9 @@ const { values: asked } = parseArgs({
     home: { type: 'string' },
     demo: { type: 'boolean', default: false },
     kiosk: { type: 'boolean', default: false },
+    /** Applies a configuration file, without a window, and ends: 0 done, 1 not. */
+    setup: { type: 'string' },
+    user: { type: 'string' },
   },
   // Chromium's switches and the folder that `electron .` is given are there as well.
   strict: false,
@@ -75,6 +82,33 @@ function refuseToStart(error: unknown): void {
     known ? error.message : 'Mekiki cannot start',
     known ? error.nextAction : `${problemOf(error)}\n\n${join(home, 'logs')}`,
   );
+}
+
+/** The installed program's `config apply`: what it did goes to standard output, what it refused to standard error. */
+async function setUpFrom(file: string): Promise<number> {
+  const user = typeof asked.user === 'string' ? asked.user : undefined;
+  try {
+    await app.whenReady();
+    // Before the core makes a data folder.
+    const config = await configFrom(file);
+    await supervisor.start();
+    const [window, ours] = createMemoryPair();
+    supervisor.attachWindow(window);
+    const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
+    const done = await setUp(client, file, unattended(config, user), {
+      lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
+    });
+    client.close();
+    process.stdout.write(`${reportOf(done)}\n`);
+    return 0;
+  } catch (error) {
+    log.error('not set up', { error });
+    process.stderr.write(`${isAppError(error) ? `${error.message} ${error.nextAction}` : problemOf(error)}\n`);
+    return 1;
+  } finally {
+    await supervisor.close();
+    log.close();
+  }
 }
 
 async function run(): Promise<void> {
@@ -161,8 +195,10 @@ protocol.registerSchemesAsPrivileged([
 ]);
 if (app.requestSingleInstanceLock()) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
-  run().catch((error: unknown) => {
-    refuseToStart(error);
-    app.exit(1);
-  });
+  if (typeof asked.setup === 'string') void setUpFrom(asked.setup).then((code) => app.exit(code));
+  else
+    run().catch((error: unknown) => {
+      refuseToStart(error);
+      app.exit(1);
+    });
 } else app.exit(0);

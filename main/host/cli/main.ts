@@ -10,6 +10,7 @@ import { addAuditCommands } from './audit-commands.ts';
 import { addBackupCommands } from './backup-commands.ts';
 import { addBundleCommands } from './bundle-commands.ts';
 import { addCameraCommands } from './camera-commands.ts';
+import { addConfigCommands } from './config-commands.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addEvaluationCommands } from './evaluation-commands.ts';
 import { addHomeCommands } from './home-commands.ts';
@@ -69,6 +70,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addEvaluationCommands(program, action);
   addHomeCommands(program, action);
   addAccountCommands(program, action);
+  addConfigCommands(program, action, (code) => (exitCode = code));
   addBundleCommands(program, action);
   addAuditCommands(program, action, (code) => (exitCode = code));
   addBackupCommands(program, action);

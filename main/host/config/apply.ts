@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import type { Role, Station } from '../../contract/domain.ts';
+import { AppError, errorText, problemOf } from '../../contract/errors.ts';
+import { methods } from '../../contract/methods.ts';
+import { weaknessOf } from '../../contract/password.ts';
+import { homeState, type ConfigClient } from './home-state.ts';
+import { planOf, type Plan, type Step } from './plan.ts';
+import { configInvalid } from './problems.ts';
+import type { Config, PasswordSource } from './schema.ts';
+
+/** As the contract's `newPassword` has it. */
+const SHORTEST = 8;
+
+export interface ConfigFile {
+  /** As named by whoever gave it: for messages, and where relative password files are looked for. */
+  file: string;
+  config: Config;
+}
+
+/**
+ * What the signed-in account would change.
+ * @throws CONFIG_INVALID where the file asks for what this home cannot become, NOT_ALLOWED where the account lacks a right
+ */
+export async function plan(client: ConfigClient, { file, config }: ConfigFile, adopt?: Station): Promise<Plan> {
+  const made = planOf(config, await homeState(client), adopt);
+  if ('problems' in made) throw configInvalid(file, made.problems);
+  // Before the first step, not in the middle: half a configuration helps nobody.
+  const { user } = await client.call('session.state', {});
+  for (const { method } of made.steps) {
+    const { roles } = methods[method];
+    if (roles !== 'anyone' && user !== null && !(roles as readonly Role[]).includes(user.role))
+      throw new AppError('NOT_ALLOWED', { method, roles: roles.join(', ') });
+  }
+  return made;
+}
+
+export interface OneTimePassword {
+  name: string;
+  password: string;
+}
+
+/**
+ * Carries a plan out, one audited call per step. A step that fails ends it; what was done stays, and applying again goes on from there.
+ * @param oneTime told of each password that was made for a new account, to be handed over and changed by its owner
+ */
+export async function carryOut(
+  client: ConfigClient,
+  wanted: ConfigFile,
+  { steps }: Plan,
+  oneTime: (made: OneTimePassword) => void,
+): Promise<void> {
+  const passwords = passwordsFor(wanted, steps);
+  const made = new Map<string, string>();
+  for (const step of steps) {
+    switch (step.method) {
+      case 'session.setLanguage':
+        await client.call(step.method, { language: step.language });
+        break;
+      case 'candidates.setApprovalRule':
+        await client.call(step.method, { twoPersons: step.twoPersons });
+        break;
+      case 'users.add': {
+        const { name, role, disabled } = step.user;
+        const given = passwords.get(name);
+        // 120 bits: no guess finds it before it is changed.
+        const password = given ?? randomBytes(15).toString('base64url');
+        const { id } = await client.call(step.method, { name, role, password });
+        made.set(name, id);
+        if (given === undefined && !disabled) oneTime({ name, password });
+        break;
+      }
+      case 'users.disable':
+        await client.call(step.method, { userId: step.userId ?? made.get(step.name)! });
+        break;
+      case 'stations.add': {
+        const { backbone, ...station } = step.station;
+        await client.call(step.method, { ...station, ...(backbone !== undefined && { backboneId: backbone }) });
+        break;
+      }
+      case 'stations.update':
+        await client.call(step.method, { stationId: step.stationId, ...step.set });
+        break;
+    }
+  }
+}
+
+/**
+ * Makes an empty home with the file's first supervisor (or the one that is named) and signs in. Whatever is known to fail later is found before.
+ * @returns the station that the home was made with, for `plan` to adopt
+ */
+export async function firstStart(
+  client: ConfigClient,
+  wanted: ConfigFile,
+  { user, askPassword }: { user: string | undefined; askPassword: (name: string) => Promise<string> },
+): Promise<Station | undefined> {
+  const { file, config } = wanted;
+  const first = config.users.find(
+    ({ name, role, disabled }) => role === 'supervisor' && !disabled && (user === undefined || name === user),
+  );
+  if (first === undefined)
+    throw configInvalid(file, [
+      {
+        path: 'users',
+        line: null,
+        what: user === undefined ? 'there is no enabled supervisor' : `${user} is not an enabled supervisor there`,
+        next: 'An empty data folder needs one: add it',
+      },
+    ]);
+  const { steps } = await plan(client, wanted);
+  const password = passwordsFor(wanted, steps).get(first.name) ?? (await askPassword(first.name));
+  await client.call('session.firstStart', { name: first.name, password, language: config.language ?? 'en' });
+  return (await client.call('stations.list', {}))[0];
+}
+
+/**
+ * Passwords of the accounts that the steps make and that the file names a source for.
+ * @throws CONFIG_INVALID for a source that gives none, or a weak one
+ */
+function passwordsFor({ file }: ConfigFile, steps: readonly Step[]): Map<string, string> {
+  const given = new Map<string, string>();
+  for (const step of steps) {
+    if (step.method !== 'users.add' || step.user.password === undefined) continue;
+    const { name, password: source } = step.user;
+    const password = fromSource(file, name, source);
+    if (password.length < SHORTEST || weaknessOf(password, name) !== null)
+      throw configInvalid(file, [
+        {
+          ...problemOfPassword(name),
+          what: 'it is short or easy to guess',
+          next: errorText('WEAK_PASSWORD', {}).nextAction.replace(/\.$/, ''),
+        },
+      ]);
+    given.set(name, password);
+  }
+  return given;
+}
+
+const problemOfPassword = (name: string) => ({ path: `users[${JSON.stringify(name)}].password`, line: null });
+
+function fromSource(file: string, name: string, source: PasswordSource): string {
+  const missing = (what: string, next: string): AppError =>
+    configInvalid(file, [{ ...problemOfPassword(name), what, next }]);
+  if ('environment' in source) {
+    const password = process.env[source.environment];
+    if (!password) throw missing(`${source.environment} is not set`, 'Set it to the password of this account');
+    return password;
+  }
+  let text: string;
+  try {
+    text = readFileSync(resolve(dirname(file), source.file), 'utf8');
+  } catch (error) {
+    throw missing(problemOf(error), 'Give a file whose first line is the password');
+  }
+  const [password = ''] = text.split(/\r?\n/);
+  if (password === '') throw missing(`the first line of ${source.file} is empty`, 'Write the password there');
+  return password;
+}

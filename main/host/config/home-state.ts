@@ -1,0 +1,59 @@
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { Backbone } from '../../contract/domain.ts';
+import type { Events, Methods } from '../../contract/methods.ts';
+import type { Client } from '../../contract/rpc/api.ts';
+import type { HomeState } from './plan.ts';
+import type { Config } from './schema.ts';
+
+export type ConfigClient = Client<Methods, Events>;
+
+/** What a home has now, as far as the caller may see it: accounts only when signed in. */
+export async function homeState(client: ConfigClient): Promise<HomeState> {
+  const session = await client.call('session.state', {});
+  const signedIn = session.user !== null;
+  return {
+    language: session.language,
+    twoPersons: signedIn ? (await client.call('candidates.approvalRule', {})).twoPersons : 'auto',
+    users: signedIn ? await client.call('users.list', {}) : [],
+    stations: await client.call('stations.list', {}),
+    backbones: (await client.call('backbones.list', {})).map(({ id }) => id),
+  };
+}
+
+/** Code points, so that two PCs agree whatever their language is. */
+const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+
+/** The configuration that makes a home what this one is. No password, no model, no label is in it. */
+export async function configOf(client: ConfigClient, home: string): Promise<Config> {
+  const state = await homeState(client);
+  const shipped = (await client.call('backbones.list', {})).filter(isShipped(home)).map(({ id }) => id);
+  return {
+    mekiki: 1,
+    language: state.language,
+    twoPersons: state.twoPersons,
+    users: state.users.map(({ name, role, disabled }) => ({ name, role, disabled })).toSorted(byName),
+    stations: state.stations
+      .map(({ name, camera, recipe, criteria, backboneId, threads, line, lineOutput }) => ({
+        name,
+        camera,
+        recipe,
+        criteria,
+        // The shipped one is the default, and another version of the program ships another one.
+        ...(!shipped.includes(backboneId) && { backbone: backboneId }),
+        threads,
+        line,
+        lineOutput,
+      }))
+      .toSorted(byName),
+  };
+}
+
+const isShipped =
+  (home: string) =>
+  ({ file }: Backbone): boolean =>
+    !file.startsWith(join(home, 'backbones'));
+
+/** Also for readers of YAML 1.1, to which an unquoted `on` is a truth value. */
+export const configText = (config: Config, format: 'yaml' | 'json'): string =>
+  format === 'json' ? `${JSON.stringify(config, null, 2)}\n` : stringify(config, { lineWidth: 0, compat: 'yaml-1.1' });

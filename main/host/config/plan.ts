@@ -1,0 +1,156 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Station, User } from '../../contract/domain.ts';
+import type { Methods, MethodInput } from '../../contract/methods.ts';
+import { pathText, type Path, type Problem } from './problems.ts';
+import { accountKey, type Config, type StationEntry, type UserEntry } from './schema.ts';
+
+/** What a data folder has of what a configuration names. */
+export interface HomeState {
+  language: 'en' | 'ja';
+  twoPersons: 'auto' | 'always' | 'never';
+  users: readonly User[];
+  stations: readonly Station[];
+  /** Ids, the shipped one among them. */
+  backbones: readonly string[];
+}
+
+export interface Change {
+  /** Such as `stations["Line 1"].camera.exposureUs`. */
+  path: string;
+  from: unknown;
+  to: unknown;
+}
+
+type StationChanges = Omit<MethodInput<'stations.update'>, 'stationId'>;
+
+/** One call that brings the home nearer to the configuration. */
+export type Step = { changes: Change[] } & (
+  | { method: 'session.setLanguage'; language: 'en' | 'ja' }
+  | { method: 'candidates.setApprovalRule'; twoPersons: HomeState['twoPersons'] }
+  | { method: 'users.add'; user: UserEntry }
+  /** null: an account that an earlier step makes. */
+  | { method: 'users.disable'; userId: string | null; name: string }
+  | { method: 'stations.add'; station: StationEntry }
+  | { method: 'stations.update'; stationId: string; set: StationChanges }
+) & { method: keyof Methods };
+
+export interface Plan {
+  steps: Step[];
+  /** In the home and not in the file: left alone. */
+  untouched: { users: string[]; stations: string[] };
+}
+
+/**
+ * What has to be done, in this order; nothing where the home is already so. Accounts and stations are told apart by name.
+ * @param adopt a station that was made with the home and that nobody has named yet: the first one of the file takes its place
+ */
+export function planOf(config: Config, home: HomeState, adopt?: Station): Plan | { problems: Problem[] } {
+  const problems: Problem[] = [];
+  const refuse = (path: Path, what: string, next: string) =>
+    problems.push({ path: pathText(path), line: null, what, next });
+  const steps: Step[] = [];
+
+  if (config.language !== undefined && config.language !== home.language)
+    steps.push({
+      method: 'session.setLanguage',
+      language: config.language,
+      changes: [{ path: 'language', from: home.language, to: config.language }],
+    });
+
+  config.users.forEach((user, i) => {
+    const there = home.users.find(({ name }) => accountKey(name) === accountKey(user.name));
+    const place = `users[${JSON.stringify(user.name)}]`;
+    if (there === undefined) {
+      steps.push({ method: 'users.add', user, changes: [{ path: place, from: null, to: { role: user.role } }] });
+    } else {
+      if (there.role !== user.role)
+        refuse(
+          ['users', i, 'role'],
+          `${there.name} is ${there.role}, and an account keeps its role`,
+          'Disable it and add another one',
+        );
+      if (there.disabled && !user.disabled)
+        refuse(['users', i, 'disabled'], `${there.name} is disabled for good`, 'Add another account');
+    }
+    if (user.disabled && there?.disabled !== true)
+      steps.push({
+        method: 'users.disable',
+        userId: there?.id ?? null,
+        name: user.name,
+        changes: [{ path: `${place}.disabled`, from: false, to: true }],
+      });
+  });
+  // After the accounts: `always` needs two supervisors to be of use.
+  if (config.twoPersons !== undefined && config.twoPersons !== home.twoPersons)
+    steps.push({
+      method: 'candidates.setApprovalRule',
+      twoPersons: config.twoPersons,
+      changes: [{ path: 'twoPersons', from: home.twoPersons, to: config.twoPersons }],
+    });
+
+  const adopted = config.stations.some(({ name }) => name === adopt?.name) ? undefined : adopt;
+  config.stations.forEach((station, i) => {
+    const named = home.stations.filter(({ name }) => name === station.name);
+    if (named.length > 1)
+      refuse(
+        ['stations', i, 'name'],
+        `${named.length} stations here have this name`,
+        'Rename one: stations set ID --name NAME',
+      );
+    const there = named[0] ?? (i === 0 ? adopted : undefined);
+    if (
+      station.backbone !== undefined &&
+      station.backbone !== there?.backboneId &&
+      !home.backbones.includes(station.backbone)
+    )
+      refuse(
+        ['stations', i, 'backbone'],
+        `there is no backbone "${station.backbone}" here`,
+        'Add its file: backbones add FILE',
+      );
+    const place = `stations[${JSON.stringify(station.name)}]`;
+    const { backbone, ...rest } = station;
+    if (there === undefined) {
+      steps.push({
+        method: 'stations.add',
+        station,
+        changes: [{ path: place, from: null, to: { ...rest, ...(backbone && { backbone }) } }],
+      });
+      return;
+    }
+    const wanted = { ...rest, ...(backbone !== undefined && { backboneId: backbone }) };
+    const changed = Object.entries(wanted).filter(
+      ([key, value]) => value !== undefined && !isDeepStrictEqual(value, there[key as keyof Station]),
+    );
+    if (changed.length > 0)
+      steps.push({
+        method: 'stations.update',
+        stationId: there.id,
+        set: Object.fromEntries(changed),
+        changes: changed.flatMap(([key, value]) => changesIn(there[key as keyof Station], value, `${place}.${key}`)),
+      });
+  });
+  if (problems.length > 0) return { problems };
+  return {
+    steps,
+    untouched: {
+      users: home.users
+        .filter(({ name }) => !config.users.some((user) => accountKey(user.name) === accountKey(name)))
+        .map(({ name }) => name),
+      stations: home.stations
+        .filter((station) => station.id !== adopted?.id && !config.stations.some(({ name }) => name === station.name))
+        .map(({ name }) => name),
+    },
+  };
+}
+
+/** The values that differ, each by its own path; of something else altogether (another kind of camera) both whole. */
+function changesIn(from: unknown, to: unknown, path: string): Change[] {
+  const groups = [from, to].every((value) => typeof value === 'object' && value !== null && !Array.isArray(value));
+  if (!groups) return isDeepStrictEqual(from, to) ? [] : [{ path, from: from ?? null, to: to ?? null }];
+  const [before, after] = [from as Record<string, unknown>, to as Record<string, unknown>];
+  if (before['kind'] !== after['kind']) return [{ path, from, to }];
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((key) =>
+    changesIn(before[key], after[key], `${path}.${key}`),
+  );
+}

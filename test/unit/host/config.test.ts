@@ -1,0 +1,222 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
+import type { Station } from '../../../main/contract/domain.ts';
+import { stationSchema } from '../../../main/contract/domain.ts';
+import { methods } from '../../../main/contract/methods.ts';
+import { configText } from '../../../main/host/config/home-state.ts';
+import { planOf, type HomeState } from '../../../main/host/config/plan.ts';
+import { keysAt, problemLine } from '../../../main/host/config/problems.ts';
+import { readConfig } from '../../../main/host/config/read-config.ts';
+import type { Config } from '../../../main/host/config/schema.ts';
+
+const problemsOf = (text: string): string[] => {
+  const read = readConfig(text);
+  return 'problems' in read ? read.problems.map((problem) => problemLine('plant.yaml', problem)) : [];
+};
+const configOf = (text: string): Config => {
+  const read = readConfig(text);
+  if ('problems' in read) throw new Error(JSON.stringify(read.problems));
+  return read.config;
+};
+
+describe('a configuration file', () => {
+  test('each problem is told with file, line, place, what it is and what to do', () => {
+    expect(
+      problemsOf(`mekiki: 1
+users:
+  - {name: hana, role: boss}
+stations:
+  - name: A
+    camera: {kind: gige, serial: 24001}
+  - name: ""
+    camera: {kind: usb}
+    threads: 0.5
+    lineOutput: {kind: modbus-client, address: plc}
+    colour: red
+  - {}
+`),
+    ).toEqual([
+      'plant.yaml:3 users[0].role: it is "boss". Give one of operator, technician, supervisor, engineer, auditor.',
+      'plant.yaml:6 stations[0].camera.serial: it is 24001. Give text in quotes.',
+      'plant.yaml:7 stations[1].name: it is empty. Give at least 1 character.',
+      'plant.yaml:8 stations[1].camera.kind: it is "usb". Give one of simulated, folder, gige.',
+      'plant.yaml:9 stations[1].threads: it is 0.5. Give a whole number.',
+      'plant.yaml:10 stations[1].lineOutput.address: it is "plc". Give an IPv4 address or an IPv6 address.',
+      'plant.yaml:11 stations[1].colour: there is no such key. Known here: name, camera, recipe, criteria, backbone, threads, line, lineOutput.',
+      'plant.yaml:12 stations[2].name: it is missing. Add text in quotes.',
+      'plant.yaml:12 stations[2].camera: it is missing. Add a group of keys.',
+    ]);
+  });
+
+  test('a misspelt key deep in a camera is not passed over, and the keys of its own kind are named', () => {
+    expect(
+      problemsOf('{"mekiki": 1, "stations": [{"name": "A", "camera": {"kind": "folder", "path": "/p", "poll": 5}}]}'),
+    ).toEqual([
+      'plant.yaml:1 stations[0].camera.poll: there is no such key. Known here: kind, path, after, moveTo, pollMs.',
+    ]);
+  });
+
+  test('what cannot be together is found: names, cameras, ports, the register map, relative folders', () => {
+    const station = (name: string, rest: string) => `  - {name: ${name}, ${rest}}\n`;
+    expect(
+      problemsOf(
+        `mekiki: 1\nusers: [{name: hana, role: engineer}, {name: Hana, role: engineer}]\nstations:\n` +
+          station('A', 'camera: {kind: gige, serial: "1"}, lineOutput: {kind: modbus-server}') +
+          station('B', 'camera: {kind: gige, serial: "1"}, lineOutput: {kind: modbus-server}') +
+          station(
+            'C',
+            'camera: {kind: folder, path: parts}, lineOutput: {kind: modbus-client, address: 10.0.0.1, addresses: {nope: 3}}',
+          ) +
+          station(
+            'A',
+            "camera: {kind: folder, path: 'D:\\parts'}, lineOutput: {kind: modbus-client, address: 10.0.0.1, writeCoilsAt: 0}",
+          ),
+      ),
+    ).toEqual([
+      'plant.yaml:2 users[1].name: users[0].name has the same name. Give another one, or take one of them out.',
+      'plant.yaml:7 stations[3].name: stations[0].name has the same name. Give another one, or take one of them out.',
+      'plant.yaml:5 stations[1].camera: stations[0].camera has the same camera. Give another one, or take one of them out.',
+      'plant.yaml:5 stations[1].lineOutput: stations[0].lineOutput has the same address and port. Give another one, or take one of them out.',
+      'plant.yaml:6 stations[2].camera.path: "parts" is relative. Give the whole path.',
+      'plant.yaml:6 stations[2].lineOutput.addresses: there is no signal "nope". See the register map: lineio map.',
+      'plant.yaml:7 stations[3].lineOutput.addresses: coil 0 is read from the PLC, too. See the register map: lineio map.',
+    ]);
+  });
+
+  test('broken YAML, keys given twice and files that unfold without end are refused with their line', () => {
+    expect(problemsOf('mekiki: 1\nusers: [')[0]).toMatch(/^plant\.yaml:2: .+ Correct the YAML or JSON there\.$/);
+    expect(problemsOf('mekiki: 1\nmekiki: 1\n')).toEqual([
+      'plant.yaml:2: Map keys must be unique. Correct the YAML or JSON there.',
+    ]);
+    const bomb = [
+      'a: &a [1]',
+      ...[...'bcdefghij'].map((c, i) => `${c}: &${c} [${`*${'abcdefghij'[i]},`.repeat(9)}]`),
+    ].join('\n');
+    expect(problemsOf(bomb)[0]).toContain('Write the values out');
+    expect(problemsOf('x'.repeat(1_000_001))[0]).toContain('more than 1000000 characters');
+    expect(problemsOf('')).toHaveLength(1);
+  });
+
+  test('no text makes the reader throw', () => {
+    const words = fc.constantFrom(
+      'mekiki: 1',
+      'users:',
+      '- ',
+      'stations:',
+      '  ',
+      '{',
+      '}',
+      '[',
+      ']',
+      '&a',
+      '*a',
+      '<<:',
+      '__proto__:',
+      '"',
+      '!!js',
+      '\n',
+      ': ',
+      'name',
+      'null',
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.array(words).map((list) => list.join('')),
+        ),
+        (text) => void readConfig(text),
+      ),
+    );
+    fc.assert(
+      fc.property(
+        fc.jsonValue(),
+        (value) => void readConfig(JSON.stringify({ mekiki: 1, users: value, stations: value })),
+      ),
+    );
+  });
+
+  test('what is written is read back the same, as YAML and as JSON', () => {
+    const config = configOf(
+      'mekiki: 1\nusers: [{name: "on", role: engineer}]\nstations: [{name: "0x10", camera: {kind: gige, serial: "007", trigger: {mode: on}}, lineOutput: {kind: modbus-server, addresses: {busy: 200}}}]',
+    );
+    for (const format of ['yaml', 'json'] as const) expect(configOf(configText(config, format))).toEqual(config);
+  });
+});
+
+test('whatever can be changed at a station can be said in a file', () => {
+  const known = Object.keys(methods['stations.update'].input.shape).filter((key) => key !== 'stationId');
+  const named = keysAt(['stations', 0], {}).map((key) => (key === 'backbone' ? 'backboneId' : key));
+  expect(named.toSorted()).toEqual(known.toSorted());
+});
+
+describe('the plan', () => {
+  const station = (name: string, rest: Partial<Station> = {}): Station =>
+    stationSchema.parse({
+      id: `st-${name}`,
+      name,
+      camera: { kind: 'simulated' },
+      recipe: {},
+      criteria: {},
+      backboneId: 'shipped',
+      activeModelId: null,
+      ...rest,
+    });
+  const home = (rest: Partial<HomeState> = {}): HomeState => ({
+    language: 'en',
+    twoPersons: 'auto',
+    users: [{ id: 'u-1', name: 'hana', role: 'supervisor', disabled: false }],
+    stations: [],
+    backbones: ['shipped'],
+    ...rest,
+  });
+
+  test('only what differs is changed, each value by its path, and only it is sent', () => {
+    const config = configOf(
+      'mekiki: 1\nstations: [{name: A, camera: {kind: simulated, seed: 3}, criteria: {maxEscape: 0.05}, threads: 4}]',
+    );
+    const plan = planOf(config, home({ stations: [station('A')] }));
+    if ('problems' in plan) throw new Error('refused');
+    expect(plan.steps).toHaveLength(1);
+    expect(plan.steps[0]).toMatchObject({ method: 'stations.update', stationId: 'st-A', set: { threads: 4 } });
+    expect(plan.steps[0]!.changes).toEqual([
+      { path: 'stations["A"].camera.seed', from: 1, to: 3 },
+      { path: 'stations["A"].threads', from: 2, to: 4 },
+    ]);
+    expect(plan.untouched).toEqual({ users: ['hana'], stations: [] });
+  });
+
+  test('an account keeps its role, and stays disabled; an unknown backbone is refused', () => {
+    const config = configOf(
+      stringify({
+        mekiki: 1,
+        users: [
+          { name: 'HANA', role: 'engineer' },
+          { name: 'old', role: 'operator' },
+        ],
+        stations: [{ name: 'A', camera: { kind: 'simulated' }, backbone: 'big' }],
+      }),
+    );
+    const old = { id: 'u-2', name: 'old', role: 'operator', disabled: true } as const;
+    const plan = planOf(config, home({ users: [...home().users, old] }));
+    expect('problems' in plan && plan.problems.map(({ path }) => path)).toEqual([
+      'users[0].role',
+      'users[1].disabled',
+      'stations[0].backbone',
+    ]);
+  });
+
+  test('the station of a new home takes the place of the first one of the file, unless one has its name', () => {
+    const made = station('Line 1');
+    const methodsFor = (names: string[]) => {
+      const config = configOf(
+        stringify({ mekiki: 1, stations: names.map((name) => ({ name, camera: { kind: 'simulated' } })) }),
+      );
+      const plan = planOf(config, home({ stations: [made] }), made);
+      return 'steps' in plan && plan.steps.map(({ method }) => method);
+    };
+    expect(methodsFor(['A', 'B'])).toEqual(['stations.update', 'stations.add']);
+    expect(methodsFor(['A', 'Line 1'])).toEqual(['stations.add']);
+  });
+});
