@@ -646,6 +646,11 @@ export type Alarm = z.infer<typeof alarmSchema>;
 // ---------------------------------------------------------------- line and jobs
 export const lampSchema = z.enum(['well', 'look', 'fault', 'busy', 'off']);
 /** How the line output stands; `signals` by the names of the register map. */
+/** Signals that a person may put out by hand while the line is stopped, to see whether the PLC hears them. */
+export const testedSignals = ['busy', 'resultReady', 'ok', 'ng', 'unsure', 'error', 'alarm', 'recipeError'] as const;
+export const testSignalsSchema = z.partialRecord(z.enum(testedSignals), z.boolean());
+export type TestSignals = z.infer<typeof testSignalsSchema>;
+
 export const lineOutputStatusSchema = z.object({
   /** well: connected; look: listening, and nobody there. */
   lamp: lampSchema,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { judgementSchema, lineStatusSchema, sha256Schema, stationSchema } from './domain.ts';
+import { judgementSchema, lineStatusSchema, sha256Schema, stationSchema, testSignalsSchema } from './domain.ts';
 import { wireErrorSchema } from './errors.ts';
 
 /* What the core asks of a line process, and what it hears from it. Same rpc as the window's contract. */
@@ -45,6 +45,11 @@ export const lineMethods = {
   /** Asks for a part now, where the station's trigger source is software. `taken` false: too soon, bounced, or the source is another. */
   'line.trigger': { input: none, output: z.object({ taken: z.boolean() }) },
   'line.status': { input: none, output: lineStatusSchema },
+  /** Puts signals out by hand for so long, while the line is stopped. CONFLICT on a line that runs, or without a line output. */
+  'line.testOutput': {
+    input: z.object({ signals: testSignalsSchema, seconds: z.number().min(1).max(60) }),
+    output: none,
+  },
   /** Hot swap between two parts; NOT_APPROVED or BUNDLE_ALTERED leaves the model that runs in place. */
   'line.activate': {
     input: z.object({ bundleDir: z.string(), classCodes: z.record(z.string(), z.number().int()).optional() }),

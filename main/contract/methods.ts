@@ -21,6 +21,7 @@ import {
   roleSchema,
   sha256Schema,
   templateSchema,
+  testSignalsSchema,
   stationSchema,
   userSchema,
   verdictSchema,
@@ -191,6 +192,11 @@ export const methods = {
   'line.start': method(anyone, z.object({ stationId: id }), lineStatusSchema),
   /** A part now, where the station's trigger source is software. `taken` false: too soon after the last one. */
   'line.trigger': method(anyone, z.object({ stationId: id }), z.object({ taken: z.boolean() })),
+  /**
+   * Brings the line's process up without starting the line, so that its line output can be watched, and puts signals out by hand for ten seconds.
+   * CONFLICT while the line runs, or without a line output.
+   */
+  'line.testOutput': method(configurers, z.object({ stationId: id, signals: testSignalsSchema }), z.object({})),
   'line.stop': method(anyone, z.object({ stationId: id }), lineStatusSchema),
 
   'parts.recent': method(

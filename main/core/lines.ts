@@ -2,20 +2,22 @@ import { join } from 'node:path';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, isAppError, type WireError } from '../contract/errors.ts';
 import type { LineRecord } from '../contract/line.ts';
-import type { CoreContext, HandlersOf } from './context.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
 import type { PlantEventsService } from './plant-events.ts';
 import type { LineClient } from './port.ts';
 
 /** After a failed write or a lost process, so long until the next try. */
 const RETRY_MS = 2_000;
+/** Signals put out by hand fall back after so long, whatever became of the one who put them out. */
+const TEST_S = 10;
 /** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
 const WAITING_LIMIT = 20_000;
 /** Pictures of ok parts a station keeps; those of ng, unsure, queued and labelled parts all stay. About 0.3 GB at 512 x 512. */
 const KEEP_OK_IMAGES = 2_000;
 
 export interface Lines {
-  handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop' | 'line.trigger'>;
+  handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop' | 'line.trigger' | 'line.testOutput'>;
   /** Hot swap on a running line; nothing to do on one that stands. Errors of line.activate. */
   activate(stationId: string, bundleDir: string): Promise<void>;
   /** After a change of the station: a running line stops, takes it over, and starts again. */
@@ -257,6 +259,21 @@ export const createLines = (
           throw new AppError('CONFLICT', { what: 'the line', state: 'stopped', needed: 'a running line' });
         }
         return await line.client.call('line.trigger', {});
+      },
+      async 'line.testOutput'({ stationId, signals }, session) {
+        const line = lineOf(stationId);
+        if (line.wanted)
+          throw new AppError('CONFLICT', { what: 'the line', state: line.status.state, needed: 'a stopped line' });
+        const client = await connect(line);
+        if (Object.keys(signals).length > 0)
+          store.audit.append({
+            user: actor(session),
+            action: 'line.testOutput',
+            subject: stationId,
+            details: { signals },
+          });
+        await client.call('line.testOutput', { signals, seconds: TEST_S });
+        return {};
       },
       async 'line.stop'({ stationId }) {
         const line = lineOf(stationId);

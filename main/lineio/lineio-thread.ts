@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import type { Judgement, LineOutput, LineOutputStatus, LineSettings } from '../contract/domain.ts';
+import type { Judgement, LineOutput, LineOutputStatus, LineSettings, TestSignals } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
 import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import { createHandshake, type Handshake, type HandshakeEvent, type PartVerdict } from './handshake.ts';
@@ -30,6 +30,8 @@ export type ToLineio =
   /** Something needs a person. */
   | { kind: 'alarm'; on: boolean }
   | { kind: 'verdict'; seq: number; part: number | null; judgement: Judgement }
+  /** By hand, while the line is stopped. */
+  | { kind: 'test'; signals: TestSignals; forMs: number }
   | { kind: 'classes'; classCodes: Record<string, number> };
 
 /** What the records thread tells. */
@@ -70,6 +72,7 @@ let lot = '';
 /** When the PLC last asked for something; and whether that is taken as too long ago. */
 let heardMs = -Infinity;
 let silent = false;
+let test: { signals: TestSignals; untilMs: number } | null = null;
 
 const errorOf = ({ unsureReason, errorCode }: Judgement): ErrorName => {
   if (unsureReason === 'late') return errorCode === 'CAMERA_NO_FRAME' ? 'noImage' : 'late';
@@ -102,6 +105,7 @@ const refresh = () => {
   image.set('heartbeat', heartbeat % 2 === 1);
   image.set('heartbeatCounter', heartbeat);
   image.set('statRefused', refused);
+  for (const [name, on] of Object.entries(test?.signals ?? {})) image.set(name as keyof TestSignals, on);
 };
 const take = (event: HandshakeEvent) => {
   if (!output) return;
@@ -221,9 +225,14 @@ main.on('message', (message: ToLineio) => {
     case 'state':
       if (running === message.running) return;
       running = message.running;
+      // A part's signals are never those of a test.
+      test = null;
       return take({ kind: running ? 'start' : 'stop' });
     case 'model':
       modelId = message.modelId;
+      return refresh();
+    case 'test':
+      test = running ? null : { signals: message.signals, untilMs: now() + message.forMs };
       return refresh();
     case 'alarm':
       alarm = message.on;
@@ -244,6 +253,7 @@ watch.on('message', (message: ToLineioWatch) => {
 capture.on('message', ({ part }: CaptureToLineio) => take({ kind: 'no-frame', part }));
 setInterval(() => {
   watchPeer();
+  if (test && now() >= test.untilMs) test = null;
   take({ kind: 'tick' });
 }, TICK_MS);
 setInterval(() => {

@@ -5,6 +5,7 @@ import { ModbusTCPClient } from 'jsmodbus';
 import { expect, test } from 'vitest';
 import { lineOutputSchema } from '../../main/contract/domain.ts';
 import { registerMap } from '../../main/lineio/register-map.ts';
+import { openPlc } from '../helpers/plc.ts';
 import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
 
 const hasMbpoll = spawnSync('mbpoll', ['-h']).error === undefined;
@@ -65,6 +66,25 @@ test('a Modbus master sees the verdict of each part, acknowledges, and is told o
   expect(refused).toBe(3);
   await until('a record with its lot', () => line.records.some((r) => r.notes.includes('lot LOT 7')));
   socket.destroy();
+}, 60_000);
+
+test('signals put out by hand: the PLC sees them while the line is stopped, never after it was started, and not for long', async () => {
+  await using opened = await openLine();
+  const { line } = opened;
+  using plc = await openPlc(await opened.port());
+  const put = (signals: Record<string, boolean>, seconds = 30) =>
+    line.line['line.testOutput']({ signals, seconds }, null, new AbortController().signal) as Promise<unknown>;
+  await put({ ng: true, alarm: true });
+  await plc.until('ng by hand', (s) => s.ng === true && s.alarm === true && s.resultReady === false);
+  expect(line.status().lineOutput!.signals).toMatchObject({ running: false });
+  await put({ ok: true }, 1);
+  await plc.until('ok alone', (s) => s.ok === true && s.ng === false);
+  await plc.until('it fell back', (s) => s.ok === false);
+  await put({ error: true });
+  await plc.until('error by hand', (s) => s.error === true);
+  await line.start();
+  await plc.until('the test is over', (s) => s.running === true && s.error === false);
+  await expect(put({ ok: true })).rejects.toMatchObject({ code: 'CONFLICT' });
 }, 60_000);
 
 test('while inference hangs the PLC is told late, with ng, in time', async () => {

@@ -282,6 +282,15 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       setupOf(line);
       return status();
     },
+    'line.testOutput': async ({ signals, seconds }) => {
+      const { station } = setupOf(line);
+      if (line.state !== 'stopped')
+        throw new AppError('CONFLICT', { what: 'the line', state: line.state, needed: 'a stopped line' });
+      if (station.lineOutput.kind === 'none')
+        throw new AppError('CONFLICT', { what: 'the line output', state: 'off', needed: 'one that is set up' });
+      threads.lineio({ kind: 'test', signals, forMs: 1000 * seconds });
+      return {};
+    },
     'line.activate': (input) =>
       exclusive(async () => {
         if (input.classCodes) threads.lineio({ kind: 'classes', classCodes: input.classCodes });

@@ -312,6 +312,7 @@ const createProcesses = (
             return status();
           },
           'line.trigger': async () => ({ taken: true }),
+          'line.testOutput': async () => ({}),
           'line.stop': async () => {
             control.state = 'stopped';
             return status();
