@@ -134,6 +134,31 @@ describe('the loop', () => {
     expect(images.filter((image) => image.classId !== 'ok')).toHaveLength(1);
   });
 
+  test('with a part finder a box counts where the part lay on its picture; where the part is not found it teaches nothing', async () => {
+    await learn();
+    const [station] = await world.call('stations.list', {});
+    const importOne = async (name: string): Promise<number> => {
+      const path = join(world.home, '..', name);
+      await writePicture(path);
+      const job = await world.done(await world.call('import.start', { stationId, path, asLabels: false }, technician));
+      return Number(job.result[0]);
+    };
+    const [taught, other] = [await importOne('taught.png'), await importOne('other.png')];
+    const region = { x: 0, y: 0, width: 8, height: 8 };
+    const template = await world.call('stations.teachPart', { stationId, partId: taught, region });
+    const finder = { kind: 'template', template, searchX: 0, searchY: 0, minScore: 0.9 } as const;
+    const tiles = { columns: 2, rows: 2, overlap: 0 };
+    await world.call('stations.update', { stationId, recipe: { ...station!.recipe, finder, tiles } });
+    const box = { x: 5, y: 1, width: 2, height: 2 };
+    await world.call('labels.create', { partIds: [taught, other], classId: 'c-打痕', box }, technician);
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const shaOf = async (partId: number) => (await world.call('parts.get', { partId })).imageSha;
+    const { images } = world.trainer.updates.at(-1)!;
+    const regionsOf = (sha: string | null) => images.filter((image) => image.sha === sha).map((image) => image.region);
+    expect(regionsOf(await shaOf(taught))).toEqual([{ x: 4, y: 0, width: 4, height: 4 }]);
+    expect(regionsOf(await shaOf(other))).toEqual([]);
+  });
+
   test('un-learning takes label, features and undo away, and the next knowledge has never seen the image', async () => {
     await learn();
     const { images, featureFile } = world.trainer.updates[0]!;
