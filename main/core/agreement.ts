@@ -59,7 +59,8 @@ export function cohenKappa(pairs: readonly (readonly [a: string, b: string])[]):
     }
   const variance = (diagonal + rest ** 2 * beside - (kappa - expected * rest) ** 2) / (n * (1 - expected) ** 2);
   const half = Z95 * Math.sqrt(Math.max(0, variance));
-  const interval: Kappa['interval'] = half > 0 ? [Math.max(-1, kappa - half), Math.min(1, kappa + half)] : null;
+  // Full agreement leaves no spread but that of the arithmetic.
+  const interval: Kappa['interval'] = half > 1e-6 ? [Math.max(-1, kappa - half), Math.min(1, kappa + half)] : null;
   return { n, agreed, kappa, interval };
 }
 

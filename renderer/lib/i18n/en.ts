@@ -580,6 +580,7 @@ export const en = {
   'models.rollbackNone': 'There is no earlier approved model to go back to.',
   'models.activatedToast': '{id} inspects from the next part on.',
   'models.needsSupervisor': 'Needs a supervisor.',
+  'models.lacksMany': 'Does not know: {names} and {n} more',
   'models.lacks': 'Does not know: {names}',
 
   // --- alarms

@@ -577,6 +577,7 @@ export const ja: Record<MessageKey, string> = {
   'models.rollbackNone': '戻せる承認済みモデルはありません。',
   'models.activatedToast': '次の部品から {id} が検査します。',
   'models.needsSupervisor': '監督者の権限が必要です。',
+  'models.lacksMany': '知らないクラス：{names} ほか {n} 個',
   'models.lacks': '知らないクラス: {names}',
 
   // --- alarms

@@ -103,6 +103,17 @@ describe('kappa of two raters', () => {
     ).toBe(-1);
   });
 
+  it('has no interval where nothing varies', () => {
+    expect(
+      cohenKappa(
+        pairsOf([
+          [24, 0],
+          [0, 12],
+        ]),
+      ),
+    ).toMatchObject({ kappa: 1, interval: null });
+  });
+
   it('does not depend on which of the two is named first', () => {
     const call = fc.constantFrom('ok', 'ng', 'unsure');
     fc.assert(
