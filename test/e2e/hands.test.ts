@@ -1,11 +1,14 @@
 import type { BrowserContext, Page } from 'playwright-core';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { testId } from './browser.ts';
 import { createWorld } from './fixtures/world.ts';
 import { go, signIn, smallTargets, useWindow } from './window-page.ts';
 
 /* Fingers alone, and two people at two windows. Keyboard alone is in window.test.ts. */
 
+vi.setConfig({ testTimeout: 180_000 });
+/** A window takes a change of the queue over at most every 1.5 s. */
+const LONG = { timeout: 15_000 };
 const window_ = useWindow();
 const openTouch = async (): Promise<{ page: Page; context: BrowserContext }> => {
   const context = await window_.browser.newContext({
@@ -121,21 +124,21 @@ describe('two windows at once', () => {
     const total = (page: Page) => page.getAttribute(testId('queue-total'), 'data-total');
     await first.page.keyboard.press('2');
     await first.page.keyboard.press('3');
-    await expect.poll(() => total(second.page)).toBe('144');
+    await expect.poll(() => total(second.page), LONG).toBe('144');
     // Both stood at the same part: the other window goes on to one that is still open.
     const open = new Set(world.queue.map(({ part }) => String(part.id)));
     await expect
-      .poll(async () => open.has((await second.page.getAttribute(testId('label-picture'), 'data-part')) ?? ''))
+      .poll(async () => open.has((await second.page.getAttribute(testId('label-picture'), 'data-part')) ?? ''), LONG)
       .toBe(true);
     await second.page.keyboard.press('n');
     await second.page.fill(testId('new-class-en'), 'Chatter');
     await second.page.keyboard.press('Enter');
     await first.page.waitForSelector('.kbtn >> text=Chatter');
-    await expect.poll(() => total(first.page)).toBe('143');
+    await expect.poll(() => total(first.page), LONG).toBe('143');
     // One window goes: the other one stays.
     await second.context.close();
     await first.page.keyboard.press('1');
-    await expect.poll(() => world.labels.length).toBe(4);
+    await expect.poll(() => world.labels.length, LONG).toBe(4);
     await first.context.close();
   });
 });
