@@ -22,14 +22,14 @@ import { createAnalyticLearner } from './learners/analytic.ts';
 import { createNcmLearner } from './learners/ncm.ts';
 import type { NetworkMethodName } from './learners/network/methods.ts';
 
-/** Methods on features that are extracted once; network-protocol.ts runs those that train the network. */
-export type LearnMethod = 'analytic' | 'ncm';
-
-/** A new method is a row here and a file in learners/. */
-const learners: Record<LearnMethod, (context: LearnerContext) => Learner> = {
+/** Methods on features that are extracted once; network-protocol.ts runs those that train the network. A new method is a row here and a file in learners/. */
+const learners = {
   analytic: createAnalyticLearner,
   ncm: createNcmLearner,
-};
+} satisfies Record<string, (context: LearnerContext) => Learner>;
+export type LearnMethod = keyof typeof learners;
+export const learnMethods = Object.keys(learners) as LearnMethod[];
+export const isLearnMethod = (method: string): method is LearnMethod => method in learners;
 
 export interface ProtocolOptions {
   dir: string;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { networkMethods, type NetworkMethodName } from '../../main/learning/learners/network/methods.ts';
 import { runNetworkProtocol } from '../../main/learning/network-protocol.ts';
-import { runLearnProtocol } from '../../main/learning/protocol.ts';
+import { isLearnMethod, learnMethods, runLearnProtocol } from '../../main/learning/protocol.ts';
 import { createOrtEngine } from '../../main/training/ort/engine.ts';
 import { backboneNamed } from './backbone.ts';
 import { record, spread } from './record.ts';
@@ -31,7 +31,7 @@ const SIZE = 96;
 const TASKS = 3;
 const SEEDS = [0, 1, 2];
 const ORDERS = [0, 1, 2];
-const METHODS = ['analytic', 'ncm', ...Object.keys(networkMethods)] as const;
+const METHODS = [...learnMethods, ...Object.keys(networkMethods)];
 const NAME = set === 'neu_steel' ? 'baselines' : `baselines-${set}`;
 const conditions = {
   set,
@@ -90,16 +90,15 @@ for (const { seed, classOrder } of pairs) {
       seed,
       ...(classOrder > 0 ? { classOrder } : {}),
     };
-    const { accuracy, averageAccuracy, bwt, joint, updateSeconds } =
-      method === 'analytic' || method === 'ncm'
-        ? await runLearnProtocol({ ...common, method })
-        : await runNetworkProtocol({
-            ...common,
-            method: method as NetworkMethodName,
-            engine,
-            epochs: Number(epochs),
-            exemplars: Number(exemplars),
-          });
+    const { accuracy, averageAccuracy, bwt, joint, updateSeconds } = isLearnMethod(method)
+      ? await runLearnProtocol({ ...common, method })
+      : await runNetworkProtocol({
+          ...common,
+          method: method as NetworkMethodName,
+          engine,
+          epochs: Number(epochs),
+          exemplars: Number(exemplars),
+        });
     const secondsPerTask = updateSeconds.reduce((a, b) => a + b, 0) / updateSeconds.length;
     runs.push({
       method,

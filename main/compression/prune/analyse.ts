@@ -335,15 +335,14 @@ export async function analysePruning(
   /** Curves by the sum of the measures that were asked for. */
   async function measured(): Promise<RemovalCurve[]> {
     const engine = createOrtEngine();
-    const scoresBy = (measure: Importance): Promise<Scores> | Scores => {
-      if (measure === 'reconstruction') {
-        return normalised(new Map(fitted.map((curve) => [curve.group.id, marginsOf(curve)])), false);
-      }
-      if (measure === 'activation') return normalised(energies, true);
-      if (measure === 'l1') return weightNorms(model, prunable, 1);
-      if (measure === 'l2') return weightNorms(model, prunable, 2);
-      if (measure === 'bn-scale') return normScales(model, prunable, source, options);
-      return sensitivities(model, prunable, source, engine, options, measure === 'head' ? head : undefined);
+    const scoresBy: Record<Importance, () => Promise<Scores> | Scores> = {
+      reconstruction: () => normalised(new Map(fitted.map((curve) => [curve.group.id, marginsOf(curve)])), false),
+      'bn-scale': () => normScales(model, prunable, source, options),
+      l1: () => weightNorms(model, prunable, 1),
+      l2: () => weightNorms(model, prunable, 2),
+      activation: () => normalised(energies, true),
+      taylor: () => sensitivities(model, prunable, source, engine, options),
+      head: () => sensitivities(model, prunable, source, engine, options, head),
     };
     if (measures.includes('head') && !head) {
       throw new AppError('INVALID_INPUT', {
@@ -351,7 +350,7 @@ export async function analysePruning(
       });
     }
     const parts: Scores[] = [];
-    for (const measure of measures) parts.push(await scoresBy(measure));
+    for (const measure of measures) parts.push(await scoresBy[measure]());
     const worth = combined(parts, hedge, hedge > 0 ? weightNorms(model, prunable, 2) : parts[0]!);
     return prunable.map((group) => ({ group, ...energyOrder(worth.get(group.id)!, mostOf(group)) }));
   }

@@ -10,7 +10,7 @@ import { IMPORTANCES, type Importance } from '../../compression/prune/measures.t
 import { AppError } from '../../contract/errors.ts';
 import { networkMethods, type NetworkMethodName } from '../../learning/learners/network/methods.ts';
 import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
-import { runLearnProtocol, type LearnMethod } from '../../learning/protocol.ts';
+import { isLearnMethod, learnMethods, runLearnProtocol, type LearnMethod } from '../../learning/protocol.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
@@ -33,7 +33,7 @@ interface LearnOptions {
 
 /** @throws INVALID_INPUT for an option that would change nothing: silence would let it look as if it had. */
 function refuseWithoutEffect({ method, adaptFirstTask, epochs, size, exemplars }: LearnOptions): void {
-  const network = method === 'analytic' || method === 'ncm' ? null : networkMethods[method];
+  const network = isLearnMethod(method) ? null : networkMethods[method];
   const without = (option: string, because: string) => {
     throw new AppError('INVALID_INPUT', { what: `${option} with --method ${method}`, problem: because });
   };
@@ -77,7 +77,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
       wholeNumber(1, 10_000),
     )
     .addOption(
-      new Option('--method <name>').choices(['analytic', 'ncm', ...Object.keys(networkMethods)]).default('analytic'),
+      new Option('--method <name>').choices([...learnMethods, ...Object.keys(networkMethods)]).default('analytic'),
     )
     .option('--backbone <id|file>', 'backbone (default: the shipped one)')
     .option('--shots <n>', 'training images per class at most, drawn by the seed', wholeNumber(1, 1_000_000))
@@ -120,21 +120,20 @@ export function addDatasetCommands(program: Command, action: Action): void {
           onProgress: context.out.progress,
         };
         const engine = createOrtEngine();
-        const result =
-          method === 'analytic' || method === 'ncm'
-            ? await runLearnProtocol({
-                ...common,
-                method,
-                ...(adapt === 'off' ? {} : { adaptFirstTask: { mode: adapt, engine, epochs } }),
-              })
-            : await runNetworkProtocol({
-                ...common,
-                method,
-                engine,
-                epochs,
-                exemplars,
-                ...(size === undefined ? {} : { size }),
-              });
+        const result = isLearnMethod(method)
+          ? await runLearnProtocol({
+              ...common,
+              method,
+              ...(adapt === 'off' ? {} : { adaptFirstTask: { mode: adapt, engine, epochs } }),
+            })
+          : await runNetworkProtocol({
+              ...common,
+              method,
+              engine,
+              epochs,
+              exemplars,
+              ...(size === undefined ? {} : { size }),
+            });
         for (const { classes, files } of result.contradicting) {
           context.out.progress(`the same picture in ${classes.join(', ')}: ${files.join(' = ')}`);
         }
