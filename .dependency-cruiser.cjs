@@ -85,7 +85,7 @@ module.exports = {
         pathNot: [
           '^main/shell/',
           '^main/contract/',
-          '^main/host/(supervisor|spawn|processes|log|content|version|home-folder|config)',
+          '^main/host/(supervisor|spawn|processes|log|content|version|home-folder|config|sealed-secrets)',
         ],
       },
     },

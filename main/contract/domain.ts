@@ -553,6 +553,35 @@ export const recheckSchema = z.object({
 });
 export type Recheck = z.infer<typeof recheckSchema>;
 
+/** Wrong verdicts among parts whose truth is known, with the exact two-sided 95 % interval of their share. */
+export const checkedSchema = z.object({
+  wrong: z.number().int(),
+  parts: z.number().int(),
+  low: share,
+  high: share,
+});
+
+/** A candidate on the station's golden set. */
+export const goldenResultSchema = z.object({
+  at: z.iso.datetime(),
+  /** Of the set's images and classes. */
+  setSha256: sha256Schema,
+  /** Which use of the set this was, from 1: the more candidates were tried on it, the less it says. */
+  use: z.number().int(),
+  /** Judged, without those that leak. */
+  images: z.number().int(),
+  /** Left out: learnt by this candidate, or nearly like a picture that was. */
+  leaks: z.number().int(),
+  unreadable: z.number().int(),
+  unsure: z.number().int(),
+  rightClass: z.number().int(),
+  /** NG images judged ok. */
+  escape: checkedSchema,
+  /** OK images judged ng. */
+  overkill: checkedSchema,
+});
+export type GoldenResult = z.infer<typeof goldenResultSchema>;
+
 export const candidateStateSchema = z.enum(['candidate', 'submitted', 'approved', 'active', 'retired', 'rejected']);
 export type CandidateState = z.infer<typeof candidateStateSchema>;
 
@@ -602,6 +631,8 @@ export const candidateSchema = z.object({
   shadow: shadowSchema.optional(),
   /** Absent: its evidence is of this PC, or it was not measured here yet. */
   recheck: recheckSchema.optional(),
+  /** Absent: not tried on a golden set. */
+  golden: goldenResultSchema.optional(),
 });
 export type Candidate = z.infer<typeof candidateSchema>;
 
@@ -617,6 +648,8 @@ export const knowledgeSchema = z.object({
   /** Cross-validated over the folds. */
   balancedAccuracy: share.nullable(),
   seconds: z.number(),
+  /** Of the images and classes that it was made of; absent: made before these were kept. */
+  snapshotId: sha256Schema.optional(),
 });
 export type Knowledge = z.infer<typeof knowledgeSchema>;
 
@@ -701,7 +734,7 @@ function wireProblem() {
 
 export const jobSchema = z.object({
   id,
-  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup']),
+  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup', 'golden']),
   stationId: id.nullable(),
   state: z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']),
   progress: share,

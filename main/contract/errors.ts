@@ -57,6 +57,10 @@ export const errorCatalogue = {
     ['Name or password is wrong.', 'Type them again.'],
     ['名前またはパスワードが違います。', 'もう一度入力してください。'],
   ),
+  WRONG_CODE: entry(
+    ['This badge or PIN belongs to no operator.', 'Try again, or sign in with name and password.'],
+    ['このバッジまたは PIN の作業者はいません。', 'もう一度試すか、名前とパスワードでサインインしてください。'],
+  ),
   TOO_MANY_ATTEMPTS: entry(
     ['Too many wrong passwords for {user}.', 'Wait {seconds} s.'],
     ['{user} のパスワード誤りが多すぎます。', '{seconds} 秒待ってください。'],
@@ -157,13 +161,10 @@ export const errorCatalogue = {
     ],
   ),
   DATABASE_CORRUPT: entry(
-    [
-      'The database {file} is damaged: {problem}.',
-      'Nothing was changed. Restore a backup, or move the file away and start anew.',
-    ],
+    ['The database {file} is damaged: {problem}.', 'Nothing was changed. Run "check --repair", or restore a backup.'],
     [
       'データベース {file} が壊れています: {problem}',
-      '何も変更していません。バックアップから復元するか、ファイルを移動してください。',
+      '何も変更していません。「check --repair」を実行するか、バックアップから復元してください。',
     ],
   ),
   DATABASE_TOO_NEW: entry(
@@ -384,6 +385,27 @@ export const errorCatalogue = {
     ['{count} changed verdict(s) of {model} have not been seen.', 'Look at each of them first.'],
     ['{model} の変わった判定 {count} 件がまだ確認されていません。', '先にすべて確認してください。'],
   ),
+  GOLDEN_DUE: entry(
+    ['{model} was not tried on the golden set as it is now.', 'Try it there first.'],
+    ['{model} は現在のゴールデンセットでまだ評価されていません。', '先にゴールデンセットで評価してください。'],
+  ),
+  GOLDEN_LEAK: entry(
+    [
+      '{file} cannot judge: it was learnt, or looks nearly like the learnt picture {like}.',
+      'Take pictures of other parts.',
+    ],
+    [
+      '{file} は評価に使えません。学習済みか、学習済みの画像 {like} とほぼ同じです。',
+      '別の部品の画像を使ってください。',
+    ],
+  ),
+  GOLDEN_IMAGE: entry(
+    ['Part {part} shows a picture of the golden set.', 'It judges and must not teach: label another part.'],
+    [
+      '部品 {part} はゴールデンセットの画像です。',
+      '評価専用のため学習に使えません。別の部品にラベルを付けてください。',
+    ],
+  ),
   BUNDLE_ALTERED: entry(
     ['{file} does not match its hash or signature.', 'Make or export it again; it will not be used.'],
     ['{file} がハッシュまたは署名と一致しません。', '作り直すか書き出し直してください。使用しません。'],
@@ -396,6 +418,16 @@ export const errorCatalogue = {
     [
       '{file} は信頼されていない装置のものです: {problem}（鍵 {key}）',
       '送り主と鍵を照合してください。監督者が「bundle trust {key}」で信頼できます。',
+    ],
+  ),
+  REGISTRY_FAILED: entry(
+    [
+      'The registry {registry} did not do it for {name}: {problem}.',
+      'Check address, account (MEKIKI_REGISTRY_USER, MEKIKI_REGISTRY_PASSWORD) and network.',
+    ],
+    [
+      'レジストリ {registry} での {name} の処理に失敗しました: {problem}',
+      'アドレス、アカウント（MEKIKI_REGISTRY_USER、MEKIKI_REGISTRY_PASSWORD）、ネットワークを確認してください。',
     ],
   ),
   // --- training

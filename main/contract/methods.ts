@@ -5,6 +5,7 @@ import {
   cameraConfigSchema,
   candidateSchema,
   changedVerdictSchema,
+  checkedSchema,
   criteriaSchema,
   defectClassSchema,
   foundCameraSchema,
@@ -92,13 +93,18 @@ const trustSchema = z.object({
 /** Whether whoever made a model may approve it: `auto` forbids it where another supervisor exists. */
 export const approvalRuleSchema = z.enum(['auto', 'always', 'never']);
 
-/** Wrong verdicts among parts that a person labelled, with the exact two-sided 95 % interval of their share. */
-const checkedSchema = z.object({
-  wrong: z.number().int(),
-  parts: z.number().int(),
-  low: z.number().min(0).max(1),
-  high: z.number().min(0).max(1),
-});
+/** Images that judge and never teach; null: the station has none. */
+export const goldenSchema = z
+  .object({
+    images: z.number().int(),
+    perClass: z.array(z.object({ classId: id, images: z.number().int() })),
+    sha256: sha256Schema,
+    /** Who added to it last. */
+    by: z.string(),
+    at: z.iso.datetime(),
+    uses: z.number().int(),
+  })
+  .nullable();
 
 /** Centre and control limits of a chart. */
 const driftLimitsSchema = z.object({ centre: z.number(), low: z.number(), high: z.number() });
@@ -114,6 +120,8 @@ export const methods = {
   /** Accounts that can sign in: a touch screen offers them by name. */
   'session.accounts': method(anyone, none, z.array(userSchema.pick({ name: true, role: true }))),
   'session.signIn': method(anyone, z.object({ name: z.string().min(1).max(64), password }), sessionStateSchema),
+  /** An operator's badge or PIN; whoever was signed in here is out. WRONG_CODE, TOO_MANY_ATTEMPTS. */
+  'session.quick': method(anyone, z.object({ code: z.string().min(4).max(128) }), sessionStateSchema),
   'session.signOut': method(anyone, none, sessionStateSchema),
   /** Somebody is at the window: without it a window's session ends after a while (`main/core/idle.ts`). */
   'session.active': method(anyone, none, none),
@@ -139,6 +147,12 @@ export const methods = {
     supervisors,
     z.object({ password }),
     z.object({ code: z.string(), installation: z.string(), at: z.iso.datetime() }),
+  ),
+  /** Badge or PIN of an operator; null takes it away. */
+  'users.setQuickCode': method(
+    supervisors,
+    z.object({ userId: id, code: z.string().trim().min(4).max(128).nullable() }),
+    userSchema,
   ),
   'users.disable': method(supervisors, z.object({ userId: id }), userSchema),
 
@@ -434,6 +448,11 @@ export const methods = {
     }),
     jobSchema,
   ),
+  'golden.show': method(anyone, z.object({ stationId: id }), goldenSchema),
+  /** Takes `<path>/<class>/*` into the station's golden set, for good; what was learnt, or is nearly like it, is skipped by name. A job. */
+  'golden.add': method(configurers, z.object({ stationId: id, path }), jobSchema),
+  /** Judges the golden set with a candidate, and counts the use: a job. */
+  'candidates.golden': method(technicians, z.object({ candidateId: id }), jobSchema),
   'candidates.approvalRule': method(
     [...technicians, 'auditor'] as const,
     none,

@@ -12,6 +12,7 @@ import {
   regionSchema,
   sha256Schema,
   shadowSchema,
+  verdictSchema,
 } from './domain.ts';
 
 /* What the core asks of the trainer process. It reads files and writes into the folder it is given, never the database. */
@@ -174,6 +175,21 @@ export const trainerMethods = {
     output: shadowSchema
       .pick({ judged: true, disagreements: true, unreadable: true, outOfTime: true })
       .extend({ examples: z.array(changedVerdictSchema.pick({ imageSha: true, from: true, to: true })) }),
+  },
+  /** A model on images that never taught (null: none), and which of these are, or nearly are, among the learnt ones. */
+  'trainer.golden': {
+    input: z.object({
+      bundleDir: z.string().nullable(),
+      recipe: recipeSchema,
+      golden: z.array(z.object({ sha: sha256Schema, file: z.string() })),
+      learnt: z.array(z.object({ sha: sha256Schema, file: z.string() })),
+      threads: z.number().int().min(1),
+    }),
+    output: z.object({
+      results: z.array(z.object({ sha: sha256Schema, verdict: verdictSchema, classId: z.string().nullable() })),
+      leaks: z.array(z.object({ sha: sha256Schema, like: sha256Schema })),
+      unreadable: z.array(sha256Schema),
+    }),
   },
   /** Measures a model on this PC, unless its evidence or `measuredOn` is of an equal one: null. */
   'trainer.recheck': {

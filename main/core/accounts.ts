@@ -32,6 +32,8 @@ export interface Accounts {
   refresh(session: Session): void;
   /** The account with its private key; WRONG_PASSWORD, TOO_MANY_ATTEMPTS. Takes about as long for a name that does not exist. */
   unlock(name: string, password: string): Promise<{ account: Account; privateKey: KeyObject }>;
+  /** Signs the person in there, whoever was before, and writes it into the trail. */
+  enter(session: Session, user: User, action: 'session.signIn' | 'session.quick'): SessionState;
   /** Signs the account out everywhere but there. */
   endSessions(userId: string, exceptSessionId?: string): void;
   throttle: Throttle;
@@ -138,6 +140,13 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   }, LOOK_EVERY_MS);
   looking.unref();
 
+  const enter: Accounts['enter'] = (session, user, action) => {
+    store.transaction(() => store.audit.append({ user: user.name, action, subject: user.name }));
+    session.user = user;
+    tellChanged(session);
+    return state(session);
+  };
+
   const setLanguage = (language: 'en' | 'ja') => {
     store.settings.set('language', language);
     for (const session of sessions.values()) tellChanged(session);
@@ -148,6 +157,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     unlock,
     throttle,
     endSessions,
+    enter,
     close: () => clearInterval(looking),
     setLanguage,
     openSession() {
@@ -198,12 +208,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
       },
       async 'session.signIn'({ name, password }, session) {
         const { account } = await unlock(name, password);
-        store.transaction(() =>
-          store.audit.append({ user: account.user.name, action: 'session.signIn', subject: account.user.name }),
-        );
-        session.user = account.user;
-        tellChanged(session);
-        return state(session);
+        return enter(session, account.user, 'session.signIn');
       },
       async 'session.active'(_input, session) {
         idle.active(session);

@@ -7,6 +7,7 @@ import type { Account } from '../store/users.ts';
 import type { Accounts } from './accounts.ts';
 import { bundleDirOf, readEvidence } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { GoldenService } from './golden.ts';
 import type { Lines } from './lines.ts';
 import type { MonitorService } from './monitor.ts';
 import { requireSameHere, type RecheckService } from './recheck.ts';
@@ -55,6 +56,7 @@ export const createApprovalService = (
   monitor: Pick<MonitorService, 'restart'>,
   twoPersons: Pick<TwoPersons, 'check' | 'rule'>,
   recheck: RecheckService,
+  golden: Pick<GoldenService, 'gates'>,
 ): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
@@ -66,7 +68,7 @@ export const createApprovalService = (
     throw new AppError('CONFLICT', { what: `candidate ${candidate.id}`, state, needed: 'an offered candidate' });
   };
 
-  /** By the evidence in the bundle, not by the row. GATE_FAILED, WAIVER_NEEDED, CHANGED_NOT_SEEN. */
+  /** By the evidence in the bundle, not by the row. GATE_FAILED, WAIVER_NEEDED, CHANGED_NOT_SEEN, GOLDEN_DUE. */
   const checkGates = async (
     candidate: Candidate,
     waiver: string | null,
@@ -74,9 +76,10 @@ export const createApprovalService = (
   ): Promise<void> => {
     const evidence = await readEvidence(bundleDirOf(store.home, candidate.id));
     const model = candidate.id;
-    const failed = evidence.gates.filter((gate) => gate.outcome === 'fail');
+    const gates = [...evidence.gates, ...golden.gates(candidate)];
+    const failed = gates.filter((gate) => gate.outcome === 'fail');
     if (failed.length > 0) throw new AppError('GATE_FAILED', { model, gates: namesOf(failed) });
-    const thin = evidence.gates.filter((gate) => gate.outcome === 'not-enough-evidence');
+    const thin = gates.filter((gate) => gate.outcome === 'not-enough-evidence');
     if (thin.length > 0 && (waiver === null || waiver.trim() === '')) {
       throw new AppError('WAIVER_NEEDED', { model, gates: namesOf(thin) });
     }
@@ -131,6 +134,7 @@ export const createApprovalService = (
             waiver,
             seenChanged,
             twoPersons: twoPersons.rule(),
+            ...(candidate.golden && { golden: candidate.golden.setSha256, goldenUse: candidate.golden.use }),
           },
         });
       });

@@ -3,9 +3,10 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
 import { threadUrl } from '../capture/thread-url.ts';
-import { AppError, assert } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import { diskError, nodeFiles } from '../store/files.ts';
 import { databaseFile } from '../store/home.ts';
+import { repairedFile, type RepairReport } from '../store/repair.ts';
 import type { Accounts } from './accounts.ts';
 import type { BackupSeal } from './backup-file.ts';
 import { backupBytes } from './backup-file.ts';
@@ -13,13 +14,15 @@ import type { BackupThreadData, FromBackupThread } from './backup-thread.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { ROOT_KEY_NAME } from './home-keys.ts';
 import type { JobService, JobWork } from './jobs.ts';
+import { PLANT_PASSWORD } from './plant-events.ts';
+import type { SecretStore } from './port.ts';
 import { restoredFile, restoredSchema } from './restore.ts';
 
 export interface BackupService {
   handlers: HandlersOf<'home.backup'>;
   /** The last one that was verified. */
   last(): { at: string; file: string; bytes: number } | null;
-  /** A home that came out of a backup says so in its trail, once. */
+  /** A home that came out of a backup, or was repaired, says so in its trail, once. */
   takeUp(): Promise<void>;
 }
 
@@ -33,6 +36,7 @@ export const createBackupService = (
   context: CoreContext,
   jobs: JobService,
   accounts: Pick<Accounts, 'unlock'>,
+  secrets: SecretStore,
 ): BackupService => {
   const { store, keys, now, log } = context;
 
@@ -83,7 +87,11 @@ export const createBackupService = (
       const at = now().toISOString();
       const step = { key: 'backup.snapshot', details: {} };
       await store.snapshot(database, { signal: job.signal, progress: (share) => job.progress(share * 0.1, step) });
-      const secrets = { [ROOT_KEY_NAME]: keys.signing.export({ type: 'pkcs8', format: 'der' }) };
+      const plant = await secrets.get(PLANT_PASSWORD);
+      const sealed = {
+        [ROOT_KEY_NAME]: keys.signing.export({ type: 'pkcs8', format: 'der' }),
+        ...(plant !== null && { [PLANT_PASSWORD]: plant }),
+      };
       const { installation } = keys;
       const head = {
         format: 'mekiki backup 1' as const,
@@ -94,7 +102,7 @@ export const createBackupService = (
         demo: store.demo,
       };
       const { home } = store;
-      const seal = await pack({ home, database, auditHead, file: part, head, secrets, password }, job);
+      const seal = await pack({ home, database, auditHead, file: part, head, secrets: sealed, password }, job);
       const bytes = await backupBytes(part);
       await rename(part, file);
       await nodeFiles.syncDirectory(dirname(file));
@@ -118,6 +126,20 @@ export const createBackupService = (
     }
   };
 
+  /** What was done to the folder while no core ran becomes an entry, once. */
+  const noted = async (
+    file: string,
+    action: string,
+    read: (note: unknown) => { subject: string; details: Record<string, unknown> },
+  ): Promise<void> => {
+    const text = await readFile(file, 'utf8').catch(() => null);
+    if (text === null) return;
+    const { subject, details } = read(JSON.parse(text));
+    store.transaction(() => store.audit.append({ user: 'system', action, subject, details }));
+    await nodeFiles.remove(file);
+    await nodeFiles.syncDirectory(store.home);
+  };
+
   return {
     handlers: {
       async 'home.backup'({ file, password }, session) {
@@ -135,21 +157,14 @@ export const createBackupService = (
       return last.success ? last.data : null;
     },
     async takeUp() {
-      const file = restoredFile(store.home);
-      const text = await readFile(file, 'utf8').catch(() => null);
-      if (text === null) return;
-      const { backup, at, ...details } = restoredSchema.parse(JSON.parse(text));
-      assert(store.users.countSupervisors() > 0 || store.demo, 'a backup is made by an account');
-      store.transaction(() =>
-        store.audit.append({
-          user: 'system',
-          action: 'home.restore',
-          subject: backup,
-          details: { ...details, restoredAt: at },
-        }),
-      );
-      await nodeFiles.remove(file);
-      await nodeFiles.syncDirectory(store.home);
+      await noted(restoredFile(store.home), 'home.restore', (note) => {
+        const { backup, at, ...details } = restoredSchema.parse(note);
+        return { subject: backup, details: { ...details, restoredAt: at } };
+      });
+      await noted(repairedFile(store.home), 'home.repair', (note) => {
+        const { kept, ...details } = note as RepairReport;
+        return { subject: kept ?? store.home, details };
+      });
     },
   };
 };

@@ -10,6 +10,8 @@ export interface ClassService {
   handlers: HandlersOf<'classes.list' | 'classes.create' | 'classes.rename' | 'classes.merge' | 'classes.retire'>;
   /** The class that a folder of an import means: by id or by name in either language; made if there is none. BAD_CLASS_NAME. */
   forFolder(name: string, session: Session | null): DefectClass;
+  /** The same class, which must be there. NOT_FOUND, BAD_CLASS_NAME. */
+  known(name: string): DefectClass;
   /** `ok`, or the class of one of these names; made if there is none. */
   forNames(className: string, names: Names): DefectClass;
   /** The class of good parts, made if missing; within the caller's transaction. */
@@ -25,6 +27,16 @@ const sameName = (a: string, b: string): boolean =>
 export const createClassService = (context: CoreContext): ClassService => {
   const { store } = context;
   const live = () => store.classes.list().filter((known) => !known.retired);
+
+  const find = (name: string): DefectClass | undefined => {
+    const classes = live();
+    const ok = classes.find((known) => known.isOk);
+    if (ok !== undefined && OK_FOLDERS.has(name.toLowerCase())) return ok;
+    return (
+      classes.find((known) => known.id === name) ??
+      classes.find((known) => sameName(known.names.en, name) || sameName(known.names.ja, name))
+    );
+  };
 
   /** 'c-' and the name; stays what it is when the class is renamed, and is given once only. */
   const newId = (name: string): string => {
@@ -84,14 +96,14 @@ export const createClassService = (context: CoreContext): ClassService => {
     ensureOk() {
       if (!store.classes.has('ok')) create({ en: 'OK', ja: '良品' }, '1', 'system', true);
     },
+    known(folder) {
+      const found = find(checkClassName(folder));
+      if (found === undefined) throw new AppError('NOT_FOUND', { kind: 'class', id: folder });
+      return found;
+    },
     forFolder(folder, session) {
       const name = checkClassName(folder);
-      const classes = live();
-      const ok = classes.find((known) => known.isOk);
-      if (ok !== undefined && OK_FOLDERS.has(name.toLowerCase())) return ok;
-      const found =
-        classes.find((known) => known.id === name) ??
-        classes.find((known) => sameName(known.names.en, name) || sameName(known.names.ja, name));
+      const found = find(name);
       if (found !== undefined) return found;
       const made = create({ en: name, ja: name }, null, actor(session));
       context.emit('classes.changed', {});

@@ -29,8 +29,12 @@ export const createFileSecretStore = (home: string, log: Logger): SecretStore =>
   return {
     get: (name) =>
       readFile(path(name)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return null;
-        throw error;
+        if (error.code !== 'ENOENT') throw error;
+        if (!existsSync(`${path(name)}.sealed`)) return null;
+        throw new AppError('ROOT_KEY_LOST', {
+          home,
+          problem: 'it rests in the keychain of the account that opens the desktop window; nobody else has it',
+        });
       }),
     async set(name, value) {
       log.warn('secret kept in a file that only this account may read: this system offers no keychain here', { name });

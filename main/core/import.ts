@@ -64,7 +64,7 @@ const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0
 type FoundFile = { file: string; name: string; className: string | null };
 
 /** One file, `<path>/*`, or `<path>/<class>/*`. DATASET_EMPTY when there is nothing to take; NOT_FOUND for a path that is not there. */
-const listSources = async (path: string, asLabels: boolean): Promise<FoundFile[]> => {
+export const listSources = async (path: string, asLabels: boolean): Promise<FoundFile[]> => {
   const found = await stat(path).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: path }, { cause });
   });

@@ -15,6 +15,7 @@ import type { JobService, JobWork } from './jobs.ts';
 import { addedFiles, sumsDir } from './knowledge-folders.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
+import { writeSnapshot } from './snapshots.ts';
 import { withTrainer } from './trainer.ts';
 
 export interface KnowledgeService {
@@ -104,6 +105,8 @@ export const createKnowledgeService = (
           { signal: job.signal },
         ),
       );
+      const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));
+      const snapshotId = await writeSnapshot(outDir, stationId, learnt);
       await Promise.all([
         syncFile(featureFile),
         syncFile(join(outDir, 'knowledge.json')),
@@ -124,13 +127,13 @@ export const createKnowledgeService = (
         balancing: summary.balancing,
         balancedAccuracy: summary.balancedAccuracy,
         seconds: summary.seconds,
+        snapshotId,
       };
       const erased = store.transaction(() => {
         for (const { sample, row } of assignRows(samples, rows)) {
           store.features.insert(backbone.id, sample.sha, viewOf(recipe, sample.region), row);
         }
         store.knowledge.insert(knowledge);
-        const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));
         store.labels.setLearnt(
           stationId,
           [...learnt].map(([imageSha, classId]) => ({ imageSha, classId })),
@@ -139,7 +142,13 @@ export const createKnowledgeService = (
           user: by,
           action: 'knowledge.update',
           subject: id,
-          details: { stationId, images: learnt.size, classes: summary.classes, parentId: knowledge.parentId },
+          details: {
+            stationId,
+            snapshotId,
+            images: learnt.size,
+            classes: summary.classes,
+            parentId: knowledge.parentId,
+          },
         });
         const gone = [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));
         queueSuspects(stationId, suspects);

@@ -49,6 +49,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         if (imageSha === null) {
           throw new AppError('INVALID_INPUT', { what: `part ${partId}`, problem: 'its picture was not stored' });
         }
+        if (store.golden.has(stationId, imageSha)) throw new AppError('GOLDEN_IMAGE', { part: partId });
         const labelBefore = store.labels.get(stationId, imageSha);
         changes.push({ partId, stationId, imageSha, labelBefore, queueStateBefore: store.queue.state(partId) });
         const learntClassId = labelBefore?.learntClassId ?? null;
@@ -125,10 +126,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       async 'labels.list'({ stationId, classId, limit }) {
         store.stations.get(stationId);
         return store.labels
-          .list(stationId)
-          .filter((known) => classId === undefined || known.classId === classId)
-          .toSorted((a, b) => b.at.localeCompare(a.at) || b.partId - a.partId)
-          .slice(0, limit)
+          .recent(stationId, { limit, ...(classId !== undefined && { classId }) })
           .map(({ partId, imageSha, classId: own, userId, at, learntClassId }) => ({
             partId,
             imageSha,

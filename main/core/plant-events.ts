@@ -23,7 +23,7 @@ export interface PlantEventsService {
 }
 
 const SETTING = 'plantEvents';
-const PASSWORD = 'mqtt-password';
+export const PLANT_PASSWORD = 'mqtt-password';
 const OFF: PlantEventsState = { connection: 'off', sent: 0, waiting: 0, dropped: 0, problem: null };
 /** Counters alone are told so often. */
 const EVERY_MS = 60_000;
@@ -48,7 +48,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
     const wanted = config();
     if (wanted.kind === 'none') return;
     try {
-      const kept = wanted.user === '' ? null : await secrets.get(PASSWORD);
+      const kept = wanted.user === '' ? null : await secrets.get(PLANT_PASSWORD);
       publisher = await openPublisher(wanted, {
         // One per installation, and nothing of the key in it.
         clientId: `mekiki-${createHash('sha256').update(context.keys.installation).digest('hex').slice(0, 12)}`,
@@ -72,7 +72,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       'events.get': async () => view(),
       async 'events.set'({ config: wanted, password }, session) {
         if (store.demo && wanted.kind !== 'none') throw new AppError('DEMO_FORBIDS', { what: 'events out' });
-        if (password !== undefined) await secrets.set(PASSWORD, Buffer.from(password, 'utf8'));
+        if (password !== undefined) await secrets.set(PLANT_PASSWORD, Buffer.from(password, 'utf8'));
         store.transaction(() => {
           store.settings.set(SETTING, wanted);
           if (password !== undefined) store.settings.set(`${SETTING}.password`, password !== '');

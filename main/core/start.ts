@@ -17,6 +17,7 @@ import { createCandidateService } from './candidates.ts';
 import { createClassService } from './classes.ts';
 import type { CoreContext } from './context.ts';
 import { createDemoService } from './demo.ts';
+import { createGoldenService } from './golden.ts';
 import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
 import { createFoundCameras } from './found-cameras.ts';
 import { createHomeState } from './home-state.ts';
@@ -32,6 +33,7 @@ import { createPartService } from './parts.ts';
 import { createPlantEvents } from './plant-events.ts';
 import { createPasswords } from './passwords.ts';
 import type { Core, CoreEvent, CoreOptions, Handlers, SecretStore, Session } from './port.ts';
+import { createQuickCodes } from './quick-codes.ts';
 import { createQueueRanking } from './queue-ranking.ts';
 import { createRecheckService } from './recheck.ts';
 import { createReportService } from './reports.ts';
@@ -146,18 +148,20 @@ const build = async (
   const shadow = createShadowService(context, jobs);
   const twoPersons = createTwoPersons(context);
   const recheck = createRecheckService(context);
-  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons, recheck);
+  const golden = createGoldenService(context, { jobs, classes });
+  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons, recheck, golden);
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
 
   const audit = createAuditService(context);
-  const backups = createBackupService(context, jobs, accounts);
+  const backups = createBackupService(context, jobs, accounts, secrets);
   const homeState = createHomeState(context, { jobs, lines, backups, freeSpace: options.freeSpace });
 
   const handlers: Handlers = {
     ...accounts.handlers,
     ...createPasswords(context, accounts).handlers,
+    ...createQuickCodes(context, accounts).handlers,
     ...demo.handlers,
     ...stations.handlers,
     ...createFoundCameras(context).handlers,
@@ -172,6 +176,7 @@ const build = async (
     ...jobs.handlers,
     ...candidates.handlers,
     ...shadow.handlers,
+    ...golden.handlers,
     ...approvals.handlers,
     ...twoPersons.handlers,
     ...createBundleService(context, recheck).handlers,

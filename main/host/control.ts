@@ -18,12 +18,19 @@ export type ParentSays = z.infer<typeof parentSaysSchema>;
 /** A process that the core may ask for. */
 export const processNameSchema = z.string().regex(/^(trainer|cameras|line:[^\s/]{1,64})$/);
 
+const secretName = z.string().regex(/^[a-z][a-z.-]{0,40}$/);
+
 /** Channel `supervisor`: the core asks for processes. Then it opens a channel of the process's name, which is relayed. */
 export const supervisorMethods = {
   /** Answers when the process listens; started if it does not run, awaited if it is being restarted. */
   'processes.ensure': { input: z.object({ name: processNameSchema }), output: z.null() },
   'processes.stop': { input: z.object({ name: processNameSchema }), output: z.null() },
   'processes.running': { input: z.object({}), output: z.array(z.string()) },
+  /** Whether the system's keychain keeps this home's secrets. */
+  'secrets.kept': { input: z.object({}), output: z.boolean() },
+  /** Base64; null: none of this name. */
+  'secrets.get': { input: z.object({ name: secretName }), output: z.string().nullable() },
+  'secrets.set': { input: z.object({ name: secretName, value: z.base64() }), output: z.null() },
 };
 
 /** Channel `host`: the supervisor asks the core on behalf of the HTTP listener and the app:// protocol. */

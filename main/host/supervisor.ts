@@ -7,6 +7,7 @@ import { createServer } from '../contract/rpc/server.ts';
 import { createChildren, defaultEntries, type Children, type Entries } from './children.ts';
 import { hostMethods, noEvents, processNameSchema, supervisorMethods } from './control.ts';
 import { keepProcess, type BackOff } from './kept-process.ts';
+import type { Keychain } from './sealed-secrets.ts';
 import type { ChildSettings, SpawnPort } from './spawn.ts';
 
 export interface SupervisorOptions {
@@ -14,6 +15,8 @@ export interface SupervisorOptions {
   settings: Omit<ChildSettings, 'name'>;
   log: Logger;
   entries?: Entries;
+  /** Asked once, when the core first starts; absent or null: the core keeps secrets in files. */
+  keychain?: () => Keychain | null;
   backOff?: BackOff;
   graceMs?: number;
 }
@@ -38,7 +41,9 @@ export interface Supervisor {
 }
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { spawn, settings, log, entries = defaultEntries(), ...kept } = options;
+  const { spawn, settings, log, entries = defaultEntries(), keychain: openKeychain, ...kept } = options;
+  let found: Keychain | null | undefined;
+  const keychain = (): Keychain | null => (found ??= openKeychain?.() ?? null);
   const children: Children = createChildren({ spawn, settings, log, entries, ...kept });
   const core = keepProcess({
     name: 'core',
@@ -67,6 +72,15 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         'processes.ensure': async ({ name }) => (await children.ensure(name), null),
         'processes.stop': async ({ name }) => (await children.stop(name), null),
         'processes.running': () => children.running(),
+        'secrets.kept': () => keychain() !== null,
+        async 'secrets.get'({ name }) {
+          const value = (await keychain()?.get(name)) ?? null;
+          return value === null ? null : Buffer.from(value).toString('base64');
+        },
+        async 'secrets.set'({ name, value }) {
+          await keychain()?.set(name, Buffer.from(value, 'base64'));
+          return null;
+        },
       },
     });
   const relay = async (name: string, channel: Channel) => {

@@ -16,6 +16,7 @@ import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
 import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
+import { keychainOf } from './keychain.ts';
 import { keepOffline, lockDown } from './security.ts';
 import { shellTexts } from './texts.ts';
 import { createUtilitySpawnPort } from './utility-spawn.ts';
@@ -33,6 +34,7 @@ const { values: asked } = parseArgs({
     /** Applies a configuration file, without a window, and ends: 0 done, 1 not. */
     setup: { type: 'string' },
     user: { type: 'string' },
+    keychain: { type: 'boolean', default: false },
   },
   // Chromium's switches and the folder that `electron .` is given are there as well.
   strict: false,
@@ -73,6 +75,7 @@ const supervisor = createSupervisor({
     trainerThreads: 2,
   },
   log,
+  keychain: () => keychainOf(home, asked.keychain === true, log),
 });
 
 function refuseToStart(error: unknown): void {

@@ -1,5 +1,12 @@
 import type { Database } from 'better-sqlite3';
-import { candidateSchema, type Candidate, type CandidateState, type Recheck, type Shadow } from '../contract/domain.ts';
+import {
+  candidateSchema,
+  type Candidate,
+  type CandidateState,
+  type GoldenResult,
+  type Recheck,
+  type Shadow,
+} from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 
 export interface Activation {
@@ -26,6 +33,7 @@ export interface Candidates {
   setActivatedAt(id: string, at: string): void;
   setShadow(id: string, shadow: Shadow): void;
   setRecheck(id: string, recheck: Recheck): void;
+  setGolden(id: string, golden: GoldenResult): void;
   recordActivation(activation: Activation): void;
   /** The model that was active when this one was last activated (not rolled back to); null: none. */
   previousOf(stationId: string, candidateId: string): string | null;
@@ -52,6 +60,7 @@ interface Row {
   activated_at: string | null;
   shadow: string | null;
   recheck: string | null;
+  golden: string | null;
   origin: string | null;
 }
 
@@ -77,6 +86,7 @@ const toCandidate = (row: Row): Candidate =>
     approval: parsed(row.approval),
     rejection: parsed(row.rejection),
     activatedAt: row.activated_at,
+    ...(row.golden === null ? {} : { golden: JSON.parse(row.golden) as unknown }),
     ...(row.shadow === null ? {} : { shadow: JSON.parse(row.shadow) as unknown }),
     ...(row.recheck === null ? {} : { recheck: JSON.parse(row.recheck) as unknown }),
     origin: parsed(row.origin),
@@ -98,6 +108,7 @@ export const createCandidates = (db: Database): Candidates => {
   const setApproval = db.prepare('UPDATE candidates SET approval = ? WHERE id = ?');
   const setRejection = db.prepare('UPDATE candidates SET rejection = ? WHERE id = ?');
   const setActivatedAt = db.prepare('UPDATE candidates SET activated_at = ? WHERE id = ?');
+  const setGolden = db.prepare('UPDATE candidates SET golden = ? WHERE id = ?');
   const setShadow = db.prepare('UPDATE candidates SET shadow = ? WHERE id = ?');
   const setRecheck = db.prepare('UPDATE candidates SET recheck = ? WHERE id = ?');
   const insertActivation = db.prepare(`
@@ -137,6 +148,7 @@ export const createCandidates = (db: Database): Candidates => {
     setApproval: (id, approval) => void setApproval.run(approval === null ? null : JSON.stringify(approval), id),
     setRejection: (id, rejection) => void setRejection.run(rejection === null ? null : JSON.stringify(rejection), id),
     setActivatedAt: (id, at) => void setActivatedAt.run(at, id),
+    setGolden: (id, golden) => void setGolden.run(JSON.stringify(golden), id),
     setShadow: (id, shadow) => void setShadow.run(JSON.stringify(shadow), id),
     setRecheck: (id, recheck) => void setRecheck.run(JSON.stringify(recheck), id),
     recordActivation: (activation) => void insertActivation.run(activation),

@@ -23,6 +23,7 @@ interface Row {
   balancing: number;
   balanced_accuracy: number | null;
   seconds: number;
+  snapshot_id: string | null;
 }
 
 const toKnowledge = (row: Row): Knowledge =>
@@ -37,6 +38,7 @@ const toKnowledge = (row: Row): Knowledge =>
     balancing: row.balancing,
     balancedAccuracy: row.balanced_accuracy,
     seconds: row.seconds,
+    ...(row.snapshot_id === null ? {} : { snapshotId: row.snapshot_id }),
   });
 
 export const createKnowledge = (db: Database): KnowledgeRows => {
@@ -45,8 +47,8 @@ export const createKnowledge = (db: Database): KnowledgeRows => {
   const byId = db.prepare('SELECT * FROM knowledge WHERE id = ?');
   const ids = db.prepare('SELECT id FROM knowledge').pluck();
   const insert = db.prepare(`
-    INSERT INTO knowledge (id, station_id, backbone_id, created_at, parent_id, classes, lambda, balancing, balanced_accuracy, seconds, position)
-    VALUES (@id, @stationId, @backboneId, @createdAt, @parentId, @classes, @lambda, @balancing, @balancedAccuracy, @seconds,
+    INSERT INTO knowledge (id, station_id, backbone_id, created_at, parent_id, classes, lambda, balancing, balanced_accuracy, seconds, snapshot_id, position)
+    VALUES (@id, @stationId, @backboneId, @createdAt, @parentId, @classes, @lambda, @balancing, @balancedAccuracy, @seconds, @snapshotId,
       (SELECT coalesce(max(position), 0) + 1 FROM knowledge))`);
   return {
     list: (stationId) => (all.all(stationId) as Row[]).map(toKnowledge),
@@ -60,6 +62,7 @@ export const createKnowledge = (db: Database): KnowledgeRows => {
       return toKnowledge(row);
     },
     ids: () => ids.all() as string[],
-    insert: (value) => void insert.run({ ...value, classes: JSON.stringify(value.classes) }),
+    insert: (value) =>
+      void insert.run({ ...value, classes: JSON.stringify(value.classes), snapshotId: value.snapshotId ?? null }),
   };
 };

@@ -28,6 +28,8 @@ export interface LabelChange {
 export interface Labels {
   get(stationId: string, imageSha: string): Label | null;
   list(stationId: string): Label[];
+  /** Newest first. */
+  recent(stationId: string, options: { classId?: string; limit: number }): Label[];
   set(label: Label): void;
   /** Gives whether there was one. */
   remove(stationId: string, imageSha: string): boolean;
@@ -102,6 +104,10 @@ const toChange = (row: ChangeRow): LabelChange => ({
 export const createLabels = (db: Database): Labels => {
   const one = db.prepare('SELECT * FROM labels WHERE station_id = ? AND image_sha = ?');
   const all = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY image_sha');
+  const recent = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY at DESC, part_id DESC LIMIT ?');
+  const recentOf = db.prepare(
+    'SELECT * FROM labels WHERE station_id = ? AND class_id = ? ORDER BY at DESC, part_id DESC LIMIT ?',
+  );
   const upsert = db.prepare(`
     INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, part_id, user_id, at, learnt_class_id, confirmed)
     VALUES (@stationId, @imageSha, @classId, @x, @y, @width, @height, @partId, @userId, @at, @learntClassId, @confirmed)
@@ -137,6 +143,10 @@ export const createLabels = (db: Database): Labels => {
       return row === undefined ? null : toLabel(row);
     },
     list: (stationId) => (all.all(stationId) as Row[]).map(toLabel),
+    recent: (stationId, { classId, limit }) =>
+      ((classId === undefined ? recent.all(stationId, limit) : recentOf.all(stationId, classId, limit)) as Row[]).map(
+        toLabel,
+      ),
     set({ box, confirmed, ...label }) {
       upsert.run({
         ...label,

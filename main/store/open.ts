@@ -19,6 +19,7 @@ import {
   writeHomeMark,
   writeLock,
 } from './home.ts';
+import { createGolden, type Golden } from './golden.ts';
 import { createImageFiles, type ImageFiles } from './images.ts';
 import { createJobs, type Jobs } from './jobs.ts';
 import { createKnowledge, type KnowledgeRows } from './knowledge.ts';
@@ -53,6 +54,7 @@ export interface Store {
   secondLabels: SecondLabels;
   features: Features;
   knowledge: KnowledgeRows;
+  golden: Golden;
   candidates: Candidates;
   audit: AuditEntries;
   reports: Reports;
@@ -221,6 +223,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     secondLabels: createSecondLabels(db),
     features: createFeatures(db),
     knowledge: createKnowledge(db),
+    golden: createGolden(db),
     candidates: createCandidates(db),
     audit: createAuditEntries(db, now),
     reports: createReports(db),

@@ -22,6 +22,10 @@ export interface Users {
   /** Another key, or the same one locked by another password. */
   setKey(id: string, key: Omit<Account, 'user'>): void;
   disable(id: string): void;
+  /** Id of the account with this code; null: nobody. */
+  byQuickCode(hash: string): string | null;
+  /** null: none from now on. */
+  setQuickCode(id: string, hash: string | null): void;
   countSupervisors(): number;
 }
 
@@ -57,6 +61,11 @@ export const createUsers = (db: Database): Users => {
     UPDATE users SET public_key = @publicKey, locked_private_key = @lockedPrivateKey, certificate = @certificate WHERE id = @id`);
   const disable = db.prepare('UPDATE users SET disabled = 1 WHERE id = ?');
   const supervisors = db.prepare(`SELECT count(*) AS n FROM users WHERE role = 'supervisor' AND disabled = 0`);
+  const byCode = db.prepare('SELECT user_id FROM quick_codes WHERE hash = ?').pluck();
+  const removeCode = db.prepare('DELETE FROM quick_codes WHERE user_id = ?');
+  const setCode = db.prepare(
+    'INSERT INTO quick_codes (user_id, hash) VALUES (?, ?) ON CONFLICT (user_id) DO UPDATE SET hash = excluded.hash',
+  );
   const one = <T>(row: unknown, map: (row: Row) => T): T | null => (row === undefined ? null : map(row as Row));
   return {
     list: () => (all.all() as Row[]).map(toUser),
@@ -80,6 +89,8 @@ export const createUsers = (db: Database): Users => {
     setKey: (id, { publicKey, lockedPrivateKey, certificate }) =>
       void setKey.run({ id, publicKey, lockedPrivateKey, certificate: JSON.stringify(certificate) }),
     disable: (id) => void disable.run(id),
+    byQuickCode: (hash) => (byCode.get(hash) as string | undefined) ?? null,
+    setQuickCode: (id, hash) => void (hash === null ? removeCode.run(id) : setCode.run(id, hash)),
     countSupervisors: () => (supervisors.get() as { n: number }).n,
   };
 };

@@ -61,6 +61,12 @@ const rows: Record<number, string> = {
         INSERT INTO study_parts VALUES ('s-1', 1, 'aa', 'ok', 'u-1');
         INSERT INTO study_ratings VALUES ('s-1', 'u-1', 0, 1, 1, '2026-01-01');`,
   900: `INSERT INTO second_labels VALUES ('st-1', 'aa', 'u-1', 'ok', 'ok', 'u-1', '2026-01-01');`,
+  910: `INSERT INTO golden VALUES ('st-1', 'aa', 'ok', 'sato', '2026-01-01');
+        INSERT INTO golden_uses (station_id, candidate_id, set_sha256, user_name, at) VALUES ('st-1', 'm-2', 'bb', 'sato', '2026-01-01');
+        UPDATE candidates SET golden = '{}' WHERE id = 'm-2';
+        UPDATE knowledge SET snapshot_id = 'cc';`,
+  920: `UPDATE labels SET at = '2026-01-03';`,
+  930: `INSERT INTO quick_codes VALUES ('u-1', 'aa');`,
 };
 
 const contents = (): Record<string, number> => {

@@ -7,7 +7,7 @@ import { withCore } from './core-client.ts';
 import { format } from './output.ts';
 import { addPasswordCommands } from './password-commands.ts';
 import { signedIn, stationOf, withUser, type UserOption } from './station-option.ts';
-import { readPassword } from './terminal.ts';
+import { readPassword, readSecret } from './terminal.ts';
 
 interface StationChanges extends UserOption {
   name?: string;
@@ -48,6 +48,23 @@ export function addAccountCommands(program: Command, action: Action): void {
         const password = process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(`the new account ${name}`));
         const user = await client.call('users.add', { name, role: role.data, password });
         context.out.result({ user }, () => `${name} was added as ${role.data}.`);
+      });
+    }),
+  );
+  withUser(
+    users
+      .command('code <id>')
+      .description('badge or PIN of an operator, from MEKIKI_CODE or the terminal')
+      .option('--none', 'take it away'),
+  ).action(
+    action(async (context: Context, userId: string, options: UserOption & { none?: boolean }) => {
+      await signedIn(context, options, async (client) => {
+        const code = options.none === true ? null : (process.env['MEKIKI_CODE'] ?? (await readSecret('Badge or PIN')));
+        const user = await client.call('users.setQuickCode', { userId, code });
+        context.out.result(
+          { user, set: code !== null },
+          () => `${user.name} ${code === null ? 'has no code' : 'has a new code'}.`,
+        );
       });
     }),
   );

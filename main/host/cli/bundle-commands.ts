@@ -18,8 +18,8 @@ export interface ChosenBundle extends UserOption {
   demo?: boolean;
 }
 
-/** Models as signed files, between homes. */
-export function addBundleCommands(program: Command, action: Action): void {
+/** Models as signed files, between homes. Gives the command `bundle`. */
+export function addBundleCommands(program: Command, action: Action): Command {
   const bundle = program.command('bundle').description('models as signed files');
   withChoice(bundle.command('export').description('write a model with its evidence and approval into one signed file'))
     .requiredOption('--out <file>', 'file to write')
@@ -95,9 +95,10 @@ export function addBundleCommands(program: Command, action: Action): void {
       },
     ),
   );
+  return bundle;
 }
 
-const withChoice = (command: Command) =>
+export const withChoice = (command: Command) =>
   withUser(command)
     .option('--active', 'the active model of the station')
     .option('--candidate <id>', 'this candidate, in whatever state')

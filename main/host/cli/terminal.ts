@@ -11,7 +11,12 @@ export async function readPassword(userName: string): Promise<string> {
       problem: `none was given for ${userName}; set MEKIKI_PASSWORD or run in a terminal`,
     });
   }
-  process.stderr.write(`Password of ${userName}: `);
+  return readSecret(`Password of ${userName}`);
+}
+
+/** Asked for on the terminal without echo. */
+export async function readSecret(what: string): Promise<string> {
+  process.stderr.write(`${what}: `);
   const lines = createInterface({ input: process.stdin, terminal: true });
   // readline echoes through this private hook; hiding it keeps the password off the screen.
   (lines as unknown as { _writeToOutput: () => void })._writeToOutput = () => {};

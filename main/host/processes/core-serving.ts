@@ -1,4 +1,5 @@
 import type { camerasEvents, camerasMethods } from '../../contract/cameras.ts';
+import { AppError } from '../../contract/errors.ts';
 import type { Logger } from '../../contract/log.ts';
 import type { lineEvents, lineMethods } from '../../contract/line.ts';
 import { events, methods, type EventName, type EventPayload } from '../../contract/methods.ts';
@@ -8,7 +9,8 @@ import { createClient } from '../../contract/rpc/client.ts';
 import type { Multiplexer } from '../../contract/rpc/multiplex.ts';
 import { createServer } from '../../contract/rpc/server.ts';
 import type { trainerEvents, trainerMethods } from '../../contract/trainer.ts';
-import type { Core, Processes } from '../../core/port.ts';
+import { createFileSecretStore } from '../../core/home-keys.ts';
+import type { Core, Processes, SecretStore } from '../../core/port.ts';
 import { linesOf } from '../children.ts';
 import { hostMethods, noEvents, supervisorMethods } from '../control.ts';
 
@@ -37,6 +39,30 @@ export function relayedProcesses(wire: Multiplexer): Processes {
     },
     async runningLines() {
       return linesOf(await supervisor.call('processes.running', {}));
+    },
+  };
+}
+
+/**
+ * Secrets that the supervisor keeps in the system's keychain; a home whose key lies in a file keeps it there. null: no keychain, files are for
+ * the core to choose.
+ */
+export async function relayedSecrets(wire: Multiplexer, home: string, log: Logger): Promise<SecretStore | null> {
+  const supervisor = createClient<typeof supervisorMethods, typeof noEvents>(wire.open('supervisor'), {
+    peer: 'supervisor',
+  });
+  if (!(await supervisor.call('secrets.kept', {}))) return null;
+  const files = createFileSecretStore(home, log);
+  return {
+    async get(name) {
+      const kept = await supervisor.call('secrets.get', { name }).catch((cause: unknown) => {
+        const problem = 'the keychain of this account does not open it';
+        throw new AppError('ROOT_KEY_LOST', { home, problem }, { cause });
+      });
+      return kept === null ? files.get(name) : Buffer.from(kept, 'base64');
+    },
+    async set(name, value) {
+      await supervisor.call('secrets.set', { name, value: Buffer.from(value).toString('base64') });
     },
   };
 }

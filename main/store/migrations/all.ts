@@ -21,6 +21,9 @@ import { checkedHours } from './0800-checked-hours.ts';
 import { labelHistory } from './0870-label-history.ts';
 import { studies } from './0890-studies.ts';
 import { secondLabels } from './0900-second-labels.ts';
+import { golden } from './0910-golden.ts';
+import { labelsRecent } from './0920-labels-recent.ts';
+import { quickCodes } from './0930-quick-codes.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -47,4 +50,7 @@ export const migrations: readonly Migration[] = [
   labelHistory,
   studies,
   secondLabels,
+  golden,
+  labelsRecent,
+  quickCodes,
 ];

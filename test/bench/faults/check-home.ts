@@ -148,9 +148,13 @@ function missing(db: Sqlite.Database, done: readonly Done[]): string[] {
   const label = db.prepare(
     'SELECT l.class_id FROM parts p JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha WHERE p.id = ?',
   );
-  const labels = new Map<number, string>();
+  /** null: some class; a label under way when a run died may be there or not, and nobody knows of which part it was. */
+  const labels = new Map<number, string | null>();
   const states = new Map<string, string>();
+  let before: Done | null = null;
   for (const each of done) {
+    if (each.act === 'ready' && before?.act === 'begun') for (const id of labels.keys()) labels.set(id, null);
+    before = each;
     if (each.act === 'label') for (const id of each.partIds) labels.set(id, each.classId);
     if (each.act === 'compress') for (const id of each.candidateIds) states.set(id, 'candidate');
     if (each.act === 'approve') states.set(each.candidateId, 'approved');
@@ -175,7 +179,8 @@ function missing(db: Sqlite.Database, done: readonly Done[]): string[] {
   const relabelling = last?.act === 'begun' && ['label', 'import'].includes(last.what);
   for (const [id, classId] of labels) {
     const now = (label.get(id) as { class_id: string } | undefined)?.class_id;
-    if (now !== classId && !(relabelling && now !== undefined)) wrong.push(`the label of part ${id} is lost`);
+    if (now === undefined || (classId !== null && now !== classId && !relabelling))
+      wrong.push(`the label of part ${id} is lost`);
   }
   return wrong;
 }

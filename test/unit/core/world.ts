@@ -62,6 +62,8 @@ export interface TrainerControl {
   /** What the model does on this PC; null: as in its evidence. */
   recheck: Omit<Recheck, 'at'> | null;
   rechecks: z.output<(typeof trainerMethods)['trainer.recheck']['input']>[];
+  /** What a model says of a golden image. */
+  judge: (sha: string) => { sha: string; verdict: 'ok' | 'ng' | 'unsure'; classId: string | null };
   updates: UpdateInput[];
   stops: number;
 }
@@ -202,6 +204,14 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
       to: { verdict: 'ok' as const, classId: null },
     })),
   }),
+  'trainer.golden': async (input: z.output<(typeof trainerMethods)['trainer.golden']['input']>) => {
+    const learnt = new Set(input.learnt.map(({ sha }) => sha));
+    return {
+      results: input.bundleDir === null ? [] : input.golden.map(({ sha }) => control.judge(sha)),
+      leaks: input.golden.filter(({ sha }) => learnt.has(sha)).map(({ sha }) => ({ sha, like: sha })),
+      unreadable: [],
+    };
+  },
   'trainer.recheck': async (input: z.output<(typeof trainerMethods)['trainer.recheck']['input']>) => {
     control.rechecks.push(input);
     return control.recheck;
@@ -370,6 +380,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
     suspects: () => [],
     recheck: null,
     rechecks: [],
+    judge: (sha) => ({ sha, verdict: 'ok', classId: 'ok' }),
     updates: [],
     stops: 0,
   };

@@ -1,0 +1,203 @@
+import { clopperPearson } from '../compression/evidence/statistics.ts';
+import { escapeGate, overkillGate } from '../compression/evidence/gates.ts';
+import { canonicalJson, sha256 } from '../audit/canonical.ts';
+import { bundleDigest } from '../audit/approval.ts';
+import type { Candidate, Gate, GoldenResult } from '../contract/domain.ts';
+import { AppError, isAppError, problemOf } from '../contract/errors.ts';
+import type { goldenSchema } from '../contract/methods.ts';
+import { decodeImage, encodePng } from '../vision/decode.ts';
+import type { z } from 'zod';
+import { bundleDirOf } from './candidates.ts';
+import type { ClassService } from './classes.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { listSources } from './import.ts';
+import type { JobService, JobWork } from './jobs.ts';
+import { readSnapshot } from './snapshots.ts';
+import { withTrainer } from './trainer.ts';
+
+/*
+ * A station's golden set: images that judge and never teach. They are locked from the moment they are taken in; an image that was learnt, or looks nearly like a learnt one, is refused, and one that
+ * leaks later (a look-alike was labelled since) is left out of the figures and named. Every use is counted: a set that many candidates were tried on has chosen among them.
+ */
+
+export interface GoldenService {
+  handlers: HandlersOf<'golden.show' | 'golden.add' | 'candidates.golden'>;
+  /** What an approval has to look at beside the evidence; empty where the station has no set. GOLDEN_DUE. */
+  gates(candidate: Candidate): Gate[];
+}
+
+type Shown = z.output<typeof goldenSchema>;
+
+const setOf = (images: readonly { sha: string; classId: string }[]): string =>
+  sha256(canonicalJson(images.map(({ sha, classId }) => [sha, classId])));
+
+export const createGoldenService = (
+  context: CoreContext,
+  { jobs, classes }: { jobs: JobService; classes: Pick<ClassService, 'known'> },
+): GoldenService => {
+  const { store } = context;
+
+  const show = (stationId: string): Shown => {
+    store.stations.get(stationId);
+    const facts = store.golden.facts(stationId);
+    if (facts === null) return null;
+    const images = store.golden.list(stationId);
+    const perClass = new Map<string, number>();
+    for (const { classId } of images) perClass.set(classId, (perClass.get(classId) ?? 0) + 1);
+    return {
+      ...facts,
+      images: images.length,
+      perClass: [...perClass].map(([classId, count]) => ({ classId, images: count })),
+      sha256: setOf(images),
+    };
+  };
+  const fileOf = (sha: string) => ({ sha, file: store.images.pathOf(sha) });
+  /** Leaks, and with a bundle what it says. */
+  const ask = (
+    job: JobWork,
+    stationId: string,
+    shas: readonly string[],
+    learnt: readonly string[],
+    bundleDir: string | null,
+  ) =>
+    withTrainer(context, job, (trainer) =>
+      trainer.call(
+        'trainer.golden',
+        {
+          bundleDir,
+          recipe: store.stations.get(stationId).recipe,
+          golden: shas.map(fileOf),
+          learnt: learnt.map(fileOf),
+          threads: context.trainerThreads,
+        },
+        { signal: job.signal },
+      ),
+    );
+
+  const add = async (job: JobWork, stationId: string, path: string, by: string): Promise<string[]> => {
+    const { maxPixels } = store.stations.get(stationId).recipe;
+    const files = await listSources(path, true);
+    const taken = new Map<string, { sha: string; classId: string; width: number; height: number; name: string }>();
+    const learnt = store.labels.list(stationId).map(({ imageSha }) => imageSha);
+    for (const [done, { file, name, className }] of files.entries()) {
+      job.signal.throwIfAborted();
+      job.progress((0.5 * done) / files.length, { key: 'golden.read', details: { done, total: files.length } });
+      try {
+        const classId = classes.known(className ?? '').id;
+        const { image } = await decodeImage(file, { name, maxPixels });
+        const sha = await store.images.put(await encodePng(image));
+        store.images.keep(sha);
+        taken.set(sha, { sha, classId, width: image.width, height: image.height, name });
+      } catch (error) {
+        if (isAppError(error, 'DISK_FULL') || isAppError(error, 'HOME_NOT_WRITABLE')) throw error;
+        job.skip(
+          name,
+          isAppError(error) ? error : new AppError('IMAGE_UNREADABLE', { file: name, problem: problemOf(error) }),
+        );
+      }
+    }
+    const { leaks } = await ask(job, stationId, [...taken.keys()], learnt, null);
+    for (const { sha, like } of leaks) {
+      job.skip(
+        taken.get(sha)!.name,
+        new AppError('GOLDEN_LEAK', { file: taken.get(sha)!.name, like: like.slice(0, 12) }),
+      );
+      taken.delete(sha);
+    }
+    const at = context.now().toISOString();
+    store.transaction(() => {
+      const added = store.golden.add(stationId, [...taken.values()], { userName: by, at });
+      const set = setOf(store.golden.list(stationId));
+      store.audit.append({
+        user: by,
+        action: 'golden.add',
+        subject: stationId,
+        details: { path, added, files: files.length, leaks: leaks.length, set },
+      });
+      job.commit([String(added)]);
+    });
+    return [String(taken.size)];
+  };
+
+  const judge = async (job: JobWork, candidate: Candidate, by: string): Promise<string[]> => {
+    const { id, stationId, bundleSha256 } = candidate;
+    const images = store.golden.list(stationId);
+    const truth = new Map(images.map(({ sha, classId }) => [sha, classId]));
+    const okIds = new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
+    const dir = bundleDirOf(store.home, id);
+    const unaltered = async (): Promise<void> => {
+      if ((await bundleDigest(dir)) !== bundleSha256) throw new AppError('BUNDLE_ALTERED', { file: dir });
+    };
+    await unaltered();
+    const learnt = await readSnapshot(store, candidate.knowledgeId);
+    const { results, leaks, unreadable } = await ask(job, stationId, [...truth.keys()], learnt, dir);
+    await unaltered();
+    const leaking = new Set(leaks.map(({ sha }) => sha));
+    const judged = results.filter(({ sha }) => !leaking.has(sha));
+    const good = judged.filter(({ sha }) => okIds.has(truth.get(sha)!));
+    const bad = judged.filter(({ sha }) => !okIds.has(truth.get(sha)!));
+    const wrongOf = (list: typeof judged, verdict: 'ok' | 'ng') => {
+      const wrong = list.filter((each) => each.verdict === verdict).length;
+      const [low, high] = list.length === 0 ? [0, 1] : clopperPearson(wrong, list.length);
+      return { wrong, parts: list.length, low, high };
+    };
+    const setSha256 = setOf(images);
+    const at = context.now().toISOString();
+    store.transaction(() => {
+      const use = store.golden.recordUse({ stationId, candidateId: id, setSha256, userName: by, at });
+      const golden: GoldenResult = {
+        at,
+        setSha256,
+        use,
+        images: judged.length,
+        leaks: leaks.length,
+        unreadable: unreadable.length,
+        unsure: judged.filter(({ verdict }) => verdict === 'unsure').length,
+        rightClass: judged.filter(({ sha, verdict, classId }) => verdict !== 'unsure' && classId === truth.get(sha))
+          .length,
+        escape: wrongOf(bad, 'ok'),
+        overkill: wrongOf(good, 'ng'),
+      };
+      store.candidates.setGolden(id, golden);
+      store.audit.append({ user: by, action: 'candidates.golden', subject: id, details: { ...golden, bundleSha256 } });
+      job.commit([id]);
+    });
+    context.emit('candidates.changed', { stationId });
+    return [id];
+  };
+
+  return {
+    gates({ id, stationId, golden }) {
+      const set = show(stationId);
+      if (set === null) return [];
+      if (golden === undefined || golden.setSha256 !== set.sha256) throw new AppError('GOLDEN_DUE', { model: id });
+      const { criteria } = store.stations.get(stationId);
+      const { escape, overkill } = golden;
+      return [
+        { ...escapeGate({ ng: escape.parts, escaped: escape.wrong }, criteria), name: 'golden-escape' },
+        { ...overkillGate({ ok: overkill.parts, overkilled: overkill.wrong }, criteria), name: 'golden-overkill' },
+      ];
+    },
+    handlers: {
+      'golden.show': async ({ stationId }) => show(stationId),
+      async 'golden.add'({ stationId, path }, session) {
+        store.stations.get(stationId);
+        const firstStep = { key: 'golden.read', details: {} };
+        return jobs.start({ kind: 'golden', stationId, session, firstStep }, (job) =>
+          add(job, stationId, path, actor(session)),
+        );
+      },
+      async 'candidates.golden'({ candidateId }, session) {
+        const candidate = store.candidates.get(candidateId);
+        const { stationId } = candidate;
+        if (show(stationId) === null) throw new AppError('NOT_FOUND', { kind: 'golden set', id: stationId });
+        const underWay = jobs.unfinished('golden', stationId);
+        if (underWay !== null) return underWay;
+        const firstStep = { key: 'golden.judge', details: {} };
+        return jobs.start({ kind: 'golden', stationId, session, firstStep }, (job) =>
+          judge(job, candidate, actor(session)),
+        );
+      },
+    },
+  };
+};

@@ -1,0 +1,75 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { AppError, isAppError } from '../contract/errors.ts';
+import { checkDatabase, picturesOf } from '../store/check.ts';
+import { databaseFile, readLock } from '../store/home.ts';
+import { openStore } from '../store/open.ts';
+import { repairDatabase, type RepairReport } from '../store/repair.ts';
+
+export interface HomeCheck {
+  whole: boolean;
+  /** Of the database as it was found. */
+  problems: string[];
+  /** null: nothing was repaired. */
+  repair: RepairReport | null;
+  pictures: { whole: number; missing: number; damaged: string[] };
+}
+
+export interface HomeCheckOptions {
+  home: string;
+  repair: boolean;
+  signal?: AbortSignal;
+  progress?(done: number, of: number): void;
+}
+
+/** Names of damaged pictures that are told. */
+const TOLD = 100;
+
+/**
+ * Reads a home that nobody has open: the whole database, and every picture that it knows. NOT_FOUND: there is none. HOME_IN_USE; with `repair`
+ * what `repairDatabase` throws.
+ */
+export const checkHome = async ({ home, repair, signal, progress }: HomeCheckOptions): Promise<HomeCheck> => {
+  const file = databaseFile(home);
+  if (!existsSync(file)) throw new AppError('NOT_FOUND', { kind: 'data folder', id: home });
+  await refuseInUse(home);
+  const problems = checkDatabase(file);
+  const mended = problems.length > 0 && repair ? await repairDatabase(home, new Date()) : null;
+  const pictures: HomeCheck['pictures'] = { whole: 0, missing: 0, damaged: [] };
+  if (problems.length === 0 || mended !== null) {
+    const known = [...picturesOf(file)];
+    for (const [done, sha] of known.entries()) {
+      signal?.throwIfAborted();
+      progress?.(done, known.length);
+      const found = await shaOf(join(home, 'images', sha.slice(0, 2), `${sha}.png`));
+      if (found === sha) pictures.whole += 1;
+      else if (found === null) pictures.missing += 1;
+      else if (pictures.damaged.length < TOLD) pictures.damaged.push(sha);
+    }
+  }
+  const whole = (problems.length === 0 || mended !== null) && pictures.damaged.length === 0;
+  return { whole, problems, repair: mended, pictures };
+};
+
+/** The lock is the operating system's, and taking it is how to ask for it; a damaged database is told by what comes after. */
+const refuseInUse = async (home: string): Promise<void> => {
+  if (readLock(home) === null) return;
+  try {
+    (await openStore({ home, demo: false })).close();
+  } catch (error) {
+    if (isAppError(error, 'HOME_IN_USE')) throw error;
+  }
+};
+
+const shaOf = async (file: string): Promise<string | null> => {
+  const hash = createHash('sha256');
+  try {
+    await pipeline(createReadStream(file), hash);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  return hash.digest('hex');
+};

@@ -1,0 +1,85 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { parseRef, pullBundle, pushBundle, type RegistryOptions } from '../registry.ts';
+import { signIn } from './accounts.ts';
+import { chosenCandidate, verified, withChoice, type ChosenBundle } from './bundle-commands.ts';
+import type { Action, Context } from './context.ts';
+import { withCore } from './core-client.ts';
+import { ensureDemo } from './demo.ts';
+import { atStation, withUser, type UserOption } from './station-option.ts';
+
+interface RegistryOption {
+  plainHttp?: boolean;
+}
+
+const optionsOf = ({ signal }: Context, { plainHttp }: RegistryOption): RegistryOptions => ({
+  user: process.env['MEKIKI_REGISTRY_USER'],
+  password: process.env['MEKIKI_REGISTRY_PASSWORD'],
+  plainHttp: plainHttp === true,
+  signal,
+});
+const PLAIN = ['--plain-http', 'without TLS (a registry on this PC never has it)'] as const;
+
+const inFolder = async <T>(work: (folder: string) => Promise<T>): Promise<T> => {
+  const folder = await mkdtemp(join(tmpdir(), 'mekiki-bundle-'));
+  try {
+    return await work(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+};
+
+/** The same files by way of an OCI registry; account from MEKIKI_REGISTRY_USER and MEKIKI_REGISTRY_PASSWORD. */
+export function addRegistryCommands(bundle: Command, action: Action): void {
+  withChoice(bundle.command('push <ref>').description('write a model into a registry: host[:port]/name[:tag]'))
+    .option(...PLAIN)
+    .action(
+      action(async (context: Context, text: string, options: ChosenBundle & RegistryOption) => {
+        const ref = parseRef(text);
+        if (options.demo) await ensureDemo(context);
+        await inFolder(async (folder) => {
+          const file = join(folder, 'bundle.mekiki');
+          const candidateId = await withCore(context, async (client) => {
+            await signIn(client, options.user);
+            const id = await chosenCandidate(client, options);
+            await client.call('bundles.export', { candidateId: id, file });
+            return id;
+          });
+          const bytes = await readFile(file);
+          const { digest } = await pushBundle(ref, bytes, {
+            ...optionsOf(context, options),
+            title: `${candidateId}.mekiki`,
+          });
+          context.out.result(
+            { ref: text, digest, candidateId, bytes: bytes.length },
+            () => `${candidateId} is in ${ref.host}/${ref.name}@${digest}.`,
+          );
+        });
+      }),
+    );
+  withUser(
+    bundle
+      .command('pull <ref>')
+      .description('take the bundle of a trusted installation in from a registry, as a candidate'),
+  )
+    .option(...PLAIN)
+    .action(
+      action(async (context: Context, text: string, options: UserOption & RegistryOption) => {
+        const { bytes, digest } = await pullBundle(parseRef(text), optionsOf(context, options));
+        await inFolder(async (folder) => {
+          const file = join(folder, 'bundle.mekiki');
+          await writeFile(file, bytes);
+          const { installation, trusted } = await verified(context.home, file);
+          await atStation(context, options, async (client, station) => {
+            const candidate = await client.call('bundles.import', { stationId: station.id, file });
+            context.out.result(
+              { id: candidate.id, state: candidate.state, digest, valid: true, trusted, installation },
+              () => `${candidate.id} is a candidate of ${station.id}; it needs an approval here.`,
+            );
+          });
+        });
+      }),
+    );
+}

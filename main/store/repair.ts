@@ -1,0 +1,223 @@
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import Sqlite, { type Database } from 'better-sqlite3';
+import { AppError, problemOf } from '../contract/errors.ts';
+import { checkDatabase } from './check.ts';
+import { nodeFiles, writeDurably } from './files.ts';
+import { databaseFile } from './home.ts';
+import { migrate, schemaVersion } from './migrate.ts';
+
+/*
+ * A damaged database, made readable again as far as it can be read: every row that can still be read goes into a new database of the same version, with its indexes built anew. The damaged file
+ * stays beside it, byte for byte. What could not be read is told per table, and the next start writes all of it into the trail, which shows itself whether an entry is missing.
+ */
+
+export interface RepairReport {
+  /** What was wrong, in SQLite's words. */
+  problems: string[];
+  /** Rows per table that were read, where not all of it could be; and rows left out since they name one that is gone. */
+  tables: { name: string; read: number; unreadable: boolean; dangling: number }[];
+  /** Folder with the damaged file; null: nothing was done. */
+  kept: string | null;
+}
+
+export const repairedFile = (home: string): string => join(home, 'repaired.json');
+
+const isCorrupt = (error: unknown): boolean =>
+  /^SQLITE_(CORRUPT|NOTADB|IOERR)/.test(String((error as { code?: string }).code));
+
+interface Table {
+  name: string;
+  columns: string;
+  /** Names of the primary key's columns. */
+  key: string[];
+  hasRowid: boolean;
+}
+
+const tablesOf = (db: Database): Table[] =>
+  (db.pragma('table_list') as { schema: string; name: string; type: string; wr: number }[])
+    .filter(({ schema, name, type }) => schema === 'main' && type === 'table' && !name.startsWith('sqlite_'))
+    .map(({ name, wr }) => {
+      const columns = db.pragma(`table_info("${name}")`) as { name: string; pk: number }[];
+      return {
+        name,
+        columns: columns.map((column) => `"${column.name}"`).join(', '),
+        key: columns
+          .filter(({ pk }) => pk > 0)
+          .sort((a, b) => a.pk - b.pk)
+          .map((column) => column.name),
+        hasRowid: wr === 0,
+      };
+    });
+
+/** Statements of a schema in the order: tables first, then what watches and finds their rows. */
+const schemaAt = (version: number): { tables: string[]; rest: string[] } => {
+  const empty = new Sqlite(':memory:');
+  try {
+    migrate(empty, version);
+    const all = empty
+      .prepare(`SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid`)
+      .all() as { type: string; sql: string }[];
+    return {
+      tables: all.filter(({ type }) => type === 'table').map(({ sql }) => sql),
+      rest: all.filter(({ type }) => type !== 'table').map(({ sql }) => sql),
+    };
+  } finally {
+    empty.close();
+  }
+};
+
+type Row = unknown[];
+interface Target {
+  insert(row: Row): void;
+}
+
+const CHUNK = 4_096;
+
+/** Reads in ranges of row numbers, smaller and smaller around what cannot be read. Gives whether all could be. */
+const copyByRowid = (damaged: Database, { name, columns }: Table, target: Target): boolean => {
+  const read = damaged.prepare(`SELECT rowid, ${columns} FROM "${name}" NOT INDEXED WHERE rowid BETWEEN ? AND ?`).raw();
+  let whole = true;
+  const attempt = <T>(work: () => T, otherwise: T): T => {
+    try {
+      return work();
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+      whole = false;
+      return otherwise;
+    }
+  };
+  const range = (from: number, to: number): void => {
+    const rows = attempt(() => read.all(from, to) as Row[], null);
+    if (rows !== null) for (const row of rows) target.insert(row);
+    else if (from < to) {
+      const middle = Math.floor((from + to) / 2);
+      range(from, middle);
+      range(middle + 1, to);
+    }
+  };
+  const edge = (what: 'min' | 'max') =>
+    damaged.prepare(`SELECT ${what}(rowid) FROM "${name}"`).pluck().get() as number | null;
+  // The number of the last row that was ever given, where the table counts and its end cannot be read.
+  const lastGiven = () =>
+    (damaged.prepare('SELECT seq FROM sqlite_sequence WHERE name = ?').pluck().get(name) as number | undefined) ?? 0;
+  const from = attempt(() => edge('min') ?? 1, 1);
+  const to = attempt<number | null>(() => edge('max') ?? 0, null) ?? attempt(lastGiven, 0);
+  for (let at = from; at <= to; at += CHUNK) range(at, Math.min(to, at + CHUNK - 1));
+  return whole;
+};
+
+/** From both ends towards the damage: these tables have no numbers to ask for. */
+const copyInOrder = (damaged: Database, { name, columns, key }: Table, target: Target): boolean => {
+  for (const direction of ['ASC', 'DESC']) {
+    try {
+      const order = key.map((column) => `"${column}" ${direction}`).join(', ');
+      for (const row of damaged.prepare(`SELECT ${columns} FROM "${name}" ORDER BY ${order}`).raw().iterate())
+        target.insert(row as Row);
+      if (direction === 'ASC') return true;
+    } catch (error) {
+      if (!isCorrupt(error)) throw error;
+    }
+  }
+  return false;
+};
+
+/** Takes out rows that name one that could not be read; entries of the trail name none. */
+const removeDangling = (db: Database): Map<string, number> => {
+  const removed = new Map<string, number>();
+  for (;;) {
+    const dangling = db.pragma('foreign_key_check') as { table: string; rowid: number | null }[];
+    if (dangling.length === 0) return removed;
+    for (const table of new Set(dangling.map((each) => each.table))) {
+      const rows = dangling.filter((each) => each.table === table);
+      const before = db.prepare(`SELECT count(*) FROM "${table}"`).pluck().get() as number;
+      if (rows.every(({ rowid }) => rowid !== null)) {
+        const remove = db.prepare(`DELETE FROM "${table}" WHERE rowid = ?`);
+        for (const { rowid } of rows) remove.run(rowid);
+      } else {
+        const parents = db.pragma(`foreign_key_list("${table}")`) as { table: string; from: string; to: string }[];
+        for (const { table: parent, from, to } of parents)
+          db.exec(
+            `DELETE FROM "${table}" WHERE "${from}" IS NOT NULL AND "${from}" NOT IN (SELECT "${to}" FROM "${parent}")`,
+          );
+      }
+      const after = db.prepare(`SELECT count(*) FROM "${table}"`).pluck().get() as number;
+      removed.set(table, (removed.get(table) ?? 0) + before - after);
+    }
+  }
+};
+
+const copyReadable = (from: string, to: string): RepairReport['tables'] => {
+  // A connection of its own: what it stumbles over must not stop the other one's writing.
+  const damaged = new Sqlite(from, { readonly: true, fileMustExist: true });
+  const db = new Sqlite(to);
+  try {
+    const version = schemaVersion(damaged);
+    const { tables, rest } = schemaAt(version);
+    db.pragma('foreign_keys = OFF');
+    db.pragma('synchronous = FULL');
+    const read = db.transaction(() => {
+      for (const sql of tables) db.exec(sql);
+      return tablesOf(db).map((table) => {
+        const columns = table.hasRowid ? `rowid, ${table.columns}` : table.columns;
+        const places = columns.replace(/"[^"]+"|rowid/g, '?');
+        const insert = db.prepare(`INSERT OR IGNORE INTO "${table.name}" (${columns}) VALUES (${places})`);
+        const target = { insert: (row: Row) => void insert.run(...row) };
+        const whole = table.hasRowid ? copyByRowid(damaged, table, target) : copyInOrder(damaged, table, target);
+        return { name: table.name, unreadable: !whole };
+      });
+    })();
+    const dangling = db.transaction(() => removeDangling(db))();
+    for (const sql of rest) db.exec(sql);
+    db.pragma(`user_version = ${version}`);
+    return read.map(({ name, unreadable }) => ({
+      name,
+      unreadable,
+      read: db.prepare(`SELECT count(*) FROM "${name}"`).pluck().get() as number,
+      dangling: dangling.get(name) ?? 0,
+    }));
+  } finally {
+    db.close();
+    damaged.close();
+  }
+};
+
+/**
+ * Repairs the database of a home that nobody has open. `at` names the folder for the damaged file.
+ * DATABASE_CORRUPT: not even its head can be read, only a backup helps. DATABASE_TOO_NEW, DISK_FULL.
+ */
+export const repairDatabase = async (home: string, at: Date): Promise<RepairReport> => {
+  const file = databaseFile(home);
+  const problems = checkDatabase(file);
+  if (problems.length === 0) return { problems, tables: [], kept: null };
+  const kept = join(home, `damaged-${at.toISOString().replace(/[:.]/g, '-')}`);
+  mkdirSync(kept);
+  for (const part of [file, `${file}-wal`]) if (existsSync(part)) copyFileSync(part, join(kept, basename(part)));
+  const work = join(kept, 'repair.sqlite');
+  const damaged = join(kept, basename(file));
+  const clean = (): void => {
+    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${work}${end}`, { force: true });
+  };
+  let tables: RepairReport['tables'] = [];
+  try {
+    tables = copyReadable(damaged, work);
+    const left = checkDatabase(work);
+    if (left.length > 0) throw new AppError('DATABASE_CORRUPT', { file, problem: left.join('; ') });
+  } catch (cause) {
+    clean();
+    if (cause instanceof AppError) throw cause;
+    throw new AppError('DATABASE_CORRUPT', { file, problem: problemOf(cause) }, { cause });
+  }
+  const report: RepairReport = {
+    problems,
+    tables: tables.filter(({ unreadable, dangling }) => unreadable || dangling > 0),
+    kept,
+  };
+  await writeDurably(repairedFile(home), JSON.stringify(report));
+  // The log belongs to the damaged file: on the repaired one it would be replayed.
+  for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true });
+  renameSync(work, file);
+  clean();
+  await nodeFiles.syncDirectory(home);
+  return report;
+};

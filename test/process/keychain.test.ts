@@ -1,0 +1,83 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { silentLog } from '../../main/contract/log.ts';
+import type { events, methods } from '../../main/contract/methods.ts';
+import { createClient } from '../../main/contract/rpc/client.ts';
+import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
+import { createKeychain, type SystemCipher } from '../../main/host/sealed-secrets.ts';
+import { createForkSpawnPort } from '../../main/host/spawn.ts';
+import { createSupervisor } from '../../main/host/supervisor.ts';
+
+/* Real supervisor and core; of the keychain only the system's part is small here: Electron's own needs a session with one. */
+
+let folder: string;
+let home: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mekiki-keychain-'));
+  home = join(folder, 'home');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+/** One account's: another mask opens nothing that it sealed. */
+const cipherOf = (mask: number): SystemCipher => ({
+  seal: (text) => Buffer.from(`${mask}:${text}`).map((byte) => byte ^ mask),
+  open(sealed) {
+    const text = Buffer.from(sealed.map((byte) => byte ^ mask)).toString('utf8');
+    if (!text.startsWith(`${mask}:`)) throw new Error('this account did not seal it');
+    return text.slice(`${mask}:`.length);
+  },
+});
+
+const started = async <T>(
+  cipher: SystemCipher | null,
+  work: (client: ReturnType<typeof createClient<typeof methods, typeof events>>) => Promise<T>,
+): Promise<T> => {
+  const supervisor = createSupervisor({
+    spawn: createForkSpawnPort(),
+    settings: {
+      home,
+      demo: false,
+      version: '1.0.0',
+      testRuntime: false,
+      logLevel: 'info',
+      stderrLevel: null,
+      trainerThreads: 1,
+    },
+    log: silentLog,
+    keychain: () => (cipher === null ? null : createKeychain(home, cipher)),
+  });
+  try {
+    await supervisor.start();
+    const [near, far] = createMemoryPair();
+    supervisor.attachWindow(far);
+    return await work(createClient<typeof methods, typeof events>(near));
+  } finally {
+    await supervisor.close();
+  }
+};
+const firstStart = { language: 'en' as const, name: 'hana', password: 'correct horse' };
+
+test('the key of a new home goes into the keychain, and only there', { timeout: 240_000 }, async () => {
+  const { installation } = await started(cipherOf(7), async (client) => {
+    await client.call('session.firstStart', firstStart);
+    return client.call('bundles.trusted', {});
+  });
+  expect(readdirSync(join(home, 'secrets'))).toEqual(['root.key.sealed']);
+  expect(statSync(join(home, 'secrets/root.key.sealed')).mode & 0o777).toBe(0o600);
+  const again = await started(cipherOf(7), (client) => client.call('bundles.trusted', {}));
+  expect(again.installation).toBe(installation);
+  // Without it, or as somebody else: told, and no other key is made in its place.
+  await expect(started(null, async () => 0)).rejects.toMatchObject({ code: 'ROOT_KEY_LOST' });
+  await expect(started(cipherOf(8), async () => 0)).rejects.toMatchObject({ code: 'ROOT_KEY_LOST' });
+  expect(readdirSync(join(home, 'secrets'))).toEqual(['root.key.sealed']);
+});
+
+test('a home whose key lies in a file keeps it there', { timeout: 240_000 }, async () => {
+  await started(null, (client) => client.call('session.firstStart', firstStart));
+  const key = readFileSync(join(home, 'secrets/root.key'));
+  await started(cipherOf(7), (client) => client.call('session.state', {}));
+  expect(readFileSync(join(home, 'secrets/root.key')).equals(key)).toBe(true);
+  expect(existsSync(join(home, 'secrets/root.key.sealed'))).toBe(false);
+});

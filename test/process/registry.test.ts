@@ -1,0 +1,142 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { createServer as createTcp, type AddressInfo } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseRef, pullBundle, pushBundle } from '../../main/host/registry.ts';
+
+/* Against the registry of Debian's package docker-registry (the Distribution project's) on loopback. */
+
+const there = spawnSync('docker-registry', ['--version']).status === 0;
+
+describe('what names a bundle in a registry', () => {
+  test.each([
+    ['localhost:5000/line/scratch:v1', 'localhost:5000', 'line/scratch', 'v1'],
+    ['registry.example/mekiki', 'registry.example', 'mekiki', 'latest'],
+    [`r.example/a@sha256:${'0'.repeat(64)}`, 'r.example', 'a', `sha256:${'0'.repeat(64)}`],
+    ['[::1]:5000/a:b', '[::1]:5000', 'a', 'b'],
+  ])('%s', (text, host, name, reference) => expect(parseRef(text)).toEqual({ host, name, reference }));
+  test.each([
+    '',
+    'scratch',
+    'host/UPPER',
+    'host/../x',
+    'host/a:',
+    'http://host/a',
+    'host/a@sha256:12',
+    'host/a b',
+    'h/a?x=1',
+  ])('not %s', (text) => expect(() => parseRef(text)).toThrow(/is not valid/));
+});
+
+describe.skipIf(!there)('a registry', () => {
+  let folder: string;
+  let registry: ChildProcess;
+  let host: string;
+  const bundle = randomBytes(300_000);
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'mekiki-registry-'));
+    const probe = createTcp().listen(0, '127.0.0.1');
+    await once(probe, 'listening');
+    const { port } = probe.address() as AddressInfo;
+    probe.close();
+    host = `127.0.0.1:${port}`;
+    writeFileSync(
+      join(folder, 'config.yml'),
+      `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${join(folder, 'data')}\nhttp:\n  addr: ${host}\n` +
+        `  secret: test\n`,
+    );
+    registry = spawn('docker-registry', ['serve', join(folder, 'config.yml')], { stdio: 'ignore' });
+    for (const end = Date.now() + 20_000; ;) {
+      if (
+        await fetch(`http://${host}/v2/`).then(
+          ({ ok }) => ok,
+          () => false,
+        )
+      )
+        break;
+      if (Date.now() > end) throw new Error('the registry did not start');
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  });
+  afterAll(async () => {
+    const ended = once(registry, 'exit');
+    registry.kill();
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const ref = (tail: string) => parseRef(`${host}/${tail}`);
+
+  test('gives back what it was given, by tag and by digest; the same twice is stored once', async () => {
+    const { digest } = await pushBundle(ref('line/scratch:v1'), bundle, { title: 'm-1.mekiki' });
+    expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
+    const pulled = await pullBundle(ref('line/scratch:v1'));
+    expect(pulled.bytes.equals(bundle)).toBe(true);
+    expect(pulled.digest).toBe(digest);
+    expect((await pullBundle(ref(`line/scratch@${digest}`))).bytes.equals(bundle)).toBe(true);
+    expect((await pushBundle(ref('line/scratch:v2'), bundle, { title: 'm-1.mekiki' })).digest).toBe(digest);
+  });
+
+  test('what is not there, or is something else, is told as that', async () => {
+    await expect(pullBundle(ref('line/scratch:none'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(pullBundle(ref(`line/scratch@sha256:${'0'.repeat(64)}`))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(
+      pushBundle(ref(`line/scratch@sha256:${'0'.repeat(64)}`), bundle, { title: 't' }),
+    ).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
+    await expect(pullBundle(parseRef('127.0.0.1:1/a:b'))).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
+  });
+
+  test('content that was changed on its disk does not come through', async () => {
+    await pushBundle(ref('line/other:v1'), Buffer.concat([bundle, Buffer.from('other')]), { title: 'm-2.mekiki' });
+    const blobs = join(folder, 'data');
+    const file = readdirSync(blobs, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.name === 'data' && entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .find((path) => readFileSync(path).length === bundle.length + 5)!;
+    const changed = readFileSync(file);
+    changed[1000]! ^= 1;
+    writeFileSync(file, changed);
+    await expect(pullBundle(ref('line/other:v1'))).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
+  });
+});
+
+describe('a registry that asks who one is', () => {
+  let server: Server;
+  let host: string;
+  const seen: { path: string; authorization: string | undefined }[] = [];
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const { authorization } = request.headers;
+      seen.push({ path: request.url!, authorization });
+      if (request.url!.startsWith('/token')) {
+        response.end(JSON.stringify({ token: authorization === `Basic ${btoa('hana:secret')}` ? 'good' : 'bad' }));
+      } else if (authorization === 'Bearer good') response.writeHead(404).end();
+      else {
+        response
+          .writeHead(401, {
+            'www-authenticate': `Bearer realm="http://${host}/token",service="s",scope="repository:a:pull"`,
+          })
+          .end();
+      }
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(async () => {
+    server.close();
+    await once(server, 'close');
+  });
+
+  test('gets the password at its token service and the token after that', async () => {
+    const pull = (password: string) => pullBundle(parseRef(`${host}/a:b`), { user: 'hana', password });
+    await expect(pull('secret')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(seen.map(({ authorization }) => authorization?.split(' ')[0])).toEqual([undefined, 'Basic', 'Bearer']);
+    expect(seen[1]!.path).toContain('scope=repository%3Aa%3Apull');
+    await expect(pull('wrong')).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
+  });
+});
