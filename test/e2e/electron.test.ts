@@ -1,9 +1,28 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DEPENDS } from '../../main/host/build/deb.mjs';
 import { electronFolder, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
-import { networksCanBeMade, openClosedNetwork, packForTests, sizeOf, type ClosedNetwork } from './packed-program.ts';
+import {
+  installForTests,
+  networksCanBeMade,
+  openClosedNetwork,
+  sizeOf,
+  type ClosedNetwork,
+  type InstalledProgram,
+} from './packed-program.ts';
 
 const shots = process.env['MEKIKI_SCREENSHOTS'];
 
@@ -37,6 +56,7 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
   let display: Awaited<ReturnType<typeof openDisplay>>;
   let network: ClosedNetwork | undefined;
   let app: ElectronApp;
+  let installed: InstalledProgram;
   const shoot = async (name: string) => {
     if (shots) await app.page.screenshot({ path: join(shots, `electron-${name}.png`) });
   };
@@ -51,9 +71,9 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     if (shots) mkdirSync(shots, { recursive: true });
     display = await openDisplay();
     if (closable) network = await openClosedNetwork();
-    const program = await packForTests(join(folder, 'program'));
+    installed = await installForTests(join(folder, 'program'));
     const env = { DISPLAY: display.display, MEKIKI_NODE: process.execPath };
-    app = await launchElectron(program, ['--home', home], env, network);
+    app = await launchElectron(installed.executable, ['--home', home], env, network);
   }, 240_000);
   afterAll(async () => {
     await app?.close();
@@ -96,7 +116,7 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
   });
 
   test('the program is not larger than it may be', () => {
-    expect(sizeOf(join(folder, 'program'))).toBeLessThan(LARGEST);
+    expect(sizeOf(installed.folder)).toBeLessThan(LARGEST);
   });
 
   test.skipIf(!closable)('nothing was sent to any address but loopback (needs network namespaces)', () => {
@@ -115,5 +135,61 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
       const last = readFileSync(join(logs, name), 'utf8').trim().split('\n').slice(-3).join('\n');
       expect([name, last]).toEqual([name, expect.not.stringContaining('did not end in order')]);
     }
+  });
+
+  test('the installed program sets an empty folder up from a file, without a window', async () => {
+    const file = join(folder, 'plant.yaml');
+    writeFileSync(
+      file,
+      'mekiki: 1\nusers: [{name: hana, role: supervisor}, {name: ken, role: engineer}]\nstations: [{name: Press 1, camera: {kind: folder, path: /var/parts}}]\n',
+    );
+    const run = (...args: string[]) =>
+      spawnSync(installed.executable, ['--no-sandbox', '--home', join(folder, 'set-up'), '--setup', ...args], {
+        encoding: 'utf8',
+        timeout: 120_000,
+        env: {
+          ...process.env,
+          DISPLAY: display.display,
+          MEKIKI_NODE: process.execPath,
+          MEKIKI_PASSWORD: 'three blind measuring mice',
+        },
+      });
+    const first = run(file);
+    expect(first.status, first.stderr).toBe(0);
+    expect(first.stdout).toMatch(/stations\["Press 1"\]\.camera .*"path":"\/var\/parts"/);
+    expect(first.stdout).toMatch(/Password of ken, shown once/);
+    const again = run(file);
+    expect(again.status, again.stderr).toBe(0);
+    expect(again.stdout).toContain('Nothing to change.');
+    writeFileSync(file, 'mekiki: 1\nstations: [{name: Press 1, camera: {kind: usb}}]\n');
+    const wrong = run(file);
+    expect(wrong.status).toBe(1);
+    expect(wrong.stderr).toContain('stations[0].camera.kind: it is "usb". Give one of simulated, folder, gige.');
+  }, 400_000);
+
+  test('the Debian package says what it needs, brings its sandbox, and leaves nothing behind (needs dpkg and root)', (context) => {
+    if (installed.remove === null) return context.skip();
+    const { folder: system, executable } = installed;
+    // The libraries that Electron is linked with, each by the package that it came with here.
+    const libraries = execFileSync('ldd', [executable], { encoding: 'utf8' }).matchAll(/=> (\/\S+)/g);
+    const named = DEPENDS.flatMap((entry) => entry.split('|').map((name) => name.trim().split(' ')[0]!));
+    const electronNeeds = new Set(
+      execFileSync('readelf', ['-d', executable], { encoding: 'utf8' }).match(/(?<=NEEDED.*\[)[^\]]+/g),
+    );
+    for (const [, path] of libraries) {
+      if (!electronNeeds.has(basename(path!)) || path!.startsWith(system)) continue;
+      // Merged /usr: the database may have either path.
+      const owner = ['', '/usr']
+        .map(
+          (before) =>
+            spawnSync('dpkg', ['--search', `${before}${path!.replace(/^\/usr/, '')}`], { encoding: 'utf8' }).stdout,
+        )
+        .find(Boolean);
+      if (owner) expect(named, path).toContain(owner.split(':')[0]);
+    }
+    expect((statSync(join(dirname(executable), 'chrome-sandbox')).mode & 0o7777).toString(8)).toBe('4755');
+    expect(readlinkSync(join(system, 'usr/bin/mekiki'))).toBe('/opt/mekiki/mekiki');
+    installed.remove();
+    for (const gone of ['opt', 'usr']) expect(existsSync(join(system, gone)), gone).toBe(false);
   });
 });

@@ -1,27 +1,53 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync } from 'node:fs';
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-// A build script, plain JavaScript: it has to run before anything is built.
-import { packProgram } from '../../main/host/build/pack.mjs';
+// Build scripts, plain JavaScript: they have to run before anything is built.
+import { debCanBeMade, makeDeb } from '../../main/host/build/deb.mjs';
+import { packProgram, unpackedIn } from '../../main/host/build/pack.mjs';
 import { electronFolder } from './electron-app.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
+/** dpkg sets owners, so it wants to be root also in a folder of its own. */
+const asDebian = debCanBeMade() && process.getuid?.() === 0;
+
+export interface InstalledProgram {
+  executable: string;
+  /** What was installed, without the rest of the test's files. */
+  folder: string;
+  /** Removes the Debian package as dpkg does; null where none was installed. */
+  remove: (() => void) | null;
+}
 
 /**
- * The program as electron-builder packs it, a test runtime with the Electron at hand. Core and trainer run under a plain Node
- * there, which cannot read archives: their bundles lie beside the archive as well. The shell, the line and its threads are
- * loaded from the archive.
- * @returns the executable
+ * The program as electron-builder packs it, a test runtime with the Electron at hand; where Debian's tools are here, as a package
+ * that dpkg has installed into a folder of its own. Core and trainer run under a plain Node there, which cannot read archives:
+ * their bundles lie beside the archive as well. The shell, the line and its threads are loaded from the archive.
  */
-export async function packForTests(into: string): Promise<string> {
-  await packProgram({ unpacked: true, testRuntime: true, output: into, electronDist: electronFolder! });
-  const folder = join(into, process.arch === 'arm64' ? 'linux-arm64-unpacked' : 'linux-unpacked');
+export async function installForTests(into: string): Promise<InstalledProgram> {
+  const output = join(into, 'packed');
+  await packProgram({ targets: ['dir'], testRuntime: true, output, electronDist: electronFolder! });
+  const unpacked = unpackedIn(output);
   for (const part of ['dist/test-runtime/processes', 'dist/test-runtime/threads', 'package.json'])
-    cpSync(join(root, part), join(folder, 'resources/app.asar.unpacked', part), { recursive: true });
-  return join(folder, 'mekiki');
+    cpSync(join(root, part), join(unpacked, 'resources/app.asar.unpacked', part), { recursive: true });
+  if (!asDebian) return { executable: join(unpacked, 'mekiki'), folder: unpacked, remove: null };
+
+  const file = await makeDeb({ unpacked, into, compression: ['-Zgzip', '-z1'] });
+  const system = join(into, 'system');
+  mkdirSync(join(system, 'var/lib/dpkg/updates'), { recursive: true });
+  mkdirSync(join(system, 'var/lib/dpkg/info'));
+  for (const name of ['status', 'available']) writeFileSync(join(system, 'var/lib/dpkg', name), '');
+  const dpkg = (...args: string[]) =>
+    execFileSync('dpkg', [`--root=${system}`, '--force-depends', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  dpkg('--install', file);
+  rmSync(output, { recursive: true });
+  return {
+    executable: join(system, 'opt/mekiki/mekiki'),
+    folder: system,
+    remove: () => void dpkg('--remove', 'mekiki'),
+  };
 }
 
 /** Loopback, and one cable whose other end nobody reads. IPv6 off: its neighbour discovery would count. */

@@ -1,6 +1,7 @@
 export function packProgram(options?: {
-  unpacked?: boolean;
+  targets?: string[];
   testRuntime?: boolean;
   output?: string;
   electronDist?: string;
 }): Promise<string[]>;
+export function unpackedIn(output: string): string;

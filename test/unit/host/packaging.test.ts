@@ -1,0 +1,53 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+/** electron-builder's own check of a configuration, against the schema that comes with it. */
+let validate: (config: unknown) => void;
+let config: Record<string, unknown> & { fileAssociations: { ext: string; mimeType: string }[] };
+
+beforeAll(() => {
+  // Not named in its package.json's exports: found beside electron-builder, which brings it.
+  const lib = dirname(
+    createRequire(createRequire(root).resolve('electron-builder')).resolve('app-builder-lib/package.json'),
+  );
+  const { validateSchema } = createRequire(root)(join(lib, 'out/util/config/schemaValidator.js')) as {
+    validateSchema: (schema: unknown, data: unknown) => void;
+  };
+  const schema: unknown = JSON.parse(readFileSync(join(lib, 'scheme.json'), 'utf8'));
+  validate = (data) => validateSchema(schema, data);
+  config = parse(read('electron-builder.yml')) as typeof config;
+});
+
+describe('electron-builder.yml', () => {
+  test('is what electron-builder takes, targets that were not tried here included', () => {
+    expect(() => validate(structuredClone(config))).not.toThrow();
+    expect(config).toMatchObject({
+      linux: { target: ['tar.gz', 'AppImage'] },
+      win: { target: ['nsis'] },
+      nsis: { perMachine: true },
+    });
+  });
+
+  test.each([
+    ['a key that there is none of', { nsis: { perMaschine: true } }],
+    ['a fuse of another kind', { electronFuses: { runAsNode: 'no' } }],
+    ['an association without its ending', { fileAssociations: [{ name: 'x' }] }],
+  ])('%s would be refused', (_what, wrong) => {
+    expect(() => validate({ ...structuredClone(config), ...wrong })).toThrow();
+  });
+
+  test('what the Debian package declares is what electron-builder declares elsewhere', () => {
+    const [bundle] = config.fileAssociations;
+    const mime = read('main/host/build/linux/mekiki.xml');
+    expect(read('main/host/build/linux/mekiki.desktop')).toContain(`MimeType=${bundle!.mimeType};`);
+    expect(mime).toContain(`type="${bundle!.mimeType}"`);
+    expect(mime).toContain(`pattern="*.${bundle!.ext}"`);
+  });
+});
