@@ -239,7 +239,10 @@ describe('help', () => {
         .first()
         .textContent(),
     ).toBe('Kappa');
+    // The first clears the search.
     await page.keyboard.press('Escape');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector(testId('help'), { state: 'detached' });
     await page.click(testId('language-ja'));
     await page.click(testId('open-help'));
     await page.fill(testId('help-search'), '新規度');
