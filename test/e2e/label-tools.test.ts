@@ -79,6 +79,11 @@ describe('the picture', () => {
     await page.click('[data-reference-class="c-scratch"]');
     await page.waitForSelector(`${testId('reference-pane')}[data-class="c-scratch"] .view`);
     expect(await page.locator(testId('reference')).count()).toBe(6);
+    // Side by side, each with half of the room.
+    const [own, other] = await page.evaluate(() =>
+      ['label-picture', 'reference-pane'].map((id) => document.querySelector(`[data-testid="${id}"]`)!.clientWidth),
+    );
+    expect(Math.abs(own! - other!)).toBeLessThan(4);
     await page.keyboard.press('+');
     await expect.poll(() => page.getAttribute(`${testId('reference-pane')} [data-zoom]`, 'data-zoom')).toBe('1.500');
     expect(await findings(page)).toEqual([]);
