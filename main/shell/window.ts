@@ -1,4 +1,4 @@
-import { BrowserWindow, ipcMain, MessageChannelMain, screen, type WebContents } from 'electron';
+import { app, BrowserWindow, ipcMain, MessageChannelMain, screen, type WebContents } from 'electron';
 import type { Logger } from '../contract/log.ts';
 import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
 import type { Supervisor } from '../host/supervisor.ts';
@@ -52,8 +52,8 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
   });
   window.webContents.once('did-finish-load', () => window.webContents.setZoomFactor(kept?.zoom ?? 1));
   // What a kiosk looks like is decided at its start, not by the last one.
-  window.on('close', () => {
-    if (kiosk) return;
+  const keep = () => {
+    if (kiosk || window.isDestroyed()) return;
     const state = {
       bounds: window.getNormalBounds(),
       maximized: window.isMaximized(),
@@ -61,7 +61,10 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
       zoom: window.webContents.getZoomFactor(),
     };
     if (!keepWindowState(stateFile, state)) log.warn('the place of the window was not kept', { file: stateFile });
-  });
+  };
+  window.on('close', keep);
+  // The program may end without closing its window first (main.ts).
+  app.once('before-quit', keep);
   window.webContents.on('render-process-gone', (_event, { reason, exitCode }) => {
     log.error('the page crashed', { reason, exitCode });
     if (reason !== 'clean-exit' && !window.isDestroyed()) window.webContents.reload();

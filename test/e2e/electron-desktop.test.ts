@@ -15,139 +15,145 @@ declare const desktop: (request: { kind: string; name?: string }) => Promise<str
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** What the shell takes over from the desktop: place of the window, menus, dialogs, PDF, notifications, sleep, kiosk. */
-describe.skipIf(!electronFolder)('the desktop (needs ELECTRON_OVERRIDE_DIST_PATH)', { retry: 1 }, () => {
-  const bundle = 'dist/desktop-test';
-  let folder: string;
-  let display: Awaited<ReturnType<typeof openDisplay>>;
-  let program: string;
-  let app: ElectronApp;
-  const launch = async (home: string, ...args: string[]) => {
-    app = await launchElectron(program, ['--inspect=0', '--home', join(folder, home), ...args], {
-      DISPLAY: display.display,
-      HOME: folder,
-    });
-    await app.page.waitForFunction(() => typeof client === 'object');
-    return app;
-  };
-  /** An expression over `window`, the one window, and `electron`. */
-  const ask = (expression: string) =>
-    app.inMain(
-      `(async () => { const electron = process.mainModule.require('electron'); ` +
-        `const [window] = electron.BrowserWindow.getAllWindows(); return ${expression}; })()`,
-    );
-  const log = (home: string) => readFileSync(join(folder, home, 'logs', 'shell.log'), 'utf8');
-
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'mekiki-desktop-'));
-    display = await openDisplay();
-    await buildProcesses({ bundle, renderer: `${bundle}/renderer`, entries: 'test/process/fixtures' });
-    await build({
-      entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
-      outfile: join(root, bundle, 'renderer/page.js'),
-      bundle: true,
-      format: 'esm',
-      logLevel: 'error',
-    });
-    writeFileSync(
-      join(root, bundle, 'renderer/index.html'),
-      '<!doctype html><title>x</title><body><h1>A page</h1><script type="module" src="/page.js"></script>',
-    );
-    program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
-  });
-  afterEach(async () => app?.close());
-  afterAll(async () => {
-    await display.close();
-    rmSync(folder, { recursive: true });
-    rmSync(join(root, bundle), { recursive: true, force: true });
-  });
-
-  test('place, size and zoom of the window are as they were when it was closed', async () => {
-    await launch('place');
-    await ask('(window.setBounds({ x: 40, y: 60, width: 1100, height: 700 }), window.webContents.setZoomFactor(1.3))');
-    await expect.poll(() => ask('window.getNormalBounds().width')).toBe(1100);
-    await app.close();
-    await launch('place');
-    expect(await ask('window.getNormalBounds()')).toMatchObject({ width: 1100, height: 700 });
-    await expect.poll(() => ask('Math.round(10 * window.webContents.getZoomFactor())')).toBe(13);
-    expect(await ask('[window.isKiosk(), window.isFullScreen()]')).toEqual([false, false]);
-  });
-
-  test('a place beyond every display, or a broken note of it, opens in sight', async () => {
-    await launch('lost');
-    const kept = String(await ask(`electron.app.getPath('userData')`));
-    await app.close();
-    for (const note of [
-      '{',
-      '{"bounds":{"x":90000,"y":-5000,"width":9000,"height":9000},"maximized":false,"fullScreen":false,"zoom":1}',
-    ]) {
-      writeFileSync(join(kept, 'window.json'), note);
-      await launch('lost');
-      const [bounds, area] = (await ask('[window.getBounds(), electron.screen.getPrimaryDisplay().workArea]')) as {
-        x: number;
-        y: number;
-        width: number;
-        height: number;
-      }[];
-      expect(bounds!.x).toBeGreaterThanOrEqual(area!.x);
-      expect(bounds!.x + bounds!.width).toBeLessThanOrEqual(area!.x + area!.width);
-      await app.close();
-    }
-  });
-
-  test('the page becomes a PDF file where the user wants it, from the page and from the menu', async () => {
-    await launch('pdf');
-    const answer = (file: string | null) =>
-      ask(
-        `void (electron.dialog.showSaveDialog = async (_, { defaultPath }) => ({ canceled: ${file === null}, ` +
-          `filePath: ${JSON.stringify(file ?? '')}, asked: (globalThis.asked = defaultPath) }))`,
+describe.skipIf(!electronFolder)(
+  'the desktop (needs ELECTRON_OVERRIDE_DIST_PATH)',
+  { retry: 1, timeout: 180_000 },
+  () => {
+    const bundle = 'dist/desktop-test';
+    let folder: string;
+    let display: Awaited<ReturnType<typeof openDisplay>>;
+    let program: string;
+    let app: ElectronApp;
+    const launch = async (home: string, ...args: string[]) => {
+      app = await launchElectron(program, ['--inspect=0', '--home', join(folder, home), ...args], {
+        DISPLAY: display.display,
+        HOME: folder,
+      });
+      await app.page.waitForFunction(() => typeof client === 'object');
+      return app;
+    };
+    /** An expression over `window`, the one window, and `electron`. */
+    const ask = (expression: string) =>
+      app.inMain(
+        `(async () => { const electron = process.mainModule.require('electron'); ` +
+          `const [window] = electron.BrowserWindow.getAllWindows(); return ${expression}; })()`,
       );
-    const file = join(folder, 'report.pdf');
-    await answer(file);
-    expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: '../../Report: week' }))).toBe(file);
-    expect(readFileSync(file).subarray(0, 5).toString()).toBe('%PDF-');
-    // A proposal stays in the folder that it is proposed in, and is a name that every system takes.
-    expect(String(await ask('globalThis.asked'))).toMatch(/[/\\]Report- week\.pdf$/);
-    await answer(null);
-    expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: 'x' }))).toBeNull();
-    const fromMenu = join(folder, 'menu.pdf');
-    await answer(fromMenu);
-    await ask(`void electron.Menu.getApplicationMenu().getMenuItemById('save-pdf').click()`);
-    await expect.poll(() => existsSync(fromMenu)).toBe(true);
-  });
+    const log = (home: string) => readFileSync(join(folder, home, 'logs', 'shell.log'), 'utf8');
 
-  test('a path is chosen in the system’s own dialog; a request that is none is refused', async () => {
-    await launch('paths');
-    await ask(
-      `void (electron.dialog.showOpenDialog = async (_, { properties }) => ({ canceled: false, filePaths: ['/chosen/' + properties[0]] }))`,
-    );
-    expect(await app.page.evaluate(() => desktop({ kind: 'open-file' }))).toBe('/chosen/openFile');
-    expect(await app.page.evaluate(() => desktop({ kind: 'open-folder' }))).toBe('/chosen/openDirectory');
-    expect(await app.page.evaluate(() => desktop({ kind: 'run-program', name: '/bin/sh' }))).toBeNull();
-    await expect.poll(() => log('paths')).toContain('a request of the page was refused');
-  });
+    beforeAll(async () => {
+      folder = mkdtempSync(join(tmpdir(), 'mekiki-desktop-'));
+      display = await openDisplay();
+      await buildProcesses({ bundle, renderer: `${bundle}/renderer`, entries: 'test/process/fixtures' });
+      await build({
+        entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
+        outfile: join(root, bundle, 'renderer/page.js'),
+        bundle: true,
+        format: 'esm',
+        logLevel: 'error',
+      });
+      writeFileSync(
+        join(root, bundle, 'renderer/index.html'),
+        '<!doctype html><title>x</title><body><h1>A page</h1><script type="module" src="/page.js"></script>',
+      );
+      program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
+    });
+    afterEach(async () => app?.close());
+    afterAll(async () => {
+      await display.close();
+      rmSync(folder, { recursive: true });
+      rmSync(join(root, bundle), { recursive: true, force: true });
+    });
 
-  test('the display stays on while a line runs, and an alarm is told by the system', async () => {
-    await launch('line');
-    await ask(
-      `void (globalThis.shown = [], electron.Notification.prototype.show = function () { globalThis.shown.push([this.title, this.body]); })`,
-    );
-    await app.page.evaluate(() => client.call('line.start', { stationId: 'a' }));
-    await expect.poll(() => log('line')).toContain('the display stays on while a line runs');
-    expect(await ask('electron.powerSaveBlocker.isStarted(0) || electron.powerSaveBlocker.isStarted(1)')).toBe(true);
-    if (await ask('electron.Notification.isSupported()'))
-      await expect
-        .poll(() => ask('globalThis.shown'))
-        .toEqual([['The line has changed', 'a: more unusual parts than before. Look at it under Live.']]);
-    await app.page.evaluate(() => client.call('line.stop', { stationId: 'a' }));
-    await expect.poll(() => log('line')).toContain('the display may sleep');
-    expect(await ask('electron.powerSaveBlocker.isStarted(0) || electron.powerSaveBlocker.isStarted(1)')).toBe(false);
-  });
+    test('place, size and zoom of the window are as they were when it was closed', async () => {
+      await launch('place');
+      await ask(
+        '(window.setBounds({ x: 40, y: 60, width: 1100, height: 700 }), window.webContents.setZoomFactor(1.3))',
+      );
+      await expect.poll(() => ask('window.getNormalBounds().width')).toBe(1100);
+      await app.close();
+      await launch('place');
+      expect(await ask('window.getNormalBounds()')).toMatchObject({ width: 1100, height: 700 });
+      await expect.poll(() => ask('Math.round(10 * window.webContents.getZoomFactor())')).toBe(13);
+      expect(await ask('[window.isKiosk(), window.isFullScreen()]')).toEqual([false, false]);
+    });
 
-  test('a kiosk fills the screen and offers no menu; the place of the window is not touched by it', async () => {
-    await launch('kiosk', '--kiosk');
-    expect(await ask('[window.isKiosk(), electron.Menu.getApplicationMenu()]')).toEqual([true, null]);
-    const kept = String(await ask(`electron.app.getPath('userData')`));
-    await app.close();
-    expect(readdirSync(kept)).not.toContain('window.json');
-  });
-});
+    test('a place beyond every display, or a broken note of it, opens in sight', async () => {
+      await launch('lost');
+      const kept = String(await ask(`electron.app.getPath('userData')`));
+      await app.close();
+      for (const note of [
+        '{',
+        '{"bounds":{"x":90000,"y":-5000,"width":9000,"height":9000},"maximized":false,"fullScreen":false,"zoom":1}',
+      ]) {
+        writeFileSync(join(kept, 'window.json'), note);
+        await launch('lost');
+        const [bounds, area] = (await ask('[window.getBounds(), electron.screen.getPrimaryDisplay().workArea]')) as {
+          x: number;
+          y: number;
+          width: number;
+          height: number;
+        }[];
+        expect(bounds!.x).toBeGreaterThanOrEqual(area!.x);
+        expect(bounds!.x + bounds!.width).toBeLessThanOrEqual(area!.x + area!.width);
+        await app.close();
+      }
+    });
+
+    test('the page becomes a PDF file where the user wants it, from the page and from the menu', async () => {
+      await launch('pdf');
+      const answer = (file: string | null) =>
+        ask(
+          `void (electron.dialog.showSaveDialog = async (_, { defaultPath }) => ({ canceled: ${file === null}, ` +
+            `filePath: ${JSON.stringify(file ?? '')}, asked: (globalThis.asked = defaultPath) }))`,
+        );
+      const file = join(folder, 'report.pdf');
+      await answer(file);
+      expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: '../../Report: week' }))).toBe(file);
+      expect(readFileSync(file).subarray(0, 5).toString()).toBe('%PDF-');
+      // A proposal stays in the folder that it is proposed in, and is a name that every system takes.
+      expect(String(await ask('globalThis.asked'))).toMatch(/[/\\]Report- week\.pdf$/);
+      await answer(null);
+      expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: 'x' }))).toBeNull();
+      const fromMenu = join(folder, 'menu.pdf');
+      await answer(fromMenu);
+      await ask(`void electron.Menu.getApplicationMenu().getMenuItemById('save-pdf').click()`);
+      await expect.poll(() => existsSync(fromMenu)).toBe(true);
+    });
+
+    test('a path is chosen in the system’s own dialog; a request that is none is refused', async () => {
+      await launch('paths');
+      await ask(
+        `void (electron.dialog.showOpenDialog = async (_, { properties }) => ({ canceled: false, filePaths: ['/chosen/' + properties[0]] }))`,
+      );
+      expect(await app.page.evaluate(() => desktop({ kind: 'open-file' }))).toBe('/chosen/openFile');
+      expect(await app.page.evaluate(() => desktop({ kind: 'open-folder' }))).toBe('/chosen/openDirectory');
+      expect(await app.page.evaluate(() => desktop({ kind: 'run-program', name: '/bin/sh' }))).toBeNull();
+      await expect.poll(() => log('paths')).toContain('a request of the page was refused');
+    });
+
+    test('the display stays on while a line runs, and an alarm is told by the system', async () => {
+      await launch('line');
+      await ask(
+        `void (globalThis.shown = [], electron.Notification.prototype.show = function () { globalThis.shown.push([this.title, this.body]); })`,
+      );
+      await app.page.evaluate(() => client.call('line.start', { stationId: 'a' }));
+      await expect.poll(() => log('line')).toContain('the display stays on while a line runs');
+      expect(await ask('electron.powerSaveBlocker.isStarted(0) || electron.powerSaveBlocker.isStarted(1)')).toBe(true);
+      if (await ask('electron.Notification.isSupported()'))
+        await expect
+          .poll(() => ask('globalThis.shown'))
+          .toEqual([['The line has changed', 'a: more unusual parts than before. Look at it under Live.']]);
+      await app.page.evaluate(() => client.call('line.stop', { stationId: 'a' }));
+      await expect.poll(() => log('line')).toContain('the display may sleep');
+      expect(await ask('electron.powerSaveBlocker.isStarted(0) || electron.powerSaveBlocker.isStarted(1)')).toBe(false);
+    });
+
+    test('a kiosk fills the screen and offers no menu; the place of the window is not touched by it', async () => {
+      await launch('kiosk', '--kiosk');
+      expect(await ask('[window.isKiosk(), electron.Menu.getApplicationMenu()]')).toEqual([true, null]);
+      const kept = String(await ask(`electron.app.getPath('userData')`));
+      await app.close();
+      expect(readdirSync(kept)).not.toContain('window.json');
+    });
+  },
+);
