@@ -138,10 +138,16 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
   const read = async (response: Response, most: number, digest: string | null): Promise<Buffer> => {
     const chunks: Uint8Array[] = [];
     let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      if (size > most) throw failed(`it sends more than ${most} bytes`);
-      chunks.push(chunk);
+    const reader = response.body?.getReader();
+    for (;;) {
+      const part = await reader?.read();
+      if (!part || part.done) break;
+      size += part.value.length;
+      if (size > most) {
+        await reader!.cancel();
+        throw failed(`it sends more than ${most} bytes`);
+      }
+      chunks.push(part.value);
     }
     const bytes = Buffer.concat(chunks);
     if (digest !== null && digestOf(bytes) !== digest) throw failed(`what it sent is not ${digest}`);
