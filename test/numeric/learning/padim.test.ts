@@ -99,7 +99,7 @@ describe('the model of good parts', () => {
     await expect(fitAnomaly(broken, shas, plan, 32, { products })).rejects.toMatchObject({
       code: 'FEATURES_NOT_FINITE',
     });
-    await expect(fitAnomaly(rows.slice(0, 9), shas, plan, 32, { products })).rejects.toMatchObject({
+    await expect(fitAnomaly(rows.slice(0, 9), shas.slice(0, 9), plan, 32, { products })).rejects.toMatchObject({
       code: 'INVALID_INPUT',
     });
   });
