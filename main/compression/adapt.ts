@@ -3,10 +3,10 @@ import { AppError, isAppError } from '../contract/errors.ts';
 import { adaptToFirstTask, type Adaptation } from '../learning/adaptation.ts';
 import type { DatasetImage } from '../learning/dataset.ts';
 import type { Products } from '../learning/dense.ts';
-import { foldsOf, type LedgerRow } from '../learning/folds.ts';
-import { nearDuplicateRadii } from '../learning/near-duplicates.ts';
+import type { LedgerRow } from '../learning/folds.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { epochsWithin } from './distill/epochs.ts';
+import { groupedFolds, untaughtImages } from './plan/held-apart.ts';
 import type { Strategy } from './plan/variant.ts';
 import type { AdaptedBackbone } from './plan/workshop.ts';
 
@@ -60,32 +60,6 @@ export interface PruningAdaptation extends Omit<Adaptation, 'model'> {
 /** More than that is not needed (`learn --adapt-first-task`). */
 const MOST_EPOCHS = 10;
 
-/** Images of one fold of whole groups of near-duplicates, by which models that learnt from the others are judged. */
-export function untaughtImages(images: readonly number[], ledger: readonly LedgerRow[]): ReadonlySet<number> {
-  const folds = foldsOf(ledger, nearDuplicateRadii);
-  return new Set(images.filter((_, row) => folds[row] === 0));
-}
-
-/** Folds whose images nothing is fitted to; the first is the one that students do not see. */
-const APART_FOLDS = 3;
-const LEAST_FITTED = 64;
-const LEAST_APART_OF_CLASS = 5;
-
-/**
- * Images of three folds of whole groups of near-duplicates, by which models are compared whose weights were fitted to the others (reconstruction, compensated rounding): whoever has a
- * sibling among those that were fitted to flatters the model. Null: there are too few images for two parts.
- */
-export function apartImages(images: readonly number[], ledger: readonly LedgerRow[]): ReadonlySet<number> | null {
-  const folds = foldsOf(ledger, nearDuplicateRadii);
-  const apart = images.filter((_, row) => folds[row]! < APART_FOLDS);
-  const perClass = new Map<string, number>(ledger.map(({ classId }) => [classId, 0]));
-  ledger.forEach(({ classId }, row) => {
-    if (folds[row]! < APART_FOLDS) perClass.set(classId, perClass.get(classId)! + 1);
-  });
-  const enough = images.length - apart.length >= LEAST_FITTED && Math.min(...perClass.values()) >= LEAST_APART_OF_CLASS;
-  return enough ? new Set(apart) : null;
-}
-
 /**
  * The first step of pre-pruning as the paper has it: the backbone is fine-tuned on the first task's images. It learns from labels, so a fold of the first task
  * is kept from it: by that, and by the later tasks, what is pruned from it is compared.
@@ -93,7 +67,7 @@ export function apartImages(images: readonly number[], ledger: readonly LedgerRo
  */
 export async function adaptForPruning(options: AdaptForPruningOptions): Promise<PruningAdaptation> {
   const { backbone, mode, images, ledger, describe, signal } = options;
-  const apart = untaughtImages(images, ledger);
+  const apart = untaughtImages(images, groupedFolds(ledger));
   const taught = options.firstTask.filter((image) => !apart.has(image));
   // Twice: on a part of them for the trial, on all of them if it pays.
   const epochs = Math.min(

@@ -3,6 +3,7 @@ import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { openInspector } from '../inspection/inspector.ts';
 import { nearDuplicateGroups, type Picture } from '../learning/near-duplicates.ts';
+import type { TrainerOptions } from '../learning/update.ts';
 import { decodeImage } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { perceptualHash } from '../vision/perceptual-hash.ts';
@@ -17,16 +18,7 @@ type Output = z.output<(typeof trainerMethods)['trainer.golden']['output']>;
  */
 export async function tryGolden(
   { bundleDir, recipe, golden, learnt, threads }: Input,
-  options: {
-    signal?: AbortSignal | undefined;
-    onProgress?:
-      | ((event: {
-          progress: number;
-          secondsLeft: number | null;
-          step: { key: string; details: Record<string, string | number> };
-        }) => void)
-      | undefined;
-  } = {},
+  options: TrainerOptions = {},
 ): Promise<Output> {
   const total = golden.length + learnt.length;
   let done = 0;

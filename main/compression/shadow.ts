@@ -3,6 +3,7 @@ import type { Judgement } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { openInspector } from '../inspection/inspector.ts';
+import type { TrainerOptions } from '../learning/update.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { same } from './evidence/verdicts.ts';
 
@@ -18,16 +19,7 @@ const told = ({ verdict, classId }: Judgement) => ({ verdict, classId });
  */
 export async function runShadow(
   { candidateDir, activeDir, recipe, frames, threads, timeBudgetS, most }: Input,
-  options: {
-    signal?: AbortSignal | undefined;
-    onProgress?:
-      | ((event: {
-          progress: number;
-          secondsLeft: number | null;
-          step: { key: string; details: Record<string, string | number> };
-        }) => void)
-      | undefined;
-  } = {},
+  options: TrainerOptions = {},
 ): Promise<Output> {
   const startedAt = performance.now();
   await using candidate = await openInspector({ bundleDir: candidateDir, threads });

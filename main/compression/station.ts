@@ -11,6 +11,7 @@ import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { openProducts } from '../learning/dense.ts';
 import { judgedRows } from '../learning/knowledge.ts';
 import { keyOf, partOf, picturesPerClass, type LedgerRow } from '../learning/folds.ts';
+import type { TrainerOptions } from '../learning/update.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
@@ -44,15 +45,7 @@ import { timeFinished } from './time-finished.ts';
 export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.compress']['input']>;
 export type CompressStationOutput = z.infer<(typeof trainerMethods)['trainer.compress']['output']>;
 
-export interface CompressStationOptions {
-  onProgress?:
-    | ((event: {
-        progress: number;
-        secondsLeft: number | null;
-        step: { key: string; details: Record<string, string | number> };
-      }) => void)
-    | undefined;
-  signal?: AbortSignal | undefined;
+export interface CompressStationOptions extends TrainerOptions {
   /** Told once when what is measured cannot be kept: the search goes on without. */
   onProblem?: ((problem: string) => void) | undefined;
   /** Replaces the clock in tests. */

@@ -1,3 +1,5 @@
+import type { User } from '../contract/domain.ts';
+import { assert } from '../contract/errors.ts';
 import type { EventName, EventPayload } from '../contract/methods.ts';
 import type { Store } from '../store/open.ts';
 import type { HomeKeys } from './home-keys.ts';
@@ -19,6 +21,12 @@ export interface CoreContext {
 
 /** The handlers of one service. */
 export type HandlersOf<M extends keyof Handlers> = Pick<Handlers, M>;
+
+/** Who is signed in, in a method whose role nobody has who is not. */
+export const userOf = ({ user }: Session): User => {
+  assert(user !== null, 'the method table asks for a role, so somebody is signed in');
+  return user;
+};
 
 /** Name for the audit trail. */
 export const actor = (session: Session | null): string =>

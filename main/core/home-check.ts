@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { AppError, isAppError } from '../contract/errors.ts';
 import { checkDatabase, picturesOf } from '../store/check.ts';
 import { databaseFile, readLock } from '../store/home.ts';
+import { imageFile } from '../store/images.ts';
 import { openStore } from '../store/open.ts';
 import { repairDatabase, type RepairReport } from '../store/repair.ts';
 
@@ -43,7 +43,7 @@ export const checkHome = async ({ home, repair, signal, progress }: HomeCheckOpt
     for (const [done, sha] of known.entries()) {
       signal?.throwIfAborted();
       progress?.(done, known.length);
-      const found = await shaOf(join(home, 'images', sha.slice(0, 2), `${sha}.png`));
+      const found = await shaOf(imageFile(home, sha));
       if (found === sha) pictures.whole += 1;
       else if (found === null) pictures.missing += 1;
       else if (pictures.damaged.length < TOLD) pictures.damaged.push(sha);

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
-import { diskError } from '../store/files.ts';
+import { diskFullOr } from '../store/files.ts';
 import type { LeftJob } from '../store/jobs.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
@@ -70,8 +70,7 @@ export const createJobService = (context: CoreContext): JobService => {
   let holding: AppError | null = null;
 
   const toProblem = (thrown: unknown): Job['problem'] => {
-    const known = diskError(thrown, store.home);
-    const error = isAppError(known, 'DISK_FULL') ? known : thrown;
+    const error = diskFullOr(thrown, store.home);
     const expected = isAppError(error) ? error : null;
     const ref = randomUUID().slice(0, 8);
     if (expected === null) log.error('job failed with a bug', { ref, error });

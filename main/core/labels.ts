@@ -1,7 +1,7 @@
 import type { Region } from '../contract/domain.ts';
-import { AppError, assert } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import type { LabelAction, LabelChange } from '../store/labels.ts';
-import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
 import { withoutPlace } from './samples.ts';
 
@@ -26,10 +26,6 @@ const MOST_UNDONE = 1000;
 /** `onQueueRead`: somebody looks at the queue, so ordering it is worth the time. */
 export const createLabelService = (context: CoreContext, onQueueRead: (stationId: string) => void): LabelService => {
   const { store } = context;
-  const userOf = (session: Session): string => {
-    assert(session.user !== null, 'the method table asks for a role, so somebody is signed in');
-    return session.user.id;
-  };
   const tellQueues = (stationIds: Iterable<string>) => {
     for (const stationId of new Set(stationIds)) {
       context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
@@ -85,7 +81,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     handlers: {
       async 'labels.create'({ partIds, classId, box }, session) {
         const result = store.transaction(() => {
-          const userId = userOf(session);
+          const userId = userOf(session).id;
           const changes = label(partIds, classId, box, userId);
           const at = context.now().toISOString();
           const undoId = store.labels.recordAction({ userId, at, kind: 'label', classId, changes });
@@ -102,7 +98,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       },
       async 'labels.undo'({ downTo }, session) {
         const undone = store.transaction(() => {
-          const open = store.labels.openActions(userOf(session), downTo === undefined ? 1 : MOST_UNDONE);
+          const open = store.labels.openActions(userOf(session).id, downTo === undefined ? 1 : MOST_UNDONE);
           const last = downTo === undefined ? open.length - 1 : open.findIndex(({ id }) => id === downTo);
           if (downTo !== undefined && last < 0)
             throw new AppError('NOT_FOUND', { kind: 'action to take back', id: String(downTo) });
@@ -114,7 +110,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       async 'labels.history'({ stationId, limit }, session) {
         store.stations.get(stationId);
         return store.labels
-          .openActions(userOf(session), limit, stationId)
+          .openActions(userOf(session).id, limit, stationId)
           .map(({ id, at, kind, classId, changes }) => ({
             undoId: id,
             at,
@@ -157,7 +153,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           const labelBefore = imageSha === null ? null : store.labels.get(stationId, imageSha);
           store.queue.setState(partId, 'skipped');
           store.labels.recordAction({
-            userId: userOf(session),
+            userId: userOf(session).id,
             at: context.now().toISOString(),
             kind: 'skip',
             classId: null,

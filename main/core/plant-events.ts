@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../audit/canonical.ts';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import type { LineRecord } from '../contract/line.ts';
@@ -51,7 +51,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       const kept = wanted.user === '' ? null : await secrets.get(PLANT_PASSWORD);
       publisher = await openPublisher(wanted, {
         // One per installation, and nothing of the key in it.
-        clientId: `mekiki-${createHash('sha256').update(context.keys.installation).digest('hex').slice(0, 12)}`,
+        clientId: `mekiki-${sha256(context.keys.installation).slice(0, 12)}`,
         password: kept === null ? null : Buffer.from(kept).toString('utf8'),
         log,
       });

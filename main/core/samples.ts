@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '../audit/canonical.ts';
 import type { Recipe, Region, Station } from '../contract/domain.ts';
 import { isAppError } from '../contract/errors.ts';
 import type { LabelledImage } from '../contract/trainer.ts';
@@ -67,9 +67,7 @@ const MOST_PLACES = 5_000;
 const shiftOn = async (store: Store, { finder, rotation, maxPixels }: Recipe, sha: string): Promise<Shift | null> => {
   if (finder.kind === 'fixed') return { x: 0, y: 0 };
   if (finder.kind === 'trigger-offset') return { x: finder.x, y: finder.y };
-  const key = createHash('sha256')
-    .update(JSON.stringify([finder, rotation, sha]))
-    .digest('hex');
+  const key = sha256(JSON.stringify([finder, rotation, sha]));
   const known = places.get(key);
   if (known !== undefined) return known;
   let found: Shift | null = null;

@@ -1,6 +1,6 @@
-import { AppError, assert } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import { cohenKappa, countedShare } from './agreement.ts';
-import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 
 export interface SecondOpinionService {
   handlers: HandlersOf<'labels.secondQueue' | 'labels.second' | 'labels.agreement'>;
@@ -19,8 +19,7 @@ export const createSecondOpinionService = (context: CoreContext): SecondOpinionS
     handlers: {
       async 'labels.secondQueue'({ stationId, limit }, session) {
         store.stations.get(stationId);
-        assert(session.user !== null, 'the method table asks for a role, so somebody is signed in');
-        const { id } = session.user;
+        const { id } = userOf(session);
         return {
           total: store.secondLabels.countWaiting(stationId, id),
           // Blind: neither the label nor what a model says.
@@ -31,8 +30,7 @@ export const createSecondOpinionService = (context: CoreContext): SecondOpinionS
         };
       },
       async 'labels.second'({ partId, classId }, session) {
-        assert(session.user !== null, 'the method table asks for a role, so somebody is signed in');
-        const { id: userId, name } = session.user;
+        const { id: userId, name } = userOf(session);
         const { stationId, imageSha } = store.parts.get(partId);
         const first = imageSha === null ? null : store.labels.get(stationId, imageSha);
         if (imageSha === null || first === null)

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import { cameraConfigSchema } from '../contract/domain.ts';
-import { AppError, isAppError } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import { methods, type MethodName } from '../contract/methods.ts';
 import { createAuthorize } from '../contract/rpc/authorize.ts';
 import { zodProblem } from '../contract/rpc/wire.ts';
-import { diskError } from '../store/files.ts';
+import { diskFullOr } from '../store/files.ts';
 import { openStore, type Store } from '../store/open.ts';
 import { thumbnail } from '../vision/decode.ts';
 import { createAccounts, type Accounts } from './accounts.ts';
@@ -60,8 +60,7 @@ const guard = (handlers: Handlers, accounts: Accounts, home: string): Handlers =
         return await handler(parsed.data, session, signal);
       } catch (error) {
         // Whichever write it was that found the disk full.
-        const known = diskError(error, home);
-        throw isAppError(known, 'DISK_FULL') ? known : error;
+        throw diskFullOr(error, home);
       }
     };
     return [name, checked];

@@ -1,11 +1,11 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
+import { sha256 } from '../audit/canonical.ts';
 import type { Study } from '../contract/study.ts';
-import { AppError, assert } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import type { Label } from '../store/labels.ts';
 import type { RatingRow, StudyPartRow, StudyRow } from '../store/studies.ts';
 import { analyseAgreement, type AgreementResult, type StudyRating } from './agreement.ts';
-import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import type { Session } from './port.ts';
+import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 
 export interface StudyService {
   handlers: HandlersOf<
@@ -24,7 +24,7 @@ const MOST_DISPUTED = 60;
 const MODEL = '';
 
 /** A number that looks random and is the same each time: order of parts, per person and round. */
-const order = (...of: readonly (string | number)[]): string => createHash('sha256').update(of.join('\0')).digest('hex');
+const order = (...of: readonly (string | number)[]): string => sha256(of.join('\0'));
 
 /**
  * Half good and half bad parts as far as there are, the bad ones spread over their classes: a study of mostly good parts says nothing of
@@ -53,10 +53,6 @@ export function chooseParts(
 
 export const createStudyService = (context: CoreContext): StudyService => {
   const { store } = context;
-  const userOf = (session: Session) => {
-    assert(session.user !== null, 'the method table asks for a role, so somebody is signed in');
-    return session.user;
-  };
   const okId = (): string => store.classes.list().find(({ isOk }) => isOk)?.id ?? 'ok';
   const nameOf = (userId: string): string => store.users.get(userId)?.name ?? userId;
 

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { sha256 } from '../audit/canonical.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 
 /*
@@ -49,7 +49,7 @@ export interface RegistryOptions {
 }
 
 const isLocal = (host: string): boolean => /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(host);
-const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+const digestOf = (bytes: Uint8Array): string => `sha256:${sha256(bytes)}`;
 
 const manifestSchema = z.object({
   schemaVersion: z.literal(2),

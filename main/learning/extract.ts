@@ -29,6 +29,13 @@ export interface Extractor extends AsyncDisposable {
   run(images: readonly { image: PixelImage; region: Region | null }[]): Promise<Float32Array>;
 }
 
+/** Some rows of a raw feature table, in the order given. @param features row-major [n, width] */
+export function featureRows(features: Float32Array, width: number, rows: readonly number[]): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(rows.length * width);
+  rows.forEach((row, at) => out.set(features.subarray(row * width, (row + 1) * width), at * width));
+  return out;
+}
+
 export interface ExtractorOptions {
   threads: number;
   /** Default: the backbone's own. */

@@ -15,7 +15,7 @@ import {
 import { openProducts } from './dense.ts';
 import { embed } from './embedding.ts';
 import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
-import { extractFeatures, openExtractor, type Extractor } from './extract.ts';
+import { extractFeatures, featureRows, openExtractor, type Extractor } from './extract.ts';
 import { jointFit, jointMeans, jointPredict } from './joint.ts';
 import type { Learner, LearnerContext } from './learner.ts';
 import { createAnalyticLearner } from './learners/analytic.ts';
@@ -136,19 +136,14 @@ async function featured(
   const seen = images.map((image, i) => ({ ...image, look: looks[i]! }));
   if (bad.size === 0) return { images: seen, features };
   const kept = images.flatMap((_, i) => (bad.has(i) ? [] : [i]));
-  const width = extractor.features;
-  const rows = new Float32Array(kept.length * width);
-  kept.forEach((from, to) => rows.set(features.subarray(from * width, (from + 1) * width), to * width));
-  return { images: kept.map((i) => seen[i]!), features: rows };
+  return { images: kept.map((i) => seen[i]!), features: featureRows(features, extractor.features, kept) };
 }
 
 /** Rows of one class set, in the order given. */
 function select({ images, features }: Featured, classes: ReadonlySet<string>): Featured {
   const width = images.length === 0 ? 0 : features.length / images.length;
   const kept = images.flatMap(({ className }, i) => (classes.has(className) ? [i] : []));
-  const rows = new Float32Array(kept.length * width);
-  kept.forEach((from, to) => rows.set(features.subarray(from * width, (from + 1) * width), to * width));
-  return { images: kept.map((i) => images[i]!), features: rows };
+  return { images: kept.map((i) => images[i]!), features: featureRows(features, width, kept) };
 }
 
 /** Place of an image in the draw: by its content and the seed, so of no order of files. */

@@ -4,7 +4,7 @@ import { AppError } from '../contract/errors.ts';
 import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
 import { learnableFrom } from './anomaly/cold-start.ts';
 import { openProducts } from './dense.ts';
-import { extractFeatures, openExtractor } from './extract.ts';
+import { extractFeatures, featureRows, openExtractor } from './extract.ts';
 import { appendFeatureRows, readLooks, readRowsOf, writeLooks } from './feature-rows.ts';
 import { embed } from './embedding.ts';
 import { readExport } from './knowledge-export.ts';
@@ -20,8 +20,8 @@ type Output<M extends keyof typeof trainerMethods> = z.input<(typeof trainerMeth
 export type TrainerProgress = z.infer<(typeof trainerEvents)['trainer.progressed']>;
 
 export interface TrainerOptions {
-  onProgress?: (event: TrainerProgress) => void;
-  signal?: AbortSignal;
+  onProgress?: ((event: TrainerProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** One image (or region) has one class. @throws CONTRADICTING_LABELS */
@@ -33,12 +33,6 @@ function checkLabels(ledger: readonly LedgerRow[]): void {
     if (known !== classId) throw new AppError('CONTRADICTING_LABELS', { classes: `${known}, ${classId}`, file: sha });
     classOf.set(name, classId);
   }
-}
-
-function pickRows(features: Float32Array<ArrayBuffer>, width: number, rows: readonly number[]) {
-  const out = new Float32Array(rows.length * width);
-  rows.forEach((row, at) => out.set(features.subarray(row * width, (row + 1) * width), at * width));
-  return out;
 }
 
 const EXTRACTING = 0.6;
@@ -90,7 +84,7 @@ export async function updateKnowledge(
     const without = new Set(failed.map(({ index }) => images[fresh[index]!]!.sha));
     const taken = fresh.flatMap((i, k) => (without.has(images[i]!.sha) ? [] : [k]));
     const width = features.length / fresh.length;
-    const kept = without.size === 0 ? features : pickRows(features, width, taken);
+    const kept = without.size === 0 ? features : featureRows(features, width, taken);
     const first = await appendFeatureRows(featureFile, kept, backbone);
     await writeLooks(
       featureFile,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 
 /** What durable writing asks of a file system; a test records the calls to replay what a power cut could leave. */
 export interface FilePort {
@@ -58,6 +58,12 @@ export const diskError = (error: unknown, path: string): unknown => {
     return new AppError('HOME_NOT_WRITABLE', { home: path, problem: problemOf(error) }, { cause: error });
   }
   return error;
+};
+
+/** DISK_FULL where that is what it was, else the error itself. */
+export const diskFullOr = (error: unknown, path: string): unknown => {
+  const known = diskError(error, path);
+  return isAppError(known, 'DISK_FULL') ? known : error;
 };
 
 /** All or nothing, and for good when it returns: temporary name, fsync, rename, fsync of the directory. */

@@ -18,11 +18,14 @@ export interface ImageFiles {
   read(sha: string): Promise<Buffer>;
 }
 
+/** Where a picture lies, by its sha256. @param sha of hexadecimal digits only, or it could point elsewhere */
+export const imageFile = (home: string, sha: string): string => join(home, 'images', sha.slice(0, 2), `${sha}.png`);
+
 export const createImageFiles = (home: string, files: FilePort = nodeFiles): ImageFiles => {
   const pathOf = (sha: string): string => {
     // Also keeps '../' out of the path, wherever the name came from.
     if (!sha256Schema.safeParse(sha).success) throw new AppError('NOT_FOUND', { kind: 'image', id: sha.slice(0, 80) });
-    return join(home, 'images', sha.slice(0, 2), `${sha}.png`);
+    return imageFile(home, sha);
   };
   return {
     pathOf,

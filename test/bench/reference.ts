@@ -10,10 +10,11 @@ import {
   type Products,
 } from '../../main/learning/dense.ts';
 import { argmax } from '../../main/learning/evaluation.ts';
-import { extractFeatures, openExtractor } from '../../main/learning/extract.ts';
+import { extractFeatures, featureRows, openExtractor } from '../../main/learning/extract.ts';
 import { FOLDS, foldsOf } from '../../main/learning/folds.ts';
 import { createAnalyticLearner } from '../../main/learning/learners/analytic.ts';
 import { nearDuplicateGroups, nearDuplicateRadii } from '../../main/learning/near-duplicates.ts';
+import { pick } from '../../main/learning/selection.ts';
 import { ensureShippedBackbone } from '../../native-models/shipped.ts';
 import { record } from './record.ts';
 
@@ -65,12 +66,6 @@ function plain(features: Float32Array, stages: readonly number[], rows: number):
   return z;
 }
 
-const rowsOf = (z: Matrix, wanted: readonly number[]): Matrix => {
-  const part = matrix(wanted.length, z.columns);
-  wanted.forEach((row, i) => part.data.set(z.data.subarray(row * z.columns, (row + 1) * z.columns), i * z.columns));
-  return part;
-};
-
 /** Class of each image of `asked` by a weighted ridge on the others, per lambda. */
 async function ridge(
   z: Matrix,
@@ -82,7 +77,7 @@ async function ridge(
   const counts = new Float64Array(classes);
   for (const row of learnt) counts[truth[row]!]! += 1;
   const weight = (row: number) => (balanced ? learnt.length / (classes * counts[truth[row]!]!) : 1);
-  const x = rowsOf(z, learnt);
+  const x = pick(z, learnt);
   const y = matrix(learnt.length, classes);
   learnt.forEach((row, i) => {
     const root = Math.sqrt(weight(row));
@@ -91,7 +86,7 @@ async function ridge(
   });
   const scatter = await products.multiply(x, x, { transposeA: true });
   const sums = await products.multiply(x, y, { transposeA: true });
-  const wanted = rowsOf(z, asked);
+  const wanted = pick(z, asked);
   const out: number[][] = [];
   for (const lambda of LAMBDAS) {
     const a = matrix(z.columns, z.columns, scatter.data.slice());
@@ -156,12 +151,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
   for (let fold = 0; fold < FOLDS; fold += 1) {
     const asked = [...folds.keys()].filter((i) => folds[i] === fold);
     const learnt = [...folds.keys()].filter((i) => folds[i] !== fold);
-    const width = shipped.features;
-    const take = (wanted: readonly number[]) => {
-      const part = new Float32Array(wanted.length * width);
-      wanted.forEach((row, i) => part.set(own.features.subarray(row * width, (row + 1) * width), i * width));
-      return part;
-    };
+    const take = (wanted: readonly number[]) => featureRows(own.features, shipped.features, wanted);
     const analytic = createAnalyticLearner({ products, stages: stagesOf(shipped) });
     await analytic.learn(
       take(learnt),

@@ -14,7 +14,6 @@ import { createPreprocessor } from '../../vision/preprocess.ts';
 import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
 import { keptLayerTable } from '../cost/layer-table.ts';
 import { measureInterleaved, undisturbedMs, type Contender } from '../evidence/latency.ts';
-import { apartImages, untaughtImages } from '../adapt.ts';
 import { epochsWithin } from '../distill/epochs.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
@@ -33,6 +32,7 @@ import {
   validate,
   type Compared,
 } from './evaluate.ts';
+import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
@@ -172,13 +172,14 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const image = options.images[0]!;
   const contender = (name: string, model: Uint8Array, inputSize: number) =>
     openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
-  const untaught = untaughtImages(options.images, ledger);
+  const folds = groupedFolds(ledger);
+  const untaught = untaughtImages(options.images, folds);
   const workshop = openWorkshop({
     ...options,
     // What they learnt by heart would else be taken for what they can: magnetic_tile, held out over all training images: a student 3.0 pp above the
     // original, and 2.8 below it on all images in five folds.
     untaught,
-    apart: apartImages(options.images, ledger),
+    apart: apartImages(options.images, ledger, folds),
     teaching: {
       engine: createOrtEngine(),
       ...options.students,

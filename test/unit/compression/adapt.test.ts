@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { adaptForPruning, adaptModeOf, untaughtImages } from '../../../main/compression/adapt.ts';
+import { adaptForPruning, adaptModeOf } from '../../../main/compression/adapt.ts';
+import { groupedFolds, untaughtImages } from '../../../main/compression/plan/held-apart.ts';
 import { compressDataset } from '../../../main/compression/dataset.ts';
 import { evidenceSchema, type Backbone } from '../../../main/contract/domain.ts';
 import { scanDataset } from '../../../main/learning/dataset.ts';
@@ -89,7 +90,7 @@ describe('adaptation to the first task before pruning', () => {
     const images = train.map((_, i) => i);
     const ledger = train.map(({ className, sha }) => ({ classId: className, sha }));
     const firstTask = images.filter((i) => train[i]!.className !== 'plain');
-    const apart = untaughtImages(images, ledger);
+    const apart = untaughtImages(images, groupedFolds(ledger));
     const seen: number[] = [];
     await using products = openProducts({ threads: 1 });
     const { backbone: adapted } = await adaptForPruning({
