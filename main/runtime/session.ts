@@ -65,8 +65,11 @@ const settingsOf = (options: SessionOptions): ort.InferenceSession.SessionOption
   graphOptimizationLevel: options.optimization ?? 'all',
   enableMemPattern: options.memoryPattern ?? true,
   logSeverityLevel: 3,
-  // Spinning threads would take the core from the camera and the line output between two parts.
-  extra: { session: { intra_op: { allow_spinning: '0' }, inter_op: { allow_spinning: '0' } } },
+  // Threads wait for each other some hundred times in a run. Put to sleep each time, they make a small network take twice as long; spinning on after the run they would take the core
+  // from the camera and the line output, so they stop with it.
+  extra: {
+    session: { intra_op: { allow_spinning: '1' }, inter_op: { allow_spinning: '0' }, force_spinning_stop: '1' },
+  },
 });
 
 /**
