@@ -22,5 +22,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1500,
+    rolldownOptions: {
+      input: ['index.html', 'camera.html'].map((page) => fileURLToPath(new URL(page, import.meta.url))),
+    },
   },
 });

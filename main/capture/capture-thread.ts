@@ -1,6 +1,8 @@
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { MessageChannel, parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { CameraConfig } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import type { Channel } from '../contract/rpc/channel.ts';
+import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
 import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import type { Camera, FrameSink } from './camera.ts';
 import { createIntake, type Intake, type IntakeOptions } from './intake.ts';
@@ -21,7 +23,12 @@ export interface CaptureThreadData {
 }
 
 export type ToCapture =
-  | { kind: 'open'; camera: CameraConfig; options: Omit<OpenCameraOptions, 'triggering'>; intake: IntakeOptions }
+  | {
+      kind: 'open';
+      camera: CameraConfig;
+      options: Omit<OpenCameraOptions, 'triggering' | 'openFeed'>;
+      intake: IntakeOptions;
+    }
   | { kind: 'trigger' }
   /** Answered by `closed` when no more frame will come. */
   | { kind: 'close' };
@@ -37,7 +44,9 @@ export type FromCapture =
   | { kind: 'triggered'; taken: boolean }
   /** A trigger without a frame: a record, `unsure: late`. */
   | { kind: 'missed'; seq: number; waitedMs: number; part: number | null; notes: string[] }
-  | { kind: 'trouble'; problem: WireError };
+  | { kind: 'trouble'; problem: WireError }
+  /** To be joined to the page that reads USB cameras; closed by either side. */
+  | { kind: 'feed'; port: MessagePort };
 
 /** How many undecided frames a source that can wait keeps in the ring: one is judged while the next is ready. */
 const PATIENT_PENDING = 2;
@@ -79,6 +88,12 @@ const wire = (error: unknown): WireError =>
     'capture',
   );
 
+const openFeed = (): Channel => {
+  const { port1, port2 } = new MessageChannel();
+  main.postMessage({ kind: 'feed', port: port2 } satisfies FromCapture, [port2]);
+  return createEmitterPortChannel(port1, { wrapped: false });
+};
+
 let camera: Camera | null = null;
 /** Where the simulated line stands; a line that is set up differently begins anew. */
 let simulated = { config: '', position: { next: 0 } };
@@ -102,7 +117,7 @@ main.on('message', (message: ToCapture) => {
       if (!sameLine) simulated = { config: JSON.stringify(message.camera), position: { next: 0 } };
       const { source } = message.intake.trigger;
       const triggering = source === 'free-run' ? 'free-run' : source === 'camera' ? 'hardware' : 'software';
-      const next = createCamera(message.camera, { ...message.options, triggering }, simulated.position);
+      const next = createCamera(message.camera, { ...message.options, triggering, openFeed }, simulated.position);
       intake = createIntake(message.intake, {
         ring,
         now,

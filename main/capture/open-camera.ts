@@ -1,8 +1,10 @@
 import type { CameraConfig } from '../contract/domain.ts';
+import type { Channel } from '../contract/rpc/channel.ts';
 import type { Camera } from './camera.ts';
 import { createFolderCamera } from './folder/camera.ts';
 import { createGigeCamera } from './gige/camera.ts';
 import { createSimulatedCamera } from './simulated/camera.ts';
+import { createUsbCamera } from './uvc/camera.ts';
 
 export interface OpenCameraOptions {
   cameraId: string;
@@ -14,6 +16,8 @@ export interface OpenCameraOptions {
    * it refuses with CAMERA_CONFIG.
    */
   triggering: 'free-run' | 'software' | 'hardware';
+  /** A way to the page that reads USB cameras. */
+  openFeed(): Channel;
 }
 
 /** @param position of the simulated line; see there. */
@@ -25,5 +29,7 @@ export function createCamera(config: CameraConfig, options: OpenCameraOptions, p
       return createFolderCamera(config, options);
     case 'gige':
       return createGigeCamera(config, options);
+    case 'usb':
+      return createUsbCamera(config, options);
   }
 }

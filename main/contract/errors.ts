@@ -513,6 +513,26 @@ export const errorCatalogue = {
     ['Camera {cameraId}: {problem}.', 'Correct it under Settings.'],
     ['カメラ {cameraId}: {problem}', '設定画面で修正してください。'],
   ),
+  CAMERA_NO_WINDOW: entry(
+    [
+      'Nobody reads the USB camera {cameraId}.',
+      'Leave Mekiki open on this PC; in a browser: sign in, let the page use the camera, and leave its tab open.',
+    ],
+    [
+      'USB カメラ {cameraId} を読み取る画面がありません。',
+      'このパソコンで Mekiki を開いたままにしてください。ブラウザーの場合はサインインし、カメラの使用を許可して、タブを開いたままにしてください。',
+    ],
+  ),
+  CAMERA_NOT_PERMITTED: entry(
+    [
+      'The window may not use the USB camera {cameraId}: {problem}.',
+      "Allow the camera for this page in the browser, and for its program in the system's privacy settings.",
+    ],
+    [
+      'USB カメラ {cameraId} の使用が許可されていません: {problem}',
+      'ブラウザーでこのページにカメラの使用を許可し、OS のプライバシー設定も確認してください。',
+    ],
+  ),
   LINE_OUTPUT_SILENT: entry(
     [
       'The control of the plant has asked for nothing for {seconds} s: results are held back.',

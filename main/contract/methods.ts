@@ -170,6 +170,12 @@ export const methods = {
     z.array(foundCameraSchema),
   ),
 
+  /**
+   * Lets this browser tab read the USB camera of a line that runs: the ticket is for one WebSocket at /feed/<ticket>, within 30 seconds.
+   * CONFLICT: the line is stopped, or another page reads already. (The desktop reads by itself.)
+   */
+  'cameras.feed': method(workers, z.object({ stationId: id }), z.object({ ticket: z.string() })),
+
   'stations.list': method(anyone, none, z.array(stationSchema)),
   'stations.add': method(
     configurers,

@@ -1,5 +1,6 @@
 import type { FoundCamera } from '../contract/domain.ts';
-import type { CoreContext, HandlersOf } from './context.ts';
+import { AppError } from '../contract/errors.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
 
 /**
  * Looks for cameras in a process of its own: answers from the network are read there, not beside the database. It ends with the last
@@ -8,7 +9,8 @@ import type { CoreContext, HandlersOf } from './context.ts';
 export const createFoundCameras = ({
   processes,
   log,
-}: Pick<CoreContext, 'processes' | 'log'>): { handlers: HandlersOf<'cameras.find'> } => {
+  store,
+}: Pick<CoreContext, 'processes' | 'log' | 'store'>): { handlers: HandlersOf<'cameras.find' | 'cameras.feed'> } => {
   let asking = 0;
   let ending: Promise<void> = Promise.resolve();
 
@@ -31,5 +33,20 @@ export const createFoundCameras = ({
       }
     }
   };
-  return { handlers: { 'cameras.find': ({ addresses }, _session, signal) => find(addresses, signal) } };
+  return {
+    handlers: {
+      'cameras.find': ({ addresses }, _session, signal) => find(addresses, signal),
+      async 'cameras.feed'({ stationId }, session) {
+        const { camera } = store.stations.get(stationId);
+        const ticket = camera.kind === 'usb' ? await processes.feedTicket(stationId) : null;
+        if (ticket === null) {
+          const needed = 'a line that runs with a USB camera which no page reads';
+          throw new AppError('CONFLICT', { what: 'the camera', state: camera.kind, needed });
+        }
+        // Whose browser the pictures of the parts come from.
+        store.audit.append({ user: actor(session), action: 'cameras.feed', subject: stationId, details: {} });
+        return { ticket };
+      },
+    },
+  };
 };

@@ -42,6 +42,8 @@ export interface Processes {
   cameras(): Promise<CamerasClient>;
   /** Ends a process (`trainer`, `cameras`, or `line:<stationId>`) and waits for its end. One that is not running: no error. */
   stop(name: string): Promise<void>;
+  /** Lets one page read a USB camera for this station's line; null: the line wants no pictures, or a page reads already. */
+  feedTicket(stationId: string): Promise<string | null>;
   /** Stations whose line process is running now: a restarted core takes them up again. */
   runningLines(): Promise<string[]>;
 }

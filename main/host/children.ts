@@ -23,6 +23,8 @@ export interface ChildrenOptions {
   entries?: Entries;
   backOff?: BackOff;
   graceMs?: number;
+  /** A line's camera is read by a page: a channel for its pictures. */
+  onFeed?(stationId: string, channel: Channel): void;
 }
 
 /** Line processes and the trainer: started when asked for, lines restarted when they die. */
@@ -43,6 +45,7 @@ export function createChildren({
   settings,
   log,
   entries = defaultEntries(),
+  onFeed,
   ...kept
 }: ChildrenOptions): Children {
   const processes = new Map<string, KeptProcess>();
@@ -59,6 +62,10 @@ export function createChildren({
       ...kept,
       // The work of the others is asked for anew by whoever wanted it; a line has to run whether or not anybody asks.
       restart: isLine ? 'always' : 'on-demand',
+      onChannel(opened, channel) {
+        if (isLine && opened === 'feed' && onFeed) onFeed(name.slice('line:'.length), channel);
+        else channel.close();
+      },
       // What looks for cameras is the line's entry in another role: both bring the code that speaks to cameras.
       spawn: () => spawn.spawn(name, name === 'trainer' ? entries.trainer : entries.line, { ...settings, name }),
     });

@@ -24,6 +24,10 @@ export interface ContentOptions {
   coreUp(): boolean;
   /** Where the page may connect to, beside where it came from. */
   connect?: string;
+  /** The page may ask for the camera. Default: no page may. */
+  camera?: boolean;
+  /** What the root shows. Default: /index.html. */
+  page?: string;
 }
 
 const mediaTypes: Record<string, string> = {
@@ -54,13 +58,13 @@ const policy = (connect: string) =>
     "frame-ancestors 'none'",
   ].join('; ');
 
-export const securityHeaders = (connect = ''): Record<string, string> => ({
+export const securityHeaders = (connect = '', camera = false): Record<string, string> => ({
   'Content-Security-Policy': policy(connect),
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Resource-Policy': 'same-origin',
-  'Permissions-Policy': 'camera=(), microphone=(), geolocation=(), usb=(), serial=(), hid=()',
+  'Permissions-Policy': `camera=${camera ? '(self)' : '()'}, microphone=(), geolocation=(), usb=(), serial=(), hid=()`,
 });
 
 /** By the first bytes: thumbnails are what the core chose to make. */
@@ -75,8 +79,9 @@ const FOREVER = 'private, max-age=31536000, immutable';
 
 export type Content = (url: URL) => Promise<ContentAnswer>;
 
-export function createContent({ rendererDir, home, readImage, coreUp, connect = '' }: ContentOptions): Content {
-  const safe = securityHeaders(connect);
+export function createContent(options: ContentOptions): Content {
+  const { rendererDir, home, readImage, coreUp, connect = '', camera = false, page = '/index.html' } = options;
+  const safe = securityHeaders(connect, camera);
   const text = (status: number, body: string): ContentAnswer => ({
     status,
     headers: { ...safe, 'Content-Type': 'text/plain; charset=utf-8', 'Cache-Control': 'no-store' },
@@ -133,8 +138,8 @@ export function createContent({ rendererDir, home, readImage, coreUp, connect = 
       return text(400, 'The address is not valid.');
     }
     if (path !== '/') return file(path);
-    return existsSync(join(rendererDir, 'index.html'))
-      ? file('/index.html')
+    return existsSync(join(rendererDir, page))
+      ? file(page)
       : text(503, 'The window is not built yet: run "npm run build".');
   };
 }

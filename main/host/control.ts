@@ -26,6 +26,8 @@ export const supervisorMethods = {
   'processes.ensure': { input: z.object({ name: processNameSchema }), output: z.null() },
   'processes.stop': { input: z.object({ name: processNameSchema }), output: z.null() },
   'processes.running': { input: z.object({}), output: z.array(z.string()) },
+  /** Lets one page read a USB camera for this station's line; null: the line wants no pictures, or a page reads already. */
+  'feeds.ticket': { input: z.object({ stationId: z.string().min(1).max(64) }), output: z.string().nullable() },
   /** Whether the system's keychain keeps this home's secrets. */
   'secrets.kept': { input: z.object({}), output: z.boolean() },
   /** Base64; null: none of this name. */

@@ -63,12 +63,18 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log,
       coreUp: () => supervisor.coreUp,
       onWindow: (channel) => supervisor.attachWindow(channel),
+      onFeed(ticket, channel) {
+        const stationId = supervisor.feeds.redeem(ticket);
+        if (stationId === null || !supervisor.feeds.join(stationId, channel)) channel.close();
+      },
       content: (own) =>
         createContent({
           rendererDir,
           home,
           readImage: (sha, width) => supervisor.readImage(sha, width),
           coreUp: () => supervisor.coreUp,
+          // A USB camera is read by the tab.
+          camera: true,
           connect: `ws://127.0.0.1:${own} ws://localhost:${own}`,
         }),
     });

@@ -6,6 +6,7 @@ import { AppError, problemOf } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import { securityHeaders, type Content } from './content.ts';
+import { MAX_FEED_BYTES } from '../contract/feed.ts';
 import { createRateLimit } from './rate-limit.ts';
 import { acceptWebSockets } from './web-socket.ts';
 
@@ -17,6 +18,8 @@ export interface ServerOptions {
   log: Logger;
   /** A window connected and may talk to the core. */
   onWindow(channel: Channel): void;
+  /** A tab wants to read a USB camera, and says by which ticket. */
+  onFeed(ticket: string, channel: Channel): void;
   /** While false, windows are told to try again. */
   coreUp(): boolean;
 }
@@ -36,7 +39,8 @@ const BROWSERS = { burst: 3_000, perSecond: 1_000 };
 const STRANGERS = { burst: 100, perSecond: 20 };
 /** Connections at a time; a browser opens a handful. */
 const MAX_CONNECTIONS = 256;
-export const RPC_PATH = '/rpc';
+export const RPC_PATH = /^\/rpc$/;
+const FEED_PATH = /^\/feed\/([\w-]{16,64})$/;
 
 const secret = () => randomBytes(32).toString('base64url');
 const same = (a: string, b: string) => {
@@ -57,7 +61,7 @@ function cookieOf(request: IncomingMessage, name: string): string | null {
  * the cookie. The Host header is checked against DNS rebinding, Origin against pages of other sites.
  * @throws PORT_IN_USE
  */
-export async function listen({ port, content, log, onWindow, coreUp }: ServerOptions): Promise<WindowServer> {
+export async function listen({ port, content, log, onWindow, onFeed, coreUp }: ServerOptions): Promise<WindowServer> {
   const token = secret();
   const browsers: string[] = [];
   const server = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 });
@@ -132,7 +136,15 @@ export async function listen({ port, content, log, onWindow, coreUp }: ServerOpt
 
   const sockets = acceptWebSockets({
     server,
-    path: RPC_PATH,
+    ways: [
+      { path: RPC_PATH, onConnection: onWindow },
+      {
+        path: FEED_PATH,
+        maxBytes: MAX_FEED_BYTES,
+        binary: true,
+        onConnection: (channel, url) => onFeed(FEED_PATH.exec(url)![1]!, channel),
+      },
+    ],
     refuse(request) {
       const host = request.headers.host ?? '';
       const admitted = isKnown(request);
@@ -141,7 +153,6 @@ export async function listen({ port, content, log, onWindow, coreUp }: ServerOpt
       if (!admitted) return 401;
       return coreUp() ? null : 503;
     },
-    onConnection: onWindow,
   });
 
   return {

@@ -5,6 +5,7 @@ import { createClient } from '../contract/rpc/client.ts';
 import { bridge, type Multiplexer } from '../contract/rpc/multiplex.ts';
 import { createServer } from '../contract/rpc/server.ts';
 import { createChildren, defaultEntries, type Children, type Entries } from './children.ts';
+import { createFeeds, type Feeds } from './feeds.ts';
 import { hostMethods, noEvents, processNameSchema, supervisorMethods } from './control.ts';
 import { keepProcess, type BackOff } from './kept-process.ts';
 import type { Keychain } from './sealed-secrets.ts';
@@ -35,6 +36,8 @@ export interface Supervisor {
   attachWindow(window: Channel): void;
   /** @param width of the thumbnail; null: the file as stored. @throws NOT_FOUND, DISCONNECTED */
   readImage(sha: string, width: number | null): Promise<Uint8Array>;
+  /** Lines whose camera a page reads. */
+  readonly feeds: Feeds;
   processes(): { name: string; pid: number | undefined; state: string; restarts: number }[];
   /** Tells all children, waits, kills. Windows are closed with the core. */
   close(): Promise<void>;
@@ -44,7 +47,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const { spawn, settings, log, entries = defaultEntries(), keychain: openKeychain, ...kept } = options;
   let found: Keychain | null | undefined;
   const keychain = (): Keychain | null => (found ??= openKeychain?.() ?? null);
-  const children: Children = createChildren({ spawn, settings, log, entries, ...kept });
+  const feeds = createFeeds(log);
+  const onFeed = (stationId: string, channel: Channel) => feeds.offer(stationId, channel);
+  const children: Children = createChildren({ spawn, settings, log, entries, onFeed, ...kept });
   const core = keepProcess({
     name: 'core',
     restart: 'always',
@@ -72,6 +77,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         'processes.ensure': async ({ name }) => (await children.ensure(name), null),
         'processes.stop': async ({ name }) => (await children.stop(name), null),
         'processes.running': () => children.running(),
+        'feeds.ticket': ({ stationId }) => feeds.ticket(stationId),
         'secrets.kept': () => keychain() !== null,
         async 'secrets.get'({ name }) {
           const value = (await keychain()?.get(name)) ?? null;
@@ -118,6 +124,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       // Long: a window shows a refused picture as broken and does not ask again, a late one it just shows late.
       return (await host!.call('images.read', { sha, width }, { timeoutMs: 60_000 })).bytes;
     },
+    feeds,
     processes: () =>
       [core, ...children.list()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),
     async close() {

@@ -15,38 +15,61 @@ const POLICY_VIOLATION = 1008;
 /** A peer that does not answer a ping within this time is gone (a closed laptop lid sends no FIN). */
 const PING_MS = 30_000;
 
+export interface WebSocketWay {
+  /** Of the request's URL. */
+  path: RegExp;
+  /** Of one message that comes in. Default: what the contract's clients send at most. */
+  maxBytes?: number;
+  /** Binary frames come in as typed arrays; default: they are no messages. */
+  binary?: boolean;
+  onConnection(channel: Channel, url: string): void;
+}
+
 export interface WebSocketOptions {
   server: Server;
-  path: string;
+  /** The first whose path matches; none: 404. */
+  ways: readonly WebSocketWay[];
   /** An HTTP status to refuse the upgrade with, or null to let it through. Host, Origin and session are checked here. */
   refuse(request: IncomingMessage): number | null;
-  onConnection(channel: Channel): void;
 }
 
 /** Takes WebSocket connections of an HTTP server; one JSON message per text frame. */
-export function acceptWebSockets({ server, path, refuse, onConnection }: WebSocketOptions): { close(): void } {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, perMessageDeflate: false });
+export function acceptWebSockets({ server, ways, refuse }: WebSocketOptions): { close(): void } {
+  const accepting = ways.map((way) => ({
+    ...way,
+    sockets: new WebSocketServer({
+      noServer: true,
+      maxPayload: way.maxBytes ?? MAX_MESSAGE_BYTES,
+      perMessageDeflate: false,
+    }),
+  }));
 
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const status = request.url === path ? refuse(request) : 404;
-    if (status !== null) {
+    const url = request.url ?? '';
+    const way = accepting.find(({ path }) => path.test(url));
+    const status = way ? refuse(request) : 404;
+    if (!way || status !== null) {
       socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       return;
     }
-    sockets.handleUpgrade(request, socket, head, (opened) => onConnection(channelOf(opened)));
+    way.sockets.handleUpgrade(request, socket, head, (opened) =>
+      way.onConnection(channelOf(opened, way.binary ?? false), url),
+    );
   };
   server.on('upgrade', upgrade);
 
   return {
     close() {
       server.off('upgrade', upgrade);
-      for (const socket of sockets.clients) socket.terminate();
-      sockets.close();
+      for (const { sockets } of accepting) {
+        for (const socket of sockets.clients) socket.terminate();
+        sockets.close();
+      }
     },
   };
 }
 
-function channelOf(socket: WebSocket): Channel {
+function channelOf(socket: WebSocket, takesBinary: boolean): Channel {
   const core = createChannelCore();
   let answered = true;
   const ping = setInterval(() => {
@@ -59,7 +82,8 @@ function channelOf(socket: WebSocket): Channel {
   const messages = createRateLimit(MESSAGES);
   socket.on('message', (data, isBinary) => {
     if (socket.readyState !== socket.OPEN) return;
-    if (messages.take()) core.deliver(isBinary ? undefined : fromJson(String(data)));
+    // ws gives one Buffer per message (its binaryType `nodebuffer`).
+    if (messages.take()) core.deliver(!isBinary ? fromJson(String(data)) : takesBinary ? data : undefined);
     else socket.close(POLICY_VIOLATION, 'too many messages');
   });
   // ws closes the connection itself (too large, not UTF-8, reset); `close` follows and tells everybody.

@@ -8,12 +8,13 @@ import { events, methods } from '../contract/methods.ts';
 import { createClient } from '../contract/rpc/client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
 import { configFrom, passwordLine, reportOf, setUp, unattended } from '../host/config/set-up.ts';
-import { createContent } from '../host/content.ts';
+import { createContent, type Content } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
 import { createLogger } from '../host/log.ts';
 import { createForkSpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
+import { keepCameraWindows } from './camera-windows.ts';
 import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
 import { keychainOf } from './keychain.ts';
@@ -118,15 +119,20 @@ async function run(): Promise<void> {
   await app.whenReady();
   Menu.setApplicationMenu(null);
   lockDown(log);
-  const content = createContent({
+  const served = {
     rendererDir: fileURLToPath(new URL(`../../${__RENDERER__}`, import.meta.url)),
     home,
-    readImage: (sha, width) => supervisor.readImage(sha, width),
+    readImage: (sha: string, width: number) => supervisor.readImage(sha, width),
     coreUp: () => supervisor.coreUp,
-  });
+  };
+  const hosts: Record<string, Content> = {
+    mekiki: createContent(served),
+    camera: createContent({ ...served, camera: true, page: '/camera.html' }),
+  };
   protocol.handle('app', async (request) => {
     const url = new URL(request.url);
-    if (url.host !== 'mekiki' || request.method !== 'GET') return new Response(null, { status: 403 });
+    const content = Object.hasOwn(hosts, url.host) ? hosts[url.host] : undefined;
+    if (!content || request.method !== 'GET') return new Response(null, { status: 403 });
     const { status, headers, body } = await content(url);
     return new Response(typeof body === 'string' ? body : new Uint8Array(body), { status, headers });
   });
@@ -144,6 +150,8 @@ async function run(): Promise<void> {
     });
   // The window paints while the core starts; it gets its port when the core serves.
   const window = open();
+  // Windows that read cameras are no reason to stay.
+  window.on('closed', () => app.quit());
   const toFront = () => {
     if (window.isMinimized()) window.restore();
     window.focus();
@@ -160,7 +168,11 @@ async function run(): Promise<void> {
       print: () => window.webContents.print(),
     });
   showMenu();
-  answerPage(texts, log);
+  const cameras = keepCameraWindows(supervisor.feeds, {
+    preload: fileURLToPath(new URL(`../../${__BUNDLE__}/shell/camera-preload.cjs`, import.meta.url)),
+    log,
+  });
+  answerPage(texts, cameras, log);
   try {
     await supervisor.start();
     log.openFile();

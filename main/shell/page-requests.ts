@@ -4,11 +4,12 @@ import { app, BrowserWindow, dialog, ipcMain } from 'electron';
 import { z } from 'zod';
 import { problemOf } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
+import type { CameraWindows } from './camera-windows.ts';
 import { ORIGIN } from './security.ts';
 import type { ShellTexts } from './texts.ts';
 
 /*
- * What the page may ask of the desktop: a path that the user chooses, and itself as a PDF. It gets a path, never a file: reading and
+ * What the page may ask of the desktop: a path that the user chooses, itself as a PDF, and which USB cameras there are. It gets a path, never a file: reading and
  * writing is the core's, by its own rules. The names of wire messages are in preload.ts.
  */
 
@@ -23,6 +24,7 @@ const request = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('open-folder') }),
   z.object({ kind: z.literal('save-file'), name: z.string().min(1).max(120) }),
   z.object({ kind: z.literal('save-pdf'), name: z.string().min(1).max(120) }),
+  z.object({ kind: z.literal('video-devices') }),
 ]);
 
 /** A proposal only, and no way out of the folder that it is proposed in. */
@@ -44,7 +46,7 @@ export async function savePageAsPdf(window: BrowserWindow, name: string, texts: 
   return filePath;
 }
 
-export function answerPage(texts: () => ShellTexts, log: Logger): void {
+export function answerPage(texts: () => ShellTexts, cameras: CameraWindows, log: Logger): void {
   ipcMain.handle('page-request', async ({ sender, senderFrame }, asked: unknown): Promise<string | null> => {
     const window = BrowserWindow.fromWebContents(sender);
     const own = senderFrame?.parent === null && senderFrame.url.startsWith(`${ORIGIN}/`);
@@ -71,6 +73,8 @@ export function answerPage(texts: () => ShellTexts, log: Logger): void {
         }
         case 'save-pdf':
           return await savePageAsPdf(window, data.name, texts());
+        case 'video-devices':
+          return JSON.stringify(await cameras.devices());
       }
     } catch (error) {
       log.error('a request of the page failed', { kind: data.kind, error });

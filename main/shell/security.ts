@@ -2,8 +2,11 @@ import { app, session } from 'electron';
 import type { Logger } from '../contract/log.ts';
 
 export const ORIGIN = 'app://mekiki';
+/** Of the hidden pages that read USB cameras: another origin than the window's, because it alone may use them. */
+export const CAMERA_ORIGIN = 'app://camera';
 
-const isOwn = (url: string): boolean => url === ORIGIN || url.startsWith(`${ORIGIN}/`);
+const isOf = (origin: string, url: string): boolean => url === origin || url.startsWith(`${origin}/`);
+const isOwn = (url: string): boolean => isOf(ORIGIN, url) || isOf(CAMERA_ORIGIN, url);
 
 /**
  * Chromium's own errands (spelling dictionaries above all, seen at every start) end here: nothing is looked up, no proxy is
@@ -38,8 +41,19 @@ export function lockDown(log: Logger): void {
   });
   const pages = session.defaultSession;
   pages.setSpellCheckerEnabled(false);
-  pages.setPermissionRequestHandler((_contents, _permission, decide) => decide(false));
-  pages.setPermissionCheckHandler(() => false);
+  // Pictures for the camera's page; no sound, and nothing for the window's page.
+  pages.setPermissionRequestHandler((_contents, permission, decide, details) =>
+    decide(
+      permission === 'media' &&
+        isOf(CAMERA_ORIGIN, details.requestingUrl) &&
+        'mediaTypes' in details &&
+        details.mediaTypes?.join() === 'video',
+    ),
+  );
+  pages.setPermissionCheckHandler(
+    (_contents, permission, origin, { mediaType }) =>
+      permission === 'media' && isOf(CAMERA_ORIGIN, origin) && mediaType === 'video',
+  );
   pages.setDevicePermissionHandler(() => false);
   // The program needs no network; blob: and data: are pictures that the page itself made.
   pages.webRequest.onBeforeRequest(({ url }, decide) =>

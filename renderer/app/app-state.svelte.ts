@@ -36,6 +36,7 @@ const MOST_NOTICES = 3;
 const REFETCH_MS = 150;
 
 export const everyone: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer', 'auditor'];
+export const workers: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer'];
 export const technicians: readonly Role[] = ['technician', 'supervisor', 'engineer'];
 export const supervisors: readonly Role[] = ['supervisor'];
 export const configurers: readonly Role[] = ['engineer', 'supervisor'];

@@ -7,7 +7,9 @@ export type DesktopRequest =
   | { kind: 'open-file'; extension?: string }
   | { kind: 'open-folder' }
   | { kind: 'save-file'; name: string }
-  | { kind: 'save-pdf'; name: string };
+  | { kind: 'save-pdf'; name: string }
+  /** USB cameras, as JSON (contract/feed.ts): this page itself may use none. */
+  | { kind: 'video-devices' };
 
 /** null: the user chose nothing. */
 export type Desktop = (request: DesktopRequest) => Promise<string | null>;

@@ -90,7 +90,12 @@ describe('a client that outlives its connection', () => {
 
   test('over WebSocket it comes back when the server does', async () => {
     const server = createHttpServer((_request, response) => response.writeHead(503).end());
-    const accept = () => acceptWebSockets({ server, path: '/rpc', refuse: () => null, onConnection: serveConformance });
+    const accept = () =>
+      acceptWebSockets({
+        server,
+        ways: [{ path: /^\/rpc$/, onConnection: serveConformance }],
+        refuse: () => null,
+      });
     let sockets = accept();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -76,7 +76,11 @@ export const transports: Record<string, () => Promise<Connection>> = {
 
   async WebSocket() {
     const server = createHttpServer();
-    const sockets = acceptWebSockets({ server, path: '/rpc', refuse: () => null, onConnection: serveConformance });
+    const sockets = acceptWebSockets({
+      server,
+      ways: [{ path: /^\/rpc$/, onConnection: serveConformance }],
+      refuse: () => null,
+    });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const channel = await connectWebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/rpc`);

@@ -7,7 +7,7 @@ import { chromium as playwright, type Browser, type Page } from 'playwright-core
 import { build } from 'vite';
 
 /** A real Chromium from npm alone; without network of its own. */
-export async function launchBrowser(): Promise<Browser> {
+export async function launchBrowser(...more: string[]): Promise<Browser> {
   return playwright.launch({
     executablePath: await chromium.executablePath(),
     args: [
@@ -16,6 +16,7 @@ export async function launchBrowser(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-dev-shm-usage',
+      ...more,
     ],
     headless: true,
   });

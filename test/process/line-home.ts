@@ -5,7 +5,7 @@ import { bundleDigest, createUserKey, signApproval, unlockUserKey } from '../../
 import { createRootKey, issueCertificate, openRootKey } from '../../main/audit/keys.ts';
 import { stationSchema, type LineStatus, type ModelCard, type Station } from '../../main/contract/domain.ts';
 import type { LineRecord } from '../../main/contract/line.ts';
-import { createLine, type EmitLineEvent } from '../../main/host/line/line.ts';
+import { createLine, type EmitLineEvent, type LineOptions } from '../../main/host/line/line.ts';
 import { brightnessModel, type SmallModel } from '../helpers/small-models.ts';
 
 /** A home with real keys, in which bundles can be approved as the core does it. */
@@ -78,14 +78,14 @@ export const lineStation = (camera: unknown, over: Partial<Station> = {}): Stati
   });
 
 /** A line with what it emitted. */
-export function listenedLine() {
+export function listenedLine({ openFeed }: Pick<LineOptions, 'openFeed'> = {}) {
   const records: LineRecord[] = [];
   const states: LineStatus[] = [];
   const emit: EmitLineEvent = (event, payload) => {
     if (event === 'line.recorded') records.push(...(payload as { records: LineRecord[] }).records);
     else states.push(payload as LineStatus);
   };
-  const line = createLine({ emit });
+  const line = createLine({ emit, ...(openFeed && { openFeed }) });
   const signal = new AbortController().signal;
   return {
     records,

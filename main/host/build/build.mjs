@@ -100,7 +100,7 @@ export async function buildProcesses({
       'esm',
       processes.map((name) => `${entryFolder}/${name}.ts`),
     ),
-    into('shell', 'cjs', ['main/shell/main.ts', 'main/shell/preload.ts']),
+    into('shell', 'cjs', ['main/shell/main.ts', 'main/shell/preload.ts', 'main/shell/camera-preload.ts']),
   ]);
   await into('threads', 'esm', [...threads]);
   const { name, productName, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));

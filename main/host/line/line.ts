@@ -6,6 +6,9 @@ import { AppError, assert } from '../../contract/errors.ts';
 import type { lineEvents, lineMethods, LineRecord } from '../../contract/line.ts';
 import { silentLog, type Logger } from '../../contract/log.ts';
 import type { EventOf, Handlers, NameOf } from '../../contract/rpc/api.ts';
+import type { Channel } from '../../contract/rpc/channel.ts';
+import { createEmitterPortChannel } from '../../contract/rpc/message-port.ts';
+import { bridge } from '../../contract/rpc/multiplex.ts';
 import { monotonicMs } from '../../inspection/inspector.ts';
 import { openSpool } from '../../inspection/spool.ts';
 import type { FromLineio } from '../../lineio/lineio-thread.ts';
@@ -39,6 +42,8 @@ export type EmitLineEvent = <E extends NameOf<typeof lineEvents>>(
 export interface LineOptions {
   emit: EmitLineEvent;
   log?: Logger;
+  /** A way to the page that reads USB cameras; absent: there is none. */
+  openFeed?: () => Channel;
   /** A thread died: the process is to end, and to be started anew. Default: throws, which does the same. */
   onFatal?: (error: Error) => void;
 }
@@ -48,7 +53,7 @@ export type LineHandlers = Handlers<typeof lineMethods, unknown>;
 export type Line = LineHandlers & { dispose(): Promise<void> };
 
 /** Handlers for lineMethods. One station per process: the first line.configure says which. */
-export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Line {
+export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOptions): Line {
   const line: LineState = {
     setup: null,
     state: 'stopped',
@@ -107,6 +112,12 @@ export function createLine({ emit, log = silentLog, onFatal }: LineOptions): Lin
       case 'trouble':
         problems.set('frames', message.problem);
         return;
+      case 'feed': {
+        const feed = createEmitterPortChannel(message.port, { wrapped: false });
+        if (openFeed) bridge(feed, openFeed());
+        else feed.close();
+        return;
+      }
       case 'opened':
       case 'refused':
       case 'closed':

@@ -37,6 +37,7 @@ export function relayedProcesses(wire: Multiplexer): Processes {
     async stop(name) {
       await supervisor.call('processes.stop', { name });
     },
+    feedTicket: (stationId) => supervisor.call('feeds.ticket', { stationId }),
     async runningLines() {
       return linesOf(await supervisor.call('processes.running', {}));
     },

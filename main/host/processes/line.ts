@@ -18,6 +18,7 @@ async function runLine(wire: Multiplexer, log: Logger) {
   const servers = new Set<Server<typeof lineEvents>>();
   const { dispose, ...handlers } = createLine({
     log,
+    openFeed: () => wire.open('feed'),
     emit(event, payload) {
       for (const server of servers) server.emit(event, payload);
     },

@@ -1,5 +1,6 @@
 import type { CameraConfig, Criteria, Recipe, Station, Surface } from '../../../main/contract/domain.ts';
 import { recipeDraftOf, recipeInput, type RecipeDraft } from './recipe-draft.ts';
+import { usbDraftOf, usbInput, type UsbDraft } from './usb-draft.ts';
 import { lineDraftOf, lineInput, type LineDraft } from './line-draft.ts';
 import type { MethodInput } from '../../../main/contract/methods.ts';
 
@@ -19,6 +20,7 @@ export interface StationDraft {
   /** null: as the camera has it. */
   exposureUs: number | null;
   gain: number | null;
+  usb: UsbDraft;
   recipe: RecipeDraft;
   maxEscapePercent: number;
   maxOverkillPercent: number;
@@ -48,6 +50,7 @@ export function draftOf(station: Station | null): StationDraft {
     address: gige?.address ?? '',
     exposureUs: gige?.exposureUs ?? null,
     gain: gige?.gain ?? null,
+    usb: usbDraftOf(station?.camera),
     recipe: recipeDraftOf(station),
     maxEscapePercent: percent(station?.criteria.maxEscape ?? 0.05),
     maxOverkillPercent: percent(station?.criteria.maxOverkill ?? 0.1),
@@ -95,6 +98,8 @@ export function stationInput(
           ...(packetSizeLimit === undefined ? {} : { packetSizeLimit }),
         };
       }
+      case 'usb':
+        return usbInput(draft.usb, before);
     }
   })();
   const criteria: Criteria = {

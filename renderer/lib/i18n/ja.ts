@@ -39,6 +39,16 @@ export const ja: Record<MessageKey, string> = {
   'connection.connecting': 'コアに接続しています…',
   'connection.lost': 'コアとの接続が切れました。再起動しています。表示は最新でない可能性があります。',
   'connection.closed': 'このページは拒否されたか閉じられました。起動時に表示されたアドレスを開き直してください。',
+  'tabCamera.reading': '{station} の USB カメラをこのタブが読み取っています。タブを開いたままにしてください。',
+  'tabCamera.sign-in':
+    '{station} の USB カメラはブラウザーのタブが読み取ります。このタブで読み取るにはサインインしてください。',
+  'tabCamera.permission':
+    '{station} の USB カメラはブラウザーのタブが読み取ります。このタブにカメラの使用を許可してください。',
+  'tabCamera.denied':
+    'ブラウザーがこのページに {station} のカメラの使用を許可していません。アドレスバーのアイコンから許可してください。',
+  'tabCamera.unsupported':
+    'このブラウザーでは {station} の USB カメラを読み取れません。Chrome または Edge で開いてください。',
+  'tabCamera.allow': 'カメラを使用',
   'connection.slow': 'コアの応答に時間がかかっています。',
   'connection.slowText': '失われるものはありません。操作は順番を待っています。検査は別に続きます。',
   'connection.versions': 'この画面は版 {window}、コアは版 {core} です。',
@@ -789,6 +799,20 @@ export const ja: Record<MessageKey, string> = {
   'settings.noCameras': '応答するカメラがありません',
   'settings.noCamerasText':
     'ケーブルと電源、およびこのパソコンにカメラと同じネットワークのアドレスがあることを確認してください。ルーターの先にあるカメラは、IP アドレスを入力すると直接問い合わせます。',
+  'settings.usb': 'USB カメラ',
+  'settings.videoDevices': 'このパソコンの USB カメラ',
+  'settings.noDevices': 'カメラが接続されていません',
+  'settings.noDevicesText': 'ケーブルを確認してください。専用ドライバーなしで動くカメラ（UVC）が必要です。',
+  'settings.devicesRefused': 'カメラを表示できません',
+  'settings.devicesRefusedText':
+    'アドレスバーのアイコンからこのページにカメラの使用を許可し、OS のプライバシー設定も確認してください。カメラの名前を直接入力することもできます。',
+  'settings.deviceLabel': 'カメラの名前',
+  'settings.frameWidth': '画像の幅（px、空欄: 既定値）',
+  'settings.frameHeight': '画像の高さ（px、空欄: 既定値）',
+  'settings.frameRate': '毎秒の画像数（空欄: 既定値）',
+  'settings.pixelFormat': '画素',
+  'settings.pixelFormat.RGB8': 'カラー',
+  'settings.pixelFormat.Mono8': 'グレー',
   'settings.exposure': '露光時間（µs、空欄: カメラの設定のまま）',
   'settings.gain': 'ゲイン（空欄: カメラの設定のまま）',
   'settings.surface': '表面',

@@ -232,6 +232,7 @@ const createProcesses = (
     async cameras() {
       throw new AppError('DISCONNECTED', { peer: 'cameras' });
     },
+    feedTicket: async (stationId) => (running.has(stationId) ? `ticket of ${stationId}` : null),
     async trainer() {
       const [ours, theirs] = createMemoryPair();
       let server: Server<typeof trainerEvents> | null = null;

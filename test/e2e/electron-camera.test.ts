@@ -1,0 +1,110 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build as buildPage } from 'vite';
+import { build } from 'esbuild';
+import { writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+// A build script, plain JavaScript: it has to run before anything is built.
+import { buildProcesses } from '../../main/host/build/build.mjs';
+import { videoDeviceSchema } from '../../main/contract/feed.ts';
+import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+import type { WindowClient } from './window-client.ts';
+
+declare const client: WindowClient;
+declare const desktop: (request: { kind: string }) => Promise<string | null>;
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const PASSWORD = 'a password of hers';
+
+/** The desktop reads a USB camera by a hidden window: Chromium's fake one, a line in a real utility process, core under MEKIKI_NODE. */
+describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PATH)', { timeout: 240_000 }, () => {
+  const bundle = 'dist/camera-test';
+  let folder: string;
+  let display: Awaited<ReturnType<typeof openDisplay>>;
+  let app: ElectronApp;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'mekiki-camera-'));
+    display = await openDisplay();
+    await buildProcesses({ testRuntime: true, bundle, renderer: `${bundle}/renderer` });
+    // The camera's page as it is shipped, and a small one in the window's place.
+    await buildPage({
+      configFile: join(root, 'renderer/vite.config.ts'),
+      build: { outDir: join(root, bundle, 'renderer'), emptyOutDir: true },
+      logLevel: 'error',
+    });
+    await build({
+      entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
+      outfile: join(root, bundle, 'renderer/page.js'),
+      bundle: true,
+      format: 'esm',
+      logLevel: 'error',
+    });
+    writeFileSync(
+      join(root, bundle, 'renderer/index.html'),
+      '<!doctype html><title>x</title><body><script type="module" src="/page.js"></script>',
+    );
+    const program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
+    app = await launchElectron(
+      program,
+      ['--inspect=0', '--home', join(folder, 'home'), '--use-fake-device-for-media-stream'],
+      { DISPLAY: display.display, HOME: folder, MEKIKI_NODE: process.execPath },
+    );
+    await app.page.waitForFunction(() => typeof client === 'object');
+  }, 240_000);
+  afterAll(async () => {
+    await app?.close();
+    await display.close();
+    rmSync(folder, { recursive: true });
+    rmSync(join(root, bundle), { recursive: true, force: true });
+  });
+  const windows = () =>
+    app.inMain(
+      `process.mainModule.require('electron').BrowserWindow.getAllWindows().map((w) => w.webContents.getURL())`,
+    );
+
+  test('it is listed for the page, which itself may use none; a line records its pictures, also after the hidden page crashed', async () => {
+    const { page } = app;
+    const refused = await page.evaluate(() =>
+      navigator.mediaDevices.getUserMedia({ video: true }).then(
+        () => 'granted',
+        (error: Error) => error.name,
+      ),
+    );
+    expect(refused).toBe('NotAllowedError');
+    const listed = await page.evaluate(() => desktop({ kind: 'video-devices' }));
+    const [device] = videoDeviceSchema.array().parse(JSON.parse(listed!));
+    expect(device!.label).toMatch(/fake/);
+    await expect.poll(windows).toEqual(['app://mekiki/']);
+
+    const stationId = await page.evaluate(
+      async ({ device, password }) => {
+        await client.call('session.firstStart', { language: 'en', name: 'Hana', password });
+        await client.call('session.signIn', { name: 'Hana', password });
+        const [station] = await client.call('stations.list', {});
+        const camera = { kind: 'usb' as const, ...device, width: 320, height: 240 };
+        await client.call('stations.update', { stationId: station!.id, camera });
+        await client.call('line.start', { stationId: station!.id });
+        return station!.id;
+      },
+      { device: device!, password: PASSWORD },
+    );
+    const status = () => page.evaluate((id) => client.call('line.status', { stationId: id }), stationId);
+    await expect.poll(async () => (await status()).parts, { timeout: 60_000 }).toBeGreaterThan(5);
+    const [part] = await page.evaluate((id) => client.call('parts.recent', { stationId: id, limit: 1 }), stationId);
+    expect([part!.width, part!.height]).toEqual([320, 240]);
+    expect(await windows()).toContain('app://camera/');
+
+    const crash = `process.mainModule.require('electron').BrowserWindow.getAllWindows()
+      .find((w) => w.webContents.getURL() === 'app://camera/').webContents.forcefullyCrashRenderer()`;
+    await app.inMain(crash);
+    const before = (await status()).parts;
+    await expect.poll(async () => (await status()).parts, { timeout: 60_000 }).toBeGreaterThan(before + 5);
+    expect((await status()).problem).toBeNull();
+
+    await page.evaluate((id) => client.call('line.stop', { stationId: id }), stationId);
+    await expect.poll(windows).toEqual(['app://mekiki/']);
+  });
+});
