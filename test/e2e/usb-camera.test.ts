@@ -99,7 +99,7 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
     await start();
     await until('a page is wanted', () => feeds.wanted().includes(STATION));
     await page.evaluate((ticket) => read(ticket), feeds.ticket(STATION)!);
-    await until('parts are judged', () => records.length >= 20);
+    await until('parts are judged', () => records.length >= 10, 60_000);
     expect(status()).toMatchObject({ state: 'running', camera: 'well', problem: null });
     for (const { width, height, judgement } of records) {
       expect([width, height]).toEqual([640, 480]);

@@ -15,6 +15,8 @@ const FIRST_RETRY_MS = 250;
 const MOST_RETRY_MS = 2_000;
 /** A camera that sends nothing for so long stands still: it is opened anew. */
 const STILL_MS = 2_000;
+/** Until the first picture: cameras take their time to start. */
+const START_MS = 10_000;
 
 /** Chromium's; TypeScript's library does not have it (W3C, MediaStreamTrack Insertable Media Processing using Streams). */
 interface TrackProcessor {
@@ -76,7 +78,7 @@ export function feedCamera(channel: Channel): void {
     let told = '';
     try {
       for (;;) {
-        const { done, value: frame } = await orStill(reader.read());
+        const { done, value: frame } = await orStill(reader.read(), told === '' ? START_MS : STILL_MS);
         if (done) throw new Loss('device', 'it was disconnected');
         try {
           const { displayWidth: width, displayHeight: height } = frame;
@@ -157,10 +159,10 @@ function createPainter(): (frame: VideoFrame, want: number, channels: 1 | 3) => 
   };
 }
 
-async function orStill<T>(work: Promise<T>): Promise<T> {
+async function orStill<T>(work: Promise<T>, ms: number): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const still = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Loss('still', `no picture came for ${STILL_MS / 1000} s`)), STILL_MS);
+    timer = setTimeout(() => reject(new Loss('still', `no picture came for ${ms / 1000} s`)), ms);
   });
   try {
     return await Promise.race([work, still]);

@@ -30,7 +30,7 @@ stations:
   - name: A
     camera: {kind: gige, serial: 24001}
   - name: ""
-    camera: {kind: usb}
+    camera: {kind: firewire}
     threads: 0.5
     lineOutput: {kind: modbus-client, address: plc}
     colour: red
@@ -40,7 +40,7 @@ stations:
       'plant.yaml:3 users[0].role: it is "boss". Give one of operator, technician, supervisor, engineer, auditor.',
       'plant.yaml:6 stations[0].camera.serial: it is 24001. Give text in quotes.',
       'plant.yaml:7 stations[1].name: it is empty. Give at least 1 character.',
-      'plant.yaml:8 stations[1].camera.kind: it is "usb". Give one of simulated, folder, gige.',
+      'plant.yaml:8 stations[1].camera.kind: it is "firewire". Give one of simulated, folder, gige, usb.',
       'plant.yaml:9 stations[1].threads: it is 0.5. Give a whole number.',
       'plant.yaml:10 stations[1].lineOutput.address: it is "plc". Give an IPv4 address or an IPv6 address.',
       'plant.yaml:11 stations[1].colour: there is no such key. Known here: name, camera, recipe, criteria, backbone, threads, line, lineOutput.',
