@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CameraConfig } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import { feedHeardSchema, readFrame, type FeedAsk, type FeedLoss } from '../../contract/feed.ts';
-import type { Channel } from '../../contract/rpc/channel.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
 import type { OpenCameraOptions } from '../open-camera.ts';
 
