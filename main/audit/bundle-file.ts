@@ -24,8 +24,6 @@ const HEAD_BYTES = MAGIC.length + 4;
 const SIGNATURE_BYTES = 64;
 /** Far beyond any manifest; keeps a hostile length from asking for memory. */
 const MANIFEST_BYTES_AT_MOST = 1 << 20;
-/** Nobody's compressed model is larger; a bundle is read into memory. */
-export const BUNDLE_BYTES_AT_MOST = 1 << 30;
 
 const bundleFiles = ['model.onnx', 'model.json', 'evidence.json', 'approval.json'] as const;
 type BundleFileName = (typeof bundleFiles)[number];

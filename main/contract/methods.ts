@@ -28,6 +28,7 @@ import {
   verdictSchema,
   type Role,
 } from './domain.ts';
+import { bundleAboutSchema } from './bundle.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
 import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from './study.ts';
 
@@ -503,6 +504,8 @@ export const methods = {
     z.object({ candidateId: id, file: path }),
     z.object({ file: z.string(), bytes: z.number().int(), sha256: sha256Schema, installation: z.string() }),
   ),
+  /** What such a file is and who made it; nothing of it is taken. BUNDLE_ALTERED, NOT_FOUND. */
+  'bundles.verify': method(configurers, z.object({ file: path }), bundleAboutSchema),
   /** Takes such a file of a trusted installation in as a candidate, which still needs an approval here. */
   'bundles.import': method(configurers, z.object({ stationId: id, file: path }), candidateSchema),
   /** This home's own key, and the installations whose bundles it takes. */

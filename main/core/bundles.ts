@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { bundleDigest } from '../audit/approval.ts';
-import { BUNDLE_BYTES_AT_MOST, encodeBundle, looksLikeBundle, openBundle } from '../audit/bundle-file.ts';
+import { encodeBundle, looksLikeBundle, openBundle } from '../audit/bundle-file.ts';
 import { isTrusted, ownInstallation, readTrusted, signTrusted, trustedFile } from '../audit/trusted.ts';
+import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
 import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
@@ -13,19 +14,44 @@ import { syncFile } from './feature-file.ts';
 import type { RecheckService } from './recheck.ts';
 
 export interface BundleService {
-  handlers: HandlersOf<'bundles.export' | 'bundles.import' | 'bundles.trusted' | 'bundles.trust' | 'bundles.distrust'>;
+  handlers: HandlersOf<
+    'bundles.export' | 'bundles.verify' | 'bundles.import' | 'bundles.trusted' | 'bundles.trust' | 'bundles.distrust'
+  >;
 }
 
 /** The bytes of a bundle file. BUNDLE_ALTERED for what cannot be one. */
 export const readBundleBytes = async (file: string): Promise<Buffer> => {
   try {
-    const { size } = await stat(file);
-    if (size > BUNDLE_BYTES_AT_MOST) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is too large' });
+    const about = await stat(file);
+    // A pipe or a device would never end.
+    if (!about.isFile()) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is no file' });
+    if (about.size > BUNDLE_BYTES_AT_MOST) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is too large' });
     return await readFile(file);
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
     throw new AppError('NOT_FOUND', { kind: 'bundle file', id: file, problem: problemOf(cause) }, { cause });
   }
+};
+
+/** What a file is, before anything of it is taken. BUNDLE_ALTERED, NOT_FOUND. */
+export const aboutBundle = async (home: string, file: string) => {
+  const { manifest, card, approval, sha256 } = openBundle(await readBundleBytes(file), file);
+  const { files, ...about } = manifest;
+  return {
+    valid: true,
+    trusted: isTrusted(home, manifest),
+    sha256,
+    ...about,
+    classes: card.classes.map(({ id }) => id),
+    approval: approval && {
+      signatureId: approval.signatureId,
+      userName: approval.userName,
+      meaning: approval.meaning,
+      waiver: approval.waiver,
+      at: approval.at,
+    },
+    files,
+  } satisfies BundleAbout & { files: unknown };
 };
 
 /** An export may replace an export, and nothing else: a mistyped path must not cost somebody's file. */
@@ -188,6 +214,7 @@ export const createBundleService = (context: CoreContext, recheck: RecheckServic
     handlers: {
       'bundles.export': async ({ candidateId, file }, session) =>
         exportTo(store.candidates.get(candidateId), file, actor(session)),
+      'bundles.verify': ({ file }) => aboutBundle(store.home, file),
       async 'bundles.import'({ stationId, file }, session) {
         const candidate = await importFrom(stationId, file, actor(session));
         // For whoever decides on it; before it inspects it is measured anyway.

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { app, dialog, Menu, protocol, type BrowserWindow } from 'electron';
-import { isAppError, problemOf } from '../contract/errors.ts';
+import { errorText, isAppError, problemOf } from '../contract/errors.ts';
 import { events, methods } from '../contract/methods.ts';
 import { createClient } from '../contract/rpc/client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
@@ -14,6 +13,7 @@ import { createLogger } from '../host/log.ts';
 import { createForkSpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
+import { bundleToOpen, filesOfSecondStart, readArguments, type SecondStart } from './arguments.ts';
 import { keepCameraWindows } from './camera-windows.ts';
 import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
@@ -26,24 +26,9 @@ import { brokerPorts, openWindow } from './window.ts';
 
 /* The desktop program: Electron's main process is the supervisor and owns the one window. */
 
-const { values: asked } = parseArgs({
-  args: process.argv.slice(1),
-  options: {
-    home: { type: 'string' },
-    demo: { type: 'boolean', default: false },
-    kiosk: { type: 'boolean', default: false },
-    /** Applies a configuration file, without a window, and ends: 0 done, 1 not. */
-    setup: { type: 'string' },
-    user: { type: 'string' },
-    keychain: { type: 'boolean', default: false },
-  },
-  // Chromium's switches and the folder that `electron .` is given are there as well.
-  strict: false,
-  allowPositionals: true,
-});
-const home = homeFolder(typeof asked.home === 'string' ? asked.home : undefined);
-const demo = asked.demo === true;
-const kiosk = asked.kiosk === true;
+const asked = readArguments(process.argv.slice(1), process.cwd());
+const { demo, kiosk } = asked;
+const home = homeFolder(asked.home);
 const log = createLogger({ process: 'shell', file: join(home, 'logs', 'shell.log'), deferred: true });
 
 /**
@@ -76,7 +61,7 @@ const supervisor = createSupervisor({
     trainerThreads: 2,
   },
   log,
-  keychain: () => keychainOf(home, asked.keychain === true, log),
+  keychain: () => keychainOf(home, asked.keychain, log),
 });
 
 function refuseToStart(error: unknown): void {
@@ -90,7 +75,6 @@ function refuseToStart(error: unknown): void {
 
 /** The installed program's `config apply`: what it did goes to standard output, what it refused to standard error. */
 async function setUpFrom(file: string): Promise<number> {
-  const user = typeof asked.user === 'string' ? asked.user : undefined;
   try {
     await app.whenReady();
     // Before the core makes a data folder.
@@ -99,7 +83,7 @@ async function setUpFrom(file: string): Promise<number> {
     const [window, ours] = createMemoryPair();
     supervisor.attachWindow(window);
     const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
-    const done = await setUp(client, file, unattended(config, user), {
+    const done = await setUp(client, file, unattended(config, asked.user), {
       lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
     });
     client.close();
@@ -156,7 +140,6 @@ async function run(): Promise<void> {
     if (window.isMinimized()) window.restore();
     window.focus();
   };
-  app.on('second-instance', toFront);
   const texts = () => shellTexts(watch?.language ?? 'en');
   const showMenu = () =>
     setMenu(window, texts(), {
@@ -172,7 +155,35 @@ async function run(): Promise<void> {
     preload: fileURLToPath(new URL(`../../${__BUNDLE__}/shell/camera-preload.cjs`, import.meta.url)),
     log,
   });
-  answerPage(texts, cameras, log);
+  /** The bundle that somebody opened and the page has not asked for yet. */
+  let opened: string | null = null;
+  const openBundle = async (files: readonly string[]) => {
+    try {
+      const file = await bundleToOpen(files);
+      if (file === null) return;
+      opened = file;
+      log.info('a bundle was opened', { file });
+      window.webContents.send('bundle-opened');
+    } catch (error) {
+      log.warn('a bundle was not opened', { files, error });
+      const { message, nextAction } = isAppError(error)
+        ? errorText(error.code, error.details, watch?.language ?? 'en')
+        : { message: problemOf(error), nextAction: '' };
+      await dialog.showMessageBox(window, { type: 'warning', title: 'Mekiki', message, detail: nextAction });
+    }
+  };
+  answerPage(texts, cameras, log, {
+    takeBundle() {
+      const file = opened;
+      opened = null;
+      return file;
+    },
+  });
+  app.on('second-instance', (_event, _argv, _folder, data) => {
+    toFront();
+    void openBundle(filesOfSecondStart(data));
+  });
+  void openBundle(asked.files);
   try {
     await supervisor.start();
     log.openFile();
@@ -208,9 +219,9 @@ app.setPath(
 protocol.registerSchemesAsPrivileged([
   { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
 ]);
-if (app.requestSingleInstanceLock()) {
+if (app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart)) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
-  if (typeof asked.setup === 'string') void setUpFrom(asked.setup).then((code) => app.exit(code));
+  if (asked.setup !== undefined) void setUpFrom(asked.setup).then((code) => app.exit(code));
   else
     run().catch((error: unknown) => {
       refuseToStart(error);

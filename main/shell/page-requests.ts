@@ -23,6 +23,8 @@ const request = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('open-folder') }),
   z.object({ kind: z.literal('save-file'), name: z.string().min(1).max(120) }),
+  /** The bundle file that somebody opened with this program, once. */
+  z.object({ kind: z.literal('opened-bundle') }),
   z.object({ kind: z.literal('save-pdf'), name: z.string().min(1).max(120) }),
   z.object({ kind: z.literal('video-devices') }),
 ]);
@@ -46,7 +48,17 @@ export async function savePageAsPdf(window: BrowserWindow, name: string, texts: 
   return filePath;
 }
 
-export function answerPage(texts: () => ShellTexts, cameras: CameraWindows, log: Logger): void {
+export interface PageAnswers {
+  /** null: none, or the page has it already. */
+  takeBundle(): string | null;
+}
+
+export function answerPage(
+  texts: () => ShellTexts,
+  cameras: CameraWindows,
+  log: Logger,
+  { takeBundle }: PageAnswers,
+): void {
   ipcMain.handle('page-request', async ({ sender, senderFrame }, asked: unknown): Promise<string | null> => {
     const window = BrowserWindow.fromWebContents(sender);
     const own = senderFrame?.parent === null && senderFrame.url.startsWith(`${ORIGIN}/`);
@@ -71,6 +83,8 @@ export function answerPage(texts: () => ShellTexts, cameras: CameraWindows, log:
           const { canceled, filePath } = await dialog.showSaveDialog(window, { defaultPath: proposed(data.name) });
           return canceled ? null : filePath;
         }
+        case 'opened-bundle':
+          return takeBundle();
         case 'save-pdf':
           return await savePageAsPdf(window, data.name, texts());
         case 'video-devices':

@@ -4,6 +4,7 @@ import { ipcRenderer } from 'electron';
  * The bridge between page and core is one MessagePort; nothing of Electron or Node reaches the page. The page asks with
  * {type: 'mekiki-port-wanted'}; a port follows as soon as the core serves, with {type: 'mekiki-port'}. What it asks of the desktop
  * (main/shell/page-requests.ts) goes as {type: 'mekiki-request', id, request} and is answered by {type: 'mekiki-answer', id, value}.
+ * {type: 'mekiki-bundle-opened'}: there is a bundle to ask for.
  */
 
 interface FromPage {
@@ -23,3 +24,4 @@ window.addEventListener('message', ({ source, data }: MessageEvent<FromPage | nu
   }
 });
 ipcRenderer.on('port', ({ ports }) => window.postMessage({ type: 'mekiki-port' }, location.origin, [...ports]));
+ipcRenderer.on('bundle-opened', () => window.postMessage({ type: 'mekiki-bundle-opened' }, location.origin));

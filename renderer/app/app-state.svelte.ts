@@ -13,6 +13,7 @@ import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main
 import type { MethodOutput } from '../../main/contract/methods.ts';
 import type { ConnectionState } from '../../main/contract/rpc/lasting-client.ts';
 import type { CoreClient } from '../lib/connection.ts';
+import { watchOpenedBundles } from '../lib/desktop.ts';
 import { language, problemText, t } from '../lib/i18n/language.svelte.ts';
 import { areaOfHash, type Area } from './areas.ts';
 
@@ -67,6 +68,10 @@ export class AppState {
   ready = $state(false);
   /** Roles for which the sign-in dialog was opened; null: closed. */
   signInFor = $state.raw<readonly Role[] | null>(null);
+  /** A bundle file that somebody wants to look at and perhaps import; null: none. */
+  openedBundle = $state<string | null>(null);
+  /** Picked under Models; null: the active one is shown. */
+  modelId = $state<string | null>(null);
   /** Goes up after a re-connection: screens that hold their own data fetch it again. */
   generation = $state(0);
 
@@ -107,6 +112,7 @@ export class AppState {
     const { client } = this;
     this.area = areaOfHash(location.hash);
     window.addEventListener('hashchange', () => (this.area = areaOfHash(location.hash)));
+    watchOpenedBundles((file) => (this.openedBundle = file));
     client.onState((state) => {
       this.connection = state;
       if (state === 'open' && !this.ready) void this.refetch();

@@ -6,6 +6,7 @@
 export type DesktopRequest =
   | { kind: 'open-file'; extension?: string }
   | { kind: 'open-folder' }
+  | { kind: 'opened-bundle' }
   | { kind: 'save-file'; name: string }
   | { kind: 'save-pdf'; name: string }
   /** USB cameras, as JSON (contract/feed.ts): this page itself may use none. */
@@ -36,4 +37,17 @@ export async function printPage(name: string): Promise<string | null> {
   if (desktop !== null) return desktop({ kind: 'save-pdf', name });
   window.print();
   return null;
+}
+
+/** Tells each bundle file that somebody opened with the program (a double click, the command line), now and later. */
+export function watchOpenedBundles(opened: (file: string) => void): void {
+  if (desktop === null) return;
+  const ask = async () => {
+    const file = await desktop({ kind: 'opened-bundle' });
+    if (file !== null) opened(file);
+  };
+  window.addEventListener('message', ({ source, data }: MessageEvent<{ type?: unknown } | null>) => {
+    if (source === window && data?.type === 'mekiki-bundle-opened') void ask();
+  });
+  void ask();
 }

@@ -10,6 +10,7 @@ import { electronFolder, installProgram, launchElectron, openDisplay, type Elect
 import type { WindowClient } from './window-client.ts';
 
 declare const client: WindowClient;
+declare const opened: string[];
 declare const desktop: (request: { kind: string; name?: string }) => Promise<string | null>;
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -129,6 +130,27 @@ describe.skipIf(!electronFolder)(
       expect(await app.page.evaluate(() => desktop({ kind: 'open-folder' }))).toBe('/chosen/openDirectory');
       expect(await app.page.evaluate(() => desktop({ kind: 'run-program', name: '/bin/sh' }))).toBeNull();
       await expect.poll(() => log('paths')).toContain('a request of the page was refused');
+    });
+
+    test('a bundle that is opened is handed to the page, at the start and while the program runs; nothing else is', async () => {
+      const [first, second, third] = ['first', 'second', 'third'].map((name) => join(folder, `${name}.mekiki`));
+      for (const file of [first, second]) writeFileSync(file!, 'a bundle');
+      await launch('open', first!);
+      await expect.poll(() => app.page.evaluate(() => opened)).toEqual([first]);
+      await ask(
+        `void (globalThis.told = [], electron.dialog.showMessageBox = async (_, { message }) => void globalThis.told.push(message))`,
+      );
+      const again = (...args: string[]) =>
+        launchElectron(program, ['--home', join(folder, 'open'), ...args], { DISPLAY: display.display, HOME: folder });
+      await expect(again(second!)).rejects.toThrow(/ended with 0/);
+      await expect.poll(() => app.page.evaluate(() => opened)).toEqual([first, second]);
+      await expect(again(third!)).rejects.toThrow(/ended with 0/);
+      await expect.poll(() => ask('globalThis.told')).toEqual([expect.stringContaining('third.mekiki')]);
+      await expect(again(first!, second!)).rejects.toThrow(/ended with 0/);
+      await expect.poll(() => ask('globalThis.told.length')).toBe(2);
+      // Asked for twice, told once: a page that is loaded anew opens no old file.
+      expect(await app.page.evaluate(() => desktop({ kind: 'opened-bundle' }))).toBeNull();
+      expect(await app.page.evaluate(() => opened)).toEqual([first, second]);
     });
 
     test('the display stays on while a line runs, and an alarm is told by the system', async () => {

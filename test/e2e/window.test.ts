@@ -521,7 +521,28 @@ describe('Models', () => {
     await page.click(testId('import-bundle'));
     await page.fill(testId('path'), '/media/usb/other.mekiki');
     await page.press(testId('path'), 'Enter');
-    await page.waitForSelector('dialog >> text=other.mekiki');
+    await page.waitForSelector('dialog >> text=other.mekiki does not match');
+    expect(await page.isDisabled(testId('bundle-import'))).toBe(true);
+  });
+
+  it('shows what a bundle is, and takes it only from a trusted installation and when somebody says so', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(testId('import-bundle'));
+    await page.fill(testId('path'), '/media/usb/m-0099.mekiki');
+    await page.press(testId('path'), 'Enter');
+    await page.waitForSelector(testId('bundle-valid'));
+    expect(await page.textContent(testId('bundle-key'))).toContain('cccccccc cccccccc');
+    expect(await page.isDisabled(testId('bundle-import'))).toBe(true);
+    expect(await findings(page)).toEqual([]);
+    await page.fill(testId('bundle-trust-name'), 'Plant 2');
+    await page.click(testId('bundle-trust'));
+    await page.waitForSelector(testId('bundle-trusted'));
+    expect(server.world.imported).toEqual([]);
+    await page.click(testId('bundle-import'));
+    await page.waitForSelector(`${testId('notice')} >> text=is a candidate now`);
+    expect(server.world.imported).toEqual(['/media/usb/m-0099.mekiki']);
   });
 });
 

@@ -1,5 +1,5 @@
 // `npm start`: the desktop window; where no Electron can be had, the same window in a browser.
-// Arguments: --home DIR, --demo, --port N (browser mode), --browser (browser mode at once).
+// Arguments: FILE.mekiki (a bundle to look at), --home DIR, --demo, --port N (browser mode), --browser (browser mode at once).
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,6 +12,7 @@ const DOWNLOAD_MS = 15_000;
 const FAILED_START_MS = 5000;
 
 const args = process.argv.slice(2);
+const isBundle = (arg) => arg.toLowerCase().endsWith('.mekiki');
 const say = (line) => console.log(`Mekiki: ${line}`);
 
 function electronIn(folder) {
@@ -48,7 +49,10 @@ function findElectron() {
 
 function browserMode(why) {
   say(`no desktop window (${why}); open the address below in a browser on this PC. Ctrl-C ends it.`);
-  launch([join(root, 'main/host/cli/main.ts'), 'serve', ...args.filter((arg) => arg !== '--browser')], { cwd: root });
+  // What the desktop window opens, a browser tab is told by hand.
+  for (const file of args.filter(isBundle)) say(`${file} can be imported in the window: Models, Import bundle.`);
+  const served = args.filter((arg) => arg !== '--browser' && !isBundle(arg));
+  launch([join(root, 'main/host/cli/main.ts'), 'serve', ...served], { cwd: root });
 }
 
 async function start() {

@@ -3,9 +3,8 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { openBundle } from '../../audit/bundle-file.ts';
 import { hexOfKey } from '../../audit/keys.ts';
-import { isTrusted } from '../../audit/trusted.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
-import { readBundleBytes } from '../../core/bundles.ts';
+import { aboutBundle, readBundleBytes } from '../../core/bundles.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
@@ -40,7 +39,7 @@ export function addBundleCommands(program: Command, action: Action): Command {
     .description('prove that a file is as its installation signed it, and say whether that one is trusted here')
     .action(
       action(async (context: Context, file: string) => {
-        const about = await verified(context.home, resolve(file));
+        const about = await aboutBundle(context.home, resolve(file));
         context.out.result(about, () =>
           [
             `valid: as signed by ${about.installation} on ${about.exportedAt}`,
@@ -109,27 +108,6 @@ export async function chosenCandidate(client: CoreClient, options: ChosenBundle)
   const { id: stationId, activeModelId } = await stationOf(client, options);
   if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
   return activeModelId;
-}
-
-/** BUNDLE_ALTERED, NOT_FOUND. */
-export async function verified(home: string, file: string) {
-  const { manifest, card, approval, sha256 } = openBundle(await readBundleBytes(file), file);
-  const { files, ...about } = manifest;
-  return {
-    valid: true,
-    trusted: isTrusted(home, manifest),
-    sha256,
-    ...about,
-    classes: card.classes.map(({ id }) => id),
-    approval: approval && {
-      signatureId: approval.signatureId,
-      userName: approval.userName,
-      meaning: approval.meaning,
-      waiver: approval.waiver,
-      at: approval.at,
-    },
-    files,
-  };
 }
 
 /** Hexadecimal as it is; else a PEM file or a bundle. A demo's key is never trusted. */

@@ -2,9 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { aboutBundle } from '../../core/bundles.ts';
 import { parseRef, pullBundle, pushBundle, type RegistryOptions } from '../registry.ts';
 import { signIn } from './accounts.ts';
-import { chosenCandidate, verified, withChoice, type ChosenBundle } from './bundle-commands.ts';
+import { chosenCandidate, withChoice, type ChosenBundle } from './bundle-commands.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
@@ -71,7 +72,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
         await inFolder(async (folder) => {
           const file = join(folder, 'bundle.mekiki');
           await writeFile(file, bytes);
-          const { installation, trusted } = await verified(context.home, file);
+          const { installation, trusted } = await aboutBundle(context.home, file);
           await atStation(context, options, async (client, station) => {
             const candidate = await client.call('bundles.import', { stationId: station.id, file });
             context.out.result(

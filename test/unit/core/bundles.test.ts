@@ -141,6 +141,30 @@ describe('in another home', () => {
     expect((await there.call('candidates.show', { candidateId: taken.id })).state).toBe('active');
   });
 
+  test('it is looked at by whoever may import it, which takes nothing and trusts nobody', async () => {
+    const { candidate, bytes } = await exported();
+    const about = await there.call('bundles.verify', { file });
+    expect(about).toMatchObject({
+      valid: true,
+      trusted: false,
+      candidateId: candidate.id,
+      approval: { userName: 'sato' },
+      classes: expect.arrayContaining(['c-pit']),
+    });
+    const [target] = await there.call('stations.list', {});
+    expect(await there.call('candidates.list', { stationId: target!.id })).toEqual([]);
+    await there.call('bundles.trust', { key: about.installation });
+    expect((await there.call('bundles.verify', { file })).trusted).toBe(true);
+    bytes[bytes.length >> 1]! ^= 4;
+    writeFileSync(file, bytes);
+    await expect(there.call('bundles.verify', { file })).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    for (const other of [there.home, '/dev/zero', join(there.home, 'none')])
+      await expect(there.call('bundles.verify', { file: other })).rejects.toMatchObject({ name: 'AppError' });
+    await expect(there.call('bundles.verify', { file }, there.core.openSession())).rejects.toMatchObject({
+      code: 'NOT_ALLOWED',
+    });
+  });
+
   test('what it does on this PC is measured when it comes, shown, audited, and decides whether it may inspect', async () => {
     const { candidate, bytes } = await exported();
     const [target] = await there.call('stations.list', {});
