@@ -26,7 +26,7 @@ export type ToCapture =
   | {
       kind: 'open';
       camera: CameraConfig;
-      options: Omit<OpenCameraOptions, 'triggering' | 'openFeed'>;
+      options: Omit<OpenCameraOptions, 'triggering' | 'openFeed' | 'framesPerPart'>;
       intake: IntakeOptions;
     }
   | { kind: 'trigger' }
@@ -68,10 +68,11 @@ let intake: Intake | null = null;
 let lot = '';
 setInterval(() => intake?.tick(), TICK_MS);
 
+let perPart = 1;
 let lastLength = 1;
 const sink: FrameSink = {
   offer(frame) {
-    lastLength = frame.image.data.length;
+    lastLength = frame.image.data.length * perPart;
     return intake !== null && intake.offer(frame);
   },
   async whenFree(signal) {
@@ -115,9 +116,14 @@ main.on('message', (message: ToCapture) => {
     try {
       const sameLine = JSON.stringify(message.camera) === simulated.config;
       if (!sameLine) simulated = { config: JSON.stringify(message.camera), position: { next: 0 } };
+      ({ perPart } = message.intake.frames);
       const { source } = message.intake.trigger;
       const triggering = source === 'free-run' ? 'free-run' : source === 'camera' ? 'hardware' : 'software';
-      const next = createCamera(message.camera, { ...message.options, triggering, openFeed }, simulated.position);
+      const next = createCamera(
+        message.camera,
+        { ...message.options, triggering, openFeed, framesPerPart: perPart },
+        simulated.position,
+      );
       intake = createIntake(message.intake, {
         ring,
         now,
@@ -131,8 +137,11 @@ main.on('message', (message: ToCapture) => {
         onState(state) {
           say({ kind: 'camera', state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });
         },
-        onRejected: ({ source, problem }) =>
-          say({ kind: 'rejected', seq: ring.takeNumber(), source, problem: wire(problem) }),
+        onRejected({ source, problem }) {
+          say({ kind: 'rejected', seq: ring.takeNumber(), source, problem: wire(problem) });
+          // It had a place among the frames of its part.
+          if (perPart > 1) intake?.lost(1);
+        },
         onTrouble: (problem) => say({ kind: 'trouble', problem: wire(problem) }),
       });
       camera = next;

@@ -1,5 +1,6 @@
 import type { LineSettings } from '../contract/domain.ts';
 import type { CameraFrame } from './camera.ts';
+import { createPartFrames } from './part-frames.ts';
 import { MAX_PENDING, type RingWriter } from './ring.ts';
 
 /*
@@ -9,9 +10,12 @@ import { MAX_PENDING, type RingWriter } from './ring.ts';
  * Frames carry no number of their trigger, so they answer in order. After a trigger without a frame nobody can tell whether the
  * next frame is the late one: all triggers that wait are answered `missed`, and none is taken until the late frame came or could
  * no more be on its way. A part without a verdict is rejected; a verdict on the wrong part would be an escape.
+ *
+ * Where a part has several frames, they go into the ring together: one slot, one verdict. The line asks for each when the one before has
+ * come, and takes no other trigger meanwhile. A frame that is lost keeps its place, so that parts do not slip into each other.
  */
 
-export interface IntakeOptions extends Pick<LineSettings, 'trigger' | 'dropPolicy'> {
+export interface IntakeOptions extends Pick<LineSettings, 'trigger' | 'dropPolicy' | 'frames'> {
   deadlineMs: number;
 }
 
@@ -54,18 +58,33 @@ export interface Intake {
 /** Triggers that may wait for their frame; more at once is no line any more. */
 const MAX_WAITING = 64;
 
-export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions, ports: IntakePorts): Intake {
+export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake {
+  const { trigger, dropPolicy, deadlineMs } = options;
+  const { perPart, spacingMs } = options.frames;
   const { ring, now, fire, missed, overtaken } = ports;
   const asked = trigger.source === 'software' || trigger.source === 'line-output';
   /** The triggers that wait for a frame, the oldest first. */
   const waiting: MissedTrigger[] = [];
+  const maxWaiting = perPart === 1 ? MAX_WAITING : 1;
+  const parts = createPartFrames(perPart);
   let lotNotes: string[] = [];
+  /** Of the part that came by itself and is not whole yet. */
+  let begunNotes: string[] = [];
   /** A frame that was given up may come until then. */
   let owedUntil = -Infinity;
   /** Slots in the order in which they were filled; those decided long ago are dropped unlooked at. */
   let slots: number[] = [];
   let lastTaken = -Infinity;
   let lastEdge = -Infinity;
+  let lastAsked = -Infinity;
+  /** A frame was asked for and has not come. */
+  let outstanding = false;
+
+  const ask = (at: number): void => {
+    lastAsked = at;
+    outstanding = true;
+    fire();
+  };
 
   /** Room by the station's policy. */
   const makeRoom = (length: number): void => {
@@ -83,6 +102,40 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
     }
   };
 
+  /** @param by the trigger that the part answers; null: nobody asked for it. */
+  const put = (frame: CameraFrame, by: MissedTrigger | null, notes: string[]): boolean => {
+    const { width, height, channels } = frame.image;
+    makeRoom(width * height * channels * perPart);
+    const noted = notes.length === 0 ? frame : { ...frame, notes: [...frame.notes, ...notes] };
+    const taken = ring.offer(noted, by?.atMs ?? null, by?.part ?? null, perPart);
+    if (!taken && by) missed(by);
+    return taken;
+  };
+  /** The trigger that a part of the camera's own input answers. */
+  const ownTrigger = (atMs: number, notes: string[]): MissedTrigger | null => {
+    if (trigger.source !== 'camera') return null;
+    ring.countTrigger(true);
+    return { atMs, part: null, notes };
+  };
+
+  /** All places of a part are taken, or its time is up: into the ring, or answered as missed. */
+  const finish = (): boolean => {
+    const { begunMs, frames } = parts;
+    const whole = parts.take();
+    if (asked) {
+      const by = waiting.shift()!;
+      if (whole) return put(whole, by, by.notes);
+      missed(by);
+      return true;
+    }
+    // Of a part that nobody asked for and that was not seen at all there is no record.
+    if (begunMs === null || frames === 0) return true;
+    const by = ownTrigger(begunMs, begunNotes);
+    if (whole) return put(whole, by, begunNotes);
+    missed(by ?? { atMs: begunMs, part: null, notes: begunNotes });
+    return true;
+  };
+
   return {
     trigger(part) {
       const at = now();
@@ -90,60 +143,68 @@ export function createIntake({ trigger, dropPolicy, deadlineMs }: IntakeOptions,
       lastEdge = at;
       const inTime = part !== undefined || (!bounced && at - lastTaken >= trigger.minSpacingMs);
       const ours = trigger.source === (part === undefined ? 'software' : 'line-output');
-      const taken = ours && inTime && at >= owedUntil && waiting.length < MAX_WAITING;
+      const taken = ours && inTime && at >= owedUntil && waiting.length < maxWaiting;
       ring.countTrigger(taken);
       if (!taken) return false;
       lastTaken = at;
       waiting.push({ atMs: at, part: part ?? null, notes: lotNotes });
-      fire();
+      ask(at);
       return true;
     },
     setLot(lot) {
       lotNotes = lot === '' ? [] : [`lot ${lot}`];
     },
     lost(count) {
-      if (!asked) return;
       for (let n = 0; n < count; n += 1) {
-        if (now() < owedUntil) owedUntil = -Infinity;
-        else {
+        if (!asked) {
+          if (perPart === 1) return;
+          if (parts.begunMs === null) begunNotes = lotNotes;
+          parts.lose(now());
+          if (parts.places === perPart) finish();
+        } else if (now() < owedUntil) {
+          owedUntil = -Infinity;
+        } else {
+          outstanding = false;
+          parts.reset();
           const first = waiting.shift();
           if (first) missed(first);
         }
       }
     },
     offer(frame) {
-      const { width, height, channels } = frame.image;
       const at = now();
-      let triggeredAtMs: number | null = null;
-      let part: number | null = null;
-      let notes = lotNotes;
-      if (trigger.source === 'camera') {
-        triggeredAtMs = at;
-        ring.countTrigger(true);
-      } else if (asked) {
-        const first = waiting.shift();
-        // Nobody asked for it, or its trigger was answered `late` already.
-        if (!first) {
-          owedUntil = -Infinity;
-          ring.countDropped();
-          return false;
-        }
-        ({ atMs: triggeredAtMs, part, notes } = first);
+      // Nobody asked for it, or its trigger was answered `late` already.
+      if (asked && (waiting.length === 0 || (perPart > 1 && !outstanding))) {
+        owedUntil = -Infinity;
+        ring.countDropped();
+        return false;
       }
-      makeRoom(width * height * channels);
-      const noted = notes.length === 0 ? frame : { ...frame, notes: [...frame.notes, ...notes] };
-      const taken = ring.offer(noted, triggeredAtMs, part);
-      if (!taken && triggeredAtMs !== null) missed({ atMs: triggeredAtMs, part, notes });
-      return taken;
+      outstanding = false;
+      if (perPart === 1) {
+        if (!asked) return put(frame, ownTrigger(at, lotNotes), lotNotes);
+        const by = waiting.shift()!;
+        return put(frame, by, by.notes);
+      }
+      if (parts.begunMs === null) begunNotes = lotNotes;
+      if (!parts.add(frame, at)) ring.countDropped();
+      return parts.places < perPart || finish();
     },
     noteSlot(slot) {
       slots = [...slots.filter((s) => s !== slot), slot].slice(-2 * MAX_PENDING);
     },
     tick() {
       const at = now();
-      if (waiting.length === 0 || at - waiting[0]!.atMs < deadlineMs) return;
-      owedUntil = at + deadlineMs;
-      for (const trigger of waiting.splice(0)) missed(trigger);
+      if (!asked && parts.begunMs !== null && at - parts.begunMs >= deadlineMs) finish();
+      if (waiting.length === 0) return;
+      if (at - waiting[0]!.atMs < deadlineMs) {
+        // Not from within the camera's own call: it may not have put the last frame behind itself.
+        if (perPart > 1 && !outstanding && at - lastAsked >= spacingMs) ask(at);
+        return;
+      }
+      if (perPart === 1 || outstanding) owedUntil = at + deadlineMs;
+      outstanding = false;
+      parts.reset();
+      for (const late of waiting.splice(0)) missed(late);
     },
   };
 }

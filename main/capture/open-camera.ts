@@ -16,6 +16,8 @@ export interface OpenCameraOptions {
    * it refuses with CAMERA_CONFIG.
    */
   triggering: 'free-run' | 'software' | 'hardware';
+  /** Pictures that are taken of each part: the simulated line shows the same one so often. */
+  framesPerPart: number;
   /** A way to the page that reads USB cameras. */
   openFeed(): Channel;
 }
@@ -24,7 +26,7 @@ export interface OpenCameraOptions {
 export function createCamera(config: CameraConfig, options: OpenCameraOptions, position: { next: number }): Camera {
   switch (config.kind) {
     case 'simulated':
-      return createSimulatedCamera(config, position, options.triggering);
+      return createSimulatedCamera(config, position, options);
     case 'folder':
       return createFolderCamera(config, options);
     case 'gige':

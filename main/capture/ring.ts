@@ -53,6 +53,8 @@ export interface FrameNotice {
   width: number;
   height: number;
   channels: 1 | 3;
+  /** Pictures of the one part, one behind the other. */
+  frames: number;
   notes: string[];
   source: string;
   pixels: Uint8Array | null;
@@ -138,9 +140,10 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
       frame: { image: PixelImage; capturedAt: Date; notes: string[]; source: string },
       triggeredAtMs: number | null = null,
       part: number | null = null,
+      frames = 1,
     ): boolean {
       const { width, height, channels, data } = frame.image;
-      const length = width * height * channels;
+      const length = width * height * channels * frames;
       assert(data.length >= length, 'a camera gives all pixels of its frame');
       const slot = Atomics.load(words, PENDING) < MAX_PENDING ? slotFor(length) : -1;
       if (slot < 0) {
@@ -173,6 +176,7 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
         width,
         height,
         channels,
+        frames,
         notes: frame.notes,
         source: frame.source,
         pixels: fresh ? pixels : null,
@@ -207,13 +211,14 @@ export function createRingReader(memory: RingMemory) {
     return won;
   };
   return {
-    /** The frame's pixels in shared memory, valid until release(). Call it once per notice, in order. */
-    pixels(notice: FrameNotice): PixelImage {
+    /** The frame's pixels in shared memory, valid until release(). Call it for each notice, in order. @param frame of several of one part */
+    pixels(notice: FrameNotice, frame = 0): PixelImage {
       if (notice.pixels) buffers[notice.slot] = notice.pixels;
       const memoryOfSlot = buffers[notice.slot];
       assert(memoryOfSlot, 'the first notice of a slot brings its memory');
       const { width, height, channels } = notice;
-      return { width, height, channels, data: memoryOfSlot.subarray(0, width * height * channels) };
+      const length = width * height * channels;
+      return { width, height, channels, data: memoryOfSlot.subarray(frame * length, (frame + 1) * length) };
     },
     /** True: the caller's verdict counts, and the caller alone writes the record. */
     claimDecided: (slot: number) => claim(slot, DECIDED),

@@ -180,6 +180,16 @@ export const lineSettingsSchema = z.object({
       debounceMs: z.number().min(0).max(10_000).default(0),
     })
     .prefault({}),
+  /** Several frames of each part: one verdict, one record, one result to the PLC. One that does not come makes the part unsure. */
+  frames: z
+    .object({
+      perPart: z.number().int().min(1).max(8).default(1),
+      /** Any frame decides for the worse, or more than half of them for ok and half of them for ng (main/inspection/vote.ts). */
+      rule: z.enum(['worst-of', 'majority']).default('worst-of'),
+      /** Between two frames that the line asks the camera for; in free run the camera sets the pace. */
+      spacingMs: z.number().min(0).max(10_000).default(0),
+    })
+    .prefault({}),
   /** From the trigger, or the frame where there is none, to the verdict; beyond it `unsure: late`. null: ten times maxLatencyMsP99, 500 at least. */
   deadlineMs: z.number().min(20).max(60_000).nullable().default(null),
   /** When more parts wait than could be judged in time: the camera waits, the oldest is answered `late`, or the newest is not taken. */

@@ -77,8 +77,10 @@ const brokenTile = (): TileJudgement => ({
 /** Later reasons give way to earlier ones where several tiles are unsure. */
 const reasonOrder: readonly (UnsureReason | null)[] = ['error', 'novel', 'low-margin', 'late', 'no-model', null];
 
+type Ranked = Pick<TileJudgement, 'verdict' | 'unsureReason' | 'confidence' | 'novelty'>;
+
 /** Whether a decides over b: ng before unsure before ok; the surest ng, the most novel or least sure unsure, the least sure ok. */
-function outranks(a: TileJudgement, b: TileJudgement): boolean {
+function outranks(a: Ranked, b: Ranked): boolean {
   const rank = { ng: 0, unsure: 1, ok: 2 } as const;
   if (a.verdict !== b.verdict) return rank[a.verdict] < rank[b.verdict];
   if (a.verdict === 'ng') return a.confidence > b.confidence;
@@ -88,8 +90,8 @@ function outranks(a: TileJudgement, b: TileJudgement): boolean {
   return a.unsureReason === 'novel' ? a.novelty > b.novelty : a.confidence < b.confidence;
 }
 
-/** Place of the tile that decides over the part: any ng makes it ng, else any unsure unsure, ok only if all are. */
-export const worstOf = (tiles: readonly TileJudgement[]): number =>
+/** Place of the tile (or frame) that decides over the part: any ng makes it ng, else any unsure unsure, ok only if all are. */
+export const worstOf = (tiles: readonly Ranked[]): number =>
   tiles.reduce((worst, tile, i) => (outranks(tile, tiles[worst]!) ? i : worst), 0);
 
 export interface DecideContext {

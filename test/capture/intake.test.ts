@@ -40,6 +40,7 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
     {
       dropPolicy: 'drop-newest',
       deadlineMs: 100,
+      frames: { perPart: 1, rule: 'worst-of', spacingMs: 0 },
       ...over,
       trigger: { source: 'software', minSpacingMs: 0, debounceMs: 0, ...over.trigger },
     },
@@ -198,5 +199,144 @@ test('whatever comes in whatever order: every trigger taken has one answer, and 
         expect(new Set(asked).size).toBe(asked.length);
       },
     ),
+  );
+});
+
+const frames = (perPart: number, spacingMs = 0) => ({ frames: { perPart, rule: 'worst-of' as const, spacingMs } });
+/** Grey values of the pictures in a part's slot. */
+const valuesOf = (at: ReturnType<typeof stand>, n: number) => {
+  const notice = at.notices[n]!;
+  return Array.from({ length: notice.frames }, (_, i) => at.reader.pixels(notice, i).data[0]);
+};
+
+test('several frames of a part: asked for one after the other, with their spacing, and in the ring together', () => {
+  const at = stand(frames(3, 20));
+  expect(at.intake.trigger()).toBe(true);
+  for (const [n, value] of [11, 12, 13].entries()) {
+    expect(at.fired()).toBe(n + 1);
+    at.clock.ms += 5;
+    expect(at.intake.trigger()).toBe(false);
+    expect(at.intake.offer(frame(value))).toBe(true);
+    at.intake.tick();
+    expect(at.fired()).toBe(n + 1);
+    // One that nobody asked for between two that were.
+    if (n < 2) expect(at.intake.offer(frame(99))).toBe(false);
+    at.clock.ms += 15;
+    at.intake.tick();
+  }
+  expect(at.notices).toHaveLength(1);
+  expect(at.notices[0]).toMatchObject({ triggeredAtMs: 1000, arrivedAtMs: 1045, frames: 3, width: 8, height: 8 });
+  expect(valuesOf(at, 0)).toEqual([11, 12, 13]);
+  expect(at.missed).toEqual([]);
+  expect(at.intake.trigger()).toBe(true);
+});
+
+test('a frame of several that does not come, is lost, or has another size makes the part missed, and never one of fewer frames', () => {
+  const late = stand(frames(2));
+  late.intake.trigger();
+  late.intake.offer(frame(1));
+  late.clock.ms += 5;
+  late.intake.tick();
+  late.clock.ms += 95;
+  late.intake.tick();
+  expect(late.missed).toEqual([1000]);
+  expect(late.intake.trigger()).toBe(false);
+  // The late one ends the waiting for it, and is nobody's.
+  expect(late.intake.offer(frame(2))).toBe(false);
+  expect(late.intake.trigger()).toBe(true);
+  late.intake.offer(frame(3));
+  late.intake.tick();
+  late.intake.offer(frame(4));
+  expect(valuesOf(late, 0)).toEqual([3, 4]);
+
+  const lost = stand(frames(2));
+  lost.intake.trigger();
+  lost.intake.offer(frame(1));
+  lost.intake.tick();
+  lost.intake.lost(1);
+  expect(lost.missed).toEqual([1000]);
+  expect(lost.intake.trigger()).toBe(true);
+
+  const sizes = stand(frames(2));
+  sizes.intake.trigger();
+  sizes.intake.offer(frame(1));
+  sizes.intake.tick();
+  sizes.intake.offer({ ...frame(2), image: { width: 4, height: 4, channels: 1, data: new Uint8Array(16) } });
+  expect(sizes.missed).toEqual([1000]);
+  expect(sizes.notices).toEqual([]);
+});
+
+test('free run: consecutive frames form a part; a lost one keeps its place, and what stops in between is missed', () => {
+  const at = stand({ ...frames(3), trigger: { source: 'free-run' } });
+  for (const value of [1, 2, 3, 4, 5]) at.intake.offer(frame(value));
+  at.intake.lost(1);
+  for (const value of [7, 8, 9]) at.intake.offer(frame(value));
+  expect(at.notices.map((_, n) => valuesOf(at, n))).toEqual([
+    [1, 2, 3],
+    [7, 8, 9],
+  ]);
+  expect(at.missed).toHaveLength(1);
+  // A part of which nothing was seen has no record, as with single frames.
+  at.intake.lost(3);
+  expect(at.missed).toHaveLength(1);
+  at.intake.offer(frame(10));
+  at.clock.ms += 100;
+  at.intake.tick();
+  expect(at.missed).toHaveLength(2);
+  for (const value of [13, 14, 15]) at.intake.offer(frame(value));
+  expect(valuesOf(at, 2)).toEqual([13, 14, 15]);
+});
+
+test('several frames, whatever comes in whatever order: one answer per trigger, and parts of their own frames alone', () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.constant({ kind: 'trigger' as const, ms: 0 }) },
+    { weight: 6, arbitrary: fc.constant({ kind: 'answer' as const, ms: 0 }) },
+    fc.constant({ kind: 'lost' as const, ms: 0 }),
+    fc.constant({ kind: 'stray' as const, ms: 0 }),
+    fc.constant({ kind: 'judge' as const, ms: 0 }),
+    fc.record({ kind: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60 }) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 150 }), fc.integer({ min: 2, max: 8 }), (steps, perPart) => {
+      const at = stand({ ...frames(perPart), dropPolicy: 'drop-oldest' });
+      let judged = 0;
+      let taken = 0;
+      /** The camera: each picture that was asked for shows the part whose trigger was taken last. */
+      const asked: number[] = [];
+      let fired = 0;
+      const ask = () => {
+        for (; fired < at.fired(); fired += 1) asked.push(taken);
+      };
+      for (const one of steps) {
+        if (one.kind === 'trigger') {
+          const before = triggersOf(at.memory)[0];
+          taken += 1;
+          if (!at.intake.trigger()) taken -= 1;
+          expect(triggersOf(at.memory)[0] - before).toBe(at.fired() - fired);
+        } else if (one.kind === 'answer' && asked.length > 0) at.intake.offer(frame(asked.shift()! % 256));
+        else if (one.kind === 'lost' && asked.length > 0) {
+          asked.shift();
+          at.intake.lost(1);
+        } else if (one.kind === 'stray' && asked.length === 0) at.intake.offer(frame(255));
+        else if (one.kind === 'wait') at.clock.ms += one.ms;
+        else if (one.kind === 'judge' && judged < at.notices.length) {
+          const { slot, triggeredAtMs } = at.notices[judged]!;
+          expect(triggeredAtMs).not.toBeNull();
+          const values = valuesOf(at, judged);
+          expect(values).toEqual(Array.from({ length: perPart }, () => values[0]));
+          expect(values[0]).not.toBe(255);
+          judged += 1;
+          at.reader.claimDecided(slot);
+          at.reader.release(slot);
+          at.reader.release(slot);
+        }
+        ask();
+        at.intake.tick();
+        ask();
+      }
+      at.clock.ms += 1000;
+      at.intake.tick();
+      expect(at.notices.length + at.missed.length).toBe(triggersOf(at.memory)[0]);
+    }),
   );
 });

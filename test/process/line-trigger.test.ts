@@ -43,3 +43,39 @@ test('a folder cannot be triggered, and says so at start', async () => {
     await line.line.dispose();
   }
 }, 40_000);
+
+test.each(['software', 'free-run'] as const)(
+  'three frames of each part (%s): one verdict, one record and one picture, and the record says how they voted',
+  async (source) => {
+    using at = await createLineHome();
+    const line = listenedLine();
+    try {
+      const station = lineStation(
+        { ...simulated, partsPerMinute: 120 },
+        { line: settings({ trigger: { source }, deadlineMs: 5_000, frames: { perPart: 3, rule: 'majority' } }) },
+      );
+      await line.configure(at.home, station, await at.bundle('m-1'));
+      await line.start();
+      for (let n = 1; n <= 3; n += 1) {
+        if (source === 'software') expect(await line.line['line.trigger']({}, null, signal)).toEqual({ taken: true });
+        await until('the part is judged', () => line.records.length >= n);
+      }
+      const status = await line.stop();
+      expect(status.parts).toBe(line.records.length);
+      if (source === 'software') expect(status).toMatchObject({ parts: 3, triggers: 3, late: 0 });
+      const judged = line.records.filter(({ judgement }) => judgement.unsureReason !== 'late');
+      expect(judged.length).toBeGreaterThanOrEqual(3);
+      for (const { judgement, notes, imageSha } of judged) {
+        expect(judgement).toMatchObject({ modelId: 'm-1', errorCode: null });
+        const note = notes.find((one) => one.startsWith('frame '))!;
+        const [, deciding, verdicts] = /^frame (\d) of 3 decides: (.*)$/.exec(note)!;
+        expect(verdicts!.split(', ')).toHaveLength(3);
+        expect(verdicts!.split(', ')[Number(deciding) - 1]).toBe(judgement.verdict);
+        expect(imageSha).not.toBeNull();
+      }
+    } finally {
+      await line.line.dispose();
+    }
+  },
+  60_000,
+);

@@ -32,8 +32,11 @@ export function plannedDefect(config: SimulatedConfig, index: number): string | 
   return early[random.whole(0, early.length - 1)]!.className;
 }
 
-/** The part with this number, as the camera sees it. */
-export const renderPlanned = (config: SimulatedConfig, index: number) =>
+/** How much lighter each further picture of the same part is: as under one lamp after the other. */
+const LIGHT_STEP = 0.02;
+
+/** The part with this number, as the camera sees it. @param shot which picture of it */
+export const renderPlanned = (config: SimulatedConfig, index: number, shot = 0) =>
   renderPart({
     surface: config.surface,
     seed: config.seed,
@@ -42,7 +45,7 @@ export const renderPlanned = (config: SimulatedConfig, index: number) =>
     defectPx: config.defectPx,
     width: config.width,
     height: config.height,
-    light: Math.max(0.05, 1 + (config.lightDriftPer1000 * index) / 1000),
+    light: Math.max(0.05, (1 + (config.lightDriftPer1000 * index) / 1000) * (1 + LIGHT_STEP * shot)),
   });
 
 /**
@@ -53,45 +56,49 @@ export const renderPlanned = (config: SimulatedConfig, index: number) =>
 export function createSimulatedCamera(
   config: SimulatedConfig,
   position = { next: 0 },
-  triggering: OpenCameraOptions['triggering'] = 'free-run',
+  { triggering = 'free-run', framesPerPart = 1 }: Partial<Pick<OpenCameraOptions, 'triggering' | 'framesPerPart'>> = {},
 ): Camera {
   const firstIndex = position.next;
   const stop = new AbortController();
   let running: Promise<void> = Promise.resolve();
+  /** @param shot pictures since this camera was made */
+  const picture = (shot: number) => {
+    const index = firstIndex + Math.floor(shot / framesPerPart);
+    return { ...renderPlanned(config, index, shot % framesPerPart), source: `part ${index}` };
+  };
+  /** A part of which some pictures were taken is not shown again. */
+  const taken = (shots: number) => (position.next = firstIndex + Math.ceil(shots / framesPerPart));
 
   const run = async (sink: FrameSink) => {
-    const periodMs = 60_000 / config.partsPerMinute;
+    const periodMs = 60_000 / config.partsPerMinute / framesPerPart;
     const begun = performance.now();
     for (let n = 0; !stop.signal.aborted;) {
-      const index = firstIndex + n;
-      const { image, truth } = renderPlanned(config, index);
+      const { image, truth, source } = picture(n);
       const wait = begun + n * periodMs - performance.now();
       // Also where it is late: the thread has to hear its messages.
       await sleep(Math.max(0, wait), undefined, { signal: stop.signal }).catch(() => {});
       if (stop.signal.aborted) return;
-      sink.offer({ image, capturedAt: new Date(), notes: [], source: `part ${index}`, truth });
+      sink.offer({ image, capturedAt: new Date(), notes: [], source, truth });
       n += 1;
       // Where drawing is slower than the belt, the parts in between were never seen: numbered, but not drawn.
-      n = Math.max(n, Math.floor((performance.now() - begun) / periodMs));
-      position.next = firstIndex + n;
+      const unseen = Math.max(0, Math.floor((performance.now() - begun) / periodMs) - n);
+      if (framesPerPart > 1 && unseen > 0) sink.missed?.(unseen);
+      n += unseen;
+      taken(n);
     }
   };
 
   let delivery: FrameSink | null = null;
-  /** One part per trigger; drawn ahead, as the part lies before the camera when the trigger comes. */
-  let ahead = triggering === 'software' ? renderPlanned(config, position.next) : null;
+  let shots = 0;
+  /** One picture per trigger; drawn ahead, as the part lies before the camera when the trigger comes. */
+  let ahead = triggering === 'software' ? picture(0) : null;
   const triggered = () => {
     if (!delivery || !ahead) return;
-    const part = ahead;
-    delivery.offer({
-      image: part.image,
-      capturedAt: new Date(),
-      notes: [],
-      source: `part ${position.next}`,
-      truth: part.truth,
-    });
-    position.next += 1;
-    ahead = renderPlanned(config, position.next);
+    const { image, truth, source } = ahead;
+    delivery.offer({ image, capturedAt: new Date(), notes: [], source, truth });
+    shots += 1;
+    taken(shots);
+    ahead = picture(shots);
   };
 
   const dispose = async () => {

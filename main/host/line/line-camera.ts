@@ -51,6 +51,7 @@ export function createLineCamera(
         intake: {
           trigger: station.line.trigger,
           dropPolicy: station.line.dropPolicy,
+          frames: station.line.frames,
           deadlineMs: lateAfterMs(station),
         },
       });

@@ -53,7 +53,7 @@ export type ToRecords =
   /** The disk has little room: no picture is stored from now on, or again. */
   | { kind: 'archive'; pictures: boolean }
   /** The main thread has given its verdict and let go of the frame. */
-  | { kind: 'verdict'; seq: number; ok: boolean };
+  | { kind: 'verdict'; seq: number; ok: boolean; frame: number };
 
 export type FromRecords =
   /** The watchdog has given a verdict; its record is in the spool. */
@@ -81,9 +81,9 @@ let lateAfterMs = 500;
 let modelId: string | null = null;
 let spool: { path: string; handle: number } | null = null;
 /** Frames without a verdict that this thread knows of. */
-const open = new Map<number, { notice: FrameNotice; image: ReturnType<typeof ring.pixels> }>();
+const open = new Map<number, FrameNotice>();
 /** Verdicts that came before their notice: the two take different ways. */
-const early = new Map<number, boolean>();
+const early = new Map<number, { ok: boolean; frame: number }>();
 
 // ---------------------------------------------------------------- pictures
 interface Waiting {
@@ -167,10 +167,12 @@ const next = () => {
   while (storing < AT_ONCE && waiting.length > 0) void store(waiting.shift()!);
 };
 
-function archive(seq: number, ok: boolean): void {
-  const frame = open.get(seq);
-  assert(frame, 'a verdict is archived after its notice');
+/** @param picture the frame, of several of one part, that is kept */
+function archive(seq: number, ok: boolean, picture: number): void {
+  const notice = open.get(seq);
+  assert(notice, 'a verdict is archived after its notice');
   open.delete(seq);
+  const frame = { notice, image: ring.pixels(notice, picture) };
   if (waiting.length + storing >= MAX_ARCHIVING) {
     // The disk is slower than the line. An ok picture is given up first, whoever waits longest.
     const spare = ok ? -1 : waiting.findIndex((w) => w.ok);
@@ -208,11 +210,11 @@ function judgeLate(notice: FrameNotice, waitedMs: number): void {
   const { seq, part } = notice;
   say({ kind: 'late', record, written, part });
   lineio.postMessage({ kind: 'late', seq, part } satisfies ToLineioWatch);
-  archive(notice.seq, false);
+  archive(notice.seq, false, 0);
 }
 
 setInterval(() => {
-  for (const { notice } of open.values()) {
+  for (const notice of open.values()) {
     const waitedMs = now() - (notice.triggeredAtMs ?? notice.arrivedAtMs);
     if (waitedMs < lateAfterMs) continue;
     if (ring.claimLate(notice.slot)) judgeLate(notice, waitedMs);
@@ -252,17 +254,19 @@ function openSpoolFile(path: string): void {
 notices.on('message', (notice: FrameNotice | { kind: 'overtaken'; slot: number }) => {
   if (notice.kind === 'overtaken') {
     // The capture thread has claimed it: no one else gives this frame's verdict.
-    const given = [...open.values()].find((frame) => frame.notice.slot === notice.slot)?.notice;
+    const given = [...open.values()].find(({ slot }) => slot === notice.slot);
     assert(given, 'a frame is noticed before it is overtaken');
     judgeLate(given, now() - (given.triggeredAtMs ?? given.arrivedAtMs));
     return;
   }
   lineio.postMessage({ kind: 'frame', seq: notice.seq, part: notice.part } satisfies ToLineioWatch);
-  open.set(notice.seq, { notice, image: ring.pixels(notice) });
-  const ok = early.get(notice.seq);
-  if (ok === undefined) return;
+  open.set(notice.seq, notice);
+  // A notice brings the memory of its slot.
+  ring.pixels(notice);
+  const given = early.get(notice.seq);
+  if (given === undefined) return;
   early.delete(notice.seq);
-  archive(notice.seq, ok);
+  archive(notice.seq, given.ok, given.frame);
 });
 
 main.on('message', (message: ToRecords) => {
@@ -285,8 +289,8 @@ main.on('message', (message: ToRecords) => {
       pictures = message.pictures;
       break;
     case 'verdict':
-      if (open.has(message.seq)) archive(message.seq, message.ok);
-      else early.set(message.seq, message.ok);
+      if (open.has(message.seq)) archive(message.seq, message.ok, message.frame);
+      else early.set(message.seq, message);
       break;
   }
 });

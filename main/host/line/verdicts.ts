@@ -5,6 +5,7 @@ import { AppError, assert, isAppError } from '../../contract/errors.ts';
 import type { LineRecord } from '../../contract/line.ts';
 import type { Logger } from '../../contract/log.ts';
 import { unsure } from '../../inspection/decide.ts';
+import { vote } from '../../inspection/vote.ts';
 import { createPictureGate } from '../../inspection/picture-gate.ts';
 import { monotonicMs, type Inspector } from '../../inspection/inspector.ts';
 import type { PixelImage } from '../../vision/image.ts';
@@ -26,6 +27,10 @@ const recordOf = (
   judgement,
   notes: frame.notes,
 });
+
+/** Which frame of several stands for the part, and what the others said. */
+const framesNote = (judged: readonly Judgement[], deciding: number): string =>
+  `frame ${deciding + 1} of ${judged.length} decides: ${judged.map(({ verdict }) => verdict).join(', ')}`;
 
 /** From a frame to its record: judge -> claim the slot -> write the spool -> hand over. */
 export interface Verdicts {
@@ -72,28 +77,39 @@ export function createVerdicts(
     return gate.check(image, { ...settings.picture, frozenAfter });
   };
 
+  /** One frame alone; never throws. */
+  const inspect = async (image: PixelImage, notice: FrameNotice, model: Inspector | null): Promise<Judgement> => {
+    const { seq, arrivedAtMs } = notice;
+    const errorCode = unfit(image);
+    const latencyMs = () => Math.max(0, monotonicMs() - arrivedAtMs);
+    if (errorCode) return unsure('error', { modelId: model?.card.id ?? null, latencyMs: latencyMs(), errorCode });
+    if (!model) return unsure('no-model', { modelId: null, latencyMs: latencyMs() });
+    return model.inspect(image, {
+      recipe: model.card.recipe ?? line.setup!.station.recipe,
+      arrivedAtMs,
+      onError: (error) => log.error('part not judged', { seq, code: error.code, error }),
+    });
+  };
+
   return {
     async judge(notice, model) {
-      const { slot, seq, arrivedAtMs } = notice;
-      const image = ring.pixels(notice);
+      const { slot, seq } = notice;
+      const images = Array.from({ length: notice.frames }, (_, i) => ring.pixels(notice, i));
       try {
-        if (!ring.isOpen(slot)) return;
-        const errorCode = unfit(image);
-        const latencyMs = () => Math.max(0, monotonicMs() - arrivedAtMs);
-        const judgement = errorCode
-          ? unsure('error', { modelId: model?.card.id ?? null, latencyMs: latencyMs(), errorCode })
-          : model
-            ? await model.inspect(image, {
-                recipe: model.card.recipe ?? line.setup!.station.recipe,
-                arrivedAtMs,
-                onError: (error) => log.error('part not judged', { seq, code: error.code, error }),
-              })
-            : unsure('no-model', { modelId: null, latencyMs: latencyMs() });
+        const judged: Judgement[] = [];
+        for (const image of images) {
+          if (!ring.isOpen(slot)) return;
+          judged.push(await inspect(image, notice, model));
+        }
+        const { deciding } = vote(judged, line.setup!.station.line.frames.rule);
+        const judgement = { ...judged[deciding]!, latencyMs: judged.at(-1)!.latencyMs };
         // Lost against the watchdog: the part is late, and its record is written already.
         if (!ring.claimDecided(slot)) return;
-        const record = recordOf(notice, judgement);
+        const told =
+          images.length === 1 ? notice : { ...notice, notes: [...notice.notes, framesNote(judged, deciding)] };
+        const record = recordOf(told, judgement);
         write(record);
-        threads.records({ kind: 'verdict', seq, ok: judgement.verdict === 'ok' });
+        threads.records({ kind: 'verdict', seq, ok: judgement.verdict === 'ok', frame: deciding });
         hear(record, notice.part);
       } finally {
         ring.release(slot);

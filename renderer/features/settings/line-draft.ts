@@ -5,6 +5,9 @@ export interface LineDraft {
   source: LineSettings['trigger']['source'];
   minSpacingMs: number | null;
   debounceMs: number | null;
+  framesPerPart: number | null;
+  frameRule: LineSettings['frames']['rule'];
+  frameSpacingMs: number | null;
   deadlineMs: number | null;
   dropPolicy: LineSettings['dropPolicy'];
   darkBelow: number | null;
@@ -28,6 +31,9 @@ export function lineDraftOf(station: Station | null): LineDraft {
     source: line?.trigger.source ?? 'free-run',
     minSpacingMs: line?.trigger.minSpacingMs ?? 0,
     debounceMs: line?.trigger.debounceMs ?? 0,
+    framesPerPart: line?.frames.perPart ?? 1,
+    frameRule: line?.frames.rule ?? 'worst-of',
+    frameSpacingMs: line?.frames.spacingMs ?? 0,
     deadlineMs: line?.deadlineMs ?? null,
     dropPolicy: line?.dropPolicy ?? 'drop-newest',
     darkBelow: line?.picture.darkBelow ?? null,
@@ -51,6 +57,11 @@ export function lineInput(draft: LineDraft, station: Station | null): { line: Li
       source: draft.source,
       minSpacingMs: draft.minSpacingMs ?? 0,
       debounceMs: draft.debounceMs ?? 0,
+    },
+    frames: {
+      perPart: draft.framesPerPart ?? 1,
+      rule: draft.frameRule,
+      spacingMs: draft.frameSpacingMs ?? 0,
     },
     deadlineMs: draft.deadlineMs,
     dropPolicy: draft.dropPolicy,
