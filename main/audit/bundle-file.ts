@@ -1,29 +1,20 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { z } from 'zod';
 import { modelCardSchema, sha256Schema, type ModelCard } from '../contract/domain.ts';
-import { AppError, assert, problemOf } from '../contract/errors.ts';
+import { AppError, assert } from '../contract/errors.ts';
 import { digestOf, verifyApproved, type SignedApproval } from './approval.ts';
-import { canonicalJson } from './canonical.ts';
 import { keyOfHex } from './keys.ts';
+import { beginsWith, encodeHead, HEAD_BYTES, payloadStart, readManifest, SIGNATURE_BYTES } from './signed-file.ts';
 
 /*
- * A bundle as one file, for another station or for the safe. All numbers are big-endian:
- *
- *   0    8 bytes   magic "MEKIKIB1"
- *   8    4 bytes   length M of the manifest
- *   12   M bytes   manifest: canonical JSON (canonical.ts), UTF-8
- *   12+M           payload: the files of the manifest, one after another, in its order
- *   end  64 bytes  Ed25519 signature (RFC 8032) of the exporting installation over every byte before it
+ * A bundle as one file, for another station or for the safe: the file of signed-file.ts with the magic "MEKIKIB1". Its payload is the
+ * files of the manifest, one after another, in its order; the signature of the exporting installation is over every byte before it.
  *
  * The length of the whole follows from the manifest; a byte more or less is refused. The magic is part of what is signed, so that
  * no other signature of the same key (certificates, audit heads: texts that begin otherwise) can stand in for one of these.
  */
 
-const MAGIC = Buffer.from('MEKIKIB1', 'latin1');
-const HEAD_BYTES = MAGIC.length + 4;
-const SIGNATURE_BYTES = 64;
-/** Far beyond any manifest; keeps a hostile length from asking for memory. */
-const MANIFEST_BYTES_AT_MOST = 1 << 20;
+const MAGIC = 'MEKIKIB1';
 
 const bundleFiles = ['model.onnx', 'model.json', 'evidence.json', 'approval.json'] as const;
 type BundleFileName = (typeof bundleFiles)[number];
@@ -81,19 +72,14 @@ export const encodeBundle = (
     listed.filter(({ name }) => name !== 'approval.json').map(({ name, sha256 }) => [name, sha256]),
   );
   const manifest = manifestSchema.parse({ ...about, format: 1, bundleSha256: digestOf(hashes), files: listed });
-  const text = Buffer.from(canonicalJson(manifest));
-  assert(text.length <= MANIFEST_BYTES_AT_MOST, 'a manifest is a page of text');
-  const head = Buffer.alloc(HEAD_BYTES);
-  MAGIC.copy(head);
-  head.writeUInt32BE(text.length, MAGIC.length);
-  const body = Buffer.concat([head, text, ...files.map(({ bytes }) => bytes)]);
+  const body = Buffer.concat([encodeHead(MAGIC, manifest), ...files.map(({ bytes }) => bytes)]);
   const signature = sign(body);
   assert(signature.length === SIGNATURE_BYTES, 'an Ed25519 signature has 64 bytes');
   return Buffer.concat([body, signature]);
 };
 
 /** What can be read of a file before it is believed: only to tell whether an existing file may be overwritten. */
-export const looksLikeBundle = (start: Uint8Array): boolean => MAGIC.equals(start.subarray(0, MAGIC.length));
+export const looksLikeBundle = (start: Uint8Array): boolean => beginsWith(start, MAGIC);
 
 /**
  * Opens a bundle and proves that not a bit of it was changed since the installation that it names signed it. Whether that
@@ -102,22 +88,8 @@ export const looksLikeBundle = (start: Uint8Array): boolean => MAGIC.equals(star
 export const openBundle = (bytes: Buffer, where: string): OpenedBundle => {
   const altered = (problem: string, cause?: unknown): AppError =>
     new AppError('BUNDLE_ALTERED', { file: where, problem }, { cause });
-  if (bytes.length < HEAD_BYTES + SIGNATURE_BYTES) throw altered('it is too short for a bundle');
-  if (!looksLikeBundle(bytes)) throw altered('it does not begin as a bundle does');
-  const manifestBytes = bytes.readUInt32BE(MAGIC.length);
-  const payloadAt = HEAD_BYTES + manifestBytes;
-  if (manifestBytes > MANIFEST_BYTES_AT_MOST || payloadAt + SIGNATURE_BYTES > bytes.length) {
-    throw altered('its manifest is longer than the file');
-  }
-  const text = bytes.toString('utf8', HEAD_BYTES, payloadAt);
-  let manifest: BundleManifest;
-  try {
-    manifest = manifestSchema.parse(JSON.parse(text));
-  } catch (cause) {
-    throw altered(`its manifest cannot be read: ${problemOf(cause)}`, cause);
-  }
-  // One text for one manifest: no spaces to hide in, no key twice.
-  if (canonicalJson(manifest) !== text) throw altered('its manifest is not in canonical form');
+  const payloadAt = payloadStart(bytes, bytes.length, MAGIC, altered);
+  const manifest = readManifest(bytes.subarray(HEAD_BYTES, payloadAt), manifestSchema, altered);
   const end = bytes.length - SIGNATURE_BYTES;
   const payloadBytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
   if (payloadAt + payloadBytes !== end) throw altered('its length is not that of its files');

@@ -430,6 +430,39 @@ export const errorCatalogue = {
       'アドレス、アカウント（MEKIKI_REGISTRY_USER、MEKIKI_REGISTRY_PASSWORD）、ネットワークを確認してください。',
     ],
   ),
+  // --- updates
+  NO_RELEASE_KEY: entry(
+    ['This build knows no release key, so that it cannot tell whether {file} is genuine.', 'Use a released build.'],
+    ['このビルドにはリリース鍵がないため、{file} が正規のものか確認できません。', 'リリース版を使ってください。'],
+  ),
+  UPDATE_REFUSED: entry(
+    [
+      '{file} is no update that can be believed: {problem}.',
+      'Get it again from where it was released; do not install it.',
+    ],
+    [
+      '{file} は信頼できる更新ではありません: {problem}',
+      '配布元から入手し直してください。インストールしないでください。',
+    ],
+  ),
+  UPDATE_OLDER: entry(
+    [
+      '{file} holds version {found}, which is older than {running}.',
+      'An older program refuses newer data: only together with a backup of that time, unpack it with --allow-downgrade.',
+    ],
+    [
+      '{file} の版は {found} で、現在の {running} より古いものです。',
+      '古いプログラムは新しいデータを開けません。当時のバックアップがある場合だけ --allow-downgrade で展開してください。',
+    ],
+  ),
+  UPDATE_TOO_FAR: entry(
+    ['{file} replaces version {needed} or newer; {running} runs here.', 'Install a version in between first.'],
+    ['{file} は版 {needed} 以降を更新します。現在は {running} です。', '先に中間の版をインストールしてください。'],
+  ),
+  UPDATE_OTHER_PLATFORM: entry(
+    ['{file} is for {found}; this PC is {running}.', 'Get the file for this kind of PC.'],
+    ['{file} は {found} 用です。この PC は {running} です。', 'この種類の PC 用のファイルを入手してください。'],
+  ),
   // --- training
   CHECKPOINT_DAMAGED: entry(
     ['The checkpoint {file} is damaged: {problem}.', 'Delete it; training then starts from the beginning.'],

@@ -30,6 +30,7 @@ import {
 } from './domain.ts';
 import { bundleAboutSchema } from './bundle.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
+import { unpackedUpdateSchema, updateAboutSchema } from './update.ts';
 import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from './study.ts';
 
 /*
@@ -516,6 +517,15 @@ export const methods = {
     trustSchema,
   ),
   'bundles.distrust': method(supervisors, z.object({ key: z.string().regex(/^[0-9a-f]{64}$/) }), trustSchema),
+
+  /** Proves that a file is an update of whoever releases this program. NO_RELEASE_KEY, UPDATE_REFUSED. */
+  'updates.verify': method(configurers, z.object({ file: path }), updateAboutSchema),
+  /** Writes its package into a folder (default: the update's own), for an administrator to install. UPDATE_OLDER and the like. */
+  'updates.unpack': method(
+    configurers,
+    z.object({ file: path, folder: path.optional(), allowDowngrade: z.boolean().default(false) }),
+    unpackedUpdateSchema,
+  ),
 
   'backbones.list': method(anyone, none, z.array(backboneSchema)),
   'backbones.add': method(

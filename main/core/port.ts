@@ -79,6 +79,8 @@ export interface CoreOptions {
   now?: () => Date;
   /** Room on the home's disk. Default: asked of the system. */
   freeSpace?: (home: string) => Promise<{ freeBytes: number; totalBytes: number }>;
+  /** Whose updates are believed. Default: those that the build was made with. */
+  releaseKeys?: readonly string[];
   /** Default: the shipped backbone and main/learning's importBackbone. Tests hand in small ones. */
   backbones?: BackboneSources;
   /** Default: rendered by the simulated camera's own drawing. */

@@ -43,7 +43,9 @@ import { createShadowService } from './shadow.ts';
 import { createSecondOpinionService } from './second-opinion.ts';
 import { createStationService } from './stations.ts';
 import { sweepHome } from './sweep.ts';
+import { releaseKeys } from './release-keys.ts';
 import { createTwoPersons } from './two-persons.ts';
+import { createUpdateService } from './updates.ts';
 
 /** Role, then input, then the service: whatever host calls, and however. NOT_ALLOWED, INVALID_INPUT. */
 const guard = (handlers: Handlers, accounts: Accounts, home: string): Handlers => {
@@ -179,6 +181,7 @@ const build = async (
     ...approvals.handlers,
     ...twoPersons.handlers,
     ...createBundleService(context, recheck).handlers,
+    ...createUpdateService(context, options.releaseKeys ?? releaseKeys).handlers,
     ...backbones.handlers,
     ...audit.handlers,
     ...backups.handlers,

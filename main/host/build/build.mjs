@@ -50,6 +50,23 @@ const banners = {
 };
 
 /**
+ * Public halves of the release keys of this build, from the file that MEKIKI_RELEASE_KEYS names: 64 hexadecimal digits a line, `#` begins
+ * a note. Without it a build believes no update.
+ */
+function releaseKeys() {
+  const file = process.env.MEKIKI_RELEASE_KEYS;
+  if (!file) return [];
+  const keys = readFileSync(file, 'utf8')
+    .split('\n')
+    .map((line) => line.replace(/#.*/, '').trim())
+    .filter((line) => line !== '');
+  const wrong = keys.find((key) => !/^[0-9a-f]{64}$/.test(key));
+  if (wrong !== undefined || keys.length === 0)
+    throw new Error(`${file} holds no release key: ${wrong ?? 'it is empty'}`);
+  return keys;
+}
+
+/**
  * @param {{testRuntime?: boolean, bundle?: string, renderer?: string, entries?: string}} options `bundle` and `renderer` are
  * folders from the root, `entries` the folder of the process entries: tests of the shell put their own.
  */
@@ -78,6 +95,7 @@ export async function buildProcesses({
       __TEST_RUNTIME__: String(testRuntime),
       __BUNDLE__: JSON.stringify(bundle),
       __RENDERER__: JSON.stringify(renderer),
+      __RELEASE_KEYS__: JSON.stringify(releaseKeys()),
     },
   };
   /** @param {'esm' | 'cjs'} format Electron starts a program in CommonJS before it is ready; the rest may await. */

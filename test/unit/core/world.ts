@@ -367,6 +367,8 @@ export interface WorldOptions {
   now?: () => Date;
   freeSpace?: NonNullable<CoreOptions['freeSpace']>;
   backbones?: BackboneSources;
+  /** Whose updates it believes. */
+  releaseKeys?: readonly string[];
   /** Real work in place of the small trainer's. */
   trainer?: Partial<TrainerHandlers>;
 }
@@ -413,6 +415,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
         read: async () => testBackbone,
       },
       ...(options.now && { now: options.now }),
+      ...(options.releaseKeys && { releaseKeys: options.releaseKeys }),
       ...(options.freeSpace && { freeSpace: options.freeSpace }),
     });
     world.core.subscribe((event) => void events.push(event));
