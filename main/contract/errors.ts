@@ -75,6 +75,16 @@ export const errorCatalogue = {
       '複数の単語を組み合わせ、よくあるもの、12345678 のような並び、アカウント名は避けてください。',
     ],
   ),
+  PASSWORD_DUE: entry(
+    [
+      'The password of {user} was made by somebody else.',
+      'Choose another one first: "users password", or in the window.',
+    ],
+    [
+      '{user} のパスワードは他の人が設定したものです。',
+      '先に自分のパスワードに変更してください（画面、または「users password」）。',
+    ],
+  ),
   TWO_PERSONS: entry(
     [
       'Whoever labelled most of it, taught it or made it may not approve {model} alone.',

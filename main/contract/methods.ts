@@ -72,6 +72,8 @@ export const sessionStateSchema = z.object({
   demoAccounts: z.array(z.object({ name: z.string(), password: z.string(), role: roleSchema })),
   language: languageSchema,
   user: userSchema.nullable(),
+  /** The password was given to the user by somebody else: until it is changed nothing can be done that needs a role. */
+  passwordDue: z.boolean(),
   testRuntime: z.boolean(),
 });
 
@@ -137,13 +139,23 @@ export const methods = {
   'session.setLanguage': method(anyone, z.object({ language: languageSchema }), sessionStateSchema),
 
   'users.list': method([...technicians, 'auditor'] as const, none, z.array(userSchema)),
+  /** `oneTime`: its owner has to choose another password before anything else. */
   'users.add': method(
     supervisors,
-    z.object({ name: z.string().min(1).max(64), role: roleSchema, password: newPassword }),
+    z.object({
+      name: z.string().min(1).max(64),
+      role: roleSchema,
+      password: newPassword,
+      oneTime: z.boolean().default(false),
+    }),
     userSchema,
   ),
   /** Gives the account a new key; `password` is the supervisor's own. */
-  'users.resetPassword': method(supervisors, z.object({ userId: id, newPassword, password }), userSchema),
+  'users.resetPassword': method(
+    supervisors,
+    z.object({ userId: id, newPassword, password, oneTime: z.boolean().default(false) }),
+    userSchema,
+  ),
   /** A code to keep outside the PC; an earlier one is void. Only its hash is stored. */
   'users.makeRecovery': method(
     supervisors,

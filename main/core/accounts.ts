@@ -30,10 +30,14 @@ export interface Accounts {
   closeSession(session: Session): void;
   /** Puts in what the store says about the person now: a disabled account and one that nobody sits at are signed out. */
   refresh(session: Session): void;
+  /** Before whatever needs a role: PASSWORD_DUE. */
+  refusePasswordDue(session: Session): void;
   /** The account with its private key; WRONG_PASSWORD, TOO_MANY_ATTEMPTS. Takes about as long for a name that does not exist. */
   unlock(name: string, password: string): Promise<{ account: Account; privateKey: KeyObject }>;
   /** Signs the person in there, whoever was before, and writes it into the trail. */
   enter(session: Session, user: User, action: 'session.signIn' | 'session.quick'): SessionState;
+  /** Tells the window of the session how it stands. */
+  tellChanged(session: Session): void;
   /** Signs the account out everywhere but there. */
   endSessions(userId: string, exceptSessionId?: string): void;
   throttle: Throttle;
@@ -70,11 +74,12 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     demoAccounts: store.demo ? demoAccounts.filter(({ name }) => store.users.accountByName(name) !== null) : [],
     language: languageSchema.catch('en').parse(store.settings.get('language')),
     user: session.user,
+    passwordDue: session.user !== null && store.users.isPasswordDue(session.user.id),
     testRuntime: context.testRuntime,
   });
   const tellChanged = (session: Session) => context.emit('session.changed', state(session), session.id);
 
-  const makeAccount = async (name: string, role: Role, password: string): Promise<Account> => {
+  const makeAccount = async (name: string, role: Role, password: string, passwordDue = false): Promise<Account> => {
     const trimmed = name.normalize('NFC').trim();
     if (trimmed === '') throw new AppError('INVALID_INPUT', { what: 'name', problem: 'it is empty' });
     if (store.users.accountByName(trimmed) !== null)
@@ -82,7 +87,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     const user: User = { id: `u-${randomUUID().slice(0, 8)}`, name: trimmed, role, disabled: false };
     refuseWeak(password, trimmed);
     const key = await createUserKey(password);
-    return { user, ...key, certificate: context.keys.certify(user, key.publicKey, store.demo, now()) };
+    return { user, ...key, certificate: context.keys.certify(user, key.publicKey, store.demo, now()), passwordDue };
   };
   const insertAccount = (account: Account, by: string) => {
     store.users.insert(account, now());
@@ -90,7 +95,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
       user: by,
       action: 'users.add',
       subject: account.user.name,
-      details: { id: account.user.id, role: account.user.role },
+      details: { id: account.user.id, role: account.user.role, oneTime: account.passwordDue },
     });
   };
 
@@ -156,6 +161,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     state,
     unlock,
     throttle,
+    tellChanged,
     endSessions,
     enter,
     close: () => clearInterval(looking),
@@ -171,6 +177,9 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
       if (endIdle(session)) return tellChanged(session);
       const user = store.users.get(session.user.id);
       session.user = user === null || user.disabled ? null : user;
+    },
+    refusePasswordDue({ user }) {
+      if (user !== null && store.users.isPasswordDue(user.id)) throw new AppError('PASSWORD_DUE', { user: user.name });
     },
     async create(name, role, password) {
       const account = await makeAccount(name, role, password);
@@ -224,8 +233,8 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
         return state(session);
       },
       'users.list': async () => store.users.list(),
-      async 'users.add'({ name, role, password }, session) {
-        const account = await makeAccount(name, role, password);
+      async 'users.add'({ name, role, password, oneTime }, session) {
+        const account = await makeAccount(name, role, password, oneTime);
         store.transaction(() => insertAccount(account, actor(session)));
         return account.user;
       },

@@ -44,7 +44,12 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
   const rekey = async (
     user: User,
     password: string,
-    { by, action, within = () => {} }: { by: string; action: string; within?: () => void },
+    {
+      by,
+      action,
+      passwordDue = false,
+      within = () => {},
+    }: { by: string; action: string; passwordDue?: boolean; within?: () => void },
   ): Promise<void> => {
     refuseWeak(password, user.name);
     const before = store.users.account(user.id);
@@ -52,13 +57,18 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
     const key = await createUserKey(password);
     const certificate = context.keys.certify(user, key.publicKey, store.demo, now());
     store.transaction(() => {
-      store.users.setKey(user.id, { ...key, certificate });
+      store.users.setKey(user.id, { ...key, certificate, passwordDue });
       within();
       store.audit.append({
         user: by,
         action,
         subject: user.name,
-        details: { id: user.id, before: hexOfKey(before.publicKey), after: hexOfKey(key.publicKey) },
+        details: {
+          id: user.id,
+          oneTime: passwordDue,
+          before: hexOfKey(before.publicKey),
+          after: hexOfKey(key.publicKey),
+        },
       });
     });
     accounts.endSessions(user.id);
@@ -76,9 +86,11 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         assert(session.user !== null, 'the role was checked');
         const { account } = await accounts.unlock(session.user.name, password);
         refuseWeak(newPassword, account.user.name);
+        if (account.passwordDue && newPassword.normalize('NFC') === password.normalize('NFC'))
+          throw new AppError('PASSWORD_DUE', { user: account.user.name });
         const lockedPrivateKey = await relockUserKey(account.lockedPrivateKey, password, newPassword);
         store.transaction(() => {
-          store.users.setKey(account.user.id, { ...account, lockedPrivateKey });
+          store.users.setKey(account.user.id, { ...account, lockedPrivateKey, passwordDue: false });
           store.audit.append({
             user: account.user.name,
             action: 'users.changePassword',
@@ -88,13 +100,14 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         });
         // Whoever knew the old one is out elsewhere.
         accounts.endSessions(account.user.id, session.id);
+        accounts.tellChanged(session);
         return {};
       },
-      async 'users.resetPassword'({ userId, newPassword, password }, session) {
+      async 'users.resetPassword'({ userId, newPassword, password, oneTime }, session) {
         const user = enabled(userId);
         // The supervisor in person: an unattended screen must not be enough to sign as somebody else.
         await accounts.unlock(actor(session), password);
-        await rekey(user, newPassword, { by: actor(session), action: 'users.resetPassword' });
+        await rekey(user, newPassword, { by: actor(session), action: 'users.resetPassword', passwordDue: oneTime });
         return user;
       },
       async 'users.makeRecovery'({ password }, session) {

@@ -56,6 +56,7 @@ const guard = (handlers: Handlers, accounts: Accounts, home: string): Handlers =
     const checked = async (input: unknown, session: Session, signal: AbortSignal): Promise<unknown> => {
       accounts.refresh(session);
       authorize(name, session);
+      if (methods[name].roles !== 'anyone' && name !== 'session.changePassword') accounts.refusePasswordDue(session);
       const parsed = methods[name].input.safeParse(input);
       if (!parsed.success) throw new AppError('INVALID_INPUT', { what: name, problem: zodProblem(parsed.error) });
       try {

@@ -9,6 +9,8 @@ export interface Account {
   /** Locked by the password; useless without it. */
   lockedPrivateKey: string;
   certificate: Certificate;
+  /** Somebody else knows the password: its owner chooses another one before anything else. */
+  passwordDue: boolean;
 }
 
 export interface Users {
@@ -21,6 +23,7 @@ export interface Users {
   insert(account: Account, at: Date): void;
   /** Another key, or the same one locked by another password. */
   setKey(id: string, key: Omit<Account, 'user'>): void;
+  isPasswordDue(id: string): boolean;
   disable(id: string): void;
   /** Id of the account with this code; null: nobody. */
   byQuickCode(hash: string): string | null;
@@ -39,6 +42,7 @@ interface Row {
   public_key: string;
   locked_private_key: string;
   certificate: string;
+  password_due: number;
 }
 
 const toUser = (row: Row): User =>
@@ -48,6 +52,7 @@ const toAccount = (row: Row): Account => ({
   publicKey: row.public_key,
   lockedPrivateKey: row.locked_private_key,
   certificate: certificateSchema.parse(JSON.parse(row.certificate)),
+  passwordDue: row.password_due === 1,
 });
 
 export const createUsers = (db: Database): Users => {
@@ -55,11 +60,13 @@ export const createUsers = (db: Database): Users => {
   const byId = db.prepare('SELECT * FROM users WHERE id = ?');
   const byName = db.prepare('SELECT * FROM users WHERE name_key = ?');
   const insert = db.prepare(`
-    INSERT INTO users (id, name, name_key, role, public_key, locked_private_key, certificate, created_at)
-    VALUES (@id, @name, @nameKey, @role, @publicKey, @lockedPrivateKey, @certificate, @at)`);
+    INSERT INTO users (id, name, name_key, role, public_key, locked_private_key, certificate, password_due, created_at)
+    VALUES (@id, @name, @nameKey, @role, @publicKey, @lockedPrivateKey, @certificate, @passwordDue, @at)`);
   const setKey = db.prepare(`
-    UPDATE users SET public_key = @publicKey, locked_private_key = @lockedPrivateKey, certificate = @certificate WHERE id = @id`);
+    UPDATE users SET public_key = @publicKey, locked_private_key = @lockedPrivateKey, certificate = @certificate, password_due = @passwordDue
+    WHERE id = @id`);
   const disable = db.prepare('UPDATE users SET disabled = 1 WHERE id = ?');
+  const due = db.prepare('SELECT password_due FROM users WHERE id = ?').pluck();
   const supervisors = db.prepare(`SELECT count(*) AS n FROM users WHERE role = 'supervisor' AND disabled = 0`);
   const byCode = db.prepare('SELECT user_id FROM quick_codes WHERE hash = ?').pluck();
   const removeCode = db.prepare('DELETE FROM quick_codes WHERE user_id = ?');
@@ -72,7 +79,7 @@ export const createUsers = (db: Database): Users => {
     get: (id) => one(byId.get(id), toUser),
     account: (id) => one(byId.get(id), toAccount),
     accountByName: (name) => one(byName.get(nameKey(name)), toAccount),
-    insert({ user, publicKey, lockedPrivateKey, certificate }, at) {
+    insert({ user, publicKey, lockedPrivateKey, certificate, passwordDue }, at) {
       if (byName.get(nameKey(user.name)) !== undefined)
         throw new AppError('ALREADY_EXISTS', { kind: 'user', id: user.name });
       insert.run({
@@ -83,11 +90,19 @@ export const createUsers = (db: Database): Users => {
         publicKey,
         lockedPrivateKey,
         certificate: JSON.stringify(certificate),
+        passwordDue: Number(passwordDue),
         at: at.toISOString(),
       });
     },
-    setKey: (id, { publicKey, lockedPrivateKey, certificate }) =>
-      void setKey.run({ id, publicKey, lockedPrivateKey, certificate: JSON.stringify(certificate) }),
+    setKey: (id, { publicKey, lockedPrivateKey, certificate, passwordDue }) =>
+      void setKey.run({
+        id,
+        publicKey,
+        lockedPrivateKey,
+        certificate: JSON.stringify(certificate),
+        passwordDue: Number(passwordDue),
+      }),
+    isPasswordDue: (id) => due.get(id) === 1,
     disable: (id) => void disable.run(id),
     byQuickCode: (hash) => (byCode.get(hash) as string | undefined) ?? null,
     setQuickCode: (id, hash) => void (hash === null ? removeCode.run(id) : setCode.run(id, hash)),

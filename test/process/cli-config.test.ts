@@ -1,13 +1,15 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { renderPart } from '../e2e/fixtures/pictures.ts';
 import { cli, type CliRun } from '../helpers/cli.ts';
 
 const password = 'three blind measuring mice';
 const PLANT = `mekiki: 1
 language: ja
 twoPersons: always
+events: {kind: mqtt, address: 192.0.2.30, user: mekiki, password: {file: broker.txt}}
 users:
   - {name: hana, role: supervisor}
   - {name: mio, role: supervisor, password: {environment: PASSWORD_OF_MIO}}
@@ -16,6 +18,7 @@ users:
   - {name: gone, role: operator, disabled: true}
 stations:
   - name: Press 2
+    golden: locked
     camera: {kind: folder, path: /var/parts, after: move, moveTo: /var/done}
     threads: 1
   - name: Press 1
@@ -61,6 +64,15 @@ beforeAll(async () => {
   home = at('home');
   await writeFile(at('plant.yaml'), PLANT);
   await writeFile(at('ken.txt'), 'copper and nine gaskets\n');
+  await writeFile(at('broker.txt'), 'of the broker\n');
+  for (const [name, defect] of [
+    ['ok', 'none'],
+    ['scratch', 'scratch'],
+  ] as const) {
+    await mkdir(join(folder, 'locked', name), { recursive: true });
+    for (const seed of [1, 2])
+      await writeFile(join(folder, 'locked', name, `${seed}.png`), renderPart(defect, seed).bytes);
+  }
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -103,7 +115,20 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
       criteria: { maxLatencyMsP99: 40, maxEscape: 0.05 },
       lineOutput: { kind: 'modbus-server', addresses: { busy: 200 } },
     });
-    await done(['queue', 'list', '--home', home, '--station', 'Press 1', '--user', 'taro'], { MEKIKI_PASSWORD: taro });
+    // It was made by somebody else: first of all its owner changes it.
+    const queue = ['queue', 'list', '--home', home, '--station', 'Press 1', '--user', 'taro'];
+    expect((await failed(queue, { MEKIKI_PASSWORD: taro })).code).toBe('PASSWORD_DUE');
+    const own = 'paper lantern and gears';
+    await done(['users', 'password', '--home', home, '--user', 'taro'], {
+      MEKIKI_PASSWORD: taro,
+      MEKIKI_NEW_PASSWORD: own,
+    });
+    await done(queue, { MEKIKI_PASSWORD: own });
+    expect(await done(['golden', 'show', '--home', home, '--station', 'Press 2'])).toMatchObject({ golden: { images: 4 } });
+    expect((await actions()).filter((action) => /^(golden|events)\./.test(action))).toEqual([
+      'events.set',
+      'golden.add',
+    ]);
   });
 
   test('applied again nothing changes; a changed value is shown, then changed, and audited under its method', async () => {

@@ -35,8 +35,13 @@ export function addAccountCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(users.command('add <name>').requiredOption('--role <role>', roleSchema.options.join(', '))).action(
-    action(async (context: Context, name: string, options: UserOption & { role: string }) => {
+  withUser(
+    users
+      .command('add <name>')
+      .requiredOption('--role <role>', roleSchema.options.join(', '))
+      .option('--one-time', 'its owner has to choose another password before anything else'),
+  ).action(
+    action(async (context: Context, name: string, options: UserOption & { role: string; oneTime?: boolean }) => {
       const role = roleSchema.safeParse(options.role);
       if (!role.success)
         throw new AppError('INVALID_INPUT', {
@@ -46,7 +51,12 @@ export function addAccountCommands(program: Command, action: Action): void {
       await signedIn(context, options, async (client) => {
         // The new account's own password: never the signer's.
         const password = process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(`the new account ${name}`));
-        const user = await client.call('users.add', { name, role: role.data, password });
+        const user = await client.call('users.add', {
+          name,
+          role: role.data,
+          password,
+          oneTime: options.oneTime === true,
+        });
         context.out.result({ user }, () => `${name} was added as ${role.data}.`);
       });
     }),

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { Role, Station } from '../../contract/domain.ts';
+import type { Job, Role, Station } from '../../contract/domain.ts';
 import { AppError, errorText, problemOf } from '../../contract/errors.ts';
 import { methods } from '../../contract/methods.ts';
 import { weaknessOf } from '../../contract/password.ts';
@@ -52,7 +52,9 @@ export async function carryOut(
   oneTime: (made: OneTimePassword) => void,
 ): Promise<void> {
   const passwords = passwordsFor(wanted, steps);
+  const brokerPassword = brokerPasswordFor(wanted, steps);
   const made = new Map<string, string>();
+  const madeStations = new Map<string, string>();
   for (const step of steps) {
     switch (step.method) {
       case 'session.setLanguage':
@@ -66,22 +68,41 @@ export async function carryOut(
         const given = passwords.get(name);
         // 120 bits: no guess finds it before it is changed.
         const password = given ?? randomBytes(15).toString('base64url');
-        const { id } = await client.call(step.method, { name, role, password });
+        const oneTimeOnly = given === undefined;
+        const { id } = await client.call(step.method, { name, role, password, oneTime: oneTimeOnly });
         made.set(name, id);
-        if (given === undefined && !disabled) oneTime({ name, password });
+        if (oneTimeOnly && !disabled) oneTime({ name, password });
         break;
       }
       case 'users.disable':
         await client.call(step.method, { userId: step.userId ?? made.get(step.name)! });
         break;
       case 'stations.add': {
-        const { backbone, ...station } = step.station;
-        await client.call(step.method, { ...station, ...(backbone !== undefined && { backboneId: backbone }) });
+        const { backbone, golden: _folder, ...station } = step.station;
+        const { id } = await client.call(step.method, {
+          ...station,
+          ...(backbone !== undefined && { backboneId: backbone }),
+        });
+        madeStations.set(station.name, id);
         break;
       }
       case 'stations.update':
         await client.call(step.method, { stationId: step.stationId, ...step.set });
         break;
+      case 'events.set': {
+        const { password: _source, ...config } = { password: undefined, ...step.events };
+        await client.call(step.method, {
+          config,
+          ...(brokerPassword !== undefined && { password: brokerPassword }),
+        });
+        break;
+      }
+      case 'golden.add': {
+        const stationId = step.stationId ?? madeStations.get(step.name)!;
+        const path = resolve(dirname(wanted.file), step.folder);
+        await endOf(client, await client.call(step.method, { stationId, path }));
+        break;
+      }
     }
   }
 }
@@ -109,6 +130,7 @@ export async function firstStart(
       },
     ]);
   const { steps } = await plan(client, wanted);
+  brokerPasswordFor(wanted, steps);
   const password = passwordsFor(wanted, steps).get(first.name) ?? (await askPassword(first.name));
   await client.call('session.firstStart', { name: first.name, password, language: config.language ?? 'en' });
   return (await client.call('stations.list', {}))[0];
@@ -123,11 +145,12 @@ function passwordsFor({ file }: ConfigFile, steps: readonly Step[]): Map<string,
   for (const step of steps) {
     if (step.method !== 'users.add' || step.user.password === undefined) continue;
     const { name, password: source } = step.user;
-    const password = fromSource(file, name, source);
+    const password = fromSource(file, placeOf(name), source);
     if (password.length < SHORTEST || weaknessOf(password, name) !== null)
       throw configInvalid(file, [
         {
-          ...problemOfPassword(name),
+          path: placeOf(name),
+          line: null,
           what: 'it is short or easy to guess',
           next: errorText('WEAK_PASSWORD', {}).nextAction.replace(/\.$/, ''),
         },
@@ -137,14 +160,43 @@ function passwordsFor({ file }: ConfigFile, steps: readonly Step[]): Map<string,
   return given;
 }
 
-const problemOfPassword = (name: string) => ({ path: `users[${JSON.stringify(name)}].password`, line: null });
+/** The broker's, where the events are set and name a source. CONFIG_INVALID. */
+function brokerPasswordFor({ file }: ConfigFile, steps: readonly Step[]): string | undefined {
+  for (const step of steps)
+    if (step.method === 'events.set' && step.events.kind === 'mqtt' && step.events.password !== undefined)
+      return fromSource(file, 'events.password', step.events.password);
+  return undefined;
+}
 
-function fromSource(file: string, name: string, source: PasswordSource): string {
+/** Waits for a job's end; throws what it failed with. */
+async function endOf(client: ConfigClient, { id }: Job): Promise<void> {
+  await new Promise<void>((resolveEnd, reject) => {
+    const look = (job: Job) => {
+      if (job.id !== id) return;
+      if (job.state === 'done') resolveEnd();
+      else if (job.state === 'cancelled') reject(new AppError('CANCELLED'));
+      else if (job.state === 'failed')
+        reject(
+          job.problem === null
+            ? new AppError('INTERNAL', { ref: id })
+            : AppError.fromWire({ ...job.problem, details: job.problem.details ?? {}, ref: id }),
+        );
+    };
+    client.on('jobs.progressed', look);
+    client.onClose(() => reject(new AppError('DISCONNECTED', { peer: 'core' })));
+    // It may have ended before we listened.
+    client.call('jobs.list', {}).then((jobs) => jobs.forEach(look), reject);
+  });
+}
+
+const placeOf = (name: string): string => `users[${JSON.stringify(name)}].password`;
+
+function fromSource(file: string, place: string, source: PasswordSource): string {
   const missing = (what: string, next: string): AppError =>
-    configInvalid(file, [{ ...problemOfPassword(name), what, next }]);
+    configInvalid(file, [{ path: place, line: null, what, next }]);
   if ('environment' in source) {
     const password = process.env[source.environment];
-    if (!password) throw missing(`${source.environment} is not set`, 'Set it to the password of this account');
+    if (!password) throw missing(`${source.environment} is not set`, 'Set it to that password');
     return password;
   }
   let text: string;

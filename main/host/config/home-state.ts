@@ -12,11 +12,17 @@ export type ConfigClient = Client<Methods, Events>;
 export async function homeState(client: ConfigClient): Promise<HomeState> {
   const session = await client.call('session.state', {});
   const signedIn = session.user !== null;
+  const configures = session.user?.role === 'engineer' || session.user?.role === 'supervisor';
+  const stations = await client.call('stations.list', {});
+  const golden = new Set<string>();
+  for (const { id } of stations) if ((await client.call('golden.show', { stationId: id })) !== null) golden.add(id);
   return {
+    golden,
+    events: configures ? await client.call('events.get', {}) : null,
     language: session.language,
     twoPersons: signedIn ? (await client.call('candidates.approvalRule', {})).twoPersons : 'auto',
     users: signedIn ? await client.call('users.list', {}) : [],
-    stations: await client.call('stations.list', {}),
+    stations,
     backbones: (await client.call('backbones.list', {})).map(({ id }) => id),
   };
 }
@@ -32,6 +38,7 @@ export async function configOf(client: ConfigClient, home: string): Promise<Conf
     mekiki: 1,
     language: state.language,
     twoPersons: state.twoPersons,
+    ...(state.events !== null && { events: state.events.config }),
     users: state.users.map(({ name, role, disabled }) => ({ name, role, disabled })).toSorted(byName),
     stations: state.stations
       .map(({ name, camera, recipe, criteria, backboneId, threads, line, lineOutput }) => ({

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Station, User } from '../../contract/domain.ts';
 import type { Methods, MethodInput } from '../../contract/methods.ts';
+import type { PlantEvents } from '../../contract/plant-events.ts';
 import { pathText, type Path, type Problem } from './problems.ts';
 import { accountKey, type Config, type StationEntry, type UserEntry } from './schema.ts';
 
@@ -8,10 +9,14 @@ import { accountKey, type Config, type StationEntry, type UserEntry } from './sc
 export interface HomeState {
   language: 'en' | 'ja';
   twoPersons: 'auto' | 'always' | 'never';
+  /** null: whoever asks may not see it. */
+  events: { config: PlantEvents; hasPassword: boolean } | null;
   users: readonly User[];
   stations: readonly Station[];
   /** Ids, the shipped one among them. */
   backbones: readonly string[];
+  /** Ids of the stations that have a golden set. */
+  golden: ReadonlySet<string>;
 }
 
 export interface Change {
@@ -32,6 +37,9 @@ export type Step = { changes: Change[] } & (
   | { method: 'users.disable'; userId: string | null; name: string }
   | { method: 'stations.add'; station: StationEntry }
   | { method: 'stations.update'; stationId: string; set: StationChanges }
+  | { method: 'events.set'; events: NonNullable<Config['events']> }
+  /** null: a station that an earlier step makes. */
+  | { method: 'golden.add'; stationId: string | null; name: string; folder: string }
 ) & { method: keyof Methods };
 
 export interface Plan {
@@ -88,6 +96,19 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
       changes: [{ path: 'twoPersons', from: home.twoPersons, to: config.twoPersons }],
     });
 
+  if (config.events !== undefined) {
+    const { password, ...wanted } = { password: undefined, ...config.events };
+    const same = isDeepStrictEqual(wanted, home.events?.config);
+    if (!same || (password !== undefined && home.events?.hasPassword !== true))
+      steps.push({
+        method: 'events.set',
+        events: config.events,
+        changes: same
+          ? [{ path: 'events.password', from: null, to: 'given' }]
+          : changesIn(home.events?.config ?? null, wanted, 'events'),
+      });
+  }
+
   const adopted = config.stations.some(({ name }) => name === adopt?.name) ? undefined : adopt;
   config.stations.forEach((station, i) => {
     const named = home.stations.filter(({ name }) => name === station.name);
@@ -109,13 +130,24 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
         'Add its file: backbones add FILE',
       );
     const place = `stations[${JSON.stringify(station.name)}]`;
-    const { backbone, ...rest } = station;
+    const { backbone, golden, ...rest } = station;
+    const addGolden = () => {
+      if (golden === undefined || (there !== undefined && home.golden.has(there.id))) return;
+      steps.push({
+        method: 'golden.add',
+        stationId: there?.id ?? null,
+        name: station.name,
+        folder: golden,
+        changes: [{ path: `${place}.golden`, from: null, to: golden }],
+      });
+    };
     if (there === undefined) {
       steps.push({
         method: 'stations.add',
         station,
         changes: [{ path: place, from: null, to: { ...rest, ...(backbone && { backbone }) } }],
       });
+      addGolden();
       return;
     }
     const wanted = { ...rest, ...(backbone !== undefined && { backboneId: backbone }) };
@@ -129,6 +161,7 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
         set: Object.fromEntries(changed),
         changes: changed.flatMap(([key, value]) => changesIn(there[key as keyof Station], value, `${place}.${key}`)),
       });
+    addGolden();
   });
   if (problems.length > 0) return { problems };
   return {

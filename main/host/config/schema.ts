@@ -10,6 +10,7 @@ import {
   stationSchema,
 } from '../../contract/domain.ts';
 import { approvalRuleSchema } from '../../contract/methods.ts';
+import { plantEventsSchema } from '../../contract/plant-events.ts';
 
 /* What a configuration file may say. Values have the contract's own schemas: the file can hold nothing that the window could not set. */
 
@@ -40,7 +41,22 @@ const stationEntrySchema = z.strictObject({
   threads: stationSchema.shape.threads.unwrap().optional(),
   line: lineSettingsSchema.optional(),
   lineOutput: lineOutputSchema.optional(),
+  /**
+   * Folder of `<class>/*` whose images judge and never teach; a relative path is from the configuration file. Read only where the station
+   * has no golden set yet: what is in one stays.
+   */
+  golden: z.string().min(1).max(4096).optional(),
 });
+
+const [noEvents, mqtt] = plantEventsSchema.options;
+/** Where the plant's other systems hear of parts and lines (main/core/plant-events.ts). */
+const eventsEntrySchema = z.discriminatedUnion('kind', [
+  noEvents,
+  mqtt.extend({
+    /** Of the broker. Read where the broker is set or changed; left out: what the home has. */
+    password: passwordSourceSchema.optional(),
+  }),
+]);
 
 export const configSchema = z.strictObject({
   /** Version of this format. */
@@ -48,6 +64,7 @@ export const configSchema = z.strictObject({
   language: languageSchema.optional(),
   /** Whether whoever made a model may approve it (main/core/two-persons.ts). */
   twoPersons: approvalRuleSchema.optional(),
+  events: eventsEntrySchema.optional(),
   users: z.array(userEntrySchema).max(500).default([]),
   stations: z.array(stationEntrySchema).max(64).default([]),
 });

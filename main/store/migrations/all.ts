@@ -24,6 +24,7 @@ import { secondLabels } from './0900-second-labels.ts';
 import { golden } from './0910-golden.ts';
 import { labelsRecent } from './0920-labels-recent.ts';
 import { quickCodes } from './0930-quick-codes.ts';
+import { passwordDue } from './0960-password-due.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -53,4 +54,5 @@ export const migrations: readonly Migration[] = [
   golden,
   labelsRecent,
   quickCodes,
+  passwordDue,
 ];

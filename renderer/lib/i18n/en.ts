@@ -74,6 +74,9 @@ export const en = {
   'signIn.ended': 'Signed out: nobody was at this window, or the password was changed elsewhere.',
 
   // --- passwords
+  'password.due': 'Choose your own password',
+  'password.dueWhy':
+    'Somebody else knows the one that you were given. Until you choose another one you can do nothing that needs an account.',
   'password.change': 'Change password',
   'password.changeWhy': 'Your signature stays the same. Other windows with your account are signed out.',
   'password.reset': 'New password for {name}',

@@ -78,6 +78,8 @@ export const ja: Record<MessageKey, string> = {
   'signIn.ended': 'サインアウトしました。操作がなかったか、別の画面でパスワードが変更されました。',
 
   // --- passwords
+  'password.due': '自分のパスワードを設定',
+  'password.dueWhy': '渡されたパスワードは他の人も知っています。変更するまで、アカウントが必要な操作はできません。',
   'password.change': 'パスワードを変更',
   'password.changeWhy': '署名は変わりません。同じアカウントの他の画面はサインアウトされます。',
   'password.reset': '{name} の新しいパスワード',

@@ -59,6 +59,34 @@ describe('a new password', () => {
   );
 });
 
+describe('a password that somebody else made', () => {
+  withWorld();
+  test('lets its owner do nothing but choose another one, which is told and audited', async () => {
+    const { id } = await world.call('users.add', { name: 'mori', role: 'engineer', password: NEW, oneTime: true });
+    const mori = await signIn('mori', NEW);
+    expect((await world.call('session.state', {}, mori)).passwordDue).toBe(true);
+    const due = { code: 'PASSWORD_DUE' };
+    await expect(world.call('users.list', {}, mori)).rejects.toMatchObject(due);
+    // What nobody needs an account for stays.
+    expect(await world.call('stations.list', {}, mori)).toHaveLength(1);
+    const change = (newPassword: string) => world.call('session.changePassword', { password: NEW, newPassword }, mori);
+    await expect(change(NEW)).rejects.toMatchObject(due);
+    await expect(change('password1')).rejects.toMatchObject({ code: 'WEAK_PASSWORD' });
+    await world.reopen();
+    const again = await signIn('mori', NEW);
+    await expect(world.call('users.list', {}, again)).rejects.toMatchObject(due);
+    await world.call('session.changePassword', { password: NEW, newPassword: 'nine blue kettles' }, again);
+    expect(world.events.filter(({ name }) => name === 'session.changed').at(-1)?.payload).toMatchObject({
+      passwordDue: false,
+    });
+    expect(await world.call('users.list', {}, again)).toHaveLength(2);
+    await signIn('sato', PASSWORD, world.session);
+    await world.call('users.resetPassword', { userId: id, newPassword: NEW, password: PASSWORD, oneTime: true });
+    await expect(world.call('users.list', {}, await signIn('mori', NEW))).rejects.toMatchObject(due);
+    expect(await actions()).toContain('users.changePassword');
+  });
+});
+
 describe('changing a password', () => {
   withWorld();
   test('asks for a good one, as making an account does', async () => {

@@ -169,6 +169,8 @@ describe('the plan', () => {
     users: [{ id: 'u-1', name: 'hana', role: 'supervisor', disabled: false }],
     stations: [],
     backbones: ['shipped'],
+    events: null,
+    golden: new Set(),
     ...rest,
   });
 
