@@ -2,7 +2,13 @@ import { randomUUID, type KeyObject } from 'node:crypto';
 import { open, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { approvalSchema, modelCardSchema, sha256Schema, type ModelCard } from '../contract/domain.ts';
+import {
+  approvalSchema,
+  modelCardSchema,
+  sha256Schema,
+  type GoldenResult,
+  type ModelCard,
+} from '../contract/domain.ts';
 import { AppError, assert, problemOf } from '../contract/errors.ts';
 import { canonicalJson, sha256 } from './canonical.ts';
 import { certificateIsValid, certificateSchema, signBody, verifyBody, type Certificate } from './keys.ts';
@@ -69,6 +75,8 @@ export interface SignApprovalInput {
   demo: boolean;
   meaning: string;
   waiver: string | null;
+  /** Figures on the station's golden set that the decision stands on; absent: it has none. */
+  golden?: GoldenResult | undefined;
   /** Time of signing. */
   at: Date;
   certificate: Certificate;
@@ -94,6 +102,8 @@ export const signApproval = async (input: SignApprovalInput): Promise<SignedAppr
     meaning: input.meaning,
     waiver: input.waiver,
     at: input.at.toISOString(),
+    // Left out of the text that is signed where there are none: approvals without stay valid as they are.
+    ...(input.golden && { golden: input.golden }),
     certificate: input.certificate,
   };
   const approval = { ...body, signature: signBody(APPROVAL, body, input.privateKey) };

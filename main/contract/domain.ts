@@ -623,6 +623,8 @@ export const approvalSchema = z.object({
   meaning: z.string(),
   waiver: z.string().nullable(),
   at: z.iso.datetime(),
+  /** What it was decided by, where the station has a golden set: under the signature. Absent: no such set, or signed before they were bound. */
+  golden: goldenResultSchema.optional(),
 });
 
 export const candidateSchema = z.object({

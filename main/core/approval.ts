@@ -109,6 +109,7 @@ export const createApprovalService = (
       demo: store.demo,
       meaning,
       waiver,
+      golden: candidate.golden,
       at: context.now(),
       certificate: account.certificate,
       privateKey,
@@ -120,9 +121,17 @@ export const createApprovalService = (
       await checkBundle(candidate.stationId, candidateId);
       store.transaction(() => {
         checkState(store.candidates.get(candidateId));
-        const { signatureId, userId, userName, at } = signed;
+        const { signatureId, userId, userName, at, golden: bound } = signed;
         store.candidates.setState(candidateId, 'approved');
-        store.candidates.setApproval(candidateId, { signatureId, userId, userName, meaning, waiver, at });
+        store.candidates.setApproval(candidateId, {
+          signatureId,
+          userId,
+          userName,
+          meaning,
+          waiver,
+          at,
+          ...(bound && { golden: bound }),
+        });
         store.audit.append({
           user: userName,
           action: 'candidates.approve',

@@ -582,6 +582,8 @@ export const en = {
   'models.knowledgeOf': '{id}, {n:class:classes}',
   'models.created': 'Made',
   'models.approved': 'Approved',
+  'models.golden': 'Golden set, as signed',
+  'models.goldenOf': '{n:image:images}: {escaped} of {ng} NG passed, {overkilled} of {ok} OK stopped',
   'models.rejected': 'Rejected',
   'models.waiver': 'Waiver',
   'models.meaning': 'Meaning',

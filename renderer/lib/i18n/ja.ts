@@ -582,6 +582,8 @@ export const ja: Record<MessageKey, string> = {
   'models.knowledgeOf': '{id}、{n} クラス',
   'models.created': '作成',
   'models.approved': '承認',
+  'models.golden': 'ゴールデンセット（署名済み）',
+  'models.goldenOf': '{n} 枚：NG {ng} 枚中 {escaped} 枚を見逃し、OK {ok} 枚中 {overkilled} 枚を誤検出',
   'models.rejected': '却下',
   'models.waiver': '免除',
   'models.meaning': '意味',

@@ -1,9 +1,20 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { verifyBundle } from '../../../main/audit/approval.ts';
 import { sha256 } from '../../../main/audit/canonical.ts';
+import type { GoldenResult } from '../../../main/contract/domain.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
 
 let world: World;
@@ -61,10 +72,32 @@ describe('the golden set', () => {
     // The set has grown since: what was tried is another set.
     await add(await writeDataset(join(folder, 'more'), { ok: 1 }));
     await expect(approve(id, 'because')).rejects.toMatchObject({ code: 'GOLDEN_DUE' });
+    const figures = await tryOn(id);
+    expect((await approve(id, 'because')).approval?.golden).toEqual(figures);
+    // The figures are in what was signed: with others, or without any, it is no approval.
+    const bundleDir = join(world.home, 'bundles', id);
+    const check = () =>
+      verifyBundle({
+        bundleDir,
+        rootPublicKey: readFileSync(join(world.home, 'trust/root.pub'), 'utf8'),
+        demo: false,
+        stationId,
+      });
+    expect((await check()).approval.golden).toEqual(figures);
+    const file = join(bundleDir, 'approval.json');
+    const signed = readFileSync(file, 'utf8');
+    const { golden: _figures, ...without } = JSON.parse(signed) as { golden: GoldenResult };
+    for (const altered of [without, { ...without, golden: { ...figures, escape: { ...figures.escape, wrong: 1 } } }]) {
+      writeFileSync(file, JSON.stringify(altered));
+      await expect(check()).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    }
+    writeFileSync(file, signed);
+    // Tried again after the decision, the signed figures stay.
     await tryOn(id);
-    await approve(id, 'because');
+    expect((await world.call('candidates.show', { candidateId: id })).approval?.golden).toEqual(figures);
+    expect((await world.call('models.activate', { candidateId: id })).active.id).toBe(id);
     const { entries } = await world.call('audit.list', { limit: 50 });
-    expect(entries.filter(({ action }) => action === 'candidates.golden')).toHaveLength(3);
+    expect(entries.filter(({ action }) => action === 'candidates.golden')).toHaveLength(4);
     expect(entries.filter(({ action }) => action === 'golden.add')).toHaveLength(2);
   });
 
