@@ -1,9 +1,9 @@
 import type { Region } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { LabelAction, LabelChange } from '../store/labels.ts';
+import { tilesOf } from '../vision/tiles.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
-import { withoutPlace } from './samples.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
@@ -136,7 +136,8 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const station = store.stations.get(stationId);
         const perClass = store.labels.perClass(stationId);
         const fresh = perClass.reduce((sum, row) => sum + row.fresh, 0);
-        return { fresh, perClass, withoutPlace: withoutPlace(store, station).length };
+        const tiled = tilesOf(station.recipe) > 1;
+        return { fresh, perClass, withoutPlace: tiled ? store.labels.countWithoutPlace(stationId) : 0 };
       },
       async 'queue.list'({ stationId, limit }) {
         store.stations.get(stationId);

@@ -52,13 +52,6 @@ const markOf = (store: Store, label: Label): Region | null => {
 
 const okIdsOf = (store: Store) => new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
 
-/** Labels of defects that cannot be learnt before somebody draws where they are. */
-export const withoutPlace = (store: Store, station: Station): Label[] => {
-  if (tilesOf(station.recipe) === 1) return [];
-  const okIds = okIdsOf(store);
-  return store.labels.list(station.id).filter((label) => !okIds.has(label.classId) && markOf(store, label) === null);
-};
-
 /** Where parts lay on pictures that were looked at; a few thousand of them are some hundred kilobytes. */
 const places = new Map<string, Shift | null>();
 const MOST_PLACES = 5_000;

@@ -34,6 +34,8 @@ export interface Labels {
   /** Gives whether there was one. */
   remove(stationId: string, imageSha: string): boolean;
   perClass(stationId: string): { classId: string; labelled: number; fresh: number }[];
+  /** Defects that no box and no tile of a judgement gives a place: a part judged ok shows nothing of where it is. */
+  countWithoutPlace(stationId: string): number;
   /** Labels that are learnt, per person who gave them. */
   learntByUser(stationId: string): ReadonlyMap<string, number>;
   /** Marks what a knowledge was made of: a label changed since then stays fresh. */
@@ -55,6 +57,13 @@ export interface LabelAction {
   classId: string | null;
   changes: LabelChange[];
 }
+
+/** The classes first: they are few, and only the defects among them are looked at, by the index of labels without a box. */
+export const WITHOUT_PLACE = `
+  SELECT count(*) FROM classes c
+  CROSS JOIN labels l ON l.station_id = ? AND l.class_id = c.id AND l.box_x IS NULL
+  LEFT JOIN parts p ON p.id = l.part_id
+  WHERE c.is_ok = 0 AND (p.tile_x IS NULL OR p.verdict = 'ok')`;
 
 interface Row {
   station_id: string;
@@ -119,6 +128,7 @@ export const createLabels = (db: Database): Labels => {
     SELECT class_id AS classId, count(*) AS labelled,
       sum(CASE WHEN learnt_class_id IS NULL OR learnt_class_id <> class_id THEN 1 ELSE 0 END) AS fresh
     FROM labels WHERE station_id = ? GROUP BY class_id ORDER BY class_id`);
+  const withoutPlace = db.prepare(WITHOUT_PLACE).pluck();
   const byUser = db.prepare(`
     SELECT user_id AS userId, count(*) AS n FROM labels WHERE station_id = ? AND learnt_class_id IS NOT NULL GROUP BY user_id`);
   const clearLearnt = db.prepare('UPDATE labels SET learnt_class_id = NULL WHERE station_id = ?');
@@ -160,6 +170,7 @@ export const createLabels = (db: Database): Labels => {
     },
     remove: (stationId, imageSha) => remove.run(stationId, imageSha).changes > 0,
     perClass: (stationId) => perClass.all(stationId) as { classId: string; labelled: number; fresh: number }[],
+    countWithoutPlace: (stationId) => withoutPlace.get(stationId) as number,
     learntByUser: (stationId) =>
       new Map((byUser.all(stationId) as { userId: string; n: number }[]).map(({ userId, n }) => [userId, n])),
     setLearnt(stationId, learnt) {

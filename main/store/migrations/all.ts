@@ -25,6 +25,7 @@ import { golden } from './0910-golden.ts';
 import { labelsRecent } from './0920-labels-recent.ts';
 import { quickCodes } from './0930-quick-codes.ts';
 import { passwordDue } from './0960-password-due.ts';
+import { labelsWithoutPlace } from './0970-labels-without-place.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -55,4 +56,5 @@ export const migrations: readonly Migration[] = [
   labelsRecent,
   quickCodes,
   passwordDue,
+  labelsWithoutPlace,
 ];
