@@ -84,7 +84,7 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
     expect(wrong.code).toBe(1);
     expect(wrong.json()).toMatchObject({
       valid: false,
-      problems: [{ path: 'users[2].role', line: 7 }],
+      problems: [{ path: 'users[2].role', line: 8 }],
       error: { code: 'CONFIG_INVALID' },
     });
   });
@@ -124,7 +124,9 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
       MEKIKI_NEW_PASSWORD: own,
     });
     await done(queue, { MEKIKI_PASSWORD: own });
-    expect(await done(['golden', 'show', '--home', home, '--station', 'Press 2'])).toMatchObject({ golden: { images: 4 } });
+    expect(await done(['golden', 'show', '--home', home, '--station', 'Press 2'])).toMatchObject({
+      golden: { images: 4 },
+    });
     expect((await actions()).filter((action) => /^(golden|events)\./.test(action))).toEqual([
       'events.set',
       'golden.add',

@@ -25,7 +25,7 @@ import { addServeCommand } from './serve-command.ts';
 import { addSimulateCommand } from './simulate-command.ts';
 import { addToolCommands } from './tool-commands.ts';
 import { addTrainCommand } from './train-command.ts';
-import { addUpdateCommands } from './update-commands.ts';
+import { addReleaseCommands } from './release-commands.ts';
 
 interface GlobalOptions {
   json?: boolean;
@@ -90,7 +90,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addLineioCommands(program, action);
   addEventsCommands(program, action);
   addServeCommand(program, action);
-  addUpdateCommands(program, action);
+  addReleaseCommands(program, action);
   inheritGlobalOptions(program);
 
   try {

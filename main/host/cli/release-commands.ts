@@ -36,9 +36,9 @@ const withKey = (command: Command) =>
   );
 
 /** Updates of the program as signed files. With --user it is done by the data folder's core and stands in its audit trail. */
-export function addUpdateCommands(program: Command, action: Action): void {
-  const update = program.command('update').description('updates of the program as signed files');
-  withKey(update.command('verify <file>').description('prove that a file is as it was released')).action(
+export function addReleaseCommands(program: Command, action: Action): void {
+  const release = program.command('release').description('updates of the program as signed files');
+  withKey(release.command('verify <file>').description('prove that a file is as it was released')).action(
     action(async (context: Context, file: string, options: UpdateOption) => {
       const path = resolve(file);
       if (options.user === undefined) {
@@ -53,7 +53,7 @@ export function addUpdateCommands(program: Command, action: Action): void {
     }),
   );
   withKey(
-    update
+    release
       .command('unpack <file>')
       .description('write the package of a genuine update, and say how an administrator installs it')
       .option('--to <folder>', 'folder for the package (default: that of the file)')
