@@ -33,7 +33,7 @@ const setOf = (images: readonly { sha: string; classId: string }[]): string =>
 
 export const createGoldenService = (
   context: CoreContext,
-  { jobs, classes }: { jobs: JobService; classes: Pick<ClassService, 'known'> },
+  { jobs, classes }: { jobs: JobService; classes: Pick<ClassService, 'known' | 'forFolder'> },
 ): GoldenService => {
   const { store } = context;
 
@@ -74,7 +74,13 @@ export const createGoldenService = (
       ),
     );
 
-  const add = async (job: JobWork, stationId: string, path: string, by: string): Promise<string[]> => {
+  const add = async (
+    job: JobWork,
+    stationId: string,
+    path: string,
+    by: string,
+    classOf: (folder: string) => string,
+  ): Promise<string[]> => {
     const { maxPixels } = store.stations.get(stationId).recipe;
     const files = await listSources(path, true);
     const taken = new Map<string, { sha: string; classId: string; width: number; height: number; name: string }>();
@@ -83,7 +89,7 @@ export const createGoldenService = (
       job.signal.throwIfAborted();
       job.progress((0.5 * done) / files.length, { key: 'golden.read', details: { done, total: files.length } });
       try {
-        const classId = classes.known(className ?? '').id;
+        const classId = classOf(className ?? '');
         const { image } = await decodeImage(file, { name, maxPixels });
         const sha = await store.images.put(await encodePng(image));
         store.images.keep(sha);
@@ -180,11 +186,17 @@ export const createGoldenService = (
     },
     handlers: {
       'golden.show': async ({ stationId }) => show(stationId),
-      async 'golden.add'({ stationId, path }, session) {
+      async 'golden.add'({ stationId, path, newClasses }, session) {
         store.stations.get(stationId);
         const firstStep = { key: 'golden.read', details: {} };
         return jobs.start({ kind: 'golden', stationId, session, firstStep }, (job) =>
-          add(job, stationId, path, actor(session)),
+          add(
+            job,
+            stationId,
+            path,
+            actor(session),
+            (folder) => (newClasses ? classes.forFolder(folder, session) : classes.known(folder)).id,
+          ),
         );
       },
       async 'candidates.golden'({ candidateId }, session) {

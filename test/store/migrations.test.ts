@@ -67,6 +67,8 @@ const rows: Record<number, string> = {
         UPDATE knowledge SET snapshot_id = 'cc';`,
   920: `UPDATE labels SET at = '2026-01-03';`,
   930: `INSERT INTO quick_codes VALUES ('u-1', 'aa');`,
+  960: `UPDATE users SET password_due = 1;`,
+  970: `UPDATE labels SET box_x = 1, box_y = 1, box_width = 2, box_height = 2;`,
 };
 
 const contents = (): Record<string, number> => {

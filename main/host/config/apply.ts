@@ -100,7 +100,7 @@ export async function carryOut(
       case 'golden.add': {
         const stationId = step.stationId ?? madeStations.get(step.name)!;
         const path = resolve(dirname(wanted.file), step.folder);
-        await endOf(client, await client.call(step.method, { stationId, path }));
+        await endOf(client, await client.call(step.method, { stationId, path, newClasses: true }));
         break;
       }
     }

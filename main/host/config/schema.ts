@@ -43,7 +43,7 @@ const stationEntrySchema = z.strictObject({
   lineOutput: lineOutputSchema.optional(),
   /**
    * Folder of `<class>/*` whose images judge and never teach; a relative path is from the configuration file. Read only where the station
-   * has no golden set yet: what is in one stays.
+   * has no golden set yet, classes made by the folders' names: what is in one stays.
    */
   golden: z.string().min(1).max(4096).optional(),
 });
