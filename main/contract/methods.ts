@@ -473,7 +473,11 @@ export const methods = {
    * Takes `<path>/<class>/*` into the station's golden set, for good; what was learnt, or is nearly like it, is skipped by name. With `newClasses` a
    * folder of a name that no class has makes one. A job.
    */
-  'golden.add': method(configurers, z.object({ stationId: id, path, newClasses: z.boolean().default(false) }), jobSchema),
+  'golden.add': method(
+    configurers,
+    z.object({ stationId: id, path, newClasses: z.boolean().default(false) }),
+    jobSchema,
+  ),
   /** Judges the golden set with a candidate, and counts the use: a job. */
   'candidates.golden': method(technicians, z.object({ candidateId: id }), jobSchema),
   'candidates.approvalRule': method(
