@@ -61,7 +61,7 @@ export interface LabelAction {
 /** The classes first: they are few, and only the defects among them are looked at, by the index of labels without a box. */
 export const WITHOUT_PLACE = `
   SELECT count(*) FROM classes c
-  CROSS JOIN labels l ON l.station_id = ? AND l.class_id = c.id AND l.box_x IS NULL
+  CROSS JOIN labels l INDEXED BY labels_without_box ON l.station_id = ? AND l.class_id = c.id AND l.box_x IS NULL
   LEFT JOIN parts p ON p.id = l.part_id
   WHERE c.is_ok = 0 AND (p.tile_x IS NULL OR p.verdict = 'ok')`;
 
