@@ -89,6 +89,23 @@ export const homeStateSchema = z.object({
   lastBackup: z.object({ at: z.iso.datetime(), file: z.string(), bytes: z.number().int() }).nullable(),
 });
 
+/** A damaged database. */
+export const damageSchema = z.object({
+  /** In SQLite's words. */
+  problems: z.array(z.string()),
+  /** Tables of which something is lost: rows that could be read, and rows that are left out since they name a lost one. */
+  tables: z.array(
+    z.object({ name: z.string(), read: z.number().int(), unreadable: z.boolean(), dangling: z.number().int() }),
+  ),
+  /** Why it cannot be repaired, and only a backup helps; null: it can. */
+  hopeless: z.string().nullable(),
+  /** Who may ask for the repair: engineers and supervisors that this installation made. */
+  accounts: z.array(z.object({ name: z.string(), role: roleSchema })),
+  /** Folder with the damaged file, once it is repaired. */
+  kept: z.string().nullable(),
+});
+export type Damage = z.infer<typeof damageSchema>;
+
 const trustSchema = z.object({
   installation: z.string(),
   installations: z.array(z.object({ key: z.string(), name: z.string(), by: z.string(), at: z.iso.datetime() })),
@@ -173,6 +190,13 @@ export const methods = {
   /** A consistent copy of the whole data folder into a new file while everything goes on: a job. The own password locks its root key. */
   'home.backup': method(configurers, z.object({ file: path, password }), jobSchema),
   'home.state': method(anyone, none, homeStateSchema),
+  /** Of a home whose database is damaged: what is wrong, and what a repair would lose. null: it is whole. */
+  'home.damage': method(anyone, none, damageSchema.nullable()),
+  /**
+   * Makes a new database of what can be read; the damaged one is kept beside it, and the trail tells of it. An engineer or supervisor whose account can
+   * still be read proves it by the password. CONFLICT where nothing is damaged, WRONG_PASSWORD, TOO_MANY_ATTEMPTS.
+   */
+  'home.repair': method(anyone, z.object({ name: z.string().min(1).max(64), password }), damageSchema),
 
   /** GigE Vision cameras that answer on the networks of this PC now. A second or so. */
   'cameras.find': method(

@@ -19,7 +19,7 @@ import type { SecretStore } from './port.ts';
 import { restoredFile, restoredSchema } from './restore.ts';
 
 export interface BackupService {
-  handlers: HandlersOf<'home.backup'>;
+  handlers: HandlersOf<'home.backup' | 'home.damage' | 'home.repair'>;
   /** The last one that was verified. */
   last(): { at: string; file: string; bytes: number } | null;
   /** A home that came out of a backup, or was repaired, says so in its trail, once. */
@@ -130,18 +130,23 @@ export const createBackupService = (
   const noted = async (
     file: string,
     action: string,
-    read: (note: unknown) => { subject: string; details: Record<string, unknown> },
+    read: (note: unknown) => { subject: string; details: Record<string, unknown>; user?: string },
   ): Promise<void> => {
     const text = await readFile(file, 'utf8').catch(() => null);
     if (text === null) return;
-    const { subject, details } = read(JSON.parse(text));
-    store.transaction(() => store.audit.append({ user: 'system', action, subject, details }));
+    const { subject, details, user = 'system' } = read(JSON.parse(text));
+    store.transaction(() => store.audit.append({ user, action, subject, details }));
     await nodeFiles.remove(file);
     await nodeFiles.syncDirectory(store.home);
   };
 
   return {
     handlers: {
+      // A core that started found it whole; where it did not, repair-mode.ts answers.
+      'home.damage': async () => null,
+      async 'home.repair'() {
+        throw new AppError('CONFLICT', { what: databaseFile(store.home), state: 'whole', needed: 'a damaged one' });
+      },
       async 'home.backup'({ file, password }, session) {
         const by = actor(session);
         // Also proof that this password opens the backup later.
@@ -162,8 +167,8 @@ export const createBackupService = (
         return { subject: backup, details: { ...details, restoredAt: at } };
       });
       await noted(repairedFile(store.home), 'home.repair', (note) => {
-        const { kept, ...details } = note as RepairReport;
-        return { subject: kept ?? store.home, details };
+        const { kept, by, ...details } = note as RepairReport;
+        return { subject: kept ?? store.home, details, ...(by !== undefined && { user: by }) };
       });
     },
   };

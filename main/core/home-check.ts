@@ -54,7 +54,7 @@ export const checkHome = async ({ home, repair, signal, progress }: HomeCheckOpt
 };
 
 /** The lock is the operating system's, and taking it is how to ask for it; a damaged database is told by what comes after. */
-const refuseInUse = async (home: string): Promise<void> => {
+export const refuseInUse = async (home: string): Promise<void> => {
   if (readLock(home) === null) return;
   try {
     (await openStore({ home, demo: false })).close();

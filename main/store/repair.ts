@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
@@ -19,6 +20,8 @@ export interface RepairReport {
   tables: { name: string; read: number; unreadable: boolean; dangling: number }[];
   /** Folder with the damaged file; null: nothing was done. */
   kept: string | null;
+  /** Who asked for it in the window; absent: the command line. */
+  by?: string;
 }
 
 export const repairedFile = (home: string): string => join(home, 'repaired.json');
@@ -182,37 +185,50 @@ const copyReadable = (from: string, to: string): RepairReport['tables'] => {
   }
 };
 
-/**
- * Repairs the database of a home that nobody has open. `at` names the folder for the damaged file.
- * DATABASE_CORRUPT: not even its head can be read, only a backup helps. DATABASE_TOO_NEW, DISK_FULL.
- */
-export const repairDatabase = async (home: string, at: Date): Promise<RepairReport> => {
-  const file = databaseFile(home);
-  const problems = checkDatabase(file);
-  if (problems.length === 0) return { problems, tables: [], kept: null };
-  const kept = join(home, `damaged-${at.toISOString().replace(/[:.]/g, '-')}`);
-  mkdirSync(kept);
-  for (const part of [file, `${file}-wal`]) if (existsSync(part)) copyFileSync(part, join(kept, basename(part)));
-  const work = join(kept, 'repair.sqlite');
-  const damaged = join(kept, basename(file));
+/** Copies the damaged file aside and reads what can be read into a new one beside the copy. DATABASE_CORRUPT, DATABASE_TOO_NEW, DISK_FULL. */
+const rebuild = (file: string, aside: string): { work: string; tables: RepairReport['tables']; clean: () => void } => {
+  mkdirSync(aside);
+  for (const part of [file, `${file}-wal`]) if (existsSync(part)) copyFileSync(part, join(aside, basename(part)));
+  const work = join(aside, 'repair.sqlite');
   const clean = (): void => {
     for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${work}${end}`, { force: true });
   };
-  let tables: RepairReport['tables'] = [];
   try {
-    tables = copyReadable(damaged, work);
+    const tables = copyReadable(join(aside, basename(file)), work);
     const left = checkDatabase(work);
     if (left.length > 0) throw new AppError('DATABASE_CORRUPT', { file, problem: left.join('; ') });
+    return { work, tables: tables.filter(({ unreadable, dangling }) => unreadable || dangling > 0), clean };
   } catch (cause) {
     clean();
     if (cause instanceof AppError) throw cause;
     throw new AppError('DATABASE_CORRUPT', { file, problem: problemOf(cause) }, { cause });
   }
-  const report: RepairReport = {
-    problems,
-    tables: tables.filter(({ unreadable, dangling }) => unreadable || dangling > 0),
-    kept,
-  };
+};
+
+/** What a repair would bring back, tried on a copy that is removed again; the home stays as it is. Errors as of `repairDatabase`. */
+export const tryRepair = (home: string): RepairReport => {
+  const file = databaseFile(home);
+  const problems = checkDatabase(file);
+  if (problems.length === 0) return { problems, tables: [], kept: null };
+  const aside = join(home, `repair-trial-${randomUUID().slice(0, 8)}`);
+  try {
+    return { problems, tables: rebuild(file, aside).tables, kept: null };
+  } finally {
+    rmSync(aside, { recursive: true, force: true });
+  }
+};
+
+/**
+ * Repairs the database of a home that nobody has open. `at` names the folder for the damaged file.
+ * DATABASE_CORRUPT: not even its head can be read, only a backup helps. DATABASE_TOO_NEW, DISK_FULL.
+ */
+export const repairDatabase = async (home: string, at: Date, by?: string): Promise<RepairReport> => {
+  const file = databaseFile(home);
+  const problems = checkDatabase(file);
+  if (problems.length === 0) return { problems, tables: [], kept: null };
+  const kept = join(home, `damaged-${at.toISOString().replace(/[:.]/g, '-')}`);
+  const { work, tables, clean } = rebuild(file, kept);
+  const report: RepairReport = { problems, tables, kept, ...(by !== undefined && { by }) };
   await writeDurably(repairedFile(home), JSON.stringify(report));
   // The log belongs to the damaged file: on the repaired one it would be replayed.
   for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true });

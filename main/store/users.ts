@@ -1,4 +1,4 @@
-import type { Database } from 'better-sqlite3';
+import Sqlite, { type Database } from 'better-sqlite3';
 import { certificateSchema, type Certificate } from '../audit/keys.ts';
 import { userSchema, type User } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
@@ -108,4 +108,18 @@ export const createUsers = (db: Database): Users => {
     setQuickCode: (id, hash) => void (hash === null ? removeCode.run(id) : setCode.run(id, hash)),
     countSupervisors: () => (supervisors.get() as { n: number }).n,
   };
+};
+
+/** The accounts that can still be read in a damaged database file, which is only looked at; none, where the table cannot be read. */
+export const readableAccounts = (file: string): Account[] => {
+  let db: Database | null = null;
+  try {
+    db = new Sqlite(file, { readonly: true, fileMustExist: true });
+    return (db.prepare('SELECT * FROM users ORDER BY created_at, id').all() as Row[]).map(toAccount);
+  } catch {
+    // By its file it is known to be damaged: what it is damaged by does not matter here.
+    return [];
+  } finally {
+    db?.close();
+  }
 };

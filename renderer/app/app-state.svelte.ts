@@ -72,6 +72,8 @@ export class AppState {
   openedBundle = $state<string | null>(null);
   /** Picked under Models; null: the active one is shown. */
   modelId = $state<string | null>(null);
+  /** The database is damaged: nothing but its repair can be done. */
+  damage = $state.raw<MethodOutput<'home.damage'>>(null);
   /** Goes up after a re-connection: screens that hold their own data fetch it again. */
   generation = $state(0);
 
@@ -149,6 +151,8 @@ export class AppState {
 
   async refetch(): Promise<void> {
     await this.run(async () => {
+      this.damage = await this.client.call('home.damage', {});
+      if (this.damage !== null) return;
       this.#setSession(await this.client.call('session.state', {}));
       this.#toldActiveAt = -Infinity;
       this.#tellActive();

@@ -546,6 +546,30 @@ describe('Models', () => {
   });
 });
 
+describe('a damaged database', () => {
+  it('is told with what a repair costs, and repaired only by whoever may and says so', async () => {
+    server.world.damage = {
+      problems: ['Tree 17 page 210: btreeInitPage() returns error code 11'],
+      tables: [{ name: 'parts', read: 2981, unreadable: true, dangling: 0 }],
+      hopeless: null,
+      accounts: [{ name: 'SV-02', role: 'supervisor' }],
+      kept: null,
+    };
+    const { page } = await openPage(browser, server.url);
+    await page.waitForSelector(testId('repair-cost'));
+    expect(await page.textContent(testId('repair-cost'))).toContain('2981');
+    expect(await findings(page)).toEqual([]);
+    expect(await page.isDisabled(testId('repair-do'))).toBe(true);
+    await page.check(testId('repair-sure'));
+    await page.fill(testId('repair-password'), 'wrong');
+    await page.click(testId('repair-do'));
+    await page.waitForSelector('[role="alert"] >> text=Name or password is wrong');
+    await page.fill(testId('repair-password'), 'right');
+    await page.press(testId('repair-password'), 'Enter');
+    await page.waitForSelector(`${testId('repair-done')} >> text=damaged-1`);
+  });
+});
+
 describe('jobs', () => {
   it('shows time left, and can be cancelled', async () => {
     const { page } = await open();

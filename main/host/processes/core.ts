@@ -1,3 +1,4 @@
+import { isAppError } from '../../contract/errors.ts';
 import { runChild } from './child.ts';
 import { relayedProcesses, relayedSecrets, serveHost, serveWindow } from './core-serving.ts';
 
@@ -5,6 +6,7 @@ import { relayedProcesses, relayedSecrets, serveHost, serveWindow } from './core
 void runChild(async ({ settings, wire, log }) => {
   // Imported here, so that a native addon that does not load is told as a failure to start.
   const { startCore } = await import('../../core/start.ts');
+  const { createRepairMode } = await import('../../core/repair-mode.ts');
   const secrets = await relayedSecrets(wire, settings.home, log);
   const core = await startCore({
     ...(secrets !== null && { secrets }),
@@ -15,6 +17,15 @@ void runChild(async ({ settings, wire, log }) => {
     trainerThreads: settings.trainerThreads,
     log,
     processes: relayedProcesses(wire),
+  }).catch((error: unknown) => {
+    // The window can show what is damaged, and have it repaired; a new core starts after that.
+    if (!isAppError(error, 'DATABASE_CORRUPT')) throw error;
+    log.error('the database is damaged: served for its repair alone', { error });
+    return createRepairMode(error, {
+      home: settings.home,
+      log,
+      onRepaired: () => setTimeout(() => process.exit(0), 200),
+    });
   });
   wire.onOpen((name, channel) => {
     if (name === 'window') serveWindow(core, channel, log);

@@ -695,6 +695,28 @@ export const en = {
     'A signed file of an installation that is trusted here. It becomes a candidate and needs an approval here as well.',
   'models.importDo': 'Look at the file',
   'models.imported': '{id} was checked and is a candidate now.',
+  'repair.title': 'The database of this data folder is damaged',
+  'repair.why':
+    'Nothing was changed, and nothing is learnt or stored until it is whole. A power failure or a failing disk does this: have the disk looked at.',
+  'repair.found': 'What the check found',
+  'repair.cost': 'What a repair costs',
+  'repair.costNone': 'Every row can be read. Nothing is lost but the order that is built anew.',
+  'repair.table': 'Table',
+  'repair.read': 'Rows read',
+  'repair.dangling': 'Rows left out',
+  'repair.part': 'Part of it cannot be read',
+  'repair.audit': 'The audit trail shows by itself whether an entry is missing: verify it afterwards.',
+  'repair.kept':
+    'The damaged file is kept beside the new one. Pictures and signed models are files of their own and are not touched.',
+  'repair.backup':
+    'A backup may hold more than a repair brings back. It is restored into another folder: “restore FILE”.',
+  'repair.hopeless': 'It cannot be repaired: {why}. Restore a backup into another folder.',
+  'repair.nobody':
+    'No account of an engineer or supervisor can be read. Whoever administers this PC can run “check --repair”, or restore a backup.',
+  'repair.sure': 'I have read what is lost, and have it repaired.',
+  'repair.do': 'Repair',
+  'repair.doing': 'Repairing…',
+  'repair.done': 'Repaired. Mekiki starts again; the damaged file is in {kept}.',
   'update.title': 'Updates',
   'update.choose': 'Check an update file…',
   'update.chooseText': 'A file that was released for this program. It is checked here; nothing is installed.',

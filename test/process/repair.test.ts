@@ -1,0 +1,105 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { silentLog } from '../../main/contract/log.ts';
+import type { Events, Methods } from '../../main/contract/methods.ts';
+import { createClient } from '../../main/contract/rpc/client.ts';
+import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
+import { createForkSpawnPort } from '../../main/host/spawn.ts';
+import { createSupervisor, type Supervisor } from '../../main/host/supervisor.ts';
+import { ruinPage } from '../helpers/ruin.ts';
+
+/* A real core on a damaged database: it serves the repair alone, and a new one starts after it. */
+
+const password = 'a long enough password';
+let home: string;
+let supervisor: Supervisor;
+const start = async () => {
+  supervisor = createSupervisor({
+    spawn: createForkSpawnPort(),
+    settings: {
+      home,
+      demo: false,
+      version: '9.9.9',
+      testRuntime: false,
+      logLevel: 'info',
+      stderrLevel: null,
+      trainerThreads: 1,
+    },
+    log: silentLog,
+  });
+  await supervisor.start();
+};
+const attach = () => {
+  const [window, ours] = createMemoryPair();
+  supervisor.attachWindow(window);
+  return createClient<Methods, Events>(ours, { peer: 'core' });
+};
+const file = () => join(home, 'mekiki.sqlite');
+
+beforeEach(async () => {
+  home = mkdtempSync(join(tmpdir(), 'mekiki-repair-'));
+  await start();
+  const client = attach();
+  await client.call('session.firstStart', { name: 'Mori', password, language: 'en' });
+  expect(await client.call('home.damage', {})).toBeNull();
+  await expect(client.call('home.repair', { name: 'Mori', password })).rejects.toMatchObject({ code: 'CONFLICT' });
+  await client.call('users.add', { name: 'op', role: 'operator', password });
+  client.close();
+  await supervisor.close();
+});
+afterEach(async () => {
+  await supervisor.close();
+  rmSync(home, { recursive: true });
+});
+
+describe('a damaged database', { timeout: 120_000 }, () => {
+  it('is told, repaired for a supervisor with the password, and stands in the trail', async () => {
+    ruinPage(file(), 'audit');
+    const before = readFileSync(file());
+    await start();
+    const client = attach();
+    await expect(client.call('session.state', {})).rejects.toMatchObject({ code: 'DATABASE_CORRUPT' });
+    const damage = (await client.call('home.damage', {}))!;
+    expect(damage).toMatchObject({ hopeless: null, kept: null, accounts: [{ name: 'Mori', role: 'supervisor' }] });
+    expect(damage.problems.length).toBeGreaterThan(0);
+    expect(damage.tables).toMatchObject([{ name: 'audit', unreadable: true }]);
+    // Looking and asking changed nothing.
+    expect(readFileSync(file()).equals(before)).toBe(true);
+    expect(readdirSync(home).filter((name) => /^(repair-trial|damaged)/.test(name))).toEqual([]);
+    for (const asked of [
+      { name: 'Mori', password: 'another password' },
+      { name: 'op', password },
+      { name: 'nobody', password },
+    ])
+      await expect(client.call('home.repair', asked)).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    expect(readFileSync(file()).equals(before)).toBe(true);
+
+    const { kept } = await client.call('home.repair', { name: 'mori', password });
+    expect(readFileSync(join(kept!, 'mekiki.sqlite')).equals(before)).toBe(true);
+    // A new core serves the whole home.
+    const again = attach();
+    const open = () =>
+      again
+        .call('session.signIn', { name: 'Mori', password })
+        .then(({ user }) => user?.name)
+        .catch(() => null);
+    await expect.poll(open, { timeout: 60_000 }).toBe('Mori');
+    const { entries } = await again.call('audit.list', { limit: 50 });
+    expect(entries).toContainEqual(expect.objectContaining({ action: 'home.repair', user: 'Mori', subject: kept }));
+    expect(existsSync(join(home, 'repaired.json'))).toBe(false);
+    again.close();
+  });
+
+  it('with accounts that cannot be read is left to whoever administers the PC', async () => {
+    ruinPage(file(), 'users');
+    await start();
+    const client = attach();
+    expect((await client.call('home.damage', {}))!.accounts).toEqual([]);
+    await expect(client.call('home.repair', { name: 'Mori', password })).rejects.toMatchObject({
+      code: 'WRONG_PASSWORD',
+    });
+    client.close();
+  });
+});
