@@ -546,6 +546,31 @@ describe('Models', () => {
   });
 });
 
+describe('Settings', () => {
+  it('proves an update, writes its package and says what an administrator types', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    await page.click(testId('update-choose'));
+    await page.fill(testId('path'), '/media/usb/new.mekiki-update');
+    await page.click(testId('path-go'));
+    await page.waitForSelector(`${testId('update-dialog')} >> text=mekiki_1.4.0_amd64.deb`);
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('update-unpack'));
+    await page.waitForSelector(testId('update-unpacked'));
+    expect(await page.textContent(testId('update-command'))).toContain('sudo dpkg --install');
+  });
+});
+
+describe('whoever has a password that somebody else made', () => {
+  it('sees nothing but the request to change it, and signs out by closing it', async () => {
+    server.world.session.passwordDue = true;
+    const { page } = await open();
+    await page.waitForSelector('dialog >> text=Choose your own password');
+    expect(await findings(page)).toEqual([]);
+  });
+});
+
 describe('a damaged database', () => {
   it('is told with what a repair costs, and repaired only by whoever may and says so', async () => {
     server.world.damage = {

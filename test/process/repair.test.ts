@@ -78,14 +78,17 @@ describe('a damaged database', { timeout: 120_000 }, () => {
 
     const { kept } = await client.call('home.repair', { name: 'mori', password });
     expect(readFileSync(join(kept!, 'mekiki.sqlite')).equals(before)).toBe(true);
-    // A new core serves the whole home.
-    const again = attach();
-    const open = () =>
-      again
+    // A new core serves the whole home; until it does a connection comes to nothing.
+    let again = client;
+    const open = () => {
+      again.close();
+      again = attach();
+      return again
         .call('session.signIn', { name: 'Mori', password })
         .then(({ user }) => user?.name)
         .catch(() => null);
-    await expect.poll(open, { timeout: 60_000 }).toBe('Mori');
+    };
+    await expect.poll(open, { timeout: 60_000, interval: 500 }).toBe('Mori');
     const { entries } = await again.call('audit.list', { limit: 50 });
     expect(entries).toContainEqual(expect.objectContaining({ action: 'home.repair', user: 'Mori', subject: kept }));
     expect(existsSync(join(home, 'repaired.json'))).toBe(false);
