@@ -37,7 +37,7 @@ export type { CompressDatasetOptions } from './dataset-options.ts';
 /** Share of the time budget for fine-tuning the backbone on the first task, the trial included. */
 const ADAPTATION_SHARE = 0.25;
 /** Share of the time budget for the search; the rest finishes, times and reports what it found. */
-const SEARCH_SHARE = 0.6;
+const SEARCH_SHARE = 0.75;
 
 /**
  * Compresses a backbone for a data set and reports what it costs and brings. Everything is chosen on training folds; test

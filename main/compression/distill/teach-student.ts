@@ -132,6 +132,7 @@ export async function teachStudent(options: TeachStudentOptions): Promise<Taught
             model: familyOf(start),
             ratio: 1 - macsOf(settled(familyOf(start), start), inputSize) / whole,
             widths: [],
+            dropped: [],
             untouched: [],
           };
     made.set(start, begun);

@@ -47,11 +47,12 @@ export interface SearchResult {
   outOfTime: boolean;
 }
 
-/**
- * Sizes, ratios: a coarse ladder, each rung about a fifth to a third less work than the one before. A rung at .8 was tried: at 96 px it was not faster
- * any more (the calls take as long as what they compute), and less accurate.
- */
+/** Of a strategy that was named, each rung about a fifth to a third less work than the one before. */
 const RATIOS = [0.25, 0.45, 0.65];
+/** Where the automatic search begins, and where it goes when that holds, or does not. */
+const FIRST_RATIO = 0.65;
+const MORE_RATIOS = [0.8];
+const LESS_RATIOS = [0.45, 0.25];
 /** Work of a variant against the uncompressed backbone; integers take about half the time (test/bench/results/int8.json). */
 const workOf = ({ inputSize, ratio, precision }: Variant): number =>
   inputSize ** 2 * (1 - ratio) * (precision === 'int8' ? 0.5 : 1);
@@ -141,10 +142,44 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       .reduce<Trial | null>((best, trial) => (best && best.latencyMs <= trial.latencyMs ? best : trial), null);
     return quickest !== null && workOf(variant) > MORE_WORK * workOf(quickest.variant);
   };
+  /** A named strategy: channels alone, in every precision, until it is hopeless. */
+  const inTurn = async (strategy: Strategy, inputSize: number): Promise<void> => {
+    for (const ratio of request.ratio === null ? RATIOS : [request.ratio]) {
+      let last: Trial | null = null;
+      for (const precision of precisions) {
+        last = await attempt({ strategy, ratio, inputSize, precision });
+        if (outOfTime || last === null || hopeless(last)) return;
+      }
+    }
+  };
+  /**
+   * Whole blocks may go. More where the first ratio holds, less where it does not: what a ratio loses goes up and down by chance, so a ladder from below would end too soon. Integers first,
+   * float where they lose a little too much.
+   */
+  const fromTheMiddle = async (strategy: Strategy, inputSize: number): Promise<void> => {
+    const tried = async (ratio: number): Promise<boolean> => {
+      for (const precision of [...precisions].reverse()) {
+        const variant: Variant = { strategy, ratio, shallow: true, inputSize, precision };
+        if (isSlower(variant)) continue;
+        const trial = await attempt(variant);
+        if (holds(trial)) return true;
+        if (outOfTime || hopeless(trial)) return false;
+      }
+      return false;
+    };
+    if (request.ratio !== null) {
+      await tried(request.ratio);
+      return;
+    }
+    const held = await tried(FIRST_RATIO);
+    for (const ratio of held ? MORE_RATIOS : LESS_RATIOS) {
+      if (outOfTime || (await tried(ratio)) !== held) return;
+    }
+  };
   for (const strategy of strategies) {
-    // A named strategy is tried at the backbone's own size, in every precision. The automatic search starts at the smallest size that holds unpruned, goes
+    // A named strategy is tried at the backbone's own size. The automatic search starts at the smallest size that holds unpruned, goes
     // up from there as long as that could still be faster, and then looks at those that alone lose a little too much: pruning now and then
-    // gives that back. Integers first, float where they lose too much.
+    // gives that back.
     const named = request.strategy !== 'auto';
     const holdsAlone = (size: number) =>
       size === request.nativeSize ||
@@ -152,18 +187,9 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     const sizes = named
       ? [request.nativeSize]
       : [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
-    const ratios = request.ratio === null ? RATIOS : [request.ratio];
     for (const inputSize of sizes) {
-      for (const ratio of ratios) {
-        let last: Trial | null | undefined;
-        for (const precision of named ? precisions : [...precisions].reverse()) {
-          const variant: Variant = { strategy, ratio, inputSize, precision };
-          if (!named && isSlower(variant)) continue;
-          last = await attempt(variant);
-          if (outOfTime || last === null || (named ? hopeless(last) : holds(last))) break;
-        }
-        if (outOfTime || (last !== undefined && (last === null || hopeless(last)))) break;
-      }
+      if (named) await inTurn(strategy, inputSize);
+      else await fromTheMiddle(strategy, inputSize);
       if (outOfTime) break;
     }
     if (outOfTime) break;

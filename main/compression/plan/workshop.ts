@@ -14,7 +14,9 @@ import type { TrainingProgress } from '../../training/progress.ts';
 import { teachStudent, type StudentChoice, type Taught, type Teaching } from '../distill/teach-student.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
-import { analysePruning, type CalibrationOptions, type PruningAnalysis } from '../prune/analyse.ts';
+import { analysePruning, type PruningAnalysis } from '../prune/analyse.ts';
+import type { CalibrationOptions } from '../prune/sites.ts';
+import { blockErrors, type RemovableBlock } from '../prune/block-errors.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
@@ -116,6 +118,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const base = prepareBase(options.bytes, backbone);
   const adapted = options.adapted ? prepareBase(options.adapted.bytes, backbone) : null;
   const analyses = new Map<string, PruningAnalysis>();
+  const blocks = new Map<string, readonly RemovableBlock[]>();
   const floats = new Map<string, Pruned>();
   const students = new Map<string, Taught>();
   let costs: CostModel | null = null;
@@ -137,13 +140,14 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
 
   const floatModel = async (variant: Variant): Promise<Pruned> => {
     const { strategy, ratio, inputSize } = variant;
-    if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], untouched: [] };
+    if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], dropped: [], untouched: [] };
     const key = `${strategy} ${inputSize}`;
     const calibration = calibrationOf(strategy, inputSize, PRUNING_IMAGES);
     let analysis = analyses.get(key);
     if (!analysis) {
       // One at a time: the targets of an analysis are some hundred megabytes.
       analyses.clear();
+      blocks.clear();
       analysis = await analysePruning((strategy === 'pre-prune' && adapted) || base, source, calibration);
       analyses.set(key, analysis);
     }
@@ -156,10 +160,14 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
         problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
       });
     }
-    const floatKey = `${key} ${ratio}`;
+    const floatKey = `${key} ${ratio} ${variant.shallow ?? false}`;
     const known = floats.get(floatKey);
     if (known) return known;
-    const pruned = await pruneModel(analysis, source, ratio, calibration);
+    if (variant.shallow && !blocks.has(key)) blocks.set(key, await blockErrors(analysis, source, calibration));
+    const pruned = await pruneModel(analysis, source, ratio, {
+      ...calibration,
+      blocks: (variant.shallow && blocks.get(key)) || [],
+    });
     if (pruned.ratio === 0) {
       throw new AppError('UNSUPPORTED_OP', {
         op: 'backbone',
@@ -173,8 +181,8 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   };
 
   /** A smaller network, taught by the whole one on the same images. */
-  const student = async ({ ratio, inputSize }: Variant): Promise<Taught> => {
-    const key = `distill ${inputSize} ${ratio}`;
+  const student = async ({ ratio, inputSize, shallow = false }: Variant): Promise<Taught> => {
+    const key = `distill ${inputSize} ${ratio} ${shallow}`;
     const known = students.get(key);
     if (known) return known;
     const taughtWith = options.images.filter((image) => !options.untaught.has(image));
@@ -184,7 +192,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       ratio,
       inputSize,
       images: taughtWith.length > 0 ? taughtWith : options.images,
-      pruned: () => floatModel({ strategy: 'post-prune', ratio, inputSize, precision: 'fp32' }),
+      pruned: () => floatModel({ strategy: 'post-prune', ratio, shallow, inputSize, precision: 'fp32' }),
     });
     students.set(key, taught);
     return taught;

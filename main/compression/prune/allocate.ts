@@ -1,4 +1,5 @@
 import { assert } from '../../contract/errors.ts';
+import type { ResidualBlock } from './blocks.ts';
 import type { DependencyGroup } from './groups.ts';
 import type { RemovalCurve } from './importance.ts';
 
@@ -6,6 +7,8 @@ export type Sides = readonly (readonly [group: string, share: number])[];
 
 /** Multiply-accumulates of one node at full width, and the groups its cost grows with. */
 export interface NodeCost {
+  /** First output of the node. */
+  node: string;
   macs: number;
   /** Groups whose channels come in, and what share of the input they are; the rest is fixed. */
   input: Sides;
@@ -29,9 +32,29 @@ export const leastOf = (group: DependencyGroup, floor: number): number =>
 const left = (sides: Sides, width: ReadonlyMap<string, number>): number =>
   sides.reduce((sum, [group, share]) => sum - share * (1 - (width.get(group) ?? 1)), 1);
 
+/** A block that may go as a whole. */
+export interface BlockCost {
+  block: ResidualBlock;
+  /** Relative error after it is gone, as that of channels. */
+  error: number;
+  /** Groups that lie inside it. */
+  groups: readonly string[];
+}
+
+/** What is left of a network, and by which measure groups and blocks are priced. */
+export interface Allocation {
+  /** Group id -> channels that stay, increasing; groups that keep all, or go with their block, are not named. */
+  keep: Map<string, Int32Array>;
+  dropped: ResidualBlock[];
+}
+
 /** Total multiply-accumulates when groups keep `width` (share of their channels). */
 export const totalMacs = (costs: readonly NodeCost[], width: ReadonlyMap<string, number>): number =>
   costs.reduce((sum, { macs, input, output }) => sum + macs * left(input, width) * left(output, width), 0);
+
+/** Costs of the nodes that are left. */
+export const remaining = (costs: readonly NodeCost[], dropped: readonly ResidualBlock[]): NodeCost[] =>
+  costs.filter(({ node }) => !dropped.some(({ nodes }) => nodes.has(node)));
 
 /** Total time at these widths; of nodes whose time is not known, none. */
 const totalMs = (costs: readonly NodeCost[], width: ReadonlyMap<string, number>): number =>
@@ -39,23 +62,25 @@ const totalMs = (costs: readonly NodeCost[], width: ReadonlyMap<string, number>)
 
 /**
  * Global ranking: again and again the group goes first that loses least accuracy per time saved, in steps of
- * eight channels, until `ratio` of all multiply-accumulates are gone or every group is at its floor.
+ * eight channels, or the block whose loss as a whole does, until `ratio` of all multiply-accumulates are gone or every group is at its floor.
  * @param floor least share of a group's channels that stays
- * @returns group id -> channels that stay, increasing; groups that keep all are not named
  */
 export function allocate(
   curves: readonly RemovalCurve[],
-  costs: readonly NodeCost[],
-  options: { ratio: number; floor: number },
-): Map<string, Int32Array> {
+  given: readonly NodeCost[],
+  options: { ratio: number; floor: number; blocks?: readonly BlockCost[] },
+): Allocation {
   assert(options.ratio >= 0 && options.ratio < 1, 'a ratio is a share');
   const removed = curves.map(() => 0);
   const width = new Map<string, number>();
-  const total = totalMacs(costs, width);
+  const total = totalMacs(given, width);
   const target = total * (1 - options.ratio);
-  let current = total;
-  const timed = costs.some(({ ms }) => ms !== undefined);
+  const timed = given.some(({ ms }) => ms !== undefined);
   const priced = timed ? totalMs : totalMacs;
+  const dropped: ResidualBlock[] = [];
+  const gone = new Set<string>();
+  let costs = given;
+  let current = total;
   let spent = priced(costs, width);
   const nextStep = (i: number): number => {
     const { group, order } = curves[i]!;
@@ -65,39 +90,63 @@ export function allocate(
     const step = remaining % whole === 0 ? whole : remaining % whole;
     return remaining - step >= leastOf(group, options.floor) && removed[i]! + step <= order.length ? step : 0;
   };
+  interface Move {
+    price: number;
+    apply(): void;
+  }
+  const narrow = (i: number): Move | null => {
+    const { group, error } = curves[i]!;
+    const step = gone.has(group.id) ? 0 : nextStep(i);
+    if (step === 0) return null;
+    const before = width.get(group.id) ?? 1;
+    const after = (group.channels - removed[i]! - step) / group.channels;
+    width.set(group.id, after);
+    const saved = spent - priced(costs, width);
+    width.set(group.id, before);
+    if (saved <= 0) return null;
+    return {
+      price: (error[removed[i]! + step]! - error[removed[i]!]!) / saved,
+      apply() {
+        removed[i]! += step;
+        width.set(group.id, after);
+      },
+    };
+  };
+  const drop = ({ block, error, groups }: BlockCost): Move | null => {
+    if (dropped.includes(block)) return null;
+    const without = remaining(costs, [block]);
+    const saved = spent - priced(without, width);
+    if (saved <= 0) return null;
+    // What its channels have cost so far is paid already.
+    const paid = curves.reduce(
+      (sum, curve, i) => sum + (groups.includes(curve.group.id) ? curve.error[removed[i]!]! : 0),
+      0,
+    );
+    return {
+      price: Math.max(0, error - paid) / saved,
+      apply() {
+        dropped.push(block);
+        costs = without;
+        for (const id of groups) gone.add(id);
+      },
+    };
+  };
   while (current > target) {
-    let best = -1;
-    let bestPrice = Infinity;
-    for (let i = 0; i < curves.length; i++) {
-      const step = nextStep(i);
-      if (step === 0) continue;
-      const { group, error } = curves[i]!;
-      const before = width.get(group.id) ?? 1;
-      width.set(group.id, (group.channels - removed[i]! - step) / group.channels);
-      const saved = spent - priced(costs, width);
-      width.set(group.id, before);
-      if (saved <= 0) continue;
-      const price = (error[removed[i]! + step]! - error[removed[i]!]!) / saved;
-      if (price < bestPrice) {
-        bestPrice = price;
-        best = i;
-      }
-    }
-    if (best < 0) break;
-    removed[best]! += nextStep(best);
-    const { group } = curves[best]!;
-    width.set(group.id, (group.channels - removed[best]!) / group.channels);
+    const moves = [...curves.map((_, i) => narrow(i)), ...(options.blocks ?? []).map(drop)];
+    const best = moves.reduce<Move | null>((a, b) => (a === null || (b !== null && b.price < a.price) ? b : a), null);
+    if (best === null) break;
+    best.apply();
     current = totalMacs(costs, width);
     spent = priced(costs, width);
   }
   const keep = new Map<string, Int32Array>();
   curves.forEach(({ group, order }, i) => {
-    if (removed[i] === 0) return;
-    const gone = new Set(order.subarray(0, removed[i]));
+    if (removed[i] === 0 || gone.has(group.id)) return;
+    const out = new Set(order.subarray(0, removed[i]));
     keep.set(
       group.id,
-      Int32Array.from({ length: group.channels }, (_, c) => c).filter((c) => !gone.has(c)),
+      Int32Array.from({ length: group.channels }, (_, c) => c).filter((c) => !out.has(c)),
     );
   });
-  return keep;
+  return { keep, dropped };
 }

@@ -1,20 +1,11 @@
 import { AppError, assert } from '../../contract/errors.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { openProducts } from '../../learning/dense.ts';
-import {
-  float32Of,
-  foldConstants,
-  indexGraph,
-  intAttribute,
-  modelCost,
-  runtimeInputs,
-  type Model,
-  type Node,
-} from '../../onnx/index.ts';
+import { foldConstants, intAttribute, modelCost, runtimeInputs, type Model, type Node } from '../../onnx/index.ts';
 import { layerOf, narrowed, type CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { leastOf, type NodeCost, type Sides } from './allocate.ts';
-import { biasBehind, findGroups, type DependencyGroup } from './groups.ts';
+import { findGroups, type DependencyGroup } from './groups.ts';
 import { compensatedOrder, energyOrder, type RemovalCurve } from './importance.ts';
 import {
   combined,
@@ -32,28 +23,19 @@ import {
   columnMeans,
   isPointwise,
   openCrossProduct,
-  seededPositions,
   type Samples,
   type Tap,
 } from './samples.ts';
-
-/** A convolution or matrix product whose input loses channels, and what its output is compared by. */
-export interface Site {
-  node: Node;
-  weight: string;
-  /** Axis of the weight over the input's channels. */
-  axis: number;
-  /** Bias that is added by a node of its own; null: none, or the node's own input. */
-  bias: string | null;
-  /** Groups on its input side, and which of their channels each entry of the axis is. */
-  groups: readonly { group: DependencyGroup; channels: Int32Array }[];
-  /** With its bias. */
-  output: string;
-  /** What must stay as it was: the sum behind it where it feeds a residual Add alone, else its output. */
-  target: string;
-  /** The other summand of that Add; null: none. */
-  skip: string | null;
-}
+import {
+  COLUMNS_AT_ONCE,
+  inputTap,
+  positionsOf,
+  sitesOf,
+  totalVariance,
+  weightMatrix,
+  type CalibrationOptions,
+  type Site,
+} from './sites.ts';
 
 const DEFAULT_IMPORTANCE: ImportanceOptions = { measures: ['reconstruction'] };
 
@@ -69,26 +51,6 @@ export interface PruningAnalysis {
   untouched: readonly { group: string; why: string }[];
 }
 
-export interface CalibrationOptions {
-  /** Indices into the source. */
-  images: readonly number[];
-  size: number;
-  threads: number;
-  seed: number;
-  /** Images of one run; 1 where the file fixes it. Default 8. */
-  batch?: number | undefined;
-  /** What a channel's worth is measured by; default: the error that reconstruction leaves. */
-  importance?: ImportanceOptions | undefined;
-  /** What layers cost here; without it, multiply-accumulates stand for time. */
-  costs?: CostModel | null | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: ((share: number) => void) | undefined;
-}
-
-/** Sampled rows per site: a few times the widest layer, so that least squares has more equations than unknowns. */
-const ROWS = 6000;
-/** Sample columns that are held at once: 6000 rows of these are about 96 MB. */
-const COLUMNS_AT_ONCE = 4000;
 /** Narrower groups bring no time: kernels work on whole vectors. */
 const LEAST_CHANNELS = 16;
 /** Least share of a group's channels that allocation leaves. */
@@ -96,70 +58,6 @@ export const GROUP_FLOOR = 0.125;
 
 /** Channels of a group that may go at most. */
 const mostOf = (group: DependencyGroup): number => Math.max(0, group.channels - leastOf(group, GROUP_FLOOR));
-
-export const positionsOf = (options: CalibrationOptions): Tap['positions'] =>
-  seededPositions(Math.max(1, Math.ceil(ROWS / options.images.length)), options.seed);
-
-/** Weights as [outputs, columns]: a column per channel, or per channel and position under the kernel. */
-const weightMatrix = (
-  model: Model,
-  { weight, axis }: Pick<Site, 'weight' | 'axis'>,
-): { outputs: number; columns: number; data: Float32Array } => {
-  const tensor = model.graph.initializers.get(weight)!;
-  const data = float32Of(tensor);
-  const rows = tensor.dims[0]!;
-  const others = data.length / rows;
-  if (axis === 1) return { outputs: rows, columns: others, data };
-  return { outputs: others, columns: rows, data: transposed(data, rows, others) };
-};
-
-/** [rows, columns] -> [columns, rows]. */
-export const transposed = (data: Float32Array, rows: number, columns: number): Float32Array => {
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let o = 0; o < columns; o++) out[o * rows + i] = data[i * columns + o]!;
-  return out;
-};
-
-/** How the input of a site is read: token by token, patch by patch under its kernel, or position by position. */
-export const inputTap = (site: Site, node: Node, positions: Tap['positions'], id: string): Tap => ({
-  id,
-  tensor: node.inputs[0]!,
-  kernel: node.op === 'Conv' ? node : null,
-  last: node.op === 'MatMul',
-  positions,
-});
-
-const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[] => {
-  const index = indexGraph(model.graph);
-  const at = new Map(model.graph.nodes.map((node, i) => [node, i]));
-  const sites = new Map<Node, Site>();
-  for (const group of groups) {
-    for (const { node, weight, axis, channels } of group.consumers) {
-      const known = sites.get(node);
-      if (known) {
-        sites.set(node, { ...known, groups: [...known.groups, { group, channels }] });
-        continue;
-      }
-      const biased = biasBehind(model.graph, node);
-      const output = (biased?.node ?? node).outputs[0]!;
-      const readers = index.consumers.get(output) ?? [];
-      const add = readers.length === 1 && readers[0]!.op === 'Add' && !index.outputs.has(output) ? readers[0]! : null;
-      const other = add?.inputs.find((name) => name !== output) ?? null;
-      const residual = add !== null && other !== null && !model.graph.initializers.has(other);
-      sites.set(node, {
-        node,
-        weight,
-        axis,
-        bias: biased?.bias ?? null,
-        groups: [{ group, channels }],
-        output,
-        target: residual ? add.outputs[0]! : output,
-        skip: residual ? other : null,
-      });
-    }
-  }
-  return [...sites.values()].sort((a, b) => at.get(a.node)! - at.get(b.node)!);
-};
 
 /** What the cost of each node grows with. */
 export const nodeCosts = (
@@ -194,21 +92,12 @@ export const nodeCosts = (
               costs.layer(narrowed(layer, mixes ? input : output, mixes ? output : 1))!,
           }
         : {}),
+      node: node.outputs[0]!,
       macs,
       input: mixes ? sidesOf(node.inputs[0]!) : [],
       output: sidesOf(node.outputs[0]!),
     };
   });
-};
-
-/** Sum of the variances of all columns. */
-const totalVariance = (samples: Samples): number => {
-  const means = columnMeans(samples);
-  let sum = 0;
-  for (let r = 0, at = 0; r < samples.rows; r++) {
-    for (let c = 0; c < samples.columns; c++, at++) sum += (samples.data[at]! - means[c]!) ** 2;
-  }
-  return sum / Math.max(1, samples.rows);
 };
 
 /** Runs the sites' taps in portions that fit in memory; every site is handed over once. */

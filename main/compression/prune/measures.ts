@@ -13,7 +13,7 @@ import {
 import { randomSource } from '../../onnx/architectures/random.ts';
 import { openSession } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
-import type { CalibrationOptions } from './analyse.ts';
+import type { CalibrationOptions } from './sites.ts';
 import type { DependencyGroup } from './groups.ts';
 import { collectSamples, columnMeans, seededPositions, type Tap } from './samples.ts';
 

@@ -13,27 +13,23 @@ import {
   type Node,
 } from '../../onnx/index.ts';
 import type { ImageSource } from '../image-source.ts';
-import { allocate, totalMacs } from './allocate.ts';
-import {
-  GROUP_FLOOR,
-  inputTap,
-  positionsOf,
-  transposed,
-  type CalibrationOptions,
-  type PruningAnalysis,
-  type Site,
-} from './analyse.ts';
+import { allocate, remaining, totalMacs } from './allocate.ts';
+import { GROUP_FLOOR, type PruningAnalysis } from './analyse.ts';
+import type { RemovableBlock } from './block-errors.ts';
+import { dropBlocks, renamedBy } from './blocks.ts';
 import { cutChannels } from './cut.ts';
 import { withRidge } from './importance.ts';
 import {
   centred,
   collectSamples,
   columnMeans,
+  minus,
   openCrossProduct,
   type CrossProduct,
   type Samples,
   type Tap,
 } from './samples.ts';
+import { inputTap, MOST_UNKNOWNS, positionsOf, transposed, type CalibrationOptions, type Site } from './sites.ts';
 
 export interface Pruned {
   model: Model;
@@ -41,12 +37,11 @@ export interface Pruned {
   ratio: number;
   /** Group -> channels before and after. */
   widths: readonly { group: string; before: number; after: number }[];
+  /** Residual blocks that went whole, by the output of their sum. */
+  dropped: readonly string[];
   /** What was left alone, and why. */
   untouched: PruningAnalysis['untouched'];
 }
-
-/** Wider least-squares problems are left as they are: 3 x 3 kernels over wide inputs. */
-const MOST_UNKNOWNS = 1536;
 
 /**
  * Ridge of the fits towards the present weights, relative to the mean diagonal: positions of one picture say nearly the same, and a first task has few
@@ -60,12 +55,6 @@ const takeColumns = (samples: Samples, keep: ArrayLike<number>): Samples => {
     for (let k = 0; k < keep.length; k++, at++) data[at] = samples.data[r * samples.columns + keep[k]!]!;
   }
   return { rows: samples.rows, columns: keep.length, data };
-};
-
-const minus = (a: Samples, b: Samples): Samples => {
-  const data = new Float32Array(a.data.length);
-  for (let i = 0; i < data.length; i++) data[i] = a.data[i]! - b.data[i]!;
-  return { ...a, data };
 };
 
 /**
@@ -131,15 +120,19 @@ const withWeights = (model: Model, site: Site, node: Node, weight: Float32Array,
  * least squares so that from the cut network's activations it gives what the uncut network gave. Behind a residual Add the sum
  * is what is fitted, so errors of earlier layers are repaired as well.
  * @param ratio share of multiply-accumulates to remove
+ * @param options.blocks that may go whole, by `blockErrors`; default: none may
  */
 export async function pruneModel(
   analysis: PruningAnalysis,
   source: ImageSource,
   ratio: number,
-  options: CalibrationOptions,
+  options: CalibrationOptions & { blocks?: readonly RemovableBlock[] },
 ): Promise<Pruned> {
-  const keep = allocate(analysis.curves, analysis.costs, { ratio, floor: GROUP_FLOOR });
-  let model = cutChannels(analysis.model, analysis.groups, keep);
+  const { blocks = [] } = options;
+  const { keep, dropped } = allocate(analysis.curves, analysis.costs, { ratio, floor: GROUP_FLOOR, blocks });
+  const gone = blocks.filter(({ block }) => dropped.includes(block));
+  const renamed = renamedBy(dropped);
+  let model = dropBlocks(cutChannels(analysis.model, analysis.groups, keep), dropped);
   // What several nodes use cannot be fitted for one of them.
   const users = new Map<string, number>();
   for (const name of analysis.model.graph.nodes.flatMap(usedBy)) users.set(name, (users.get(name) ?? 0) + 1);
@@ -149,8 +142,11 @@ export async function pruneModel(
   await using products = openProducts(options);
   for (const [i, site] of analysis.sites.entries()) {
     // The others read a sum that the fits before them have repaired already: fitting them too was tried, and cost twice the time.
-    if (!site.groups.some(({ group }) => keep.has(group.id)) || !own(site)) continue;
-    model = await refit(model, site);
+    if (gone.some(({ block }) => block.nodes.has(site.node.outputs[0]!)) || !own(site)) continue;
+    const heir = heirOf(site);
+    const untouched = heir === site && (site.skip === null || renamed(site.skip) === site.skip);
+    if (untouched && !site.groups.some(({ group }) => keep.has(group.id))) continue;
+    model = await refit(model, site, heir);
     options.onProgress?.((i + 1) / analysis.sites.length);
   }
   const width = new Map(
@@ -158,17 +154,35 @@ export async function pruneModel(
   );
   return {
     model,
-    ratio: 1 - totalMacs(analysis.costs, width) / totalMacs(analysis.costs, new Map()),
-    widths: analysis.curves.map(({ group }) => ({
-      group: group.id,
-      before: group.channels,
-      after: keep.get(group.id)?.length ?? group.channels,
-    })),
+    ratio: 1 - totalMacs(remaining(analysis.costs, dropped), width) / totalMacs(analysis.costs, new Map()),
+    widths: analysis.curves
+      .filter(({ group }) => !gone.some(({ groups }) => groups.includes(group.id)))
+      .map(({ group }) => ({
+        group: group.id,
+        before: group.channels,
+        after: keep.get(group.id)?.length ?? group.channels,
+      })),
+    dropped: dropped.map(({ id }) => id),
     untouched: analysis.untouched,
   };
 
-  async function refit(of: Model, site: Site): Promise<Model> {
-    const { output, target, skip } = site;
+  /** Whose sum a site has to give: its own, or that of the last block that went behind it. */
+  function heirOf(site: Site): Site {
+    let last = site;
+    for (
+      let next = gone.find(({ before }) => before === last);
+      next;
+      next = gone.find(({ before }) => before === last)
+    ) {
+      last = next.own;
+    }
+    return last;
+  }
+
+  async function refit(of: Model, site: Site, heir: Site): Promise<Model> {
+    const { output } = site;
+    const { target } = heir;
+    const skip = site.skip === null ? null : renamed(site.skip);
     const last = of.graph.nodes.find(({ outputs }) => outputs[0] === output)!;
     const node =
       site.bias === null ? last : of.graph.nodes.find(({ outputs }) => outputs[0] === site.node.outputs[0]!)!;
@@ -181,7 +195,7 @@ export async function pruneModel(
     const taps: Tap[] = [inputTap(site, node, positions, 'x')];
     if (skip !== null) taps.push({ id: 'skip', tensor: skip, kernel: null, last: node.op === 'MatMul', positions });
     const samples = await collectSamples(of, taps, source, options.images, options);
-    let wanted = analysis.targets.get(output)!;
+    let wanted = analysis.targets.get(heir.output)!;
     const kept = keptOf(target, wanted.columns);
     if (kept) wanted = takeColumns(wanted, kept);
     if (skip !== null) wanted = minus(wanted, samples.get('skip')!);

@@ -225,6 +225,13 @@ export const centred = ({ rows, columns, data }: Samples, means: Float64Array): 
   return { rows, columns, data: out };
 };
 
+/** a - b, of the same shape. */
+export const minus = (a: Samples, b: Samples): Samples => {
+  const data = new Float32Array(a.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = a.data[i]! - b.data[i]!;
+  return { ...a, data };
+};
+
 export interface CrossProduct extends AsyncDisposable {
   /** A^T B / rows as float64 [A.columns, B.columns]. */
   of(a: Samples, b: Samples): Promise<Float64Array>;

@@ -2,7 +2,7 @@ import { AppError, assert } from '../../contract/errors.ts';
 import { encodeModel, runtimeInputs, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
-import type { CalibrationOptions } from '../prune/analyse.ts';
+import type { CalibrationOptions } from '../prune/sites.ts';
 import { tapModel } from '../prune/samples.ts';
 
 /** What calibration images showed of one activation. */

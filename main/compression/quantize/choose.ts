@@ -2,7 +2,7 @@ import { AppError } from '../../contract/errors.ts';
 import { encodeModel, float32Of, runtimeInputs, type Model } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
-import type { CalibrationOptions } from '../prune/analyse.ts';
+import type { CalibrationOptions } from '../prune/sites.ts';
 import { observeRanges, uint8Parameters, type ActivationRange, type RangeRule } from './calibrate.ts';
 import { balanceActivations } from './balance.ts';
 import { compensateRounding } from './compensate.ts';

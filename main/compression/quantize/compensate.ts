@@ -2,7 +2,7 @@ import { AppError } from '../../contract/errors.ts';
 import { cholesky, invertLower, matrix, openProducts, type Products } from '../../learning/dense.ts';
 import { float32Of, intAttribute, type ConstTensor, type Model } from '../../onnx/index.ts';
 import type { ImageSource } from '../image-source.ts';
-import type { CalibrationOptions } from '../prune/analyse.ts';
+import type { CalibrationOptions } from '../prune/sites.ts';
 import {
   centred,
   collectSamples,

@@ -304,7 +304,7 @@ describe('choice of a student', () => {
       teaching: { engine: createOrtEngine(), epochs: () => Promise.resolve(2), ...teaching },
       threads: 1,
       seed: 0,
-      pruned: () => Promise.resolve({ model: base, ratio, widths: [], untouched: [] }),
+      pruned: () => Promise.resolve({ model: base, ratio, widths: [], dropped: [], untouched: [] }),
     });
 
   it('is by what was lost on held-out images, not by belief', async () => {

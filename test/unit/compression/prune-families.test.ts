@@ -389,7 +389,7 @@ describe('pruning with reconstruction', () => {
     expect(heads).toHaveLength(2);
     const cost = (of: Model) => modelCost(of, [1, 3, 32, 32]).macs;
     expect(1 - cost(pruned.model) / cost(model)).toBeCloseTo(pruned.ratio, 6);
-    const keep = allocate(analysis.curves, analysis.costs, { ratio: 0.3, floor: 0.125 });
+    const { keep } = allocate(analysis.curves, analysis.costs, { ratio: 0.3, floor: 0.125 });
     const bare = cutChannels(analysis.model, analysis.groups, keep);
     const held = Array.from({ length: 8 }, (_, i) => 32 + i);
     const run = async (of: Model) => {

@@ -104,7 +104,7 @@ describe('pruning', () => {
     const held = Array.from({ length: 8 }, (_, i) => 40 + i);
     const original = await runModel(model, images, held, SIZE);
     const pruned = await pruneModel(analysis, images, 0.3, options);
-    const keep = allocate(analysis.curves, analysis.costs, { ratio: 0.3, floor: 0.125 });
+    const { keep } = allocate(analysis.curves, analysis.costs, { ratio: 0.3, floor: 0.125 });
     const bare = cutChannels(model, analysis.groups, keep);
     const repaired = relativeError(original, await runModel(pruned.model, images, held, SIZE));
     const broken = relativeError(original, await runModel(bare, images, held, SIZE));
