@@ -274,7 +274,9 @@ export async function crossValidateSample(
 
   const start = startOf(kernel);
   let best = await attempt(fixed ?? { lambda: LAMBDAS[start]!, balancing: FIRST_BALANCING });
-  if (!fixed && best.accuracy !== null && classIds.length > 1) {
+  // Fewer rows than folds in the mean class: what is held out says so little that the best score goes to whoever says nothing, a lambda so large that the commonest class always wins.
+  const tellsEnough = rows.length >= FOLDS * classIds.length;
+  if (!fixed && tellsEnough && best.accuracy !== null && classIds.length > 1) {
     const climb = async (balancing: number, from: number) => {
       let at = from;
       let here = await attempt({ lambda: LAMBDAS[at]!, balancing });

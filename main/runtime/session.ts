@@ -117,7 +117,7 @@ export interface KernelTime {
   /** Element type and dims of each input and output. */
   inputs: { type: string; dims: number[] }[];
   outputs: { type: string; dims: number[] }[];
-  /** Median over the runs. */
+  /** Tenth percentile over the runs: what else the PC does only ever adds time, and to some layers more than to others. */
   ms: number;
 }
 
@@ -168,7 +168,7 @@ export async function profileKernels(
       op: args.op_name,
       inputs: args.input_type_shape,
       outputs: args.output_type_shape,
-      ms: ms.toSorted((a, b) => a - b)[ms.length >> 1]!,
+      ms: ms.toSorted((a, b) => a - b)[Math.floor(ms.length / 10)]!,
     }));
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -133,7 +133,7 @@ describe('search', () => {
     const best = trials
       .filter(({ lost }) => lost.accuracyPp <= 1)
       .reduce((a, b) => (a.latencyMs <= b.latencyMs ? a : b));
-    expect(best.variant).toMatchObject({ inputSize: 128, ratio: 0.65, precision: 'int8' });
+    expect(best.variant).toMatchObject({ inputSize: 128, ratio: 0.8, shallow: true, precision: 'int8' });
     // From the smallest size that holds alone; by then nothing larger can win.
     const first = asked.find(({ ratio }) => ratio > 0)!;
     expect(first.inputSize).toBe(160);
@@ -155,6 +155,17 @@ describe('search', () => {
     expect(
       trials.some(({ variant }) => variant.precision === 'fp32' && variant.ratio === 0.65 && variant.inputSize === 96),
     ).toBe(true);
+  });
+
+  it('begins in the middle: more where that holds, less where it does not, and not past what is hopeless by chance', async () => {
+    const ratiosAt = async (dropPp: (ratio: number) => number) => {
+      const { asked, port } = world(({ ratio, inputSize }) => (inputSize < 224 ? 9 : dropPp(ratio)));
+      await searchPlan({ ...request, precision: 'int8' }, port);
+      return asked.filter(({ strategy }) => strategy === 'post-prune').map(({ ratio }) => ratio);
+    };
+    expect(await ratiosAt(() => 0)).toEqual([0.65, 0.8]);
+    expect(await ratiosAt((ratio) => (ratio > 0.5 ? 5 : 0))).toEqual([0.65, 0.45]);
+    expect(await ratiosAt((ratio) => (ratio > 0.3 ? 5 : 0))).toEqual([0.65, 0.45, 0.25]);
   });
 
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
