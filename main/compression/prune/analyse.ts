@@ -1,7 +1,7 @@
 import { AppError, assert } from '../../contract/errors.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { openProducts } from '../../learning/dense.ts';
-import { foldConstants, intAttribute, modelCost, runtimeInputs, type Model, type Node } from '../../onnx/index.ts';
+import { foldConstants, intAttribute, modelCost, runtimeInputs, type Model } from '../../onnx/index.ts';
 import { layerOf, narrowed, type CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { leastOf, type NodeCost, type Sides } from './allocate.ts';
