@@ -153,17 +153,23 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     }
   };
   /**
-   * Whole blocks may go. More where the first ratio holds, less where it does not: what a ratio loses goes up and down by chance, so a ladder from below would end too soon. Integers first,
-   * float where they lose a little too much.
+   * Whole blocks may go, then channels alone. More where the first ratio holds, less where it does not: what a ratio loses goes up and down by chance, so a ladder from below would end
+   * too soon. Integers first, float where they lose a little too much.
    */
   const fromTheMiddle = async (strategy: Strategy, inputSize: number): Promise<void> => {
+    const ways = [...precisions]
+      .reverse()
+      .flatMap((precision, i) => [{ precision, shallow: true }, ...(i === 0 ? [{ precision, shallow: false }] : [])]);
     const tried = async (ratio: number): Promise<boolean> => {
-      for (const precision of [...precisions].reverse()) {
-        const variant: Variant = { strategy, ratio, shallow: true, inputSize, precision };
+      let best: Trial | null = null;
+      for (const { precision, shallow } of ways) {
+        const variant: Variant = { strategy, ratio, ...(shallow ? { shallow } : {}), inputSize, precision };
         if (isSlower(variant)) continue;
+        if (precision !== precisions.at(-1) && hopeless(best)) break;
         const trial = await attempt(variant);
         if (holds(trial)) return true;
-        if (outOfTime || hopeless(trial)) return false;
+        if (outOfTime) return false;
+        if (trial && (best === null || dropPp(trial) < dropPp(best))) best = trial;
       }
       return false;
     };

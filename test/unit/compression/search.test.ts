@@ -161,11 +161,13 @@ describe('search', () => {
     const ratiosAt = async (dropPp: (ratio: number) => number) => {
       const { asked, port } = world(({ ratio, inputSize }) => (inputSize < 224 ? 9 : dropPp(ratio)));
       await searchPlan({ ...request, precision: 'int8' }, port);
-      return asked.filter(({ strategy }) => strategy === 'post-prune').map(({ ratio }) => ratio);
+      return asked
+        .filter(({ strategy }) => strategy === 'post-prune')
+        .map(({ ratio, shallow }) => (shallow ? ratio : -ratio));
     };
     expect(await ratiosAt(() => 0)).toEqual([0.65, 0.8]);
-    expect(await ratiosAt((ratio) => (ratio > 0.5 ? 5 : 0))).toEqual([0.65, 0.45]);
-    expect(await ratiosAt((ratio) => (ratio > 0.3 ? 5 : 0))).toEqual([0.65, 0.45, 0.25]);
+    expect(await ratiosAt((ratio) => (ratio > 0.5 ? 5 : 0))).toEqual([0.65, -0.65, 0.45]);
+    expect(await ratiosAt((ratio) => (ratio > 0.3 ? 5 : 0))).toEqual([0.65, -0.65, 0.45, -0.45, 0.25]);
   });
 
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
