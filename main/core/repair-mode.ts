@@ -119,9 +119,15 @@ export const createRepairMode = (
   const refuse = async (): Promise<never> => {
     throw failure;
   };
-  const handlers = Object.fromEntries((Object.keys(methods) as MethodName[]).map((name) => [name, refuse])) as Handlers;
-  handlers['home.damage'] = async () => damage();
-  handlers['home.repair'] = ({ name, password }) => repair(name, password);
+  const closed = Object.fromEntries(Object.keys(methods).map((name) => [name, refuse])) as Record<
+    MethodName,
+    typeof refuse
+  >;
+  const handlers: Handlers = {
+    ...closed,
+    'home.damage': async () => damage(),
+    'home.repair': ({ name, password }) => repair(name, password),
+  };
   return {
     home,
     demo: false,
