@@ -161,10 +161,10 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     const again = run(file);
     expect(again.status, again.stderr).toBe(0);
     expect(again.stdout).toContain('Nothing to change.');
-    writeFileSync(file, 'mekiki: 1\nstations: [{name: Press 1, camera: {kind: usb}}]\n');
+    writeFileSync(file, 'mekiki: 1\nstations: [{name: Press 1, camera: {kind: firewire}}]\n');
     const wrong = run(file);
     expect(wrong.status).toBe(1);
-    expect(wrong.stderr).toContain('stations[0].camera.kind: it is "usb". Give one of simulated, folder, gige.');
+    expect(wrong.stderr).toContain('stations[0].camera.kind: it is "firewire". Give one of simulated, folder, gige, usb.');
   }, 400_000);
 
   test('the Debian package says what it needs, brings its sandbox, and leaves nothing behind (needs dpkg and root)', (context) => {
