@@ -164,7 +164,9 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     writeFileSync(file, 'mekiki: 1\nstations: [{name: Press 1, camera: {kind: firewire}}]\n');
     const wrong = run(file);
     expect(wrong.status).toBe(1);
-    expect(wrong.stderr).toContain('stations[0].camera.kind: it is "firewire". Give one of simulated, folder, gige, usb.');
+    expect(wrong.stderr).toContain(
+      'stations[0].camera.kind: it is "firewire". Give one of simulated, folder, gige, usb.',
+    );
   }, 400_000);
 
   test('the Debian package says what it needs, brings its sandbox, and leaves nothing behind (needs dpkg and root)', (context) => {
