@@ -40,7 +40,7 @@ const STRANGERS = { burst: 100, perSecond: 20 };
 /** Connections at a time; a browser opens a handful. */
 const MAX_CONNECTIONS = 256;
 export const RPC_PATH = /^\/rpc$/;
-const FEED_PATH = /^\/feed\/([\w-]{16,64})$/;
+export const FEED_PATH = /^\/feed\/([\w-]{16,64})$/;
 
 const secret = () => randomBytes(32).toString('base64url');
 const same = (a: string, b: string) => {

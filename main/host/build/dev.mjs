@@ -5,7 +5,7 @@ import { watch } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createServer } from 'vite';
-import { RPC_PATH } from '../server.ts';
+import { FEED_PATH, RPC_PATH } from '../server.ts';
 import { serve } from '../serve.ts';
 import { root } from './launch.mjs';
 import { makeBackbone } from './prepare.mjs';
@@ -34,7 +34,12 @@ const vite = await createServer({
     host: '127.0.0.1',
     port: Number(values.port),
     strictPort: true,
-    proxy: { [RPC_PATH]: { ...proxied, ws: true }, '/image': proxied },
+    // What begins with ^ is a pattern there.
+    proxy: {
+      [RPC_PATH.source]: { ...proxied, ws: true },
+      [FEED_PATH.source]: { ...proxied, ws: true },
+      '/image': proxied,
+    },
     // The window imports the contract.
     fs: { allow: [root] },
   },
