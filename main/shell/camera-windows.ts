@@ -5,7 +5,7 @@ import type { Logger } from '../contract/log.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
 import type { Supervisor } from '../host/supervisor.ts';
-import { CAMERA_ORIGIN } from './security.ts';
+import { CAMERA_ORIGIN, CONFINED } from './security.ts';
 
 const LIST_MS = 15_000;
 
@@ -29,11 +29,7 @@ export function keepCameraWindows(
       height: 240,
       webPreferences: {
         preload,
-        sandbox: true,
-        contextIsolation: true,
-        nodeIntegration: false,
-        webSecurity: true,
-        spellcheck: false,
+        ...CONFINED,
         devTools: false,
         // Nobody ever sees it: it must work all the same.
         backgroundThrottling: false,

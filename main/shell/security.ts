@@ -5,6 +5,15 @@ export const ORIGIN = 'app://mekiki';
 /** Of the hidden pages that read USB cameras: another origin than the window's, because it alone may use them. */
 export const CAMERA_ORIGIN = 'app://camera';
 
+/** What every page of the program runs under (Electron security checklist, items 2 to 4 and 6). */
+export const CONFINED = {
+  sandbox: true,
+  contextIsolation: true,
+  nodeIntegration: false,
+  webSecurity: true,
+  spellcheck: false,
+} as const;
+
 const isOf = (origin: string, url: string): boolean => url === origin || url.startsWith(`${origin}/`);
 const isOwn = (url: string): boolean => isOf(ORIGIN, url) || isOf(CAMERA_ORIGIN, url);
 

@@ -2,7 +2,7 @@ import { app, BrowserWindow, ipcMain, MessageChannelMain, screen, type WebConten
 import type { Logger } from '../contract/log.ts';
 import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
 import type { Supervisor } from '../host/supervisor.ts';
-import { ORIGIN } from './security.ts';
+import { CONFINED, ORIGIN } from './security.ts';
 import { fitBounds, keepWindowState, readWindowState } from './window-bounds.ts';
 
 export interface WindowOptions {
@@ -37,11 +37,7 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
     autoHideMenuBar: true,
     webPreferences: {
       preload,
-      sandbox: true,
-      contextIsolation: true,
-      nodeIntegration: false,
-      webSecurity: true,
-      spellcheck: false,
+      ...CONFINED,
       devTools,
     },
   });
