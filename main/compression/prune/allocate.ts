@@ -35,8 +35,10 @@ const left = (sides: Sides, width: ReadonlyMap<string, number>): number =>
 /** A block that may go as a whole. */
 export interface BlockCost {
   block: ResidualBlock;
-  /** Relative error after it is gone, as that of channels. */
-  error: number;
+  /** The block whose sum it begins with, where that may go too; null: none. */
+  follows: string | null;
+  /** Relative error, as that of channels, after it is gone: [0] alone, [k] together with the k blocks before it. */
+  errors: readonly number[];
   /** Groups that lie inside it. */
   groups: readonly string[];
 }
@@ -98,30 +100,45 @@ export function allocate(
     const { group, error } = curves[i]!;
     const step = gone.has(group.id) ? 0 : nextStep(i);
     if (step === 0) return null;
-    const before = width.get(group.id) ?? 1;
-    const after = (group.channels - removed[i]! - step) / group.channels;
-    width.set(group.id, after);
+    const whole = width.get(group.id) ?? 1;
+    const narrower = (group.channels - removed[i]! - step) / group.channels;
+    width.set(group.id, narrower);
     const saved = spent - priced(costs, width);
-    width.set(group.id, before);
+    width.set(group.id, whole);
     if (saved <= 0) return null;
     return {
       price: (error[removed[i]! + step]! - error[removed[i]!]!) / saved,
       apply() {
         removed[i]! += step;
-        width.set(group.id, after);
+        width.set(group.id, narrower);
       },
     };
   };
-  const drop = ({ block, error, groups }: BlockCost): Move | null => {
-    if (dropped.includes(block)) return null;
+  const blocks = options.blocks ?? [];
+  const has = (of: BlockCost | undefined): of is BlockCost => of !== undefined && dropped.includes(of.block);
+  /** Blocks in a row that are gone, from `first` against or along the order; their error is one. */
+  const rowOf = (first: BlockCost | undefined, next: (of: BlockCost) => BlockCost | undefined): BlockCost[] => {
+    const row: BlockCost[] = [];
+    for (let at = first; has(at); at = next(at)) row.push(at);
+    return row;
+  };
+  const before = ({ follows }: BlockCost): BlockCost | undefined => blocks.find(({ block }) => block.id === follows);
+  const after = ({ block }: BlockCost): BlockCost | undefined => blocks.find(({ follows }) => follows === block.id);
+  const drop = (each: BlockCost): Move | null => {
+    const { block, groups } = each;
+    if (has(each)) return null;
     const without = remaining(costs, [block]);
     const saved = spent - priced(without, width);
     if (saved <= 0) return null;
-    // What its channels have cost so far is paid already.
-    const paid = curves.reduce(
-      (sum, curve, i) => sum + (groups.includes(curve.group.id) ? curve.error[removed[i]!]! : 0),
-      0,
-    );
+    const earlier = rowOf(before(each), before);
+    const later = rowOf(after(each), after);
+    const end = later.at(-1) ?? each;
+    const error = end.errors[earlier.length + later.length]!;
+    // What its neighbours that are gone and its channels have cost so far is paid already.
+    const paid =
+      (earlier[0]?.errors[earlier.length - 1] ?? 0) +
+      (later.length > 0 ? end.errors[later.length - 1]! : 0) +
+      curves.reduce((sum, curve, i) => sum + (groups.includes(curve.group.id) ? curve.error[removed[i]!]! : 0), 0);
     return {
       price: Math.max(0, error - paid) / saved,
       apply() {
@@ -132,7 +149,7 @@ export function allocate(
     };
   };
   while (current > target) {
-    const moves = [...curves.map((_, i) => narrow(i)), ...(options.blocks ?? []).map(drop)];
+    const moves = [...curves.map((_, i) => narrow(i)), ...blocks.map(drop)];
     const best = moves.reduce<Move | null>((a, b) => (a === null || (b !== null && b.price < a.price) ? b : a), null);
     if (best === null) break;
     best.apply();

@@ -3,7 +3,7 @@ import { indexGraph } from '../../onnx/index.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { BlockCost } from './allocate.ts';
 import type { PruningAnalysis } from './analyse.ts';
-import { findBlocks, sourceOf } from './blocks.ts';
+import { findBlocks, sourceOf, type ResidualBlock } from './blocks.ts';
 import { withRidge } from './importance.ts';
 import { centred, collectSamples, columnMeans, minus, openCrossProduct, type Samples, type Tap } from './samples.ts';
 import {
@@ -17,17 +17,20 @@ import {
   type Site,
 } from './sites.ts';
 
-/** A block that can go, and who makes up for it. */
-export interface RemovableBlock extends BlockCost {
+interface Neighbour {
+  block: ResidualBlock;
   /** Fitted to give what both gave. */
   before: Site;
   /** Makes the sum that is then missing. */
   own: Site;
 }
 
+/** A block that can go, and who makes up for it. */
+export type RemovableBlock = BlockCost & Neighbour;
+
 /**
- * What the sum of each residual block loses when the block goes and the layer before it takes over what it can: the variance of what the block adds that least squares
- * on that layer's input does not explain, relative to the variance of the sum.
+ * What the sum of each residual block loses when the block, alone or with the neighbours before it, goes and the layer before them takes over what it can: the variance of what they
+ * add together that least squares on that layer's input does not explain, relative to the variance of the sum.
  */
 export async function blockErrors(
   { model, sites, groups }: Pick<PruningAnalysis, 'model' | 'sites' | 'groups'>,
@@ -36,51 +39,74 @@ export async function blockErrors(
 ): Promise<RemovableBlock[]> {
   const index = indexGraph(model.graph);
   const bySum = new Map(sites.map((site) => [site.target, site]));
-  const blocks = findBlocks(model).flatMap((block) => {
+  const found = findBlocks(model).flatMap((block): Neighbour[] => {
     const own = bySum.get(block.id);
     const before = bySum.get(sourceOf(index, block.skip));
     return own?.skip === block.skip && before ? [{ block, own, before }] : [];
   });
+  const chains = chainsOf(found);
   const positions = positionsOf(options);
   const out: RemovableBlock[] = [];
   await using cross = await openCrossProduct(options.threads);
   await using products = openProducts(options);
 
-  /** Variance of `y` that no linear function of `x` gives. */
-  const unexplained = async (x: Samples, y: Samples): Promise<number> => {
-    const total = totalVariance(y);
-    if (x.columns > MOST_UNKNOWNS) return total;
+  /** For each `y`, its variance that no linear function of `x` gives. */
+  const unexplained = async (x: Samples, ys: readonly Samples[]): Promise<number[]> => {
+    if (x.columns > MOST_UNKNOWNS) return ys.map(totalVariance);
     const n = x.columns;
     const cx = centred(x, columnMeans(x));
-    const covariance = await cross.of(cx, cx);
-    const mixed = matrix(n, y.columns, await cross.of(cx, centred(y, columnMeans(y))));
-    const factor = await cholesky(matrix(n, n, withRidge(covariance, n)), products);
-    const { data } = await solveCholesky(factor, mixed, products);
-    return Math.max(0, total - data.reduce((sum, value, i) => sum + value * mixed.data[i]!, 0));
+    const factor = await cholesky(matrix(n, n, withRidge(await cross.of(cx, cx), n)), products);
+    const left: number[] = [];
+    for (const y of ys) {
+      const mixed = matrix(n, y.columns, await cross.of(cx, centred(y, columnMeans(y))));
+      const { data } = await solveCholesky(factor, mixed, products);
+      left.push(Math.max(0, totalVariance(y) - data.reduce((sum, value, i) => sum + value * mixed.data[i]!, 0)));
+    }
+    return left;
   };
 
-  for (let start = 0, end = 0; start < blocks.length; start = end) {
+  for (let start = 0, end = 0; start < chains.length; start = end) {
     const taps: Tap[] = [];
-    for (let columns = 0; end < blocks.length && (end === start || columns < COLUMNS_AT_ONCE); end++) {
-      const { block, own, before } = blocks[end]!;
-      const last = own.node.op === 'MatMul';
-      const x = inputTap(before, before.node, positions, `x ${block.id}`);
-      taps.push(
-        x,
-        { id: `sum ${block.id}`, tensor: block.id, kernel: null, last, positions },
-        { id: `skip ${block.id}`, tensor: block.skip, kernel: null, last, positions },
-      );
-      columns += weightMatrix(model, before).columns;
+    for (let columns = 0; end < chains.length && (end === start || columns < COLUMNS_AT_ONCE); end++) {
+      for (const { block, own, before } of chains[end]!) {
+        const last = own.node.op === 'MatMul';
+        taps.push(
+          inputTap(before, before.node, positions, `x ${block.id}`),
+          { id: `sum ${block.id}`, tensor: block.id, kernel: null, last, positions },
+          { id: `skip ${block.id}`, tensor: block.skip, kernel: null, last, positions },
+        );
+        columns += weightMatrix(model, before).columns;
+      }
     }
     const samples = await collectSamples(model, taps, source, options.images, options);
-    for (const each of blocks.slice(start, end)) {
-      const { id, nodes } = each.block;
-      const sum = samples.get(`sum ${id}`)!;
-      const added = minus(sum, samples.get(`skip ${id}`)!);
-      const error = (await unexplained(samples.get(`x ${id}`)!, added)) / Math.max(totalVariance(sum), 1e-12);
-      const inside = groups.filter(({ tensors }) => tensors.every((name) => nodes.has(name)));
-      out.push({ ...each, error, groups: inside.map((group) => group.id) });
+    for (const chain of chains.slice(start, end)) {
+      const sums = chain.map(({ block }) => samples.get(`sum ${block.id}`)!);
+      const variances = sums.map((sum) => Math.max(totalVariance(sum), 1e-12));
+      const errors = chain.map((): number[] => []);
+      // From each first block that goes, what is lost at every later sum when all up to there go.
+      for (const [first, { block }] of chain.entries()) {
+        const skip = samples.get(`skip ${block.id}`)!;
+        const added = sums.slice(first).map((sum) => minus(sum, skip));
+        const left = await unexplained(samples.get(`x ${block.id}`)!, added);
+        left.forEach((each, k) => errors[first + k]!.unshift(each / variances[first + k]!));
+      }
+      chain.forEach((each, i) => {
+        const inside = groups.filter(({ tensors }) => tensors.every((name) => each.block.nodes.has(name)));
+        const follows = chain[i - 1]?.block.id ?? null;
+        out.push({ ...each, follows, errors: errors[i]!, groups: inside.map((group) => group.id) });
+      });
     }
   }
   return out;
+}
+
+/** Blocks that follow one another: each begins with the sum of the one before it. */
+function chainsOf(blocks: readonly Neighbour[]): Neighbour[][] {
+  const chains: Neighbour[][] = [];
+  for (const each of blocks) {
+    const chain = chains.find((one) => one.at(-1)!.own === each.before);
+    if (chain) chain.push(each);
+    else chains.push([each]);
+  }
+  return chains;
 }

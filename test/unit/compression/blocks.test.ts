@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { allocate } from '../../../main/compression/prune/allocate.ts';
 import { analysePruning } from '../../../main/compression/prune/analyse.ts';
 import { blockErrors } from '../../../main/compression/prune/block-errors.ts';
-import { dropBlocks, findBlocks } from '../../../main/compression/prune/blocks.ts';
+import { dropBlocks, findBlocks, type ResidualBlock } from '../../../main/compression/prune/blocks.ts';
 import { pruneModel } from '../../../main/compression/prune/prune.ts';
 import {
   buildNetwork,
@@ -124,11 +124,12 @@ describe('residual blocks', () => {
     const model = chain(3);
     const analysis = await analysePruning(model, images, options);
     const blocks = await blockErrors(analysis, images, options);
-    // The first has no layer before it whose weights could take over.
     expect(blocks.map(({ block }) => block.id)).toEqual(expect.arrayContaining(['sum_1_2', 'sum_1_3']));
-    for (const { error, groups } of blocks) {
-      expect(error).toBeGreaterThan(0);
-      expect(error).toBeLessThan(1);
+    for (const { errors, groups } of blocks) {
+      for (const error of errors) {
+        expect(error).toBeGreaterThan(0);
+        expect(error).toBeLessThan(1);
+      }
       expect(groups.length).toBe(1);
     }
     // A layer costs the same however narrow it is.
@@ -157,5 +158,41 @@ describe('residual blocks', () => {
     });
     expect(repaired.dropped.length).toBeGreaterThan(0);
     expect(relativeError(whole, await runModel(repaired.model, images, held, SIZE))).toBeLessThan(bare / 2);
+  });
+
+  it('that add the same lose together four times what one does, not twice', async () => {
+    const given = chain(3);
+    const { initializers } = given.graph;
+    const model = withConstants(given, (name, data) => {
+      const twin = initializers.get(name.replace(/_3$/, '_2'));
+      const weights = name.endsWith('_3') && twin ? float32Of(twin) : data;
+      // So little that the second sees nearly what the first saw.
+      return /^fused_out_w_[23]$/.test(name) ? weights.map((w) => w / 100) : weights;
+    });
+    const blocks = await blockErrors(await analysePruning(model, images, options), images, options);
+    const [first, second] = ['sum_1_2', 'sum_1_3'].map((id) => blocks.find(({ block }) => block.id === id)!);
+    expect([first!.follows, second!.follows]).toEqual(['sum_1', 'sum_1_2']);
+    expect(first!.errors.length).toBe(2);
+    expect(second!.errors.length).toBe(3);
+    expect(second!.errors[1]! / first!.errors[0]!).toBeGreaterThan(3.5);
+    expect(second!.errors[1]! / first!.errors[0]!).toBeLessThan(4.5);
+  });
+
+  it('in a row are priced by what they lose together, whichever goes first', () => {
+    const block = (id: string): ResidualBlock => ({ id, skip: '', nodes: new Set([`in ${id}`]) });
+    const costs = ['a', 'b', 'c', 'd'].map((id) => ({ node: `in ${id}`, macs: 1, input: [], output: [] }));
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(block) as [ResidualBlock, ResidualBlock, ResidualBlock, ResidualBlock];
+    const blocks = [
+      { block: a, follows: null, errors: [1], groups: [] },
+      { block: b, follows: 'a', errors: [5, 9], groups: [] },
+      { block: c, follows: 'b', errors: [2, 8, 12], groups: [] },
+      { block: d, follows: null, errors: [8.5], groups: [] },
+    ];
+    const gone = (ratio: number): string[] =>
+      allocate([], costs, { ratio, floor: 0.125, blocks }).dropped.map(({ id }) => id);
+    // b joins a and c: 12 for all three less 1 and 2 that are paid, which is more than d.
+    expect(gone(0.75)).toEqual(['a', 'c', 'd']);
+    const cheaper = blocks.map((each) => (each.block === c ? { ...each, errors: [2, 8, 10] } : each));
+    expect(allocate([], costs, { ratio: 0.75, floor: 0.125, blocks: cheaper }).dropped).toEqual([a, c, b]);
   });
 });
