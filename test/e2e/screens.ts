@@ -111,7 +111,7 @@ const shots: readonly Shot[] = [
     area: 'settings',
     prepare: async (page) => {
       await page.click(testId('camera-gige'));
-      await page.click(testId('found-camera'));
+      await page.click(testId('found-cameras-item'));
     },
   },
   { name: 'audit', area: 'audit' },

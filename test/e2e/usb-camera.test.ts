@@ -194,7 +194,7 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
     await page.waitForSelector(testId('app-shell'));
     await page.click(testId('area-settings'));
     await page.click(testId('camera-usb'));
-    await page.click(testId('video-device'));
+    await page.click(testId('video-devices-item'));
     expect(await page.inputValue(testId('device-label'))).toMatch(/fake/);
     await page.fill(testId('frame-width'), '320');
     await page.fill(testId('frame-height'), '240');
