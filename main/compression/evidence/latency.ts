@@ -18,15 +18,20 @@ export interface Latency {
   coldP50: number;
 }
 
-/** Runs of one turn that count, after one that fills the caches. */
-const COUNTED = 2;
+/** Runs of a turn before those that count: so many, or as many as begin within that time. */
+const SETTLING_RUNS = 8;
+const SETTLING_MS = 20;
+/** Runs of a turn that count: as many of the slowest contender as fit in that time, the same for all. */
+const COUNTED_MS = 40;
+const FEWEST_COUNTED = 2;
+const MOST_COUNTED = 6;
 
 /**
  * Times contenders against each other in one run: every round gives each a turn, in an order that rotates, so a busy neighbour or
  * a falling clock meets all of them alike. Ratios of medians from one call are comparable; numbers of two calls are not.
  *
- * A turn is one run that fills the caches and two that count. On a line no other model runs between two parts, and one of many megabytes throws a small one out of the
- * caches: that first run of a network of half a millisecond takes twice as long, which would be told as its own time.
+ * A turn begins with runs that do not count. On a line no other model runs between two parts, and one of many megabytes leaves caches and predictors of the processor to itself: a
+ * network of 1.5 ms takes 2.1 in its first run after it, 1.8 in the next and 1.6 from the fifth on, while one of 5.3 ms takes 5.4 at most, so few runs would tell small ones slower than they are.
  * @param options.rounds counted runs of each contender
  */
 export async function measureInterleaved(
@@ -37,21 +42,33 @@ export async function measureInterleaved(
   const cold = contenders.map((): number[] => []);
   /** The order rotates, so at a change of rounds a contender may follow itself. */
   let previous = -1;
+  /** Last run of the slowest while warming up. */
+  let slowestMs = 0;
   const startedAt = performance.now();
-  for (let round = -options.warmUp; round < options.rounds / COUNTED; round++) {
+  const timed = async (index: number): Promise<number> => {
+    const before = performance.now();
+    await contenders[index]!.run();
+    return performance.now() - before;
+  };
+  for (let round = -options.warmUp; ; round++) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
+    const counted = Math.max(FEWEST_COUNTED, Math.min(MOST_COUNTED, Math.round(COUNTED_MS / slowestMs)));
+    if (round >= options.rounds / counted) break;
     // At least five timed rounds, whatever the budget: a median of fewer says nothing.
     if (round > 5 && options.budgetMs !== undefined && performance.now() - startedAt > options.budgetMs) break;
     for (let i = 0; i < contenders.length; i++) {
       const index = (i + Math.max(0, round)) % contenders.length;
-      for (let run = 0; run <= COUNTED; run++, previous = index) {
-        const before = performance.now();
-        await contenders[index]!.run();
-        const elapsed = performance.now() - before;
-        if (round < 0) continue;
-        if (run > 0) samples[index]!.push(elapsed);
-        else if (index !== previous || contenders.length === 1) cold[index]!.push(elapsed);
+      const begun = performance.now();
+      for (let run = 0; run < SETTLING_RUNS && (run === 0 || performance.now() - begun < SETTLING_MS); run++) {
+        const ms = await timed(index);
+        if (round >= 0 && run === 0 && (index !== previous || contenders.length === 1)) cold[index]!.push(ms);
       }
+      for (let run = 0; run < counted; run++) {
+        const ms = await timed(index);
+        if (round >= 0) samples[index]!.push(ms);
+        else if (round === -1) slowestMs = Math.max(slowestMs, ms);
+      }
+      previous = index;
     }
   }
   return new Map(

@@ -19,7 +19,7 @@ const latencyOf = (samples: number[]): Latency => ({
 });
 
 describe('taking turns', () => {
-  it('counts the runs after the first of a turn, and tells that one apart', async () => {
+  it('counts the runs of a turn once it has settled, and tells the first apart', async () => {
     let clock = 0;
     const now = vi.spyOn(performance, 'now').mockImplementation(() => clock);
     try {
@@ -38,10 +38,12 @@ describe('taking turns', () => {
       const times = await measureInterleaved(contenders, { rounds: 8, warmUp: 1 });
       expect(times.get('small')).toMatchObject({ p50: 1, p99: 1, coldP50: 6 });
       expect(times.get('large')).toMatchObject({ p50: 20, samples: Array.from({ length: 8 }, () => 20) });
-      // One turn to warm up, then four each; who begins changes, so at a change of rounds one has two turns in a row.
-      expect(order.filter((name) => name === 'small')).toHaveLength(3 * 5);
-      expect(order.slice(6, 12)).toEqual(['large', 'large', 'large', 'small', 'small', 'small']);
-      expect(order.slice(12, 18)).toEqual(['small', 'small', 'small', 'large', 'large', 'large']);
+      // Of the slowest two fit in the time, which the turn to warm up tells: then four turns each. The large one has settled after its first run, the small one after eight.
+      expect(order.filter((name) => name === 'small')).toHaveLength(14 + 4 * 10);
+      const [large, small] = [Array(3).fill('large'), Array(10).fill('small')];
+      expect(order.slice(21, 34)).toEqual([...large, ...small]);
+      // Who begins changes, so at a change of rounds one has two turns in a row.
+      expect(order.slice(34, 47)).toEqual([...small, ...large]);
     } finally {
       now.mockRestore();
     }
