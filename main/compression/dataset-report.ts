@@ -5,7 +5,7 @@ import type { OperationsScore } from './evidence/operations-score.ts';
 import type { Parity } from './finish.ts';
 import type { GroupedMeasures } from './grouped-validation.ts';
 import { whatBinds, type Broken } from './plan/nearest.ts';
-import type { OfferLimits } from './plan/search.ts';
+import type { OfferLimits } from './plan/offers.ts';
 import type { Precision, Strategy } from './plan/variant.ts';
 
 /* What `compress DIR --json` prints. */

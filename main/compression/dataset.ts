@@ -24,8 +24,9 @@ import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import { createImageSource, readableImages, type SourceImage } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, forwardMsOf, lossBetween, type Judged } from './plan/evaluate.ts';
-import { judgeOffer, paretoFront, recommend, searchPlan, type OfferLimits, type SearchRequest } from './plan/search.ts';
-import { openTrials, type Measure } from './plan/trials.ts';
+import { judgeOffer, paretoFront, recommend, type OfferLimits } from './plan/offers.ts';
+import { searchPlan, type SearchRequest } from './plan/search.ts';
+import { openTrials, teachingMsWithin, type Measure } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
 import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
 import { firstTaskOf, taskSimilarity } from './tasks.ts';
@@ -117,6 +118,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
           resume: options.resume ?? false,
           onProblem: (problem) => say(`going on without keeping what is measured: ${problem}`),
         });
+  const budgetMs = SEARCH_SHARE * 1000 * options.timeBudgetS;
   const bench = await openTrials({
     backbone,
     bytes,
@@ -136,7 +138,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     // A clock that was replaced has no profile either.
     costs: measure === measureInterleaved ? { measure: measureLayers, folder: options.costs ?? null } : null,
     maxDropPp: options.maxDropPp,
-    budgetMs: SEARCH_SHARE * 1000 * options.timeBudgetS,
+    budgetMs,
     checkpoint,
   });
   const request: SearchRequest = {
@@ -146,7 +148,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     nativeSize: backbone.inputSize,
     sizes: inputSizesOf(backbone),
     maxDropPp: options.maxDropPp,
-    timeBudgetMs: Math.max(0, SEARCH_SHARE * 1000 * options.timeBudgetS - (performance.now() - startedAt)),
+    timeBudgetMs: Math.max(0, budgetMs - (performance.now() - startedAt)),
+    teachingMs: teachingMsWithin(budgetMs),
   };
   const { outOfTime } = await searchPlan(request, {
     evaluate: (variant) => {

@@ -37,8 +37,9 @@ import { createImageSource, readableImages } from './image-source.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
-import { judgeOffer, recommend, searchPlan } from './plan/search.ts';
-import { openTrials, type Measure, type TrialRecord } from './plan/trials.ts';
+import { judgeOffer, recommend } from './plan/offers.ts';
+import { searchPlan } from './plan/search.ts';
+import { openTrials, teachingMsWithin, type Measure, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
 import { timeFinished } from './time-finished.ts';
 
@@ -126,6 +127,7 @@ async function compress(
           resume: true,
           onProblem,
         });
+  const budgetMs = SEARCH_SHARE * 1000 * input.timeBudgetS;
   const bench = await openTrials({
     backbone,
     bytes: await readFile(backbone.file),
@@ -141,11 +143,11 @@ async function compress(
     measure,
     costs: measure === measureInterleaved ? { measure: measureLayers, folder: input.costsDir } : null,
     maxDropPp: criteria.maxDropPp,
-    budgetMs: SEARCH_SHARE * 1000 * input.timeBudgetS,
+    budgetMs,
     checkpoint,
   });
   earlierMs = () => bench.now() - performance.now();
-  const searchMs = Math.max(0, SEARCH_SHARE * 1000 * input.timeBudgetS - (performance.now() - startedAt));
+  const searchMs = Math.max(0, budgetMs - (performance.now() - startedAt));
   const searchStart = bench.now();
   await searchPlan(
     {
@@ -156,6 +158,7 @@ async function compress(
       sizes: inputSizesOf(backbone),
       maxDropPp: criteria.maxDropPp,
       timeBudgetMs: searchMs,
+      teachingMs: teachingMsWithin(budgetMs),
     },
     {
       // Without tasks both pruning strategies are one.

@@ -1,6 +1,7 @@
 import type { Backbone } from '../../contract/domain.ts';
 import { decisiveLossPp, keepsLimits } from './evaluate.ts';
-import { paretoFront, SLACK_PP } from './search.ts';
+import { paretoFront } from './offers.ts';
+import { SLACK_PP } from './search.ts';
 import type { TrialRecord } from './trials.ts';
 
 /** Whole candidates that are finished, timed together and reported. */

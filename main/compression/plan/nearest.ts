@@ -1,4 +1,4 @@
-import type { OfferLimits } from './search.ts';
+import type { OfferLimits } from './offers.ts';
 
 /* Where nothing is offered: which limit it is that everything breaks, and what the nearest candidate would need. */
 

@@ -1,7 +1,6 @@
 import { AppError } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { decisiveLossPp, isBlind, keepsLimits, MOST_NOVELTY_LOSS, type Loss, type Quality } from './evaluate.ts';
-import type { Broken } from './nearest.ts';
+import { decisiveLossPp, keepsLimits, type Loss, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
@@ -31,6 +30,8 @@ export interface SearchRequest {
   /** Greatest decisive loss, percentage points. */
   maxDropPp: number;
   timeBudgetMs: number;
+  /** What one student would be taught for. */
+  teachingMs: number;
 }
 
 export interface SearchPort {
@@ -59,7 +60,14 @@ const workOf = ({ inputSize, ratio, precision }: Variant): number =>
 /** Times do not follow work exactly. */
 const MORE_WORK = 1.25;
 /** Students that the automatic search has taught. */
-const MOST_STUDENTS = 2;
+const MOST_STUDENTS = 3;
+/** In less time a student learns nothing that is worth it: no time is kept for it. */
+const LEAST_TEACHING_MS = 60_000;
+/** Share of the time that is kept for students at most, and what is kept as a multiple of the time of one: two with their judgement. */
+const STUDENTS_SHARE = 0.5;
+const STUDENTS_KEPT = 2.5;
+/** A pruned model that lost this much more than allowed can still be taught to hold. */
+const TAUGHT_SLACK_PP = 4;
 /** Below this share of the backbone's own size little of a picture is left. */
 const TINY_SHARE = 0.36;
 /** Behind this much more drop than allowed, going further the same way is hopeless. */
@@ -67,16 +75,26 @@ export const SLACK_PP = 2;
 
 /**
  * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on
- * top of both, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit.
+ * top of both, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit. Then students, of what pruning made fastest; what time they leave
+ * goes to pruning again.
  */
 export async function searchPlan(request: SearchRequest, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();
   const trials = new Map<string, Trial | null>();
+  const auto = request.strategy === 'auto';
+  const kept =
+    auto && request.teachingMs >= LEAST_TEACHING_MS
+      ? Math.min(STUDENTS_SHARE * request.timeBudgetMs, STUDENTS_KEPT * request.teachingMs)
+      : 0;
+  /** When what goes on now has to be done. */
+  let until = request.timeBudgetMs - kept;
   let outOfTime = false;
-  let slowest = 0;
+  /** Longest time of a trial so far; a student takes many times that of the others. */
+  const slowest = { student: request.teachingMs, other: 0 };
   const dropPp = (trial: Trial) => decisiveLossPp(trial.lost, request.maxDropPp);
   const holds = (trial: Trial | null | undefined): trial is Trial =>
     trial !== null && trial !== undefined && keepsLimits(trial, request.maxDropPp);
+  const fails = (trial: Trial): boolean => !holds(trial);
   const hopeless = (trial: Trial | null) => trial !== null && dropPp(trial) > request.maxDropPp + SLACK_PP;
 
   const attempt = async (variant: Variant): Promise<Trial | null> => {
@@ -85,14 +103,15 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     if (known !== undefined) return known;
     if (port.signal?.aborted) throw new AppError('CANCELLED');
     const elapsed = port.now() - startedAt;
+    const kind = variant.strategy === 'distill' ? 'student' : 'other';
     // The first trial is always made: an answer is worth more than the budget.
-    if (trials.size > 0 && elapsed + slowest > request.timeBudgetMs) {
+    if (trials.size > 0 && elapsed + slowest[kind] > until) {
       outOfTime = true;
       return null;
     }
     const before = port.now();
     const trial = await port.evaluate(variant);
-    slowest = Math.max(slowest, port.now() - before);
+    slowest[kind] = Math.max(slowest[kind], port.now() - before);
     trials.set(id, trial);
     if (trial) port.onTrial?.(trial, trials.size);
     return trial;
@@ -108,7 +127,7 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
 
   /** Sizes that hold in the first precision tried or nearly so, the native one first. */
   const promising: number[] = [request.nativeSize];
-  if (request.strategy === 'auto' || request.strategy === 'none') {
+  if (auto || request.strategy === 'none') {
     const first = precisions[0]!;
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
     let before: Trial | null = null;
@@ -135,11 +154,13 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   const strategies: readonly Strategy[] =
     request.strategy === 'auto' ? ['post-prune', 'pre-prune'] : request.strategy === 'none' ? [] : [request.strategy];
   const known = () => [...trials.values()].filter((trial) => trial !== null);
-  /** A variant that does clearly more work than one that holds cannot become the fastest. */
-  const isSlower = (variant: Variant): boolean => {
-    const quickest = known()
+  const quickestHeld = () =>
+    known()
       .filter(holds)
       .reduce<Trial | null>((best, trial) => (best && best.latencyMs <= trial.latencyMs ? best : trial), null);
+  /** A variant that does clearly more work than one that holds cannot become the fastest. */
+  const isSlower = (variant: Variant): boolean => {
+    const quickest = quickestHeld();
     return quickest !== null && workOf(variant) > MORE_WORK * workOf(quickest.variant);
   };
   /** A named strategy: channels alone, in every precision, until it is hopeless. */
@@ -182,174 +203,84 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       if (outOfTime || (await tried(ratio)) !== held) return;
     }
   };
-  for (const strategy of strategies) {
-    // A named strategy is tried at the backbone's own size. The automatic search starts at the smallest size that holds unpruned, goes
-    // up from there as long as that could still be faster, and then looks at those that alone lose a little too much: pruning now and then
-    // gives that back.
-    const named = request.strategy !== 'auto';
+  /**
+   * The automatic search starts at the smallest size that holds unpruned, goes up from there as long as that could still be faster, and then looks at those that alone lose a
+   * little too much: pruning or teaching now and then gives that back.
+   */
+  const sizesToPrune = (): number[] => {
     const holdsAlone = (size: number) =>
       size === request.nativeSize ||
       precisions.some((precision) => holds(trials.get(variantId(plain(size, precision)))));
-    const sizes = named
-      ? [request.nativeSize]
-      : [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
+    return [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
+  };
+  /** One look at each size, so that what is gone on with, and what is taught, is no matter of which came first. */
+  const survey = async (): Promise<void> => {
+    const common = { strategy: 'post-prune', ratio: request.ratio ?? FIRST_RATIO, shallow: true } as const;
+    // At the backbone's own size little is won beside the others.
+    const sizes = sizesToPrune().filter((size) => size < request.nativeSize);
     for (const inputSize of sizes) {
-      if (named) await inTurn(strategy, inputSize);
-      else await fromTheMiddle(strategy, inputSize);
-      if (outOfTime) break;
+      const variant: Variant = { ...common, inputSize, precision: precisions.at(-1)! };
+      if (!isSlower(variant)) await attempt(variant);
     }
-    if (outOfTime) break;
-  }
-  if (request.strategy === 'auto' && !outOfTime) {
-    // Teaching takes longest, so it comes last, where it could win: pruned models that lost too much, closest to the limit first.
-    const quickest = Math.min(
-      ...known()
-        .filter(holds)
-        .map(({ latencyMs }) => latencyMs),
-      Infinity,
-    );
-    const lost = known().filter(
-      (trial) =>
-        trial.variant.strategy === 'post-prune' &&
-        trial.variant.precision === precisions.at(-1) &&
-        dropPp(trial) > request.maxDropPp &&
-        trial.latencyMs < quickest,
-    );
-    lost.sort((a, b) => dropPp(a) - dropPp(b));
-    for (const { variant } of lost.slice(0, MOST_STUDENTS)) {
-      for (const precision of precisions) await attempt({ ...variant, strategy: 'distill', precision });
+  };
+  const allPruned = async (): Promise<void> => {
+    for (const strategy of strategies) {
+      for (const inputSize of sizesToPrune()) {
+        await fromTheMiddle(strategy, inputSize);
+        if (outOfTime) return;
+      }
+    }
+  };
+  /**
+   * Of pruned models that lost too much and would be the fastest: the fastest first that teaching may still save; where it did not, the fastest of those that had lost less; where it did, of
+   * the even faster ones the one that had lost least.
+   */
+  const allTaught = async (): Promise<void> => {
+    const precision = precisions.at(-1)!;
+    const studentOf = ({ variant }: Trial): Variant => ({ ...variant, strategy: 'distill' });
+    let most = request.maxDropPp + TAUGHT_SLACK_PP;
+    let lastHeld = false;
+    for (let n = 0; n < MOST_STUDENTS && !outOfTime; n++) {
+      const limitMs = quickestHeld()?.latencyMs ?? Infinity;
+      const [next] = known()
+        .filter(
+          (trial) =>
+            trial.variant.strategy === 'post-prune' &&
+            trial.variant.precision === precision &&
+            fails(trial) &&
+            dropPp(trial) < most &&
+            trial.latencyMs < limitMs &&
+            !trials.has(variantId(studentOf(trial))),
+        )
+        .sort((a, b) => (lastHeld ? dropPp(a) - dropPp(b) : a.latencyMs - b.latencyMs));
+      if (!next) return;
+      const student = studentOf(next);
+      const taught = await attempt(student);
+      lastHeld = holds(taught);
+      most = lastHeld ? Infinity : dropPp(next);
+      // Its float form is made already.
+      if (!lastHeld && !hopeless(taught) && precision !== precisions[0]) {
+        await attempt({ ...student, precision: precisions[0]! });
+      }
+    }
+  };
+  if (auto) {
+    // What cannot be had in time by one way may be by the next, and what is known is not tried again.
+    for (const [way, end] of [
+      [survey, until],
+      [allPruned, until],
+      [allTaught, request.timeBudgetMs],
+      [allPruned, request.timeBudgetMs],
+    ] as const) {
+      until = end;
+      outOfTime = false;
+      await way();
+    }
+  } else {
+    for (const strategy of strategies) {
+      await inTurn(strategy, request.nativeSize);
       if (outOfTime) break;
     }
   }
   return { trials: known(), outOfTime };
 }
-
-/** Trials that no other beats in both validation accuracy and time; fastest first. */
-export const paretoFront = <T extends Pick<Trial, 'balancedAccuracy' | 'latencyMs'>>(trials: readonly T[]): T[] =>
-  trials
-    .filter(
-      (trial) =>
-        !trials.some(
-          (other) =>
-            other !== trial &&
-            other.latencyMs <= trial.latencyMs &&
-            other.balancedAccuracy >= trial.balancedAccuracy &&
-            (other.latencyMs < trial.latencyMs || other.balancedAccuracy > trial.balancedAccuracy),
-        ),
-    )
-    .sort((a, b) => a.latencyMs - b.latencyMs);
-
-export interface OfferLimits {
-  maxDropPp: number;
-  /** null: none asked. */
-  latencyMs: number | null;
-}
-
-/** Below this a speed-up is not told from noise. */
-export const LEAST_SPEEDUP = 1.05;
-
-export interface OfferFacts {
-  speedup: number;
-  /** 95 % of it; null: too few runs. */
-  speedupInterval: readonly [number, number] | null;
-  lost: Loss;
-  latencyMs: number;
-  bytes: number;
-  referenceBytes: number;
-  /** Against the uncompressed model; null: there are too few classes to hold one out. */
-  newDefects: NoveltyLoss | null;
-}
-
-/** Limits that are broken, each with the reason in words; the first is the one to tell. */
-const brokenLimits = (facts: OfferFacts, limits: OfferLimits): (Broken & { reason: string })[] => {
-  const { speedup, speedupInterval, lost, latencyMs, bytes, referenceBytes, newDefects } = facts;
-  const change = changeWords(facts);
-  const broken: (Broken & { reason: string })[] = [];
-  if (speedup < LEAST_SPEEDUP) {
-    broken.push({ limit: 'speed', needs: null, reason: `Not faster on this PC (${speedup.toFixed(2)} times).` });
-  } else if (speedupInterval && speedupInterval[0] <= 1) {
-    const [low, high] = speedupInterval.map((times) => times.toFixed(2));
-    broken.push({
-      limit: 'speed',
-      needs: null,
-      reason: `Not shown to be faster on this PC (${low} to ${high} times).`,
-    });
-  }
-  // A lower input size alone leaves the weights as they are: not larger is enough; what its head adds is a few hundred bytes.
-  if (bytes > referenceBytes * 1.01) {
-    broken.push({
-      limit: 'size',
-      needs: null,
-      reason: `Larger than the original (${bytes} against ${referenceBytes} bytes).`,
-    });
-  }
-  if (lost.accuracyPp > limits.maxDropPp) {
-    broken.push({
-      limit: 'drop',
-      needs: lost.accuracyPp,
-      reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.`,
-    });
-  } else if (decisiveLossPp(lost, limits.maxDropPp) > limits.maxDropPp) {
-    broken.push({
-      limit: 'drop',
-      needs: decisiveLossPp(lost, limits.maxDropPp),
-      reason: `Too uncertain: ${change}, but so few images do not show that, and its scores are ${lost.certaintyPp.toFixed(2)} pp further from the truth (allowed: ${limits.maxDropPp} pp).`,
-    });
-  }
-  if (isBlind(newDefects)) {
-    broken.push({
-      limit: 'novelty',
-      needs: null,
-      reason: `Blind to new defects: ${change}, but with one class held out as if it were new, ${(100 * newDefects.loss).toFixed(1)} % fewer of its parts stand out from known ones (area under the curve; allowed: ${100 * MOST_NOVELTY_LOSS} %).`,
-    });
-  }
-  if (limits.latencyMs !== null && latencyMs > limits.latencyMs) {
-    broken.push({
-      limit: 'latency',
-      needs: latencyMs,
-      reason: `Too slow: ${latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.`,
-    });
-  }
-  return broken;
-};
-
-/** Whether a variant is offered, and why or why not, in words for a supervisor. */
-export const judgeOffer = (
-  facts: OfferFacts,
-  limits: OfferLimits,
-): { offered: boolean; reason: string; broken: Broken[] } => {
-  const broken = brokenLimits(facts, limits);
-  const change = changeWords(facts);
-  return {
-    offered: broken.length === 0,
-    reason: broken[0]?.reason ?? `${change[0]!.toUpperCase()}${change.slice(1)}.`,
-    broken: broken.map(({ limit, needs }) => ({ limit, needs })),
-  };
-};
-
-const changeWords = ({ speedup, lost }: OfferFacts): string =>
-  `${speedup.toFixed(2)} times as fast, ${dropWords(lost.accuracyPp)} in cross-validation`;
-
-const dropWords = (pp: number): string =>
-  pp > 0.005
-    ? `${pp.toFixed(2)} pp less accurate`
-    : pp < -0.005
-      ? `${(-pp).toFixed(2)} pp more accurate`
-      : 'equally accurate';
-
-/**
- * The fastest offered variant; among those within a tenth of its time the most accurate (ties: the first).
- * @returns index into `offers`, or null when nothing is offered
- */
-export const recommend = (
-  offers: readonly { offered: boolean; latencyMs: number; balancedAccuracy: number }[],
-): number | null => {
-  let fastest = Infinity;
-  for (const { offered, latencyMs } of offers) if (offered) fastest = Math.min(fastest, latencyMs);
-  let best: number | null = null;
-  offers.forEach(({ offered, latencyMs, balancedAccuracy }, i) => {
-    if (!offered || latencyMs > 1.1 * fastest) return;
-    if (best === null || balancedAccuracy > offers[best]!.balancedAccuracy) best = i;
-  });
-  return best;
-};

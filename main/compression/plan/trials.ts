@@ -141,7 +141,10 @@ const LEAST_PROFILED_MS = 40_000;
 
 /** Share of the budget that one student may be taught for, and the most that pays on a few thousand images. */
 const TEACHING_SHARE = 0.2;
-const MOST_TEACHING_S = 300;
+const MOST_TEACHING_MS = 300_000;
+
+/** What one student is taught for in a search of `budgetMs`. */
+export const teachingMsWithin = (budgetMs: number): number => Math.min(MOST_TEACHING_MS, TEACHING_SHARE * budgetMs);
 
 /** Images that the search can afford on this PC; finished models are validated on all of them anyway. */
 async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise<number> {
@@ -193,8 +196,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         await using taught = await contender('student', student, size);
         await using whole = await contender('teacher', baseBytes, size);
         const times = await measure([taught, whole], { rounds: 10, warmUp: 2, signal, budgetMs: 1000 });
-        const seconds = Math.min(MOST_TEACHING_S, (TEACHING_SHARE * options.budgetMs) / 1000);
-        return epochsWithin(seconds, options.images.length, {
+        return epochsWithin(teachingMsWithin(options.budgetMs) / 1000, options.images.length, {
           student: times.get('student')!.p50,
           teacher: times.get('teacher')!.p50,
         });

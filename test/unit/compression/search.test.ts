@@ -1,14 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { integerWeightBits } from '../../../main/compression/environment.ts';
 import { finishFinalists, inputSizesOf } from '../../../main/compression/plan/finalists.ts';
-import {
-  judgeOffer,
-  paretoFront,
-  recommend,
-  searchPlan,
-  type SearchRequest,
-  type Trial,
-} from '../../../main/compression/plan/search.ts';
+import { judgeOffer, paretoFront, recommend } from '../../../main/compression/plan/offers.ts';
+import { searchPlan, type SearchRequest, type Trial } from '../../../main/compression/plan/search.ts';
 import type { TrialRecord } from '../../../main/compression/plan/trials.ts';
 import { variantId, type Variant } from '../../../main/compression/plan/variant.ts';
 
@@ -20,12 +14,13 @@ const request: SearchRequest = {
   sizes: [192, 160, 128, 96],
   maxDropPp: 1,
   timeBudgetMs: 1e9,
+  teachingMs: 0,
 };
 
 /** A world with known costs: each change costs accuracy by its own rule. */
 const world = (
   dropPp: (variant: Variant) => number,
-  msPerTrial = 1,
+  msPerTrial: number | ((variant: Variant) => number) = 1,
   blind: (variant: Variant) => boolean = () => false,
 ) => {
   let clock = 0;
@@ -35,7 +30,7 @@ const world = (
     port: {
       now: () => clock,
       evaluate: (variant: Variant): Promise<Trial | null> => {
-        clock += msPerTrial;
+        clock += typeof msPerTrial === 'number' ? msPerTrial : msPerTrial(variant);
         asked.push(variant);
         const latencyMs =
           10 * (variant.inputSize / 224) ** 2 * (1 - variant.ratio) * (variant.precision === 'int8' ? 0.5 : 1);
@@ -43,7 +38,7 @@ const world = (
           variant,
           balancedAccuracy: 0.95 - dropPp(variant) / 100,
           loss: 0.1,
-          lost: { accuracyPp: dropPp(variant), accuracyUpperPp: dropPp(variant) + 0.5, certaintyPp: 9 },
+          lost: { accuracyPp: dropPp(variant), accuracyUpperPp: dropPp(variant) + 0.5, certaintyPp: dropPp(variant) },
           newDefects: blind(variant)
             ? { loss: 0.1, lower: 0.05, upper: 0.15, worst: { classId: 'pit', loss: 0.2 } }
             : null,
@@ -168,6 +163,42 @@ describe('search', () => {
     expect(await ratiosAt(() => 0)).toEqual([0.65, 0.8]);
     expect(await ratiosAt((ratio) => (ratio > 0.5 ? 5 : 0))).toEqual([0.65, -0.65, 0.45]);
     expect(await ratiosAt((ratio) => (ratio > 0.3 ? 5 : 0))).toEqual([0.65, -0.65, 0.45, -0.45, 0.25]);
+  });
+
+  it('keeps time for students, of what pruning made fastest within reach, and prunes on with what they leave', async () => {
+    // Pruned by 65 % all lose too much: the smaller the size, the more. Teaching gives three points back.
+    const lossOf = ({ inputSize, ratio, strategy }: Variant) =>
+      ratio === 0
+        ? inputSize < 160
+          ? 1.5
+          : 0
+        : (inputSize < 128 ? 7 : 3.5) * (ratio / 0.65) - (strategy === 'distill' ? 3 : 0);
+    const seconds = ({ strategy }: Variant) => (strategy === 'distill' ? 100_000 : 10_000);
+    const { asked, port } = world(lossOf, seconds);
+    const { trials } = await searchPlan({ ...request, timeBudgetMs: 450_000, teachingMs: 90_000 }, port);
+    const students = asked.filter(({ strategy }) => strategy === 'distill');
+    expect(variantId(students[0]!)).toBe('distill-65-shallow-128-int8');
+    const best = trials
+      .filter(({ lost }) => lost.accuracyPp <= 1)
+      .reduce((a, b) => (a.latencyMs <= b.latencyMs ? a : b));
+    expect(best.variant).toEqual(students[0]);
+    expect(asked.reduce((sum, variant) => sum + seconds(variant), 0)).toBeLessThanOrEqual(450_000);
+    // Too little time to learn anything: all of it goes to pruning.
+    const short = world(lossOf, ({ strategy }) => (strategy === 'distill' ? 40_000 : 10_000));
+    await searchPlan({ ...request, timeBudgetMs: 150_000, teachingMs: 30_000 }, short.port);
+    expect(short.asked.some(({ strategy }) => strategy === 'distill')).toBe(false);
+  });
+
+  it('teaches what lost less where a student did not hold, and what is faster still where one did', async () => {
+    const taught = async (given: (ratio: number) => number) => {
+      const { asked, port } = world(({ inputSize, ratio, strategy }) =>
+        inputSize < 224 ? 9 : ratio === 0 ? 0 : strategy === 'distill' ? given(ratio) : 1 + 4 * ratio,
+      );
+      await searchPlan({ ...request, precision: 'int8', teachingMs: 1 }, port);
+      return asked.filter(({ strategy }) => strategy === 'distill').map(({ ratio }) => ratio);
+    };
+    expect(await taught(() => 5)).toEqual([0.65, 0.45, 0.25]);
+    expect(await taught(() => 0)).toEqual([0.65]);
   });
 
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {

@@ -1,0 +1,136 @@
+import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
+import { decisiveLossPp, isBlind, MOST_NOVELTY_LOSS, type Loss } from './evaluate.ts';
+import type { Broken } from './nearest.ts';
+import type { Trial } from './search.ts';
+
+/* What is offered of the variants that were made, why, and which of them is recommended. */
+
+/** Trials that no other beats in both validation accuracy and time; fastest first. */
+export const paretoFront = <T extends Pick<Trial, 'balancedAccuracy' | 'latencyMs'>>(trials: readonly T[]): T[] =>
+  trials
+    .filter(
+      (trial) =>
+        !trials.some(
+          (other) =>
+            other !== trial &&
+            other.latencyMs <= trial.latencyMs &&
+            other.balancedAccuracy >= trial.balancedAccuracy &&
+            (other.latencyMs < trial.latencyMs || other.balancedAccuracy > trial.balancedAccuracy),
+        ),
+    )
+    .sort((a, b) => a.latencyMs - b.latencyMs);
+
+export interface OfferLimits {
+  maxDropPp: number;
+  /** null: none asked. */
+  latencyMs: number | null;
+}
+
+/** Below this a speed-up is not told from noise. */
+export const LEAST_SPEEDUP = 1.05;
+
+export interface OfferFacts {
+  speedup: number;
+  /** 95 % of it; null: too few runs. */
+  speedupInterval: readonly [number, number] | null;
+  lost: Loss;
+  latencyMs: number;
+  bytes: number;
+  referenceBytes: number;
+  /** Against the uncompressed model; null: there are too few classes to hold one out. */
+  newDefects: NoveltyLoss | null;
+}
+
+/** Limits that are broken, each with the reason in words; the first is the one to tell. */
+const brokenLimits = (facts: OfferFacts, limits: OfferLimits): (Broken & { reason: string })[] => {
+  const { speedup, speedupInterval, lost, latencyMs, bytes, referenceBytes, newDefects } = facts;
+  const change = changeWords(facts);
+  const broken: (Broken & { reason: string })[] = [];
+  if (speedup < LEAST_SPEEDUP) {
+    broken.push({ limit: 'speed', needs: null, reason: `Not faster on this PC (${speedup.toFixed(2)} times).` });
+  } else if (speedupInterval && speedupInterval[0] <= 1) {
+    const [low, high] = speedupInterval.map((times) => times.toFixed(2));
+    broken.push({
+      limit: 'speed',
+      needs: null,
+      reason: `Not shown to be faster on this PC (${low} to ${high} times).`,
+    });
+  }
+  // A lower input size alone leaves the weights as they are: not larger is enough; what its head adds is a few hundred bytes.
+  if (bytes > referenceBytes * 1.01) {
+    broken.push({
+      limit: 'size',
+      needs: null,
+      reason: `Larger than the original (${bytes} against ${referenceBytes} bytes).`,
+    });
+  }
+  if (lost.accuracyPp > limits.maxDropPp) {
+    broken.push({
+      limit: 'drop',
+      needs: lost.accuracyPp,
+      reason: `Too inaccurate: ${change}; allowed are ${limits.maxDropPp} pp.`,
+    });
+  } else if (decisiveLossPp(lost, limits.maxDropPp) > limits.maxDropPp) {
+    broken.push({
+      limit: 'drop',
+      needs: decisiveLossPp(lost, limits.maxDropPp),
+      reason: `Too uncertain: ${change}, but so few images do not show that, and its scores are ${lost.certaintyPp.toFixed(2)} pp further from the truth (allowed: ${limits.maxDropPp} pp).`,
+    });
+  }
+  if (isBlind(newDefects)) {
+    broken.push({
+      limit: 'novelty',
+      needs: null,
+      reason: `Blind to new defects: ${change}, but with one class held out as if it were new, ${(100 * newDefects.loss).toFixed(1)} % fewer of its parts stand out from known ones (area under the curve; allowed: ${100 * MOST_NOVELTY_LOSS} %).`,
+    });
+  }
+  if (limits.latencyMs !== null && latencyMs > limits.latencyMs) {
+    broken.push({
+      limit: 'latency',
+      needs: latencyMs,
+      reason: `Too slow: ${latencyMs.toFixed(2)} ms; allowed are ${limits.latencyMs} ms.`,
+    });
+  }
+  return broken;
+};
+
+/** Whether a variant is offered, and why or why not, in words for a supervisor. */
+export const judgeOffer = (
+  facts: OfferFacts,
+  limits: OfferLimits,
+): { offered: boolean; reason: string; broken: Broken[] } => {
+  const broken = brokenLimits(facts, limits);
+  const change = changeWords(facts);
+  return {
+    offered: broken.length === 0,
+    reason: broken[0]?.reason ?? `${change[0]!.toUpperCase()}${change.slice(1)}.`,
+    broken: broken.map(({ limit, needs }) => ({ limit, needs })),
+  };
+};
+
+const changeWords = ({ speedup, lost }: OfferFacts): string =>
+  `${speedup.toFixed(2)} times as fast, ${dropWords(lost.accuracyPp)} in cross-validation`;
+
+const dropWords = (pp: number): string =>
+  pp > 0.005
+    ? `${pp.toFixed(2)} pp less accurate`
+    : pp < -0.005
+      ? `${(-pp).toFixed(2)} pp more accurate`
+      : 'equally accurate';
+
+/**
+ * The fastest offered variant; among those within a tenth of its time the most accurate (ties: the first).
+ * @returns index into `offers`, or null when nothing is offered
+ */
+export const recommend = (
+  offers: readonly { offered: boolean; latencyMs: number; balancedAccuracy: number }[],
+): number | null => {
+  let fastest = Infinity;
+  for (const { offered, latencyMs } of offers) if (offered) fastest = Math.min(fastest, latencyMs);
+  let best: number | null = null;
+  offers.forEach(({ offered, latencyMs, balancedAccuracy }, i) => {
+    if (!offered || latencyMs > 1.1 * fastest) return;
+    if (best === null || balancedAccuracy > offers[best]!.balancedAccuracy) best = i;
+  });
+  return best;
+};
