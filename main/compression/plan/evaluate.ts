@@ -68,8 +68,11 @@ export const argmax = (data: ArrayLike<number>, from: number, length: number): n
   return best;
 };
 
+/** Held-out scores. */
+type HeldOut = Pick<CrossValidation, 'rows' | 'classIds' | 'logits'>;
+
 /** Held-out verdicts on the training folds. */
-export const judgedOf = (validation: CrossValidation, ledger: readonly LedgerRow[]): Judged => {
+export const judgedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow, 'classId'>[]): Judged => {
   const { rows, classIds, logits } = validation;
   const column = new Map(classIds.map((id, c) => [id, c]));
   return {
@@ -145,7 +148,7 @@ const measured = (judged: Judged, errors: Float64Array): Compared => {
  * 1 for the class and 0 for the others). The error moves with every image, where accuracy moves only with those that change sides: of
  * two models with the same few mistakes it tells which is closer to more.
  */
-export const comparedOf = (validation: CrossValidation, ledger: readonly LedgerRow[]): Compared => {
+export const comparedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow, 'classId'>[]): Compared => {
   const { classIds, logits } = validation;
   const width = classIds.length;
   const judged = judgedOf(validation, ledger);
@@ -170,13 +173,25 @@ const only = ({ judged, errors }: Compared, rows: ReadonlySet<number>): Compared
   );
 };
 
-/** @param rows ledger rows that are compared; null: all */
-export const lossBetween = (reference: Compared, other: Compared, rows: ReadonlySet<number> | null = null): Loss => {
-  const [before, after] = rows ? [only(reference, rows), only(other, rows)] : [reference, other];
+const lossOf = (before: Compared, after: Compared): Loss => ({
+  accuracyPp: 100 * (before.balancedAccuracy - after.balancedAccuracy),
+  accuracyUpperPp: 100 * balancedDropBounds(discordantOf(before.judged, after.judged)).upper,
+  certaintyPp: 100 * (after.loss - before.loss),
+});
+
+/**
+ * What is lost against the reference. Of a model that some images were fitted to, the greater of what it loses on the others and on all: the others are few, of a rare class a handful, and tell by
+ * chance; what it has seen can only flatter it, so that a loss with them is a loss.
+ * @param unseen ledger rows that nothing was fitted to; null: all
+ */
+export const lossBetween = (reference: Compared, other: Compared, unseen: ReadonlySet<number> | null = null): Loss => {
+  const all = lossOf(reference, other);
+  if (unseen === null) return all;
+  const apart = lossOf(only(reference, unseen), only(other, unseen));
   return {
-    accuracyPp: 100 * (before.balancedAccuracy - after.balancedAccuracy),
-    accuracyUpperPp: 100 * balancedDropBounds(discordantOf(before.judged, after.judged)).upper,
-    certaintyPp: 100 * (after.loss - before.loss),
+    accuracyPp: Math.max(all.accuracyPp, apart.accuracyPp),
+    accuracyUpperPp: Math.max(all.accuracyUpperPp, apart.accuracyUpperPp),
+    certaintyPp: Math.max(all.certaintyPp, apart.certaintyPp),
   };
 };
 
