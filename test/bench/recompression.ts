@@ -38,7 +38,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     await run('import', join(folder, 'early'), '--as-labels');
     await run('update');
     const first = await run('candidates', 'create');
-    await run('import', join(folder, 'late'), '--as-labels');
+    const labels = await run('import', join(folder, 'late'), '--as-labels');
     const update = await run('update');
     const second = await run<{ id: string; recommended: boolean }[]>('candidates', 'create');
     sets[set] = {
@@ -47,6 +47,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
       updateSeconds: update.seconds,
       firstCompressionSeconds: first.seconds,
       recompressionSeconds: second.seconds,
+      toCandidateSeconds: labels.seconds + update.seconds + second.seconds,
       candidates: second.json.length,
     };
     process.stderr.write(`${set} ${JSON.stringify(sets[set])}\n`);
