@@ -72,7 +72,7 @@ export async function adaptForPruning(options: AdaptForPruningOptions): Promise<
   // Twice: on a part of them for the trial, on all of them if it pays.
   const epochs = Math.min(
     MOST_EPOCHS,
-    epochsWithin(options.seconds / 2, taught.length, { student: options.forwardMs, teacher: 0 }),
+    epochsWithin(options.seconds / 2, taught.length, { student: options.forwardMs, teacher: 0, view: 0 }),
   );
   try {
     const { model, reason, validation } = await adaptToFirstTask({

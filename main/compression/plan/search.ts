@@ -64,8 +64,8 @@ const MOST_STUDENTS = 3;
 /** In less time a student learns nothing that is worth it: no time is kept for it. */
 const LEAST_TEACHING_MS = 60_000;
 /** Share of the time that is kept for students at most, and what is kept as a multiple of the time of one: two with their judgement. */
-const STUDENTS_SHARE = 0.5;
-const STUDENTS_KEPT = 2.5;
+const STUDENTS_SHARE = 0.6;
+const STUDENTS_KEPT = 3;
 /** A pruned model that lost this much more than allowed can still be taught to hold. */
 const TAUGHT_SLACK_PP = 4;
 /** Below this share of the backbone's own size little of a picture is left. */
@@ -131,12 +131,14 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     const first = precisions[0]!;
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
     let before: Trial | null = null;
+    const floats = new Map<number, Trial | null>();
     for (const size of request.sizes) {
       // So few pixels are worth a try only where half as many again keep the limit.
       const tiny = size < TINY_SHARE * request.nativeSize;
       if (tiny && !holds(before)) break;
       const trial = await attempt(plain(size, first));
       before = trial;
+      floats.set(size, trial);
       // Of a larger size that loses a little too much pruning sometimes makes one that does not; never of the smallest.
       if (tiny ? holds(trial) : trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
@@ -145,6 +147,9 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       // From the smallest size upwards: the fastest first; two that hold are enough.
       let found = 0;
       for (const size of [...promising].reverse()) {
+        const float = floats.get(size);
+        // Rounding gives nothing back.
+        if (first === 'fp32' && float && fails(float)) continue;
         if (holds(await attempt(plain(size, 'int8')))) found++;
         if (found === 2 || outOfTime) break;
       }
@@ -213,12 +218,11 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       precisions.some((precision) => holds(trials.get(variantId(plain(size, precision)))));
     return [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
   };
-  /** One look at each size, so that what is gone on with, and what is taught, is no matter of which came first. */
+  /** One look at the smallest size that holds and at those below, so that what is gone on with, and what is taught, is no matter of which came first. */
   const survey = async (): Promise<void> => {
     const common = { strategy: 'post-prune', ratio: request.ratio ?? FIRST_RATIO, shallow: true } as const;
-    // At the backbone's own size little is won beside the others.
-    const sizes = sizesToPrune().filter((size) => size < request.nativeSize);
-    for (const inputSize of sizes) {
+    const [smallest = request.nativeSize] = sizesToPrune();
+    for (const inputSize of sizesToPrune().filter((size) => size <= smallest)) {
       const variant: Variant = { ...common, inputSize, precision: precisions.at(-1)! };
       if (!isSlower(variant)) await attempt(variant);
     }

@@ -15,8 +15,10 @@ import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
 import { keptLayerTable } from '../cost/layer-table.ts';
 import { measureInterleaved, undisturbedMs, type Contender } from '../evidence/latency.ts';
 import { epochsWithin } from '../distill/epochs.ts';
+import { imitationDefaults } from '../distill/imitate.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
+import { openViews } from '../distill/views.ts';
 import { describeEnvironment, integerWeightBits } from '../environment.ts';
 import type { ImageSource } from '../image-source.ts';
 import { linearHead } from '../prune/linear-head.ts';
@@ -36,7 +38,7 @@ import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
-import { openWorkshop, type AdaptedBackbone, type Made } from './workshop.ts';
+import { openWorkshop, spread, type AdaptedBackbone, type Made } from './workshop.ts';
 
 /** What is kept of a trial for the report. */
 export interface TrialRecord extends Trial {
@@ -166,6 +168,16 @@ function resizeMs(pixels: PixelImage, size: number, { mean, std }: Pick<Backbone
   return times.toSorted((a, b) => a - b)[5]!;
 }
 
+/** Mean time in which one more view of a picture is made. */
+async function viewMs({ source, backbone, images, seed }: TrialOptions, size: number): Promise<number> {
+  const views = openViews(source, backbone, { augmentation: imitationDefaults.augmentation, seed });
+  const out = new Float32Array(3 * size * size);
+  const some = spread(images, 16);
+  const before = performance.now();
+  for (const image of some) await views.into(image, 1, size, out, 0);
+  return (performance.now() - before) / some.length;
+}
+
 /** Rows of some images. */
 const rowsOf = (some: ReadonlySet<number>, images: readonly number[]): ReadonlySet<number> =>
   new Set(images.flatMap((image, row) => (some.has(image) ? [row] : [])));
@@ -199,6 +211,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         return epochsWithin(teachingMsWithin(options.budgetMs) / 1000, options.images.length, {
           student: times.get('student')!.p50,
           teacher: times.get('teacher')!.p50,
+          view: await viewMs(options, size),
         });
       },
     },
