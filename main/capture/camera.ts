@@ -26,8 +26,13 @@ export interface FrameSink {
   offer(frame: CameraFrame): boolean;
   /** Resolves when a frame will be taken. For sources that can wait (files); a real camera cannot. */
   whenFree(signal: AbortSignal): Promise<void>;
-  /** Frames that were sent but never became whole: counted with the dropped ones. For sources that can lose some. */
+  /**
+   * Frames that were sent but never became whole: counted with the dropped ones. For sources that can lose some. Told in the order of the
+   * frames: after those before, and before those after.
+   */
   missed?(count: number): void;
+  /** A trigger was not confirmed: whether its frame comes is not known. */
+  unconfirmed?(): void;
 }
 
 /** `lost`: tried again by itself. */
@@ -50,7 +55,7 @@ export interface CameraListener {
 export interface Camera extends AsyncDisposable {
   /** Starts delivering. Problems that may pass are states, not errors. @throws CAMERA_CONFIG for what cannot work. */
   open(sink: FrameSink, listener: CameraListener): Promise<void>;
-  /** Takes a picture now (`triggered` in the options it was made with). Answers at once; the frame comes by the sink, or never. */
-  trigger?(): void;
+  /** Takes a picture now (`triggering` in the options it was made with). Answers at once; false: none will come of it. */
+  trigger?(): boolean;
   dispose(): Promise<void>;
 }

@@ -82,6 +82,7 @@ const sink: FrameSink = {
     ring.missed(count);
     intake?.lost(count);
   },
+  unconfirmed: () => intake?.unconfirmed(),
 };
 
 const wire = (error: unknown): WireError =>
@@ -127,7 +128,7 @@ main.on('message', (message: ToCapture) => {
       intake = createIntake(message.intake, {
         ring,
         now,
-        fire: () => next.trigger?.(),
+        fire: () => next.trigger?.() ?? false,
         missed: ({ atMs, ...trigger }) =>
           say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - atMs), ...trigger }),
         overtaken: (slot) => records.postMessage({ kind: 'overtaken', slot }),
@@ -135,6 +136,7 @@ main.on('message', (message: ToCapture) => {
       intake.setLot(lot);
       await next.open(sink, {
         onState(state) {
+          if (state.kind !== 'starting') intake?.setCamera(state.kind === 'lost' ? 'lost' : 'there');
           say({ kind: 'camera', state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });
         },
         onRejected({ source, problem }) {

@@ -8,8 +8,9 @@ import { MAX_PENDING, type RingWriter } from './ring.ts';
  * much. Every trigger taken is answered once: by a frame in the ring, or by `missed`.
  *
  * Frames carry no number of their trigger, so they answer in order. After a trigger without a frame nobody can tell whether the
- * next frame is the late one: all triggers that wait are answered `missed`, and none is taken until the late frame came or could
- * no more be on its way. A part without a verdict is rejected; a verdict on the wrong part would be an escape.
+ * next frame is the late one: all triggers that wait are answered `missed`, and none is taken until each of their frames came or could
+ * no more be on its way. The same where the camera does not confirm a trigger. A part without a verdict is rejected; a verdict on the
+ * wrong part would be an escape.
  *
  * Where a part has several frames, they go into the ring together: one slot, one verdict. The line asks for each when the one before has
  * come, and takes no other trigger meanwhile. A frame that is lost keeps its place, so that parts do not slip into each other.
@@ -30,8 +31,8 @@ export interface IntakePorts {
   ring: Pick<RingWriter, 'offer' | 'hasRoom' | 'claimLate' | 'countTrigger' | 'countDropped' | 'waitForRelease'>;
   /** Monotonic milliseconds. */
   now(): number;
-  /** Asks the camera for a picture. */
-  fire(): void;
+  /** Asks the camera for a picture. False: none will come. */
+  fire(): boolean;
   /** No frame came for a trigger in time, or it had no room: the part is `unsure: late`. */
   missed(trigger: MissedTrigger): void;
   /** The frame in this slot gave way to a newer one: its verdict is `late`, and the caller's claim stands. */
@@ -48,6 +49,10 @@ export interface Intake {
   setLot(lot: string): void;
   /** Frames that were sent but will never come: the oldest triggers that wait are answered. */
   lost(count: number): void;
+  /** Whether a frame comes of a trigger is not known. */
+  unconfirmed(): void;
+  /** Nothing that was asked of a camera comes after it was lost; a part of several frames does not go on behind the gap. */
+  setCamera(state: 'lost' | 'there'): void;
   offer(frame: CameraFrame): boolean;
   /** The ring has taken a frame into this slot: tells which is the oldest. */
   noteSlot(slot: number): void;
@@ -70,8 +75,10 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
   let lotNotes: string[] = [];
   /** Of the part that came by itself and is not whole yet. */
   let begunNotes: string[] = [];
-  /** A frame that was given up may come until then. */
+  /** Frames of triggers that were given up: each may come until then, two deadlines after the last was asked for. */
+  let owed = 0;
   let owedUntil = -Infinity;
+  let cameraLost = false;
   /** Slots in the order in which they were filled; those decided long ago are dropped unlooked at. */
   let slots: number[] = [];
   let lastTaken = -Infinity;
@@ -80,10 +87,29 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
   /** A frame was asked for and has not come. */
   let outstanding = false;
 
+  const isOwed = (at: number) => owed > 0 && at < owedUntil;
+
   const ask = (at: number): void => {
     lastAsked = at;
+    // Before: the frame may come at once.
     outstanding = true;
-    fire();
+    if (fire()) return;
+    outstanding = false;
+    parts.reset();
+    const newest = waiting.pop();
+    if (newest) missed(newest);
+  };
+  const answerAll = (): void => {
+    outstanding = false;
+    parts.reset();
+    for (const late of waiting.splice(0)) missed(late);
+  };
+  /** Whoever waits is answered now; what comes for it later is nobody's. */
+  const giveUp = (): void => {
+    if (waiting.length === 0) return;
+    owed = perPart === 1 ? waiting.length : Number(outstanding);
+    owedUntil = lastAsked + 2 * deadlineMs;
+    answerAll();
   };
 
   /** Room by the station's policy. */
@@ -143,7 +169,7 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
       lastEdge = at;
       const inTime = part !== undefined || (!bounced && at - lastTaken >= trigger.minSpacingMs);
       const ours = trigger.source === (part === undefined ? 'software' : 'line-output');
-      const taken = ours && inTime && at >= owedUntil && waiting.length < maxWaiting;
+      const taken = ours && inTime && !isOwed(at) && waiting.length < maxWaiting;
       ring.countTrigger(taken);
       if (!taken) return false;
       lastTaken = at;
@@ -156,13 +182,15 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
     },
     lost(count) {
       for (let n = 0; n < count; n += 1) {
+        // What a camera had under way when it was lost was answered then.
+        if (cameraLost) return;
         if (!asked) {
           if (perPart === 1) return;
           if (parts.begunMs === null) begunNotes = lotNotes;
           parts.lose(now());
           if (parts.places === perPart) finish();
-        } else if (now() < owedUntil) {
-          owedUntil = -Infinity;
+        } else if (isOwed(now())) {
+          owed -= 1;
         } else {
           outstanding = false;
           parts.reset();
@@ -171,11 +199,20 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
         }
       }
     },
+    unconfirmed: giveUp,
+    setCamera(state) {
+      cameraLost = state === 'lost';
+      if (!cameraLost) return;
+      owed = 0;
+      if (asked) answerAll();
+      else if (parts.begunMs !== null) finish();
+    },
     offer(frame) {
       const at = now();
+      cameraLost = false;
       // Nobody asked for it, or its trigger was answered `late` already.
       if (asked && (waiting.length === 0 || (perPart > 1 && !outstanding))) {
-        owedUntil = -Infinity;
+        owed = Math.max(0, owed - 1);
         ring.countDropped();
         return false;
       }
@@ -201,10 +238,7 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
         if (perPart > 1 && !outstanding && at - lastAsked >= spacingMs) ask(at);
         return;
       }
-      if (perPart === 1 || outstanding) owedUntil = at + deadlineMs;
-      outstanding = false;
-      parts.reset();
-      for (const late of waiting.splice(0)) missed(late);
+      giveUp();
     },
   };
 }

@@ -212,9 +212,10 @@ describe('the camera port', () => {
 
   it('gives one frame per software trigger, and none without', async () => {
     await using at = await open({ framesPerSecond: 1_000 }, { triggering: 'software' });
+    expect(at.camera.trigger!()).toBe(false);
     await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
     for (let count = 1; count <= 5; count += 1) {
-      at.camera.trigger!();
+      expect(at.camera.trigger!()).toBe(true);
       await expect.poll(() => at.frames.length, WAIT).toBe(count);
     }
     expect(at.simulator.status().frames).toBe(5);

@@ -27,6 +27,7 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
   const missed: number[] = [];
   const missedParts: (number | null)[] = [];
   const overtaken: number[] = [];
+  const camera = { there: true };
   let fired = 0;
   const ring = createRingWriter(
     memory,
@@ -47,7 +48,10 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
     {
       ring,
       now: () => clock.ms,
-      fire: () => (fired += 1),
+      fire() {
+        fired += Number(camera.there);
+        return camera.there;
+      },
       missed: ({ atMs, part }) => (missed.push(atMs), missedParts.push(part)),
       overtaken: (slot) => overtaken.push(slot),
     },
@@ -60,6 +64,7 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
     missed,
     missedParts,
     overtaken,
+    camera,
     fired: () => fired,
     reader: createRingReader(memory),
   };
@@ -287,56 +292,139 @@ test('free run: consecutive frames form a part; a lost one keeps its place, and 
   expect(valuesOf(at, 2)).toEqual([13, 14, 15]);
 });
 
-test('several frames, whatever comes in whatever order: one answer per trigger, and parts of their own frames alone', () => {
+test('free run: a part that the camera leaves unfinished is missed when it is lost, and what it had under way is not counted into the next', () => {
+  const at = stand({ ...frames(2), trigger: { source: 'free-run' } });
+  for (const value of [1, 2, 3]) at.intake.offer(frame(value));
+  at.intake.setCamera('lost');
+  expect(at.missed).toHaveLength(1);
+  at.intake.lost(3);
+  at.intake.setCamera('there');
+  for (const value of [7, 8]) at.intake.offer(frame(value));
+  expect(at.notices.map((_, n) => valuesOf(at, n))).toEqual([
+    [1, 2],
+    [7, 8],
+  ]);
+  expect(at.missed).toHaveLength(1);
+});
+
+test('every frame that was given up is waited for, not only the first', () => {
+  const at = stand({});
+  for (const ms of [0, 40, 40]) {
+    at.clock.ms += ms;
+    expect(at.intake.trigger()).toBe(true);
+  }
+  at.clock.ms += 20;
+  at.intake.tick();
+  expect(at.missed).toEqual([1000, 1040, 1080]);
+  for (const value of [1, 2]) {
+    expect(at.intake.offer(frame(value))).toBe(false);
+    // The next late one would be taken for its frame.
+    expect(at.intake.trigger()).toBe(false);
+  }
+  at.intake.lost(1);
+  expect(at.intake.trigger()).toBe(true);
+  expect(at.intake.offer(frame(4))).toBe(true);
+  expect(valuesOf(at, 0)).toEqual([4]);
+});
+
+test('a camera that is away: its triggers are answered at once, and the first frame after it is that of its own trigger', () => {
+  const at = stand({});
+  expect(at.intake.trigger()).toBe(true);
+  at.clock.ms += 10;
+  at.camera.there = false;
+  at.intake.setCamera('lost');
+  expect(at.missed).toEqual([1000]);
+  at.clock.ms += 10;
+  expect(at.intake.trigger()).toBe(true);
+  expect(at.missed).toEqual([1000, 1020]);
+  at.camera.there = true;
+  at.intake.setCamera('there');
+  at.clock.ms += 10;
+  expect(at.intake.trigger()).toBe(true);
+  expect(at.intake.offer(frame(3))).toBe(true);
+  expect(at.notices.map((notice) => notice.triggeredAtMs)).toEqual([1030]);
+});
+
+test('a trigger that the camera does not confirm: who waits is answered, and until its frame came or cannot come none is taken', () => {
+  const at = stand({});
+  at.intake.trigger();
+  at.intake.unconfirmed();
+  expect(at.missed).toEqual([1000]);
+  at.clock.ms += 199;
+  expect(at.intake.trigger()).toBe(false);
+  at.clock.ms += 1;
+  expect(at.intake.trigger()).toBe(true);
+});
+
+test('whatever comes in whatever order: one answer per trigger, and parts of their own frames alone', () => {
+  const kind = <K extends string>(name: K) => fc.constant({ kind: name, ms: 0, yes: false });
   const step = fc.oneof(
-    { weight: 3, arbitrary: fc.constant({ kind: 'trigger' as const, ms: 0 }) },
-    { weight: 6, arbitrary: fc.constant({ kind: 'answer' as const, ms: 0 }) },
-    fc.constant({ kind: 'lost' as const, ms: 0 }),
-    fc.constant({ kind: 'stray' as const, ms: 0 }),
-    fc.constant({ kind: 'judge' as const, ms: 0 }),
-    fc.record({ kind: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 60 }) }),
+    { weight: 4, arbitrary: kind('trigger') },
+    { weight: 6, arbitrary: kind('answer') },
+    kind('lost'),
+    kind('stray'),
+    kind('judge'),
+    kind('plug'),
+    fc.record({ kind: fc.constantFrom('unplug', 'unconfirmed'), ms: fc.constant(0), yes: fc.boolean() }),
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('wait'), ms: fc.nat(60), yes: fc.constant(false) }) },
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 150 }), fc.integer({ min: 2, max: 8 }), (steps, perPart) => {
+    fc.property(fc.array(step, { maxLength: 150 }), fc.integer({ min: 1, max: 4 }), (steps, perPart) => {
       const at = stand({ ...frames(perPart), dropPolicy: 'drop-oldest' });
       let judged = 0;
       let taken = 0;
-      /** The camera: each picture that was asked for shows the part whose trigger was taken last. */
-      const asked: number[] = [];
+      const partAt = new Map<number, number>();
+      /** The camera: each picture shows the part whose trigger was taken last, and comes within two deadlines or never. */
+      let asked: { part: number; ms: number }[] = [];
       let fired = 0;
       const ask = () => {
-        for (; fired < at.fired(); fired += 1) asked.push(taken);
+        for (; fired < at.fired(); fired += 1) asked.push({ part: taken, ms: at.clock.ms });
       };
-      for (const one of steps) {
-        if (one.kind === 'trigger') {
-          const before = triggersOf(at.memory)[0];
+      const judge = () => {
+        const { slot, triggeredAtMs } = at.notices[judged]!;
+        const part = partAt.get(triggeredAtMs!);
+        expect(part).toBeDefined();
+        expect(valuesOf(at, judged)).toEqual(Array.from({ length: perPart }, () => part! % 251));
+        judged += 1;
+        at.reader.claimDecided(slot);
+        at.reader.release(slot);
+        at.reader.release(slot);
+      };
+      for (const { kind: what, ms, yes } of steps) {
+        at.clock.ms += 1 + ms;
+        asked = asked.filter((picture) => at.clock.ms - picture.ms < 200);
+        if (what === 'trigger') {
           taken += 1;
-          if (!at.intake.trigger()) taken -= 1;
-          expect(triggersOf(at.memory)[0] - before).toBe(at.fired() - fired);
-        } else if (one.kind === 'answer' && asked.length > 0) at.intake.offer(frame(asked.shift()! % 256));
-        else if (one.kind === 'lost' && asked.length > 0) {
+          const before = triggersOf(at.memory)[0];
+          if (at.intake.trigger()) partAt.set(at.clock.ms, taken);
+          else taken -= 1;
+          expect(triggersOf(at.memory)[0] - before).toBe(Number(partAt.has(at.clock.ms)));
+        } else if (what === 'answer' && asked.length > 0) at.intake.offer(frame(asked.shift()!.part % 251));
+        else if (what === 'lost' && asked.length > 0) {
           asked.shift();
           at.intake.lost(1);
-        } else if (one.kind === 'stray' && asked.length === 0) at.intake.offer(frame(255));
-        else if (one.kind === 'wait') at.clock.ms += one.ms;
-        else if (one.kind === 'judge' && judged < at.notices.length) {
-          const { slot, triggeredAtMs } = at.notices[judged]!;
-          expect(triggeredAtMs).not.toBeNull();
-          const values = valuesOf(at, judged);
-          expect(values).toEqual(Array.from({ length: perPart }, () => values[0]));
-          expect(values[0]).not.toBe(255);
-          judged += 1;
-          at.reader.claimDecided(slot);
-          at.reader.release(slot);
-          at.reader.release(slot);
-        }
+        } else if (what === 'stray' && asked.length === 0) at.intake.offer(frame(255));
+        else if (what === 'unconfirmed' && asked.length > 0) {
+          at.intake.unconfirmed();
+          if (yes) asked.pop();
+        } else if (what === 'unplug') {
+          at.camera.there = false;
+          at.intake.setCamera('lost');
+          if (yes) at.intake.lost(asked.length);
+          asked = [];
+        } else if (what === 'plug') {
+          at.camera.there = true;
+          at.intake.setCamera('there');
+        } else if (what === 'judge' && judged < at.notices.length) judge();
         ask();
         at.intake.tick();
         ask();
       }
       at.clock.ms += 1000;
       at.intake.tick();
+      while (judged < at.notices.length) judge();
       expect(at.notices.length + at.missed.length).toBe(triggersOf(at.memory)[0]);
     }),
+    { numRuns: 300 },
   );
 });

@@ -114,12 +114,12 @@ test('a trigger is one picture under its number, begun after it; what a lost cam
   say(page, { lost: { reason: 'device', problem: 'it was disconnected' } });
   await until('the others are missed', () => missed() === 2);
   expect(states.at(-1)).toBe('CAMERA_LOST');
-  // Not asked for while it is lost: the deadline answers.
-  camera!.trigger!();
+  // Not asked for while it is lost, and whoever asked is told so.
+  expect(camera!.trigger!()).toBe(false);
   say(page, deliver);
   await until('it delivers again', () => states.at(-1) === 'delivering');
   send(page, wants[1]!, 8, 22);
-  camera!.trigger!();
+  expect(camera!.trigger!()).toBe(true);
   await until('a fourth is wanted', () => wants.length === 4);
   send(page, wants[3]!, 8, 44);
   await until('it came', () => frames.length === 2);

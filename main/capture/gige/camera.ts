@@ -61,6 +61,7 @@ export function createGigeCamera(
     };
     while (!signal.aborted) {
       let acquisition: Acquisition | null = null;
+      let over = false;
       const ended = Promise.withResolvers<unknown>();
       const onAbort = () => ended.resolve(null);
       signal.addEventListener('abort', onAbort, { once: true });
@@ -72,9 +73,13 @@ export function createGigeCamera(
           config,
           { ...options, cache, signal },
           {
-            onFrame: (frame) => void sink.offer(frame),
+            // What was still under way when the camera was lost comes after whoever waited for it was answered.
+            onFrame: (frame) => void (over ? sink.missed?.(1) : sink.offer(frame)),
             onMissed: (count) => sink.missed?.(count),
-            onLost: (error) => ended.resolve(error),
+            onLost(error) {
+              over = true;
+              ended.resolve(error);
+            },
             onTrouble: (problem) => listener.onTrouble(problem),
           },
         );
@@ -108,11 +113,20 @@ export function createGigeCamera(
   return {
     async open(sink, listener) {
       listener.onState({ kind: 'starting' });
-      onTriggerFailed = (error) => listener.onTrouble(cameraError(cameraId, error));
+      onTriggerFailed = (error) => {
+        listener.onTrouble(cameraError(cameraId, error));
+        sink.unconfirmed?.();
+      };
       running = run(sink, listener);
     },
-    // While it is lost nothing is triggered: whoever asked is answered by the deadline.
-    ...(triggering === 'software' ? { trigger: () => void current?.trigger().catch(onTriggerFailed) } : {}),
+    ...(triggering === 'software' && {
+      trigger() {
+        // While it is lost nothing is triggered.
+        if (current === null) return false;
+        current.trigger().catch(onTriggerFailed);
+        return true;
+      },
+    }),
     dispose,
     [Symbol.asyncDispose]: dispose,
   };

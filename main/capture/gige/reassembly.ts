@@ -3,7 +3,8 @@ import { format, readLeader, readTrailerHeight, type Leader, type StreamPacket }
 
 /*
  * From packets to complete blocks. A pure machine: it is told packets and the time, and answers by calls. A block is given out
- * whole or counted as lost; there is nothing between. Blocks come out in the order of their ids.
+ * whole or counted as lost; there is nothing between. Blocks come out, and losses are told, in the order of their ids: whoever counts
+ * frames off against triggers would else take a frame for that of another part.
  */
 
 export interface CompleteBlock {
@@ -39,7 +40,7 @@ export interface ReassemblyOptions {
 export interface ReassemblyEvents {
   /** False: its bytes are not the picture that its leader announces, and it is counted as lost. */
   onBlock(block: CompleteBlock): boolean;
-  /** A block of which something was never seen. `reason` is for the log. */
+  /** Blocks of which something was never seen, when their turn has come. `reason` is for the log. */
   onLost(count: number, reason: LostReason): void;
   requestResend(blockId: number, first: number, last: number, extended: boolean): void;
   /** The camera says that it can send packets again and does not: for a while it is not asked. Told once. */
@@ -117,6 +118,8 @@ interface Block {
   resent: number;
   /** Lost already, kept until its turn comes: its packets are still recognised. */
   failed: LostReason | null;
+  /** Ids that it stands for: from its own on, where many were skipped at once. */
+  ids: number;
 }
 
 export interface Reassembly {
@@ -184,6 +187,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
       tries: 0,
       resent: 0,
       failed: null,
+      ids: 1,
     };
     blocks.push(block);
     newest = id;
@@ -202,7 +206,6 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     if (block.failed) return;
     block.failed = reason;
     release(block);
-    lose(1, reason);
   };
   const isWhole = (block: Block) => block.leader !== null && block.last !== null && block.count === block.last - 1;
 
@@ -210,7 +213,10 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
   const settle = () => {
     for (let block = blocks[0]; block && (block.failed || isWhole(block)); block = blocks[0]) {
       blocks.shift();
-      if (block.failed) continue;
+      if (block.failed) {
+        lose(block.ids, block.failed);
+        continue;
+      }
       const length = block.last === 1 ? 0 : (block.last! - 2) * packetBytes + block.bytes;
       const data = (block.data ?? Buffer.alloc(0)).subarray(0, length);
       const { id, leader, trailerHeight, resent } = block;
@@ -230,19 +236,23 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     }
     const distance = ahead(newest, id, extended);
     if (distance <= 0 && distance > -MAX_GAP) {
-      const known = blocks.find((block) => block.id === id);
+      const known = blocks.find((block) => {
+        const behind = ahead(block.id, id, extended);
+        return behind >= 0 && behind < block.ids;
+      });
       if (known) return known;
     }
     if (distance > 0 && distance <= MAX_GAP) {
       const skipped = distance - 1;
-      if (skipped > MAX_AWAITED) lose(skipped - MAX_AWAITED, 'never-seen');
-      let awaited = id;
-      if (skipped > 0) {
-        // The last few that were skipped may only be late.
-        awaited = newest;
-        for (let i = 0; i < Math.max(1, skipped - MAX_AWAITED + 1); i += 1) awaited = next(awaited, extended);
-        for (; awaited !== id; awaited = next(awaited, extended)) create(awaited, extended, now);
+      let awaited = next(newest, extended);
+      if (skipped > MAX_AWAITED) {
+        const gone = create(awaited, extended, now);
+        gone.ids = skipped - MAX_AWAITED;
+        fail(gone, 'never-seen');
+        for (let i = 0; i < gone.ids; i += 1) awaited = next(awaited, extended);
       }
+      // The last few that were skipped may only be late.
+      for (; awaited !== id; awaited = next(awaited, extended)) create(awaited, extended, now);
       const block = create(id, extended, now);
       while (blocks.length > maxBlocks) {
         fail(blocks[0]!, 'crowded-out');

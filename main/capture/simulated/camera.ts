@@ -92,13 +92,14 @@ export function createSimulatedCamera(
   let shots = 0;
   /** One picture per trigger; drawn ahead, as the part lies before the camera when the trigger comes. */
   let ahead = triggering === 'software' ? picture(0) : null;
-  const triggered = () => {
-    if (!delivery || !ahead) return;
+  const triggered = (): boolean => {
+    if (!delivery || !ahead) return false;
     const { image, truth, source } = ahead;
     delivery.offer({ image, capturedAt: new Date(), notes: [], source, truth });
     shots += 1;
     taken(shots);
     ahead = picture(shots);
+    return true;
   };
 
   const dispose = async () => {

@@ -33,7 +33,7 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
   const stop = new AbortController();
   const { signal } = stop;
   let running: Promise<void> = Promise.resolve();
-  let trigger: () => void = () => {};
+  let trigger: () => boolean = () => false;
 
   const problemOf = ({ reason, problem }: FeedLoss): AppError => {
     if (reason === 'permission') return new AppError('CAMERA_NOT_PERMITTED', { cameraId, problem });
@@ -99,8 +99,9 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
     });
     feed.onClose(() => ended.resolve());
     trigger = () => {
-      // While it is lost nothing is asked for: whoever asked is answered by the deadline.
+      // While it is lost nothing is asked for.
       if (delivering) want();
+      return delivering;
     };
     const watch = setInterval(() => {
       const silentMs = performance.now() - heardAt;

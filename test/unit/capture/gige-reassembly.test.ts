@@ -51,6 +51,8 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
   const blocks: { id: number; data: Buffer }[] = [];
   const lost: { count: number; reason: LostReason }[] = [];
   const asked: { id: number; first: number; last: number }[] = [];
+  /** Ids given out, and how many were lost between them, as it was told. */
+  const told: (number | { lost: number })[] = [];
   let unanswered = 0;
   let now = 0;
   const machine = createReassembly(
@@ -58,9 +60,13 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
     {
       onBlock(block) {
         blocks.push({ id: block.blockId, data: Buffer.from(block.data) });
+        told.push(block.blockId);
         return options.refuse !== true;
       },
-      onLost: (count, reason) => lost.push({ count, reason }),
+      onLost(count, reason) {
+        lost.push({ count, reason });
+        told.push({ lost: count });
+      },
       requestResend: (id, first, last) => asked.push({ id, first, last }),
       onResendUnanswered: () => (unanswered += 1),
     },
@@ -70,6 +76,7 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
     blocks,
     lost,
     asked,
+    told,
     take: (...packets: StreamPacket[]) => packets.forEach((one) => machine.packet(one, now)),
     /** @param ms as a timer that is called every four. */
     wait(ms: number) {
@@ -146,6 +153,12 @@ describe('reassembly', () => {
           expect(at.blocks.length).toBe(whole.size);
           expect(at.blocks.length + at.lostCount()).toBe(lastSeen);
           expect(at.machine.pending).toBe(0);
+          // Each loss is told in its place: the nth frame that is told of is that with the id n.
+          let place = 0;
+          for (const one of at.told) {
+            place += typeof one === 'number' ? 1 : one.lost;
+            if (typeof one === 'number') expect(one).toBe(place);
+          }
         },
       ),
       { numRuns: 300 },
@@ -297,6 +310,20 @@ describe('reassembly', () => {
     expectPattern(at);
     expect(at.lostCount()).toBe(1);
     expect(at.machine.pending).toBe(0);
+  });
+
+  it('tells a loss after the frames before it, however early it is known', () => {
+    const at = receiver({ canResend: true });
+    const [first, refused] = [packetsOf({ id: 1 }), packetsOf({ id: 2 })];
+    const gone = packet({ id: 2 }, 2, format.payload, Buffer.alloc(0), status.packetUnavailable);
+    at.take(...first.slice(0, 5), ...refused.slice(0, 2), gone, ...packetsOf({ id: 3 }));
+    // Skipped at once, more than are waited for.
+    at.take(...packetsOf({ id: 23 }));
+    expect(at.told).toEqual([]);
+    at.take(...first.slice(5));
+    expect(at.told).toEqual([1, { lost: 1 }, 3, { lost: 15 }]);
+    at.wait(1_000);
+    expect(at.told.slice(4)).toEqual([...Array.from({ length: 4 }, () => ({ lost: 1 })), 23]);
   });
 
   it('counts a block that its reader refuses', () => {
