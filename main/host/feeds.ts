@@ -20,8 +20,8 @@ export interface Feeds {
   join(stationId: string, page: Channel): boolean;
   /** For one connection of a page; null: as join's false. */
   ticket(stationId: string): string | null;
-  /** The ticket's station, once. */
-  redeem(ticket: string): string | null;
+  /** Who takes the connection that the ticket is for; null: it is none, was used, or is too old. */
+  taker(ticket: string): ((page: Channel) => void) | null;
   wanted(): string[];
   /** Told when a line begins to want pictures (true), and when it ends (false). */
   onWanted(listener: (stationId: string, wanted: boolean) => void): Disposer;
@@ -43,7 +43,7 @@ export function createFeeds(log: Logger, nowMs: () => number = () => performance
   };
   const isFree = (stationId: string) => feeds.get(stationId)?.page === null;
 
-  return {
+  const self: Feeds = {
     offer(stationId, line) {
       feeds.get(stationId)?.line.close();
       const feed: Feed = { line, page: null, owed: 0 };
@@ -99,10 +99,13 @@ export function createFeeds(log: Logger, nowMs: () => number = () => performance
       tickets.set(ticket, { stationId, until: nowMs() + TICKET_MS });
       return ticket;
     },
-    redeem(ticket) {
+    taker(ticket) {
       const found = tickets.get(ticket);
       tickets.delete(ticket);
-      return found && found.until >= nowMs() ? found.stationId : null;
+      if (!found || found.until < nowMs()) return null;
+      return (page) => {
+        if (!self.join(found.stationId, page)) page.close();
+      };
     },
     wanted: () => [...feeds.keys()],
     onWanted(listener) {
@@ -110,4 +113,5 @@ export function createFeeds(log: Logger, nowMs: () => number = () => performance
       return () => void listeners.delete(listener);
     },
   };
+  return self;
 }

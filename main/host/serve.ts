@@ -63,10 +63,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log,
       coreUp: () => supervisor.coreUp,
       onWindow: (channel) => supervisor.attachWindow(channel),
-      onFeed(ticket, channel) {
-        const stationId = supervisor.feeds.redeem(ticket);
-        if (stationId === null || !supervisor.feeds.join(stationId, channel)) channel.close();
-      },
+      feed: (ticket) => supervisor.feeds.taker(ticket),
       content: (own) =>
         createContent({
           rendererDir,

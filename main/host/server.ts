@@ -18,8 +18,8 @@ export interface ServerOptions {
   log: Logger;
   /** A window connected and may talk to the core. */
   onWindow(channel: Channel): void;
-  /** A tab wants to read a USB camera, and says by which ticket. */
-  onFeed(ticket: string, channel: Channel): void;
+  /** A tab wants to read a USB camera: who takes its connection by this ticket, which is used up by asking; null: nobody. */
+  feed(ticket: string): ((channel: Channel) => void) | null;
   /** While false, windows are told to try again. */
   coreUp(): boolean;
 }
@@ -61,7 +61,7 @@ function cookieOf(request: IncomingMessage, name: string): string | null {
  * the cookie. The Host header is checked against DNS rebinding, Origin against pages of other sites.
  * @throws PORT_IN_USE
  */
-export async function listen({ port, content, log, onWindow, onFeed, coreUp }: ServerOptions): Promise<WindowServer> {
+export async function listen({ port, content, log, onWindow, feed, coreUp }: ServerOptions): Promise<WindowServer> {
   const token = secret();
   const browsers: string[] = [];
   const server = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 });
@@ -137,12 +137,13 @@ export async function listen({ port, content, log, onWindow, onFeed, coreUp }: S
   const sockets = acceptWebSockets({
     server,
     ways: [
-      { path: RPC_PATH, onConnection: onWindow },
+      { path: RPC_PATH, taker: () => onWindow },
       {
         path: FEED_PATH,
         maxBytes: MAX_FEED_BYTES,
         binary: true,
-        onConnection: (channel, url) => onFeed(FEED_PATH.exec(url)![1]!, channel),
+        // Before the upgrade: whoever has no ticket sends no pictures that would have to be read.
+        taker: (url) => feed(FEED_PATH.exec(url)![1]!),
       },
     ],
     refuse(request) {

@@ -22,7 +22,8 @@ export interface WebSocketWay {
   maxBytes?: number;
   /** Binary frames come in as typed arrays; default: they are no messages. */
   binary?: boolean;
-  onConnection(channel: Channel, url: string): void;
+  /** Who takes the connection that this URL asks for; null: nobody, and it is refused (403). Asked last, when nothing else speaks against it. */
+  taker(url: string): ((channel: Channel) => void) | null;
 }
 
 export interface WebSocketOptions {
@@ -48,13 +49,12 @@ export function acceptWebSockets({ server, ways, refuse }: WebSocketOptions): { 
     const url = request.url ?? '';
     const way = accepting.find(({ path }) => path.test(url));
     const status = way ? refuse(request) : 404;
-    if (!way || status !== null) {
-      socket.end(`HTTP/1.1 ${status} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    const take = way && status === null ? way.taker(url) : null;
+    if (!way || !take) {
+      socket.end(`HTTP/1.1 ${status ?? 403} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       return;
     }
-    way.sockets.handleUpgrade(request, socket, head, (opened) =>
-      way.onConnection(channelOf(opened, way.binary ?? false), url),
-    );
+    way.sockets.handleUpgrade(request, socket, head, (opened) => take(channelOf(opened, way.binary ?? false)));
   };
   server.on('upgrade', upgrade);
 

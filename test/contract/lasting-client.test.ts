@@ -93,7 +93,7 @@ describe('a client that outlives its connection', () => {
     const accept = () =>
       acceptWebSockets({
         server,
-        ways: [{ path: /^\/rpc$/, onConnection: serveConformance }],
+        ways: [{ path: /^\/rpc$/, taker: () => serveConformance }],
         refuse: () => null,
       });
     let sockets = accept();

@@ -78,7 +78,7 @@ export const transports: Record<string, () => Promise<Connection>> = {
     const server = createHttpServer();
     const sockets = acceptWebSockets({
       server,
-      ways: [{ path: /^\/rpc$/, onConnection: serveConformance }],
+      ways: [{ path: /^\/rpc$/, taker: () => serveConformance }],
       refuse: () => null,
     });
     server.listen(0, '127.0.0.1');

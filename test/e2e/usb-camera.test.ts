@@ -51,10 +51,7 @@ beforeAll(async () => {
     log: silentLog,
     coreUp: () => true,
     onWindow: (channel) => channel.close(),
-    onFeed(ticket, channel) {
-      const stationId = feeds.redeem(ticket);
-      if (stationId === null || !feeds.join(stationId, channel)) channel.close();
-    },
+    feed: (ticket) => feeds.taker(ticket),
     content: (port) =>
       createContent({
         rendererDir: folder,

@@ -71,39 +71,62 @@ const shapes = new Map(
 
 const isTaken = (method: MethodName, input: unknown): boolean => methods[method].input.safeParse(input).success;
 
+/** What fills a message or nests too deep: one value in so many, for each costs as much as a hundred others. */
+const LARGE_ONE_IN = 16;
+
+/** Values that no field wants, as JSON text; an endless stream, the same for the same random numbers. */
+export function* hostileJson(random: () => number): Generator<[kind: string, json: string], never> {
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  for (;;) {
+    const kind =
+      random() < 1 / LARGE_ONE_IN
+        ? pick(['huge', 'deep', 'long list'] as const)
+        : pick(['text', 'number', 'list', 'object', 'null', 'prototype', 'boolean'] as const);
+    switch (kind) {
+      case 'text':
+        yield [kind, JSON.stringify(pick(TEXTS))];
+        break;
+      case 'number':
+        yield [kind, pick(['-1', '1e308', '-0.5', '9007199254740993', '1e-320', '-2147483649'])];
+        break;
+      case 'list':
+      case 'long list': {
+        const length = kind === 'list' ? pick([0, 1, 3]) : 20_000;
+        yield [kind, JSON.stringify(Array.from({ length }, () => pick([null, 1, 'x', -1])))];
+        break;
+      }
+      case 'object':
+        yield [kind, JSON.stringify(Object.fromEntries(TEXTS.slice(0, 11).map((key) => [key, 1])))];
+        break;
+      case 'null':
+        yield [kind, 'null'];
+        break;
+      case 'boolean':
+        yield [kind, 'true'];
+        break;
+      case 'huge':
+        yield [kind, JSON.stringify('あ'.repeat(pick([1_000, 100_000, 250_000])))];
+        break;
+      case 'deep': {
+        const depth = pick([100, 5_000, 100_000]);
+        const lists = random() < 0.5;
+        yield [kind, lists ? deep(depth, '[', ']', '') : deep(Math.min(depth, 50_000), '{"a":', '}', '1')];
+        break;
+      }
+      case 'prototype':
+        yield [kind, `{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"toString":1}`];
+        break;
+    }
+  }
+}
+
 /** An endless stream; the same for the same random numbers. */
 export function* hostileInputs(random: () => number): Generator<Hostile> {
   const names = [...shapes.keys()];
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
-  const wrongValue = (): [kind: string, json: string] => {
-    const kind = pick(['text', 'number', 'list', 'object', 'null', 'huge', 'deep', 'prototype', 'boolean'] as const);
-    switch (kind) {
-      case 'text':
-        return [kind, JSON.stringify(pick(TEXTS))];
-      case 'number':
-        return [kind, pick(['-1', '1e308', '-0.5', '9007199254740993', '1e-320', '-2147483649'])];
-      case 'list':
-        return [kind, JSON.stringify(Array.from({ length: pick([0, 1, 3, 20_000]) }, () => pick([null, 1, 'x', -1])))];
-      case 'object':
-        return [kind, JSON.stringify(Object.fromEntries(TEXTS.slice(0, 11).map((key) => [key, 1])))];
-      case 'null':
-        return [kind, 'null'];
-      case 'boolean':
-        return [kind, 'true'];
-      case 'huge':
-        return [kind, JSON.stringify('あ'.repeat(pick([1_000, 100_000, 250_000])))];
-      case 'deep': {
-        const depth = pick([100, 5_000, 100_000]);
-        return random() < 0.5
-          ? [kind, deep(depth, '[', ']', '')]
-          : [kind, deep(Math.min(depth, 50_000), '{"a":', '}', '1')];
-      }
-      case 'prototype':
-        return [kind, `{"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}},"toString":1}`];
-    }
-  };
+  const values = hostileJson(random);
   for (;;) {
-    const [kind, json] = wrongValue();
+    const [kind, json] = values.next().value;
     // Now and then a method that does not exist, or exists on every object.
     if (random() < 0.05) {
       const method = pick([

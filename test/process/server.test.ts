@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
 import { serve, type Serving } from '../../main/host/serve.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}.ts`, import.meta.url));
@@ -167,6 +168,25 @@ describe('browser mode', () => {
     expect((await attempt(rebound)).outcome).toBe(403);
     expect((await attempt(good, '/rpc/../x')).outcome).toBe(404);
     expect((await attempt(good, '/other')).outcome).toBe(404);
+  });
+
+  test('the socket of a camera opens by a ticket, once, and for nobody else', async () => {
+    const good = { cookie, origin: origin() };
+    const [line, lineEnd] = createMemoryPair();
+    serving.supervisor.feeds.offer('st-9', lineEnd);
+    const [used, unused] = [0, 1].map(() => serving.supervisor.feeds.ticket('st-9')!);
+    expect((await attempt(good, `/feed/${'A'.repeat(32)}`)).outcome).toBe(403);
+    expect((await attempt({ cookie, origin: 'https://evil.example' }, `/feed/${used}`)).outcome).toBe(403);
+    expect((await attempt({ origin: origin() }, `/feed/${used}`)).outcome).toBe(401);
+    const { outcome, socket } = await attempt(good, `/feed/${used}`);
+    expect(outcome).toBe('open');
+    expect((await attempt(good, `/feed/${used}`)).outcome).toBe(403);
+    // Another page reads already.
+    const second = await attempt(good, `/feed/${unused}`);
+    await once(second.socket, 'close');
+    const closed = once(socket, 'close');
+    line.close();
+    await closed;
   });
 
   test('a message above the limit cuts that connection alone', async () => {

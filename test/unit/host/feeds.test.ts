@@ -71,10 +71,12 @@ test('a ticket is for one connection, one station, and half a minute', () => {
   expect(feeds.ticket('st-1')).toBeNull();
   feeds.offer('st-1', createMemoryPair()[1]);
   const ticket = feeds.ticket('st-1')!;
-  expect(feeds.redeem(`${ticket}x`)).toBeNull();
-  expect(feeds.redeem(ticket)).toBe('st-1');
-  expect(feeds.redeem(ticket)).toBeNull();
   const late = feeds.ticket('st-1')!;
+  expect(feeds.taker(`${ticket}x`)).toBeNull();
+  const take = feeds.taker(ticket)!;
+  expect(feeds.taker(ticket)).toBeNull();
   now = 30_001;
-  expect(feeds.redeem(late)).toBeNull();
+  expect(feeds.taker(late)).toBeNull();
+  take(createMemoryPair()[1]);
+  expect(feeds.ticket('st-1')).toBeNull();
 });
