@@ -20,6 +20,14 @@ export interface LabelService {
   label(partIds: number[], classId: string, box: Region | null, userId: string): LabelChange[];
 }
 
+/** What the trail keeps of a label: the picture by its hash, and its class before and after (null: none). */
+export const labelForTrail = ({ partId, imageSha }: LabelChange, before: string | null, after: string | null) => ({
+  part: partId,
+  image: imageSha,
+  before,
+  after,
+});
+
 /** Actions that one call may take back. */
 const MOST_UNDONE = 1000;
 
@@ -60,8 +68,13 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     });
 
   const takeBack = ({ id, changes }: LabelAction, session: Session): LabelChange[] => {
-    for (const { partId, stationId, imageSha, labelBefore, queueStateBefore } of changes) {
+    const labels = [];
+    for (const change of changes) {
+      const { partId, stationId, imageSha, labelBefore, queueStateBefore } = change;
       if (imageSha !== null) {
+        const now = store.labels.get(stationId, imageSha)?.classId ?? null;
+        const restored = labelBefore?.classId ?? null;
+        if (now !== restored) labels.push(labelForTrail(change, now, restored));
         if (labelBefore === null) store.labels.remove(stationId, imageSha);
         else {
           // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
@@ -72,7 +85,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       store.queue.setState(partId, queueStateBefore);
     }
     store.labels.setUndone(id);
-    store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(id) });
+    store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(id), details: { labels } });
     return changes;
   };
 
@@ -89,7 +102,11 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
             user: actor(session),
             action: 'labels.create',
             subject: classId,
-            details: { parts: partIds, undoId },
+            details: {
+              labels: changes.map((change) => labelForTrail(change, change.labelBefore?.classId ?? null, classId)),
+              box,
+              undoId,
+            },
           });
           return { labelled: changes.length, undoId };
         });

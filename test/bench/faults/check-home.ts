@@ -86,6 +86,25 @@ export const checkHome = async (base: string, done: readonly Done[]): Promise<st
   return wrong;
 };
 
+/** Labels that the trail does not tell, or tells otherwise: each is written in the transaction of its label. */
+function untold(db: Sqlite.Database): string[] {
+  const told = new Map<string, string | null>();
+  const entries = db
+    .prepare(`SELECT details FROM audit WHERE action IN ('labels.create', 'labels.undo') ORDER BY n`)
+    .pluck()
+    .all() as string[];
+  for (const details of entries) {
+    const { labels } = JSON.parse(details) as { labels: { image: string; after: string | null }[] };
+    for (const { image, after } of labels) told.set(image, after);
+  }
+  const labels = db.prepare('SELECT image_sha, class_id FROM labels').all() as { image_sha: string; class_id: string }[];
+  for (const { image_sha: image, class_id: classId } of labels) {
+    if (told.get(image) === classId) told.delete(image);
+    else return [`the label of ${image} is ${classId}, the trail says ${told.get(image) ?? 'nothing'}`];
+  }
+  return [...told].flatMap(([image, after]) => (after === null ? [] : [`the trail has a label of ${image}, the table none`]));
+}
+
 /** Rows against the files that they name, and against each other. */
 async function checkRows(db: Sqlite.Database, home: string, wrong: string[]): Promise<void> {
   const { candidates, stations, pictures, knowledge, rows } = namedIn(db);
@@ -98,6 +117,8 @@ async function checkRows(db: Sqlite.Database, home: string, wrong: string[]): Pr
     if (!existsSync(join(home, 'knowledge', id, 'knowledge.json'))) wrong.push(`knowledge ${id} has no file`);
   for (const { backbone_id: id, rows: count } of rows)
     if (statSync(join(home, 'features', `${id}.f32`)).size < count * ROW_BYTES) wrong.push('features are missing');
+
+  wrong.push(...untold(db));
 
   const rootPublicKey = existsSync(join(home, 'trust/root.pub'))
     ? readFileSync(join(home, 'trust/root.pub'), 'utf8')

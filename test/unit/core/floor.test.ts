@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
@@ -12,6 +12,25 @@ beforeEach(async () => {
   world = await startWorld({ now: () => clock });
 });
 afterEach(() => world.close());
+
+interface LabelInTrail {
+  part: number;
+  image: string | null;
+  before: string | null;
+  after: string | null;
+}
+/** What the trail tells of labels, from an export of it. */
+const labelsInTrail = async () => {
+  const file = join(world.home, '..', 'trail.jsonl');
+  await world.call('audit.export', { file });
+  return readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .slice(1, -1)
+    .map((line) => JSON.parse(line) as { user: string; action: string; details: { labels: LabelInTrail[] } })
+    .filter(({ action }) => action.startsWith('labels.'))
+    .map(({ user, action, details: { labels } }) => ({ user, action, labels }));
+};
 
 describe('people', () => {
   test('first start makes supervisor, station and the class ok; a second one is refused', async () => {
@@ -223,6 +242,23 @@ describe('labels', () => {
     expect((await world.call('parts.get', { partId: a })).label).toBeNull();
     expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [] });
     expect(await world.call('queue.count', { stationId })).toEqual({ total: 3 });
+    // The trail tells of each what it was before and after, and of which picture.
+    const image = async (partId: number) => (await world.call('parts.get', { partId })).imageSha;
+    const [shaA, shaB, shaD] = [await image(a), await image(b), await image(partIds[3]!)];
+    const label = (
+      part: number,
+      sha: string | null,
+      before: string | null,
+      after: string | null,
+    ): LabelInTrail => ({ part, image: sha, before, after });
+    expect((await labelsInTrail()).map(({ action, labels }) => [action, labels])).toEqual([
+      ['labels.create', [label(a, shaA, null, 'ok'), label(b, shaB, null, 'ok')]],
+      ['labels.create', [label(a, shaA, 'ok', pit.id)]],
+      ['labels.create', [label(partIds[3]!, shaD, null, 'ok')]],
+      ['labels.undo', []],
+      ['labels.undo', [label(a, shaA, pit.id, 'ok')]],
+      ['labels.undo', [label(a, shaA, 'ok', null), label(b, shaB, 'ok', null)]],
+    ]);
   });
 
   test('the history names what can be taken back; several steps go at once, and no further', async () => {
@@ -309,6 +345,13 @@ describe('import', () => {
     expect((await world.call('labels.summary', { stationId })).perClass).toEqual([
       { classId: 'c-キズ-大', labelled: 2, fresh: 2 },
       { classId: 'ok', labelled: 2, fresh: 2 },
+    ]);
+    // One entry per label, beside it: an import that is cut off has labelled all the same.
+    expect((await labelsInTrail()).map(({ user, labels }) => [user, labels.map(({ after }) => after)])).toEqual([
+      ['tanaka', ['ok']],
+      ['tanaka', ['ok']],
+      ['tanaka', ['c-キズ-大']],
+      ['tanaka', ['c-キズ-大']],
     ]);
     const again = await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
     expect(again.result).toEqual(job.result);
