@@ -49,6 +49,19 @@ export const createBundleCheck =
     }
   };
 
+/** The same of the model that a line is set up with, which also has to be the one that the trail says was activated last: approved is not active. */
+export const createActiveCheck = (context: Pick<CoreContext, 'store' | 'keys'>) => {
+  const checkBundle = createBundleCheck(context);
+  return async (stationId: string, candidateId: string): Promise<void> => {
+    await checkBundle(stationId, candidateId);
+    const last = context.store.audit.lastActivated(stationId);
+    if (last !== candidateId) {
+      const problem = `by the audit trail ${last ?? 'no model'} was activated last`;
+      throw new AppError('NOT_APPROVED', { model: candidateId, problem });
+    }
+  };
+};
+
 export const createApprovalService = (
   context: CoreContext,
   accounts: Accounts,

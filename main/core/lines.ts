@@ -68,11 +68,11 @@ const stopped = (stationId: string): LineStatus => ({
   lineOutput: null,
 });
 
-/** `checkBundle`: throws NOT_APPROVED or BUNDLE_ALTERED; the line process checks for itself too. */
+/** `checkActive`: throws NOT_APPROVED or BUNDLE_ALTERED; the line process checks the files for itself too. */
 export const createLines = (
   context: CoreContext,
   ingest: Ingest,
-  checkBundle: (stationId: string, candidateId: string) => Promise<void>,
+  checkActive: (stationId: string, candidateId: string) => Promise<void>,
   plantEvents: Pick<PlantEventsService, 'line'>,
 ): Lines => {
   const { store, processes, log } = context;
@@ -155,7 +155,7 @@ export const createLines = (
     // moment on in which we listen, and that is before the bundle has been checked.
     line.held = true;
     try {
-      if (station.activeModelId !== null) await checkBundle(station.id, station.activeModelId);
+      if (station.activeModelId !== null) await checkActive(station.id, station.activeModelId);
       const acknowledged = store.stations.acknowledged(station.id);
       const settings = {
         home: store.home,

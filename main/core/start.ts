@@ -8,7 +8,7 @@ import { diskFullOr } from '../store/files.ts';
 import { openStore, type Store } from '../store/open.ts';
 import { thumbnail } from '../vision/decode.ts';
 import { createAccounts, type Accounts } from './accounts.ts';
-import { createApprovalService, createBundleCheck } from './approval.ts';
+import { createActiveCheck, createApprovalService } from './approval.ts';
 import { createAuditService } from './audit.ts';
 import { createBackbones } from './backbones.ts';
 import { createBackupService } from './backup.ts';
@@ -126,7 +126,7 @@ const build = async (
   const lines = createLines(
     context,
     createIngest(context, monitor, plantEvents),
-    createBundleCheck(context),
+    createActiveCheck(context),
     plantEvents,
   );
   const stations = createStationService(context, backbones, lines);

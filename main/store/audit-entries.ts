@@ -19,6 +19,8 @@ export interface AuditEntries {
   newestAt(): string | null;
   /** Who did this last; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
   lastActor(action: string, subject: string, candidateId?: string): string | null;
+  /** Which model the trail says was activated last at a station, or gone back to; null: none ever. */
+  lastActivated(stationId: string): string | null;
   /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
   signWith(sign: (head: Omit<SignedHead, 'signature'>) => SignedHead): void;
   heads(): SignedHead[];
@@ -81,6 +83,9 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
        ORDER BY n DESC LIMIT 1`,
     )
     .pluck();
+  const activations = db.prepare(
+    `SELECT subject, details FROM audit WHERE action IN ('models.activate', 'models.rollback') ORDER BY n DESC`,
+  );
   const insertHead = db.prepare('INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature)');
   const heads = db.prepare('SELECT * FROM audit_heads ORDER BY n');
   const signedFrom = db.prepare('SELECT n FROM audit_signed_from').pluck();
@@ -126,6 +131,11 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     lastActor: (action, subject, candidateId) =>
       ((candidateId === undefined ? lastActor.get(action, subject) : lastMaker.get(action, subject, candidateId)) as
         string | undefined) ?? null,
+    lastActivated(stationId) {
+      for (const row of activations.iterate() as Iterable<Pick<Row, 'subject' | 'details'>>)
+        if (parseDetails(row.details)['stationId'] === stationId) return row.subject;
+      return null;
+    },
     signWith: (sign) => void (signer = sign),
     heads: () => heads.all() as SignedHead[],
     // No row at all: somebody took it away, and nothing is excused.

@@ -26,6 +26,7 @@ import { labelsRecent } from './0920-labels-recent.ts';
 import { quickCodes } from './0930-quick-codes.ts';
 import { passwordDue } from './0960-password-due.ts';
 import { labelsWithoutPlace } from './0970-labels-without-place.ts';
+import { activationsTold } from './1000-activations-told.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -57,4 +58,5 @@ export const migrations: readonly Migration[] = [
   quickCodes,
   passwordDue,
   labelsWithoutPlace,
+  activationsTold,
 ];

@@ -330,6 +330,27 @@ describe('what may not inspect', () => {
     expect(world.lines.get(stationId)?.configured).toEqual([]);
   });
 
+  test('a retired one that rows edited by hand make the active one again: the trail knows better', async () => {
+    await learn();
+    const retired = await compress();
+    await approve(retired.id);
+    await world.call('models.activate', { candidateId: retired.id });
+    const active = await compress();
+    await approve(active.id);
+    await world.call('models.activate', { candidateId: active.id });
+    await edit(
+      `UPDATE candidates SET state = 'retired' WHERE id = '${active.id}'; UPDATE candidates SET state = 'active' WHERE id = '${retired.id}';
+       UPDATE stations SET active_model_id = '${retired.id}';
+       INSERT INTO activations (station_id, candidate_id, kind, user_id, at) SELECT station_id, '${retired.id}', kind, user_id, at FROM activations LIMIT 1`,
+    );
+    await expect(world.call('line.start', { stationId })).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    expect(world.lines.get(stationId)?.configured).toEqual([]);
+    // What was activated last may be activated again, and the line runs.
+    await world.call('models.activate', { candidateId: active.id });
+    await world.call('line.start', { stationId });
+    expect(world.lines.get(stationId)?.configured.at(-1)?.bundleDir).toContain(active.id);
+  });
+
   test('another model laid under the name of an approved one', async () => {
     await learn();
     const good = await compress();
