@@ -4,8 +4,10 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
 import { lineOutputSchema, lineSettingsSchema } from '../../main/contract/domain.ts';
 import { openPlc } from '../helpers/plc.ts';
+import { ownAddress } from '../helpers/simulated-gige.ts';
 import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
 
 /* A PLC that starts each part by its trigger coil, and a line that asks its camera for a frame. */
@@ -107,11 +109,25 @@ test('a result that nobody acknowledges is taken back and counted, and the next 
   expect(await at.plc.part()).toMatchObject({ partCounter: 2, resultReady: true });
 }, 60_000);
 
+test('a camera that is away: each trigger is answered at once, error 4, class -1 and ng', async () => {
+  // Nobody is at this address, and nobody waits a minute for it.
+  await using at = await openLine({ camera: { kind: 'gige', address: ownAddress() }, deadlineMs: 60_000 });
+  await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
+  for (const partCounter of [1, 2])
+    expect(await at.plc.part()).toMatchObject({ ok: false, ng: true, errorCode: 4, classCode: -1, partCounter });
+  await until('their records', () => at.line.records.length === 2);
+  for (const { judgement } of at.line.records)
+    expect(judgement).toMatchObject({ verdict: 'unsure', unsureReason: 'late', errorCode: 'CAMERA_NO_FRAME' });
+}, 60_000);
+
 test('a camera that gives no picture: busy until the deadline, then error 4, class -1 and ng; never ok', async () => {
-  // Nobody is at this address.
-  const camera = { kind: 'gige', address: '127.0.0.9' };
+  // It hears its triggers, and nothing that it sends arrives.
+  await using simulator = await startSimulator({ address: ownAddress(), lossPerMille: 1_000, framesPerSecond: 1_000 });
+  const camera = { kind: 'gige', address: simulator.settings.address };
   await using at = await openLine({ camera, deadlineMs: 400 });
   await at.line.start();
+  await until('it is there', () => at.line.status().camera === 'well');
   await at.plc.until('ready', (s) => s.triggerReady === true);
   await at.plc.write('trigger', true);
   expect(await at.plc.read()).toMatchObject({ busy: true, resultReady: false });
