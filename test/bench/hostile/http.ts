@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { rawHttp } from './windows.ts';
 
 /* Requests that break HTTP, lead out of the folder, replay tokens or come from elsewhere. */
@@ -39,6 +40,8 @@ const PATHS = [
 ];
 const METHODS = ['POST', 'PUT', 'DELETE', 'TRACE', 'CONNECT', 'PATCH', 'OPTIONS'];
 const AT_ONCE = 20;
+/** Half of them bear the cookie: below the limit of those, so that it is the requests that are tried. */
+const PER_SECOND = 1_500;
 
 export async function hostileHttp(
   { port, cookie, oldToken, oldCookie, usedTickets }: HttpTarget,
@@ -90,6 +93,7 @@ export async function hostileHttp(
   ];
 
   const outcome: HttpOutcome = { statuses: {}, accepted: [], silent: [] };
+  const started = performance.now();
   for (let n = 0; n < count; n += AT_ONCE) {
     await Promise.all(
       Array.from({ length: Math.min(AT_ONCE, count - n) }, async () => {
@@ -105,6 +109,7 @@ export async function hostileHttp(
       }),
     );
     onBatch(n);
+    await sleep(Math.max(0, started + (1000 * n) / PER_SECOND - performance.now()));
   }
   return outcome;
 }
