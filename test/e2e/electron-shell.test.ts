@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 // A build script, plain JavaScript: it has to run before anything is built.
 import { buildProcesses } from '../../main/host/build/build.mjs';
 import { alive } from '../helpers/alive.ts';
+import { listeningPorts } from '../helpers/listening.ts';
 import type { WindowClient } from './window-client.ts';
 import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
 
@@ -77,6 +80,21 @@ describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERR
     const refused = page.evaluate(() => client.call('users.list', {}));
     await expect(refused).rejects.toThrow(/needs the role/);
   });
+
+  test.skipIf(process.platform !== 'linux')(
+    'no process of it opens a port, but that of the debugger which the tests ask for',
+    async () => {
+      await page.evaluate(() => client.call('line.status', { stationId: 'a' }));
+      await page.evaluate(() => client.call('parts.heatMap', { partId: 1 }));
+      const asked = Number(new URL(/DevTools listening on (ws:\S+)/.exec(app.output())![1]!).port);
+      expect(listeningPorts(app.process.pid!)).toEqual([asked]);
+      // A port that is opened is seen.
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      expect(listeningPorts(process.pid)).toContain((server.address() as AddressInfo).port);
+      server.close();
+    },
+  );
 
   test('the page has neither Node nor Electron, and runs isolated', async () => {
     const found = await page.evaluate(() =>
