@@ -45,7 +45,8 @@ export interface Accounts {
   close(): void;
   /** Makes an account. ALREADY_EXISTS, WEAK_PASSWORD. */
   create(name: string, role: Role, password: string): Promise<Account>;
-  setLanguage(language: 'en' | 'ja'): void;
+  /** `by` null: the program itself. */
+  setLanguage(language: 'en' | 'ja', by: Session | null): void;
   state(session: Session): SessionState;
 }
 
@@ -152,8 +153,14 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     return state(session);
   };
 
-  const setLanguage = (language: 'en' | 'ja') => {
-    store.settings.set('language', language);
+  const setLanguage: Accounts['setLanguage'] = (language, by) => {
+    const before = store.settings.get('language') ?? null;
+    if (language === before) return;
+    store.transaction(() => {
+      store.settings.set('language', language);
+      const user = actor(by);
+      store.audit.append({ user, action: 'session.setLanguage', subject: language, details: { before } });
+    });
     for (const session of sessions.values()) tellChanged(session);
   };
 
@@ -229,7 +236,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
         return state(session);
       },
       async 'session.setLanguage'({ language }, session) {
-        setLanguage(language);
+        setLanguage(language, session);
         return state(session);
       },
       'users.list': async () => store.users.list(),

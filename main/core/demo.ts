@@ -71,7 +71,7 @@ export const createDemoService = (
     for (const { name, role, password } of demoAccounts) {
       if (store.users.accountByName(name) === null) await accounts.create(name, role, password);
     }
-    accounts.setLanguage(language);
+    accounts.setLanguage(language, null);
     const [known] = store.stations.list();
     if (known !== undefined) return known;
     return store.transaction(() => {

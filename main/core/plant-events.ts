@@ -73,6 +73,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       async 'events.set'({ config: wanted, password }, session) {
         if (store.demo && wanted.kind !== 'none') throw new AppError('DEMO_FORBIDS', { what: 'events out' });
         if (password !== undefined) await secrets.set(PLANT_PASSWORD, Buffer.from(password, 'utf8'));
+        const before = config();
         store.transaction(() => {
           store.settings.set(SETTING, wanted);
           if (password !== undefined) store.settings.set(`${SETTING}.password`, password !== '');
@@ -80,7 +81,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
             user: actor(session),
             action: 'events.set',
             subject: wanted.kind,
-            details: { config: wanted, passwordChanged: password !== undefined },
+            details: { before, config: wanted, passwordChanged: password !== undefined },
           });
         });
         await open();

@@ -100,19 +100,20 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
         if (input.backboneId !== undefined) await backbones.get(input.backboneId);
         if (input.lineOutput !== undefined) checked(input.lineOutput);
         const changes = changesOf(before, input);
-        if (Object.keys(changes).length === 0) return before;
+        const keys = Object.keys(changes) as (keyof Station)[];
+        if (keys.length === 0) return before;
         store.transaction(() => {
           store.stations.update({ ...before, ...changes });
           store.audit.append({
             user: actor(session),
             action: 'stations.update',
             subject: before.id,
-            details: { changes },
+            details: { before: Object.fromEntries(keys.map((key) => [key, before[key]])), changes },
           });
         });
         context.emit('stations.changed', {});
         // A name is no reason to stop a line, and the active model brings its own backbone.
-        if (Object.keys(changes).some((key) => !['name', 'criteria', 'backboneId'].includes(key)))
+        if (keys.some((key) => !['name', 'criteria', 'backboneId'].includes(key)))
           await lines.reconfigure(before.id);
         return store.stations.get(before.id);
       },

@@ -73,6 +73,21 @@ describe('the trail of a home', () => {
     for (let i = 0; i < times; i += 1) await world.call('session.signIn', { name: 'sato', password: PASSWORD });
   };
 
+  test('tells of a setting as it was and as it is', async () => {
+    const [station] = await world.call('stations.list', {});
+    const { id: stationId, name, threads } = station!;
+    await world.call('stations.update', { stationId, name, threads: threads + 1 });
+    await world.call('session.setLanguage', { language: 'ja' });
+    await world.call('session.setLanguage', { language: 'ja' });
+    const file = join(world.home, '..', 'settings.jsonl');
+    await world.call('audit.export', { file });
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-3, -1);
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { user: 'sato', action: 'stations.update', details: { before: { threads }, changes: { threads: threads + 1 } } },
+      { user: 'sato', action: 'session.setLanguage', subject: 'ja', details: { before: 'en' } },
+    ]);
+  });
+
   test('is signed as it grows and when the program closes, and can be taken away as a file', async () => {
     await act(3);
     await world.reopen();
