@@ -273,6 +273,28 @@ describe('approvals', () => {
     await expect(verify()).resolves.toBeDefined();
   });
 
+  test('a signature has one text: the bits that Base64 leaves unread are bound as well', async () => {
+    const approval = await sign();
+    const file = join(dir, 'approval.json');
+    const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+    const alike = (signature: string) => {
+      const last = signature.length - 3;
+      const other = letters[letters.indexOf(signature[last]!) ^ 1]!;
+      const text = `${signature.slice(0, last)}${other}==`;
+      expect(text).not.toBe(signature);
+      expect(Buffer.from(text, 'base64').equals(Buffer.from(signature, 'base64'))).toBe(true);
+      return text;
+    };
+    writeFileSync(file, JSON.stringify({ ...approval, signature: alike(approval.signature) }));
+    await expect(verify()).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    const { certificate } = approval;
+    const twisted = { ...certificate, signature: alike(certificate.signature) };
+    writeFileSync(file, JSON.stringify({ ...approval, certificate: twisted }));
+    await expect(verify()).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+    writeFileSync(file, JSON.stringify(approval));
+    await expect(verify()).resolves.toBeDefined();
+  });
+
   test('what changed since it was looked at is not signed', async () => {
     await expect(sign('supervisor', { bundleSha256: 'c'.repeat(64) })).rejects.toMatchObject({
       code: 'BUNDLE_ALTERED',
