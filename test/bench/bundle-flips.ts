@@ -109,7 +109,10 @@ const ofFile = flip(file, [...range(0, payloadAt), ...range(file.length - 64, fi
 });
 
 const folder = Buffer.concat([model, card, evidence, approval]);
-const ends = [model, card, evidence, approval].reduce<number[]>((all, { length }) => [...all, (all.at(-1) ?? 0) + length], []);
+const ends = [model, card, evidence, approval].reduce<number[]>(
+  (all, { length }) => [...all, (all.at(-1) ?? 0) + length],
+  [],
+);
 const part = (i: number) => folder.subarray(ends[i - 1] ?? 0, ends[i]);
 const ofFolder = flip(folder, range(model.length, folder.length), () => {
   verifyApproved(

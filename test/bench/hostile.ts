@@ -51,8 +51,7 @@ const oldToken = new URL(first.url).search;
 const oldCookie = await admit(first);
 const setUp = await openWindow(first, oldCookie);
 await done(setUp, 'session.firstStart', { language: 'en', name: 'sato', password: PASSWORD });
-for (const role of roleSchema.options)
-  await done(setUp, 'users.add', { name: `a-${role}`, role, password: PASSWORD });
+for (const role of roleSchema.options) await done(setUp, 'users.add', { name: `a-${role}`, role, password: PASSWORD });
 const { id: stationId } = (await done(setUp, 'stations.add', {
   name: 'Hostile',
   camera: { kind: 'usb', label: 'x' },

@@ -97,12 +97,17 @@ function untold(db: Sqlite.Database): string[] {
     const { labels } = JSON.parse(details) as { labels: { image: string; after: string | null }[] };
     for (const { image, after } of labels) told.set(image, after);
   }
-  const labels = db.prepare('SELECT image_sha, class_id FROM labels').all() as { image_sha: string; class_id: string }[];
+  const labels = db.prepare('SELECT image_sha, class_id FROM labels').all() as {
+    image_sha: string;
+    class_id: string;
+  }[];
   for (const { image_sha: image, class_id: classId } of labels) {
     if (told.get(image) === classId) told.delete(image);
     else return [`the label of ${image} is ${classId}, the trail says ${told.get(image) ?? 'nothing'}`];
   }
-  return [...told].flatMap(([image, after]) => (after === null ? [] : [`the trail has a label of ${image}, the table none`]));
+  return [...told].flatMap(([image, after]) =>
+    after === null ? [] : [`the trail has a label of ${image}, the table none`],
+  );
 }
 
 /** Rows against the files that they name, and against each other. */

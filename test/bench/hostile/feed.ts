@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { blankFrame, feedAskSchema, feedSaysSchema, MAX_FEED_BYTES, type FeedAsk } from '../../../main/contract/feed.ts';
+import {
+  blankFrame,
+  feedAskSchema,
+  feedSaysSchema,
+  MAX_FEED_BYTES,
+  type FeedAsk,
+} from '../../../main/contract/feed.ts';
 import { fromJson } from '../../../main/contract/rpc/json.ts';
 import { hostileJson } from '../../helpers/hostile.ts';
 import type { Window } from './windows.ts';
@@ -62,7 +68,10 @@ const lie = (want: number, random: () => number): Uint8Array => {
 };
 
 /** Ends a page's connection: nobody asked for it, or it is no word of a page. */
-function offence(random: () => number, json: Iterator<[kind: string, json: string]>): [kind: string, message: string | Uint8Array] {
+function offence(
+  random: () => number,
+  json: Iterator<[kind: string, json: string]>,
+): [kind: string, message: string | Uint8Array] {
   const words: [string, string | Uint8Array][] = [
     ['picture nobody wanted', randomBytes([0, 1, 15, 16, 80, 1_000_000][Math.floor(random() * 6)]!)],
     ['the relay’s word', '{"page":"left"}'],

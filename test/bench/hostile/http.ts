@@ -76,7 +76,10 @@ export async function hostileHttp(
     () => ['replayed token', get(`/${oldToken}`, {})],
     () => ['replayed cookie', get('/', { Cookie: replayed() })],
     () => ['guessed token', get(`/?token=${'A'.repeat(43)}`, {})],
-    () => ['other host', get('/', { Host: pick(['evil.example', `evil.example:${port}`, '127.0.0.1', '[::1]']), Cookie })],
+    () => [
+      'other host',
+      get('/', { Host: pick(['evil.example', `evil.example:${port}`, '127.0.0.1', '[::1]']), Cookie }),
+    ],
     () => ['other origin', upgrade(pick(['/rpc', used()]), { Cookie, Origin: elsewhere() })],
     () => ['socket without cookie', upgrade(pick(['/rpc', used()]), { Origin })],
     () => ['guessed ticket', upgrade(guessed(), { Cookie, Origin })],

@@ -245,12 +245,12 @@ describe('labels', () => {
     // The trail tells of each what it was before and after, and of which picture.
     const image = async (partId: number) => (await world.call('parts.get', { partId })).imageSha;
     const [shaA, shaB, shaD] = [await image(a), await image(b), await image(partIds[3]!)];
-    const label = (
-      part: number,
-      sha: string | null,
-      before: string | null,
-      after: string | null,
-    ): LabelInTrail => ({ part, image: sha, before, after });
+    const label = (part: number, sha: string | null, before: string | null, after: string | null): LabelInTrail => ({
+      part,
+      image: sha,
+      before,
+      after,
+    });
     expect((await labelsInTrail()).map(({ action, labels }) => [action, labels])).toEqual([
       ['labels.create', [label(a, shaA, null, 'ok'), label(b, shaB, null, 'ok')]],
       ['labels.create', [label(a, shaA, 'ok', pit.id)]],
