@@ -209,7 +209,7 @@ export async function hostilePages(
     socket.write(bytes);
     // The other side closes, and says why (code 1000 to 1011).
     socket.on('data', (data: Buffer) => {
-      if (/\x88[\x02-\x7d]\x03[\xe8-\xf3]/.test(data.toString('latin1'))) socket.end();
+      if (data.some((byte, i) => byte === 0x88 && data[i + 2] === 0x03 && data[i + 3]! >= 0xe8)) socket.end();
     });
     note(kind, (await within(closed)) ? 'closed' : 'taken');
     socket.destroy();
