@@ -37,9 +37,14 @@ export async function buildRenderer(): Promise<{ dir: string; remove(): Promise<
 export async function openPage(
   browser: Browser,
   url: string,
-  { width = 1440, height = 900, locale = 'en-GB', theme = 'dark' as 'dark' | 'light' } = {},
+  { width = 1440, height = 900, locale = 'en-GB', theme = 'dark' as 'dark' | 'light', touch = false } = {},
 ): Promise<{ page: Page; problems: string[] }> {
-  const context = await browser.newContext({ viewport: { width, height }, locale, reducedMotion: 'reduce' });
+  const context = await browser.newContext({
+    viewport: { width, height },
+    locale,
+    hasTouch: touch,
+    reducedMotion: 'reduce',
+  });
   const page = await context.newPage();
   const problems: string[] = [];
   page.on('console', (message) => {
@@ -52,3 +57,50 @@ export async function openPage(
 }
 
 export const testId = (id: string): string => `[data-testid="${id}"]`;
+
+export const signIn = async (page: Page, name: string, password: string): Promise<void> => {
+  await page.click(testId('open-sign-in'));
+  await page.fill(testId('sign-in-name'), name);
+  await page.fill(testId('sign-in-password'), password);
+  await page.press(testId('sign-in-password'), 'Enter');
+  await page.waitForSelector(testId('user-menu'));
+};
+
+export const go = async (page: Page, area: string): Promise<void> => {
+  await page.click(testId(`area-${area}`));
+  await page.waitForSelector(`[data-screen="${area}"]`);
+};
+
+/** Tab until something has the focus. @throws where Tab does not lead there */
+export async function tabTo(page: Page, selector: string): Promise<void> {
+  for (let i = 0; i < 120; i += 1) {
+    if (await page.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector)) return;
+    await page.keyboard.press('Tab');
+  }
+  throw new Error(`not reached by Tab: ${selector}`);
+}
+
+/** The first answers, pictures and fonts are there: nothing has changed for a tenth of a second (a running line never rests: two seconds). */
+export const settled = (page: Page): Promise<void> =>
+  page.evaluate(async () => {
+    await new Promise<void>((resolve) => {
+      const rests = () => setTimeout(end, 100);
+      const end = () => {
+        observer.disconnect();
+        clearTimeout(quiet);
+        clearTimeout(most);
+        resolve();
+      };
+      const observer = new MutationObserver(() => {
+        clearTimeout(quiet);
+        quiet = rests();
+      });
+      const most = setTimeout(end, 2000);
+      let quiet = rests();
+      observer.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+    });
+    await document.fonts.ready;
+    await Promise.all(
+      [...document.images].filter(({ loading }) => loading !== 'lazy').map((image) => image.decode().catch(() => {})),
+    );
+  });

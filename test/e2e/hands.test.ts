@@ -1,8 +1,8 @@
-import type { BrowserContext, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
-import { testId } from './browser.ts';
-import { createWorld } from './fixtures/world.ts';
-import { go, signIn, smallTargets, useWindow } from './window-page.ts';
+import { go, openPage, signIn, testId } from './browser.ts';
+import { createWorld, type World } from './fixtures/world.ts';
+import { smallTargets, useWindow } from './window-page.ts';
 
 /* Fingers alone, and two people at two windows. Keyboard alone is in window.test.ts. */
 
@@ -10,23 +10,27 @@ vi.setConfig({ testTimeout: 180_000 });
 /** A window takes a change of the queue over at most every 1.5 s. */
 const LONG = { timeout: 15_000 };
 const window_ = useWindow();
-const openTouch = async (): Promise<{ page: Page; context: BrowserContext }> => {
-  const context = await window_.browser.newContext({
-    viewport: { width: 1280, height: 800 },
+const openTouch = async (): Promise<Page> => {
+  const { page } = await openPage(window_.browser, window_.server.url, {
+    width: 1280,
+    height: 800,
     locale: 'ja-JP',
-    hasTouch: true,
-    reducedMotion: 'reduce',
+    touch: true,
   });
-  const page = await context.newPage();
-  await page.goto(window_.server.url);
   await page.waitForSelector(testId('app-shell'));
-  return { page, context };
+  return page;
+};
+const japanese = (): World => {
+  const world = createWorld('shift');
+  world.session.language = 'ja';
+  return world;
 };
 
 describe('by fingers alone', () => {
   it('labels, updates, compresses, submits, approves, activates and rolls back', async () => {
-    await window_.serve(createWorld('shift'));
-    const { page, context } = await openTouch();
+    await window_.serve(japanese());
+    const page = await openTouch();
+    await page.waitForSelector('html[lang="ja"]');
     const tap = (id: string) => page.tap(testId(id));
     await tap('open-sign-in');
     // A touch screen offers the names; the password is typed on a keyboard of the screen.
@@ -77,17 +81,16 @@ describe('by fingers alone', () => {
     await tap('rollback');
     await tap('rollback-confirm');
     await expect.poll(() => window_.server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
-    await context.close();
   });
 
   it('zooms with two fingers about what lies between them, and pans with one', async () => {
-    await window_.serve(createWorld('shift'));
-    const { page, context } = await openTouch();
+    await window_.serve(japanese());
+    const page = await openTouch();
     await signIn(page, 'TE-04', 'technician');
     await go(page, 'label');
     await page.waitForSelector(testId('queue-row'));
     const box = (await page.locator(testId('label-picture')).boundingBox())!;
-    const cdp = await context.newCDPSession(page);
+    const cdp = await page.context().newCDPSession(page);
     const middle = { x: box.x + box.width / 3, y: box.y + box.height / 2 };
     const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', points: { x: number; y: number; id: number }[]) =>
       cdp.send('Input.dispatchTouchEvent', { type, touchPoints: points });
@@ -106,7 +109,6 @@ describe('by fingers alone', () => {
     await touch('touchMove', [{ x: middle.x + 40, y: middle.y, id: 0 }]);
     await touch('touchEnd', []);
     await expect.poll(left).toBeCloseTo(before + 40, 0);
-    await context.close();
   });
 });
 
@@ -115,30 +117,29 @@ describe('two windows at once', () => {
     await window_.serve(createWorld('shift'));
     const { world } = window_.server;
     const [first, second] = [await openTouch(), await openTouch()];
-    await signIn(first.page, 'TE-04', 'technician');
-    await signIn(second.page, 'SV-02', 'supervisor');
-    for (const { page } of [first, second]) {
+    await signIn(first, 'TE-04', 'technician');
+    await signIn(second, 'SV-02', 'supervisor');
+    for (const page of [first, second]) {
       await go(page, 'label');
       await page.waitForSelector(testId('queue-row'));
     }
     const total = (page: Page) => page.getAttribute(testId('queue-total'), 'data-total');
-    await first.page.keyboard.press('2');
-    await first.page.keyboard.press('3');
-    await expect.poll(() => total(second.page), LONG).toBe('144');
+    await first.keyboard.press('2');
+    await first.keyboard.press('3');
+    await expect.poll(() => total(second), LONG).toBe('144');
     // Both stood at the same part: the other window goes on to one that is still open.
     const open = new Set(world.queue.map(({ part }) => String(part.id)));
     await expect
-      .poll(async () => open.has((await second.page.getAttribute(testId('label-picture'), 'data-part')) ?? ''), LONG)
+      .poll(async () => open.has((await second.getAttribute(testId('label-picture'), 'data-part')) ?? ''), LONG)
       .toBe(true);
-    await second.page.keyboard.press('n');
-    await second.page.fill(testId('new-class-en'), 'Chatter');
-    await second.page.keyboard.press('Enter');
-    await first.page.waitForSelector('.kbtn >> text=Chatter');
-    await expect.poll(() => total(first.page), LONG).toBe('143');
+    await second.keyboard.press('n');
+    await second.fill(testId('new-class-en'), 'Chatter');
+    await second.keyboard.press('Enter');
+    await first.waitForSelector('.kbtn >> text=Chatter');
+    await expect.poll(() => total(first), LONG).toBe('143');
     // One window goes: the other one stays.
-    await second.context.close();
-    await first.page.keyboard.press('1');
+    await second.context().close();
+    await first.keyboard.press('1');
     await expect.poll(() => world.labels.length, LONG).toBe(4);
-    await first.context.close();
   });
 });

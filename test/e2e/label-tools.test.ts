@@ -1,8 +1,8 @@
 import type { Page } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openPage, testId } from './browser.ts';
+import { go, openPage, signIn, testId } from './browser.ts';
 import { createWorld } from './fixtures/world.ts';
-import { findings, go, signIn, smallTargets, useWindow } from './window-page.ts';
+import { findings, smallTargets, useWindow } from './window-page.ts';
 
 /* What the labelling bench offers beside the keys of the classes, by keyboard, mouse and touch. */
 
@@ -71,6 +71,30 @@ describe('the picture', () => {
     // Out of the slider: while it has the focus, letters are not shortcuts.
     await page.click(testId('contrast'));
     await expect.poll(filter).toBe('');
+  });
+
+  it('takes a box along with the label, drawn by pointer or set by keys, in pixels of the frame', async () => {
+    await page.keyboard.press('b');
+    const frame = (await page.locator(`${testId('label-picture')} .frame`).boundingBox())!;
+    const at = (x: number, y: number) => [frame.x + x * frame.width, frame.y + y * frame.height] as const;
+    await page.mouse.move(...at(0.25, 0.25));
+    await page.mouse.down();
+    await page.mouse.move(...at(0.5, 0.75), { steps: 4 });
+    await page.mouse.up();
+    await page.keyboard.press('2');
+    await page.focus(`${testId('label-picture')} [data-zoom]`);
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('3');
+    await page.keyboard.press('4');
+    await expect.poll(() => window_.server.world.labels.length).toBe(3);
+    const [drawn, set, none] = window_.server.world.labels.map(({ box }) => box);
+    // The frame is 480 x 320; a pixel of the screen is less than one of it.
+    const wanted = { x: 120, y: 80, width: 120, height: 160 };
+    for (const side of ['x', 'y', 'width', 'height'] as const)
+      expect(Math.abs(drawn![side] - wanted[side]), side).toBeLessThanOrEqual(1);
+    expect(set).toEqual({ x: 176, y: 112, width: 144, height: 96 });
+    expect(none).toBeNull();
   });
 
   it('lies beside labelled parts of a class, which follow its zoom', async () => {

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
-import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
+import { buildRenderer, go, launchBrowser, openPage, settled, signIn, testId } from './browser.ts';
 import { serveFixture } from './fixtures/server.ts';
 import { takeReadmePictures } from './readme-pictures.ts';
 import { createWorld } from './fixtures/world.ts';
@@ -117,23 +117,6 @@ const shots: readonly Shot[] = [
   { name: 'audit', area: 'audit' },
 ];
 
-const signIn = async (page: Page) => {
-  await page.click(testId('open-sign-in'));
-  await page.fill(testId('sign-in-name'), 'SV-02');
-  await page.fill(testId('sign-in-password'), 'supervisor');
-  await page.press(testId('sign-in-password'), 'Enter');
-  await page.waitForSelector(testId('user-menu'));
-};
-/** Pictures, fonts and the first answers are there. */
-const settled = (page: Page) =>
-  page.evaluate(async () => {
-    await document.fonts.ready;
-    await Promise.all(
-      [...document.images].filter(({ loading }) => loading !== 'lazy').map((image) => image.decode().catch(() => {})),
-    );
-    await new Promise((resolve) => setTimeout(resolve, 150));
-  });
-
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
 const [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
@@ -161,9 +144,8 @@ for (const theme of ['dark', 'light'] as const)
       const server = await serveFixture(world, built.dir);
       const { page } = await openPage(browser, server.url, { theme, locale });
       await page.waitForSelector(testId('app-shell'));
-      await signIn(page);
-      await page.click(testId(`area-${area}`));
-      await page.waitForSelector(`[data-screen="${area}"]`);
+      await signIn(page, 'SV-02', 'supervisor');
+      await go(page, area);
       await prepare?.(page);
       await shoot(page, name);
       await page.context().close();

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import { expect, it } from 'vitest';
-import { openPage, testId } from './browser.ts';
+import { go, openPage, signIn, testId } from './browser.ts';
 import { createWorld } from './fixtures/world.ts';
-import { findings, go, signIn, smallTargets, useWindow } from './window-page.ts';
+import { findings, smallTargets, useWindow } from './window-page.ts';
 
 /* An acceptance study as two people go through it at the window. */
 

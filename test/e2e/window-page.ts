@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll } from 'vitest';
-import { buildRenderer, launchBrowser, testId } from './browser.ts';
+import { buildRenderer, launchBrowser } from './browser.ts';
 import { serveFixture, type FixtureServer } from './fixtures/server.ts';
 import type { World } from './fixtures/world.ts';
 
@@ -49,18 +49,6 @@ export function useWindow(): TestWindow {
     },
   };
 }
-
-export const signIn = async (page: Page, name: string, password: string): Promise<void> => {
-  await page.click(testId('open-sign-in'));
-  await page.fill(testId('sign-in-name'), name);
-  await page.fill(testId('sign-in-password'), password);
-  await page.press(testId('sign-in-password'), 'Enter');
-  await page.waitForSelector(testId('user-menu'));
-};
-export const go = async (page: Page, area: string): Promise<void> => {
-  await page.click(testId(`area-${area}`));
-  await page.waitForSelector(`[data-screen="${area}"]`);
-};
 
 /** axe's serious and critical findings as "rule: where". */
 export async function findings(page: Page): Promise<string[]> {

@@ -1,9 +1,9 @@
 import type { Browser, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { openPage, testId } from './browser.ts';
+import { go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { createWorld, judgementOf, partOf, STATION } from './fixtures/world.ts';
-import { findings, go, signIn, smallTargets, useWindow } from './window-page.ts';
+import { findings, smallTargets, useWindow } from './window-page.ts';
 
 /* The window alone in a real Chromium, with made-up data behind the real contract. */
 
@@ -29,7 +29,7 @@ describe('accessibility', () => {
       await signIn(page, 'SV-02', 'supervisor');
       for (const area of areas) {
         await go(page, area);
-        await page.waitForTimeout(250);
+        await settled(page);
         expect(await findings(page), area).toEqual([]);
         expect(await smallTargets(page), area).toEqual([]);
       }
@@ -226,6 +226,46 @@ describe('language', () => {
   });
 });
 
+describe('in Japanese', () => {
+  /** Texts with two English words in a row, without what is called so in Japanese too. */
+  const englishOn = (page: Page, called: readonly string[]) =>
+    page.evaluate((names) => {
+      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      const found: string[] = [];
+      while (walker.nextNode()) {
+        const { textContent, parentElement } = walker.currentNode;
+        const text = names.reduce((left, name) => left.replaceAll(name, ''), textContent ?? '');
+        if (/[A-Za-z]{2,}[\s,]+[A-Za-z]{2,}/.test(text) && parentElement?.checkVisibility()) found.push(textContent!);
+      }
+      return found;
+    }, called);
+
+  it('no screen has an English sentence left, what the core wrote into the evidence included', async () => {
+    server.world.session.language = 'ja';
+    // Entries of the trail are data, as they are in the file.
+    server.world.audit = [];
+    const { page } = await open({ locale: 'ja-JP' });
+    await signIn(page, 'SV-02', 'supervisor');
+    const names = [
+      server.world.stations[0]!.name,
+      'Example CPU @ 3.4 GHz',
+      'I have reviewed the evidence',
+      'GigE Vision',
+      'Modbus TCP',
+    ];
+    for (const area of areas) {
+      await go(page, area);
+      await settled(page);
+      expect(await englishOn(page, names), area).toEqual([]);
+    }
+    await go(page, 'learn');
+    await page.waitForSelector('text=5.79 倍の速さ、交差検証の精度は 0.41 ポイント低下。');
+    await page.click(testId('open-help'));
+    await page.waitForSelector(testId('help'));
+    expect(await englishOn(page, names), 'help').toEqual([]);
+  });
+});
+
 describe('help', () => {
   it('explains every area without a network, and is searched; keys and pointer open it', async () => {
     const { page } = await open();
@@ -385,15 +425,6 @@ describe('Label', () => {
 });
 
 describe('by keyboard alone', () => {
-  /** Tab to something; fails when it is not reachable. */
-  const tabTo = async (page: Page, selector: string) => {
-    for (let i = 0; i < 120; i += 1) {
-      if (await page.evaluate((wanted) => document.activeElement?.matches(wanted) ?? false, selector)) return;
-      await page.keyboard.press('Tab');
-    }
-    throw new Error(`not reached by Tab: ${selector}`);
-  };
-
   it('labels, updates, compresses, submits, approves, activates and rolls back', async () => {
     const { page } = await open();
     await page.keyboard.press('Tab');
@@ -463,6 +494,22 @@ describe('by keyboard alone', () => {
     await tabTo(page, testId('rollback-confirm'));
     await page.keyboard.press('Enter');
     await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
+  });
+});
+
+describe('Learn', () => {
+  it('keeps compression closed while a class has a single labelled part, and says which', async () => {
+    server.world.knowledge = server.world.knowledge.map((knowledge) => ({
+      ...knowledge,
+      classes: knowledge.classes.map((known) => (known.classId === 'c-pit' ? { ...known, labelled: 1 } : known)),
+    }));
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'learn');
+    await page.waitForSelector(`${testId('compress')}[aria-disabled="true"]`);
+    expect(await page.textContent('#compress-why')).toContain('one more part of “Pit”');
+    await page.click(testId('compress'), { force: true });
+    expect(server.world.jobs).toEqual([]);
   });
 });
 

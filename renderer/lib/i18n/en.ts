@@ -239,6 +239,7 @@ export const en = {
   'live.ppm': '{n} ppm',
   'live.ngByClass': 'NG by class',
   'live.noNg': 'No NG part in this run.',
+  'live.otherClasses': '{n:other class:other classes}',
   'live.latency': 'Frame to verdict, 10 min',
   'live.latencyLabel': 'Latency of the last ten minutes: p50 {p50} ms, p99 {p99} ms',
   'live.dropped': '{n:frame:frames} dropped',
@@ -379,6 +380,8 @@ export const en = {
   'learn.ready': 'Compress the knowledge {id}',
   'learn.readyText': 'Small fast models are made, timed on this PC and judged. Choose how long it may take.',
   'learn.needsKnowledge': 'Update the knowledge first.',
+  'learn.needsTwo':
+    'Label one more part of “{name}” and update: compression holds a part of each class back to check itself.',
   'learn.stale': 'There are new labels. Update the knowledge first, or compress without them.',
   'learn.compress': 'Compress',
   'learn.budget': 'Time budget',

@@ -241,6 +241,7 @@ export const ja: Record<MessageKey, string> = {
   'live.ppm': '{n} ppm',
   'live.ngByClass': 'クラス別 NG',
   'live.noNg': '今回の運転に NG はありません。',
+  'live.otherClasses': 'その他 {n} クラス',
   'live.latency': '画像から判定まで（10 分）',
   'live.latencyLabel': '直近 10 分の処理時間: p50 {p50} ms、p99 {p99} ms',
   'live.dropped': '欠落 {n} フレーム',
@@ -379,6 +380,8 @@ export const ja: Record<MessageKey, string> = {
   'learn.ready': '知識 {id} を圧縮する',
   'learn.readyText': '小さく速いモデルを作り、この PC で測り、評価します。かけてよい時間を選んでください。',
   'learn.needsKnowledge': '先に知識を更新してください。',
+  'learn.needsTwo':
+    '「{name}」をもう 1 個ラベル付けして更新してください。圧縮では各クラスの部品を 1 個、確認用に取り分けます。',
   'learn.stale': '新しいラベルがあります。先に知識を更新するか、それらなしで圧縮してください。',
   'learn.compress': '圧縮',
   'learn.budget': '時間の上限',

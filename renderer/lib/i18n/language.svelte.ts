@@ -1,6 +1,7 @@
 import { isAppError, errorText, problemOf, type Language } from '../../../main/contract/errors.ts';
 import type { MessageKey, Messages } from './en.ts';
 import { en } from './en.ts';
+import { evidenceIn } from './evidence.ts';
 import { fill, type Names, type Values } from './fill.ts';
 import { ja } from './ja.ts';
 
@@ -34,6 +35,9 @@ export function tOr(key: string, fallback: string, values: Values = {}): string 
   if (!Object.hasOwn(en, key)) return fallback;
   return fill((current === 'ja' ? ja : en)[key as MessageKey], values, language.locale);
 }
+
+/** A sentence of a model's evidence. */
+export const tEvidence = (text: string): string => evidenceIn(current, text);
 
 export interface ProblemText {
   message: string;

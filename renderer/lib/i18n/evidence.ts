@@ -1,0 +1,67 @@
+import type { Language } from '../../../main/contract/errors.ts';
+import { fill } from './fill.ts';
+
+/*
+ * What the core writes into evidence stays as it was written: in English, under the hash that a supervisor signs. The window shows it in its own language where it
+ * knows the sentence. `{name}` stands for a figure, or for another of these sentences.
+ */
+export const sentences: readonly (readonly [english: string, japanese: string])[] = [
+  ['{pp} pp less accurate', '精度は {pp} ポイント低下'],
+  ['{pp} pp more accurate', '精度は {pp} ポイント向上'],
+  ['equally accurate', '精度は同等'],
+  ['{times} times as fast, {drop} in cross-validation', '{times} 倍の速さ、交差検証の{drop}'],
+  ['{times} times as fast, {drop} in cross-validation.', '{times} 倍の速さ、交差検証の{drop}。'],
+  ['Too inaccurate: {change}; allowed are {most} pp.', '精度不足: {change}。許容は {most} ポイントまで。'],
+  [
+    'Too uncertain: {change}, but so few images do not show that, and its scores are {far} pp further from the truth (allowed: {most} pp).',
+    '確かでない: {change}。ただし画像が少なく示しきれず、スコアは正解から {far} ポイント遠ざかる（許容 {most} ポイント）。',
+  ],
+  [
+    'Blind to new defects: {change}, but with one class held out as if it were new, {loss} % fewer of its parts stand out from known ones (area under the curve; allowed: {most} %).',
+    '新しい欠陥に気付きにくい: {change}。ただし 1 クラスを未知とみなすと、既知から見分けられる部品が {loss} % 減る（曲線下面積、許容 {most} %）。',
+  ],
+  ['Not faster on this PC ({times} times).', 'この PC では速くならない（{times} 倍）。'],
+  [
+    'Not shown to be faster on this PC ({low} to {high} times).',
+    'この PC で速いとは言い切れない（{low}〜{high} 倍）。',
+  ],
+  ['Larger than the original ({bytes} against {original} bytes).', '元より大きい（{bytes} 対 {original} バイト）。'],
+  ['Too slow: {ms} ms; allowed are {most} ms.', '遅すぎる: {ms} ms。許容は {most} ms まで。'],
+  ['Not compressed: nothing faster kept the accuracy.', '圧縮なし: 精度を保って速くなるものがなかった。'],
+  [
+    'Not compressed: for comparison, or where the smaller one is not wanted.',
+    '圧縮なし: 比較のため、または小さいモデルを使わない場合のため。',
+  ],
+  ['From good parts alone: until a defect is labelled.', '良品だけから: 欠陥にラベルが付くまで。'],
+  ['imported from {station}', '{station} から取り込み'],
+  [
+    '5-fold cross-validation over {n} labelled parts; verdicts without the novelty check',
+    'ラベル済み部品 {n} 個の 5 分割交差検証。判定に未知の検査は含まない',
+  ],
+  [
+    '{basis}; against the active model: both as they inspect, both may have learnt from these parts',
+    '{basis}。有効モデルとは検査時のままで比較。両方ともこれらの部品を学習済みの場合がある',
+  ],
+  [
+    '{n} good parts, each held out once over the folds; no defect is labelled yet, so what escapes is not known. Parts unlike the good ones are unsure, none is NG',
+    '良品 {n} 個を分割ごとに 1 回ずつ除いて検証。欠陥のラベルがまだなく、見逃しは不明。良品に似ない部品は保留とし、NG にはしない',
+  ],
+  ['all equal, logits within {most}', 'すべて一致、ロジットの差 {most} 以内'],
+];
+
+const patterns = sentences.map(
+  ([english]) =>
+    new RegExp(`^${english.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&').replaceAll(/\{(\w+)\}/g, '(?<$1>.+?)')}$`, 'u'),
+);
+
+/** A sentence of the core in a language; one that is not known stays as it is. */
+export function evidenceIn(language: Language, text: string): string {
+  if (language === 'en') return text;
+  for (const [i, pattern] of patterns.entries()) {
+    const found = pattern.exec(text);
+    if (!found) continue;
+    const values = Object.entries(found.groups ?? {}).map(([name, value]) => [name, evidenceIn(language, value)]);
+    return fill(sentences[i]![1], Object.fromEntries(values), 'ja-JP');
+  }
+  return text;
+}
