@@ -2,9 +2,9 @@ import type { Page } from 'playwright-core';
 import { describe, expect, it, vi } from 'vitest';
 import { encodePng } from '../../main/vision/decode.ts';
 import { AppError } from '../../main/contract/errors.ts';
-import { openPage, testId } from './browser.ts';
+import { go, openPage, settled, signIn, testId } from './browser.ts';
 import { createWorld, judgementOf, partOf, STATION, type World } from './fixtures/world.ts';
-import { findings, go, signIn, useWindow } from './window-page.ts';
+import { findings, useWindow } from './window-page.ts';
 
 /* Input that is not as nice as one thinks: each of these states has to look designed, in every area. */
 
@@ -32,6 +32,13 @@ const faults = (page: Page): Promise<string[]> =>
         `${panel.className}: ${panel.scrollWidth} in ${panel.clientWidth}, ${panel.textContent?.slice(0, 50)}`,
       );
     }
+    // On Live nothing that is read from afar is cut: the words of the strip, the figures beside the camera.
+    for (const word of document.querySelectorAll<HTMLElement>('.part > span:not(.sr)'))
+      if (word.scrollWidth > word.clientWidth + 1) found.push(`a card of the strip cuts ${word.textContent}`);
+    for (const beside of document.querySelectorAll<HTMLElement>('.side > *')) {
+      const bottom = beside.parentElement!.getBoundingClientRect().bottom;
+      if (beside.getBoundingClientRect().bottom > bottom + 1) found.push(`cut beside the camera: ${beside.textContent}`);
+    }
     const text = document.body.innerText;
     for (const bug of ['NaN', 'undefined', 'Infinity', '[object', 'Invalid Date'])
       if (text.includes(bug)) found.push(`the screen says ${bug}`);
@@ -42,7 +49,7 @@ const shots = process.env['SCREENS'];
 const walk = async (page: Page, name: string) => {
   for (const area of areas) {
     await go(page, area);
-    await page.waitForTimeout(200);
+    await settled(page);
     if (shots) await page.screenshot({ path: `${shots}/state-${name}-${area}.png` });
     expect(await faults(page), `${name}, ${area}`).toEqual([]);
     expect(await findings(page), `${name}, ${area}`).toEqual([]);
@@ -249,4 +256,19 @@ describe('small and large windows', () => {
       const { page } = await open(createWorld('shift'), { width, height });
       await walk(page, `${width}`);
     });
+
+  it('keep every figure of Live below the guide of a first round, and sum up the classes that find no row', async () => {
+    const world = createWorld('shift');
+    const parts = Object.fromEntries(world.classes.map(({ id }, i) => [id, 90 - i]));
+    const more = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`c-other-${i}`, 1]));
+    world.line = { ...world.line, ngByClass: { ...parts, ...more } };
+    world.session.demo = true;
+    const { page } = await open(world, { width: 1440, height: 900 });
+    await page.waitForSelector(testId('first-round'));
+    await page.waitForSelector(testId('other-classes'));
+    expect(await faults(page)).toEqual([]);
+    const shown = await page.locator('.hbars .num').allTextContents();
+    const all = Object.values(world.line.ngByClass).reduce((sum, n) => sum + n, 0);
+    expect(shown.reduce((sum, text) => sum + Number(text), 0)).toBe(all);
+  });
 });
