@@ -37,7 +37,15 @@ const faults = (page: Page): Promise<string[]> =>
       if (word.scrollWidth > word.clientWidth + 1) found.push(`a card of the strip cuts ${word.textContent}`);
     for (const beside of document.querySelectorAll<HTMLElement>('.side > *')) {
       const bottom = beside.parentElement!.getBoundingClientRect().bottom;
-      if (beside.getBoundingClientRect().bottom > bottom + 1) found.push(`cut beside the camera: ${beside.textContent}`);
+      if (beside.getBoundingClientRect().bottom > bottom + 1)
+        found.push(`cut beside the camera: ${beside.textContent}`);
+    }
+    // Whoever decides sees what to type and to press without scrolling.
+    for (const id of ['approve-password', 'approve-sign', 'reject']) {
+      const box = document.querySelector(`[data-testid="${id}"]`)?.getBoundingClientRect();
+      const seen = box && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+      const covered = seen?.closest('.notices');
+      if (box && !covered && seen?.getAttribute('data-testid') !== id) found.push(`${id} is out of sight`);
     }
     const text = document.body.innerText;
     for (const bug of ['NaN', 'undefined', 'Infinity', '[object', 'Invalid Date'])
