@@ -181,7 +181,12 @@ describe('residual blocks', () => {
   it('in a row are priced by what they lose together, whichever goes first', () => {
     const block = (id: string): ResidualBlock => ({ id, skip: '', nodes: new Set([`in ${id}`]) });
     const costs = ['a', 'b', 'c', 'd'].map((id) => ({ node: `in ${id}`, macs: 1, input: [], output: [] }));
-    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(block) as [ResidualBlock, ResidualBlock, ResidualBlock, ResidualBlock];
+    const [a, b, c, d] = ['a', 'b', 'c', 'd'].map(block) as [
+      ResidualBlock,
+      ResidualBlock,
+      ResidualBlock,
+      ResidualBlock,
+    ];
     const blocks = [
       { block: a, follows: null, errors: [1], groups: [] },
       { block: b, follows: 'a', errors: [5, 9], groups: [] },
