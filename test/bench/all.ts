@@ -22,6 +22,7 @@ const results = join(here, 'results');
 const runs: Record<string, string[][]> = {
   'few-shot': [['neu_steel']],
   'compress-auto': [[], ['shipped'], ['mobilenet_edgetpu_1.0_224', '--max-drop-pp', '2']],
+  window: [[], ['heap', '30']],
   'line-faults': [
     ['kills', '50'],
     ['swaps', '100'],

@@ -15,7 +15,7 @@ export function record(name: string, command: string, result: unknown): void {
   const file = {
     command,
     commit: git('rev-parse', 'HEAD'),
-    changed: git('status', '--porcelain', '--untracked-files=no', '--', 'main', 'native-models') !== '',
+    changed: git('status', '--porcelain', '--untracked-files=no', '--', 'main', 'renderer', 'native-models') !== '',
     at: new Date().toISOString(),
     machine: {
       cpu: cpus()[0]?.model ?? 'unknown',

@@ -227,6 +227,41 @@ export const sections: readonly Section[] = [
     charts: [],
   },
   {
+    title: 'The window',
+    text: 'In Chromium without a graphics card, with made-up parts behind the real contract: what scrolling, the live view and a long run cost.',
+    figures: [
+      { what: 'first paint, slowest of seven', file: 'window', path: 'firstPaintMs.max', unit: 'ms', atMost: 1000 },
+      {
+        what: 'frame while 10,000 thumbnails scroll, 99th percentile',
+        file: 'window',
+        path: 'scroll.frameMs.p99',
+        unit: 'ms',
+        atMost: 50,
+      },
+      {
+        what: "share of a core for the page's tasks, Live at 20 parts/s",
+        file: 'window',
+        path: 'live.coreShareOfTasks',
+        unit: 'share',
+        atMost: 0.25,
+      },
+      {
+        what: 'chart of 100,000 points, per move of its cursor',
+        file: 'window',
+        path: 'chart.perCursorMoveMs',
+        unit: 'ms',
+      },
+      {
+        what: 'growth of the heap per 10,000 parts',
+        file: 'window-heap',
+        path: 'heap.growthBytesPer10000',
+        unit: 'MB',
+        atMost: MB,
+      },
+    ],
+    charts: [],
+  },
+  {
     title: 'Training, against PyTorch',
     text: 'The same networks, batch and threads, in turns in one run. Above 1 ours is faster, below 1 smaller.',
     figures: [
@@ -310,6 +345,16 @@ export const sections: readonly Section[] = [
         unit: 'count',
         atMost: 0,
       },
+    ],
+    charts: [],
+  },
+  {
+    title: 'Tests, again and again',
+    text: 'The same tests so many times over; one that passes only when it is tried anew counts as failed. What failed how often is in the files.',
+    figures: [
+      { what: 'rounds', file: 'repeat*', path: '*.times', unit: 'count' },
+      { what: 'tests in a round', file: 'repeat*', path: '*.tests', unit: 'count' },
+      { what: 'failures in all rounds', file: 'repeat*', path: '*.failed', unit: 'count', atMost: 0 },
     ],
     charts: [],
   },

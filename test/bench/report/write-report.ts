@@ -137,7 +137,7 @@ export function textOf(value: number, unit: Unit): string {
     case 's':
       return `${value.toFixed(2)} s`;
     case 'MB':
-      return `${(value / 1e6).toFixed(0)} MB`;
+      return `${(value / 1e6).toFixed(Math.abs(value) < 10e6 ? 2 : 0)} MB`;
     case 'relative':
       return value.toExponential(1);
     case 'per second':
