@@ -765,6 +765,18 @@ function wireProblem() {
   });
 }
 
+/** An activation that a supervisor has set a time for. */
+export const plannedActivationSchema = z.object({
+  candidateId: id,
+  at: z.iso.datetime(),
+  userId: id,
+  userName: z.string(),
+  plannedAt: z.iso.datetime(),
+  /** Why it did not come about; it is not tried again. */
+  problem: wireProblem().nullable(),
+});
+export type PlannedActivation = z.infer<typeof plannedActivationSchema>;
+
 export const jobSchema = z.object({
   id,
   kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup', 'golden']),

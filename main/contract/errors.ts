@@ -395,6 +395,16 @@ export const errorCatalogue = {
     ['{count} changed verdict(s) of {model} have not been seen.', 'Look at each of them first.'],
     ['{model} の変わった判定 {count} 件がまだ確認されていません。', '先にすべて確認してください。'],
   ),
+  ACTIVATION_MISSED: entry(
+    [
+      '{model} was to become active at {at}, and the program did not run then.',
+      'Activate it now, or set another time.',
+    ],
+    [
+      '{model} は {at} に有効になる予定でしたが、プログラムが動いていませんでした。',
+      'いま有効にするか、別の時刻を指定してください。',
+    ],
+  ),
   GOLDEN_DUE: entry(
     ['{model} was not tried on the golden set as it is now.', 'Try it there first.'],
     ['{model} は現在のゴールデンセットでまだ評価されていません。', '先にゴールデンセットで評価してください。'],

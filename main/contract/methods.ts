@@ -16,6 +16,7 @@ import {
   lineOutputSchema,
   lineStatusSchema,
   partSchema,
+  plannedActivationSchema,
   queueItemSchema,
   recipeSchema,
   regionSchema,
@@ -536,6 +537,16 @@ export const methods = {
     z.object({ candidateId: id }),
     z.object({ active: candidateSchema, previous: id.nullable() }),
   ),
+  /** Once, between two parts at that time or soon after, in place of what was planned for the station; void as soon as another model is made active. null: nothing is planned any more. */
+  'models.plan': method(
+    supervisors,
+    z.object({
+      stationId: id,
+      activation: z.object({ candidateId: id, at: z.iso.datetime() }).nullable(),
+    }),
+    plannedActivationSchema.nullable(),
+  ),
+  'models.planned': method(anyone, z.object({ stationId: id }), plannedActivationSchema.nullable()),
   'models.rollback': method(
     supervisors,
     z.object({ stationId: id }),

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from '../contract/domain.ts';
 import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
-import { diskFullOr } from '../store/files.ts';
 import type { LeftJob } from '../store/jobs.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
+import { toldProblem } from './told-problem.ts';
 
 export type JobStep = Job['step'];
 
@@ -69,14 +69,7 @@ export const createJobService = (context: CoreContext): JobService => {
   let closing = false;
   let holding: AppError | null = null;
 
-  const toProblem = (thrown: unknown): Job['problem'] => {
-    const error = diskFullOr(thrown, store.home);
-    const expected = isAppError(error) ? error : null;
-    const ref = randomUUID().slice(0, 8);
-    if (expected === null) log.error('job failed with a bug', { ref, error });
-    const shown = expected ?? new AppError('INTERNAL', { ref, problem: problemOf(error) });
-    return { code: shown.code, message: shown.message, nextAction: shown.nextAction, details: shown.details };
-  };
+  const toProblem = (thrown: unknown) => toldProblem(context, thrown, 'job');
 
   // What a killed run left as running: nothing of it was committed, so it can be taken up or started again.
   const interrupt = (job: Job) => {

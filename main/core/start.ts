@@ -30,6 +30,7 @@ import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
 import { createMonitorService } from './monitor.ts';
 import { createPartService } from './parts.ts';
+import { createPlannedActivations } from './planned-activation.ts';
 import { createPlantEvents } from './plant-events.ts';
 import { createPasswords } from './passwords.ts';
 import type { Core, CoreEvent, CoreOptions, Handlers, SecretStore, Session } from './port.ts';
@@ -155,6 +156,7 @@ const build = async (
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
+  const planned = createPlannedActivations(context, approvals);
 
   const audit = createAuditService(context);
   const backups = createBackupService(context, jobs, accounts, secrets);
@@ -180,6 +182,7 @@ const build = async (
     ...shadow.handlers,
     ...golden.handlers,
     ...approvals.handlers,
+    ...planned.handlers,
     ...twoPersons.handlers,
     ...createBundleService(context, recheck).handlers,
     ...createUpdateService(context, options.releaseKeys ?? releaseKeys).handlers,
@@ -198,6 +201,7 @@ const build = async (
   await plantEvents.start();
   await lines.takeUp();
   jobs.takeUp();
+  planned.start();
   log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
 
   let closing: Promise<void> | null = null;
@@ -222,6 +226,7 @@ const build = async (
     close({ stopLines = false } = {}) {
       closing ??= (async () => {
         homeState.close();
+        await planned.close();
         await ranking.close();
         await jobs.close();
         await lines.close(stopLines);

@@ -6,6 +6,7 @@ import type {
   Job,
   Knowledge,
   LineStatus,
+  PlannedActivation,
   Role,
   Station,
 } from '../../main/contract/domain.ts';
@@ -56,6 +57,8 @@ export class AppState {
   classes = $state.raw<DefectClass[]>([]);
   candidates = $state.raw<Candidate[]>([]);
   knowledge = $state.raw<Knowledge[]>([]);
+  /** A model that is to become active at a time. */
+  planned = $state.raw<PlannedActivation | null>(null);
   queueTotal = $state(0);
   /** Room on the disk, clock, last backup. */
   home = $state.raw<MethodOutput<'home.state'> | null>(null);
@@ -174,6 +177,7 @@ export class AppState {
       this.line = null;
       this.candidates = [];
       this.knowledge = [];
+      this.planned = null;
       this.queueTotal = 0;
       this.alarms = [];
       return;
@@ -192,12 +196,14 @@ export class AppState {
   async fetchCandidates(): Promise<void> {
     const { stationId } = this;
     if (stationId === null) return;
-    const [candidates, knowledge] = await Promise.all([
+    const [candidates, knowledge, planned] = await Promise.all([
       this.client.call('candidates.list', { stationId }),
       this.client.call('knowledge.list', { stationId }),
+      this.client.call('models.planned', { stationId }),
     ]);
     if (this.stationId !== stationId) return;
     this.candidates = candidates;
+    this.planned = planned;
     this.knowledge = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   }
 

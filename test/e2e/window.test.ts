@@ -556,6 +556,25 @@ describe('Approve', () => {
 });
 
 describe('Models', () => {
+  it('plans an activation for a time, tells it on Live as well, and takes it back', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(`${testId('model-node')}[data-model="m-0039"]`);
+    await page.click(testId('activate-at'));
+    expect(await page.inputValue(testId('plan-when'))).toMatch(/T(06|14|22):00$/);
+    expect(await findings(page)).toEqual([]);
+    await page.fill(testId('plan-when'), '2099-05-01T22:00');
+    await page.click(testId('plan-set'));
+    await page.waitForSelector(`${testId('planned')} >> text=m-0039 becomes active on 2099-05-01 22:00 (SV-02).`);
+    expect(await findings(page)).toEqual([]);
+    await go(page, 'live');
+    await page.waitForSelector(testId('planned'));
+    await page.click(testId('plan-cancel'));
+    await page.waitForSelector(testId('planned'), { state: 'detached' });
+    expect(server.world.planned).toBeNull();
+  });
+
   it('writes a model into a file, and says in place why one is refused', async () => {
     const { page } = await open();
     await signIn(page, 'SV-02', 'supervisor');

@@ -233,9 +233,27 @@ function addCandidateCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(program.command('activate <id>').description('let an approved model inspect')).action(
-    action(async (context: Context, candidateId: string, options: UserOption) => {
+  withUser(
+    program
+      .command('activate <id>')
+      .description('let an approved model inspect')
+      .option('--at <time>', 'at a time of this PC, as 2026-05-01T22:00, if the program runs then; default: now'),
+  ).action(
+    action(async (context: Context, candidateId: string, options: UserOption & { at?: string }) => {
       await signedIn(context, options, async (client) => {
+        if (options.at !== undefined) {
+          const time = new Date(options.at);
+          if (Number.isNaN(time.getTime()))
+            throw new AppError('INVALID_INPUT', { what: '--at', problem: `"${options.at}" is no time` });
+          const at = time.toISOString();
+          const { stationId } = await client.call('candidates.show', { candidateId });
+          await client.call('models.plan', { stationId, activation: { candidateId, at } });
+          context.out.result(
+            { id: candidateId, at },
+            () => `${candidateId} becomes active at ${time.toLocaleString()}.`,
+          );
+          return;
+        }
         const { active, previous } = await client.call('models.activate', { candidateId });
         context.out.result({ id: active.id, state: active.state, previous }, () => `${active.id} is active.`);
       });

@@ -1,4 +1,5 @@
 import type { MethodOutput } from '../../../main/contract/methods.ts';
+import { shiftStarts } from '../../lib/shifts.ts';
 
 /* What a report shows, computed from counts per hour. Pure; days and shifts are those of this PC's time zone. */
 
@@ -58,8 +59,6 @@ export const totalOf = (counts: readonly Pick<Bucket, 'ok' | 'ng' | 'unsure'>[])
     { ok: 0, ng: 0, unsure: 0 },
   );
 
-/** Three shifts of eight hours from 06:00 local, as most plants have them. */
-export const shiftStarts = [6, 14, 22] as const;
 export function shiftsOf(hours: readonly HourCount[]): (Omit<Bucket, 'start'> & { startHour: number })[] {
   return shiftStarts.map((startHour) => ({
     startHour,

@@ -57,6 +57,7 @@ describe('every method asks for its role in the core', () => {
       'candidates.approve',
       'candidates.reject',
       'models.activate',
+      'models.plan',
       'models.rollback',
       'bundles.trust',
       'users.add',
