@@ -14,6 +14,8 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEPENDS } from '../../main/host/build/deb.mjs';
+import { go, testId } from './browser.ts';
+import { approveAndActivate, signInAs, untilJobIsDone, untilQueued } from './demo.ts';
 import { electronFolder, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
 import {
   installForTests,
@@ -114,6 +116,40 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     await expect.poll(partsShown, { timeout: 20_000 }).toBeGreaterThan(before);
     await shoot('live-after-restart');
   });
+
+  test('by hand: parts are labelled and learnt, another candidate is submitted, signed and activated, and inspects', async () => {
+    const { page } = app;
+    const active = () => page.getAttribute(testId('active-model'), 'data-model');
+    const before = await active();
+    await signInAs(page, 'technician');
+    // Two parts of the strip go into the queue, whatever is in it already.
+    for (const place of [3, 8]) {
+      await page.click(`${testId('strip-part')} >> nth=${place}`);
+      await page.click(testId('to-queue'));
+    }
+    await untilQueued(page, 2);
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    await page.keyboard.press('1');
+    await page.keyboard.press('1');
+    await go(page, 'learn');
+    await page.waitForSelector(`${testId('fresh-labels')}:not([data-fresh="0"])`);
+    await page.click(testId('update-knowledge'));
+    await untilJobIsDone(page, 120_000);
+    await page.click(`${testId('candidate-row')}:not([data-candidate="${before}"])`);
+    await page.waitForSelector(`${testId('submit-candidate')}[aria-disabled="false"]`);
+    await page.click(testId('submit-candidate'));
+    await page.waitForSelector(testId('to-approve'));
+    await signInAs(page, 'supervisor');
+    await go(page, 'approve');
+    await shoot('approve');
+    await approveAndActivate(page);
+    await go(page, 'live');
+    await expect.poll(active).not.toBe(before);
+    const shown = await partsShown();
+    await expect.poll(partsShown, { timeout: 30_000 }).toBeGreaterThan(shown);
+    await page.waitForSelector('[data-verdict="ok"], [data-verdict="ng"], [data-verdict="unsure"]');
+  }, 300_000);
 
   test('the program is not larger than it may be', () => {
     expect(sizeOf(installed.folder)).toBeLessThan(LARGEST);
