@@ -1,10 +1,15 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import { WebSocket } from 'ws';
 import { chromium, type Browser, type Page } from 'playwright-core';
+// A build script, plain JavaScript: it has to run before anything is built.
+import { buildProcesses } from '../../main/host/build/build.mjs';
 
 /** Folder of an Electron for tests; without it the tests that need one are skipped by name. */
 export const electronFolder = process.env['ELECTRON_OVERRIDE_DIST_PATH'];
@@ -33,7 +38,7 @@ export async function openDisplay(): Promise<{ display: string; close(): Promise
  * A program folder as an installation lays it out: Electron with resources/app that starts `main`. (An Electron that is given
  * a folder on its command line may load it after `ready`, too late to register a scheme.) Hard links: no copy of 250 MB.
  */
-export function installProgram(into: string, main: string): string {
+function installProgram(into: string, main: string): string {
   try {
     execFileSync('cp', ['-al', electronFolder!, into]);
   } catch {
@@ -44,6 +49,58 @@ export function installProgram(into: string, main: string): string {
   writeFileSync(join(app, 'package.json'), '{"name": "mekiki", "productName": "Mekiki", "main": "index.cjs"}');
   writeFileSync(join(app, 'index.cjs'), `require(${JSON.stringify(main)});\n`);
   return join(into, 'electron');
+}
+
+export interface InstalledShell {
+  /** The test's own, for data folders too. */
+  folder: string;
+  program: string;
+  /** The bundle of the main process. */
+  main: string;
+  display: string;
+  /** After the program has ended. */
+  close(): Promise<void>;
+}
+
+/**
+ * The shell as it ships around a page as small as can be (fixtures/page.ts), laid out as a program, with a display to run on.
+ * @param buildMore into the folder of the page, before it
+ */
+export async function installShell(
+  name: string,
+  options: Omit<NonNullable<Parameters<typeof buildProcesses>[0]>, 'bundle' | 'renderer'>,
+  buildMore: (renderer: string) => Promise<unknown> = async () => {},
+): Promise<InstalledShell> {
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const bundle = `dist/${name}-test`;
+  const renderer = join(root, bundle, 'renderer');
+  const main = join(root, bundle, 'shell/main.cjs');
+  const folder = mkdtempSync(join(tmpdir(), `mekiki-${name}-`));
+  const { display, close: closeDisplay } = await openDisplay();
+  await buildProcesses({ ...options, bundle, renderer: `${bundle}/renderer` });
+  await buildMore(renderer);
+  await build({
+    entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
+    outfile: join(renderer, 'page.js'),
+    bundle: true,
+    format: 'esm',
+    logLevel: 'error',
+  });
+  writeFileSync(
+    join(renderer, 'index.html'),
+    '<!doctype html><title>x</title><body><h1>A page</h1><script type="module" src="/page.js"></script>',
+  );
+  return {
+    folder,
+    program: installProgram(join(folder, 'program'), main),
+    main,
+    display,
+    async close() {
+      await closeDisplay();
+      rmSync(folder, { recursive: true });
+      rmSync(join(root, bundle), { recursive: true, force: true });
+    },
+  };
 }
 
 /** Attaching hangs now and then while Electron still starts, on a busy machine: it is tried anew. */

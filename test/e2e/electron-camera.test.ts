@@ -1,64 +1,40 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build as buildPage } from 'vite';
-import { build } from 'esbuild';
-import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-// A build script, plain JavaScript: it has to run before anything is built.
-import { buildProcesses } from '../../main/host/build/build.mjs';
 import { videoDeviceSchema } from '../../main/contract/feed.ts';
-import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+import { electronFolder, installShell, launchElectron, type ElectronApp, type InstalledShell } from './electron-app.ts';
 import type { WindowClient } from './window-client.ts';
 
 declare const client: WindowClient;
 declare const desktop: (request: { kind: string }) => Promise<string | null>;
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
 const PASSWORD = 'a password of hers';
 
 /** The desktop reads a USB camera by a hidden window: Chromium's fake one, a line in a real utility process, core under MEKIKI_NODE. */
 describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PATH)', { timeout: 240_000 }, () => {
-  const bundle = 'dist/camera-test';
-  let folder: string;
-  let display: Awaited<ReturnType<typeof openDisplay>>;
+  let shell: InstalledShell;
   let app: ElectronApp;
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'mekiki-camera-'));
-    display = await openDisplay();
-    await buildProcesses({ testRuntime: true, bundle, renderer: `${bundle}/renderer` });
-    // The camera's page as it is shipped, and a small one in the window's place.
-    await buildPage({
-      configFile: join(root, 'renderer/vite.config.ts'),
-      build: { outDir: join(root, bundle, 'renderer'), emptyOutDir: true },
-      logLevel: 'error',
-    });
-    await build({
-      entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
-      outfile: join(root, bundle, 'renderer/page.js'),
-      bundle: true,
-      format: 'esm',
-      logLevel: 'error',
-    });
-    writeFileSync(
-      join(root, bundle, 'renderer/index.html'),
-      '<!doctype html><title>x</title><body><script type="module" src="/page.js"></script>',
+    // The camera's page as it is shipped; a small one is in the window's place.
+    shell = await installShell('camera', { testRuntime: true }, (renderer) =>
+      buildPage({
+        configFile: fileURLToPath(new URL('../../renderer/vite.config.ts', import.meta.url)),
+        build: { outDir: renderer, emptyOutDir: true },
+        logLevel: 'error',
+      }),
     );
-    const program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
     app = await launchElectron(
-      program,
-      ['--inspect=0', '--home', join(folder, 'home'), '--use-fake-device-for-media-stream'],
-      { DISPLAY: display.display, HOME: folder, MEKIKI_NODE: process.execPath },
+      shell.program,
+      ['--inspect=0', '--home', join(shell.folder, 'home'), '--use-fake-device-for-media-stream'],
+      { DISPLAY: shell.display, HOME: shell.folder, MEKIKI_NODE: process.execPath },
     );
     await app.page.waitForFunction(() => typeof client === 'object');
   }, 240_000);
   afterAll(async () => {
     await app?.close();
-    await display.close();
-    rmSync(folder, { recursive: true });
-    rmSync(join(root, bundle), { recursive: true, force: true });
+    await shell?.close();
   });
   const windows = () =>
     app.inMain(

@@ -1,34 +1,24 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-// A build script, plain JavaScript: it has to run before anything is built.
-import { buildProcesses } from '../../main/host/build/build.mjs';
-import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+import { electronFolder, installShell, launchElectron, type ElectronApp, type InstalledShell } from './electron-app.ts';
 import type { WindowClient } from './window-client.ts';
 
 declare const client: WindowClient;
 declare const opened: string[];
 declare const desktop: (request: { kind: string; name?: string }) => Promise<string | null>;
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
-
 /** What the shell takes over from the desktop: place of the window, menus, dialogs, PDF, notifications, sleep, kiosk. */
 describe.skipIf(!electronFolder)(
   'the desktop (needs ELECTRON_OVERRIDE_DIST_PATH)',
   { retry: 1, timeout: 180_000 },
   () => {
-    const bundle = 'dist/desktop-test';
-    let folder: string;
-    let display: Awaited<ReturnType<typeof openDisplay>>;
-    let program: string;
+    let shell: InstalledShell;
     let app: ElectronApp;
     const launch = async (home: string, ...args: string[]) => {
-      app = await launchElectron(program, ['--inspect=0', '--home', join(folder, home), ...args], {
-        DISPLAY: display.display,
-        HOME: folder,
+      app = await launchElectron(shell.program, ['--inspect=0', '--home', join(shell.folder, home), ...args], {
+        DISPLAY: shell.display,
+        HOME: shell.folder,
       });
       await app.page.waitForFunction(() => typeof client === 'object');
       return app;
@@ -39,31 +29,13 @@ describe.skipIf(!electronFolder)(
         `(async () => { const electron = process.mainModule.require('electron'); ` +
           `const [window] = electron.BrowserWindow.getAllWindows(); return ${expression}; })()`,
       );
-    const log = (home: string) => readFileSync(join(folder, home, 'logs', 'shell.log'), 'utf8');
+    const log = (home: string) => readFileSync(join(shell.folder, home, 'logs', 'shell.log'), 'utf8');
 
     beforeAll(async () => {
-      folder = mkdtempSync(join(tmpdir(), 'mekiki-desktop-'));
-      display = await openDisplay();
-      await buildProcesses({ bundle, renderer: `${bundle}/renderer`, entries: 'test/process/fixtures' });
-      await build({
-        entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
-        outfile: join(root, bundle, 'renderer/page.js'),
-        bundle: true,
-        format: 'esm',
-        logLevel: 'error',
-      });
-      writeFileSync(
-        join(root, bundle, 'renderer/index.html'),
-        '<!doctype html><title>x</title><body><h1>A page</h1><script type="module" src="/page.js"></script>',
-      );
-      program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
+      shell = await installShell('desktop', { entries: 'test/process/fixtures' });
     });
     afterEach(async () => app?.close());
-    afterAll(async () => {
-      await display.close();
-      rmSync(folder, { recursive: true });
-      rmSync(join(root, bundle), { recursive: true, force: true });
-    });
+    afterAll(() => shell?.close());
 
     test('place, size and zoom of the window are as they were when it was closed', async () => {
       await launch('place');
@@ -107,7 +79,7 @@ describe.skipIf(!electronFolder)(
           `void (electron.dialog.showSaveDialog = async (_, { defaultPath }) => ({ canceled: ${file === null}, ` +
             `filePath: ${JSON.stringify(file ?? '')}, asked: (globalThis.asked = defaultPath) }))`,
         );
-      const file = join(folder, 'report.pdf');
+      const file = join(shell.folder, 'report.pdf');
       await answer(file);
       expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: '../../Report: week' }))).toBe(file);
       expect(readFileSync(file).subarray(0, 5).toString()).toBe('%PDF-');
@@ -115,7 +87,7 @@ describe.skipIf(!electronFolder)(
       expect(String(await ask('globalThis.asked'))).toMatch(/[/\\]Report- week\.pdf$/);
       await answer(null);
       expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: 'x' }))).toBeNull();
-      const fromMenu = join(folder, 'menu.pdf');
+      const fromMenu = join(shell.folder, 'menu.pdf');
       await answer(fromMenu);
       await ask(`void electron.Menu.getApplicationMenu().getMenuItemById('save-pdf').click()`);
       await expect.poll(() => existsSync(fromMenu)).toBe(true);
@@ -133,7 +105,7 @@ describe.skipIf(!electronFolder)(
     });
 
     test('a bundle that is opened is handed to the page, at the start and while the program runs; nothing else is', async () => {
-      const [first, second, third] = ['first', 'second', 'third'].map((name) => join(folder, `${name}.mekiki`));
+      const [first, second, third] = ['first', 'second', 'third'].map((name) => join(shell.folder, `${name}.mekiki`));
       for (const file of [first, second]) writeFileSync(file!, 'a bundle');
       await launch('open', first!);
       await expect.poll(() => app.page.evaluate(() => opened)).toEqual([first]);
@@ -141,7 +113,10 @@ describe.skipIf(!electronFolder)(
         `void (globalThis.told = [], electron.dialog.showMessageBox = async (_, { message }) => void globalThis.told.push(message))`,
       );
       const again = (...args: string[]) =>
-        launchElectron(program, ['--home', join(folder, 'open'), ...args], { DISPLAY: display.display, HOME: folder });
+        launchElectron(shell.program, ['--home', join(shell.folder, 'open'), ...args], {
+          DISPLAY: shell.display,
+          HOME: shell.folder,
+        });
       await expect(again(second!)).rejects.toThrow(/ended with 0/);
       await expect.poll(() => app.page.evaluate(() => opened)).toEqual([first, second]);
       await expect(again(third!)).rejects.toThrow(/ended with 0/);

@@ -1,23 +1,17 @@
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-// A build script, plain JavaScript: it has to run before anything is built.
-import { buildProcesses } from '../../main/host/build/build.mjs';
 import { alive } from '../helpers/alive.ts';
 import { listeningPorts } from '../helpers/listening.ts';
 import type { WindowClient } from './window-client.ts';
-import { electronFolder, installProgram, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
+import { electronFolder, installShell, launchElectron, type ElectronApp, type InstalledShell } from './electron-app.ts';
 
 declare const client: WindowClient;
 declare const imageUrl: (sha: string, width?: number) => string;
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
 const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==',
   'base64',
@@ -30,46 +24,27 @@ const sha = 'ab'.padEnd(64, '1');
  */
 // Attaching to Electron over its debugging port hangs now and then on a busy machine: a second try is a new Electron.
 describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', { retry: 1 }, () => {
-  const bundle = 'dist/shell-test';
-  let folder: string;
-  let display: Awaited<ReturnType<typeof openDisplay>>;
+  let shell: InstalledShell;
   let app: ElectronApp;
   let page: Page;
-  let program: string;
   const launch = (home: string, env: Record<string, string> = {}) =>
-    launchElectron(program, ['--use-fake-device-for-media-stream', '--home', join(folder, home)], {
-      DISPLAY: display.display,
+    launchElectron(shell.program, ['--use-fake-device-for-media-stream', '--home', join(shell.folder, home)], {
+      DISPLAY: shell.display,
       ...env,
     });
   const state = (of: Page) => of.evaluate(() => client.call('session.state', {}));
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'mekiki-shell-'));
-    mkdirSync(join(folder, 'home/images/ab'), { recursive: true });
-    writeFileSync(join(folder, `home/images/ab/${sha}.png`), PNG);
-    display = await openDisplay();
-    await buildProcesses({ bundle, renderer: `${bundle}/renderer`, entries: 'test/process/fixtures' });
-    await build({
-      entryPoints: [fileURLToPath(new URL('./fixtures/page.ts', import.meta.url))],
-      outfile: join(root, bundle, 'renderer/page.js'),
-      bundle: true,
-      format: 'esm',
-      logLevel: 'error',
-    });
-    writeFileSync(
-      join(root, bundle, 'renderer/index.html'),
-      '<!doctype html><title>x</title><body><script type="module" src="/page.js"></script>',
-    );
-    program = installProgram(join(folder, 'program'), join(root, bundle, 'shell/main.cjs'));
+    shell = await installShell('shell', { entries: 'test/process/fixtures' });
+    mkdirSync(join(shell.folder, 'home/images/ab'), { recursive: true });
+    writeFileSync(join(shell.folder, `home/images/ab/${sha}.png`), PNG);
     app = await launch('home');
     page = app.page;
     await page.waitForFunction(() => typeof client === 'object');
   });
   afterAll(async () => {
     await app?.close();
-    await display.close();
-    rmSync(folder, { recursive: true });
-    rmSync(join(root, bundle), { recursive: true, force: true });
+    await shell?.close();
   });
 
   test('the page reaches the core over its port, and line and trainer behind it', async () => {
@@ -189,16 +164,15 @@ describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERR
   });
 
   test('MEKIKI_NODE is ignored: nothing of it runs in a build without --test-runtime', async () => {
-    const trap = join(folder, 'trap');
-    writeFileSync(trap, `#!/bin/sh\ntouch ${join(folder, 'trapped')}\n`, { mode: 0o755 });
+    const trap = join(shell.folder, 'trap');
+    writeFileSync(trap, `#!/bin/sh\ntouch ${join(shell.folder, 'trapped')}\n`, { mode: 0o755 });
     const other = await launch('trapped-home', { MEKIKI_NODE: trap });
     await other.page.waitForFunction(() => typeof client === 'object');
     expect((await state(other.page)).testRuntime).toBe(false);
     await other.close();
-    const { existsSync, readFileSync } = await import('node:fs');
-    expect(existsSync(join(folder, 'trapped'))).toBe(false);
+    expect(existsSync(join(shell.folder, 'trapped'))).toBe(false);
     // The name is not even in the bundle.
-    expect(readFileSync(join(root, bundle, 'shell/main.cjs'), 'utf8').includes('MEKIKI_NODE')).toBe(false);
+    expect(readFileSync(shell.main, 'utf8').includes('MEKIKI_NODE')).toBe(false);
   });
 
   test('a core that cannot start ends the program with its words', async () => {
