@@ -107,6 +107,19 @@ export async function untilJobIsDone(page: Page, timeout: number): Promise<void>
   if (problem !== undefined) throw new Error(`a job failed: ${problem}`);
 }
 
+/** Under Learn: the first of the other candidates that may be submitted. Not all of them may; the button says whether it would. */
+export async function submitAnother(page: Page, than: readonly (string | null)[]): Promise<void> {
+  const others = than.reduce<string>((rows, id) => `${rows}:not([data-candidate="${id}"])`, testId('candidate-row'));
+  await page.waitForSelector(others);
+  const ids = await page.locator(others).evaluateAll((rows) => rows.map((row) => row.getAttribute('data-candidate')));
+  for (const id of ids) {
+    await press(page, `[data-candidate="${id}"]`);
+    if ((await page.getAttribute(testId('submit-candidate'), 'aria-disabled')) === 'false') break;
+  }
+  await press(page, testId('submit-candidate'));
+  await page.waitForSelector(testId('to-approve'));
+}
+
 /** What is submitted: every changed verdict seen, a waiver where one is asked for, signed by the demo's supervisor, and activated. */
 export async function approveAndActivate(page: Page): Promise<void> {
   await page.waitForSelector(testId('approve-sign'));

@@ -15,7 +15,7 @@ import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DEPENDS } from '../../main/host/build/deb.mjs';
 import { go, testId } from './browser.ts';
-import { approveAndActivate, signInAs, untilJobIsDone, untilQueued } from './demo.ts';
+import { approveAndActivate, signInAs, submitAnother, untilJobIsDone, untilQueued } from './demo.ts';
 import { electronFolder, launchElectron, openDisplay, type ElectronApp } from './electron-app.ts';
 import {
   installForTests,
@@ -136,10 +136,7 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     await page.waitForSelector(`${testId('fresh-labels')}:not([data-fresh="0"])`);
     await page.click(testId('update-knowledge'));
     await untilJobIsDone(page, 120_000);
-    await page.click(`${testId('candidate-row')}:not([data-candidate="${before}"])`);
-    await page.waitForSelector(`${testId('submit-candidate')}[aria-disabled="false"]`);
-    await page.click(testId('submit-candidate'));
-    await page.waitForSelector(testId('to-approve'));
+    await submitAnother(page, [before]);
     await signInAs(page, 'supervisor');
     await go(page, 'approve');
     await shoot('approve');

@@ -10,6 +10,7 @@ import {
   setLine,
   signInAs,
   startProgram,
+  submitAnother,
   tryDemo,
   untilJobIsDone,
   untilQueued,
@@ -53,8 +54,8 @@ describe('the loop with the real core', { timeout: 10 * MINUTES }, () => {
     if (folder) await page.screenshot({ path: join(folder, `loop ${task.name}.png`) });
   });
 
-  let first: string | null;
-  let next: string | null;
+  let first: string | null = null;
+  let next: string | null = null;
   let other: Page;
 
   it('sets up the simulated line from the first page', async () => {
@@ -144,15 +145,7 @@ describe('the loop with the real core', { timeout: 10 * MINUTES }, () => {
 
   it('rejects another candidate with a reason, by keyboard alone', async () => {
     await press(page, testId('area-learn'));
-    const others = `${testId('candidate-row')}:not([data-candidate="${first}"]):not([data-candidate="${next}"])`;
-    await page.waitForSelector(others);
-    const ids = await page.locator(others).evaluateAll((rows) => rows.map((row) => row.getAttribute('data-candidate')));
-    // Not all of them may be submitted; the button says which one it would be.
-    for (const id of ids) {
-      await press(page, `[data-candidate="${id}"]`);
-      if ((await page.getAttribute(testId('submit-candidate'), 'aria-disabled')) === 'false') break;
-    }
-    await press(page, testId('submit-candidate'));
+    await submitAnother(page, [first, next]);
     await press(page, testId('to-approve'));
     await press(page, testId('reject'));
     await tabTo(page, testId('reject-reason'));
