@@ -77,6 +77,8 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
       })
       .catch((error: unknown) => log.warn('audit head not noted', { error }));
   };
+  // A home that is always killed within its first seconds has none, and a long trail without one is a broken one.
+  if (first === 'missing') note();
   const timer = setInterval(note, NOTED_EVERY_MS);
   timer.unref();
 
