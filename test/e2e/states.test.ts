@@ -40,6 +40,13 @@ const faults = (page: Page): Promise<string[]> =>
       if (beside.getBoundingClientRect().bottom > bottom + 1)
         found.push(`cut beside the camera: ${beside.textContent}`);
     }
+    // In the narrowest window they are scrolled to.
+    for (const gates of document.querySelectorAll<HTMLElement>('.scroll:has(> .gates)'))
+      if (innerWidth > 1100 && gates.scrollWidth > gates.clientWidth + 1)
+        found.push('a column of the gates is out of sight');
+    for (const title of document.querySelectorAll<HTMLElement>('.ph:has(> .sub) > h2'))
+      if (title.checkVisibility() && title.scrollWidth > title.clientWidth + 1 && title.textContent!.length < 40)
+        found.push(`a title gives way: ${title.textContent}`);
     // Whoever decides sees what to type and to press without scrolling.
     for (const id of ['approve-password', 'approve-sign', 'reject']) {
       const box = document.querySelector(`[data-testid="${id}"]`)?.getBoundingClientRect();
@@ -251,6 +258,35 @@ describe('the disk', () => {
     await walk(page, 'disk-full');
     await page.click(`${testId('disk-banner')} button`);
     await page.waitForSelector(testId('disk-banner'), { state: 'detached' });
+  });
+});
+
+describe('evidence', () => {
+  it('may miss many parts and allow long times: every column of the gates stays in sight', async () => {
+    const world = createWorld('shift');
+    world.candidates = world.candidates.map((candidate) => ({
+      ...candidate,
+      evidence: {
+        ...candidate.evidence,
+        gates: candidate.evidence.gates.map((gate) =>
+          gate.name === 'latency'
+            ? { ...gate, limit: 'p99 <= 10000 ms', measured: '29.23 ms', bound: '41.62 ms' }
+            : { ...gate, ...(gate.outcome === 'not-enough-evidence' && { missing: 1740 }) },
+        ),
+      },
+    }));
+    for (const [width, height] of [
+      [1440, 900],
+      [1366, 768],
+    ] as const) {
+      const { page } = await open(world, { width, height });
+      await go(page, 'approve');
+      await settled(page);
+      expect(await faults(page), `${width}`).toEqual([]);
+      await go(page, 'learn');
+      await settled(page);
+      expect(await faults(page), `${width}`).toEqual([]);
+    }
   });
 });
 
