@@ -181,6 +181,8 @@ function missing(db: Sqlite.Database, done: readonly Done[]): string[] {
   for (const each of done) {
     if (each.act === 'ready' && before?.act === 'begun') for (const id of labels.keys()) labels.set(id, null);
     before = each;
+    // Pictures are numbered anew in each process: an import may bring those of an earlier one, and labels them.
+    if (each.act === 'begun' && each.what === 'import') for (const id of labels.keys()) labels.set(id, null);
     if (each.act === 'label') for (const id of each.partIds) labels.set(id, each.classId);
     if (each.act === 'compress') for (const id of each.candidateIds) states.set(id, 'candidate');
     if (each.act === 'approve') states.set(each.candidateId, 'approved');
