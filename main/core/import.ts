@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
-import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
+import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import type { Judgement, Station } from '../contract/domain.ts';
 import { decodeImage, encodePng } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
@@ -8,7 +8,7 @@ import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { usefulnessOf } from './ingest.ts';
 import type { JobService, JobWork } from './jobs.ts';
-import { labelForTrail, type LabelService } from './labels.ts';
+import type { LabelService } from './labels.ts';
 import type { Session } from './port.ts';
 
 export interface ImportSource {
@@ -133,19 +133,10 @@ export const createImportService = (
             source: file,
           });
         if (classId !== null) {
-          const [change] = labels.label([partId], classId, null, userId);
-          assert(change !== undefined, 'one part was labelled');
+          const given = { classId, box: null };
+          const changes = labels.label([partId], given.classId, given.box, userId);
           // Beside the label, and not once at the end: an import that is cut off has labelled all the same.
-          store.audit.append({
-            user: actor(session),
-            action: 'labels.create',
-            subject: classId,
-            details: {
-              labels: [labelForTrail(change, change.labelBefore?.classId ?? null, classId)],
-              box: null,
-              imported: name,
-            },
-          });
+          labels.note(changes, given, session, { imported: name });
         } else if (known === null)
           store.queue.put(partId, station.id, 'imported', usefulnessOf('imported', imported), null);
         return partId;

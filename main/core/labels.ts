@@ -18,10 +18,18 @@ export interface LabelService {
   >;
   /** Labels parts, within the caller's transaction or one of its own; gives what undo would have to put back. */
   label(partIds: number[], classId: string, box: Region | null, userId: string): LabelChange[];
+  /** The entry of the trail for them, in the same transaction. */
+  note(
+    changes: readonly LabelChange[],
+    given: { classId: string; box: Region | null },
+    /** null: the program itself. */
+    session: Session | null,
+    more: Record<string, unknown>,
+  ): void;
 }
 
 /** What the trail keeps of a label: the picture by its hash, and its class before and after (null: none). */
-export const labelForTrail = ({ partId, imageSha }: LabelChange, before: string | null, after: string | null) => ({
+const labelForTrail = ({ partId, imageSha }: LabelChange, before: string | null, after: string | null) => ({
   part: partId,
   image: imageSha,
   before,
@@ -67,6 +75,16 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       return changes;
     });
 
+  const note: LabelService['note'] = (changes, { classId, box }, session, more) => {
+    const labels = changes.map((change) => labelForTrail(change, change.labelBefore?.classId ?? null, classId));
+    store.audit.append({
+      user: actor(session),
+      action: 'labels.create',
+      subject: classId,
+      details: { labels, box, ...more },
+    });
+  };
+
   const takeBack = ({ id, changes }: LabelAction, session: Session): LabelChange[] => {
     const labels = [];
     for (const change of changes) {
@@ -91,6 +109,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
 
   return {
     label,
+    note,
     handlers: {
       async 'labels.create'({ partIds, classId, box }, session) {
         const result = store.transaction(() => {
@@ -98,16 +117,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           const changes = label(partIds, classId, box, userId);
           const at = context.now().toISOString();
           const undoId = store.labels.recordAction({ userId, at, kind: 'label', classId, changes });
-          store.audit.append({
-            user: actor(session),
-            action: 'labels.create',
-            subject: classId,
-            details: {
-              labels: changes.map((change) => labelForTrail(change, change.labelBefore?.classId ?? null, classId)),
-              box,
-              undoId,
-            },
-          });
+          note(changes, { classId, box }, session, { undoId });
           return { labelled: changes.length, undoId };
         });
         tellQueues(partIds.map((id) => store.parts.get(id).stationId));

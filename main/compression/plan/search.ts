@@ -221,8 +221,8 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   /** One look at the smallest size that holds and at those below, so that what is gone on with, and what is taught, is no matter of which came first. */
   const survey = async (): Promise<void> => {
     const common = { strategy: 'post-prune', ratio: request.ratio ?? FIRST_RATIO, shallow: true } as const;
-    const [smallest = request.nativeSize] = sizesToPrune();
-    for (const inputSize of sizesToPrune().filter((size) => size <= smallest)) {
+    const sizes = sizesToPrune();
+    for (const inputSize of sizes.filter((size) => size <= sizes[0]!)) {
       const variant: Variant = { ...common, inputSize, precision: precisions.at(-1)! };
       if (!isSlower(variant)) await attempt(variant);
     }
