@@ -70,8 +70,8 @@ describe.skipIf(missing)("Aravis' fake camera (Debian aravis-tools)", () => {
     } finally {
       await acquisition.stop();
     }
-    // 188 packets at 1 % loss: about one frame in seven is whole, and that is what the ids say too.
-    expect(missed).toBeGreaterThan(10);
+    // At 1 % loss a frame of 30 large packets is lost one time in four, one of 188 small ones six in seven: none lost of sixty is a chance of one in ten million at the most.
+    expect(missed).toBeGreaterThan(0);
     const span = ids.at(-1)! - ids[0]! + 1;
     expect(span - ids.length).toBeLessThanOrEqual(missed);
     expect(acquisition.counts.blocks).toBe(ids.length);
