@@ -1,11 +1,10 @@
 import type { Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
-import { foldsOf } from '../learning/folds.ts';
-import { nearDuplicateRadii } from '../learning/near-duplicates.ts';
-import { crossValidateSample, pick, type LedgerRow } from '../learning/selection.ts';
+import type { LedgerRow } from '../learning/selection.ts';
 import { balancedAccuracy, balancedAccuracyInterval, balancedDropBounds } from './evidence/statistics.ts';
 import type { Finished } from './finish.ts';
 import { classCounts, discordantOf, judgedOf, type Judged } from './plan/evaluate.ts';
+import { heldOutRepeatedly } from './plan/repeated-folds.ts';
 
 /** Labelled images with their raw features by one model. */
 export interface Part {
@@ -17,7 +16,7 @@ export interface Part {
 const MOST_ROWS = 4000;
 
 /**
- * Verdicts on training and test images together, each by a head that saw none of its near-duplicates: five folds of whole groups, lambda and g as chosen on the
+ * Verdicts on training and test images together, each by heads that saw none of its near-duplicates: five folds of whole groups in several drawings, lambda and g as chosen on the
  * training images. For the report alone: a test folder with eleven images of a class moves by 1.5 points of balanced accuracy with each of them.
  * @returns null: too many images
  */
@@ -36,18 +35,12 @@ export async function judgeGrouped(
     features.set(part.features, at);
     at += part.features.length;
   }
-  const folds = foldsOf(ledger, nearDuplicateRadii);
-  const rows = ledger.map((_, i) => i).sort((a, b) => folds[a]! - folds[b]! || a - b);
-  const z = embed(features, knowledge.stages);
-  const validation = await crossValidateSample(
-    pick(z, rows),
-    { rows, folds: rows.map((row) => folds[row]!) },
+  const validation = await heldOutRepeatedly(
+    embed(features, knowledge.stages),
+    ledger.map((_, i) => i),
     ledger,
     products,
-    {
-      fixed: { lambda: knowledge.lambda, balancing: knowledge.balancing },
-      ...(options.signal ? { signal: options.signal } : {}),
-    },
+    { fixed: { lambda: knowledge.lambda, balancing: knowledge.balancing }, signal: options.signal },
   );
   return judgedOf(validation, ledger);
 }

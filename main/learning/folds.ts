@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Region } from '../contract/domain.ts';
 import { byCodeUnit } from './dataset.ts';
 import { nearDuplicateGroups } from './near-duplicates.ts';
@@ -44,8 +45,9 @@ const SAME_LOOK = [0];
  * class, folds by hash alone would leave a class half in one fold. All of it is told by the set of rows, in whatever order they
  * came.
  * @param radii how near, in bits of the perceptual hash, pictures of one group are
+ * @param drawing other folds of the same groups, for what is held out time and again
  */
-export function foldsOf(rows: readonly LedgerRow[], radii: readonly number[] = SAME_LOOK): number[] {
+export function foldsOf(rows: readonly LedgerRow[], radii: readonly number[] = SAME_LOOK, drawing = 0): number[] {
   const names = nearDuplicateGroups(rows, radii);
   const totals = new Map<string, number>();
   const groups = new Map<string, { size: number; classes: Map<string, number> }>();
@@ -58,11 +60,15 @@ export function foldsOf(rows: readonly LedgerRow[], radii: readonly number[] = S
   });
   const inFold = Array.from({ length: FOLDS }, () => new Map<string, number>());
   const foldOfGroup = new Map<string, number>();
-  const order = [...groups].sort(([a, x], [b, y]) => y.size - x.size || byCodeUnit(a, b));
-  for (const [name, { classes }] of order) {
+  const drawn = (name: string) =>
+    drawing === 0 ? name : createHash('sha256').update(`${drawing} ${name}`).digest('hex');
+  const order = [...groups]
+    .map(([name, group]) => ({ name, drawn: drawn(name), ...group }))
+    .sort((a, b) => b.size - a.size || byCodeUnit(a.drawn, b.drawn));
+  for (const { name, drawn: lot, classes } of order) {
     let best = 0;
     let least = Number.POSITIVE_INFINITY;
-    const first = Number.parseInt(name.slice(0, 8), 16) % FOLDS;
+    const first = Number.parseInt(lot.slice(0, 8), 16) % FOLDS;
     for (let step = 0; step < FOLDS; step += 1) {
       // From the fold of its hash on: single pictures of new classes then spread over the folds.
       const fold = (first + step) % FOLDS;

@@ -79,16 +79,10 @@ export interface Sample {
   folds: number[];
 }
 
-/**
- * Groups of near-duplicates are formed among the rows that take part: no other is held out. A function of the set of rows.
- * @param radii as in folds.ts
- */
-export function sampleOf(ledger: readonly LedgerRow[], radii?: readonly number[]): Sample {
+/** Groups are formed among the rows that take part: no other is held out. A function of the set of rows. */
+export function sampleOf(ledger: readonly LedgerRow[]): Sample {
   const rows = representativeRows(ledger);
-  const folds = foldsOf(
-    rows.map((row) => ledger[row]!),
-    radii,
-  );
+  const folds = foldsOf(rows.map((row) => ledger[row]!));
   // A fold is then a block.
   const order = rows.map((_, i) => i).sort((a, b) => folds[a]! - folds[b]! || a - b);
   return { rows: order.map((i) => rows[i]!), folds: order.map((i) => folds[i]!) };

@@ -4,10 +4,10 @@ import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { nearDuplicateRadii } from '../../learning/near-duplicates.ts';
-import { crossValidateSample, pick, sampleOf, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
+import { representativeRows, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
 import { balancedAccuracy, balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
+import { heldOutRepeatedly } from './repeated-folds.ts';
 
 export const stagesOf = (backbone: Backbone): number[] => backbone.featureOutputs.map(({ channels }) => channels);
 
@@ -83,27 +83,15 @@ export const judgedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow, '
   };
 };
 
-/**
- * Held out with whole groups of near-duplicates. Where a fixed camera sees one kind of part, single pictures held out have siblings among those
- * that teach, and a model that has lost its eye for detail still recognises the sibling. lambda and g are chosen anew: the best ones change with the
- * features, and losses are compared.
- */
+/** Held out with whole groups of near-duplicates (repeated-folds.ts). lambda and g are chosen anew: the best ones change with the features, and losses are compared. */
 export const validate = (
   features: Float32Array,
   backbone: Backbone,
   ledger: readonly LedgerRow[],
   products: Products,
   options: { signal?: AbortSignal | undefined } = {},
-): Promise<CrossValidation> => {
-  const sample = sampleOf(ledger, nearDuplicateRadii);
-  return crossValidateSample(
-    pick(embed(features, stagesOf(backbone)), sample.rows),
-    sample,
-    ledger,
-    products,
-    options.signal ? { signal: options.signal } : {},
-  );
-};
+): Promise<CrossValidation> =>
+  heldOutRepeatedly(embed(features, stagesOf(backbone)), representativeRows(ledger), ledger, products, options);
 
 /** Held-out quality of a model on the training folds. */
 export interface Quality {

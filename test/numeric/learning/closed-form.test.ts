@@ -7,12 +7,14 @@ import {
   invertLower,
   type Matrix,
 } from '../../../main/learning/dense.ts';
+import { DRAWINGS, heldOutRepeatedly } from '../../../main/compression/plan/repeated-folds.ts';
 import { embed } from '../../../main/learning/embedding.ts';
 import { jointFit, jointPredict } from '../../../main/learning/joint.ts';
 import { gather, solveKnowledge } from '../../../main/learning/knowledge.ts';
 import { createAnalyticLearner } from '../../../main/learning/learners/analytic.ts';
-import { foldsOf } from '../../../main/learning/folds.ts';
-import { crossValidate, representativeRows } from '../../../main/learning/selection.ts';
+import { FOLDS, foldsOf } from '../../../main/learning/folds.ts';
+import { nearDuplicateRadii } from '../../../main/learning/near-duplicates.ts';
+import { crossValidate, representativeRows, type Choice } from '../../../main/learning/selection.ts';
 import { solveHead } from '../../../main/learning/solve.ts';
 import { Statistics } from '../../../main/learning/statistics.ts';
 import { randomOf, rowsOf, worldOf, type World } from './synthetic.ts';
@@ -237,40 +239,63 @@ describe('what the knowledge does not depend on', () => {
   });
 });
 
+/** What each row is told by a fit to the rows of the other folds. Class weights stay those of the whole ledger; so the rows are weighted by hand. */
+async function fittedWithout(folds: readonly number[], z: Matrix, { lambda, balancing }: Choice): Promise<Matrix> {
+  const ids = [...new Set(world.ledger.map(({ classId }) => classId))].sort();
+  const n = world.ledger.length;
+  const counts = ids.map((id) => world.ledger.filter((row) => row.classId === id).length);
+  const total = counts.reduce((sum, count) => sum + count * count ** -balancing, 0);
+  const told = matrix(n, ids.length);
+  for (let fold = 0; fold < FOLDS; fold += 1) {
+    const a = matrix(z.columns, z.columns);
+    const b = matrix(z.columns, ids.length);
+    world.ledger.forEach(({ classId }, i) => {
+      if (folds[i] === fold) return;
+      const c = ids.indexOf(classId);
+      const weight = (counts[c]! ** -balancing * n) / total;
+      const row = z.data.subarray(i * z.columns, (i + 1) * z.columns);
+      row.forEach((v, p) => {
+        b.data[p * ids.length + c]! += weight * v;
+        row.forEach((w, q) => (a.data[p * z.columns + q]! += weight * v * w));
+      });
+    });
+    for (let i = 0; i < z.columns; i += 1) a.data[i * z.columns + i]! += lambda;
+    const fitted = await products.multiply(z, await solveCholesky(await cholesky(a, products), b, products));
+    for (let i = 0; i < n; i += 1) if (folds[i] === fold) told.data.set(rowOf(fitted, i), i * ids.length);
+  }
+  return told;
+}
+const rowOf = ({ data, columns }: Matrix, row: number) => data.subarray(row * columns, (row + 1) * columns);
+
 describe('choosing lambda and g', () => {
+  const z = embed(world.features, world.stages);
+  const fixed = { lambda: 0.05, balancing: 0.5 };
+
   it('gets from one factorisation what five fits without a fold give', async () => {
-    const z = embed(world.features, world.stages);
-    const fixed = { lambda: 0.05, balancing: 0.5 };
-    const { rows, logits, classIds } = await crossValidate(z, world.ledger, products, { fixed });
+    const { rows, logits } = await crossValidate(z, world.ledger, products, { fixed });
     expect(new Set(rows).size).toBe(world.ledger.length);
-    const folds = foldsOf(world.ledger);
-    // Class weights stay those of the whole ledger; so the reference is weighted by hand.
-    const n = world.ledger.length;
-    const counts = classIds.map((id) => world.ledger.filter((row) => row.classId === id).length);
-    const total = counts.reduce((sum, count) => sum + count * count ** -0.5, 0);
-    for (let fold = 0; fold < 5; fold += 1) {
-      const a = matrix(z.columns, z.columns);
-      const b = matrix(z.columns, 3);
-      world.ledger.forEach(({ classId }, i) => {
-        if (folds[i] === fold) return;
-        const c = classIds.indexOf(classId);
-        const weight = (counts[c]! ** -0.5 * n) / total;
-        const row = z.data.subarray(i * z.columns, (i + 1) * z.columns);
-        row.forEach((v, p) => {
-          b.data[p * 3 + c]! += weight * v;
-          row.forEach((w, q) => (a.data[p * z.columns + q]! += weight * v * w));
-        });
-      });
-      for (let i = 0; i < z.columns; i += 1) a.data[i * z.columns + i]! += fixed.lambda;
-      const weights = await solveCholesky(await cholesky(a, products), b, products);
-      const expected = await products.multiply(z, weights);
-      rows.forEach((row, i) => {
-        if (folds[row] !== fold) return;
-        for (let c = 0; c < 3; c += 1) {
-          expect(Math.abs(logits.data[i * 3 + c]! - expected.data[row * 3 + c]!)).toBeLessThan(1e-8);
-        }
-      });
-    }
+    const expected = await fittedWithout(foldsOf(world.ledger), z, fixed);
+    rows.forEach((row, i) =>
+      expect(largest(rowOf(logits, i).map((v, c) => v - rowOf(expected, row)[c]!))).toBeLessThan(1e-8),
+    );
+  });
+
+  it('gives the mean over the drawings of the folds where models are compared', async () => {
+    const all = world.ledger.map((_, i) => i);
+    const { rows, logits } = await heldOutRepeatedly(z, all, world.ledger, products, { fixed });
+    const drawings = await Promise.all(
+      Array.from({ length: DRAWINGS }, (_, drawing) =>
+        fittedWithout(foldsOf(world.ledger, nearDuplicateRadii, drawing), z, fixed),
+      ),
+    );
+    rows.forEach((row, i) => {
+      const expected = rowOf(logits, i).map((_, c) =>
+        drawings.reduce((sum, each) => sum + rowOf(each, row)[c]! / DRAWINGS, 0),
+      );
+      expect(largest(rowOf(logits, i).map((v, c) => v - expected[c]!))).toBeLessThan(1e-8);
+    });
+    // Other folds, else the mean says nothing.
+    expect(difference(drawings[0]!, drawings[1]!)).toBeGreaterThan(1e-6);
   });
 
   it('regularises more where there is more noise', async () => {

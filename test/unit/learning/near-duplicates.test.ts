@@ -101,4 +101,14 @@ describe('folds', () => {
     const again = new Map(foldsOf(mixed).map((fold, i) => [mixed[i]!.sha, fold]));
     rows.forEach(({ sha }, i) => expect(again.get(sha)).toBe(folds[i]));
   });
+
+  it('hold the same groups together in another drawing, dealt out anew', () => {
+    const [first, other] = [foldsOf(rows), foldsOf(rows, undefined, 1)];
+    for (let i = 50; i < 60; i += 1) expect(other[i + 10]).toBe(other[i]);
+    expect(rows.filter((_, i) => first[i] !== other[i]).length).toBeGreaterThan(rows.length / 2);
+    expect(foldsOf(rows, undefined, 1)).toEqual(other);
+    for (let fold = 0; fold < FOLDS; fold += 1) {
+      expect(rows.filter((row, i) => row.classId === 'ok' && other[i] === fold)).toHaveLength(10);
+    }
+  });
 });
