@@ -16,7 +16,7 @@ import type { TrialRecord } from './trials.ts';
  */
 
 /** Raised whenever what a trial makes or how it is measured changes: what was kept before then counts as never measured. */
-export const CHECKPOINT_FORMAT = 2;
+export const CHECKPOINT_FORMAT = 3;
 
 const rowSet = z.array(z.number().int().min(0)).nullable();
 const trialSchema = z.object({
@@ -24,12 +24,18 @@ const trialSchema = z.object({
   variant: z.object({
     strategy: z.enum(['none', 'pre-prune', 'post-prune', 'distill']),
     ratio: z.number(),
+    shallow: z.boolean().optional(),
     inputSize: z.number(),
     precision: z.enum(['fp32', 'int8']),
   }),
   balancedAccuracy: z.number(),
   loss: z.number(),
-  lost: z.object({ accuracyPp: z.number(), accuracyUpperPp: z.number(), certaintyPp: z.number() }),
+  lost: z.object({
+    accuracyPp: z.number(),
+    accuracyUpperPp: z.number(),
+    certaintyPp: z.number(),
+    expectedPp: z.number(),
+  }),
   newDefects: z.custom<NoveltyLoss | null>(
     (value) => value === null || (typeof value === 'object' && value !== null && 'loss' in value && 'lower' in value),
   ),

@@ -1,5 +1,5 @@
 import type { Backbone } from '../../contract/domain.ts';
-import { decisiveLossPp, keepsLimits } from './evaluate.ts';
+import { keepsLimits } from './evaluate.ts';
 import { paretoFront } from './offers.ts';
 import { SLACK_PP } from './search.ts';
 import type { TrialRecord } from './trials.ts';
@@ -27,9 +27,7 @@ export function chooseFinalists(
   const keeps = (record: TrialRecord) => keepsLimits(record, maxDropPp);
   const front = paretoFront(byTime);
   // Finishing validates on more images than the search did: what nearly keeps the limit may turn out to.
-  const near = front.filter(
-    (record) => !keeps(record) && decisiveLossPp(record.lost, maxDropPp) <= maxDropPp + SLACK_PP,
-  );
+  const near = front.filter((record) => !keeps(record) && record.lost.expectedPp <= maxDropPp + SLACK_PP);
   const beyond = near.length > 0 ? near.slice(0, MOST_NEAR) : front.filter((record) => !keeps(record)).slice(0, 1);
   const good = front.filter(keeps).slice(0, MOST_FINALISTS - beyond.length);
   const others = byTime.filter((record) => keeps(record) && !good.includes(record));

@@ -1,6 +1,6 @@
 import { AppError } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { decisiveLossPp, keepsLimits, type Loss, type Quality } from './evaluate.ts';
+import { keepsLimits, type Loss, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
@@ -27,7 +27,7 @@ export interface SearchRequest {
   nativeSize: number;
   /** Lower sizes that the backbone accepts, largest first; empty: it has a fixed size. */
   sizes: readonly number[];
-  /** Greatest decisive loss, percentage points. */
+  /** Greatest expected loss of balanced accuracy, percentage points. */
   maxDropPp: number;
   timeBudgetMs: number;
   /** What one student would be taught for. */
@@ -91,7 +91,7 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   let outOfTime = false;
   /** Longest time of a trial so far; a student takes many times that of the others. */
   const slowest = { student: request.teachingMs, other: 0 };
-  const dropPp = (trial: Trial) => decisiveLossPp(trial.lost, request.maxDropPp);
+  const dropPp = (trial: Trial) => trial.lost.expectedPp;
   const holds = (trial: Trial | null | undefined): trial is Trial =>
     trial !== null && trial !== undefined && keepsLimits(trial, request.maxDropPp);
   const fails = (trial: Trial): boolean => !holds(trial);

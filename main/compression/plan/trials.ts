@@ -24,16 +24,7 @@ import type { ImageSource } from '../image-source.ts';
 import { linearHead } from '../prune/linear-head.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
-import {
-  comparedOf,
-  decisiveLossPp,
-  featuresOf,
-  forwardMsOf,
-  lossBetween,
-  stagesOf,
-  validate,
-  type Compared,
-} from './evaluate.ts';
+import { comparedOf, featuresOf, forwardMsOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
 import type { Trial } from './search.ts';
@@ -95,7 +86,7 @@ export interface TrialOptions {
   measure: Measure;
   /** Profiles layers on this PC, and where the times are kept (null: nowhere); null: multiply-accumulates stand for time. */
   costs: { measure: typeof measureLayers; folder: string | null } | null;
-  /** Greatest decisive loss, percentage points; above it integers are tried with the worst layers kept float. */
+  /** Greatest expected loss of balanced accuracy, percentage points; above it integers are tried with the worst layers kept float. */
   maxDropPp: number;
   /** Time for the whole search; decides how many images it looks at. */
   budgetMs: number;
@@ -344,10 +335,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       return { problem: error.message };
     }
     const record = await measureMade(id, variant, made);
-    if (!made.careful || decisiveLossPp(record.lost, options.maxDropPp) <= options.maxDropPp) return record;
+    if (!made.careful || record.lost.expectedPp <= options.maxDropPp) return record;
     const other = await measureMade(id, variant, await made.careful());
-    const lossOf = ({ lost }: TrialRecord) => decisiveLossPp(lost, options.maxDropPp);
-    return lossOf(other) < lossOf(record) ? other : record;
+    return other.lost.expectedPp < record.lost.expectedPp ? other : record;
   };
 
   /** Given up where the process has ended with it time and again. */

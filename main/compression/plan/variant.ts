@@ -11,7 +11,7 @@ export interface Variant {
   /** Share of multiply-accumulates that pruning removes, or that the student has less (0 for none). */
   ratio: number;
   /** Whole residual blocks may go, not channels alone; default: they stay. */
-  shallow?: boolean;
+  shallow?: boolean | undefined;
   inputSize: number;
   precision: Precision;
 }

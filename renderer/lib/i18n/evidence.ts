@@ -11,10 +11,14 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
   ['equally accurate', '精度は同等'],
   ['{times} times as fast, {drop} in cross-validation', '{times} 倍の速さ、交差検証の{drop}'],
   ['{times} times as fast, {drop} in cross-validation.', '{times} 倍の速さ、交差検証の{drop}。'],
+  [
+    '{change}; so few images leave that open: its scores counted in, it is {drop}.',
+    '{change}。ただし画像が少なく確かでない。スコアも合わせると{drop}。',
+  ],
   ['Too inaccurate: {change}; allowed are {most} pp.', '精度不足: {change}。許容は {most} ポイントまで。'],
   [
-    'Too uncertain: {change}, but so few images do not show that, and its scores are {far} pp further from the truth (allowed: {most} pp).',
-    '確かでない: {change}。ただし画像が少なく示しきれず、スコアは正解から {far} ポイント遠ざかる（許容 {most} ポイント）。',
+    'Too uncertain: {change}, but so few images do not show that; its scores counted in, it is {drop} (allowed: {most} pp).',
+    '確かでない: {change}。ただし画像が少なく示しきれず、スコアも合わせると{drop}（許容 {most} ポイント）。',
   ],
   [
     'Blind to new defects: {change}, but with one class held out as if it were new, {loss} % fewer of its parts stand out from known ones (area under the curve; allowed: {most} %).',

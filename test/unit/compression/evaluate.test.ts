@@ -23,6 +23,35 @@ describe('loss against the reference', () => {
     expect(lossBetween(reference, judging([0])).accuracyPp).toBeCloseTo(-2.5, 10);
   });
 
+  it('is expected between what accuracy and what scores say, nearer to the accuracy the more images there are', () => {
+    // Forty parts tell the accuracy to some points: the scores count.
+    const few = lossBetween(reference, judging([0, 1, 2, 4]));
+    expect(few.expectedPp).toBeGreaterThan(8);
+    expect(few.expectedPp).toBeLessThan(10);
+    const nearer = judging([0, 1]);
+    const better = lossBetween(reference, { ...judging([0, 1, 2]), loss: nearer.loss - 0.02 });
+    expect(better.accuracyPp).toBeCloseTo(2.5, 10);
+    expect(better.expectedPp).toBeLessThan(-1);
+    // So many wrong that even forty show it, whatever the scores say.
+    const shown = lossBetween(reference, {
+      ...judging(Array.from({ length: 20 }, (_, row) => row)),
+      loss: reference.loss,
+    });
+    expect(shown.expectedPp).toBeGreaterThan(20);
+    // Forty thousand: the scores hardly matter.
+    const many = (each: Compared): Compared => ({
+      ...each,
+      judged: {
+        ...each.judged,
+        rows: Array.from({ length: 40_000 }, (_, row) => row),
+        truth: Int32Array.from({ length: 40_000 }, (_, row) => each.judged.truth[row % 40]!),
+        given: Int32Array.from({ length: 40_000 }, (_, row) => each.judged.given[row % 40]!),
+      },
+    });
+    const sure = lossBetween(many(reference), many({ ...judging([0, 1, 2]), loss: reference.loss }));
+    expect(sure.expectedPp).toBeCloseTo(2.5, 1);
+  });
+
   it('of a model that has seen some images is that on all, or what the others show, and scores have to hold on both', () => {
     const unseen = new Set(Array.from({ length: 10 }, (_, row) => row));
     // Learnt by heart: nothing wrong on what it has seen. Ten parts do not show a loss of accuracy, their scores tell it.

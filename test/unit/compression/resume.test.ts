@@ -88,11 +88,11 @@ describe('a search that was cut short', () => {
 
   it('goes on after a cancel; other options or no --resume begin anew', async () => {
     const work = join(folder, 'work');
-    const cut = async (more: Partial<CompressDatasetOptions>) => {
+    const cut = async (more: Partial<CompressDatasetOptions>, after = 4, isStep = isTrial) => {
       const controller = new AbortController();
       let begun = 0;
       const onProgress = (line: string) => {
-        if (isTrial(line) && ++begun === 4) controller.abort();
+        if (isStep(line) && ++begun === after) controller.abort();
       };
       const run = compressDataset({ ...options, work, ...more, signal: controller.signal, onProgress }, fakeMeasure);
       await expect(run).rejects.toMatchObject({ code: 'CANCELLED' });
@@ -104,6 +104,11 @@ describe('a search that was cut short', () => {
     const same = await compressDataset({ ...options, work, resume: true }, fakeMeasure);
     expect(same.resumedTrials).toBe(3);
     expect(said(same)).toEqual(said(whole));
+    // Cut when all of them are made: each is taken for what it was.
+    await cut({}, 1, (line) => line.startsWith('finishing '));
+    const all = await compressDataset({ ...options, work, resume: true }, fakeMeasure);
+    expect(all.resumedTrials).toBe(whole.tried.length + whole.skipped.length);
+    expect(said(all)).toEqual(said(whole));
     await cut({});
     const anew = await compressDataset({ ...options, work }, fakeMeasure);
     expect(anew.resumedTrials).toBe(0);

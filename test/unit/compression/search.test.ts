@@ -17,6 +17,9 @@ const request: SearchRequest = {
   teachingMs: 0,
 };
 
+/** Where accuracy and scores say the same. */
+const losing = (pp: number) => ({ accuracyPp: pp, accuracyUpperPp: pp + 0.5, certaintyPp: pp, expectedPp: pp });
+
 /** A world with known costs: each change costs accuracy by its own rule. */
 const world = (
   dropPp: (variant: Variant) => number,
@@ -38,7 +41,7 @@ const world = (
           variant,
           balancedAccuracy: 0.95 - dropPp(variant) / 100,
           loss: 0.1,
-          lost: { accuracyPp: dropPp(variant), accuracyUpperPp: dropPp(variant) + 0.5, certaintyPp: dropPp(variant) },
+          lost: losing(dropPp(variant)),
           newDefects: blind(variant)
             ? { loss: 0.1, lower: 0.05, upper: 0.15, worst: { classId: 'pit', loss: 0.2 } }
             : null,
@@ -56,7 +59,7 @@ describe('finalists', () => {
     ({
       id: String(latencyMs),
       latencyMs,
-      lost: { accuracyPp: lostPp, accuracyUpperPp: lostPp, certaintyPp: lostPp },
+      lost: losing(lostPp),
       newDefects: null,
     }) as TrialRecord;
   const records = [trial(1, 0), trial(2, 0.9), trial(3, 5), trial(4, 0.5), trial(5, 0.1), trial(6, 0)];
@@ -229,7 +232,7 @@ describe('offers', () => {
   const facts = {
     speedup: 3,
     speedupInterval: [2.8, 3.2] as const,
-    lost: { accuracyPp: 0.5, accuracyUpperPp: 9, certaintyPp: 0 },
+    lost: { accuracyPp: 0.5, accuracyUpperPp: 9, certaintyPp: 0, expectedPp: 0.1 },
     latencyMs: 3,
     bytes: 100,
     referenceBytes: 400,
@@ -247,16 +250,17 @@ describe('offers', () => {
       reason: expect.stringContaining('0.98 to 1.30'),
     });
     expect(judgeOffer({ ...facts, speedupInterval: null }, limits).offered).toBe(true);
-    expect(judgeOffer({ ...facts, lost: { ...facts.lost, accuracyPp: 1.2 } }, limits).reason).toContain(
-      'Too inaccurate',
-    );
-    expect(judgeOffer({ ...facts, lost: { ...facts.lost, certaintyPp: 1.5 } }, limits).reason).toContain(
-      'Too uncertain',
-    );
-    // With images enough to show the accuracy, the scores do not matter.
     expect(
-      judgeOffer({ ...facts, lost: { accuracyPp: 0.5, accuracyUpperPp: 1.5, certaintyPp: 5 } }, limits).offered,
-    ).toBe(true);
+      judgeOffer({ ...facts, lost: { ...facts.lost, accuracyPp: 1.2, expectedPp: 1.1 } }, limits).reason,
+    ).toContain('Too inaccurate');
+    expect(
+      judgeOffer({ ...facts, lost: { ...facts.lost, certaintyPp: 1.5, expectedPp: 1.2 } }, limits).reason,
+    ).toContain('Too uncertain');
+    // More is lost than is allowed, which so few images do not show, and the scores deny: offered, and said.
+    expect(judgeOffer({ ...facts, lost: { ...facts.lost, accuracyPp: 1.33 } }, limits)).toMatchObject({
+      offered: true,
+      reason: expect.stringMatching(/1.33 pp less accurate in .*its scores counted in, it is 0.10 pp less accurate/),
+    });
     expect(judgeOffer({ ...facts, bytes: 500 }, limits).reason).toContain('Larger');
     expect(judgeOffer(facts, { ...limits, latencyMs: 2 }).reason).toContain('Too slow');
     const worst = { classId: 'x', loss: 0.2 };

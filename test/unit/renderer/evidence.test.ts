@@ -36,7 +36,7 @@ describe('sentences of evidence', () => {
     const facts = fc.record({
       speedup: fc.double({ min: 0.2, max: 20, noNaN: true }),
       speedupInterval: fc.constantFrom(null, [0.93, 1.31] as const, [1.4, 1.9] as const),
-      lost: fc.record({ accuracyPp: number, accuracyUpperPp: number, certaintyPp: number }),
+      lost: fc.record({ accuracyPp: number, accuracyUpperPp: number, certaintyPp: number, expectedPp: number }),
       latencyMs: fc.double({ min: 0.1, max: 40, noNaN: true }),
       bytes: fc.constantFrom(900, 1200),
       referenceBytes: fc.constant(1000),
