@@ -131,7 +131,9 @@ export async function listen({ port, content, log, onWindow, feed, coreUp }: Ser
   // A broken request line is the sender's problem; without a listener Node answers 400 as well, but says nothing.
   server.on('clientError', (error, socket) => {
     log.debug('broken request', { error: problemOf(error) });
+    socket.once('finish', () => socket.destroy());
     if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    else socket.destroy();
   });
 
   const sockets = acceptWebSockets({

@@ -46,11 +46,15 @@ export function acceptWebSockets({ server, ways, refuse }: WebSocketOptions): { 
   }));
 
   const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    // Node has taken its own listener away: a peer that resets the connection would end this process, and with it every line.
+    socket.on('error', () => {});
     const url = request.url ?? '';
     const way = accepting.find(({ path }) => path.test(url));
     const status = way ? refuse(request) : 404;
     const take = way && status === null ? way.taker(url) : null;
     if (!way || !take) {
+      // Not left half open until the peer likes to close it: there are only so many connections.
+      socket.once('finish', () => socket.destroy());
       socket.end(`HTTP/1.1 ${status ?? 403} Refused\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       return;
     }

@@ -87,7 +87,8 @@ export async function openModbusServer(options: ModbusServerOptions): Promise<Mo
   });
   await new Promise<void>((resolve, reject) => {
     const where = `${options.address}:${options.port}`;
-    server.once('error', (cause) =>
+    // For good: later ones are of a connection that could not be taken (no descriptors left), and end nothing here.
+    server.on('error', (cause) =>
       reject(new AppError('LINE_OUTPUT_FAILED', { where, problem: problemOf(cause) }, { cause })),
     );
     server.listen(options.port, options.address, resolve);

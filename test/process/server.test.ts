@@ -240,6 +240,27 @@ describe('browser mode', () => {
     expect((await get('/')).status).toBe(200);
   });
 
+  test('a peer that is refused an upgrade, and resets the connection or keeps it open, does no harm', async () => {
+    const upgrade = (headers: string) =>
+      `GET /rpc HTTP/1.1\r\nHost: 127.0.0.1:${serving.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\n${headers}\r\n`;
+    for (let n = 0; n < 20; n += 1) {
+      const socket = connectTcp(serving.port, '127.0.0.1');
+      await once(socket, 'connect');
+      socket.write(upgrade(n % 2 === 0 ? '' : `Cookie: ${cookie}\r\nOrigin: http://elsewhere\r\n`));
+      // Before the answer, or after it.
+      if (n % 4 > 1) await once(socket, 'data');
+      socket.resetAndDestroy();
+    }
+    // Refused, and closed by the server though this side says nothing more.
+    const kept = connectTcp({ port: serving.port, host: '127.0.0.1', allowHalfOpen: true });
+    kept.write(upgrade(''));
+    kept.resume();
+    await once(kept, 'end');
+    kept.destroy();
+    expect((await get('/')).status).toBe(200);
+  });
+
   test('it listens on 127.0.0.1 alone, and a port in use is an error with its number', async () => {
     const other = connectTcp(serving.port, '127.0.0.2');
     expect((await once(other, 'error').then(([error]) => error as NodeJS.ErrnoException)).code).toBe('ECONNREFUSED');
