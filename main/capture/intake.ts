@@ -7,13 +7,14 @@ import { MAX_PENDING, type RingWriter } from './ring.ts';
  * What stands between a camera and the ring: which trigger counts, which frame answers it, and what gives way when there is too
  * much. Every trigger taken is answered once: by a frame in the ring, or by `missed`.
  *
- * Frames carry no number of their trigger, so they answer in order. After a trigger without a frame nobody can tell whether the
- * next frame is the late one: all triggers that wait are answered `missed`, and none is taken until each of their frames came or could
- * no more be on its way. The same where the camera does not confirm a trigger. A part without a verdict is rejected; a verdict on the
- * wrong part would be an escape.
+ * Frames carry no number of their trigger, so one is under way at a time: with two, a camera that takes a trigger and gives no frame without
+ * a word would answer it with that of the next part, and every one after it, for as long as parts come. Inference is not waited for. After a
+ * trigger without a frame nobody can tell whether the next frame is the late one: it is answered `missed`, and none is taken until its frame came
+ * or could no more be on its way. The same where the camera does not confirm a trigger. A part without a verdict is rejected; a verdict on
+ * the wrong part would be an escape.
  *
  * Where a part has several frames, they go into the ring together: one slot, one verdict. The line asks for each when the one before has
- * come, and takes no other trigger meanwhile. A frame that is lost keeps its place, so that parts do not slip into each other.
+ * come. A frame that is lost keeps its place, so that parts do not slip into each other.
  */
 
 export interface IntakeOptions extends Pick<LineSettings, 'trigger' | 'dropPolicy' | 'frames'> {
@@ -41,13 +42,13 @@ export interface IntakePorts {
 
 export interface Intake {
   /**
-   * False: refused, and counted: too soon after the last one, bounced, not the source of this station, or a frame is still owed.
+   * False: refused, and counted: too soon after the last one, bounced, not the source of this station, or a frame is still under way.
    * Spacing and bouncing of the line output's triggers (those with the number of a part) were judged where the edge was seen.
    */
   trigger(part?: number): boolean;
   /** Noted with every part that is asked for, or that comes by itself, from now on. */
   setLot(lot: string): void;
-  /** Frames that were sent but will never come: the oldest triggers that wait are answered. */
+  /** Frames that were sent but will never come: the trigger that waits is answered. */
   lost(count: number): void;
   /** Whether a frame comes of a trigger is not known. */
   unconfirmed(): void;
@@ -60,23 +61,18 @@ export interface Intake {
   tick(): void;
 }
 
-/** Triggers that may wait for their frame; more at once is no line any more. */
-const MAX_WAITING = 64;
-
 export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake {
   const { trigger, dropPolicy, deadlineMs } = options;
   const { perPart, spacingMs } = options.frames;
   const { ring, now, fire, missed, overtaken } = ports;
   const asked = trigger.source === 'software' || trigger.source === 'line-output';
-  /** The triggers that wait for a frame, the oldest first. */
-  const waiting: MissedTrigger[] = [];
-  const maxWaiting = perPart === 1 ? MAX_WAITING : 1;
+  /** The trigger whose part is not whole yet. */
+  let waiting: MissedTrigger | null = null;
   const parts = createPartFrames(perPart);
   let lotNotes: string[] = [];
   /** Of the part that came by itself and is not whole yet. */
   let begunNotes: string[] = [];
-  /** Frames of triggers that were given up: each may come until then, two deadlines after the last was asked for. */
-  let owed = 0;
+  /** The frame of a trigger that was given up may come until then, two deadlines after it was asked for. */
   let owedUntil = -Infinity;
   let cameraLost = false;
   /** Slots in the order in which they were filled; those decided long ago are dropped unlooked at. */
@@ -87,29 +83,26 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
   /** A frame was asked for and has not come. */
   let outstanding = false;
 
-  const isOwed = (at: number) => owed > 0 && at < owedUntil;
+  const isOwed = (at: number) => at < owedUntil;
 
+  const answer = (): void => {
+    outstanding = false;
+    parts.reset();
+    const late = waiting;
+    waiting = null;
+    if (late) missed(late);
+  };
   const ask = (at: number): void => {
     lastAsked = at;
     // Before: the frame may come at once.
     outstanding = true;
-    if (fire()) return;
-    outstanding = false;
-    parts.reset();
-    const newest = waiting.pop();
-    if (newest) missed(newest);
-  };
-  const answerAll = (): void => {
-    outstanding = false;
-    parts.reset();
-    for (const late of waiting.splice(0)) missed(late);
+    if (!fire()) answer();
   };
   /** Whoever waits is answered now; what comes for it later is nobody's. */
   const giveUp = (): void => {
-    if (waiting.length === 0) return;
-    owed = perPart === 1 ? waiting.length : Number(outstanding);
-    owedUntil = lastAsked + 2 * deadlineMs;
-    answerAll();
+    if (waiting === null) return;
+    if (outstanding) owedUntil = lastAsked + 2 * deadlineMs;
+    answer();
   };
 
   /** Room by the station's policy. */
@@ -149,7 +142,8 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
     const { begunMs, frames } = parts;
     const whole = parts.take();
     if (asked) {
-      const by = waiting.shift()!;
+      const by = waiting!;
+      waiting = null;
       if (whole) return put(whole, by, by.notes);
       missed(by);
       return true;
@@ -169,11 +163,11 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
       lastEdge = at;
       const inTime = part !== undefined || (!bounced && at - lastTaken >= trigger.minSpacingMs);
       const ours = trigger.source === (part === undefined ? 'software' : 'line-output');
-      const taken = ours && inTime && !isOwed(at) && waiting.length < maxWaiting;
+      const taken = ours && inTime && !isOwed(at) && waiting === null;
       ring.countTrigger(taken);
       if (!taken) return false;
       lastTaken = at;
-      waiting.push({ atMs: at, part: part ?? null, notes: lotNotes });
+      waiting = { atMs: at, part: part ?? null, notes: lotNotes };
       ask(at);
       return true;
     },
@@ -190,12 +184,9 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
           parts.lose(now());
           if (parts.places === perPart) finish();
         } else if (isOwed(now())) {
-          owed -= 1;
+          owedUntil = -Infinity;
         } else {
-          outstanding = false;
-          parts.reset();
-          const first = waiting.shift();
-          if (first) missed(first);
+          answer();
         }
       }
     },
@@ -203,23 +194,24 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
     setCamera(state) {
       cameraLost = state === 'lost';
       if (!cameraLost) return;
-      owed = 0;
-      if (asked) answerAll();
+      owedUntil = -Infinity;
+      if (asked) answer();
       else if (parts.begunMs !== null) finish();
     },
     offer(frame) {
       const at = now();
       cameraLost = false;
       // Nobody asked for it, or its trigger was answered `late` already.
-      if (asked && (waiting.length === 0 || (perPart > 1 && !outstanding))) {
-        owed = Math.max(0, owed - 1);
+      if (asked && !outstanding) {
+        owedUntil = -Infinity;
         ring.countDropped();
         return false;
       }
       outstanding = false;
       if (perPart === 1) {
         if (!asked) return put(frame, ownTrigger(at, lotNotes), lotNotes);
-        const by = waiting.shift()!;
+        const by = waiting!;
+        waiting = null;
         return put(frame, by, by.notes);
       }
       if (parts.begunMs === null) begunNotes = lotNotes;
@@ -232,8 +224,8 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
     tick() {
       const at = now();
       if (!asked && parts.begunMs !== null && at - parts.begunMs >= deadlineMs) finish();
-      if (waiting.length === 0) return;
-      if (at - waiting[0]!.atMs < deadlineMs) {
+      if (waiting === null) return;
+      if (at - waiting.atMs < deadlineMs) {
         // Not from within the camera's own call: it may not have put the last frame behind itself.
         if (perPart > 1 && !outstanding && at - lastAsked >= spacingMs) ask(at);
         return;

@@ -82,23 +82,19 @@ test('a trigger asks the camera, and its frame carries the time of the trigger',
 });
 
 test('minimum spacing and bouncing: what is refused is counted and asks nobody', () => {
+  const pressed = (at: ReturnType<typeof stand>, waits: number[]) =>
+    waits.map((wait) => {
+      at.clock.ms += wait;
+      const taken = at.intake.trigger();
+      if (taken) at.intake.offer(frame());
+      return taken;
+    });
   const spaced = stand({ trigger: { minSpacingMs: 50 } });
-  expect([0, 20, 29, 1].map((wait) => ((spaced.clock.ms += wait), spaced.intake.trigger()))).toEqual([
-    true,
-    false,
-    false,
-    true,
-  ]);
+  expect(pressed(spaced, [0, 20, 29, 1])).toEqual([true, false, false, true]);
   expect(triggersOf(spaced.memory)).toEqual([2, 2]);
   expect(spaced.fired()).toBe(2);
   const bouncing = stand({ trigger: { debounceMs: 10 } });
-  expect([0, 4, 9, 9, 10].map((wait) => ((bouncing.clock.ms += wait), bouncing.intake.trigger()))).toEqual([
-    true,
-    false,
-    false,
-    false,
-    true,
-  ]);
+  expect(pressed(bouncing, [0, 4, 9, 9, 10])).toEqual([true, false, false, false, true]);
 });
 
 test('no frame within the deadline: answered late, and a frame that comes afterwards is nobody’s', () => {
@@ -307,24 +303,26 @@ test('free run: a part that the camera leaves unfinished is missed when it is lo
   expect(at.missed).toHaveLength(1);
 });
 
-test('every frame that was given up is waited for, not only the first', () => {
+test('one frame is under way at a time: a camera that takes a trigger and gives none without a word costs parts, and never shifts them', () => {
   const at = stand({});
-  for (const ms of [0, 40, 40]) {
-    at.clock.ms += ms;
-    expect(at.intake.trigger()).toBe(true);
+  // A part each 40 ms, its frame 30 ms later; the third trigger is taken and gives none.
+  for (let part = 1; part <= 9; part += 1) {
+    at.clock.ms = 1000 + 40 * part;
+    at.intake.tick();
+    const before = at.fired();
+    at.intake.trigger();
+    at.clock.ms += 30;
+    if (at.fired() > before && part !== 3) at.intake.offer(frame(part));
+    at.intake.tick();
   }
-  at.clock.ms += 20;
-  at.intake.tick();
-  expect(at.missed).toEqual([1000, 1040, 1080]);
-  for (const value of [1, 2]) {
-    expect(at.intake.offer(frame(value))).toBe(false);
-    // The next late one would be taken for its frame.
-    expect(at.intake.trigger()).toBe(false);
-  }
-  at.intake.lost(1);
-  expect(at.intake.trigger()).toBe(true);
-  expect(at.intake.offer(frame(4))).toBe(true);
-  expect(valuesOf(at, 0)).toEqual([4]);
+  // Two deadlines after that trigger the next is taken: its frame could no more be on its way.
+  expect(at.notices.map(({ triggeredAtMs }, n) => [(triggeredAtMs! - 1000) / 40, valuesOf(at, n)[0]])).toEqual([
+    [1, 1],
+    [2, 2],
+    [8, 8],
+    [9, 9],
+  ]);
+  expect(at.missed).toEqual([1120]);
 });
 
 test('a camera that is away: its triggers are answered at once, and the first frame after it is that of its own trigger', () => {
@@ -362,6 +360,7 @@ test('whatever comes in whatever order: one answer per trigger, and parts of the
     { weight: 4, arbitrary: kind('trigger') },
     { weight: 6, arbitrary: kind('answer') },
     kind('lost'),
+    kind('skipped'),
     kind('stray'),
     kind('judge'),
     kind('plug'),
@@ -376,6 +375,8 @@ test('whatever comes in whatever order: one answer per trigger, and parts of the
       const partAt = new Map<number, number>();
       /** The camera: each picture shows the part whose trigger was taken last, and comes within two deadlines or never. */
       let asked: { part: number; ms: number }[] = [];
+      /** Taken, and never given: nobody is told. */
+      let skipped: typeof asked = [];
       let fired = 0;
       const ask = () => {
         for (; fired < at.fired(); fired += 1) asked.push({ part: taken, ms: at.clock.ms });
@@ -393,6 +394,7 @@ test('whatever comes in whatever order: one answer per trigger, and parts of the
       for (const { kind: what, ms, yes } of steps) {
         at.clock.ms += 1 + ms;
         asked = asked.filter((picture) => at.clock.ms - picture.ms < 200);
+        skipped = skipped.filter((picture) => at.clock.ms - picture.ms < 200);
         if (what === 'trigger') {
           taken += 1;
           const before = triggersOf(at.memory)[0];
@@ -403,7 +405,8 @@ test('whatever comes in whatever order: one answer per trigger, and parts of the
         else if (what === 'lost' && asked.length > 0) {
           asked.shift();
           at.intake.lost(1);
-        } else if (what === 'stray' && asked.length === 0) at.intake.offer(frame(255));
+        } else if (what === 'skipped') skipped.push(...asked.splice(0, 1));
+        else if (what === 'stray' && asked.length + skipped.length === 0) at.intake.offer(frame(255));
         else if (what === 'unconfirmed' && asked.length > 0) {
           at.intake.unconfirmed();
           if (yes) asked.pop();
