@@ -3,6 +3,23 @@ import { verdictSchema, unsureReasonSchema, lineStatusSchema, sha256Schema } fro
 
 /* What other systems of the plant may hear of, and where it is sent (main/lineio/mqtt has topics and schema as a document). */
 
+/** One or more certificates, and nothing else: no key belongs here. */
+const certificatesSchema = z
+  .string()
+  .trim()
+  .max(65_536)
+  .regex(/^(-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*)+$/);
+
+const tlsSchema = z.object({
+  /** PEM: the authority that the broker's certificate must come from, or that very certificate, where it is its own authority. No other is believed. */
+  ca: certificatesSchema,
+  /** Name that the certificate must be for; empty: the address. */
+  serverName: z
+    .string()
+    .regex(/^[A-Za-z0-9.-]{0,253}$/)
+    .default(''),
+});
+
 const broker = {
   /** Of the broker: the one address that is ever connected to. Names are not looked up. */
   address: z.union([z.ipv4(), z.ipv6()]),
@@ -13,6 +30,8 @@ const broker = {
     .regex(/^[^+#/\0][^+#\0]{0,62}$/)
     .default('mekiki'),
   user: z.string().max(64).default(''),
+  /** null: in clear. */
+  tls: tlsSchema.nullable().default(null),
 };
 
 export const plantEventsSchema = z.discriminatedUnion('kind', [

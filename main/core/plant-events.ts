@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { sha256 } from '../audit/canonical.ts';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
@@ -27,6 +28,16 @@ export const PLANT_PASSWORD = 'mqtt-password';
 const OFF: PlantEventsState = { connection: 'off', sent: 0, waiting: 0, dropped: 0, problem: null };
 /** Counters alone are told so often. */
 const EVERY_MS = 60_000;
+
+/** INVALID_INPUT: told when it is set, and not by a connection that never comes about. */
+const refuseUnreadable = (certificates: string): void => {
+  try {
+    for (const one of certificates.match(/-----BEGIN.+?-----END CERTIFICATE-----/gs) ?? []) new X509Certificate(one);
+  } catch (cause) {
+    const problem = `a certificate cannot be read: ${problemOf(cause)}`;
+    throw new AppError('INVALID_INPUT', { what: 'tls.ca', problem }, { cause });
+  }
+};
 
 /** Events for the plant's other systems: off until somebody names a broker, and always off in a demo. */
 export const createPlantEvents = (context: CoreContext, secrets: SecretStore): PlantEventsService => {
@@ -72,6 +83,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       'events.get': async () => view(),
       async 'events.set'({ config: wanted, password }, session) {
         if (store.demo && wanted.kind !== 'none') throw new AppError('DEMO_FORBIDS', { what: 'events out' });
+        if (wanted.kind === 'mqtt' && wanted.tls !== null) refuseUnreadable(wanted.tls.ca);
         if (password !== undefined) await secrets.set(PLANT_PASSWORD, Buffer.from(password, 'utf8'));
         const before = config();
         store.transaction(() => {

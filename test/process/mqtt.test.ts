@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,8 @@ const find = (name: string) =>
 const broker = find('mosquitto');
 const subscriber = find('mosquitto_sub');
 const passwords = find('mosquitto_passwd');
+const withoutTls = spawnSync('openssl', ['version']).status !== 0;
+if (withoutTls) process.stderr.write('openssl is not installed: MQTT over TLS is not tested\n');
 const missing = !broker || !subscriber || !passwords;
 if (missing)
   process.stderr.write('mosquitto, mosquitto_sub or mosquitto_passwd is not installed: MQTT is not tested\n');
@@ -51,7 +53,12 @@ async function freePort(): Promise<number> {
 /** Resolves when the broker says the next time that somebody has subscribed: what the subscriber prints of it lies in its buffer. */
 let subscribed: () => void = () => {};
 
-async function startBroker(port: number, account?: { user: string; password: string }): Promise<void> {
+/** @param identity the broker's certificate and key: it then speaks TLS alone */
+async function startBroker(
+  port: number,
+  account?: { user: string; password: string },
+  identity?: Identity,
+): Promise<void> {
   const file = join(dir, 'mosquitto.conf');
   let access = 'allow_anonymous true';
   if (account) {
@@ -59,7 +66,8 @@ async function startBroker(port: number, account?: { user: string; password: str
     spawnSync(passwords!, ['-b', '-c', list, account.user, account.password]);
     access = `allow_anonymous false\npassword_file ${list}`;
   }
-  writeFileSync(file, `listener ${port} 127.0.0.1\n${access}\npersistence false\nuser root\n`);
+  const secure = identity ? `certfile ${identity.certificate}\nkeyfile ${identity.key}\n` : '';
+  writeFileSync(file, `listener ${port} 127.0.0.1\n${secure}${access}\npersistence false\nuser root\n`);
   const child = spawn(broker!, ['-v', '-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   running.push(child);
   const up = new Promise<void>((resolve) => {
@@ -72,12 +80,33 @@ async function startBroker(port: number, account?: { user: string; password: str
   await up;
 }
 
+interface Identity {
+  certificate: string;
+  key: string;
+}
+/** A certificate that is its own authority. @param altName as openssl takes it: IP:127.0.0.1, DNS:broker.plant */
+function makeIdentity(name: string, altName: string): Identity {
+  const identity = { certificate: join(dir, `${name}.pem`), key: join(dir, `${name}.key`) };
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  const about = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${altName}`, '-days', '2'];
+  const made = spawnSync('openssl', ['req', '-x509', ...curve, ...about, '-keyout', identity.key, '-out', identity.certificate]);
+  if (made.status !== 0) throw new Error(String(made.stderr));
+  return identity;
+}
+
 interface Heard {
   topic: string;
   text: string;
 }
-async function subscribe(port: number, account?: { user: string; password: string }): Promise<Heard[]> {
-  const login = account ? ['-u', account.user, '-P', account.password] : [];
+async function subscribe(
+  port: number,
+  account?: { user: string; password: string },
+  identity?: Identity,
+): Promise<Heard[]> {
+  const login = [
+    ...(account ? ['-u', account.user, '-P', account.password] : []),
+    ...(identity ? ['--cafile', identity.certificate] : []),
+  ];
   const args = ['-h', '127.0.0.1', '-p', String(port), '-q', '1', '-v', '-t', '#', ...login];
   const ready = new Promise<void>((resolve) => {
     subscribed = resolve;
@@ -137,6 +166,49 @@ test.skipIf(missing)(
     } finally {
       await world.close();
     }
+  },
+);
+
+test.skipIf(missing || withoutTls)(
+  'over TLS a broker is believed by the certificate given and its name, and nothing is told to any other',
+  async () => {
+    const port = await freePort();
+    const [own, other] = [makeIdentity('broker', 'IP:127.0.0.1'), makeIdentity('other', 'IP:127.0.0.1')];
+    await startBroker(port, undefined, own);
+    const heard = await subscribe(port, undefined, own);
+    const pem = ({ certificate }: Identity) => readFileSync(certificate, 'utf8');
+    const publisher = async (tls: { ca: string; serverName?: string } | null) => {
+      const config = plantEventsSchema.parse({ kind: 'mqtt', address: '127.0.0.1', port, tls });
+      if (config.kind === 'none') throw new Error('it names a broker');
+      return openPublisher(config, { clientId: 'test', password: null, log: silentLog });
+    };
+    const refused: [{ ca: string; serverName?: string } | null, RegExp][] = [
+      [{ ca: pem(other) }, /self-signed certificate|unable to (verify|get)/],
+      [{ ca: pem(own), serverName: 'broker.plant' }, /does not match certificate/],
+      [null, /./],
+    ];
+    for (const [tls, problem] of refused) {
+      const stranger = await publisher(tls);
+      try {
+        stranger.publish('s/part', { n: 0 });
+        await until(() => stranger.state().problem !== null);
+        expect(stranger.state()).toMatchObject({ connection: 'connecting', sent: 0, waiting: 1 });
+        expect(stranger.state().problem).toMatch(problem);
+      } finally {
+        await stranger.dispose();
+      }
+    }
+    const trusted = await publisher({ ca: pem(own) });
+    try {
+      trusted.publish('s/part', { n: 1 });
+      await until(() => of(heard, 's/part').length > 0);
+      expect(of(heard, 's/part').map(({ text }) => JSON.parse(text))).toEqual([{ n: 1 }]);
+      expect(trusted.state()).toMatchObject({ connection: 'connected', problem: null });
+    } finally {
+      await trusted.dispose();
+    }
+    const bad = { kind: 'mqtt', address: '127.0.0.1', port, tls: { ca: `${pem(own)}${readFileSync(own.key, 'utf8')}` } };
+    expect(plantEventsSchema.safeParse(bad).success).toBe(false);
   },
 );
 

@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { AppError, problemOf } from '../../contract/errors.ts';
 import type { MethodInput } from '../../contract/methods.ts';
 import { signIn } from './accounts.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
@@ -10,8 +12,16 @@ interface SetOptions extends UserOption {
   port?: number;
   prefix?: string;
   brokerUser?: string;
+  ca?: string;
+  serverName?: string;
+  tls: boolean;
   off?: boolean;
 }
+
+const readCertificates = (file: string): Promise<string> =>
+  readFile(file, 'utf8').catch((cause: unknown) => {
+    throw new AppError('NOT_FOUND', { kind: 'file', id: file, problem: problemOf(cause) }, { cause });
+  });
 
 /** Events for the plant's other systems (main/lineio/mqtt): `events show`, `events set`. */
 export function addEventsCommands(program: Command, action: Action): void {
@@ -32,15 +42,22 @@ export function addEventsCommands(program: Command, action: Action): void {
       .option('--port <n>', 'its port', wholeNumber(1, 65_535))
       .option('--prefix <topic>', 'first levels of every topic')
       .option('--broker-user <name>', 'account at the broker')
+      .option('--ca <file>', 'encrypted (TLS): certificate of the broker or of its authority, PEM; no other is believed')
+      .option('--server-name <name>', 'name in the certificate of the broker (default: its address)')
+      .option('--no-tls', 'in clear')
       .option('--off', 'tell nobody'),
   ).action(
-    action(async (context: Context, { address, port, prefix, brokerUser, off, user }: SetOptions) => {
+    action(async (context: Context, { address, port, prefix, brokerUser, off, user, ...secure }: SetOptions) => {
+      const ca = secure.ca === undefined ? undefined : await readCertificates(secure.ca);
       await withCore(context, async (client) => {
         await signIn(client, user);
         const before = (await client.call('events.get', {})).config;
+        const tlsBefore = before.kind === 'mqtt' ? before.tls : null;
+        const tls = ca === undefined ? tlsBefore : { serverName: '', ...tlsBefore, ca };
         const wanted = {
           ...before,
           kind: 'mqtt' as const,
+          tls: secure.tls && tls ? { ...tls, ...(secure.serverName !== undefined && { serverName: secure.serverName }) } : null,
           ...(address !== undefined && { address }),
           ...(port !== undefined && { port }),
           ...(prefix !== undefined && { prefix }),
@@ -51,7 +68,7 @@ export function addEventsCommands(program: Command, action: Action): void {
         const password = process.env['MEKIKI_MQTT_PASSWORD'];
         const view = await client.call('events.set', { config, ...(password !== undefined && { password }) });
         context.out.result(view, ({ config: now }) =>
-          now.kind === 'none' ? 'Nobody is told.' : `Events go to ${now.address}:${now.port} below ${now.prefix}/.`,
+          now.kind === 'none' ? 'Nobody is told.' : `Events go to ${now.address}:${now.port} ${now.tls ? 'over TLS' : 'in clear'} below ${now.prefix}/.`,
         );
       });
     }),

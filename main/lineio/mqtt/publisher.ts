@@ -36,7 +36,7 @@ export async function openPublisher(
 ): Promise<Publisher> {
   // Loaded where it is used: most lines tell nobody.
   const { default: mqtt } = await import('mqtt');
-  const { address, port, prefix, user } = config;
+  const { address, port, prefix, user, tls } = config;
   const waiting: Waiting[] = [];
   let open = 0;
   let sent = 0;
@@ -45,9 +45,12 @@ export async function openPublisher(
   let ended = false;
 
   const client: MqttClient = mqtt.connect({
-    protocol: 'mqtt',
+    protocol: tls === null ? 'mqtt' : 'mqtts',
     host: address,
     port,
+    // Node itself checks chain and name: against the certificates given, in place of those of the system, and the name, else the address.
+    ...(tls && { ca: tls.ca, minVersion: 'TLSv1.2', rejectUnauthorized: true }),
+    ...(tls && tls.serverName !== '' && { servername: tls.serverName }),
     clientId,
     clean: true,
     keepalive: KEEP_ALIVE_S,
