@@ -125,7 +125,7 @@ test('a camera that gives no picture: busy until the deadline, then error 4, cla
   // It hears its triggers, and nothing that it sends arrives.
   await using simulator = await startSimulator({ address: ownAddress(), lossPerMille: 1_000, framesPerSecond: 1_000 });
   const camera = { kind: 'gige', address: simulator.settings.address };
-  await using at = await openLine({ camera, deadlineMs: 400 });
+  await using at = await openLine({ camera, deadlineMs: 1_500 });
   await at.line.start();
   await until('it is there', () => at.line.status().camera === 'well');
   await at.plc.until('ready', (s) => s.triggerReady === true);
