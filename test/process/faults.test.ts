@@ -25,7 +25,8 @@ test.skipIf(!mayTrace)('so does a power cut, whatever of the last writes it took
 });
 
 test.skipIf(!mayMount)('and a disk that is full is told as that', { timeout: 120_000 }, async () => {
-  const { rounds, wrong } = await fullDisk(2, 13);
+  const { rounds, refused, wrong } = await fullDisk(2, 13);
   expect(wrong).toEqual([]);
   expect(rounds).toBe(2);
+  expect(refused).toBeGreaterThan(0);
 });

@@ -35,8 +35,11 @@ const PATIENCE_MS = 2_500;
 export interface Worker {
   world: World;
   stationId: string;
-  /** One act, chosen at random; gives its name. Refusals that the state explains are no fault. */
-  step(): Promise<string>;
+  /**
+   * One act, chosen at random; gives its name, and the code by which it was refused (null: it was done): DISK_FULL, or what the state explains.
+   * Throws any other failure.
+   */
+  step(): Promise<{ what: string; refused: string | null }>;
 }
 
 export const startWorker = async (
@@ -137,10 +140,11 @@ export const startWorker = async (
       told({ act: 'begun', what });
       try {
         await acts[what]!();
+        return { what, refused: null };
       } catch (error) {
         if (!isAppError(error) || !refusals.includes(error.code)) throw error;
+        return { what, refused: error.code };
       }
-      return what;
     },
   };
 };
