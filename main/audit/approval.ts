@@ -109,14 +109,21 @@ export const signApproval = async (input: SignApprovalInput): Promise<SignedAppr
   const approval = { ...body, signature: signBody(APPROVAL, body, input.privateKey) };
   const file = join(input.bundleDir, 'approval.json');
   const temporary = `${file}.${randomUUID()}.tmp`;
-  const handle = await open(temporary, 'wx');
   try {
-    await handle.writeFile(`${JSON.stringify(approval, null, 2)}\n`);
-    await handle.sync();
-  } finally {
-    await handle.close();
+    const handle = await open(temporary, 'wx');
+    try {
+      await handle.writeFile(`${JSON.stringify(approval, null, 2)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await unlink(temporary).catch(() => {
+      // The first failure is the one to tell.
+    });
+    throw error;
   }
-  await rename(temporary, file);
   return approval;
 };
 

@@ -57,6 +57,16 @@ export const errorCatalogue = {
     ['Name or password is wrong.', 'Type them again.'],
     ['名前またはパスワードが違います。', 'もう一度入力してください。'],
   ),
+  ACCOUNT_ALTERED: entry(
+    [
+      'The account {user} is not as this installation certified it: somebody changed the database.',
+      'Restore a backup; until then this account opens nothing.',
+    ],
+    [
+      'アカウント {user} はこの環境が証明した内容と一致しません。データベースが書き換えられています。',
+      'バックアップから復元してください。それまでこのアカウントは使えません。',
+    ],
+  ),
   WRONG_CODE: entry(
     ['This badge or PIN belongs to no operator.', 'Try again, or sign in with name and password.'],
     ['このバッジまたは PIN の作業者はいません。', 'もう一度試すか、名前とパスワードでサインインしてください。'],

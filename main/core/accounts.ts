@@ -1,4 +1,4 @@
-import { randomUUID, type KeyObject } from 'node:crypto';
+import { createPublicKey, randomUUID, type KeyObject } from 'node:crypto';
 import { z } from 'zod';
 import { createUserKey, unlockUserKey } from '../audit/keys.ts';
 import { languageSchema, type Role, type User } from '../contract/domain.ts';
@@ -7,6 +7,7 @@ import { sessionStateSchema } from '../contract/methods.ts';
 import { refuseWeak } from '../contract/password.ts';
 import { nameKey, type Account } from '../store/users.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { isCertified, isFounded, noteFounder } from './home-keys.ts';
 import type { Session } from './port.ts';
 import { createIdle } from './idle.ts';
 import { createThrottle, type Throttle } from './throttle.ts';
@@ -32,7 +33,9 @@ export interface Accounts {
   refresh(session: Session): void;
   /** Before whatever needs a role: PASSWORD_DUE. */
   refusePasswordDue(session: Session): void;
-  /** The account with its private key; WRONG_PASSWORD, TOO_MANY_ATTEMPTS. Takes about as long for a name that does not exist. */
+  /** ACCOUNT_ALTERED where the row is not what the home's key certified; an entry of the trail. */
+  refuseAltered(account: Account): void;
+  /** The account with its private key; WRONG_PASSWORD, TOO_MANY_ATTEMPTS, ACCOUNT_ALTERED. Takes about as long for a name that does not exist. */
   unlock(name: string, password: string): Promise<{ account: Account; privateKey: KeyObject }>;
   /** Signs the person in there, whoever was before, and writes it into the trail. */
   enter(session: Session, user: User, action: 'session.signIn' | 'session.quick'): SessionState;
@@ -41,6 +44,8 @@ export interface Accounts {
   /** Signs the account out everywhere but there. */
   endSessions(userId: string, exceptSessionId?: string): void;
   throttle: Throttle;
+  /** Notes outside the database that there is a supervisor, in a home of a version that did not. */
+  start(): Promise<void>;
   /** Stops the clock that looks for idle sessions. */
   close(): void;
   /** Makes an account. ALREADY_EXISTS, WEAK_PASSWORD. */
@@ -68,9 +73,21 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   /** A key to try a password on when the name does not exist, so that the answer takes as long. */
   let decoy: Promise<string> | null = null;
 
+  let founded = isFounded(store.home);
+  const isFirstStart = (): boolean => !founded && store.users.countSupervisors() === 0;
+  const found = async (account: Account): Promise<void> => {
+    try {
+      await noteFounder(store.home, account.certificate);
+      founded = true;
+    } catch (error) {
+      // The next start tries again.
+      context.log.error('the first supervisor could not be noted outside the database', { error });
+    }
+  };
+
   const state = (session: Session): SessionState => ({
     version: context.version,
-    firstStart: store.users.countSupervisors() === 0,
+    firstStart: isFirstStart(),
     demo: store.demo,
     demoAccounts: store.demo ? demoAccounts.filter(({ name }) => store.users.accountByName(name) !== null) : [],
     language: languageSchema.catch('en').parse(store.settings.get('language')),
@@ -100,14 +117,32 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     });
   };
 
-  const unlock: Accounts['unlock'] = async (name, password) => {
+  const altered = (account: Account): AppError => {
+    const subject = account.user.name;
+    store.transaction(() => store.audit.append({ user: 'anyone', action: 'session.alteredAccount', subject }));
+    return new AppError('ACCOUNT_ALTERED', { user: subject });
+  };
+  const refuseAltered = (account: Account): void => {
+    if (!isCertified(account, context.keys.rootPublicKey())) throw altered(account);
+  };
+
+  const unlock: Accounts['unlock'] = (name, password) => {
     const key = nameKey(name);
+    return throttle.inTurn(key, () => unlockNow(key, name, password));
+  };
+  const unlockNow = async (key: string, name: string, password: string) => {
     throttle.check(key);
     const account = store.users.accountByName(name);
     decoy ??= createUserKey(randomUUID()).then((made) => made.lockedPrivateKey);
     try {
       const privateKey = await unlockUserKey(account?.lockedPrivateKey ?? (await decoy), password);
-      if (account === null || account.user.disabled) throw new AppError('WRONG_PASSWORD');
+      // Disabled, or given another password, while this one was tried.
+      const asItIs = store.users.accountByName(name);
+      if (account === null || asItIs?.user.disabled !== false || asItIs.lockedPrivateKey !== account.lockedPrivateKey)
+        throw new AppError('WRONG_PASSWORD');
+      refuseAltered(account);
+      const own = createPublicKey(privateKey).export({ type: 'spki', format: 'pem' });
+      if (own !== account.certificate.publicKey) throw altered(account);
       throttle.succeeded(key);
       return { account, privateKey };
     } catch (error) {
@@ -166,8 +201,15 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
 
   return {
     state,
+    refuseAltered,
     unlock,
     throttle,
+    async start() {
+      if (founded) return;
+      const supervisor = store.users.list().find(({ role }) => role === 'supervisor');
+      const account = supervisor && store.users.account(supervisor.id);
+      if (account) await found(account);
+    },
     tellChanged,
     endSessions,
     enter,
@@ -202,7 +244,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
           .map(({ name, role }) => ({ name, role })),
       async 'session.firstStart'({ language, name, password }, session) {
         const refuseSecond = () => {
-          if (store.users.countSupervisors() > 0) {
+          if (!isFirstStart()) {
             throw new AppError('CONFLICT', { what: 'this data folder', state: 'set up', needed: 'a new one' });
           }
         };
@@ -216,6 +258,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
           store.settings.set('language', language);
           makeFirstThings();
         });
+        await found(account);
         session.user = account.user;
         for (const each of sessions.values()) tellChanged(each);
         context.emit('stations.changed', {});
@@ -231,7 +274,12 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
         return {};
       },
       async 'session.signOut'(_input, session) {
+        const { user } = session;
         session.user = null;
+        if (user !== null)
+          store.transaction(() =>
+            store.audit.append({ user: user.name, action: 'session.signOut', subject: user.name }),
+          );
         tellChanged(session);
         return state(session);
       },

@@ -1,10 +1,12 @@
 import type { KeyObject } from 'node:crypto';
+import type { ActiveModel } from '../audit/activation.ts';
 import { removeApproval, signApproval, verifyBundle } from '../audit/approval.ts';
 import type { Candidate, Gate } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Account } from '../store/users.ts';
 import type { Accounts } from './accounts.ts';
+import type { ActiveModelsService } from './active-models.ts';
 import { bundleDirOf, readEvidence } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { GoldenService } from './golden.ts';
@@ -33,7 +35,7 @@ const namesOf = (gates: Gate[]): string => gates.map((gate) => gate.name).join('
 /** Throws NOT_APPROVED or BUNDLE_ALTERED unless the files themselves prove that this model may inspect here. */
 export const createBundleCheck =
   ({ store, keys }: Pick<CoreContext, 'store' | 'keys'>) =>
-  async (stationId: string, candidateId: string): Promise<void> => {
+  async (stationId: string, candidateId: string): Promise<ActiveModel> => {
     const { approval } = await verifyBundle({
       bundleDir: bundleDirOf(store.home, candidateId),
       rootPublicKey: keys.rootPublicKey(),
@@ -47,18 +49,20 @@ export const createBundleCheck =
         problem: `its files are those of ${approval.candidateId}`,
       });
     }
+    return { candidateId, bundleSha256: approval.bundleSha256 };
   };
 
 /** The same of the model that a line is set up with, which also has to be the one that the trail says was activated last: approved is not active. */
 export const createActiveCheck = (context: Pick<CoreContext, 'store' | 'keys'>) => {
   const checkBundle = createBundleCheck(context);
-  return async (stationId: string, candidateId: string): Promise<void> => {
-    await checkBundle(stationId, candidateId);
+  return async (stationId: string, candidateId: string): Promise<ActiveModel> => {
+    const model = await checkBundle(stationId, candidateId);
     const last = context.store.audit.lastActivated(stationId);
     if (last !== candidateId) {
       const problem = `by the audit trail ${last ?? 'no model'} was activated last`;
       throw new AppError('NOT_APPROVED', { model: candidateId, problem });
     }
+    return model;
   };
 };
 
@@ -70,6 +74,7 @@ export const createApprovalService = (
   twoPersons: Pick<TwoPersons, 'check' | 'rule'>,
   recheck: RecheckService,
   golden: Pick<GoldenService, 'gates'>,
+  actives: Pick<ActiveModelsService, 'exchange'>,
 ): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
@@ -168,18 +173,20 @@ export const createApprovalService = (
     return store.candidates.get(candidateId);
   };
 
-  const activate: ApprovalService['activate'] = async (candidateId, kind, by) => {
-    const candidate = store.candidates.get(candidateId);
-    const { stationId } = candidate;
-    if (!['approved', 'retired', 'active'].includes(candidate.state)) {
-      throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${candidate.state}"` });
-    }
-    await checkBundle(stationId, candidateId);
-    // Back goes to what has inspected here already, and at once: a trainer that does not start must not keep a bad model on the line.
-    if (kind === 'activate') requireSameHere(await recheck.measure(candidateId, by.name));
-    await lines.activate(stationId, bundleDirOf(store.home, candidateId));
-    const previous = store.transaction(() => {
+  /** Rows and entry of an activation; gives what was active before. */
+  const record = (
+    { candidateId, bundleSha256 }: ActiveModel,
+    { stationId, kind, by }: { stationId: string; kind: 'activate' | 'rollback'; by: { userId: string; name: string } },
+  ): string | null =>
+    store.transaction(() => {
       const before = store.stations.get(stationId).activeModelId;
+      store.audit.append({
+        user: by.name,
+        action: kind === 'activate' ? 'models.activate' : 'models.rollback',
+        subject: candidateId,
+        details: { stationId, previous: before, bundleSha256 },
+      });
+      // Activated once more: its signature is made anew (active-models.ts), nothing else is another.
       if (before === candidateId) return before;
       const at = context.now().toISOString();
       if (before !== null) store.candidates.setState(before, 'retired');
@@ -188,13 +195,29 @@ export const createApprovalService = (
       store.stations.setActiveModel(stationId, candidateId);
       monitor.restart(stationId);
       store.candidates.recordActivation({ stationId, candidateId, previousId: before, kind, userId: by.userId, at });
-      store.audit.append({
-        user: by.name,
-        action: kind === 'activate' ? 'models.activate' : 'models.rollback',
-        subject: candidateId,
-        details: { stationId, previous: before, bundleSha256: candidate.bundleSha256 },
-      });
       return before;
+    });
+
+  const activate: ApprovalService['activate'] = async (candidateId, kind, by) => {
+    const candidate = store.candidates.get(candidateId);
+    const { stationId } = candidate;
+    if (!['approved', 'retired', 'active'].includes(candidate.state)) {
+      throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${candidate.state}"` });
+    }
+    const model = await checkBundle(stationId, candidateId);
+    // Back goes to what has inspected here already, and at once: a trainer that does not start must not keep a bad model on the line.
+    if (kind === 'activate') requireSameHere(await recheck.measure(candidateId, by.name));
+    const previous = await actives.exchange(stationId, model, by.name, async () => {
+      await lines.activate(stationId, bundleDirOf(store.home, candidateId));
+      try {
+        return record(model, { stationId, kind, by });
+      } catch (error) {
+        // What is active is what the database says: a line does not stay with a model whose activation was not recorded (a full disk).
+        await lines
+          .reconfigure(stationId)
+          .catch((cause: unknown) => log.error('line not set back to the active model', { stationId, error: cause }));
+        throw error;
+      }
     });
     log.info('model active', { stationId, candidateId, previous, kind });
     context.emit('candidates.changed', { stationId });

@@ -44,7 +44,9 @@ export const createFoundCameras = ({
           throw new AppError('CONFLICT', { what: 'the camera', state: camera.kind, needed });
         }
         // Whose browser the pictures of the parts come from.
-        store.audit.append({ user: actor(session), action: 'cameras.feed', subject: stationId, details: {} });
+        store.transaction(() =>
+          store.audit.append({ user: actor(session), action: 'cameras.feed', subject: stationId, details: {} }),
+        );
         return { ticket };
       },
     },

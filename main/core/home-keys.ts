@@ -2,10 +2,19 @@ import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KeyObject } from 'node:crypto';
-import { createRootKey, hexOfKey, issueCertificate, openRootKey, signBytes, type Certificate } from '../audit/keys.ts';
+import {
+  certificateIsValid,
+  createRootKey,
+  hexOfKey,
+  issueCertificate,
+  openRootKey,
+  signBytes,
+  type Certificate,
+} from '../audit/keys.ts';
 import type { User } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { writeDurably } from '../store/files.ts';
+import type { Account } from '../store/users.ts';
 import type { Logger, SecretStore } from './port.ts';
 
 /** The home's root key: certifies its people's keys. The private half never leaves the core. */
@@ -73,3 +82,17 @@ export const openHomeKeys = async (home: string, secrets: SecretStore, hasAccoun
     signing: root.privateKey,
   };
 };
+
+/** Whether the root key certified just this person, name, role and key: a row of the database alone makes nobody a supervisor. */
+export const isCertified = ({ user, publicKey, certificate }: Account, rootPublicKey: string): boolean =>
+  certificate.userId === user.id &&
+  certificate.userName === user.name &&
+  certificate.role === user.role &&
+  certificate.publicKey === publicKey &&
+  certificateIsValid(certificate, rootPublicKey);
+
+/** Its first supervisor's certificate: a home that had one offers the first start to nobody, whatever is left in the users' table. */
+const founderFile = (home: string): string => join(home, 'trust', 'founder.json');
+export const isFounded = (home: string): boolean => existsSync(founderFile(home));
+export const noteFounder = (home: string, certificate: Certificate): Promise<void> =>
+  writeDurably(founderFile(home), `${JSON.stringify(certificate, null, 2)}\n`);

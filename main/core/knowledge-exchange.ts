@@ -84,6 +84,7 @@ export const createKnowledgeExchange = (
     file: string,
     given: readonly { classId: string; names?: DefectClass['names'] | undefined }[],
     backbone: Backbone,
+    by: string,
   ): Promise<void> => {
     const unknown = given.filter(({ classId }) => !store.classes.has(classId));
     if (unknown.length === 0) return;
@@ -101,6 +102,7 @@ export const createKnowledgeExchange = (
       for (const { classId, names = { en: classId, ja: classId } } of unknown) {
         const color = (store.classes.list().length % COLORS) + 1;
         store.classes.insert({ id: classId, names, isOk: false, color, hotKey: null, retired: false }, context.now());
+        store.audit.append({ user: by, action: 'classes.create', subject: classId, details: { names, from: file } });
       }
     });
     context.emit('classes.changed', {});
@@ -193,7 +195,7 @@ export const createKnowledgeExchange = (
         needed: 'a file with the images of other stations only',
       });
     }
-    await addClasses(file, header.classes, backbone);
+    await addClasses(file, header.classes, backbone, by);
     return takeIn(
       place,
       (made) => copyFile(file, made),

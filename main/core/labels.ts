@@ -85,7 +85,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     });
   };
 
-  const takeBack = ({ id, changes }: LabelAction, session: Session): LabelChange[] => {
+  const takeBack = ({ id, kind, changes }: LabelAction, session: Session): LabelChange[] => {
     const labels = [];
     for (const change of changes) {
       const { partId, stationId, imageSha, labelBefore, queueStateBefore } = change;
@@ -103,7 +103,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       store.queue.setState(partId, queueStateBefore);
     }
     store.labels.setUndone(id);
-    store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(id), details: { labels } });
+    store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(id), details: { kind, labels } });
     return changes;
   };
 
@@ -186,6 +186,12 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
             kind: 'skip',
             classId: null,
             changes: [{ partId, stationId, imageSha, labelBefore, queueStateBefore }],
+          });
+          store.audit.append({
+            user: actor(session),
+            action: 'queue.skip',
+            subject: imageSha ?? `part ${partId}`,
+            details: { stationId, partId, before: queueStateBefore },
           });
         });
         tellQueues([part.stationId]);

@@ -5,7 +5,7 @@ import type { LineRecord } from '../contract/line.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
 import type { PlantEventsService } from './plant-events.ts';
-import type { LineClient } from './port.ts';
+import type { LineClient, Session } from './port.ts';
 
 /** After a failed write or a lost process, so long until the next try. */
 const RETRY_MS = 2_000;
@@ -72,7 +72,7 @@ const stopped = (stationId: string): LineStatus => ({
 export const createLines = (
   context: CoreContext,
   ingest: Ingest,
-  checkActive: (stationId: string, candidateId: string) => Promise<void>,
+  checkActive: (stationId: string, candidateId: string) => Promise<unknown>,
   plantEvents: Pick<PlantEventsService, 'line'>,
 ): Lines => {
   const { store, processes, log } = context;
@@ -238,15 +238,27 @@ export const createLines = (
       });
   };
 
+  /** Who let the line run or stand. A trail that cannot be written to (a full disk) keeps no line from either. */
+  const noted = (action: string, stationId: string, session: Session, details: Record<string, unknown>): void => {
+    try {
+      store.transaction(() => store.audit.append({ user: actor(session), action, subject: stationId, details }));
+    } catch (error) {
+      log.error('start or stop of a line not noted', { action, stationId, user: actor(session), error });
+    }
+  };
+
   return {
     handlers: {
       'line.status': async ({ stationId }) => shown(lineOf(stationId)),
-      async 'line.start'({ stationId }) {
+      async 'line.start'({ stationId }, session) {
         const line = lineOf(stationId);
+        const { wanted } = line;
         line.wanted = true;
         try {
           const client = await connect(line);
-          return setStatus(line, await client.call('line.start', {}));
+          const status = setStatus(line, await client.call('line.start', {}));
+          if (!wanted) noted('line.start', stationId, session, { modelId: status.modelId });
+          return status;
         } catch (error) {
           line.wanted = false;
           toFault(line, error);
@@ -266,17 +278,20 @@ export const createLines = (
           throw new AppError('CONFLICT', { what: 'the line', state: line.status.state, needed: 'a stopped line' });
         const client = await connect(line);
         if (Object.keys(signals).length > 0)
-          store.audit.append({
-            user: actor(session),
-            action: 'line.testOutput',
-            subject: stationId,
-            details: { signals },
-          });
+          store.transaction(() =>
+            store.audit.append({
+              user: actor(session),
+              action: 'line.testOutput',
+              subject: stationId,
+              details: { signals },
+            }),
+          );
         await client.call('line.testOutput', { signals, seconds: TEST_S });
         return {};
       },
-      async 'line.stop'({ stationId }) {
+      async 'line.stop'({ stationId }, session) {
         const line = lineOf(stationId);
+        if (line.wanted) noted('line.stop', stationId, session, { parts: line.status.parts });
         line.wanted = false;
         if (line.client === null) return setStatus(line, { ...stopped(stationId) });
         return setStatus(line, await line.client.call('line.stop', {}));

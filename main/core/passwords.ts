@@ -1,6 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
-import { createUserKey, hexOfKey, relockUserKey } from '../audit/keys.ts';
+import { createUserKey, hexOfKey, relockUserKey, signBody, verifyBody } from '../audit/keys.ts';
 import type { User } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import { refuseWeak } from '../contract/password.ts';
@@ -17,7 +17,9 @@ export interface Passwords {
 }
 
 const SETTING = 'recovery';
-const recoverySchema = z.object({ sha256: z.string(), by: z.string(), at: z.string() });
+const RECOVERY = 'mekiki recovery code 1';
+/** Signed by the home's key: whoever writes a row must not be able to write a code that makes him a supervisor. */
+const recoverySchema = z.object({ sha256: z.string(), by: z.string(), at: z.string(), signature: z.string() });
 /** Name under which wrong recovery codes are counted; no account can have it (names are not empty). */
 const THROTTLED = ' recovery';
 
@@ -54,6 +56,8 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
     refuseWeak(password, user.name);
     const before = store.users.account(user.id);
     assert(before !== null, 'accounts are disabled, never deleted');
+    // A new certificate says what the one before said, and nothing that was written into the row since.
+    accounts.refuseAltered(before);
     const key = await createUserKey(password);
     const certificate = context.keys.certify(user, key.publicKey, store.demo, now());
     store.transaction(() => {
@@ -72,6 +76,16 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
       });
     });
     accounts.endSessions(user.id);
+  };
+
+  const isRecovery = (code: string): boolean => {
+    const kept = recoverySchema.safeParse(store.settings.get(SETTING));
+    if (!kept.success) return false;
+    const { signature, ...body } = kept.data;
+    const digest = Buffer.from(body.sha256, 'hex');
+    return (
+      verifyBody(RECOVERY, body, signature, context.keys.rootPublicKey()) && timingSafeEqual(digestOf(code), digest)
+    );
   };
 
   const enabled = (userId: string): User => {
@@ -116,15 +130,15 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         const code = newCode();
         const at = now().toISOString();
         store.transaction(() => {
-          store.settings.set(SETTING, { sha256: digestOf(code).toString('hex'), by, at });
+          const body = { sha256: digestOf(code).toString('hex'), by, at };
+          store.settings.set(SETTING, { ...body, signature: signBody(RECOVERY, body, context.keys.signing) });
           store.audit.append({ user: by, action: 'users.makeRecovery', subject: 'recovery code' });
         });
         return { code, installation: context.keys.installation, at };
       },
       async 'session.recover'({ code, name, newPassword }) {
         accounts.throttle.check(THROTTLED);
-        const kept = recoverySchema.safeParse(store.settings.get(SETTING));
-        const right = kept.success && timingSafeEqual(digestOf(code), Buffer.from(kept.data.sha256, 'hex'));
+        const right = isRecovery(code);
         const account = store.users.accountByName(name);
         // One answer for a wrong code and a wrong name: neither is told to a guesser.
         if (!right || account === null || account.user.disabled || account.user.role !== 'supervisor') {

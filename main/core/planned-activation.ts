@@ -1,5 +1,8 @@
+import { z } from 'zod';
+import { signBody, verifyBody } from '../audit/keys.ts';
 import { plannedActivationSchema, type PlannedActivation } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import type { Accounts } from './accounts.ts';
 import type { ApprovalService } from './approval.ts';
 import { userOf, type CoreContext, type HandlersOf } from './context.ts';
 import { toldProblem } from './told-problem.ts';
@@ -8,6 +11,11 @@ import { toldProblem } from './told-problem.ts';
 const LATE_AT_MOST_MS = 15 * 60_000;
 /** The clock may be set while a plan waits. */
 const LOOK_EVERY_MS = 5_000;
+
+const PLAN = 'mekiki planned activation 1';
+/** As it waits in the database: whoever writes a row there must not be able to plan. */
+const storedSchema = plannedActivationSchema.extend({ signature: z.string().default('') });
+type Stored = z.output<typeof storedSchema>;
 
 /** A model becomes active at a time that a supervisor has set. */
 export interface PlannedActivations {
@@ -20,22 +28,32 @@ export interface PlannedActivations {
 export const createPlannedActivations = (
   context: CoreContext,
   approvals: Pick<ApprovalService, 'activate'>,
+  accounts: Pick<Accounts, 'refuseAltered'>,
 ): PlannedActivations => {
-  const { store, log, now } = context;
+  const { store, keys, log, now } = context;
   let timer: NodeJS.Timeout | undefined;
   let looking: Promise<void> = Promise.resolve();
   let closed = false;
 
   const keyOf = (stationId: string): string => `models.planned:${stationId}`;
-  const stored = (stationId: string): PlannedActivation | null =>
-    plannedActivationSchema
+  /** What the home's key signs of a plan: all but what became of it. */
+  const bodyOf = (stationId: string, { candidateId, at, userId, userName, plannedAt }: PlannedActivation) => ({
+    stationId,
+    candidateId,
+    at,
+    userId,
+    userName,
+    plannedAt,
+  });
+  const stored = (stationId: string): Stored | null =>
+    storedSchema
       .nullable()
       .catch(null)
       .parse(store.settings.get(keyOf(stationId)) ?? null);
   /** Stores a plan, or that there is none, with its entry of the trail. */
   const note = (
     stationId: string,
-    plan: PlannedActivation | null,
+    plan: Stored | null,
     entry: { user: string; action: string; subject: string; details: Record<string, unknown> },
   ): void => {
     store.transaction(() => {
@@ -45,7 +63,7 @@ export const createPlannedActivations = (
     context.emit('candidates.changed', { stationId });
   };
   /** null as well once a model was made active after it was planned: a person has decided otherwise. */
-  const planOf = (stationId: string): PlannedActivation | null => {
+  const planOf = (stationId: string): Stored | null => {
     const plan = stored(stationId);
     const { activeModelId } = store.stations.get(stationId);
     if (plan === null || activeModelId === null) return plan;
@@ -54,15 +72,20 @@ export const createPlannedActivations = (
     return since || activeModelId === plan.candidateId ? null : plan;
   };
 
-  const carryOut = async (stationId: string, plan: PlannedActivation): Promise<void> => {
+  const carryOut = async (stationId: string, plan: Stored): Promise<void> => {
     const { candidateId, at, userId, userName } = plan;
     try {
       const lateMs = now().getTime() - Date.parse(at);
       if (lateMs > LATE_AT_MOST_MS) throw new AppError('ACTIVATION_MISSED', { model: candidateId, at });
-      const user = store.users.get(userId);
-      if (user === null || user.disabled || user.role !== 'supervisor') {
+      if (!verifyBody(PLAN, bodyOf(stationId, plan), plan.signature, keys.rootPublicKey())) {
+        const problem = 'its plan is not the one that a supervisor made here';
+        throw new AppError('NOT_APPROVED', { model: candidateId, problem });
+      }
+      const account = store.users.account(userId);
+      if (account === null || account.user.disabled || account.user.role !== 'supervisor') {
         throw new AppError('NOT_ALLOWED', { method: 'models.activate', roles: 'supervisor' });
       }
+      accounts.refuseAltered(account);
       await approvals.activate(candidateId, 'activate', { userId, name: userName });
       if (stored(stationId)?.plannedAt !== plan.plannedAt) return;
       store.settings.set(keyOf(stationId), null);
@@ -80,7 +103,7 @@ export const createPlannedActivations = (
     }
   };
 
-  const waiting = (): { stationId: string; plan: PlannedActivation }[] =>
+  const waiting = (): { stationId: string; plan: Stored }[] =>
     store.stations.list().flatMap(({ id }) => {
       const plan = planOf(id);
       return plan === null || plan.problem !== null ? [] : [{ stationId: id, plan }];
@@ -110,7 +133,8 @@ export const createPlannedActivations = (
     handlers: {
       async 'models.planned'({ stationId }) {
         store.stations.get(stationId);
-        return planOf(stationId);
+        const plan = planOf(stationId);
+        return plan && plannedActivationSchema.parse(plan);
       },
       async 'models.plan'({ stationId, activation }, session) {
         const { id: userId, name: user } = userOf(session);
@@ -132,8 +156,9 @@ export const createPlannedActivations = (
           throw new AppError('INVALID_INPUT', { what: 'models.plan', problem: `${at} has passed` });
         }
         const plan = { candidateId, at, userId, userName: user, plannedAt: now().toISOString(), problem: null };
+        const signature = signBody(PLAN, bodyOf(stationId, plan), keys.signing);
         const details = { at, before: before?.candidateId ?? null };
-        note(stationId, plan, { user, action: 'models.plan', subject: candidateId, details });
+        note(stationId, { ...plan, signature }, { user, action: 'models.plan', subject: candidateId, details });
         setTimer();
         return plan;
       },

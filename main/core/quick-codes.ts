@@ -37,21 +37,23 @@ export const createQuickCodes = (context: CoreContext, accounts: Accounts): Quic
 
   return {
     handlers: {
-      async 'session.quick'({ code }, session) {
-        accounts.throttle.check(THROTTLED);
-        const userId = store.users.byQuickCode(await hashOf(code));
-        const user = userId === null ? null : store.users.get(userId);
-        // An account may have got another role since: a code never reaches it.
-        if (user === null || user.disabled || user.role !== 'operator') {
-          accounts.throttle.failed(THROTTLED);
-          store.transaction(() =>
-            store.audit.append({ user: 'anyone', action: 'session.wrongCode', subject: 'badge or PIN' }),
-          );
-          throw new AppError('WRONG_CODE');
-        }
-        accounts.throttle.succeeded(THROTTLED);
-        return accounts.enter(session, user, 'session.quick');
-      },
+      'session.quick': ({ code }, session) =>
+        accounts.throttle.inTurn(THROTTLED, async () => {
+          accounts.throttle.check(THROTTLED);
+          const userId = store.users.byQuickCode(await hashOf(code));
+          const account = userId === null ? null : store.users.account(userId);
+          // An account may have got another role since: a code never reaches it.
+          if (account === null || account.user.disabled || account.user.role !== 'operator') {
+            accounts.throttle.failed(THROTTLED);
+            store.transaction(() =>
+              store.audit.append({ user: 'anyone', action: 'session.wrongCode', subject: 'badge or PIN' }),
+            );
+            throw new AppError('WRONG_CODE');
+          }
+          accounts.throttle.succeeded(THROTTLED);
+          accounts.refuseAltered(account);
+          return accounts.enter(session, account.user, 'session.quick');
+        }),
       async 'users.setQuickCode'({ userId, code }, session) {
         const user = store.users.get(userId);
         if (user === null || user.disabled) throw new AppError('NOT_FOUND', { kind: 'user', id: userId });

@@ -1,7 +1,7 @@
 import { createPublicKey, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { certificateIsValid, unlockUserKey } from '../audit/keys.ts';
+import { unlockUserKey } from '../audit/keys.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import { methods, type Damage, type MethodName } from '../contract/methods.ts';
@@ -10,6 +10,7 @@ import { databaseFile } from '../store/home.ts';
 import { repairDatabase, tryRepair, type RepairReport } from '../store/repair.ts';
 import { nameKey, readableAccounts, type Account } from '../store/users.ts';
 import { refuseInUse } from './home-check.ts';
+import { isCertified } from './home-keys.ts';
 import type { Core, Handlers } from './port.ts';
 import { createThrottle } from './throttle.ts';
 
@@ -52,12 +53,10 @@ export const createRepairMode = (
       return [];
     }
     return readableAccounts(file).filter(
-      ({ user, certificate }) =>
-        !user.disabled &&
-        (certificate.role === 'engineer' || certificate.role === 'supervisor') &&
-        certificate.userId === user.id &&
-        certificate.role === user.role &&
-        certificateIsValid(certificate, root),
+      (account) =>
+        !account.user.disabled &&
+        (account.user.role === 'engineer' || account.user.role === 'supervisor') &&
+        isCertified(account, root),
     );
   };
   const told = ({ problems, tables, kept }: RepairReport, hopeless: string | null): Damage => ({
@@ -86,8 +85,7 @@ export const createRepairMode = (
   };
 
   let repairing = false;
-  const repair = async (name: string, password: string): Promise<Damage> => {
-    const key = nameKey(name);
+  const unlock = async (key: string, password: string): Promise<Account> => {
     throttle.check(key);
     const account = accounts().find(({ user }) => nameKey(user.name) === key);
     try {
@@ -96,10 +94,14 @@ export const createRepairMode = (
       const own = createPublicKey(opened).export({ type: 'spki', format: 'pem' });
       if (own !== account.certificate.publicKey) throw new AppError('WRONG_PASSWORD');
       throttle.succeeded(key);
+      return account;
     } catch (error) {
       if (isAppError(error, 'WRONG_PASSWORD')) throttle.failed(key);
       throw error;
     }
+  };
+  const repair = async (name: string, password: string): Promise<Damage> => {
+    const account = await throttle.inTurn(nameKey(name), () => unlock(nameKey(name), password));
     if (damage().hopeless !== null) throw failure;
     if (repairing)
       throw new AppError('CONFLICT', { what: file, state: 'being repaired', needed: 'a damaged database' });

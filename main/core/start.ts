@@ -8,6 +8,7 @@ import { diskFullOr } from '../store/files.ts';
 import { openStore, type Store } from '../store/open.ts';
 import { thumbnail } from '../vision/decode.ts';
 import { createAccounts, type Accounts } from './accounts.ts';
+import { createActiveModels } from './active-models.ts';
 import { createActiveCheck, createApprovalService } from './approval.ts';
 import { createAuditService } from './audit.ts';
 import { createBackbones } from './backbones.ts';
@@ -60,8 +61,10 @@ const guard = (handlers: Handlers, accounts: Accounts, home: string): Handlers =
       if (methods[name].roles !== 'anyone' && name !== 'session.changePassword') accounts.refusePasswordDue(session);
       const parsed = methods[name].input.safeParse(input);
       if (!parsed.success) throw new AppError('INVALID_INPUT', { what: name, problem: zodProblem(parsed.error) });
+      // Whoever asked: a job waits its turn, and somebody else may sign in at the same window meanwhile. Signing in and out changes the session itself.
+      const asked = name.startsWith('session.') ? session : { ...session };
       try {
-        return await handler(parsed.data, session, signal);
+        return await handler(parsed.data, asked, signal);
       } catch (error) {
         // Whichever write it was that found the disk full.
         throw diskFullOr(error, home);
@@ -124,12 +127,9 @@ const build = async (
   const classes = createClassService(context);
   const monitor = createMonitorService(context);
   const plantEvents = createPlantEvents(context, secrets);
-  const lines = createLines(
-    context,
-    createIngest(context, monitor, plantEvents),
-    createActiveCheck(context),
-    plantEvents,
-  );
+  const checkActive = createActiveCheck(context);
+  const actives = createActiveModels(context, checkActive);
+  const lines = createLines(context, createIngest(context, monitor, plantEvents), checkActive, plantEvents);
   const stations = createStationService(context, backbones, lines);
   const accounts = createAccounts(context, async () => {
     const backbone = await backbones.shipped();
@@ -152,11 +152,11 @@ const build = async (
   const twoPersons = createTwoPersons(context);
   const recheck = createRecheckService(context);
   const golden = createGoldenService(context, { jobs, classes });
-  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons, recheck, golden);
+  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons, recheck, golden, actives);
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
-  const planned = createPlannedActivations(context, approvals);
+  const planned = createPlannedActivations(context, approvals, accounts);
 
   const audit = createAuditService(context);
   const backups = createBackupService(context, jobs, accounts, secrets);
@@ -199,6 +199,8 @@ const build = async (
   await backups.takeUp();
   await homeState.start();
   await plantEvents.start();
+  await accounts.start();
+  await actives.settle();
   await lines.takeUp();
   jobs.takeUp();
   planned.start();

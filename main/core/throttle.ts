@@ -7,6 +7,11 @@ const FIRST_LOCK_MS = 10_000;
 const LONGEST_LOCK_MS = 15 * 60_000;
 
 export interface Throttle {
+  /**
+   * An attempt for this name, after those before it have ended: of many at once each would be let in before the first of them counts. `work`
+   * begins with `check`.
+   */
+  inTurn<T>(name: string, work: () => Promise<T>): Promise<T>;
   /** TOO_MANY_ATTEMPTS while the name is locked. */
   check(name: string): void;
   failed(name: string): void;
@@ -14,17 +19,31 @@ export interface Throttle {
 }
 
 /** Kept in the store: a restart frees nobody. */
-export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throttle => ({
-  check(name) {
-    // A clock that was set back must not lock a name for years.
-    const left = Math.min(LONGEST_LOCK_MS, (attempts.get(name)?.lockedUntil.getTime() ?? 0) - now().getTime());
-    if (left > 0) throw new AppError('TOO_MANY_ATTEMPTS', { user: name, seconds: Math.ceil(left / 1000) });
-  },
-  failed(name) {
-    const wrong = (attempts.get(name)?.wrong ?? 0) + 1;
-    const over = wrong - FREE_ATTEMPTS;
-    const lock = over < 0 ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** over);
-    attempts.set(name, { wrong, lockedUntil: new Date(now().getTime() + lock) }, now());
-  },
-  succeeded: (name) => attempts.clear(name),
-});
+export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throttle => {
+  /** The last attempt that was asked for, by name. */
+  const turns = new Map<string, Promise<unknown>>();
+  return {
+    inTurn(name, work) {
+      const before = turns.get(name) ?? Promise.resolve();
+      const turn = before.then(work, work);
+      turns.set(name, turn);
+      const over = () => {
+        if (turns.get(name) === turn) turns.delete(name);
+      };
+      turn.then(over, over);
+      return turn;
+    },
+    check(name) {
+      // A clock that was set back must not lock a name for years.
+      const left = Math.min(LONGEST_LOCK_MS, (attempts.get(name)?.lockedUntil.getTime() ?? 0) - now().getTime());
+      if (left > 0) throw new AppError('TOO_MANY_ATTEMPTS', { user: name, seconds: Math.ceil(left / 1000) });
+    },
+    failed(name) {
+      const wrong = (attempts.get(name)?.wrong ?? 0) + 1;
+      const over = wrong - FREE_ATTEMPTS;
+      const lock = over < 0 ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** over);
+      attempts.set(name, { wrong, lockedUntil: new Date(now().getTime() + lock) }, now());
+    },
+    succeeded: (name) => attempts.clear(name),
+  };
+};

@@ -10,7 +10,7 @@ import {
 } from '../audit/trail.ts';
 
 export interface AuditEntries {
-  /** Appends within the transaction that is open, so that an act and its entry stand or fall together. */
+  /** Appends within the transaction that is open, so that an act and its entry stand or fall together; in one of its own where none is. */
   append(entry: { user: string; action: string; subject: string; details?: Record<string, unknown> }): AuditEntry;
   /** Newest first; `before`: numbers below it. */
   list(options: { limit: number; before?: number }): AuditEntry[];
@@ -117,14 +117,15 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     return entry;
   };
   return {
-    append(entry) {
+    // Whole or not at all, also where no transaction is open: a hundredth entry without its head would be a broken trail.
+    append: db.transaction((entry: Parameters<AuditEntries['append']>[0]) => {
       const at = now().toISOString();
       const before = newest();
       // The order is that of the numbers, whatever the clock says; but nobody shall have to guess why the time goes back.
       if (before !== null && Date.parse(before) - Date.parse(at) > SET_BACK_MS)
         add({ user: 'system', action: 'clock.setBack', subject: 'clock', details: { before, after: at } }, at);
       return add(entry, at);
-    },
+    }),
     newestAt: newest,
     list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
     head,

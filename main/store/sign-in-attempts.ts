@@ -7,7 +7,10 @@ export interface SignInAttempts {
   clear(nameKey: string): void;
 }
 
-/** Names are the caller's words: without a bound they would fill the disk. */
+/**
+ * Names are the caller's words: without a bound they would fill the disk. Those of accounts, and of codes (they begin with a space), are few, and stay:
+ * a thousand made-up names push none of them out.
+ */
 const NAMES_KEPT = 1_000;
 
 export const createSignInAttempts = (db: Database): SignInAttempts => {
@@ -18,7 +21,8 @@ export const createSignInAttempts = (db: Database): SignInAttempts => {
   const clear = db.prepare('DELETE FROM sign_in_attempts WHERE name_key = ?');
   const trim = db.prepare(`
     DELETE FROM sign_in_attempts WHERE name_key IN
-      (SELECT name_key FROM sign_in_attempts ORDER BY at DESC LIMIT -1 OFFSET ?)`);
+      (SELECT name_key FROM sign_in_attempts WHERE name_key NOT IN (SELECT name_key FROM users) AND name_key NOT LIKE ' %'
+       ORDER BY at DESC LIMIT -1 OFFSET ?)`);
   return {
     get(nameKey) {
       const row = select.get(nameKey) as { wrong: number; lockedUntil: string } | undefined;

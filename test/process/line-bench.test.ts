@@ -50,6 +50,16 @@ test('with the trainer at work beside it', async () => {
   expect(result.trainer?.updates).toBeGreaterThanOrEqual(1);
 }, 240_000);
 
+test('a process that is given a retired model does not inspect with it', async () => {
+  using at = await createLineHome({ demo: true });
+  const bundleDir = await at.bundle('m-1');
+  await at.bundle('m-2');
+  at.activate(STATION, 'm-2');
+  await expect(driveLine({ ...options, home: at.home, bundleDir, seconds: 1, trainer: 'idle' })).rejects.toMatchObject({
+    code: 'NOT_APPROVED',
+  });
+}, 120_000);
+
 test('a bundle that nobody approved drives no line', async () => {
   using at = await createLineHome({ demo: true });
   const bundleDir = await at.bundle('m-1', { approve: false });

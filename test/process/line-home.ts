@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { activeFileName, activeFolder, signActive, type ActiveModel } from '../../main/audit/activation.ts';
 import { bundleDigest, createUserKey, signApproval, unlockUserKey } from '../../main/audit/approval.ts';
 import { createRootKey, issueCertificate, openRootKey } from '../../main/audit/keys.ts';
 import { stationSchema, type LineStatus, type ModelCard, type Station } from '../../main/contract/domain.ts';
@@ -8,9 +9,12 @@ import type { LineRecord } from '../../main/contract/line.ts';
 import { createLine, type EmitLineEvent, type LineOptions } from '../../main/host/line/line.ts';
 import { brightnessModel, type SmallModel } from '../helpers/small-models.ts';
 
-/** A home with real keys, in which bundles can be approved as the core does it. */
+/** A home with real keys, in which bundles can be approved and activated as the core does it. */
 export interface LineHome extends Disposable {
   home: string;
+  /** Signs that these of the station's bundles may inspect now: one, or the two of an exchange. */
+  activate(stationId: string, ...ids: string[]): void;
+  /** Approved ones are active as they are made: the newest two of a station. */
   bundle(id: string, options?: { approve?: boolean; stationId?: string; model?: SmallModel }): Promise<string>;
 }
 
@@ -35,8 +39,19 @@ export async function createLineHome({ demo = false } = {}): Promise<LineHome> {
     } as Parameters<typeof issueCertificate>[0],
     root,
   );
+  const approved = new Map<string, ActiveModel[]>();
+  const sign = (stationId: string, models: ActiveModel[]): void => {
+    mkdirSync(activeFolder(home), { recursive: true });
+    const text = signActive({ stationId, models, by: 'Sato', at: new Date().toISOString() }, root.privateKey);
+    writeFileSync(join(activeFolder(home), activeFileName(stationId)), text);
+  };
   return {
     home,
+    activate: (stationId, ...ids) =>
+      sign(
+        stationId,
+        approved.get(stationId)!.filter(({ candidateId }) => ids.includes(candidateId)),
+      ),
     async bundle(id, { approve = true, stationId = STATION, model = brightnessModel({ id, demo, stationId }) } = {}) {
       const bundleDir = join(home, 'bundles', id);
       mkdirSync(bundleDir, { recursive: true });
@@ -45,6 +60,7 @@ export async function createLineHome({ demo = false } = {}): Promise<LineHome> {
       writeFileSync(join(bundleDir, 'model.json'), JSON.stringify(card));
       writeFileSync(join(bundleDir, 'evidence.json'), '{}');
       if (approve) {
+        const bundleSha256 = await bundleDigest(bundleDir);
         await signApproval({
           bundleDir,
           candidateId: id,
@@ -55,8 +71,11 @@ export async function createLineHome({ demo = false } = {}): Promise<LineHome> {
           at: new Date(),
           certificate,
           privateKey,
-          bundleSha256: await bundleDigest(bundleDir),
+          bundleSha256,
         });
+        const models = [...(approved.get(stationId) ?? []), { candidateId: id, bundleSha256 }];
+        approved.set(stationId, models);
+        sign(stationId, models.slice(-2));
       }
       return bundleDir;
     },
@@ -112,7 +131,7 @@ export function listenedLine({ openFeed }: Pick<LineOptions, 'openFeed'> = {}) {
   };
 }
 
-export async function until(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
+export async function until(what: string, holds: () => boolean, ms = 35_000): Promise<void> {
   const end = Date.now() + ms;
   while (!holds()) {
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain until ${what}`);

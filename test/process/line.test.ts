@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { activeFileName, activeFolder } from '../../main/audit/activation.ts';
 import { lineRecordSchema } from '../../main/contract/line.ts';
 import { lineStatusSchema } from '../../main/contract/domain.ts';
 import { encodePng } from '../../main/vision/decode.ts';
-import { createLineHome, lineStation, listenedLine, until, type LineHome } from './line-home.ts';
+import { createLineHome, lineStation, listenedLine, STATION, until, type LineHome } from './line-home.ts';
 
 let at: LineHome;
 let ends: (() => Promise<void>)[] = [];
@@ -93,6 +94,38 @@ test('hot swap between two parts; an altered bundle leaves the old model running
   expect(await line.start()).toMatchObject({ modelId: null, problem: { code: 'BUNDLE_ALTERED' } });
 }, 40_000);
 
+test('a retired model inspects no more, whoever asks for it: at an exchange, at set-up, at start', async () => {
+  const line = open();
+  const [retired, active] = [await at.bundle('m-1'), await at.bundle('m-2')];
+  at.activate(STATION, 'm-2');
+  await line.configure(at.home, simulated(), active);
+  await line.start();
+  await until('parts', () => line.records.length >= 3);
+  await expect(line.activate(retired)).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+  expect(line.status().modelId).toBe('m-2');
+  await line.stop();
+
+  // A supervisor activates the other one, and nothing that the core says afterwards brings the first back.
+  at.activate(STATION, 'm-1');
+  expect(await line.start()).toMatchObject({ modelId: null, problem: { code: 'NOT_APPROVED' } });
+  expect(await line.configure(at.home, simulated(), active)).toMatchObject({ modelId: null });
+  await line.stop();
+  expect(await line.configure(at.home, simulated(), retired)).toMatchObject({ modelId: 'm-1', problem: null });
+
+  const file = join(activeFolder(at.home), activeFileName(STATION));
+  const signed = readFileSync(file, 'utf8');
+  for (const forged of [signed.replaceAll('m-1', 'm-2'), signed.replace('"by": "Sato"', '"by": "Mori"'), '{}', '']) {
+    writeFileSync(file, forged);
+    for (const bundle of [active, retired])
+      expect(await line.configure(at.home, simulated(), bundle)).toMatchObject({
+        modelId: null,
+        problem: { code: 'NOT_APPROVED' },
+      });
+  }
+  rmSync(file);
+  expect(await line.configure(at.home, simulated(), active)).toMatchObject({ problem: { code: 'NOT_APPROVED' } });
+}, 40_000);
+
 test('the watched folder: verdicts by content, error records told once, numbering goes on after a restart', async () => {
   const folder = join(at.home, 'in');
   mkdirSync(folder);
@@ -106,10 +139,12 @@ test('the watched folder: verdicts by content, error records told once, numberin
   await line.configure(at.home, station, bundle);
   await line.start();
   await until('four records', () => line.records.length >= 4);
-  await new Promise((resolve) => setTimeout(resolve, 400));
-  expect(line.records).toHaveLength(4);
+  // A file is taken after two polls: the others have been looked at again by then, and are not told twice.
+  writeFileSync(join(folder, 'part 4.png'), await grey(129));
+  await until('a later one', () => line.records.length >= 5);
+  expect(line.records).toHaveLength(5);
   const by = new Map(
-    line.records.map((r) => [`${r.judgement.verdict} ${r.judgement.unsureReason ?? r.judgement.classId}`, r]),
+    line.records.slice(0, 4).map((r) => [`${r.judgement.verdict} ${r.judgement.unsureReason ?? r.judgement.classId}`, r]),
   );
   expect([...by.keys()].sort()).toEqual(['ng bright', 'ok ok', 'unsure error', 'unsure novel']);
   expect(by.get('unsure error')).toMatchObject({
@@ -125,12 +160,12 @@ test('the watched folder: verdicts by content, error records told once, numberin
   const again = open();
   // The core has stored two; the rest is sent again, and nothing is inspected twice.
   expect((await again.configure(at.home, station, bundle, 2)).lostRecords).toBe(0);
-  expect(again.records.map((r) => r.seq)).toEqual([3, 4]);
+  expect(again.records.map((r) => r.seq)).toEqual([3, 4, 5]);
   expect(again.records.map((r) => r.imageSha)).toEqual(line.records.slice(2).map((r) => r.imageSha));
   writeFileSync(join(folder, 'part 5.png'), await grey(20));
   await again.start();
-  await until('the new file', () => again.records.length >= 3);
-  expect(again.records[2]).toMatchObject({ seq: 5, judgement: { verdict: 'ng', classId: 'dark' } });
+  await until('the new file', () => again.records.length >= 4);
+  expect(again.records[3]).toMatchObject({ seq: 6, judgement: { verdict: 'ng', classId: 'dark' } });
 
   rmSync(folder, { recursive: true });
   await until('the camera is lost', () => again.status().camera === 'fault');

@@ -47,6 +47,20 @@ const openElsewhere = async (script: string): Promise<{ pid: number; kill: () =>
 const openModule = new URL('../../main/store/open.ts', import.meta.url).href;
 const examplesModule = new URL('./examples.ts', import.meta.url).href;
 
+test('an entry of the trail and the signed head that it needs stand or fall together, also outside a transaction', async () => {
+  const store = await openHome();
+  store.audit.signWith(() => {
+    throw new Error('killed');
+  });
+  const append = () => store.audit.append({ user: 'system', action: 'test.made', subject: 'x' });
+  for (let n = 1; n < 100; n += 1) append();
+  expect(append).toThrow('killed');
+  expect(store.audit.head()?.n).toBe(99);
+  store.audit.signWith((head) => ({ ...head, signature: 'made' }));
+  expect(append().n).toBe(100);
+  expect(store.audit.heads().map(({ n }) => n)).toEqual([100]);
+});
+
 describe('opening a home', () => {
   test('a new home gets WAL with synchronous=FULL, its folders and its mark', async () => {
     const store = await openHome();

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { verifyBundle } from '../../audit/approval.ts';
+import { verifyActiveBundle } from '../../audit/activation.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { Recipe } from '../../contract/domain.ts';
 import { benchInspect } from '../../inspection/bench.ts';
@@ -114,9 +114,10 @@ export async function chooseModel(context: Context, options: InspectOptions): Pr
     }
     const station = await activeStation(client, options.station);
     const bundleDir = join(context.home, 'bundles', station.activeModelId);
-    // The database row alone makes no model active: its approval is checked here as on the line.
+    // The database row alone makes no model active: what is signed is checked here as on the line.
     const rootPublicKey = await readFile(join(context.home, 'trust', 'root.pub'), 'utf8');
-    await verifyBundle({ bundleDir, rootPublicKey, demo: state.demo, stationId: station.id });
+    const { home } = context;
+    await verifyActiveBundle({ home, bundleDir, rootPublicKey, demo: state.demo, stationId: station.id });
     return { bundleDir, recipe: station.recipe, stationId: station.id, trial: false };
   });
 }

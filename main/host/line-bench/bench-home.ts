@@ -1,6 +1,7 @@
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { activeFolder } from '../../audit/activation.ts';
 
 /** A data folder for a measurement: the keys and one approved model of another, none of its records. */
 export interface BenchHome extends AsyncDisposable {
@@ -12,8 +13,9 @@ export interface BenchHome extends AsyncDisposable {
 export async function makeBenchHome(home: string, bundleDir: string): Promise<BenchHome> {
   const folder = await mkdtemp(join(tmpdir(), 'mekiki-line-bench-'));
   await mkdir(join(folder, 'trust'));
-  // The public half only: the line proves approvals, it signs nothing.
+  // What a line proves by: the public half, and what was activated. It signs nothing.
   await cp(join(home, 'trust', 'root.pub'), join(folder, 'trust', 'root.pub'));
+  await cp(activeFolder(home), activeFolder(folder), { recursive: true });
   await cp(join(home, 'mekiki.json'), join(folder, 'mekiki.json'));
   const copy = join(folder, 'bundles', basename(bundleDir));
   await cp(bundleDir, copy, { recursive: true });

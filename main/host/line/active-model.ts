@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { verifyBundle } from '../../audit/approval.ts';
+import { verifyActiveBundle } from '../../audit/activation.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import { openInspector, type Inspector } from '../../inspection/inspector.ts';
 
@@ -24,8 +24,8 @@ export interface ApprovedModelOptions {
 }
 
 /**
- * Opens a model after proving its approval; there is no other way into the line. The bytes that were hashed are those that are
- * loaded.
+ * Opens a model after proving its approval, and that a supervisor activated it last; there is no other way into the line, whatever core and
+ * database say. The bytes that were hashed are those that are loaded.
  * @param loaded the model that judges now, and its threads: where the proof is for the very same one, it is given back
  * @throws NOT_APPROVED, BUNDLE_ALTERED, MODEL_UNREADABLE
  */
@@ -41,7 +41,8 @@ export async function openApprovedModel(
     const problem = `the key of this data folder cannot be read: ${problemOf(cause)}`;
     throw new AppError('NOT_APPROVED', { model: bundleDir, problem }, { cause });
   }
-  const { card, model } = await verifyBundle({ bundleDir, rootPublicKey, demo: await isDemoHome(home), stationId });
+  const demo = await isDemoHome(home);
+  const { card, model } = await verifyActiveBundle({ home, bundleDir, rootPublicKey, demo, stationId });
   // The card names the hash of the model's bytes, and both were proved.
   if (loaded?.threads === threads && JSON.stringify(loaded.model.card) === JSON.stringify(card)) return loaded.model;
   return await openInspector({ card, model, threads });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
+import { verifyActiveBundle } from '../../../main/audit/activation.ts';
 import { bundleDigest, verifyBundle } from '../../../main/audit/approval.ts';
 import { openRootKey } from '../../../main/audit/keys.ts';
 import { readBackup } from '../../../main/core/backup-file.ts';
@@ -164,6 +165,9 @@ async function checkRows(db: Sqlite.Database, home: string, wrong: string[]): Pr
       .pluck()
       .get() as string | undefined;
     if ((told ?? null) !== active) wrong.push(`the trail knows of ${told}, active is ${active}`);
+    if (active === null) continue;
+    const input = { home, bundleDir: join(home, 'bundles', active), rootPublicKey, demo: false, stationId: id };
+    await verifyActiveBundle(input).catch((error: unknown) => wrong.push(`a line refuses ${active}: ${String(error)}`));
   }
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,6 +83,19 @@ describe('knowledge by file', () => {
     await teach(there, { dots: 2 });
     await take(here, await exportTo(there, 'second'));
     expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
+    // A class that came with it is an entry of its own.
+    const { entries } = await here.world.call('audit.list', {});
+    expect(entries.find(({ action, subject }) => action === 'classes.create' && subject === 'c-dots')?.user).toBe(
+      here.technician.user!.name,
+    );
+    // Killed while one file took the place of another: the next start has one of the two, and nothing beside it.
+    const added = join(here.world.home, 'knowledge', 'added', here.stationId, 'bb-one');
+    const [name] = readdirSync(added);
+    await here.world.core.close();
+    renameSync(join(added, name!), join(added, `${name}.before`));
+    writeFileSync(join(added, `${name}.new`), 'half');
+    await here.world.reopen();
+    expect(readdirSync(added)).toEqual([name]);
   });
 
   test('images that would count twice are refused: own ones that come back, and those of a third station in two files', async () => {

@@ -175,7 +175,9 @@ describe('the line', () => {
     const before = line();
     before.die();
     await until(() => world.events.at(-1)?.name === 'line.changed');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // Another line is connected, set up and started meanwhile.
+    const other = await world.call('stations.add', { name: 'Line 2', camera: { kind: 'simulated' } });
+    await world.call('line.start', { stationId: other.id });
     expect(line()).toBe(before);
   });
 
@@ -231,6 +233,11 @@ describe('labels', () => {
     await world.call('labels.create', { partIds: [a, b], classId: 'ok' }, technician);
     await world.call('labels.create', { partIds: [a], classId: pit.id }, technician);
     await world.call('queue.skip', { partId: c }, technician);
+    expect((await world.call('audit.list', { limit: 1 })).entries[0]).toMatchObject({
+      user: 'tanaka',
+      action: 'queue.skip',
+      subject: (await world.call('parts.get', { partId: c })).imageSha,
+    });
     await world.call('labels.create', { partIds: [partIds[3]!], classId: 'ok' });
     expect(await world.call('queue.count', { stationId })).toEqual({ total: 0 });
 

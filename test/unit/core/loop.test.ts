@@ -1,7 +1,11 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { signActive, type ActiveModels } from '../../../main/audit/activation.ts';
+import { canonicalJson } from '../../../main/audit/canonical.ts';
+import { openRootKey } from '../../../main/audit/keys.ts';
+import { chainEntry } from '../../../main/audit/trail.ts';
 import type { Candidate, Gate } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
@@ -351,6 +355,96 @@ describe('what may not inspect', () => {
     expect(world.lines.get(stationId)?.configured.at(-1)?.bundleDir).toContain(active.id);
   });
 
+  test('a retired one for which an entry of the trail was made up, too: the core believes it, the line does not', async () => {
+    await learn();
+    const retired = await compress();
+    await approve(retired.id);
+    await world.call('models.activate', { candidateId: retired.id });
+    const active = await compress();
+    await approve(active.id);
+    await world.call('models.activate', { candidateId: active.id });
+    await world.core.close();
+    const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+    const last = db.prepare('SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1').get() as { n: number; hash: string };
+    const made = { n: last.n + 1, at: new Date().toISOString(), user: 'sato', action: 'models.activate' };
+    const forged = chainEntry({ ...made, subject: retired.id, details: { stationId } }, last.hash);
+    db.prepare('INSERT INTO audit VALUES (@n, @at, @user, @action, @subject, @details, @previousHash, @hash)').run({
+      ...forged,
+      details: canonicalJson(forged.details),
+    });
+    db.exec(
+      `UPDATE candidates SET state = 'retired' WHERE id = '${active.id}'; UPDATE candidates SET state = 'active' WHERE id = '${retired.id}';
+       UPDATE stations SET active_model_id = '${retired.id}'`,
+    );
+    db.close();
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    // It fits the chain, and no head was signed since.
+    expect((await world.call('audit.verify', {})).valid).toBe(true);
+    await expect(world.call('line.start', { stationId })).rejects.toMatchObject({
+      code: 'NOT_APPROVED',
+      message: expect.stringContaining(`activated ${active.id}`),
+    });
+    expect(world.lines.get(stationId)?.configured).toEqual([]);
+    // A supervisor decides; then it runs.
+    await world.call('models.activate', { candidateId: retired.id });
+    await world.call('line.start', { stationId });
+  });
+
+  test('one whose activation cannot be recorded: the line goes back to the one that is active', async () => {
+    await learn();
+    const first = await compress();
+    await approve(first.id);
+    await world.call('models.activate', { candidateId: first.id });
+    const second = await compress();
+    await approve(second.id);
+    await edit(
+      `CREATE TRIGGER nothing_more BEFORE INSERT ON activations BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+    );
+    await world.call('line.start', { stationId });
+    const line = world.lines.get(stationId)!;
+    await expect(world.call('models.activate', { candidateId: second.id })).rejects.toThrow('no room');
+    expect(line.activated.at(-1)).toContain(second.id);
+    expect(line.configured.at(-1)?.bundleDir).toContain(first.id);
+    expect((await world.call('stations.list', {}))[0]?.activeModelId).toBe(first.id);
+    const file = join(world.home, 'trust', 'active', `${stationId}.json`);
+    expect((JSON.parse(readFileSync(file, 'utf8')) as ActiveModels).models).toMatchObject([{ candidateId: first.id }]);
+  });
+
+  test('a power cut between two models leaves the one that the database names, and no other', async () => {
+    await learn();
+    const first = await compress();
+    await approve(first.id);
+    await world.call('models.activate', { candidateId: first.id });
+    const second = await compress();
+    await approve(second.id);
+    const file = join(world.home, 'trust', 'active', `${stationId}.json`);
+    const named = () => (JSON.parse(readFileSync(file, 'utf8')) as ActiveModels).models.map((each) => each.candidateId);
+    expect(named()).toEqual([first.id]);
+    const keys = openRootKey(readFileSync(join(world.home, 'secrets', 'root.key')));
+    const models = [first, second].map(({ id, bundleSha256 }) => ({ candidateId: id, bundleSha256 }));
+    writeFileSync(
+      file,
+      signActive({ stationId, models, by: 'sato', at: new Date().toISOString() }, keys.privateKey),
+    );
+    await world.reopen();
+    expect(named()).toEqual([first.id]);
+    // A home of a version that signed none: what the trail says is signed once.
+    await world.core.close();
+    rmSync(join(world.home, 'trust', 'active'), { recursive: true });
+    await world.reopen();
+    expect(named()).toEqual([first.id]);
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    await world.call('line.start', { stationId });
+    expect((await world.call('audit.list', {})).entries.map(({ action }) => action)).toContain('models.signActive');
+    // A file alone that is gone is not made anew.
+    await world.core.close();
+    rmSync(file);
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    await expect(world.call('line.start', { stationId })).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+  });
+
   test('another model laid under the name of an approved one', async () => {
     await learn();
     const good = await compress();
@@ -453,6 +547,25 @@ describe('approval', () => {
 });
 
 describe('jobs', () => {
+  test('a job is done by whoever asked for it, and not by who stands at that window when its turn comes', async () => {
+    await learn();
+    let release = () => {};
+    world.trainer.hold = new Promise<void>((resolve) => (release = resolve));
+    const first = await world.call('knowledge.update', { stationId }, technician);
+    const path = await writeDataset(join(world.home, '..', 'more'), { ok: 2 });
+    const job = await world.call('import.start', { stationId, path, asLabels: true }, technician);
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD }, technician);
+    release();
+    await world.done(first);
+    await world.done(job);
+    const { entries } = await world.call('audit.list', {});
+    const labelled = entries.filter(({ action }) => action === 'labels.create' || action === 'import.start');
+    expect(labelled.length).toBeGreaterThan(0);
+    expect(new Set(labelled.map(({ user }) => user))).toEqual(new Set(['tanaka']));
+    const signedIn = entries.find(({ action }) => action === 'session.signIn')!;
+    expect(labelled[0]!.n).toBeGreaterThan(signedIn.n);
+  });
+
   test('a crash of the trainer fails the job clearly and leaves nothing half-made', async () => {
     await learn();
     const before = statSync(world.trainer.updates[0]!.featureFile).size;

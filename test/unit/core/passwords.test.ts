@@ -180,6 +180,24 @@ describe('lock-out', () => {
       details: { seconds: 900 },
     });
   });
+  test('is not escaped by trying many at once, passwords or codes', async () => {
+    const tries = Array.from({ length: 24 }, (_, n) => n);
+    const codes = (outcomes: PromiseSettledResult<unknown>[]) =>
+      outcomes.map((one) => (one.status === 'rejected' ? (one.reason as { code: string }).code : 'in'));
+    const passwords = codes(await Promise.allSettled(tries.map((n) => signIn('sato', `wrong ${n}`))));
+    expect(passwords.filter((code) => code === 'WRONG_PASSWORD')).toHaveLength(5);
+    expect(passwords.slice(5).every((code) => code === 'TOO_MANY_ATTEMPTS')).toBe(true);
+    const quick = (n: number) => world.call('session.quick', { code: `10${n}` }, world.core.openSession());
+    const pins = codes(await Promise.allSettled(tries.map(quick)));
+    expect(pins.filter((code) => code === 'WRONG_CODE')).toHaveLength(5);
+  });
+  test('is not escaped by a thousand other names', async () => {
+    for (let i = 0; i < 6; i += 1) await signIn('sato', 'wrong').catch(() => {});
+    await sql(`INSERT INTO sign_in_attempts (name_key, wrong, locked_until, at)
+      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) SELECT 'x' || i, 9, '2027', '2027' FROM n`);
+    await signIn('nobody', 'wrong').catch(() => {});
+    await expect(signIn('sato', PASSWORD)).rejects.toMatchObject({ code: 'TOO_MANY_ATTEMPTS' });
+  });
   test('keeps a bounded number of names', async () => {
     await sql(`INSERT INTO sign_in_attempts (name_key, wrong, locked_until, at)
       WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) SELECT 'x' || i, 1, '2026', '2025' FROM n`);

@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { roleSchema, type Role } from '../../../main/contract/domain.ts';
 import { methods, type MethodName } from '../../../main/contract/methods.ts';
 import type { Session } from '../../../main/core/port.ts';
@@ -69,6 +70,65 @@ describe('every method asks for its role in the core', () => {
   });
 });
 
+describe('a row that somebody wrote into the database', () => {
+  const edit = async (sql: string) => {
+    await world.core.close();
+    const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+    db.exec(sql);
+    db.close();
+    await world.reopen();
+  };
+  const signIn = (name: string) => world.call('session.signIn', { name, password: PASSWORD });
+  const signInSato = () => signIn('sato');
+  const files = ['mekiki.sqlite', join('trust', 'audit-head.json')];
+  let whole: Buffer[];
+  beforeEach(async () => {
+    await world.core.close();
+    whole = files.map((name) => readFileSync(join(world.home, name)));
+    await world.reopen();
+  });
+  afterEach(async () => {
+    await world.core.close();
+    for (const [i, name] of files.entries()) writeFileSync(join(world.home, name), whole[i]!);
+    await world.reopen();
+    await signInSato();
+  });
+
+  test('gives nobody another role, and no new password makes it true', async () => {
+    await edit(`UPDATE users SET role = 'supervisor' WHERE name = 'a-operator'`);
+    await expect(signIn('a-operator')).rejects.toMatchObject({ code: 'ACCOUNT_ALTERED' });
+    await signInSato();
+    const { id: userId } = (await world.call('users.list', {})).find(({ name }) => name === 'a-operator')!;
+    await expect(
+      world.call('users.resetPassword', { userId, newPassword: 'seven green bottles', password: PASSWORD }),
+    ).rejects.toMatchObject({ code: 'ACCOUNT_ALTERED' });
+    expect((await world.call('audit.list', {})).entries[0]).toMatchObject({ action: 'session.alteredAccount' });
+  });
+
+  test('gives nobody the key of another', async () => {
+    await edit(
+      `UPDATE users SET locked_private_key = (SELECT locked_private_key FROM users WHERE name = 'a-operator') WHERE name = 'a-supervisor'`,
+    );
+    await expect(signIn('a-supervisor')).rejects.toMatchObject({ code: 'ACCOUNT_ALTERED' });
+  });
+
+  test('makes no recovery code', async () => {
+    const sha256 = createHash('sha256').update('0'.repeat(32)).digest('hex');
+    const made = JSON.stringify({ sha256, by: 'sato', at: '2026-01-01T00:00:00.000Z', signature: '' });
+    await edit(`INSERT OR REPLACE INTO settings (key, value) VALUES ('recovery', '${made}')`);
+    const recover = { code: '0'.repeat(32), name: 'sato', newPassword: 'seven green bottles' };
+    await expect(world.call('session.recover', recover)).rejects.toMatchObject({ code: 'RECOVERY_REFUSED' });
+  });
+
+  test('offers no first start again', async () => {
+    await edit(`UPDATE users SET disabled = 1`);
+    expect((await world.call('session.state', {})).firstStart).toBe(false);
+    await expect(
+      world.call('session.firstStart', { language: 'en', name: 'mallory', password: PASSWORD }),
+    ).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+});
+
 describe('the trail of a home', () => {
   const act = async (times: number) => {
     for (let i = 0; i < times; i += 1) await world.call('session.signIn', { name: 'sato', password: PASSWORD });
@@ -86,6 +146,26 @@ describe('the trail of a home', () => {
     expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
       { user: 'sato', action: 'stations.update', details: { before: { threads }, changes: { threads: threads + 1 } } },
       { user: 'sato', action: 'session.setLanguage', subject: 'ja', details: { before: 'en' } },
+    ]);
+  });
+
+  test('tells of who left, and who let a line run and stand', async () => {
+    const [station] = await world.call('stations.list', {});
+    const stationId = station!.id;
+    const screen = world.core.openSession();
+    await world.call('line.start', { stationId });
+    await world.call('line.start', { stationId });
+    await world.call('line.stop', { stationId }, screen);
+    await world.call('line.stop', { stationId });
+    await world.call('session.signIn', { name: 'a-technician', password: PASSWORD }, screen);
+    await world.call('session.signOut', {}, screen);
+    await world.call('session.signOut', {}, screen);
+    const { entries } = await world.call('audit.list', { limit: 4 });
+    expect(entries.map(({ user, action, subject }) => [user, action, subject]).reverse()).toEqual([
+      ['sato', 'line.start', stationId],
+      ['anyone', 'line.stop', stationId],
+      ['a-technician', 'session.signIn', 'a-technician'],
+      ['a-technician', 'session.signOut', 'a-technician'],
     ]);
   });
 

@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { verifyBundle } from '../../../main/audit/approval.ts';
+import { verifyActiveBundle } from '../../../main/audit/activation.ts';
 import type { Backbone, Evidence, Job, LineStatus, ModelCard, Recheck } from '../../../main/contract/domain.ts';
 import { AppError } from '../../../main/contract/errors.ts';
 import { lineEvents, lineMethods, type LineRecord } from '../../../main/contract/line.ts';
@@ -16,6 +16,7 @@ import { trainerEvents, trainerMethods, type Suspect } from '../../../main/contr
 import type { BackboneSources } from '../../../main/core/backbones.ts';
 import type { Core, CoreEvent, CoreOptions, Processes, Session } from '../../../main/core/port.ts';
 import { startCore } from '../../../main/core/start.ts';
+import { diskFullOr } from '../../../main/store/files.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
 import { newJudgement } from '../../store/examples.ts';
 
@@ -246,7 +247,12 @@ const createProcesses = (
               theirs.close();
               return new Promise(() => {});
             }
-            return handler(input);
+            try {
+              return await handler(input);
+            } catch (error) {
+              // As the real trainer tells of a full disk.
+              throw diskFullOr(error, home);
+            }
           },
         ]),
       ) as unknown as typeof handlers;
@@ -300,7 +306,8 @@ const createProcesses = (
         die: () => theirs.close(),
       };
       const check = (bundleDir: string) =>
-        verifyBundle({
+        verifyActiveBundle({
+          home,
           bundleDir,
           rootPublicKey: readFileSync(join(home, 'trust/root.pub'), 'utf8'),
           demo: isDemo(home),
