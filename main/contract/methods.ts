@@ -188,8 +188,11 @@ export const methods = {
   ),
   'users.disable': method(supervisors, z.object({ userId: id }), userSchema),
 
-  /** A consistent copy of the whole data folder into a new file while everything goes on: a job. The own password locks its root key. */
-  'home.backup': method(configurers, z.object({ file: path, password }), jobSchema),
+  /**
+   * A consistent copy of the whole data folder into a new file while everything goes on: a job. The own password locks the root key that is in it, and
+   * whoever opens that can certify supervisors: nobody else makes one.
+   */
+  'home.backup': method(supervisors, z.object({ file: path, password }), jobSchema),
   'home.state': method(anyone, none, homeStateSchema),
   /** Of a home whose database is damaged: what is wrong, and what a repair would lose. null: it is whole. */
   'home.damage': method(anyone, none, damageSchema.nullable()),

@@ -65,6 +65,7 @@ describe('every method asks for its role in the core', () => {
       'users.resetPassword',
       'users.makeRecovery',
       'candidates.setApprovalRule',
+      'home.backup',
     ] as const)
       expect(methods[name].roles).toEqual(['supervisor']);
   });
