@@ -1,7 +1,14 @@
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { activeFileName, activeFolder, readActive, signActive, type ActiveModel, type ActiveModels } from '../audit/activation.ts';
+import {
+  activeFileName,
+  activeFolder,
+  readActive,
+  signActive,
+  type ActiveModel,
+  type ActiveModels,
+} from '../audit/activation.ts';
 import { isAppError } from '../contract/errors.ts';
 import { nodeFiles, writeDurably } from '../store/files.ts';
 import type { CoreContext } from './context.ts';
@@ -34,12 +41,7 @@ export const createActiveModels = (
     writeDurably(join(folder, activeFileName(stationId)), textOf(stationId, models, who));
   const read = (stationId: string) => readActive(store.home, stationId, keys.rootPublicKey());
 
-  const exchangeNow = async <T>(
-    stationId: string,
-    to: ActiveModel,
-    by: string,
-    work: () => Promise<T>,
-  ): Promise<T> => {
+  const exchangeNow = async <T>(stationId: string, to: ActiveModel, by: string, work: () => Promise<T>): Promise<T> => {
     const { activeModelId } = store.stations.get(stationId);
     const signed = await read(stationId);
     const before = signed?.models.find(({ candidateId }) => candidateId === activeModelId) ?? null;

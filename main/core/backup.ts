@@ -14,6 +14,7 @@ import type { BackupThreadData, FromBackupThread } from './backup-thread.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { ROOT_KEY_NAME } from './home-keys.ts';
 import type { JobService, JobWork } from './jobs.ts';
+import { refuseInHome } from './outside.ts';
 import { PLANT_PASSWORD } from './plant-events.ts';
 import type { SecretStore } from './port.ts';
 import { restoredFile, restoredSchema } from './restore.ts';
@@ -148,6 +149,7 @@ export const createBackupService = (
         throw new AppError('CONFLICT', { what: databaseFile(store.home), state: 'whole', needed: 'a damaged one' });
       },
       async 'home.backup'({ file, password }, session) {
+        await refuseInHome(store.home, file);
         const by = actor(session);
         // Also proof that this password opens the backup later.
         await accounts.unlock(by, password);

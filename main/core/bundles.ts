@@ -11,6 +11,7 @@ import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { syncFile } from './feature-file.ts';
+import { refuseInHome } from './outside.ts';
 import type { RecheckService } from './recheck.ts';
 
 export interface BundleService {
@@ -212,8 +213,10 @@ export const createBundleService = (context: CoreContext, recheck: RecheckServic
 
   return {
     handlers: {
-      'bundles.export': async ({ candidateId, file }, session) =>
-        exportTo(store.candidates.get(candidateId), file, actor(session)),
+      async 'bundles.export'({ candidateId, file }, session) {
+        await refuseInHome(store.home, file);
+        return exportTo(store.candidates.get(candidateId), file, actor(session));
+      },
       'bundles.verify': ({ file }) => aboutBundle(store.home, file),
       async 'bundles.import'({ stationId, file }, session) {
         const candidate = await importFrom(stationId, file, actor(session));

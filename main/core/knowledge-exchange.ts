@@ -10,6 +10,7 @@ import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import type { KnowledgeService } from './knowledge.ts';
 import { addedDir, addedFiles, sumsDir } from './knowledge-folders.ts';
+import { refuseInHome } from './outside.ts';
 import { samplesOf } from './samples.ts';
 import { withTrainer } from './trainer.ts';
 
@@ -23,6 +24,15 @@ export interface KnowledgeExchange {
 }
 
 const COLORS = 8;
+
+/** An export may replace an export, and nothing else: a mistyped path must not cost somebody's file. ALREADY_EXISTS. */
+const refuseOtherFile = async (file: string): Promise<void> => {
+  if ((await stat(file).catch(() => null)) === null) return;
+  const { readExportHeader } = await import('../learning/knowledge-export.ts');
+  await readExportHeader(file).catch((cause: unknown) => {
+    throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file }, { cause });
+  });
+};
 
 const nameOf = ({ home, station }: { home: string; station: string }): string => `${home} ${station}`;
 /** All stations whose images are in a file. */
@@ -228,6 +238,8 @@ export const createKnowledgeExchange = (
     handlers: {
       async 'knowledge.export'({ stationId, file }, session) {
         store.stations.get(stationId);
+        await refuseInHome(store.home, file);
+        await refuseOtherFile(file);
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
           async (job) => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import {
   criteriaSchema,
   recipeSchema,
@@ -16,6 +17,7 @@ import { checkClientPlaces, layOut } from '../lineio/register-map.ts';
 import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Lines } from './lines.ts';
+import { refuseInHome } from './outside.ts';
 
 export interface StationService {
   handlers: HandlersOf<'stations.list' | 'stations.add' | 'stations.update' | 'stations.teachPart'>;
@@ -44,6 +46,13 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
     const layout = layOut(output.addresses);
     if (output.kind === 'modbus-client') checkClientPlaces(layout, output);
     return output;
+  };
+
+  /** A watched folder whose files are moved away is not the program's own. INVALID_INPUT */
+  const refuseOwn = async (camera: CameraConfig | undefined): Promise<void> => {
+    if (camera?.kind !== 'folder') return;
+    for (const folder of [camera.path, camera.moveTo ?? camera.path])
+      await refuseInHome(store.home, join(folder, 'picture'));
   };
 
   const insert: StationService['insert'] = (wanted, by) => {
@@ -89,6 +98,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
       },
       'stations.list': async () => store.stations.list(),
       async 'stations.add'(input, session) {
+        await refuseOwn(input.camera);
         const backbone =
           input.backboneId === undefined ? await backbones.shipped() : await backbones.get(input.backboneId);
         const station = insert({ ...input, backboneId: backbone.id }, actor(session));
@@ -97,6 +107,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
       },
       async 'stations.update'(input, session) {
         const before = store.stations.get(input.stationId);
+        await refuseOwn(input.camera);
         if (input.backboneId !== undefined) await backbones.get(input.backboneId);
         if (input.lineOutput !== undefined) checked(input.lineOutput);
         const changes = changesOf(before, input);

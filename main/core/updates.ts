@@ -6,6 +6,7 @@ import { AppError } from '../contract/errors.ts';
 import type { UpdateAbout, UpdateManifest } from '../contract/update.ts';
 import { diskError, nodeFiles } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { refuseInHome } from './outside.ts';
 
 export interface UpdateTarget {
   /** Of the program that runs. */
@@ -122,6 +123,7 @@ export const createUpdateService = (context: CoreContext, keys: readonly string[
         return about;
       },
       async 'updates.unpack'({ file, folder, allowDowngrade }, session, signal) {
+        await refuseInHome(store.home, join(folder ?? dirname(file), 'package'));
         const made = await unpackUpdate(file, target, { folder, allowDowngrade }, signal);
         note('update.unpacked', actor(session), made.file, made);
         return made;

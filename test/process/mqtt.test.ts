@@ -89,7 +89,16 @@ function makeIdentity(name: string, altName: string): Identity {
   const identity = { certificate: join(dir, `${name}.pem`), key: join(dir, `${name}.key`) };
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   const about = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=${altName}`, '-days', '2'];
-  const made = spawnSync('openssl', ['req', '-x509', ...curve, ...about, '-keyout', identity.key, '-out', identity.certificate]);
+  const made = spawnSync('openssl', [
+    'req',
+    '-x509',
+    ...curve,
+    ...about,
+    '-keyout',
+    identity.key,
+    '-out',
+    identity.certificate,
+  ]);
   if (made.status !== 0) throw new Error(String(made.stderr));
   return identity;
 }
@@ -207,7 +216,12 @@ test.skipIf(missing || withoutTls)(
     } finally {
       await trusted.dispose();
     }
-    const bad = { kind: 'mqtt', address: '127.0.0.1', port, tls: { ca: `${pem(own)}${readFileSync(own.key, 'utf8')}` } };
+    const bad = {
+      kind: 'mqtt',
+      address: '127.0.0.1',
+      port,
+      tls: { ca: `${pem(own)}${readFileSync(own.key, 'utf8')}` },
+    };
     expect(plantEventsSchema.safeParse(bad).success).toBe(false);
   },
 );

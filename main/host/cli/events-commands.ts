@@ -42,7 +42,10 @@ export function addEventsCommands(program: Command, action: Action): void {
       .option('--port <n>', 'its port', wholeNumber(1, 65_535))
       .option('--prefix <topic>', 'first levels of every topic')
       .option('--broker-user <name>', 'account at the broker')
-      .option('--ca <file>', 'encrypted (TLS): certificate of the broker or of its authority, PEM; no other is believed')
+      .option(
+        '--ca <file>',
+        'encrypted (TLS): certificate of the broker or of its authority, PEM; no other is believed',
+      )
       .option('--server-name <name>', 'name in the certificate of the broker (default: its address)')
       .option('--no-tls', 'in clear')
       .option('--off', 'tell nobody'),
@@ -57,7 +60,10 @@ export function addEventsCommands(program: Command, action: Action): void {
         const wanted = {
           ...before,
           kind: 'mqtt' as const,
-          tls: secure.tls && tls ? { ...tls, ...(secure.serverName !== undefined && { serverName: secure.serverName }) } : null,
+          tls:
+            secure.tls && tls
+              ? { ...tls, ...(secure.serverName !== undefined && { serverName: secure.serverName }) }
+              : null,
           ...(address !== undefined && { address }),
           ...(port !== undefined && { port }),
           ...(prefix !== undefined && { prefix }),
@@ -68,7 +74,9 @@ export function addEventsCommands(program: Command, action: Action): void {
         const password = process.env['MEKIKI_MQTT_PASSWORD'];
         const view = await client.call('events.set', { config, ...(password !== undefined && { password }) });
         context.out.result(view, ({ config: now }) =>
-          now.kind === 'none' ? 'Nobody is told.' : `Events go to ${now.address}:${now.port} ${now.tls ? 'over TLS' : 'in clear'} below ${now.prefix}/.`,
+          now.kind === 'none'
+            ? 'Nobody is told.'
+            : `Events go to ${now.address}:${now.port} ${now.tls ? 'over TLS' : 'in clear'} below ${now.prefix}/.`,
         );
       });
     }),

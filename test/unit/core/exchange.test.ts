@@ -82,6 +82,10 @@ describe('knowledge by file', () => {
     await expect(take(here, first)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
     await teach(there, { dots: 2 });
     await take(here, await exportTo(there, 'second'));
+    // Written again over itself, and over nothing else.
+    await exportTo(there, 'second');
+    writeFileSync(join(folder, 'mine'), 'of somebody');
+    await expect(exportTo(there, 'mine')).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
     expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
     // A class that came with it is an entry of its own.
     const { entries } = await here.world.call('audit.list', {});

@@ -398,9 +398,7 @@ describe('what may not inspect', () => {
     await world.call('models.activate', { candidateId: first.id });
     const second = await compress();
     await approve(second.id);
-    await edit(
-      `CREATE TRIGGER nothing_more BEFORE INSERT ON activations BEGIN SELECT RAISE(ABORT, 'no room'); END`,
-    );
+    await edit(`CREATE TRIGGER nothing_more BEFORE INSERT ON activations BEGIN SELECT RAISE(ABORT, 'no room'); END`);
     await world.call('line.start', { stationId });
     const line = world.lines.get(stationId)!;
     await expect(world.call('models.activate', { candidateId: second.id })).rejects.toThrow('no room');
@@ -423,10 +421,7 @@ describe('what may not inspect', () => {
     expect(named()).toEqual([first.id]);
     const keys = openRootKey(readFileSync(join(world.home, 'secrets', 'root.key')));
     const models = [first, second].map(({ id, bundleSha256 }) => ({ candidateId: id, bundleSha256 }));
-    writeFileSync(
-      file,
-      signActive({ stationId, models, by: 'sato', at: new Date().toISOString() }, keys.privateKey),
-    );
+    writeFileSync(file, signActive({ stationId, models, by: 'sato', at: new Date().toISOString() }, keys.privateKey));
     await world.reopen();
     expect(named()).toEqual([first.id]);
     // A home of a version that signed none: what the trail says is signed once.

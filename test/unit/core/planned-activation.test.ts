@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
@@ -74,6 +75,19 @@ test('a plan outlives the program; one that comes too late is not carried out, a
   expect(await actions()).toContain('sato models.planFailed');
   expect(await world.call('models.plan', { stationId, activation: null })).toBeNull();
   expect(await planned()).toBeNull();
+});
+
+test('a plan that somebody wrote into the database is not carried out', async () => {
+  const [first, second] = await approved();
+  await plan(first!, inMs(60_000));
+  await world.core.close();
+  const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+  db.prepare('UPDATE settings SET value = replace(value, ?, ?)').run(first, second);
+  db.close();
+  ahead += 61_000;
+  await world.reopen();
+  await expect.poll(async () => (await planned())?.problem?.code, SOON).toBe('NOT_APPROVED');
+  expect(await active()).toBeNull();
 });
 
 test('what a person activates meanwhile makes it void, and so does taking it back', async () => {

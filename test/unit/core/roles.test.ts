@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { roleSchema, type Role } from '../../../main/contract/domain.ts';
@@ -128,6 +128,22 @@ describe('a row that somebody wrote into the database', () => {
       world.call('session.firstStart', { language: 'en', name: 'mallory', password: PASSWORD }),
     ).rejects.toMatchObject({ code: 'CONFLICT' });
   });
+});
+
+test('nothing that a person has written out lands in the data folder, by links neither', async () => {
+  const [station] = await world.call('stations.list', {});
+  const link = join(world.home, '..', 'link');
+  symlinkSync(world.home, link);
+  for (const file of [join(world.home, 'restored.json'), join(link, 'restoring'), join(link, 'new', 'x', 'y')])
+    for (const written of [
+      () => world.call('audit.export', { file }),
+      () => world.call('home.backup', { file, password: PASSWORD }),
+      () => world.call('bundles.export', { candidateId: 'm-any', file }),
+      () => world.call('knowledge.export', { stationId: station!.id, file }),
+      () => world.call('stations.update', { stationId: station!.id, camera: { kind: 'folder', path: dirname(file) } }),
+    ])
+      await expect(written()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+  expect(existsSync(join(world.home, 'new'))).toBe(false);
 });
 
 describe('the trail of a home', () => {
