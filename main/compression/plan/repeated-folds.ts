@@ -15,6 +15,9 @@ import {
  * choice of lambda and g costs about ten.
  */
 export const DRAWINGS = 9;
+/** Of so many rows a drawing moves little, and a factorisation takes their cube. */
+const MANY_ROWS = 2000;
+const DRAWINGS_OF_MANY = 3;
 
 /**
  * Held-out logits as the mean over several drawings of five folds (repeated cross-validation), of whole groups of near-duplicates: where a fixed camera sees one kind of part, single
@@ -47,17 +50,18 @@ export async function heldOutRepeatedly(
       ...(signal ? { signal } : {}),
     });
   };
+  const drawings = rows.length > MANY_ROWS ? DRAWINGS_OF_MANY : DRAWINGS;
   const first = await held(0, options.fixed);
   const width = first.classIds.length;
   const logits = matrix(first.logits.rows, width, first.logits.data.slice());
   const at = new Map(first.rows.map((row, i) => [row, i * width]));
-  for (let drawing = 1; drawing < DRAWINGS; drawing++) {
+  for (let drawing = 1; drawing < drawings; drawing++) {
     const again = await held(drawing, { lambda: first.lambda, balancing: first.balancing });
     again.rows.forEach((row, i) => {
       const to = at.get(row)!;
       for (let c = 0; c < width; c++) logits.data[to + c]! += again.logits.data[i * width + c]!;
     });
   }
-  for (let i = 0; i < logits.data.length; i++) logits.data[i]! /= DRAWINGS;
+  for (let i = 0; i < logits.data.length; i++) logits.data[i]! /= drawings;
   return { ...first, logits };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { integerWeightBits } from '../../../main/compression/environment.ts';
-import { finishFinalists, inputSizesOf } from '../../../main/compression/plan/finalists.ts';
+import { chooseFinalists, finishFinalists, inputSizesOf } from '../../../main/compression/plan/finalists.ts';
 import { judgeOffer, paretoFront, recommend } from '../../../main/compression/plan/offers.ts';
 import { searchPlan, type SearchRequest, type Trial } from '../../../main/compression/plan/search.ts';
 import type { TrialRecord } from '../../../main/compression/plan/trials.ts';
@@ -62,6 +62,18 @@ describe('finalists', () => {
       lost: losing(lostPp),
       newDefects: null,
     }) as TrialRecord;
+  it('are the fast ones that hold, though a faster one that does not is by chance more accurate', () => {
+    const seen = (latencyMs: number, lostPp: number, balancedAccuracy: number) => ({
+      ...trial(latencyMs, lostPp),
+      balancedAccuracy,
+    });
+    const chosen = chooseFinalists([seen(1, 2, 0.95), seen(2, 0.5, 0.94), seen(3, 0.1, 0.96), seen(4, 0.1, 0.97)], {
+      maxDropPp: 1,
+      all: false,
+    });
+    expect(chosen.map(({ latencyMs }) => latencyMs)).toEqual([1, 2, 3, 4]);
+  });
+
   const records = [trial(1, 0), trial(2, 0.9), trial(3, 5), trial(4, 0.5), trial(5, 0.1), trial(6, 0)];
   const finishing = async (holding: (latencyMs: number) => boolean, places = 9) => {
     const order: number[] = [];
