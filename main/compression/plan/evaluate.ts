@@ -163,44 +163,84 @@ const only = ({ judged, errors }: Compared, rows: ReadonlySet<number>): Compared
   );
 };
 
-/** How far what is lost of accuracy lies from what is lost of the balanced Brier score, standard deviation in percentage points. */
+/** How far what is lost of accuracy lies from what is lost of the balanced Brier score, and what images flatter that a model was fitted to: standard deviations in percentage points. */
 const ACCURACY_BESIDE_SCORES_PP = 1;
+const FLATTERED_PP = 1;
 /** Standard errors from a value to its one-sided 95 % bound. */
 const BOUND = 1.645;
 
+/** A value in percentage points with the variance of its error. */
+interface Estimate {
+  pp: number;
+  variance: number;
+}
+
+/** Two views of one value, each by its precision. */
+const together = (a: Estimate, b: Estimate): Estimate => {
+  const weight = b.variance / (a.variance + b.variance);
+  return {
+    pp: weight * a.pp + (1 - weight) * b.pp,
+    variance: (a.variance * b.variance) / (a.variance + b.variance),
+  };
+};
+
+/** Variance of the difference of two balanced Brier scores, from the paired errors within each class, percentage points squared. */
+function certaintyVariance({ judged: { truth, classIds }, errors }: Compared, after: Compared): number {
+  const sums = classIds.map(() => ({ n: 0, sum: 0, squares: 0 }));
+  truth.forEach((c, i) => {
+    const difference = 100 * (after.errors[i]! - errors[i]!);
+    const of = sums[c]!;
+    of.n += 1;
+    of.sum += difference;
+    of.squares += difference ** 2;
+  });
+  const seen = sums.filter(({ n }) => n > 0);
+  const ofMeans = seen.map(({ n, sum, squares }) => (squares / n - (sum / n) ** 2) / Math.max(1, n - 1));
+  return ofMeans.reduce((total, each) => total + each, 0) / Math.max(1, seen.length) ** 2;
+}
+
 /**
  * Normal estimate of the lost accuracy: what is seen, with its own error, and what the scores say, give or take a point, each by its precision. The error of the scores moves
- * with every image, where accuracy moves with those that change sides: in a class of 20 images among six, one of them is 0.8 pp. What is shown to be lost (95 %) is lost.
+ * with every image, where accuracy moves with those that change sides: in a class of 20 images among six, one of them is 0.8 pp.
  */
-const lossOf = (before: Compared, after: Compared): Loss & { accuracyLowerPp: number } => {
+function lossOf(before: Compared, after: Compared): Loss & { accuracyLowerPp: number; expected: Estimate } {
   const { lower, upper } = balancedDropBounds(discordantOf(before.judged, after.judged));
   const accuracyPp = 100 * (before.balancedAccuracy - after.balancedAccuracy);
   const certaintyPp = 100 * (after.loss - before.loss);
-  const variance = ((100 * (upper - lower)) / (2 * BOUND)) ** 2;
-  const weight = ACCURACY_BESIDE_SCORES_PP ** 2 / (ACCURACY_BESIDE_SCORES_PP ** 2 + variance);
+  const expected = together(
+    { pp: accuracyPp, variance: ((100 * (upper - lower)) / (2 * BOUND)) ** 2 },
+    { pp: certaintyPp, variance: ACCURACY_BESIDE_SCORES_PP ** 2 + certaintyVariance(before, after) },
+  );
   return {
     accuracyPp,
     accuracyLowerPp: 100 * lower,
     accuracyUpperPp: 100 * upper,
     certaintyPp,
-    expectedPp: Math.max(100 * lower, weight * accuracyPp + (1 - weight) * certaintyPp),
+    expected,
+    // What is shown to be lost is lost.
+    expectedPp: Math.max(100 * lower, expected.pp),
   };
-};
+}
 
 /**
  * What is lost against the reference. Of a model that some images were fitted to, accuracy is that on all images, for what it has seen can only flatter it, so that a loss with them is a loss; or what the
- * others show at the least (95 % bound), where that is more: they are few, of a rare class a handful, and their mean tells by chance. The scores, and what is expected, have to hold on both.
+ * others show at the least (95 % bound), where that is more: they are few, of a rare class a handful, and their mean tells by chance. What is expected of all is raised by what the others are worse, as far as they
+ * are enough to tell.
  * @param unseen ledger rows that nothing was fitted to; null: all
  */
 export const lossBetween = (reference: Compared, other: Compared, unseen: ReadonlySet<number> | null = null): Loss => {
-  const { accuracyPp, accuracyUpperPp, certaintyPp, expectedPp } = lossOf(reference, other);
+  const { accuracyPp, accuracyUpperPp, certaintyPp, expectedPp, expected } = lossOf(reference, other);
   if (unseen === null) return { accuracyPp, accuracyUpperPp, certaintyPp, expectedPp };
   const apart = lossOf(only(reference, unseen), only(other, unseen));
+  const flattered = together(
+    { pp: 0, variance: FLATTERED_PP ** 2 },
+    { pp: apart.expected.pp - expected.pp, variance: apart.expected.variance },
+  );
   return {
     accuracyPp: Math.max(accuracyPp, apart.accuracyLowerPp),
     accuracyUpperPp: Math.max(accuracyUpperPp, apart.accuracyUpperPp),
     certaintyPp: Math.max(certaintyPp, apart.certaintyPp),
-    expectedPp: Math.max(expectedPp, apart.expectedPp),
+    expectedPp: Math.max(expectedPp + Math.max(0, flattered.pp), apart.accuracyLowerPp),
   };
 };
 

@@ -211,9 +211,10 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   };
 
   /** By what a variant is compared that no student's teaching went into. */
-  const unfittedBy = ({ strategy, ratio, precision }: Variant): ReadonlySet<number> | null => {
+  const unfittedBy = ({ strategy, ratio }: Variant): ReadonlySet<number> | null => {
     const adapted = strategy === 'pre-prune' && ratio > 0 ? (options.adapted?.untaught ?? null) : null;
-    const all = (strategy === 'post-prune' && ratio > 0) || precision === 'int8' ? apart : null;
+    // Not for integers: what ranges and rounding lose is the same on images that they were fitted to (README, "Accuracy").
+    const all = strategy === 'post-prune' && ratio > 0 ? apart : null;
     return adapted && all ? new Set([...adapted].filter((image) => all.has(image))) : (adapted ?? all);
   };
 

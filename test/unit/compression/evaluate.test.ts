@@ -26,10 +26,10 @@ describe('loss against the reference', () => {
   it('is expected between what accuracy and what scores say, nearer to the accuracy the more images there are', () => {
     // Forty parts tell the accuracy to some points: the scores count.
     const few = lossBetween(reference, judging([0, 1, 2, 4]));
-    expect(few.expectedPp).toBeGreaterThan(8);
-    expect(few.expectedPp).toBeLessThan(10);
+    expect(few.expectedPp).toBeGreaterThan(6);
+    expect(few.expectedPp).toBeLessThan(9);
     const nearer = judging([0, 1]);
-    const better = lossBetween(reference, { ...judging([0, 1, 2]), loss: nearer.loss - 0.02 });
+    const better = lossBetween(reference, { ...judging([0, 1, 2]), errors: nearer.errors, loss: nearer.loss - 0.02 });
     expect(better.accuracyPp).toBeCloseTo(2.5, 10);
     expect(better.expectedPp).toBeLessThan(-1);
     // So many wrong that even forty show it, whatever the scores say.
@@ -41,6 +41,7 @@ describe('loss against the reference', () => {
     // Forty thousand: the scores hardly matter.
     const many = (each: Compared): Compared => ({
       ...each,
+      errors: Float64Array.from({ length: 40_000 }, (_, row) => each.errors[row % 40]!),
       judged: {
         ...each.judged,
         rows: Array.from({ length: 40_000 }, (_, row) => row),
