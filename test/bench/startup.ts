@@ -6,14 +6,14 @@ import { buildRenderer, launchBrowser } from '../e2e/browser.ts';
 import { record, spread } from './record.ts';
 
 /** From the start of the program to a usable window (browser mode): an empty home, then the same home again. */
-const built = await buildRenderer();
+const rendererDir = await buildRenderer();
 const browser = await launchBrowser();
 const times: { first: number[]; again: number[] } = { first: [], again: [] };
 for (let run = 0; run < 5; run += 1) {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-startup-'));
   for (const kind of ['first', 'again'] as const) {
     const started = performance.now();
-    const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir: built.dir });
+    const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
     const context = await browser.newContext();
     const page = await context.newPage();
     await page.goto(serving.url);
@@ -25,7 +25,6 @@ for (let run = 0; run < 5; run += 1) {
   await rm(home, { recursive: true, force: true });
 }
 await browser.close();
-await built.remove();
 record('startup', 'node test/bench/startup.ts', {
   usableWindowMs: { newHome: spread(times.first), sameHomeAgain: spread(times.again) },
   runs: 5,

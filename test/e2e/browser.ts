@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import chromium from '@sparticuz/chromium';
 import { chromium as playwright, type Browser, type Page } from 'playwright-core';
@@ -22,15 +23,43 @@ export async function launchBrowser(...more: string[]): Promise<Browser> {
   });
 }
 
-/** Builds the window into a folder of its own, as `npm run build` does. @returns the folder and its removal. */
-export async function buildRenderer(): Promise<{ dir: string; remove(): Promise<void> }> {
-  const dir = await mkdtemp(join(tmpdir(), 'mekiki-renderer-'));
+const root = fileURLToPath(new URL('../../', import.meta.url));
+/** Built windows by the digest of what they were built from. */
+const builds = join(root, 'node_modules/.cache/mekiki-window');
+/** ms. A run of all tests is over by then. */
+const OLD_BUILD = 2 * 3_600_000;
+
+/** Of all that a build of the window reads. */
+async function digestOfSources(): Promise<string> {
+  const digest = createHash('sha256');
+  const within = async (folder: string) =>
+    (await readdir(join(root, folder), { recursive: true, withFileTypes: true }))
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+  const files = [...(await within('renderer')), ...(await within('main/contract'))].sort();
+  for (const file of [...files, join(root, 'package.json'), join(root, 'package-lock.json')])
+    digest.update(`${relative(root, file)}\n`).update(await readFile(file));
+  return digest.digest('hex').slice(0, 24);
+}
+
+/** Builds the window as `npm run build` does, or takes the build that another test made of the same sources. @returns its folder, to be read only */
+export async function buildRenderer(): Promise<string> {
+  const dir = join(builds, await digestOfSources());
+  if (existsSync(dir)) return dir;
+  const made = `${dir}.${process.pid}`;
   await build({
-    configFile: fileURLToPath(new URL('../../renderer/vite.config.ts', import.meta.url)),
-    build: { outDir: dir, emptyOutDir: true },
+    configFile: join(root, 'renderer/vite.config.ts'),
+    build: { outDir: made, emptyOutDir: true },
     logLevel: 'error',
   });
-  return { dir, remove: () => rm(dir, { recursive: true, force: true }) };
+  // Whole or not at all. Whoever comes second throws its own away.
+  await rename(made, dir).catch(() => rm(made, { recursive: true, force: true }));
+  for (const name of await readdir(builds)) {
+    const old = join(builds, name);
+    if (old !== dir && (await stat(old)).mtimeMs < Date.now() - OLD_BUILD)
+      await rm(old, { recursive: true, force: true });
+  }
+  return dir;
 }
 
 /** A page whose console errors and policy violations are kept for the test to look at. */

@@ -30,8 +30,8 @@ export interface Program {
 /** On an empty data folder. */
 export async function startProgram(): Promise<Program> {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-loop-'));
-  const [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
-  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir: built.dir });
+  const [rendererDir, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
   return {
     home,
     serving,
@@ -43,7 +43,6 @@ export async function startProgram(): Promise<Program> {
     async close() {
       await browser.close();
       await serving.close();
-      await built.remove();
       await rm(home, { recursive: true, force: true });
     },
   };

@@ -10,8 +10,8 @@ import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 
 it('trigger, deadline, drop policy and line output are stored as typed; what is no address is refused', async () => {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-settings-'));
-  const [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
-  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir: built.dir });
+  const [rendererDir, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
   try {
     const { page, problems } = await openPage(browser, serving.url, { locale: 'en-GB' });
     page.setDefaultTimeout(30_000);
@@ -39,7 +39,6 @@ it('trigger, deadline, drop policy and line output are stored as typed; what is 
   } finally {
     await browser.close();
     await serving.close();
-    await built.remove();
   }
   const database = new Database(join(home, 'mekiki.sqlite'), { readonly: true });
   const row = database.prepare('SELECT line, line_output FROM stations WHERE name = ?').get('Press 3') as {

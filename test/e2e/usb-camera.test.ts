@@ -179,8 +179,8 @@ test('a software trigger takes one picture, in grey; a size that the camera does
 
 test('the whole program: chosen in the settings, read by the tab, judged, lost with the tab, and read again by the next', async () => {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-usb-'));
-  const built = await buildRenderer();
-  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir: built.dir });
+  const rendererDir = await buildRenderer();
+  const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
   try {
     const { page, problems } = await openPage(browser, serving.url);
     page.setDefaultTimeout(30_000);
@@ -237,7 +237,6 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
   } finally {
     await browser.close();
     await serving.close();
-    await built.remove();
     await rm(home, { recursive: true, force: true });
   }
 }, 180_000);

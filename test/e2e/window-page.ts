@@ -21,14 +21,13 @@ export interface TestWindow {
 /** Builds and starts once for the tests of a file; closes pages and servers after each. */
 export function useWindow(): TestWindow {
   let browser: Browser;
-  let built: Awaited<ReturnType<typeof buildRenderer>>;
+  let rendererDir: string;
   let servers: FixtureServer[] = [];
   beforeAll(async () => {
-    [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+    [rendererDir, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
   });
   afterAll(async () => {
     await browser?.close();
-    await built?.remove();
   });
   afterEach(async () => {
     for (const context of browser.contexts()) await context.close();
@@ -43,7 +42,7 @@ export function useWindow(): TestWindow {
       return servers.at(-1)!;
     },
     async serve(world) {
-      const server = await serveFixture(world, built.dir);
+      const server = await serveFixture(world, rendererDir);
       servers.push(server);
       return server;
     },
@@ -53,16 +52,16 @@ export function useWindow(): TestWindow {
 /** axe's serious and critical findings as "rule: where". */
 export async function findings(page: Page): Promise<string[]> {
   // Run by the test's own hand: the page's policy lets no foreign script in.
-  await page.evaluate(axeSource);
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axeSource);
   const found = await page.evaluate(async () => {
     const { axe } = window as unknown as {
       axe: {
-        run(): Promise<{
+        run(options: { resultTypes: string[] }): Promise<{
           violations: { id: string; impact: string; nodes: { target: string[]; failureSummary?: string }[] }[];
         }>;
       };
     };
-    const { violations } = await axe.run();
+    const { violations } = await axe.run({ resultTypes: ['violations'] });
     return violations.map(({ id, impact, nodes }) => ({
       id,
       impact,
