@@ -4,7 +4,7 @@ import { go, openPage, signIn, testId } from './browser.ts';
 import { createWorld, type World } from './fixtures/world.ts';
 import { smallTargets, useWindow } from './window-page.ts';
 
-/* Fingers alone, and two people at two windows. Keyboard alone is in window.test.ts. */
+/* Fingers alone, and two people at two windows. Keyboard alone is in window-areas.test.ts. */
 
 vi.setConfig({ testTimeout: 180_000 });
 /** A window takes a change of the queue over at most every 1.5 s. */

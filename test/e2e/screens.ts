@@ -67,6 +67,25 @@ const shots: readonly Shot[] = [
       await page.waitForSelector(testId('history-row'));
     },
   },
+  {
+    name: 'label-boxes',
+    area: 'label',
+    prepare: async (page) => {
+      await page.waitForSelector(testId('queue-row'));
+      await page.keyboard.press('b');
+      await page.focus(`${testId('label-picture')} [data-zoom]`);
+      for (const key of ['Enter', 'ArrowLeft', 'ArrowLeft', 'ArrowLeft', 'Enter']) await page.keyboard.press(key);
+    },
+  },
+  {
+    name: 'label-almost-the-same',
+    area: 'label',
+    prepare: async (page) => {
+      await page.waitForSelector(testId('queue-row'));
+      await page.keyboard.press('d');
+      await page.click(testId('near-keep-one'));
+    },
+  },
   { name: 'learn', area: 'learn' },
   { name: 'approve', area: 'approve' },
   {
@@ -119,7 +138,7 @@ const shots: readonly Shot[] = [
 
 rmSync(folder, { recursive: true, force: true });
 mkdirSync(folder, { recursive: true });
-const [built, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
+const [rendererDir, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
 let taken = 0;
 for (const theme of ['dark', 'light'] as const)
   for (const language of ['en', 'ja'] as const) {
@@ -128,7 +147,7 @@ for (const theme of ['dark', 'light'] as const)
       await page.screenshot({ path: `${folder}${name}-${language}-${theme}.png` });
       taken += 1;
     };
-    const empty = await serveFixture(createWorld('first'), built.dir);
+    const empty = await serveFixture(createWorld('first'), rendererDir);
     const locale = language === 'ja' ? 'ja-JP' : 'en-GB';
     if (!wanted || 'first-start'.includes(wanted)) {
       empty.world.session.language = language;
@@ -141,7 +160,7 @@ for (const theme of ['dark', 'light'] as const)
     for (const { name, area, prepare } of shots.filter((shot) => !wanted || shot.name.includes(wanted))) {
       const world = createWorld('shift');
       world.session.language = language;
-      const server = await serveFixture(world, built.dir);
+      const server = await serveFixture(world, rendererDir);
       const { page } = await openPage(browser, server.url, { theme, locale });
       await page.waitForSelector(testId('app-shell'));
       await signIn(page, 'SV-02', 'supervisor');
@@ -153,5 +172,4 @@ for (const theme of ['dark', 'light'] as const)
     }
   }
 await browser.close();
-await built.remove();
 process.stdout.write(`${taken} pictures in test/e2e/screens/\n`);

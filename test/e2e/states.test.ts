@@ -3,7 +3,8 @@ import { describe, expect, it, vi } from 'vitest';
 import { encodePng } from '../../main/vision/decode.ts';
 import { AppError } from '../../main/contract/errors.ts';
 import { go, openPage, settled, signIn, testId } from './browser.ts';
-import { createWorld, judgementOf, partOf, STATION, type World } from './fixtures/world.ts';
+import { judgementOf, partOf, STATION } from './fixtures/parts.ts';
+import { createWorld, type World } from './fixtures/world.ts';
 import { findings, useWindow } from './window-page.ts';
 
 /* Input that is not as nice as one thinks: each of these states has to look designed, in every area. */
@@ -40,10 +41,9 @@ const faults = (page: Page): Promise<string[]> =>
       if (beside.getBoundingClientRect().bottom > bottom + 1)
         found.push(`cut beside the camera: ${beside.textContent}`);
     }
-    // In the narrowest window they are scrolled to.
     for (const gates of document.querySelectorAll<HTMLElement>('.scroll:has(> .gates)'))
-      if (innerWidth > 1100 && gates.scrollWidth > gates.clientWidth + 1)
-        found.push('a column of the gates is out of sight');
+      if (gates.scrollWidth > gates.clientWidth + 1)
+        found.push(`a column of the gates is out of sight: ${gates.scrollWidth} in ${gates.clientWidth}`);
     for (const title of document.querySelectorAll<HTMLElement>('.ph:has(> .sub) > h2'))
       if (title.checkVisibility() && title.scrollWidth > title.clientWidth + 1 && title.textContent!.length < 40)
         found.push(`a title gives way: ${title.textContent}`);
@@ -51,8 +51,7 @@ const faults = (page: Page): Promise<string[]> =>
     for (const id of ['approve-password', 'approve-sign', 'reject']) {
       const box = document.querySelector(`[data-testid="${id}"]`)?.getBoundingClientRect();
       const seen = box && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-      const covered = seen?.closest('.notices');
-      if (box && !covered && seen?.getAttribute('data-testid') !== id) found.push(`${id} is out of sight`);
+      if (box && seen?.getAttribute('data-testid') !== id) found.push(`${id} is out of sight`);
     }
     const text = document.body.innerText;
     for (const bug of ['NaN', 'undefined', 'Infinity', '[object', 'Invalid Date'])
@@ -60,14 +59,14 @@ const faults = (page: Page): Promise<string[]> =>
     return found;
   });
 const shots = process.env['SCREENS'];
-/** Every area, without a fault and without a finding of axe. */
-const walk = async (page: Page, name: string) => {
+/** Every area, without a fault and without a finding of axe; `shape`: the page is as always, in another size or with other figures, so axe has seen it. */
+const walk = async (page: Page, name: string, of: 'all' | 'shape' = 'all') => {
   for (const area of areas) {
     await go(page, area);
     await settled(page);
     if (shots) await page.screenshot({ path: `${shots}/state-${name}-${area}.png` });
     expect(await faults(page), `${name}, ${area}`).toEqual([]);
-    expect(await findings(page), `${name}, ${area}`).toEqual([]);
+    if (of === 'all') expect(await findings(page), `${name}, ${area}`).toEqual([]);
   }
 };
 const renamed = (world: World, name: (i: number) => string): World => ({
@@ -163,7 +162,7 @@ describe('pictures', () => {
       ...world.queue.slice(1),
     ];
     const { page, problems } = await open(world);
-    await walk(page, 'wide-picture');
+    await walk(page, 'wide-picture', 'shape');
     await go(page, 'label');
     const picture = page.locator(`${testId('label-picture')}[data-part="17000"]`);
     await picture.waitFor();
@@ -202,7 +201,7 @@ describe('the clock', () => {
       },
     ];
     const { page } = await open(world);
-    await walk(page, 'clock');
+    await walk(page, 'clock', 'shape');
     await go(page, 'learn');
     expect(await page.textContent(testId('job'))).not.toMatch(/[-−]\d/);
   });
@@ -278,6 +277,7 @@ describe('evidence', () => {
     for (const [width, height] of [
       [1440, 900],
       [1366, 768],
+      [1024, 640],
     ] as const) {
       const { page } = await open(world, { width, height });
       await go(page, 'approve');
@@ -298,7 +298,7 @@ describe('small and large windows', () => {
   ] as const)
     it(`of ${width} x ${height} show every area whole`, async () => {
       const { page } = await open(createWorld('shift'), { width, height });
-      await walk(page, `${width}`);
+      await walk(page, `${width}`, 'shape');
     });
 
   it('keep every figure of Live below the guide of a first round, and sum up the classes that find no row', async () => {

@@ -9,7 +9,7 @@ import {
   sortCandidates,
   standings,
 } from '../../../renderer/features/learn/pareto.ts';
-import { bench, candidateOf } from '../../e2e/fixtures/world.ts';
+import { bench, candidateOf } from '../../e2e/fixtures/candidates.ts';
 
 const measures = (latencyMsP50: number, balancedAccuracy: number): Measures => ({
   accuracy: balancedAccuracy,

@@ -6,7 +6,8 @@ import { lineOutputSchema, lineSettingsSchema, recipeSchema } from '../../../mai
 import { draftOf, stationInput } from '../../../renderer/features/settings/station-draft.ts';
 import { durationOf, millisText, shortId, signedText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
-import { createWorld, judgementOf, partOf } from '../../e2e/fixtures/world.ts';
+import { judgementOf, partOf } from '../../e2e/fixtures/parts.ts';
+import { createWorld } from '../../e2e/fixtures/world.ts';
 
 const { classes, line, stations } = createWorld('shift');
 

@@ -1,0 +1,506 @@
+import type { Browser } from 'playwright-core';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { go, openPage, signIn, tabTo, testId } from './browser.ts';
+import type { FixtureServer } from './fixtures/server.ts';
+import { STATION } from './fixtures/parts.ts';
+import { createWorld } from './fixtures/world.ts';
+import { findings, useWindow } from './window-page.ts';
+
+/* Work in the areas of the window, in a real Chromium with made-up data behind the real contract. */
+
+const window_ = useWindow();
+let browser: Browser;
+let server: FixtureServer;
+beforeEach(async () => {
+  ({ browser } = window_);
+  server = await window_.serve(createWorld('shift'));
+});
+
+const open = async (options?: Parameters<typeof openPage>[2]) => {
+  const opened = await openPage(browser, server.url, options);
+  await opened.page.waitForSelector(testId('app-shell'));
+  return opened;
+};
+
+describe('Label', () => {
+  it('labels by key, makes a class for a whole group, skips and takes back', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    const total = () => page.getAttribute(testId('queue-total'), 'data-total');
+    expect(await total()).toBe('146');
+    // Fourteen look alike: all at once, one left out.
+    await page.keyboard.press('g');
+    await page.waitForSelector(testId('group-grid'));
+    await page.click(`${testId('group-grid')} button >> nth=13`);
+    await page.keyboard.press('n');
+    await page.fill(testId('new-class-en'), 'Chatter');
+    await page.fill(testId('new-class-ja'), 'びびり');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('new-class-en'), { state: 'detached' });
+    await expect.poll(() => server.world.labels.length).toBe(13);
+    expect(await total()).toBe('133');
+    await page.keyboard.press('2');
+    await page.keyboard.press('4');
+    await page.keyboard.press('s');
+    await expect.poll(() => server.world.queue.length).toBe(130);
+    expect(server.world.labels.slice(13).map(({ classId }) => classId)).toEqual(['c-scratch', 'c-pit']);
+    await page.keyboard.press('z');
+    await page.keyboard.press('z');
+    await expect.poll(() => server.world.queue.length).toBe(132);
+    await expect.poll(total).toBe('132');
+    expect(server.world.labels).toHaveLength(14);
+  });
+
+  it('a doubted label comes with what speaks against it, in both languages', async () => {
+    const [item] = server.world.queue;
+    const doubt = { classId: 'c-scratch', given: 0.04, suggested: 0.91, copies: 0 };
+    const suspect = { ...item!, groupId: null, groupSize: 1, reason: 'suspect' as const, suggestedClassId: 'c-pit' };
+    server.world.queue = [
+      { ...suspect, doubt },
+      { ...suspect, part: { ...item!.part, id: 1 }, doubt: { ...doubt, copies: 2 } },
+    ];
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    expect(await page.textContent(testId('label-reason'))).toBe('Is it really “Scratch”?');
+    await page.waitForSelector('text=says “Pit” (0.91 against 0.04)');
+    await page.keyboard.press('ArrowDown');
+    await page.waitForSelector('text=2 copies of this picture labelled “Pit”');
+    if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/suspect.png` });
+    await page.click(`[data-class="c-pit"]`);
+    await expect.poll(() => server.world.labels).toHaveLength(1);
+    expect(await findings(page)).toEqual([]);
+  });
+
+  it('keeps the part when the core refuses the label, and says why', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    await page.keyboard.press('n');
+    await page.fill(testId('new-class-en'), 'Scratch');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('dialog >> text=exists already');
+    expect(server.world.labels).toHaveLength(0);
+    expect(await page.getAttribute(testId('queue-total'), 'data-total')).toBe('146');
+  });
+
+  it('draws only the rows in sight of 10,000', async () => {
+    const [item] = server.world.queue;
+    server.world.queue = Array.from({ length: 10_000 }, (_, i) => ({
+      ...item!,
+      groupId: null,
+      groupSize: 1,
+      part: { ...item!.part, id: 100_000 - i },
+    }));
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(testId('queue-row'));
+    expect(await page.locator(testId('queue-row')).count()).toBeLessThan(40);
+    await page.evaluate(() =>
+      document.querySelector('[data-testid="queue-row"]')!.closest('.scroll')!.scrollTo(0, 1e9),
+    );
+    await page.waitForSelector('text=Part 90,001');
+    expect(await page.locator(testId('queue-row')).count()).toBeLessThan(40);
+  });
+});
+
+describe('by keyboard alone', () => {
+  it('labels, updates, compresses, submits, approves, activates and rolls back', async () => {
+    const { page } = await open();
+    await page.keyboard.press('Tab');
+    await tabTo(page, testId('open-sign-in'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('sign-in-name'));
+    await tabTo(page, testId('sign-in-name'));
+    await page.keyboard.type('SV-02');
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('supervisor');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('user-menu'));
+
+    await tabTo(page, testId('area-label'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('queue-row'));
+    for (const key of ['1', '2', '3', '4', '5']) await page.keyboard.press(key);
+    await expect.poll(() => server.world.labels.length).toBe(5);
+
+    await tabTo(page, testId('to-learn'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`${testId('fresh-labels')}[data-fresh="5"]`);
+    await tabTo(page, testId('update-knowledge'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('job'));
+    await page.waitForSelector(`${testId('knowledge')}[data-knowledge="k-21"]`);
+    await tabTo(page, testId('compress'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`${testId('measured')}[data-measured="8"]`);
+    await page.waitForSelector('text=Submit m-0110 for approval');
+    await tabTo(page, testId('submit-candidate'));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => server.world.candidates.find(({ id }) => id === 'm-0110')?.state).toBe('submitted');
+
+    await tabTo(page, testId('area-approve'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('approve-sign'));
+    expect(await page.textContent(testId('sureness'))).toContain('off by 1.3 %');
+    // Closed, and it says why, until everything was seen.
+    expect(await page.getAttribute(testId('approve-sign'), 'aria-disabled')).toBe('true');
+    expect(await page.textContent('#why')).toContain('Opens when all 6 changed verdicts have been seen');
+    await tabTo(page, testId('next-unseen'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('viewer-next'));
+    // Looked at as closely as a part in Label.
+    const zoom = `${testId('viewer-picture')} [data-zoom]`;
+    await page.waitForSelector(zoom);
+    await page.keyboard.press('+');
+    await expect.poll(() => page.getAttribute(zoom, 'data-zoom')).toBe('1.500');
+    for (let i = 0; i < 6; i += 1) await page.keyboard.press('ArrowRight');
+    await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
+    expect(await page.textContent('#why')).toContain('waiver');
+    await tabTo(page, testId('waiver'));
+    await page.keyboard.type('Fourteen parts at once; look again at thirty.');
+    await tabTo(page, testId('approve-password'));
+    await page.keyboard.type('not it');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('text=Name or password is wrong.');
+    await tabTo(page, testId('approve-password'));
+    await page.keyboard.type('supervisor');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('approved'));
+    await tabTo(page, testId('activate'));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0042');
+
+    await tabTo(page, testId('area-models'));
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(`${testId('model-pane')}[data-state="active"]`);
+    await tabTo(page, testId('rollback'));
+    await page.keyboard.press('Enter');
+    await tabTo(page, testId('rollback-confirm'));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
+  });
+});
+
+describe('Learn', () => {
+  it('keeps compression closed while a class has a single labelled part, and says which', async () => {
+    server.world.knowledge = server.world.knowledge.map((knowledge) => ({
+      ...knowledge,
+      classes: knowledge.classes.map((known) => (known.classId === 'c-pit' ? { ...known, labelled: 1 } : known)),
+    }));
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'learn');
+    await page.waitForSelector(`${testId('compress')}[aria-disabled="true"]`);
+    expect(await page.textContent('#compress-why')).toContain('one more part of “Pit”');
+    await page.click(testId('compress'), { force: true });
+    expect(server.world.jobs).toEqual([]);
+  });
+});
+
+describe('Audit', () => {
+  it('finds what lies far back, and shows as many rows as asked for', async () => {
+    const [entry] = server.world.audit;
+    server.world.audit = Array.from({ length: 2_300 }, (_, i) => ({
+      ...entry!,
+      n: 9_000 - i,
+      user: i === 1_800 ? 'TE-77' : 'TE-04',
+    }));
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'audit');
+    const rows = page.locator('tbody tr');
+    await expect.poll(() => rows.count()).toBe(100);
+    await page.fill(testId('audit-filter'), 'te-77');
+    await expect.poll(() => rows.count()).toBe(1);
+    expect(await rows.first().textContent()).toContain('7,200');
+    await page.fill(testId('audit-filter'), 'nobody');
+    await page.waitForSelector('text=Nothing found.');
+    expect(await page.textContent(testId('audit-found'))).toBe('0 of the newest 2,300 entries.');
+    await page.fill(testId('audit-filter'), '');
+    await expect.poll(() => rows.count()).toBe(100);
+    await page.click(testId('audit-more'));
+    await expect.poll(() => rows.count()).toBe(200);
+    expect(await findings(page)).toEqual([]);
+  });
+});
+
+describe('Settings', () => {
+  it('says when shifts begin, and the report goes by it', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    await page.fill(testId('shifts'), '14, 6');
+    expect(await page.isDisabled(testId('save-shifts'))).toBe(true);
+    expect(await findings(page)).toEqual([]);
+    await page.fill(testId('shifts'), '5:00 17:00');
+    await page.click(testId('save-shifts'));
+    await expect.poll(() => server.world.shifts).toEqual([5, 17]);
+    await expect.poll(() => page.inputValue(testId('shifts'))).toBe('5, 17');
+    await go(page, 'reports');
+    await expect
+      .poll(() => page.locator(`${testId('shifts')} tbody td:first-child`).allTextContents())
+      .toEqual(['from 05:00', 'from 17:00']);
+  });
+
+  it('asks before it disables an account: that is for ever', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    const disabled = () => server.world.users.filter((user) => user.disabled).map(({ name }) => name);
+    await page.click(`li:has-text("TE-04") >> ${testId('disable-user')}`);
+    await page.waitForSelector('dialog >> text=never signs in again');
+    expect(await findings(page)).toEqual([]);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('dialog', { state: 'detached' });
+    expect(disabled()).toEqual([]);
+    await page.click(`li:has-text("TE-04") >> ${testId('disable-user')}`);
+    await page.click(testId('disable-confirm'));
+    await expect.poll(disabled).toEqual(['TE-04']);
+  });
+
+  it('proves an update, writes its package and says what an administrator types', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    await page.click(testId('update-choose'));
+    await page.fill(testId('path'), '/media/usb/new.mekiki-update');
+    await page.click(testId('path-go'));
+    await page.waitForSelector(`${testId('update-dialog')} >> text=mekiki_1.4.0_amd64.deb`);
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('update-unpack'));
+    await page.waitForSelector(testId('update-unpacked'));
+    expect(await page.textContent(testId('update-command'))).toContain('sudo dpkg --install');
+  });
+});
+
+describe('Reports', () => {
+  it('keeps what somebody zoomed in on while a chart is drawn anew, until a double click', async () => {
+    const { page } = await open();
+    await go(page, 'reports');
+    await page.waitForSelector(`${testId('drift')} [data-points] canvas`);
+    const chart = page.locator('[data-zoomed]').first();
+    const zoomed = () => chart.getAttribute('data-zoomed');
+    const box = (await chart.locator('.u-over').boundingBox())!;
+    await page.mouse.move(box.x + 0.3 * box.width, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + 0.6 * box.width, box.y + box.height / 2, { steps: 4 });
+    await page.mouse.up();
+    await expect.poll(zoomed).toBe('true');
+    await chart.locator('canvas').evaluate((canvas) => (canvas.dataset['drawn'] = 'before'));
+    await page.setViewportSize({ width: 1300, height: 900 });
+    await expect.poll(() => chart.locator('canvas').getAttribute('data-drawn')).toBeNull();
+    expect(await zoomed()).toBe('true');
+    await chart.locator('.u-over').dblclick();
+    await expect.poll(zoomed).toBe('false');
+  });
+});
+
+describe('Approve', () => {
+  it('lets an operator look but not sign, and a supervisor reject with a reason', async () => {
+    const { page } = await open();
+    await signIn(page, 'OP-17', 'operator-1');
+    await go(page, 'approve');
+    expect(await page.textContent('#why')).toContain('supervisor');
+    await page.click(testId('reject'));
+    await page.waitForSelector(`dialog ${testId('sign-in-name')}`);
+    await page.fill(testId('sign-in-name'), 'SV-02');
+    await page.fill(testId('sign-in-password'), 'supervisor');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector(testId('sign-in-name'), { state: 'detached' });
+    await page.click(testId('reject'));
+    expect(await page.isDisabled(testId('reject-confirm'))).toBe(true);
+    await page.fill(testId('reject-reason'), 'Misses shallow pits.');
+    await page.click(testId('reject-confirm'));
+    await page.waitForSelector('text=Nothing waits for a decision');
+    expect(server.world.candidates.find(({ id }) => id === 'm-0042')?.rejection?.reason).toBe('Misses shallow pits.');
+  });
+
+  it('shows what candidate and active model hold in memory once archived frames were judged with both', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    const memory = () => page.locator(testId('memory')).allTextContents();
+    await expect.poll(async () => (await memory()).map((text) => /\/ (\S+)/.exec(text)?.[1])).toEqual(['–', '–']);
+    await page.click('text=Judge archived frames');
+    await expect.poll(async () => (await memory()).map((text) => /\/ (\S+)/.exec(text)?.[1])).toEqual(['171', '205']);
+    expect(await findings(page)).toEqual([]);
+  });
+
+  it('closes signing for a candidate that fails a gate', async () => {
+    server.world.candidates = server.world.candidates.map((candidate) =>
+      candidate.id === 'm-0042'
+        ? {
+            ...candidate,
+            evidence: {
+              ...candidate.evidence,
+              gates: candidate.evidence.gates.map((gate) =>
+                gate.name === 'escape' ? { ...gate, outcome: 'fail' as const } : gate,
+              ),
+            },
+          }
+        : candidate,
+    );
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    await page.waitForSelector('[data-gate="escape"][data-outcome="fail"]');
+    expect(await page.textContent('#why')).toContain('fails a gate');
+  });
+});
+
+describe('Models', () => {
+  it('plans an activation for a time, tells it on Live as well, and takes it back', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(`${testId('model-node')}[data-model="m-0039"]`);
+    await page.click(testId('activate-at'));
+    expect(await page.inputValue(testId('plan-when'))).toMatch(/T(06|14|22):00$/);
+    expect(await findings(page)).toEqual([]);
+    await page.fill(testId('plan-when'), '2099-05-01T22:00');
+    await page.click(testId('plan-set'));
+    await page.waitForSelector(`${testId('planned')} >> text=m-0039 becomes active on 2099-05-01 22:00 (SV-02).`);
+    expect(await findings(page)).toEqual([]);
+    await go(page, 'live');
+    await page.waitForSelector(testId('planned'));
+    await page.click(testId('plan-cancel'));
+    await page.waitForSelector(testId('planned'), { state: 'detached' });
+    expect(server.world.planned).toBeNull();
+  });
+
+  it('writes a model into a file, and says in place why one is refused', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(testId('export-bundle'));
+    await page.fill(testId('path'), '/media/usb/m-0041.mekiki');
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('path-go'));
+    await page.waitForSelector(`${testId('notice')} >> text=usb/m-0041.mekiki`);
+    await page.click(testId('import-bundle'));
+    await page.fill(testId('path'), '/media/usb/other.mekiki');
+    await page.press(testId('path'), 'Enter');
+    await page.waitForSelector('dialog >> text=other.mekiki does not match');
+    expect(await page.isDisabled(testId('bundle-import'))).toBe(true);
+  });
+
+  it('shows what a bundle is, and takes it only from a trusted installation and when somebody says so', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(testId('import-bundle'));
+    await page.fill(testId('path'), '/media/usb/m-0099.mekiki');
+    await page.press(testId('path'), 'Enter');
+    await page.waitForSelector(testId('bundle-valid'));
+    const key = page.locator(testId('bundle-key'));
+    expect(await key.textContent()).toBe(Array.from({ length: 8 }, () => 'cccccccc').join(' '));
+    // It is compared to its end: nothing of it is cut off.
+    expect(await key.evaluate((element) => element.scrollWidth <= element.clientWidth)).toBe(true);
+    expect(await page.isDisabled(testId('bundle-import'))).toBe(true);
+    expect(await findings(page)).toEqual([]);
+    await page.fill(testId('bundle-trust-name'), 'Plant 2');
+    await page.click(testId('bundle-trust'));
+    await page.waitForSelector(testId('bundle-trusted'));
+    expect(server.world.imported).toEqual([]);
+    await page.click(testId('bundle-import'));
+    await page.waitForSelector(`${testId('notice')} >> text=is a candidate now`);
+    expect(server.world.imported).toEqual(['/media/usb/m-0099.mekiki']);
+  });
+});
+
+describe('whoever has a password that somebody else made', () => {
+  it('sees nothing but the request to change it, and signs out by closing it', async () => {
+    server.world.session.passwordDue = true;
+    const { page } = await open();
+    await page.waitForSelector('dialog >> text=Choose your own password');
+    expect(await findings(page)).toEqual([]);
+  });
+});
+
+describe('a damaged database', () => {
+  it('is told with what a repair costs, and repaired only by whoever may and says so', async () => {
+    server.world.damage = {
+      problems: ['Tree 17 page 210: btreeInitPage() returns error code 11'],
+      tables: [{ name: 'parts', read: 2981, unreadable: true, dangling: 0 }],
+      hopeless: null,
+      accounts: [{ name: 'SV-02', role: 'supervisor' }],
+      kept: null,
+    };
+    const { page } = await openPage(browser, server.url);
+    await page.waitForSelector(testId('repair-cost'));
+    expect(await page.textContent(testId('repair-cost'))).toContain('2981');
+    expect(await findings(page)).toEqual([]);
+    expect(await page.isDisabled(testId('repair-do'))).toBe(true);
+    await page.check(testId('repair-sure'));
+    await page.fill(testId('repair-password'), 'wrong');
+    await page.click(testId('repair-do'));
+    await page.waitForSelector('[role="alert"] >> text=Name or password is wrong');
+    await page.fill(testId('repair-password'), 'right');
+    await page.press(testId('repair-password'), 'Enter');
+    await page.waitForSelector(`${testId('repair-done')} >> text=damaged-1`);
+  });
+});
+
+describe('jobs', () => {
+  it('shows time left, and can be cancelled', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'learn');
+    server.emit('jobs.progressed', {
+      id: 'j-long',
+      kind: 'compress',
+      stationId: STATION,
+      state: 'running',
+      progress: 0.68,
+      secondsLeft: 1130,
+      step: { key: 'compress.measure', details: { done: 12, total: 18 } },
+      startedAt: new Date().toISOString(),
+      problem: null,
+      result: [],
+    });
+    await page.waitForSelector('text=18 min 50 s left');
+    expect(await page.textContent(testId('job'))).toContain('Measuring on this PC · 12 of 18');
+    server.world.jobs = [
+      {
+        id: 'j-long',
+        kind: 'compress',
+        stationId: STATION,
+        state: 'running',
+        progress: 0.7,
+        secondsLeft: 900,
+        step: { key: 'compress.measure', details: {} },
+        startedAt: new Date().toISOString(),
+        problem: null,
+        result: [],
+      },
+    ];
+    await page.click(testId('cancel-job'));
+    await page.waitForSelector(testId('job'), { state: 'detached' });
+    expect(server.world.jobs[0]?.state).toBe('cancelled');
+  });
+
+  it('says what failed and what to do next', async () => {
+    const { page } = await open();
+    server.emit('jobs.progressed', {
+      id: 'j-bad',
+      kind: 'update',
+      stationId: STATION,
+      state: 'failed',
+      progress: 0.1,
+      secondsLeft: null,
+      step: { key: 'update.features', details: {} },
+      startedAt: new Date().toISOString(),
+      problem: { code: 'TOO_FEW_CLASSES', message: '', nextAction: '', details: { found: 1, needed: 2 } },
+      result: [],
+    });
+    await page.waitForSelector(`${testId('notice-error')} >> text=1 class(es) have images; 2 are needed.`);
+    await page.click(testId('language-ja'));
+    await page.waitForSelector(`${testId('notice-error')} >> text=2 個必要です`);
+  });
+});
