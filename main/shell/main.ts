@@ -15,6 +15,7 @@ import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
 import { bundleToOpen, filesOfSecondStart, readArguments, type SecondStart } from './arguments.ts';
 import { keepCameraWindows } from './camera-windows.ts';
+import { askBeforeClosing } from './close-question.ts';
 import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
 import { keychainOf } from './keychain.ts';
@@ -136,6 +137,7 @@ async function run(): Promise<void> {
   const window = open();
   // Windows that read cameras are no reason to stay.
   window.on('closed', () => app.quit());
+  askBeforeClosing(window, { running: () => watch?.running ?? 0, texts: () => texts() });
   const toFront = () => {
     if (window.isMinimized()) window.restore();
     window.focus();

@@ -29,7 +29,8 @@ export function setMenu(window: BrowserWindow, texts: ShellTexts, actions: MenuA
           { id: 'save-pdf', label: texts.savePdf, accelerator: 'CommandOrControl+Shift+P', click: actions.savePdf },
           { id: 'print', label: texts.print, accelerator: 'CommandOrControl+P', click: actions.print },
           { type: 'separator' },
-          { role: 'quit', label: texts.quit },
+          // As by the window's own button: while a line runs, it is asked first.
+          { label: texts.quit, accelerator: 'CommandOrControl+Q', click: () => window.close() },
         ],
       },
       {

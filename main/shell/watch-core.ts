@@ -10,6 +10,8 @@ import { shellTexts } from './texts.ts';
 
 export interface CoreWatch {
   readonly language: Language;
+  /** Lines that run or start. */
+  readonly running: number;
   /** The language may have been switched in the page. */
   refresh(): void;
 }
@@ -125,6 +127,9 @@ export function watchCore({ supervisor, log, onLanguage, onNotification }: Watch
   return {
     get language() {
       return language;
+    },
+    get running() {
+      return running.size;
     },
     refresh: () => attempt(fetchLanguage),
   };

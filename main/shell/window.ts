@@ -61,12 +61,44 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
   window.on('close', keep);
   // The program may end without closing its window first (main.ts).
   app.once('before-quit', keep);
-  window.webContents.on('render-process-gone', (_event, { reason, exitCode }) => {
-    log.error('the page crashed', { reason, exitCode });
-    if (reason !== 'clean-exit' && !window.isDestroyed()) window.webContents.reload();
-  });
+  keepPageAlive(window, log);
   void window.loadURL(`${ORIGIN}/`);
   return window;
+}
+
+/** ms. A page that crashed is loaded again at once; one that does so again and again waits longer each time, for the processor is the line's. */
+const PAUSES = [0, 1_000, 5_000, 30_000];
+/** ms without a crash after which the next one is the first again. */
+const CALM = 120_000;
+/** ms that a page may give no sign of life. */
+const HANGS = 20_000;
+
+/** Nobody at a line presses F5: a page that crashed, or answers no more, is loaded again. */
+function keepPageAlive(window: BrowserWindow, log: Logger): void {
+  const contents = window.webContents;
+  let crashes = 0;
+  let lastCrash = -Infinity;
+  let hanging: ReturnType<typeof setTimeout> | undefined;
+  contents.on('render-process-gone', (_event, { reason, exitCode }) => {
+    clearTimeout(hanging);
+    log.error('the page crashed', { reason, exitCode });
+    if (reason === 'clean-exit') return;
+    crashes = performance.now() - lastCrash > CALM ? 0 : crashes + 1;
+    lastCrash = performance.now();
+    setTimeout(
+      () => {
+        if (!window.isDestroyed()) contents.reload();
+      },
+      PAUSES[Math.min(crashes, PAUSES.length - 1)],
+    );
+  });
+  window.on('unresponsive', () => {
+    log.warn('the page gives no sign of life');
+    clearTimeout(hanging);
+    hanging = setTimeout(() => contents.forcefullyCrashRenderer(), HANGS);
+  });
+  window.on('responsive', () => clearTimeout(hanging));
+  window.on('closed', () => clearTimeout(hanging));
 }
 
 /** Hands a port to each page that asks, now or as soon as the core serves; each port is a window of its own to the core. */

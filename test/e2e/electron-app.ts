@@ -103,15 +103,19 @@ export async function installShell(
   };
 }
 
+/** ms. A try that hangs costs little, and a slow machine has its time in the end. */
+const ATTACH_WITHIN = [4_000, 8_000, 16_000, 32_000];
 /** Attaching hangs now and then while Electron still starts, on a busy machine: it is tried anew. */
 async function attach(address: string): Promise<Browser> {
-  for (let left = 3; ; left -= 1) {
+  let failure: unknown;
+  for (const timeout of ATTACH_WITHIN) {
     try {
-      return await chromium.connectOverCDP(address, { timeout: 15_000 });
+      return await chromium.connectOverCDP(address, { timeout });
     } catch (error) {
-      if (left === 0) throw error;
+      failure = error;
     }
   }
+  throw failure;
 }
 
 export interface ElectronApp {

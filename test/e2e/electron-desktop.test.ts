@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -143,6 +144,43 @@ describe.skipIf(!electronFolder)(
       await app.page.evaluate(() => client.call('line.stop', { stationId: 'a' }));
       await expect.poll(() => log('line')).toContain('the display may sleep');
       expect(await ask('electron.powerSaveBlocker.isStarted(0) || electron.powerSaveBlocker.isStarted(1)')).toBe(false);
+    });
+
+    test('closing the window while a line runs is asked about, and holds nothing up meanwhile', async () => {
+      await launch('closing');
+      await ask(
+        `void (globalThis.asked = [], electron.dialog.showMessageBox = (_, { message }) => ` +
+          `(globalThis.asked.push(message), new Promise((resolve) => (globalThis.answer = (response) => resolve({ response })))))`,
+      );
+      await app.page.evaluate(() => client.call('line.start', { stationId: 'a' }));
+      await expect.poll(() => log('closing')).toContain('the display stays on while a line runs');
+      await ask('window.close()');
+      expect(await ask('globalThis.asked')).toEqual(['A line is running.']);
+      // The question stands, and the line is spoken to all the same.
+      expect(await app.page.evaluate(() => client.call('line.status', { stationId: 'a' }))).toMatchObject({
+        stationId: 'a',
+      });
+      await ask('globalThis.answer(0)');
+      await ask('window.close()');
+      expect(await ask('globalThis.asked.length')).toBe(2);
+      const ended = once(app.process, 'exit');
+      // After the answer to this very request.
+      await ask('void setTimeout(() => globalThis.answer(1), 0)');
+      expect((await ended)[0]).toBe(0);
+    });
+
+    test('a page that crashed is loaded again', async () => {
+      await launch('crash');
+      await app.page.evaluate(() => Object.assign(globalThis, { before: true }));
+      await ask('window.webContents.forcefullyCrashRenderer()');
+      await expect.poll(() => log('crash')).toContain('the page crashed');
+      await expect
+        .poll(async () =>
+          (await ask('window.webContents.isCrashed()'))
+            ? null
+            : ask(`window.webContents.executeJavaScript('typeof client + typeof before')`),
+        )
+        .toBe('objectundefined');
     });
 
     test('a kiosk fills the screen and offers no menu; the place of the window is not touched by it', async () => {

@@ -11,6 +11,8 @@ import { electronFolder, installShell, launchElectron, type ElectronApp, type In
 
 declare const client: WindowClient;
 declare const imageUrl: (sha: string, width?: number) => string;
+/** What the page's policy refused in the test of it. */
+declare const violations: string[];
 
 const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==',
@@ -94,6 +96,7 @@ describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERR
   test('the policy holds: no inline script, no eval, no other network, no frame', async () => {
     const outcome = await page.evaluate(async () => {
       const violations: string[] = [];
+      Object.assign(globalThis, { violations });
       document.addEventListener('securitypolicyviolation', (event) => violations.push(event.effectiveDirective));
       const inline = document.createElement('script');
       inline.textContent = 'globalThis.ran = true';
@@ -116,20 +119,25 @@ describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERR
       const frame = document.createElement('iframe');
       frame.src = 'app://mekiki/';
       document.body.append(frame);
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      return { ran: 'ran' in globalThis, evaluated, fetched, violations: [...new Set(violations)].sort() };
+      return { ran: 'ran' in globalThis, evaluated, fetched };
     });
-    expect(outcome).toMatchObject({ ran: false, evaluated: false, fetched: false });
-    expect(outcome.violations).toEqual(expect.arrayContaining(['connect-src', 'frame-src', 'script-src-elem']));
+    expect(outcome).toEqual({ ran: false, evaluated: false, fetched: false });
+    await expect
+      .poll(() => page.evaluate(() => violations))
+      .toEqual(expect.arrayContaining(['connect-src', 'frame-src', 'script-src-elem']));
   });
 
   test('the page cannot leave, open windows, or ask for a device', async () => {
     const before = page.url();
     expect(await page.evaluate(() => window.open('https://example.com/'))).toBeNull();
     expect(await page.evaluate(() => window.open('app://mekiki/'))).toBeNull();
-    await page.evaluate(() => void (location.href = 'https://example.com/'));
     await page.evaluate(() => void (location.href = 'file:///etc/passwd'));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(page.url()).toBe(before);
+    await page.evaluate(() => void (location.href = 'https://example.com/'));
+    // Asked in turn: the file was refused before it.
+    await expect
+      .poll(() => readFileSync(join(shell.folder, 'home/logs/shell.log'), 'utf8'))
+      .toMatch(/navigation refused.*example\.com/);
     expect(page.url()).toBe(before);
     const asked = await page.evaluate(async () => ({
       notifications: await Notification.requestPermission(),
