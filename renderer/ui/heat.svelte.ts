@@ -9,30 +9,46 @@ export class Heat {
   grid = $state.raw<HeatGrid | null>(null);
   missing = $state(false);
   readonly #client: CoreClient;
-  #call: AbortController | null = null;
+  /** What is looked at now; null: nothing, or no map is wanted. */
+  #partId: number | null = null;
+  #asking = false;
+  readonly #closing = new AbortController();
 
   constructor(client: CoreClient) {
     this.#client = client;
   }
 
-  /** An earlier request that is still under way is dropped. */
+  /** One map is asked for at a time: on a fast line the parts in between are let go, and none of them keeps the trainer busy. */
   async fetch(part: Part | null): Promise<void> {
-    this.#call?.abort();
     this.grid = null;
     this.missing = false;
-    if (!part || !this.wanted) return;
-    const call = new AbortController();
-    this.#call = call;
+    this.#partId = this.wanted ? (part?.id ?? null) : null;
+    if (this.#asking) return;
+    this.#asking = true;
+    while (this.#partId !== null) {
+      const partId = this.#partId;
+      const grid = await this.#ask(partId);
+      if (partId !== this.#partId) continue;
+      this.grid = grid;
+      this.missing = grid === null;
+      break;
+    }
+    this.#asking = false;
+  }
+
+  /** @returns null where there is none: no model, an error, a picture that is no longer kept. Said in place, not as a failure. */
+  async #ask(partId: number): Promise<HeatGrid | null> {
     try {
-      const grid = await this.#client.call('parts.heatMap', { partId: part.id }, { signal: call.signal });
-      if (this.#call === call) this.grid = grid;
+      return await this.#client.call('parts.heatMap', { partId }, { signal: this.#closing.signal });
     } catch (error) {
-      // Many parts have none (no model, an error, a picture that is no longer kept): said in place, not as a failure.
-      if (!isAppError(error, 'CANCELLED')) this.missing = true;
+      // Nobody looks any more.
+      if (isAppError(error, 'CANCELLED')) this.#partId = null;
+      return null;
     }
   }
 
   close(): void {
-    this.#call?.abort();
+    this.#partId = null;
+    this.#closing.abort();
   }
 }

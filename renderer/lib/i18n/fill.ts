@@ -1,3 +1,5 @@
+import { numberText } from '../format.ts';
+
 /** Names that a text wants filled in: `{n}` and, with the fitting word, `{n:part:parts}`. */
 export type Names<S extends string> = S extends `${string}{${infer Inner}}${infer Rest}`
   ? (Inner extends `${infer Name}:${string}` ? Name : Inner) | Names<Rest>
@@ -9,7 +11,7 @@ export function fill(template: string, values: Values, locale: string): string {
   return template.replace(/\{(\w+)(?::([^:}]*):([^}]*))?\}/g, (whole, name: string, one?: string, many?: string) => {
     const value = values[name];
     if (value === undefined) return whole;
-    const text = typeof value === 'number' ? value.toLocaleString(locale, { maximumFractionDigits: 20 }) : value;
+    const text = typeof value === 'number' ? numberText(value, locale) : value;
     return one === undefined ? text : `${text} ${value === 1 ? one : many}`;
   });
 }
