@@ -1,9 +1,12 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { z } from 'zod';
-import type { Judgement } from '../contract/domain.ts';
+import { modelCardSchema, type Judgement } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { openInspector } from '../inspection/inspector.ts';
 import type { TrainerOptions } from '../learning/update.ts';
+import { residentWith } from '../runtime/resident.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { same } from './evidence/verdicts.ts';
 
@@ -51,4 +54,13 @@ export async function runShadow(
     if (out.examples.length < most) out.examples.push({ imageSha: sha, from: told(before), to: told(after) });
   }
   return out;
+}
+
+/** What this process holds once it has run the model of a bundle, for a process that was started for this alone. @throws MODEL_UNREADABLE */
+export async function weighBundle({
+  bundleDir,
+  threads,
+}: z.output<(typeof trainerMethods)['trainer.weigh']['input']>): Promise<{ rssBytes: number }> {
+  const { inputSize } = modelCardSchema.parse(JSON.parse(await readFile(join(bundleDir, 'model.json'), 'utf8')));
+  return { rssBytes: await residentWith(join(bundleDir, 'model.onnx'), inputSize, threads) };
 }

@@ -23,6 +23,8 @@ export const regionSchema = z.object({
   height: z.number().int().min(1),
 });
 export type Region = z.infer<typeof regionSchema>;
+/** Places of one defect that a person marks on a picture. */
+export const BOXES_AT_MOST = 32;
 
 /** What a part is recognised by: grey values of `region` of the rotated frame it was taught on, `scale` x `scale` pixels to one. */
 export const templateSchema = z
@@ -567,6 +569,11 @@ export const shadowSchema = z.object({
   outOfTime: z.boolean(),
   /** The newest disagreements. */
   examples: z.array(disagreementSchema),
+  /**
+   * Resident bytes of a process that has done nothing but run the model, one process for each of the two; Node and ONNX Runtime are in both.
+   * Absent: not measured.
+   */
+  memory: z.object({ candidateBytes: z.number().int().min(0), activeBytes: z.number().int().min(0) }).optional(),
 });
 export type Shadow = z.infer<typeof shadowSchema>;
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   alarmSchema,
   backboneSchema,
+  BOXES_AT_MOST,
   cameraConfigSchema,
   candidateSchema,
   changedVerdictSchema,
@@ -32,6 +33,7 @@ import {
 import { bundleAboutSchema } from './bundle.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
 import { unpackedUpdateSchema, updateAboutSchema } from './update.ts';
+import { shiftStartsSchema } from './shifts.ts';
 import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from './study.ts';
 
 /*
@@ -328,9 +330,38 @@ export const methods = {
     z.object({
       partIds: z.array(z.number().int()).min(1).max(500),
       classId: id,
-      box: regionSchema.nullable().default(null),
+      /** Where the defect is, in the rotated frame; with several parts the same places count for each. Empty: nobody has marked it. */
+      boxes: z.array(regionSchema).max(BOXES_AT_MOST).default([]),
     }),
     z.object({ labelled: z.number().int(), undoId: z.number().int() }),
+  ),
+  /** Takes labels away: these pictures teach nothing from the next update on. `labels.undo` gives them back. NOT_FOUND: one has no label. */
+  'labels.leaveOut': method(
+    technicians,
+    z.object({ partIds: z.array(z.number().int()).min(1).max(500) }),
+    z.object({ leftOut: z.number().int(), undoId: z.number().int() }),
+  ),
+  /** Labelled pictures that look almost the same, in groups: those under several classes first, then the largest. */
+  'labels.nearDuplicates': method(
+    technicians,
+    z.object({ stationId: id, limit: z.number().int().min(1).max(1000).default(100) }),
+    z.object({
+      /** Labelled pictures that were compared, and those that were not: no update has looked at them, they are flat, or too many are newer. */
+      compared: z.number().int(),
+      notCompared: z.number().int(),
+      /** Groups, also those beyond the limit. */
+      total: z.number().int(),
+      groups: z.array(
+        z.object({
+          /** Pictures in it, also those that are not listed. */
+          size: z.number().int(),
+          /** By class, the oldest label first. */
+          parts: z.array(
+            z.object({ partId: z.number().int(), imageSha: sha256Schema, classId: id, at: z.iso.datetime() }),
+          ),
+        }),
+      ),
+    }),
   ),
   /** The caller's labels and skips at a station that can be taken back, newest first. */
   'labels.history': method(
@@ -340,8 +371,8 @@ export const methods = {
       z.object({
         undoId: z.number().int(),
         at: z.iso.datetime(),
-        kind: z.enum(['label', 'skip']),
-        /** null: skipped, or noted before classes were. */
+        kind: z.enum(['label', 'skip', 'leave-out']),
+        /** Of what was left out, the first one's. null: skipped, or noted before classes were. */
         classId: id.nullable(),
         parts: z.array(z.object({ partId: z.number().int(), imageSha: sha256Schema.nullable() })),
       }),
@@ -445,6 +476,8 @@ export const methods = {
     z.object({
       /** Labels since the last update of the knowledge. */
       fresh: z.number().int(),
+      /** Labels that the newest knowledge has learnt are gone: an update is due although none is fresh. */
+      takenAway: z.boolean(),
       perClass: z.array(z.object({ classId: id, labelled: z.number().int(), fresh: z.number().int() })),
       /** Labelled defects that teach nothing until their place is drawn: the recipe has tiles, and nothing tells which one. */
       withoutPlace: z.number().int(),
@@ -642,6 +675,13 @@ export const methods = {
    * How the line looks against the first parts after activation: means of groups of consecutive parts, evenly spread over the time since
    * then. A model that took over without a reference: none yet.
    */
+  /** When shifts begin; the same for all stations of the PC. */
+  'reports.shifts': method(anyone, none, z.object({ starts: shiftStartsSchema })),
+  'reports.setShifts': method(
+    configurers,
+    z.object({ starts: shiftStartsSchema }),
+    z.object({ starts: shiftStartsSchema }),
+  ),
   'reports.drift': method(
     anyone,
     z.object({ stationId: id, groups: z.number().int().min(1).max(2_000).default(400) }),

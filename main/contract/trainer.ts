@@ -176,6 +176,11 @@ export const trainerMethods = {
       .pick({ judged: true, disagreements: true, unreadable: true, outOfTime: true })
       .extend({ examples: z.array(changedVerdictSchema.pick({ imageSha: true, from: true, to: true })) }),
   },
+  /** What this process holds after it has run the model some times. It is the model's cost where nothing else was asked of the process. */
+  'trainer.weigh': {
+    input: z.object({ bundleDir: z.string(), threads: z.number().int().min(1) }),
+    output: z.object({ rssBytes: z.number().int().min(0) }),
+  },
   /** A model on images that never taught (null: none), and which of these are, or nearly are, among the learnt ones. */
   'trainer.golden': {
     input: z.object({

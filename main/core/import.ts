@@ -133,8 +133,8 @@ export const createImportService = (
             source: file,
           });
         if (classId !== null) {
-          const given = { classId, box: null };
-          const changes = labels.label([partId], given.classId, given.box, userId);
+          const given = { classId, boxes: [] };
+          const changes = labels.label([partId], given.classId, given.boxes, userId);
           // Beside the label, and not once at the end: an import that is cut off has labelled all the same.
           labels.note(changes, given, session, { imported: name });
         } else if (known === null)

@@ -16,6 +16,7 @@ import { addedFiles, sumsDir } from './knowledge-folders.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
 import { writeSnapshot } from './snapshots.ts';
+import { setTakenAway } from './taken-away.ts';
 import { withTrainer } from './trainer.ts';
 
 export interface KnowledgeService {
@@ -137,6 +138,12 @@ export const createKnowledgeService = (
         store.labels.setLearnt(
           stationId,
           [...learnt].map(([imageSha, classId]) => ({ imageSha, classId })),
+        );
+        // Taken away while it was at work: it has learnt them still.
+        setTakenAway(
+          store,
+          stationId,
+          [...learnt.keys()].some((sha) => store.labels.get(stationId, sha) === null),
         );
         store.audit.append({
           user: by,

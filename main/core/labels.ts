@@ -1,13 +1,15 @@
 import type { Region } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import type { LabelAction, LabelChange } from '../store/labels.ts';
+import type { Label, LabelAction, LabelChange } from '../store/labels.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
+import { isTakenAway, setTakenAway } from './taken-away.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
     | 'labels.create'
+    | 'labels.leaveOut'
     | 'labels.undo'
     | 'labels.history'
     | 'labels.list'
@@ -17,16 +19,20 @@ export interface LabelService {
     | 'queue.count'
   >;
   /** Labels parts, within the caller's transaction or one of its own; gives what undo would have to put back. */
-  label(partIds: number[], classId: string, box: Region | null, userId: string): LabelChange[];
+  label(partIds: number[], classId: string, boxes: readonly Region[], userId: string): LabelChange[];
   /** The entry of the trail for them, in the same transaction. */
   note(
     changes: readonly LabelChange[],
-    given: { classId: string; box: Region | null },
+    given: { classId: string; boxes: readonly Region[] },
     /** null: the program itself. */
     session: Session | null,
     more: Record<string, unknown>,
   ): void;
 }
+
+/** What an action was, as the window names it: one that took labels away is kept as a skip that names a class. */
+const kindOf = ({ kind, classId }: LabelAction) =>
+  kind === 'skip' && classId !== null ? ('leave-out' as const) : kind;
 
 /** What the trail keeps of a label: the picture by its hash, and its class before and after (null: none). */
 const labelForTrail = ({ partId, imageSha }: LabelChange, before: string | null, after: string | null) => ({
@@ -48,7 +54,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     }
   };
 
-  const label: LabelService['label'] = (partIds, classId, box, userId) =>
+  const label: LabelService['label'] = (partIds, classId, boxes, userId) =>
     store.transaction(() => {
       const known = store.classes.get(classId);
       if (known.retired)
@@ -69,41 +75,64 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const confirmed = store.queue.state(partId) === 'open' && store.queue.item(partId)?.reason === 'suspect';
         // Before the row: a label without its picture teaches nothing.
         store.images.keep(imageSha);
-        store.labels.set({ stationId, imageSha, classId, box, partId, userId, at, learntClassId, confirmed });
+        store.labels.set({ stationId, imageSha, classId, boxes, partId, userId, at, learntClassId, confirmed });
         store.queue.setState(partId, 'labelled');
       }
       return changes;
     });
 
-  const note: LabelService['note'] = (changes, { classId, box }, session, more) => {
+  const note: LabelService['note'] = (changes, { classId, boxes }, session, more) => {
     const labels = changes.map((change) => labelForTrail(change, change.labelBefore?.classId ?? null, classId));
     store.audit.append({
       user: actor(session),
       action: 'labels.create',
       subject: classId,
-      details: { labels, box, ...more },
+      details: { labels, boxes, ...more },
     });
   };
 
-  const takeBack = ({ id, kind, changes }: LabelAction, session: Session): LabelChange[] => {
+  /** Removes the label of a part; a part that waits in the queue because of it waits no longer. */
+  const leaveOut = (partId: number): LabelChange & { labelBefore: Label } => {
+    const { stationId, imageSha } = store.parts.get(partId);
+    const labelBefore = imageSha === null ? null : store.labels.get(stationId, imageSha);
+    if (labelBefore === null) throw new AppError('NOT_FOUND', { kind: 'label of part', id: String(partId) });
+    const queueStateBefore = store.queue.state(partId);
+    store.labels.remove(stationId, labelBefore.imageSha);
+    if (labelBefore.learntClassId !== null) setTakenAway(store, stationId, true);
+    if (queueStateBefore !== null) store.queue.setState(partId, 'skipped');
+    return { partId, stationId, imageSha, labelBefore, queueStateBefore };
+  };
+
+  const takeBack = (action: LabelAction, session: Session): LabelChange[] => {
+    const { id, at, changes } = action;
     const labels = [];
     for (const change of changes) {
       const { partId, stationId, imageSha, labelBefore, queueStateBefore } = change;
       if (imageSha !== null) {
-        const now = store.labels.get(stationId, imageSha)?.classId ?? null;
-        const restored = labelBefore?.classId ?? null;
+        const label = store.labels.get(stationId, imageSha);
+        const [now, restored] = [label?.classId ?? null, labelBefore?.classId ?? null];
         if (now !== restored) labels.push(labelForTrail(change, now, restored));
-        if (labelBefore === null) store.labels.remove(stationId, imageSha);
-        else {
+        if (labelBefore === null) {
+          store.labels.remove(stationId, imageSha);
+          if (label !== null && label.learntClassId !== null) setTakenAway(store, stationId, true);
+        } else if (label === null) {
+          // It was taken away: an update since then has forgotten it.
+          const updated = (store.knowledge.newest(stationId)?.createdAt ?? '') > at;
+          store.labels.set({ ...labelBefore, learntClassId: updated ? null : labelBefore.learntClassId });
+        } else {
           // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
-          const learntClassId = store.labels.get(stationId, imageSha)?.learntClassId ?? labelBefore.learntClassId;
-          store.labels.set({ ...labelBefore, learntClassId });
+          store.labels.set({ ...labelBefore, learntClassId: label.learntClassId ?? labelBefore.learntClassId });
         }
       }
       store.queue.setState(partId, queueStateBefore);
     }
     store.labels.setUndone(id);
-    store.audit.append({ user: actor(session), action: 'labels.undo', subject: String(id), details: { kind, labels } });
+    store.audit.append({
+      user: actor(session),
+      action: 'labels.undo',
+      subject: String(id),
+      details: { kind: kindOf(action), labels },
+    });
     return changes;
   };
 
@@ -111,17 +140,34 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     label,
     note,
     handlers: {
-      async 'labels.create'({ partIds, classId, box }, session) {
+      async 'labels.create'({ partIds, classId, boxes }, session) {
         const result = store.transaction(() => {
           const userId = userOf(session).id;
-          const changes = label(partIds, classId, box, userId);
+          const changes = label(partIds, classId, boxes, userId);
           const at = context.now().toISOString();
           const undoId = store.labels.recordAction({ userId, at, kind: 'label', classId, changes });
-          note(changes, { classId, box }, session, { undoId });
+          note(changes, { classId, boxes }, session, { undoId });
           return { labelled: changes.length, undoId };
         });
         tellQueues(partIds.map((id) => store.parts.get(id).stationId));
         return result;
+      },
+      async 'labels.leaveOut'({ partIds }, session) {
+        const action = store.transaction(() => {
+          const changes = [...new Set(partIds)].map((partId) => leaveOut(partId));
+          const classId = changes[0]!.labelBefore.classId;
+          const at = context.now().toISOString();
+          const id = store.labels.recordAction({ userId: userOf(session).id, at, kind: 'skip', classId, changes });
+          store.audit.append({
+            user: actor(session),
+            action: 'labels.leaveOut',
+            subject: String(id),
+            details: { labels: changes.map((change) => labelForTrail(change, change.labelBefore.classId, null)) },
+          });
+          return { id, changes };
+        });
+        tellQueues(action.changes.map(({ stationId }) => stationId));
+        return { leftOut: action.changes.length, undoId: action.id };
       },
       async 'labels.undo'({ downTo }, session) {
         const undone = store.transaction(() => {
@@ -136,15 +182,13 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       },
       async 'labels.history'({ stationId, limit }, session) {
         store.stations.get(stationId);
-        return store.labels
-          .openActions(userOf(session).id, limit, stationId)
-          .map(({ id, at, kind, classId, changes }) => ({
-            undoId: id,
-            at,
-            kind,
-            classId,
-            parts: changes.map(({ partId, imageSha }) => ({ partId, imageSha })),
-          }));
+        return store.labels.openActions(userOf(session).id, limit, stationId).map((action) => ({
+          undoId: action.id,
+          at: action.at,
+          kind: kindOf(action),
+          classId: action.classId,
+          parts: action.changes.map(({ partId, imageSha }) => ({ partId, imageSha })),
+        }));
       },
       async 'labels.list'({ stationId, classId, limit }) {
         store.stations.get(stationId);
@@ -164,7 +208,8 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const perClass = store.labels.perClass(stationId);
         const fresh = perClass.reduce((sum, row) => sum + row.fresh, 0);
         const tiled = tilesOf(station.recipe) > 1;
-        return { fresh, perClass, withoutPlace: tiled ? store.labels.countWithoutPlace(stationId) : 0 };
+        const withoutPlace = tiled ? store.labels.countWithoutPlace(stationId) : 0;
+        return { fresh, takenAway: isTakenAway(store, stationId), perClass, withoutPlace };
       },
       async 'queue.list'({ stationId, limit }) {
         store.stations.get(stationId);

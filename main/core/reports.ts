@@ -1,10 +1,12 @@
 import { clopperPearson } from '../compression/evidence/statistics.ts';
 import { REFERENCE_PARTS } from '../learning/monitor/part-monitor.ts';
-import type { CoreContext, HandlersOf } from './context.ts';
+import { shiftStartsSchema, USUAL_SHIFTS, type ShiftStarts } from '../contract/shifts.ts';
+import type { Store } from '../store/open.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { DRIFT_GROUP, driftLimits, groupValues } from './drift-chart.ts';
 
 export interface ReportService {
-  handlers: HandlersOf<'reports.summary' | 'reports.drift'>;
+  handlers: HandlersOf<'reports.summary' | 'reports.drift' | 'reports.shifts' | 'reports.setShifts'>;
 }
 
 interface Counted {
@@ -13,9 +15,27 @@ interface Counted {
   unsure: number;
 }
 
+const SHIFTS = 'shifts';
+const shiftsOf = (store: Store): ShiftStarts => shiftStartsSchema.catch(USUAL_SHIFTS).parse(store.settings.get(SHIFTS));
+
 /** Yield, defects and what people found when they checked: figures of the archive, never of the running line alone. */
 export const createReportService = ({ store }: CoreContext): ReportService => ({
   handlers: {
+    'reports.shifts': async () => ({ starts: shiftsOf(store) }),
+    async 'reports.setShifts'({ starts }, session) {
+      const before = shiftsOf(store);
+      if (starts.join() !== before.join())
+        store.transaction(() => {
+          store.settings.set(SHIFTS, starts);
+          store.audit.append({
+            user: actor(session),
+            action: 'reports.setShifts',
+            subject: starts.join(', '),
+            details: { before },
+          });
+        });
+      return { starts };
+    },
     async 'reports.drift'({ stationId, groups: most }) {
       store.stations.get(stationId);
       const monitor = store.alarms.monitor(stationId);

@@ -19,35 +19,37 @@ const rotatedSize = (recipe: Recipe, { width, height }: { width: number; height:
 
 /**
  * Which views of a labelled picture teach its class, where they lie on a part at its taught place. One tile that is the whole frame: the
- * frame (null). Otherwise a good part teaches every tile, a defect the tile that holds most of its mark. A defect of which nobody
+ * frame (null). Otherwise a good part teaches every tile, a defect for each of its marks the tile that holds most of it. A defect of which nobody
  * knows the place teaches nothing: any tile could be a good one, and the whole frame is a scale that inspection never sees.
- * @param mark where the defect is, on a part at its taught place; null: not known
+ * @param marks where the defect is, on a part at its taught place; none: not known
  */
 export const viewsOf = (
   recipe: Recipe,
   size: { width: number; height: number },
   isOk: boolean,
-  mark: Region | null,
+  marks: readonly Region[],
 ): (Region | null)[] => {
   if (isWholeFrame(recipe)) return [null];
   const { width, height } = rotatedSize(recipe, size);
   const tiles = planTiles(recipe, width, height);
   if (tiles.length === 1 || isOk) return tiles;
-  if (mark === null) return [];
-  const best = tiles.reduce((a, b) => (overlapOf(b, mark) > overlapOf(a, mark) ? b : a));
-  return overlapOf(best, mark) > 0 ? [best] : [];
+  const holding = marks.map((mark) => {
+    const best = tiles.reduce((a, b) => (overlapOf(b, mark) > overlapOf(a, mark) ? b : a));
+    return overlapOf(best, mark) > 0 ? best : null;
+  });
+  return tiles.filter((tile) => holding.includes(tile));
 };
 
 const isWholeFrame = (recipe: Recipe): boolean =>
   recipe.finder.kind === 'fixed' && recipe.regions.length === 0 && tilesOf(recipe) === 1;
 
 /** Where a person or the model saw the defect, in the turned frame. The tile of a part judged ok shows nothing of it. */
-const markOf = (store: Store, label: Label): Region | null => {
-  if (label.box !== null) return label.box;
+const marksOf = (store: Store, label: Label): readonly Region[] => {
+  if (label.boxes.length > 0) return label.boxes;
   const judged = store.parts.find(label.partId)?.judgement;
-  if (!judged?.tile || judged.verdict === 'ok') return null;
+  if (!judged?.tile || judged.verdict === 'ok') return [];
   const { x, y, width, height } = judged.tile;
-  return { x, y, width, height };
+  return [{ x, y, width, height }];
 };
 
 const okIdsOf = (store: Store) => new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
@@ -83,13 +85,13 @@ export const samplesOf = async (store: Store, station: Station): Promise<Labelle
   for (const label of store.labels.list(station.id)) {
     const { imageSha: sha, classId } = label;
     const isOk = okIds.has(classId);
-    let mark = isOk ? null : markOf(store, label);
-    if (mark !== null && tilesOf(recipe) > 1) {
+    let marks = isOk ? [] : marksOf(store, label);
+    if (marks.length > 0 && tilesOf(recipe) > 1) {
       const shift = await shiftOn(store, recipe, sha);
-      mark = shift && { ...mark, x: mark.x - shift.x, y: mark.y - shift.y };
+      marks = shift === null ? [] : marks.map((mark) => ({ ...mark, x: mark.x - shift.x, y: mark.y - shift.y }));
     }
     const file = store.images.pathOf(sha);
-    for (const region of viewsOf(recipe, store.parts.imageSize(sha), isOk, mark)) {
+    for (const region of viewsOf(recipe, store.parts.imageSize(sha), isOk, marks)) {
       samples.push({ sha, file, region, classId, row: store.features.row(backboneId, sha, viewOf(recipe, region)) });
     }
   }

@@ -1,9 +1,9 @@
 import { bundleDigest } from '../audit/approval.ts';
-import { shadowSchema } from '../contract/domain.ts';
-import { AppError } from '../contract/errors.ts';
+import { shadowSchema, type Shadow } from '../contract/domain.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
 import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import type { JobService } from './jobs.ts';
+import type { JobService, JobWork } from './jobs.ts';
 import { withTrainer } from './trainer.ts';
 
 /** Disagreements that are kept as examples: more than anybody looks through before signing. */
@@ -17,7 +17,28 @@ export const createShadowService = (
   context: CoreContext,
   jobs: JobService,
 ): { handlers: HandlersOf<'candidates.shadow'> } => {
-  const { store } = context;
+  const { store, processes, log } = context;
+
+  /** Both alike: each in a process that was started for it and has done nothing else. null: not to be had, and the rest of the result stands. */
+  const weigh = async (job: JobWork, candidateDir: string, activeDir: string): Promise<Shadow['memory'] | null> => {
+    const bytesOf = async (bundleDir: string): Promise<number> => {
+      await processes.stop('trainer');
+      const { rssBytes } = await withTrainer(context, job, (trainer) =>
+        trainer.call('trainer.weigh', { bundleDir, threads: context.trainerThreads }, { signal: job.signal }),
+      );
+      return rssBytes;
+    };
+    job.progress(0.99, { key: 'shadow.weigh', details: {} });
+    try {
+      return { candidateBytes: await bytesOf(candidateDir), activeBytes: await bytesOf(activeDir) };
+    } catch (error) {
+      job.signal.throwIfAborted();
+      log.warn('memory of the models not measured', { problem: problemOf(error) });
+      return null;
+    } finally {
+      await processes.stop('trainer').catch((error: unknown) => log.warn('trainer did not stop', { error }));
+    }
+  };
   return {
     handlers: {
       async 'candidates.shadow'({ candidateId, frames: wanted, timeBudgetS }, session) {
@@ -66,10 +87,12 @@ export const createShadowService = (
                 { signal: job.signal },
               ),
             );
+            const memory = await weigh(job, candidateDir, activeDir);
             await unaltered();
             const labels = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.classId]));
             const shadow = shadowSchema.parse({
               ...result,
+              ...(memory && { memory }),
               at: context.now().toISOString(),
               activeModelId,
               examples: result.examples.map((each) => ({ ...each, truthClassId: labels.get(each.imageSha) ?? null })),

@@ -30,6 +30,7 @@ import { createKnowledgeService } from './knowledge.ts';
 import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
 import { createMonitorService } from './monitor.ts';
+import { createNearDuplicateService } from './near-duplicates.ts';
 import { createPartService } from './parts.ts';
 import { createPlannedActivations } from './planned-activation.ts';
 import { createPlantEvents } from './plant-events.ts';
@@ -173,6 +174,7 @@ const build = async (
     ...createPartService(context).handlers,
     ...classes.handlers,
     ...labels.handlers,
+    ...createNearDuplicateService(context).handlers,
     ...createSecondOpinionService(context).handlers,
     ...imports.handlers,
     ...knowledge.handlers,

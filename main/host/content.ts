@@ -75,7 +75,7 @@ function imageType(bytes: Uint8Array): string {
 }
 
 const IMAGE = /^\/image\/([0-9a-f]{64})$/;
-const FOREVER = 'private, max-age=31536000, immutable';
+export const FOREVER = 'private, max-age=31536000, immutable';
 
 export type Content = (url: URL) => Promise<ContentAnswer>;
 

@@ -6,6 +6,8 @@ import type { Recipe, Region } from '../contract/domain.ts';
 export interface Features {
   /** -1: not extracted yet. */
   row(backboneId: string, imageSha: string, view: string): number;
+  /** The newest row of any view of the image; -1: none was extracted yet. */
+  rowOfImage(backboneId: string, imageSha: string): number;
   insert(backboneId: string, imageSha: string, view: string, row: number): void;
   /** Takes all views of an image out; gives their rows. */
   removeImage(imageSha: string): { backboneId: string; row: number }[];
@@ -23,6 +25,9 @@ export const viewOf = ({ rotation, finder }: Pick<Recipe, 'rotation' | 'finder'>
 
 export const createFeatures = (db: Database): Features => {
   const row = db.prepare('SELECT row FROM features WHERE backbone_id = ? AND image_sha = ? AND view = ?');
+  const rowOfImage = db
+    .prepare('SELECT coalesce(max(row), -1) FROM features WHERE backbone_id = ? AND image_sha = ?')
+    .pluck();
   const insert = db.prepare('INSERT INTO features (backbone_id, image_sha, view, row) VALUES (?, ?, ?, ?)');
   const ofImage = db.prepare('SELECT backbone_id AS backboneId, row FROM features WHERE image_sha = ?');
   const remove = db.prepare('DELETE FROM features WHERE image_sha = ?');
@@ -30,6 +35,7 @@ export const createFeatures = (db: Database): Features => {
   return {
     row: (backboneId, imageSha, view) =>
       (row.get(backboneId, imageSha, view) as { row: number } | undefined)?.row ?? -1,
+    rowOfImage: (backboneId, imageSha) => rowOfImage.get(backboneId, imageSha) as number,
     insert: (backboneId, imageSha, view, at) => void insert.run(backboneId, imageSha, view, at),
     removeImage(imageSha) {
       const rows = ofImage.all(imageSha) as { backboneId: string; row: number }[];

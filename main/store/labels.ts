@@ -1,13 +1,14 @@
 import type { Database } from 'better-sqlite3';
-import type { Region } from '../contract/domain.ts';
+import { z } from 'zod';
+import { regionSchema, type Region } from '../contract/domain.ts';
 import type { QueueState } from './queue.ts';
 
 export interface Label {
   stationId: string;
   imageSha: string;
   classId: string;
-  /** In the rotated frame; null: the defect was not marked. */
-  box: Region | null;
+  /** In the rotated frame; none: the defect was not marked. */
+  boxes: readonly Region[];
   partId: number;
   userId: string;
   at: string;
@@ -52,6 +53,7 @@ export interface Labels {
 export interface LabelAction {
   id: number;
   at: string;
+  /** A skip that names a class took the labels of its parts away. */
   kind: 'label' | 'skip';
   /** null: skipped, or noted before classes were. */
   classId: string | null;
@@ -73,6 +75,7 @@ interface Row {
   box_y: number | null;
   box_width: number | null;
   box_height: number | null;
+  more_boxes: string | null;
   part_id: number;
   user_id: string;
   at: string;
@@ -80,14 +83,17 @@ interface Row {
   confirmed: number;
 }
 
+const moreBoxes = ({ more_boxes: text }: Row): Region[] =>
+  text === null ? [] : z.array(regionSchema).parse(JSON.parse(text));
+
 const toLabel = (row: Row): Label => ({
   stationId: row.station_id,
   imageSha: row.image_sha,
   classId: row.class_id,
-  box:
+  boxes:
     row.box_x === null || row.box_y === null || row.box_width === null || row.box_height === null
-      ? null
-      : { x: row.box_x, y: row.box_y, width: row.box_width, height: row.box_height },
+      ? []
+      : [{ x: row.box_x, y: row.box_y, width: row.box_width, height: row.box_height }, ...moreBoxes(row)],
   partId: row.part_id,
   userId: row.user_id,
   at: row.at,
@@ -102,11 +108,19 @@ interface ChangeRow {
   label_before: string | null;
   queue_state_before: QueueState | null;
 }
+/** As it was written beside an action; before there were several boxes it named one, or none. */
+const labelOf = (text: string): Label => {
+  const { box = null, ...label } = JSON.parse(text) as Omit<Label, 'boxes'> & {
+    box?: Region | null;
+    boxes?: Region[];
+  };
+  return { ...label, boxes: label.boxes ?? (box === null ? [] : [box]) };
+};
 const toChange = (row: ChangeRow): LabelChange => ({
   partId: row.part_id,
   stationId: row.station_id,
   imageSha: row.image_sha,
-  labelBefore: row.label_before === null ? null : (JSON.parse(row.label_before) as Label),
+  labelBefore: row.label_before === null ? null : labelOf(row.label_before),
   queueStateBefore: row.queue_state_before,
 });
 
@@ -118,10 +132,11 @@ export const createLabels = (db: Database): Labels => {
     'SELECT * FROM labels WHERE station_id = ? AND class_id = ? ORDER BY at DESC, part_id DESC LIMIT ?',
   );
   const upsert = db.prepare(`
-    INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, part_id, user_id, at, learnt_class_id, confirmed)
-    VALUES (@stationId, @imageSha, @classId, @x, @y, @width, @height, @partId, @userId, @at, @learntClassId, @confirmed)
+    INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, more_boxes, part_id, user_id, at, learnt_class_id,
+      confirmed)
+    VALUES (@stationId, @imageSha, @classId, @x, @y, @width, @height, @moreBoxes, @partId, @userId, @at, @learntClassId, @confirmed)
     ON CONFLICT (station_id, image_sha) DO UPDATE SET class_id = excluded.class_id, box_x = excluded.box_x, box_y = excluded.box_y,
-      box_width = excluded.box_width, box_height = excluded.box_height, part_id = excluded.part_id, user_id = excluded.user_id,
+      box_width = excluded.box_width, box_height = excluded.box_height, more_boxes = excluded.more_boxes, part_id = excluded.part_id, user_id = excluded.user_id,
       at = excluded.at, learnt_class_id = excluded.learnt_class_id, confirmed = excluded.confirmed`);
   const remove = db.prepare('DELETE FROM labels WHERE station_id = ? AND image_sha = ?');
   const perClass = db.prepare(`
@@ -157,7 +172,8 @@ export const createLabels = (db: Database): Labels => {
       ((classId === undefined ? recent.all(stationId, limit) : recentOf.all(stationId, classId, limit)) as Row[]).map(
         toLabel,
       ),
-    set({ box, confirmed, ...label }) {
+    set({ boxes, confirmed, ...label }) {
+      const [box, ...more] = boxes;
       upsert.run({
         ...label,
         // An action noted before there was such a thing.
@@ -166,6 +182,7 @@ export const createLabels = (db: Database): Labels => {
         y: box?.y ?? null,
         width: box?.width ?? null,
         height: box?.height ?? null,
+        moreBoxes: more.length > 0 ? JSON.stringify(more) : null,
       });
     },
     remove: (stationId, imageSha) => remove.run(stationId, imageSha).changes > 0,

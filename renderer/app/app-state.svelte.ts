@@ -12,6 +12,7 @@ import type {
 } from '../../main/contract/domain.ts';
 import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main/contract/errors.ts';
 import type { MethodOutput } from '../../main/contract/methods.ts';
+import { USUAL_SHIFTS, type ShiftStarts } from '../../main/contract/shifts.ts';
 import type { ConnectionState } from '../../main/contract/rpc/lasting-client.ts';
 import type { CoreClient } from '../lib/connection.ts';
 import { watchOpenedBundles } from '../lib/desktop.ts';
@@ -62,6 +63,8 @@ export class AppState {
   queueTotal = $state(0);
   /** Room on the disk, clock, last backup. */
   home = $state.raw<MethodOutput<'home.state'> | null>(null);
+  /** Hours at which shifts begin. */
+  shifts = $state.raw<ShiftStarts>(USUAL_SHIFTS);
   /** Newest first, acknowledged ones too. */
   alarms = $state.raw<Alarm[]>([]);
   area = $state<Area>('live');
@@ -159,7 +162,13 @@ export class AppState {
       this.#setSession(await this.client.call('session.state', {}));
       this.#toldActiveAt = -Infinity;
       this.#tellActive();
-      await Promise.all([this.fetchStations(), this.fetchClasses(), this.fetchJobs(), this.fetchHome()]);
+      await Promise.all([
+        this.fetchStations(),
+        this.fetchClasses(),
+        this.fetchJobs(),
+        this.fetchHome(),
+        this.fetchShifts(),
+      ]);
       this.ready = true;
     });
   }
@@ -220,6 +229,10 @@ export class AppState {
 
   async fetchHome(): Promise<void> {
     this.home = await this.client.call('home.state', {});
+  }
+
+  async fetchShifts(): Promise<void> {
+    this.shifts = (await this.client.call('reports.shifts', {})).starts;
   }
 
   async fetchJobs(): Promise<void> {

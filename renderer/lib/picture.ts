@@ -1,4 +1,4 @@
-import type { Region } from '../../main/contract/domain.ts';
+import { BOXES_AT_MOST, type Region } from '../../main/contract/domain.ts';
 
 /* Geometry of a picture in its view and of a box on it. Pixels; pure. */
 
@@ -101,6 +101,9 @@ export function boxOf(a: Point, b: Point, frame: Size): Region | null {
   return width < LEAST_BOX || height < LEAST_BOX ? null : { x: left, y: top, width, height };
 }
 
+/** How far a key moves or sizes a box, pixels. */
+const stepOf = (frame: Size): number => Math.max(1, Math.round(Math.max(frame.width, frame.height) / 64));
+
 /**
  * Drawing without a pointer: Enter sets a box in the middle, arrows move it, Shift with arrows sizes it, Delete takes it away.
  * @returns the new box; undefined when the key means nothing here.
@@ -114,7 +117,7 @@ export function boxByKey(box: Region | null, key: string, sizing: boolean, frame
     );
   if (!box) return undefined;
   if (key === 'Delete' || key === 'Backspace') return null;
-  const step = Math.max(1, Math.round(Math.max(frame.width, frame.height) / 64));
+  const step = stepOf(frame);
   const moves: Record<string, Point> = {
     ArrowLeft: { x: -step, y: 0 },
     ArrowRight: { x: step, y: 0 },
@@ -136,3 +139,46 @@ export function boxByKey(box: Region | null, key: string, sizing: boolean, frame
     y: Math.min(frame.height - box.height, Math.max(0, box.y + move.y)),
   };
 }
+
+/** The boxes of a label and which of them keys mean; -1: none. */
+export interface Boxes {
+  boxes: readonly Region[];
+  chosen: number;
+}
+
+/** The topmost box under a point of the frame; -1: none. */
+export const boxAt = (boxes: readonly Region[], { x, y }: Point): number =>
+  boxes.findLastIndex((box) => x >= box.x && x <= box.x + box.width && y >= box.y && y <= box.y + box.height);
+
+/**
+ * As boxByKey for one of several: Enter sets one more, a little beside those before it; Page Up and Page Down choose another one.
+ * @returns undefined when the key means nothing here.
+ */
+export function boxesByKey({ boxes, chosen }: Boxes, key: string, sizing: boolean, frame: Size): Boxes | undefined {
+  if (key === 'Enter') {
+    const [first, step] = [boxByKey(null, key, false, frame), stepOf(frame)];
+    if (!first || boxes.length >= BOXES_AT_MOST) return undefined;
+    const aside = (at: number, size: number, room: number) => Math.min(room - size, at + boxes.length * step);
+    const more = {
+      ...first,
+      x: aside(first.x, first.width, frame.width),
+      y: aside(first.y, first.height, frame.height),
+    };
+    return { boxes: [...boxes, more], chosen: boxes.length };
+  }
+  const box = boxes[chosen];
+  if (!box) return undefined;
+  if (key === 'PageUp' || key === 'PageDown') {
+    const by = key === 'PageDown' ? 1 : -1;
+    return { boxes, chosen: (chosen + by + boxes.length) % boxes.length };
+  }
+  const next = boxByKey(box, key, sizing, frame);
+  if (next === undefined) return undefined;
+  return next === null ? without({ boxes, chosen }) : { boxes: boxes.with(chosen, next), chosen };
+}
+
+/** Takes the chosen box away; the one before it is chosen then. */
+export const without = ({ boxes, chosen }: Boxes): Boxes => {
+  const rest = boxes.filter((_, i) => i !== chosen);
+  return { boxes: rest, chosen: Math.min(rest.length - 1, Math.max(0, chosen - 1)) };
+};

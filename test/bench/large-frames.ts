@@ -81,7 +81,13 @@ for (const [name, recipe] of Object.entries(recipes)) {
   const outDir = join(work, name);
   await mkdir(outDir);
   const images = train.flatMap(({ file, sha, classId, box }) =>
-    viewsOf(recipe, frame, classId === 'ok', box).map((region) => ({ sha, file, region, classId, row: -1 })),
+    viewsOf(recipe, frame, classId === 'ok', box ? [box] : []).map((region) => ({
+      sha,
+      file,
+      region,
+      classId,
+      row: -1,
+    })),
   );
   const { candidates, why } = await compressStation(
     {

@@ -62,7 +62,7 @@ for (let from = 0; from < PARTS; from += 10_000) {
         const userId = users[Math.floor(random() * users.length)]!.id;
         const label = { stationId, imageSha: sha(i + 1), classId: random() < 0.5 ? 'ok' : scratch, partId, userId };
         const at = new Date(end).toISOString();
-        store.labels.set({ ...label, box: null, at, learntClassId: label.classId, confirmed: false });
+        store.labels.set({ ...label, boxes: [], at, learntClassId: label.classId, confirmed: false });
         const changes = [{ ...label, labelBefore: null, queueStateBefore: null }];
         store.labels.recordAction({ userId, at, kind: 'label', classId: label.classId, changes });
         // Somebody else's call of one in ten, which differs now and then.

@@ -116,14 +116,17 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     );
     expect(records).toHaveLength(parts.get('scratch')!.length);
     expect(new Set(records.map((r) => r.model))).toEqual(new Set([model]));
-    const shadow = await done<{ judged: number; disagreements: number; activeModelId: string }>(
-      'candidates',
-      'shadow',
-      another,
-      '--frames',
-      '12',
-    );
+    const shadow = await done<{
+      judged: number;
+      disagreements: number;
+      activeModelId: string;
+      memory: { candidateBytes: number; activeBytes: number };
+    }>('candidates', 'shadow', another, '--frames', '12');
     expect(shadow).toMatchObject({ judged: 12, activeModelId: model });
+    // Node with ONNX Runtime takes some 100 MB; two small models are no two worlds.
+    const { candidateBytes, activeBytes } = shadow.memory;
+    expect(Math.min(candidateBytes, activeBytes)).toBeGreaterThan(50e6);
+    expect(Math.max(candidateBytes, activeBytes)).toBeLessThan(600e6);
     const right = records.filter((r) => r.verdict === 'ng' && r.className === 'scratch').length;
     expect(right).toBeGreaterThan(records.length / 2);
   });

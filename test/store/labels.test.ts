@@ -13,7 +13,9 @@ test('defects whose place nobody knows are counted as a look at every label coun
   const label = fc.record({
     station: fc.constantFrom('st-1', 'st-2'),
     classId: fc.constantFrom('ok', 'fine', 'pit', 'scratch'),
-    box: fc.option(fc.constant({ x: 0, y: 0, width: 2, height: 2 })),
+    boxes: fc.array(fc.constantFrom({ x: 0, y: 0, width: 2, height: 2 }, { x: 5, y: 1, width: 3, height: 4 }), {
+      maxLength: 3,
+    }),
     verdict: fc.constantFrom('ok' as const, 'ng' as const, 'unsure' as const),
     tiled: fc.boolean(),
   });
@@ -34,14 +36,15 @@ test('defects whose place nobody knows are counted as a look at every label coun
         ['st-1', 0],
         ['st-2', 0],
       ]);
-      given.forEach(({ station, classId, box, verdict, tiled }, i) => {
+      given.forEach(({ station, classId, boxes, verdict, tiled }, i) => {
         const judgement = newJudgement({ verdict, tile: tiled ? tile : null });
         const imageSha = sha(i + 1);
         const partId = parts.insert(newPart({ stationId: station, seq: i + 1, imageSha, judgement }));
         const at = '2026-01-02T00:00:00.000Z';
         const rest = { partId, userId: 'u-1', at, learntClassId: null, confirmed: false };
-        labels.set({ stationId: station, imageSha, classId, box, ...rest });
-        const known = box !== null || (tiled && verdict !== 'ok');
+        labels.set({ stationId: station, imageSha, classId, boxes, ...rest });
+        expect(labels.get(station, imageSha)?.boxes).toEqual(boxes);
+        const known = boxes.length > 0 || (tiled && verdict !== 'ok');
         if (!['ok', 'fine'].includes(classId) && !known) expected.set(station, expected.get(station)! + 1);
       });
       for (const [station, n] of expected) expect(labels.countWithoutPlace(station)).toBe(n);

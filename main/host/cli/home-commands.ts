@@ -188,7 +188,10 @@ function addCandidateCommands(program: Command, action: Action): void {
           context.out.result(
             { id: candidateId, ...shadow },
             () =>
-              `${shadow?.judged} frames judged, ${shadow?.disagreements} otherwise than by ${shadow?.activeModelId}.`,
+              `${shadow?.judged} frames judged, ${shadow?.disagreements} otherwise than by ${shadow?.activeModelId}.` +
+              (shadow?.memory
+                ? ` Memory: ${(shadow.memory.candidateBytes / 1e6).toFixed(0)} MB, that one ${(shadow.memory.activeBytes / 1e6).toFixed(0)} MB.`
+                : ''),
           );
         });
       },

@@ -46,6 +46,7 @@ void runChild(async ({ settings, wire, log }) => {
         },
         'trainer.shadow': async (input, _session, signal) =>
           (await import('../../compression/shadow.ts')).runShadow(input, { signal, onProgress }),
+        'trainer.weigh': async (input) => (await import('../../compression/shadow.ts')).weighBundle(input),
         'trainer.golden': async (input, _session, signal) =>
           (await import('../../compression/golden.ts')).tryGolden(input, { signal, onProgress }),
         'trainer.recheck': async (input, _session, signal) =>

@@ -27,6 +27,7 @@ import { quickCodes } from './0930-quick-codes.ts';
 import { passwordDue } from './0960-password-due.ts';
 import { labelsWithoutPlace } from './0970-labels-without-place.ts';
 import { activationsTold } from './1000-activations-told.ts';
+import { labelBoxes } from './1040-label-boxes.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -59,4 +60,5 @@ export const migrations: readonly Migration[] = [
   passwordDue,
   labelsWithoutPlace,
   activationsTold,
+  labelBoxes,
 ];

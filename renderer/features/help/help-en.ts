@@ -53,6 +53,10 @@ export const helpEn = {
       'Doubted labels',
       'A model that had not learnt this part says something else, and surely so; or copies of the picture have another label. One of the two is wrong: you decide.',
     ],
+    copies: [
+      'Almost the same pictures',
+      'Labelled pictures that differ in next to nothing: two shots of one part, or a copy. Those under different classes come first. What you leave out keeps its picture and teaches nothing from the next update on; Undo gives the label back.',
+    ],
     contrast: [
       'Contrast',
       'Spreads the grey values that occur over the whole range. It changes what you see, not what is learnt.',

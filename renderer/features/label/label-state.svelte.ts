@@ -16,7 +16,10 @@ export type QueueShow = 'all' | 'suspect' | 'second';
 export type LabelItem = Omit<QueueItem, 'reason'> & { reason: QueueItem['reason'] | 'second' };
 type Waiting = MethodOutput<'labels.secondQueue'>['parts'][number];
 export type LastAction =
-  { kind: 'label'; partIds: number[]; classId: string } | { kind: 'skip'; partIds: number[] } | null;
+  | { kind: 'label'; partIds: number[]; classId: string }
+  | { kind: 'skip'; partIds: number[] }
+  | { kind: 'leave-out'; partIds: number[] }
+  | null;
 
 /** A part to be labelled blind: nothing of it says what a model or a person takes it for. */
 const blindItem = ({ partId, at, imageSha, width, height }: Waiting): LabelItem => ({
@@ -74,7 +77,7 @@ export class LabelState {
   currentId = $state<number | null>(null);
   summary = $state.raw<MethodOutput<'labels.summary'> | null>(null);
   last = $state.raw<LastAction>(null);
-  box = $state.raw<Region | null>(null);
+  boxes = $state.raw<readonly Region[]>([]);
   drawing = $state(false);
   look = $state.raw<Look>(wholePicture);
   levels = $state.raw<Levels>(asTaken);
@@ -85,6 +88,8 @@ export class LabelState {
   readonly heat: Heat;
   /** What can be taken back, newest first; null: not asked for. */
   history = $state.raw<MethodOutput<'labels.history'> | null>(null);
+  /** Labelled pictures that look almost the same; null: not asked for. */
+  nearDuplicates = $state.raw<MethodOutput<'labels.nearDuplicates'> | null>(null);
   /** Parts that are left out of the open group; null: no group is open. */
   leftOut = $state.raw<ReadonlySet<number> | null>(null);
   /** What became of the last second opinion; null: none was given. */
@@ -172,7 +177,7 @@ export class LabelState {
 
   #select(index: number): void {
     this.currentId = this.items[index]?.part.id ?? null;
-    this.box = null;
+    this.boxes = [];
     this.look = wholePicture;
     this.compareChoice = null;
     // Where somebody was is found again after a restart; the labels themselves are the core's.
@@ -222,13 +227,13 @@ export class LabelState {
     if (partIds.length === 0) return;
     const [only] = partIds;
     if (this.show === 'second' && only !== undefined) return this.#second(only, classId);
-    const box = partIds.length === 1 ? this.box : null;
+    const boxes = partIds.length === 1 ? [...this.boxes] : [];
     this.#remove(partIds);
     this.last = { kind: 'label', partIds, classId };
     this.times = [...this.times, ...partIds.map(() => Date.now())];
     this.#queue(async () => {
       try {
-        await this.#app.client.call('labels.create', { partIds, classId, box });
+        await this.#app.client.call('labels.create', { partIds, classId, boxes });
       } catch (error) {
         // Not labelled after all: the parts come back into the list.
         this.last = null;
@@ -268,6 +273,7 @@ export class LabelState {
       this.times = this.times.slice(0, Math.max(0, this.times.length - partIds.length));
       this.last = null;
       await this.fetch();
+      if (this.nearDuplicates !== null) await this.#lookForNearDuplicates();
       const [first] = partIds;
       if (first !== undefined && this.items.some(({ part }) => part.id === first)) this.choose(first);
     });
@@ -277,6 +283,24 @@ export class LabelState {
     this.history = null;
     this.#queue(async () => {
       this.history = await this.#app.client.call('labels.history', { stationId: this.#stationId });
+    });
+  }
+
+  fetchNearDuplicates(): void {
+    this.nearDuplicates = null;
+    this.#queue(() => this.#lookForNearDuplicates());
+  }
+
+  async #lookForNearDuplicates(): Promise<void> {
+    this.nearDuplicates = await this.#app.client.call('labels.nearDuplicates', { stationId: this.#stationId });
+  }
+
+  /** Takes the labels of parts away: they teach nothing from the next update on. */
+  leaveOut(partIds: number[]): void {
+    this.#queue(async () => {
+      await this.#app.client.call('labels.leaveOut', { partIds });
+      this.last = { kind: 'leave-out', partIds };
+      await Promise.all([this.fetch(), this.#lookForNearDuplicates()]);
     });
   }
 

@@ -1,5 +1,5 @@
 import type { MethodOutput } from '../../../main/contract/methods.ts';
-import { shiftStarts } from '../../lib/shifts.ts';
+import { shiftOf } from '../../lib/shifts.ts';
 
 /* What a report shows, computed from counts per hour. Pure; days and shifts are those of this PC's time zone. */
 
@@ -59,10 +59,13 @@ export const totalOf = (counts: readonly Pick<Bucket, 'ok' | 'ng' | 'unsure'>[])
     { ok: 0, ng: 0, unsure: 0 },
   );
 
-export function shiftsOf(hours: readonly HourCount[]): (Omit<Bucket, 'start'> & { startHour: number })[] {
-  return shiftStarts.map((startHour) => ({
+export function shiftsOf(
+  hours: readonly HourCount[],
+  starts: readonly number[],
+): (Omit<Bucket, 'start'> & { startHour: number })[] {
+  return starts.map((startHour, i) => ({
     startHour,
-    ...totalOf(hours.filter(({ at }) => (new Date(at).getHours() - startHour + 24) % 24 < 8)),
+    ...totalOf(hours.filter(({ at }) => shiftOf(new Date(at).getHours(), starts) === i)),
   }));
 }
 

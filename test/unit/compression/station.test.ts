@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runShadow } from '../../../main/compression/shadow.ts';
+import { runShadow, weighBundle } from '../../../main/compression/shadow.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { decodeImage } from '../../../main/vision/decode.ts';
 import { compressStation, type CompressStationInput } from '../../../main/compression/station.ts';
@@ -147,6 +147,9 @@ describe('compressStation', () => {
     expect(await runShadow({ ...asked, activeDir: candidate!.dir })).toMatchObject({ disagreements: 0, examples: [] });
     expect(await runShadow({ ...asked, timeBudgetS: 1e-6 })).toMatchObject({ judged: 1, outOfTime: true });
     await expect(runShadow(asked, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
+    // Of this process, which has done much else: node alone takes more than 30 MB.
+    const { rssBytes } = await weighBundle({ bundleDir: candidate!.dir, threads: 1 });
+    expect(rssBytes).toBeGreaterThan(30e6);
 
     const outDir = join(folder, 'again');
     await mkdir(outDir);

@@ -115,7 +115,7 @@ describe('the loop', () => {
     expect(world.trainer.updates[2]!.images.every((image) => image.row === -1)).toBe(true);
   });
 
-  test('with a tile grid good parts teach every tile and a boxed defect the tile that holds it', async () => {
+  test('with a tile grid good parts teach every tile and a defect those that hold its boxes', async () => {
     await learn();
     const [station] = await world.call('stations.list', {});
     await world.call('stations.update', {
@@ -125,17 +125,39 @@ describe('the loop', () => {
     const path = join(world.home, '..', 'one.png');
     await writePicture(path);
     const job = await world.done(await world.call('import.start', { stationId, path, asLabels: false }, technician));
-    const box = { x: 5, y: 5, width: 2, height: 2 };
-    await world.call('labels.create', { partIds: [Number(job.result[0])], classId: 'c-打痕', box }, technician);
+    const partIds = [Number(job.result[0])];
+    const boxes = [
+      { x: 5, y: 5, width: 2, height: 2 },
+      { x: 0, y: 0, width: 1, height: 3 },
+      { x: 6, y: 5, width: 2, height: 2 },
+    ];
+    await world.call('labels.create', { partIds, classId: 'c-打痕', boxes: boxes.slice(0, 1) }, technician);
+    await world.call('labels.create', { partIds, classId: 'c-打痕', boxes: [] }, technician);
+    await world.call('labels.undo', {}, technician);
+    await world.call('labels.create', { partIds, classId: 'c-打痕', boxes }, technician);
     const { imageSha } = await world.call('parts.get', { partId: Number(job.result[0]) });
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     const { images } = world.trainer.updates.at(-1)!;
     expect(images.filter((image) => image.classId === 'ok')).toHaveLength(3 * 4);
-    expect(images.find((image) => image.sha === imageSha)?.region).toEqual({ x: 4, y: 4, width: 4, height: 4 });
+    // Two of the boxes lie in one tile, which teaches once.
+    const regionsOf = (at: number) =>
+      world.trainer.updates
+        .at(at)!
+        .images.filter(({ sha }) => sha === imageSha)
+        .map(({ region }) => region);
+    const held = [
+      { x: 0, y: 0, width: 4, height: 4 },
+      { x: 4, y: 4, width: 4, height: 4 },
+    ];
+    expect(regionsOf(-1)).toEqual(held);
     // Nobody knows where the other defects are: they teach nothing, and that is told.
     const without = (await world.call('labels.summary', { stationId })).withoutPlace;
     expect(without).toBeGreaterThan(0);
-    expect(images.filter((image) => image.classId !== 'ok')).toHaveLength(1);
+    expect(images.filter((image) => image.classId !== 'ok')).toHaveLength(2);
+    // Taken back: the one box of before.
+    await world.call('labels.undo', {}, technician);
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect(regionsOf(-1)).toEqual(held.slice(1));
   });
 
   test('with a part finder a box counts where the part lay on its picture; where the part is not found it teaches nothing', async () => {
@@ -154,7 +176,7 @@ describe('the loop', () => {
     const tiles = { columns: 2, rows: 2, overlap: 0 };
     await world.call('stations.update', { stationId, recipe: { ...station!.recipe, finder, tiles } });
     const box = { x: 5, y: 1, width: 2, height: 2 };
-    await world.call('labels.create', { partIds: [taught, other], classId: 'c-打痕', box }, technician);
+    await world.call('labels.create', { partIds: [taught, other], classId: 'c-打痕', boxes: [box] }, technician);
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     const shaOf = async (partId: number) => (await world.call('parts.get', { partId })).imageSha;
     const { images } = world.trainer.updates.at(-1)!;
@@ -274,6 +296,9 @@ describe('shadow running', () => {
       ...second,
       shadow: expect.objectContaining({ judged: 5, disagreements: 1, activeModelId: first.id }),
     });
+    // Both models weighed alike: a process each.
+    expect(shown.shadow!.memory).toEqual({ candidateBytes: expect.any(Number), activeBytes: expect.any(Number) });
+    expect(world.trainer.stops).toBe(3);
     // The label of the frame is told with the disagreement.
     expect(shown.shadow!.examples).toEqual([expect.objectContaining({ truthClassId: expect.any(String) })]);
     expect(await world.call('queue.list', { stationId })).toEqual(queue);

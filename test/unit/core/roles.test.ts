@@ -157,12 +157,18 @@ describe('the trail of a home', () => {
     await world.call('stations.update', { stationId, name, threads: threads + 1 });
     await world.call('session.setLanguage', { language: 'ja' });
     await world.call('session.setLanguage', { language: 'ja' });
+    expect(await world.call('reports.shifts', {})).toEqual({ starts: [6, 14, 22] });
+    await world.call('reports.setShifts', { starts: [5, 13] });
+    await world.call('reports.setShifts', { starts: [5, 13] });
+    expect(await world.call('reports.shifts', {})).toEqual({ starts: [5, 13] });
+    await expect(world.call('reports.setShifts', { starts: [13, 5] })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
     const file = join(world.home, '..', 'settings.jsonl');
     await world.call('audit.export', { file });
-    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-3, -1);
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-4, -1);
     expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
       { user: 'sato', action: 'stations.update', details: { before: { threads }, changes: { threads: threads + 1 } } },
       { user: 'sato', action: 'session.setLanguage', subject: 'ja', details: { before: 'en' } },
+      { user: 'sato', action: 'reports.setShifts', subject: '5, 13', details: { before: [6, 14, 22] } },
     ]);
   });
 

@@ -205,6 +205,9 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
       to: { verdict: 'ok' as const, classId: null },
     })),
   }),
+  'trainer.weigh': async ({ bundleDir }: z.output<(typeof trainerMethods)['trainer.weigh']['input']>) => ({
+    rssBytes: 100_000_000 + statSync(join(bundleDir, 'model.onnx')).size,
+  }),
   'trainer.golden': async (input: z.output<(typeof trainerMethods)['trainer.golden']['input']>) => {
     const learnt = new Set(input.learnt.map(({ sha }) => sha));
     return {

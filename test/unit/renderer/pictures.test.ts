@@ -1,8 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { BOXES_AT_MOST } from '../../../main/contract/domain.ts';
 import { heatColor } from '../../../renderer/lib/heat-color.ts';
 import { apart, asTaken, histogramOf, lineOf, stretched } from '../../../renderer/lib/contrast.ts';
-import { boxByKey, boxOf, movedBy, placed, wholePicture, zoomedAt } from '../../../renderer/lib/picture.ts';
+import {
+  boxAt,
+  boxByKey,
+  boxesByKey,
+  boxOf,
+  movedBy,
+  placed,
+  wholePicture,
+  zoomedAt,
+  type Boxes,
+} from '../../../renderer/lib/picture.ts';
 
 const frame = { width: 640, height: 480 };
 const point = fc.record({
@@ -38,6 +49,29 @@ describe('a box', () => {
     expect(boxByKey(box, 'Delete', false, frame)).toBeNull();
     expect(boxByKey(box, 'q', false, frame)).toBeUndefined();
     expect(boxByKey(null, 'ArrowUp', false, frame)).toBeUndefined();
+  });
+
+  it('is one of several: set, chosen, moved and taken away by keys, none beyond the most, none outside', () => {
+    const press = (from: Boxes, ...keys: string[]): Boxes =>
+      keys.reduce((boxes, key) => boxesByKey(boxes, key, false, frame) ?? boxes, from);
+    const two = press({ boxes: [], chosen: -1 }, 'Enter', 'Enter');
+    expect(two.chosen).toBe(1);
+    expect(two.boxes[1]!.x).toBeGreaterThan(two.boxes[0]!.x);
+    const moved = press(two, 'PageUp', 'ArrowLeft');
+    expect([moved.chosen, moved.boxes[1]]).toEqual([0, two.boxes[1]]);
+    expect(moved.boxes[0]!.x).toBeLessThan(two.boxes[0]!.x);
+    expect(press(moved, 'Delete')).toEqual({ boxes: [two.boxes[1]], chosen: 0 });
+    expect(press(moved, 'Delete', 'Delete')).toEqual({ boxes: [], chosen: -1 });
+    expect(boxesByKey({ boxes: [], chosen: -1 }, 'Delete', false, frame)).toBeUndefined();
+    const { boxes } = press({ boxes: [], chosen: -1 }, ...Array.from({ length: 100 }, () => 'Enter'));
+    expect(boxes).toHaveLength(BOXES_AT_MOST);
+    for (const box of boxes) {
+      expect(box.x + box.width).toBeLessThanOrEqual(frame.width);
+      expect(box.y + box.height).toBeLessThanOrEqual(frame.height);
+    }
+    expect(boxAt(two.boxes, { x: two.boxes[1]!.x + 1, y: two.boxes[1]!.y + 1 })).toBe(1);
+    expect(boxAt(two.boxes, { x: two.boxes[0]!.x, y: two.boxes[0]!.y })).toBe(0);
+    expect(boxAt(two.boxes, { x: 0, y: 0 })).toBe(-1);
   });
 });
 

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { bucketsOf, partsOf, rangeOf, shiftsOf, yieldFloor } from '../../../renderer/features/reports/report.ts';
+import { shiftStartsSchema } from '../../../main/contract/shifts.ts';
+import { nextShiftStart, startsOf } from '../../../renderer/lib/shifts.ts';
 import { csvText } from '../../../renderer/lib/csv.ts';
 
 const local = (day: number, hour: number) => new Date(2026, 0, day, hour).toISOString();
@@ -19,11 +21,33 @@ describe('report', () => {
   });
 
   test('the night shift goes over midnight', () => {
-    expect(shiftsOf(hours).map((shift) => [shift.startHour, partsOf(shift)])).toEqual([
+    const parts = (starts: number[]) => shiftsOf(hours, starts).map((shift) => [shift.startHour, partsOf(shift)]);
+    expect(parts([6, 14, 22])).toEqual([
       [6, 200],
       [14, 0],
       [22, 20],
     ]);
+    // Two shifts of a plant that begins at five.
+    expect(parts([5, 13])).toEqual([
+      [5, 110],
+      [13, 110],
+    ]);
+    expect(nextShiftStart(new Date(2026, 0, 1, 13, 30), [5, 13]).getTime()).toBe(new Date(2026, 0, 2, 5).getTime());
+    expect(nextShiftStart(new Date(2026, 0, 1, 4), [5, 13]).getTime()).toBe(new Date(2026, 0, 1, 5).getTime());
+  });
+  test.each([
+    ['6, 14, 22', [6, 14, 22]],
+    ['07:00 19:00', [7, 19]],
+    ['0', [0]],
+    ['22, 6', null],
+    ['6, 6', null],
+    ['24', null],
+    ['6:30', null],
+    ['', null],
+    ['1 2 3 4 5 6 7', null],
+  ])('shifts typed as "%s"', (text, starts) => {
+    expect(startsOf(text)).toEqual(starts);
+    if (starts !== null) expect(shiftStartsSchema.parse(starts)).toEqual(starts);
   });
 
   test('a period ends with the running hour', () => {
