@@ -9,6 +9,9 @@ declare const client: WindowClient;
 declare const opened: string[];
 declare const desktop: (request: { kind: string; name?: string }) => Promise<string | null>;
 
+/** Loading a page again takes a busy machine seconds. */
+const SLOW = { timeout: 30_000 };
+
 /** What the shell takes over from the desktop: place of the window, menus, dialogs, PDF, notifications, sleep, kiosk. */
 describe.skipIf(!electronFolder)(
   'the desktop (needs ELECTRON_OVERRIDE_DIST_PATH)',
@@ -173,12 +176,14 @@ describe.skipIf(!electronFolder)(
       await launch('crash');
       await app.page.evaluate(() => Object.assign(globalThis, { before: true }));
       await ask('window.webContents.forcefullyCrashRenderer()');
-      await expect.poll(() => log('crash')).toContain('the page crashed');
+      await expect.poll(() => log('crash'), SLOW).toContain('the page crashed');
       await expect
-        .poll(async () =>
-          (await ask('window.webContents.isCrashed()'))
-            ? null
-            : ask(`window.webContents.executeJavaScript('typeof client + typeof before')`),
+        .poll(
+          async () =>
+            (await ask('window.webContents.isCrashed()'))
+              ? null
+              : ask(`window.webContents.executeJavaScript('typeof client + typeof before')`),
+          SLOW,
         )
         .toBe('objectundefined');
     });
