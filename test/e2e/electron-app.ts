@@ -103,19 +103,15 @@ export async function installShell(
   };
 }
 
-/** ms. A try that hangs costs little, and a slow machine has its time in the end. */
-const ATTACH_WITHIN = [4_000, 8_000, 16_000, 32_000];
 /** Attaching hangs now and then while Electron still starts, on a busy machine: it is tried anew. */
 async function attach(address: string): Promise<Browser> {
-  let failure: unknown;
-  for (const timeout of ATTACH_WITHIN) {
+  for (let left = 3; ; left -= 1) {
     try {
-      return await chromium.connectOverCDP(address, { timeout });
+      return await chromium.connectOverCDP(address, { timeout: 15_000 });
     } catch (error) {
-      failure = error;
+      if (left === 0) throw error;
     }
   }
-  throw failure;
 }
 
 export interface ElectronApp {
