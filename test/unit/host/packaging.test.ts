@@ -25,6 +25,27 @@ beforeAll(() => {
   config = parse(read('electron-builder.yml')) as typeof config;
 });
 
+test('each package is fixed by its version and a hash, and none runs anything when it is installed', () => {
+  interface Locked {
+    integrity?: string;
+    hasInstallScript?: boolean;
+  }
+  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> };
+  const { dependencies, devDependencies, allowScripts } = JSON.parse(read('package.json')) as Record<
+    'dependencies' | 'devDependencies' | 'allowScripts',
+    Record<string, string | boolean>
+  >;
+  const locked = Object.entries(packages).filter(([path]) => path !== '');
+  expect(locked.length).toBeGreaterThan(100);
+  expect(locked.filter(([, { integrity }]) => !integrity?.startsWith('sha512-')).map(([path]) => path)).toEqual([]);
+  for (const version of Object.values({ ...dependencies, ...devDependencies }))
+    expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+  const scripts = locked
+    .filter(([, { hasInstallScript }]) => hasInstallScript)
+    .map(([path]) => path.split('node_modules/').at(-1)!);
+  for (const name of scripts) expect(allowScripts[name], name).toBe(false);
+});
+
 describe('electron-builder.yml', () => {
   test('is what electron-builder takes, targets that were not tried here included', () => {
     expect(() => validate(structuredClone(config))).not.toThrow();
