@@ -376,6 +376,12 @@ export const sections: readonly Section[] = [
       { what: 'states of the disk after a power cut', file: 'faults-power', path: 'states', unit: 'count' },
       { what: 'what they left wrong', file: 'faults-power', path: 'wrong.length', unit: 'count', atMost: 0 },
       { what: 'rounds with a full disk', file: 'faults-full', path: 'rounds', unit: 'count' },
+      {
+        what: 'acts and starts refused for want of room, each as DISK_FULL',
+        file: 'faults-full',
+        path: 'refused',
+        unit: 'count',
+      },
       { what: 'what they left wrong', file: 'faults-full', path: 'wrong.length', unit: 'count', atMost: 0 },
       { what: 'hostile inputs', file: 'hostile-inputs', path: 'inputs', unit: 'count', atLeast: 100_000 },
       { what: 'of which taken', file: 'hostile-inputs', path: 'acceptedCount', unit: 'count', atMost: 0 },
