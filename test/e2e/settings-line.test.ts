@@ -6,9 +6,21 @@ import { expect, it } from 'vitest';
 import { serve } from '../../main/host/serve.ts';
 import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 
+/** Of a broker that there is none of; made by openssl for this test. */
+const CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBbjCCAROgAwIBAgIUEnqdKBeqemh0ECEw4rX7sN5blQ8wCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYjAeFw0yNjExMjgyMzU0MTlaFw0yNjExMjkyMzU0MTlaMAwx
+CjAIBgNVBAMMAWIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATlf+8GK0SFP9hW
+zEVc4mzXjePA5csV+Mk8gIDGF/oMk3BAuYrbKpsKgjFQraswzRS+OH4VlBWBw6F8
+pvBsXSudo1MwUTAdBgNVHQ4EFgQU0TbI7hX6K6o1S4BxvOI2VMK9HiIwHwYDVR0j
+BBgwFoAU0TbI7hX6K6o1S4BxvOI2VMK9HiIwDwYDVR0TAQH/BAUwAwEB/zAKBggq
+hkjOPQQDAgNJADBGAiEAtUf8/qWiTZyN+DmD6RTDIvr/rdtCSeNHUT/XF/0Imn4C
+IQDaJLTCM426emFqWttds01aMsGRTD03JcFT4mA5Yh/+NA==
+-----END CERTIFICATE-----`;
+
 /* How a line runs and tells, set in a real browser, with the real core behind it. */
 
-it('trigger, deadline, drop policy and line output are stored as typed; what is no address is refused', async () => {
+it('trigger, deadline, drop policy, line output and events are stored as typed; what is no address and no certificate is refused', async () => {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-settings-'));
   const [rendererDir, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
   const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
@@ -35,6 +47,17 @@ it('trigger, deadline, drop policy and line output are stored as typed; what is 
     await page.fill(testId('output-peers'), '192.168.1.20, 192.168.1.21');
     await page.click(testId('save-station'));
     await page.waitForSelector('text=Saved.');
+    await page.waitForSelector('text=Saved.', { state: 'detached' });
+    await page.selectOption(testId('events-kind'), 'mqtt');
+    await page.fill(testId('events-address'), '127.0.0.1');
+    await page.selectOption(testId('events-transport'), 'tls');
+    await page.fill(testId('events-ca'), CERTIFICATE.replace('MII', 'AAA'));
+    await page.click(testId('events-save'));
+    await page.waitForSelector('.events [role="alert"]');
+    await page.fill(testId('events-ca'), CERTIFICATE);
+    await page.click(testId('events-save'));
+    await page.waitForSelector('text=Saved.');
+    await page.waitForSelector(testId('events-state'));
     expect(problems).toEqual([]);
   } finally {
     await browser.close();
@@ -45,8 +68,14 @@ it('trigger, deadline, drop policy and line output are stored as typed; what is 
     line: string;
     line_output: string;
   };
+  const events = database.prepare("SELECT value FROM settings WHERE key = 'plantEvents'").pluck().get() as string;
   database.close();
   await rm(home, { recursive: true, force: true });
+  expect(JSON.parse(events)).toMatchObject({
+    kind: 'mqtt',
+    address: '127.0.0.1',
+    tls: { ca: CERTIFICATE, serverName: '' },
+  });
   expect(JSON.parse(row.line)).toMatchObject({
     trigger: { source: 'line-output', minSpacingMs: 40 },
     deadlineMs: 150,
