@@ -671,10 +671,6 @@ export const methods = {
     }),
   ),
 
-  /**
-   * How the line looks against the first parts after activation: means of groups of consecutive parts, evenly spread over the time since
-   * then. A model that took over without a reference: none yet.
-   */
   /** When shifts begin; the same for all stations of the PC. */
   'reports.shifts': method(anyone, none, z.object({ starts: shiftStartsSchema })),
   'reports.setShifts': method(
@@ -682,6 +678,10 @@ export const methods = {
     z.object({ starts: shiftStartsSchema }),
     z.object({ starts: shiftStartsSchema }),
   ),
+  /**
+   * How the line looks against the first parts after activation: means of groups of consecutive parts, evenly spread over the time since
+   * then. A model that took over without a reference: none yet.
+   */
   'reports.drift': method(
     anyone,
     z.object({ stationId: id, groups: z.number().int().min(1).max(2_000).default(400) }),

@@ -79,14 +79,26 @@ export interface Sample {
   folds: number[];
 }
 
-/** Groups are formed among the rows that take part: no other is held out. A function of the set of rows. */
-export function sampleOf(ledger: readonly LedgerRow[]): Sample {
-  const rows = representativeRows(ledger);
-  const folds = foldsOf(rows.map((row) => ledger[row]!));
-  // A fold is then a block.
+/**
+ * Rows with their folds, one fold after the other: a fold is then a block. Groups are formed among these rows: no other is held out. A function of their set.
+ * @param radii and @param drawing as in folds.ts
+ */
+export function inFolds(
+  rows: readonly number[],
+  ledger: readonly LedgerRow[],
+  radii?: readonly number[],
+  drawing?: number,
+): Sample {
+  const folds = foldsOf(
+    rows.map((row) => ledger[row]!),
+    radii,
+    drawing,
+  );
   const order = rows.map((_, i) => i).sort((a, b) => folds[a]! - folds[b]! || a - b);
   return { rows: order.map((i) => rows[i]!), folds: order.map((i) => folds[i]!) };
 }
+
+export const sampleOf = (ledger: readonly LedgerRow[]): Sample => inFolds(representativeRows(ledger), ledger);
 
 /** Some rows of a matrix, in the order given. */
 export function pick(z: Matrix, rows: readonly number[]): Matrix {

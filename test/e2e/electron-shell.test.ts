@@ -25,7 +25,7 @@ const sha = 'ab'.padEnd(64, '1');
  * processes here. electron.test.ts runs the program itself.
  */
 // Attaching to Electron over its debugging port hangs now and then on a busy machine: a second try is a new Electron.
-describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', { retry: 1 }, () => {
+describe.skipIf(!electronFolder)('shell in a real Electron (needs ELECTRON_OVERRIDE_DIST_PATH)', () => {
   let shell: InstalledShell;
   let app: ElectronApp;
   let page: Page;

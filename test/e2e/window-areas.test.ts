@@ -16,11 +16,7 @@ beforeEach(async () => {
   server = await window_.serve(createWorld('shift'));
 });
 
-const open = async (options?: Parameters<typeof openPage>[2]) => {
-  const opened = await openPage(browser, server.url, options);
-  await opened.page.waitForSelector(testId('app-shell'));
-  return opened;
-};
+const { open } = window_;
 
 describe('Label', () => {
   it('labels by key, makes a class for a whole group, skips and takes back', async () => {

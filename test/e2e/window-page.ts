@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll } from 'vitest';
-import { buildRenderer, launchBrowser } from './browser.ts';
+import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 import { serveFixture, type FixtureServer } from './fixtures/server.ts';
 import type { World } from './fixtures/world.ts';
 
@@ -16,6 +16,8 @@ export interface TestWindow {
   readonly server: FixtureServer;
   /** Until the end of the test. */
   serve(world: World): Promise<FixtureServer>;
+  /** A page of the last one that was served, once there is something to see. */
+  open(options?: Parameters<typeof openPage>[2]): ReturnType<typeof openPage>;
 }
 
 /** Builds and starts once for the tests of a file; closes pages and servers after each. */
@@ -45,6 +47,11 @@ export function useWindow(): TestWindow {
       const server = await serveFixture(world, rendererDir);
       servers.push(server);
       return server;
+    },
+    async open(options) {
+      const opened = await openPage(browser, servers.at(-1)!.url, options);
+      await opened.page.waitForSelector(testId('app-shell'));
+      return opened;
     },
   };
 }

@@ -18,11 +18,7 @@ beforeEach(async () => {
   server = await window_.serve(createWorld('shift'));
 });
 
-const open = async (options?: Parameters<typeof openPage>[2]) => {
-  const opened = await openPage(browser, server.url, options);
-  await opened.page.waitForSelector(testId('app-shell'));
-  return opened;
-};
+const { open } = window_;
 
 describe('accessibility', () => {
   for (const theme of ['dark', 'light'] as const) {

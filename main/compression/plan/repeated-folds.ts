@@ -1,8 +1,8 @@
 import { matrix, type Matrix, type Products } from '../../learning/dense.ts';
-import { foldsOf } from '../../learning/folds.ts';
 import { nearDuplicateRadii } from '../../learning/near-duplicates.ts';
 import {
   crossValidateSample,
+  inFolds,
   pick,
   type Choice,
   type CrossValidation,
@@ -37,14 +37,7 @@ export async function heldOutRepeatedly(
 ): Promise<CrossValidation> {
   const { signal } = options;
   const held = async (drawing: number, fixed: Choice | undefined): Promise<CrossValidation> => {
-    const folds = foldsOf(
-      rows.map((row) => ledger[row]!),
-      nearDuplicateRadii,
-      drawing,
-    );
-    // A fold is a block.
-    const order = rows.map((_, i) => i).sort((a, b) => folds[a]! - folds[b]! || a - b);
-    const sample = { rows: order.map((i) => rows[i]!), folds: order.map((i) => folds[i]!) };
+    const sample = inFolds(rows, ledger, nearDuplicateRadii, drawing);
     return crossValidateSample(pick(z, sample.rows), sample, ledger, products, {
       ...(fixed ? { fixed } : {}),
       ...(signal ? { signal } : {}),

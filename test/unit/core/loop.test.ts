@@ -46,6 +46,12 @@ const edit = async (sql: string): Promise<void> => {
   await world.reopen();
   await world.call('session.signIn', { name: 'sato', password: PASSWORD });
 };
+const activated = async (): Promise<Candidate> => {
+  const candidate = await compress();
+  await approve(candidate.id);
+  await world.call('models.activate', { candidateId: candidate.id });
+  return candidate;
+};
 
 describe('the loop', () => {
   test('import, update, compress, approve, activate, roll back', async () => {
@@ -361,12 +367,8 @@ describe('what may not inspect', () => {
 
   test('a retired one that rows edited by hand make the active one again: the trail knows better', async () => {
     await learn();
-    const retired = await compress();
-    await approve(retired.id);
-    await world.call('models.activate', { candidateId: retired.id });
-    const active = await compress();
-    await approve(active.id);
-    await world.call('models.activate', { candidateId: active.id });
+    const retired = await activated();
+    const active = await activated();
     await edit(
       `UPDATE candidates SET state = 'retired' WHERE id = '${active.id}'; UPDATE candidates SET state = 'active' WHERE id = '${retired.id}';
        UPDATE stations SET active_model_id = '${retired.id}';
@@ -382,12 +384,8 @@ describe('what may not inspect', () => {
 
   test('a retired one for which an entry of the trail was made up, too: the core believes it, the line does not', async () => {
     await learn();
-    const retired = await compress();
-    await approve(retired.id);
-    await world.call('models.activate', { candidateId: retired.id });
-    const active = await compress();
-    await approve(active.id);
-    await world.call('models.activate', { candidateId: active.id });
+    const retired = await activated();
+    const active = await activated();
     await world.core.close();
     const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
     const last = db.prepare('SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1').get() as { n: number; hash: string };
