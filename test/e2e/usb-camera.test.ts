@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { VideoDevice } from '../../main/contract/feed.ts';
 import { silentLog } from '../../main/contract/log.ts';
 import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
@@ -12,7 +12,7 @@ import { createFeeds } from '../../main/host/feeds.ts';
 import { serve } from '../../main/host/serve.ts';
 import { listen, type WindowServer } from '../../main/host/server.ts';
 import { decodeImage } from '../../main/vision/decode.ts';
-import { createLineHome, lineStation, listenedLine, until, type LineHome } from '../process/line-home.ts';
+import { createLineHome, lineStation, listenedLine, until } from '../process/line-home.ts';
 import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 
 /*
@@ -26,7 +26,6 @@ declare const unplug: () => void;
 
 const FAKE_CAMERA = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
 let browser: Browser;
-let at: LineHome;
 let folder: string;
 let server: WindowServer;
 const feeds = createFeeds(silentLog);
@@ -45,7 +44,6 @@ beforeAll(async () => {
     '<!doctype html><title>x</title><script type="module" src="/page.js"></script>',
   );
   browser = await launchBrowser(...FAKE_CAMERA);
-  at = await createLineHome();
   server = await listen({
     port: 0,
     log: silentLog,
@@ -55,7 +53,7 @@ beforeAll(async () => {
     content: (port) =>
       createContent({
         rendererDir: folder,
-        home: at.home,
+        home: folder,
         readImage: async () => new Uint8Array(),
         coreUp: () => true,
         camera: true,
@@ -63,10 +61,11 @@ beforeAll(async () => {
       }),
   });
 }, 120_000);
+// A tab that stays open holds the camera, at its size, for whoever comes next.
+afterEach(() => Promise.all(browser.contexts().map((context) => context.close())));
 afterAll(async () => {
   await browser?.close();
   await server?.close();
-  at?.[Symbol.dispose]();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -86,10 +85,11 @@ const openLine = () =>
   });
 
 test('a line judges the pictures of a tab, in colour as large as they are; a pulled cable and a closed tab are told and got over', async () => {
+  using at = await createLineHome();
   const { page, problems } = await openTab();
   const [device] = await page.evaluate(() => listVideoDevices());
   expect(device!.label).toMatch(/fake/);
-  const { line, records, configure, start, stop, status } = openLine();
+  const { line, records, problemsLogged, configure, start, stop, status } = openLine();
   try {
     const camera = { kind: 'usb', ...device, width: 640, height: 480, frameRate: 20 };
     await configure(at.home, lineStation(camera), await at.bundle('m-1'));
@@ -110,8 +110,9 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
     const at00 = [image.data[0]!, image.data[1]!, image.data[2]!];
     expect(at00[1]).toBeGreaterThan(Math.max(at00[0]!, at00[2]!) + 50);
 
+    // The page opens it anew a quarter of a second later: on a busy machine that is over before the status can be looked at.
     await page.evaluate(() => unplug());
-    await until('the loss is told', () => status().problem?.code === 'CAMERA_LOST');
+    await until('the loss is told', () => problemsLogged.includes('CAMERA_LOST'));
     const before = records.length;
     await until('it is opened again', () => records.length > before + 5);
     expect(status().problem).toBeNull();
@@ -127,7 +128,6 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
     expect([...problems, ...next.problems]).toEqual([]);
     await stop();
     await until('nothing is wanted any more', () => !feeds.wanted().includes(STATION));
-    await next.page.close();
   } finally {
     await line.dispose();
   }
@@ -172,7 +172,6 @@ test('a software trigger takes one picture, in grey; a size that the camera does
     await configure(own.home, station({}, 'camera'), bundle);
     await expect(start()).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
   } finally {
-    await page.close();
     await line.dispose();
   }
 }, 120_000);
@@ -235,7 +234,6 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
       .toBeGreaterThan(before + 3);
     expect([...problems, ...later]).toEqual([]);
   } finally {
-    await browser.close();
     await serving.close();
     await rm(home, { recursive: true, force: true });
   }

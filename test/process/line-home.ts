@@ -6,6 +6,7 @@ import { bundleDigest, createUserKey, signApproval, unlockUserKey } from '../../
 import { createRootKey, issueCertificate, openRootKey } from '../../main/audit/keys.ts';
 import { stationSchema, type LineStatus, type ModelCard, type Station } from '../../main/contract/domain.ts';
 import type { LineRecord } from '../../main/contract/line.ts';
+import { silentLog, type LogFields } from '../../main/contract/log.ts';
 import { createLine, type EmitLineEvent, type LineOptions } from '../../main/host/line/line.ts';
 import { brightnessModel, type SmallModel } from '../helpers/small-models.ts';
 
@@ -100,15 +101,21 @@ export const lineStation = (camera: unknown, over: Partial<Station> = {}): Stati
 export function listenedLine({ openFeed }: Pick<LineOptions, 'openFeed'> = {}) {
   const records: LineRecord[] = [];
   const states: LineStatus[] = [];
+  /** Codes of all problems as they came, also of those that were over before anybody could look at the status. */
+  const problemsLogged: unknown[] = [];
   const emit: EmitLineEvent = (event, payload) => {
     if (event === 'line.recorded') records.push(...(payload as { records: LineRecord[] }).records);
     else states.push(payload as LineStatus);
   };
-  const line = createLine({ emit, ...(openFeed && { openFeed }) });
+  const warn = (message: string, fields?: LogFields) => {
+    if (message === 'line problem') problemsLogged.push(fields?.['code']);
+  };
+  const line = createLine({ emit, log: { ...silentLog, warn }, ...(openFeed && { openFeed }) });
   const signal = new AbortController().signal;
   return {
     records,
     states,
+    problemsLogged,
     line,
     configure: (
       home: string,
