@@ -178,6 +178,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     identity: { demo: false, stationId: null, knowledgeId: null },
     products,
     threads,
+    views: bench.views,
     now: () => new Date(),
     signal,
   };

@@ -25,7 +25,9 @@ import {
   type Compared,
   type Judged,
 } from './plan/evaluate.ts';
+import { MANY_ROWS } from './plan/repeated-folds.ts';
 import { type Variant } from './plan/variant.ts';
+import { seenAgain } from './plan/views.ts';
 
 export interface Parity {
   images: number;
@@ -47,7 +49,7 @@ export interface Finished {
   /** Held-out logits of the labelled images. */
   validation: CrossValidation;
   judged: Judged;
-  /** What models are compared by: held out with whole groups of near-duplicates (plan/evaluate.ts). */
+  /** What models are compared by: held out with whole groups of near-duplicates (plan/evaluate.ts), in several views. */
   compared: Compared;
   macs: number;
   params: number;
@@ -85,6 +87,8 @@ export interface FinishOptions {
   identity: Pick<ModelCard, 'demo' | 'stationId' | 'knowledgeId'>;
   products: Products;
   threads: number;
+  /** In how many views models are compared (plan/views.ts); default: 1. Of many images one is enough. */
+  views?: number;
   now: () => Date;
   signal?: AbortSignal | undefined;
   onProgress?: ((share: number) => void) | undefined;
@@ -118,7 +122,12 @@ export async function finishVariant(
     },
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
-  const compared = comparedOf(await validate(features, backbone, ledger, products, { signal }), ledger);
+  const choice = await validate(features, backbone, ledger, products, { signal });
+  const compared = await seenAgain(
+    { bytes: backboneBytes, inputSize: variant.inputSize, compared: comparedOf(choice, ledger), choice },
+    images.length > MANY_ROWS ? 1 : (options.views ?? 1),
+    options,
+  );
   const newDefects = await heldOutNovelty(embed(features, stages), ledger, knowledge, products, signal);
   const inspector = assembleInspector({ model, backbone, knowledge });
   const byId = new Map(options.classes.map((item) => [item.id, item]));

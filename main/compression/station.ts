@@ -191,6 +191,7 @@ async function compress(
     identity: { demo: input.demo, stationId: input.stationId, knowledgeId: input.knowledgeId },
     products,
     threads,
+    views: bench.views,
     now: () => new Date(),
     signal,
   };

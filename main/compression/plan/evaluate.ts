@@ -1,11 +1,11 @@
 import type { Backbone } from '../../contract/domain.ts';
-import { AppError } from '../../contract/errors.ts';
+import { AppError, assert } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { representativeRows, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
-import { balancedAccuracy, balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
+import { representativeRows, type Choice, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
+import { balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
 import { heldOutRepeatedly } from './repeated-folds.ts';
 
@@ -19,7 +19,7 @@ export async function featuresOf(
   backbone: Backbone,
   model: Uint8Array,
   inputSize: number,
-  source: ImageSource,
+  source: Pick<ImageSource, 'view'>,
   indices: readonly number[],
   options: { threads: number; signal?: AbortSignal | undefined; onProgress?: ((share: number) => void) | undefined },
 ): Promise<Float32Array> {
@@ -83,13 +83,13 @@ export const judgedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow, '
   };
 };
 
-/** Held out with whole groups of near-duplicates (repeated-folds.ts). lambda and g are chosen anew: the best ones change with the features, and losses are compared. */
+/** Held out with whole groups of near-duplicates (repeated-folds.ts). lambda and g are chosen anew unless `fixed`: the best ones change with the features, and losses are compared. */
 export const validate = (
   features: Float32Array,
   backbone: Backbone,
   ledger: readonly LedgerRow[],
   products: Products,
-  options: { signal?: AbortSignal | undefined } = {},
+  options: { fixed?: Choice; signal?: AbortSignal | undefined } = {},
 ): Promise<CrossValidation> =>
   heldOutRepeatedly(embed(features, stagesOf(backbone)), representativeRows(ledger), ledger, products, options);
 
@@ -112,25 +112,42 @@ export interface Loss {
   expectedPp: number;
 }
 
-/** What models are compared by. */
-export interface Compared extends Quality {
-  judged: Judged;
-  /** Squared error of the scores of each judged row. */
+/** Held-out scores of one view of the images (views.ts), per judged row. */
+export interface Scored {
+  /** 1: the right class. Of several views: the share of them. */
+  right: Float64Array;
+  /** Squared error of the scores. Of several views: the mean. */
   errors: Float64Array;
 }
 
-const measured = (judged: Judged, errors: Float64Array): Compared => {
-  const sums = new Map<number, { error: number; n: number }>();
-  judged.truth.forEach((c, i) => {
-    const { error, n } = sums.get(c) ?? { error: 0, n: 0 };
-    sums.set(c, { error: error + errors[i]!, n: n + 1 });
+/** What models are compared by. */
+export interface Compared extends Quality {
+  /** On the images as they are. */
+  judged: Judged;
+  /** At least one. */
+  views: readonly Scored[];
+}
+
+const meanOver = (views: readonly Scored[]): Scored => {
+  const mean = (of: (view: Scored) => Float64Array) =>
+    of(views[0]!).map((_, i) => views.reduce((sum, view) => sum + of(view)[i]!, 0) / views.length);
+  return { right: mean(({ right }) => right), errors: mean(({ errors }) => errors) };
+};
+
+/** Mean over the classes that have rows of the mean within them. */
+const meanOfClasses = ({ truth, classIds }: Judged, values: Float64Array): number => {
+  const sums = classIds.map(() => ({ sum: 0, n: 0 }));
+  truth.forEach((c, i) => {
+    sums[c]!.sum += values[i]!;
+    sums[c]!.n += 1;
   });
-  return {
-    balancedAccuracy: balancedAccuracy(classCounts(judged)),
-    loss: [...sums.values()].reduce((sum, { error, n }) => sum + error / n, 0) / Math.max(1, sums.size),
-    judged,
-    errors,
-  };
+  const seen = sums.filter(({ n }) => n > 0);
+  return seen.reduce((total, { sum, n }) => total + sum / n, 0) / Math.max(1, seen.length);
+};
+
+const comparedIn = (judged: Judged, views: readonly Scored[]): Compared => {
+  const { right, errors } = meanOver(views);
+  return { balancedAccuracy: meanOfClasses(judged, right), loss: meanOfClasses(judged, errors), judged, views };
 };
 
 /**
@@ -147,20 +164,35 @@ export const comparedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow,
     for (let c = 0; c < width; c++) sum += (logits.data[i * width + c]! - (c === truth ? 1 : 0)) ** 2;
     return sum;
   });
-  return measured(judged, errors);
+  const right = Float64Array.from(judged.truth, (truth, i) => (judged.given[i] === truth ? 1 : 0));
+  return comparedIn(judged, [{ right, errors }]);
 };
 
-const only = ({ judged, errors }: Compared, rows: ReadonlySet<number>): Compared => {
-  const kept = judged.rows.flatMap((row, i) => (rows.has(row) ? [i] : []));
-  return measured(
-    {
-      classIds: judged.classIds,
-      rows: kept.map((i) => judged.rows[i]!),
-      truth: Int32Array.from(kept, (i) => judged.truth[i]!),
-      given: Int32Array.from(kept, (i) => judged.given[i]!),
-    },
-    Float64Array.from(kept, (i) => errors[i]!),
+/** One model on several views of the same images, those as they are first. */
+export const inViews = (each: readonly Compared[]): Compared => {
+  const [{ judged }] = each as [Compared];
+  const same = each.every((other) => other.judged.rows.every((row, i) => row === judged.rows[i]));
+  assert(same, 'rows are in one order, whatever the features');
+  return comparedIn(
+    judged,
+    each.flatMap(({ views }) => views),
   );
+};
+
+/** The scores of some rows, mean over the first views. */
+type Scores = Pick<Judged, 'truth' | 'classIds'> & Scored;
+
+const scoresOf = ({ judged, views }: Compared, count: number, rows: ReadonlySet<number> | null): Scores => {
+  const { right, errors } = meanOver(views.slice(0, count));
+  const { truth, classIds } = judged;
+  if (rows === null) return { truth, classIds, right, errors };
+  const kept = judged.rows.flatMap((row, i) => (rows.has(row) ? [i] : []));
+  return {
+    classIds,
+    truth: Int32Array.from(kept, (i) => truth[i]!),
+    right: Float64Array.from(kept, (i) => right[i]!),
+    errors: Float64Array.from(kept, (i) => errors[i]!),
+  };
 };
 
 /** How far what is lost of accuracy lies from what is lost of the balanced Brier score, and what images flatter that a model was fitted to: standard deviations in percentage points. */
@@ -184,8 +216,8 @@ const together = (a: Estimate, b: Estimate): Estimate => {
   };
 };
 
-/** Variance of the difference of two balanced Brier scores, from the paired errors within each class, percentage points squared. */
-function certaintyVariance({ judged: { truth, classIds }, errors }: Compared, after: Compared): number {
+/** Difference of two balanced Brier scores with its variance, from the paired errors within each class. */
+function certaintyLost({ truth, classIds, errors }: Scores, after: Scores): Estimate {
   const sums = classIds.map(() => ({ n: 0, sum: 0, squares: 0 }));
   truth.forEach((c, i) => {
     const difference = 100 * (after.errors[i]! - errors[i]!);
@@ -195,27 +227,42 @@ function certaintyVariance({ judged: { truth, classIds }, errors }: Compared, af
     of.squares += difference ** 2;
   });
   const seen = sums.filter(({ n }) => n > 0);
-  const ofMeans = seen.map(({ n, sum, squares }) => (squares / n - (sum / n) ** 2) / Math.max(1, n - 1));
-  return ofMeans.reduce((total, each) => total + each, 0) / Math.max(1, seen.length) ** 2;
+  const classes = Math.max(1, seen.length);
+  const ofMeans = seen.map(({ n, sum, squares }) => Math.max(0, squares / n - (sum / n) ** 2) / Math.max(1, n - 1));
+  return {
+    pp: seen.reduce((total, { n, sum }) => total + sum / n, 0) / classes,
+    variance: ofMeans.reduce((total, each) => total + each, 0) / classes ** 2,
+  };
 }
+
+/** Pairs by class; one that changes sides in some views counts as that share of a pair. */
+const changedOf = ({ truth, classIds, right }: Scores, after: Scores): Discordant[] => {
+  const pairs = classIds.map(() => ({ n: 0, lost: 0, won: 0 }));
+  truth.forEach((c, i) => {
+    const change = right[i]! - after.right[i]!;
+    pairs[c]!.n += 1;
+    if (change > 0) pairs[c]!.lost += change;
+    else pairs[c]!.won -= change;
+  });
+  return pairs;
+};
 
 /**
  * Normal estimate of the lost accuracy: what is seen, with its own error, and what the scores say, give or take a point, each by its precision. The error of the scores moves
  * with every image, where accuracy moves with those that change sides: in a class of 20 images among six, one of them is 0.8 pp.
  */
-function lossOf(before: Compared, after: Compared): Loss & { accuracyLowerPp: number; expected: Estimate } {
-  const { lower, upper } = balancedDropBounds(discordantOf(before.judged, after.judged));
-  const accuracyPp = 100 * (before.balancedAccuracy - after.balancedAccuracy);
-  const certaintyPp = 100 * (after.loss - before.loss);
+function lossOf(before: Scores, after: Scores): Loss & { accuracyLowerPp: number; expected: Estimate } {
+  const { drop, lower, upper } = balancedDropBounds(changedOf(before, after));
+  const certainty = certaintyLost(before, after);
   const expected = together(
-    { pp: accuracyPp, variance: ((100 * (upper - lower)) / (2 * BOUND)) ** 2 },
-    { pp: certaintyPp, variance: ACCURACY_BESIDE_SCORES_PP ** 2 + certaintyVariance(before, after) },
+    { pp: 100 * drop, variance: ((100 * (upper - lower)) / (2 * BOUND)) ** 2 },
+    { pp: certainty.pp, variance: ACCURACY_BESIDE_SCORES_PP ** 2 + certainty.variance },
   );
   return {
-    accuracyPp,
+    accuracyPp: 100 * drop,
     accuracyLowerPp: 100 * lower,
     accuracyUpperPp: 100 * upper,
-    certaintyPp,
+    certaintyPp: certainty.pp,
     expected,
     // What is shown to be lost is lost.
     expectedPp: Math.max(100 * lower, expected.pp),
@@ -223,15 +270,18 @@ function lossOf(before: Compared, after: Compared): Loss & { accuracyLowerPp: nu
 }
 
 /**
- * What is lost against the reference. Of a model that some images were fitted to, accuracy is that on all images, for what it has seen can only flatter it, so that a loss with them is a loss; or what the
+ * What is lost against the reference, in the views that both were seen in. Of a model that some images were fitted to, accuracy is that on all images, for what it has seen can only flatter it, so that a loss with them is a loss; or what the
  * others show at the least (95 % bound), where that is more: they are few, of a rare class a handful, and their mean tells by chance. What is expected of all is raised by what the others are worse, as far as they
  * are enough to tell.
  * @param unseen ledger rows that nothing was fitted to; null: all
  */
 export const lossBetween = (reference: Compared, other: Compared, unseen: ReadonlySet<number> | null = null): Loss => {
-  const { accuracyPp, accuracyUpperPp, certaintyPp, expectedPp, expected } = lossOf(reference, other);
+  const views = Math.min(reference.views.length, other.views.length);
+  const lossOn = (rows: ReadonlySet<number> | null) =>
+    lossOf(scoresOf(reference, views, rows), scoresOf(other, views, rows));
+  const { accuracyPp, accuracyUpperPp, certaintyPp, expectedPp, expected } = lossOn(null);
   if (unseen === null) return { accuracyPp, accuracyUpperPp, certaintyPp, expectedPp };
-  const apart = lossOf(only(reference, unseen), only(other, unseen));
+  const apart = lossOn(unseen);
   const flattered = together(
     { pp: 0, variance: FLATTERED_PP ** 2 },
     { pp: apart.expected.pp - expected.pp, variance: apart.expected.variance },

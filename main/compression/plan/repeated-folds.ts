@@ -15,8 +15,8 @@ import {
  * choice of lambda and g costs about ten.
  */
 export const DRAWINGS = 9;
-/** Of so many rows a drawing moves little, and a factorisation takes their cube. */
-const MANY_ROWS = 2000;
+/** Of so many rows a drawing, or another view of the images, moves little, and a factorisation takes their cube. */
+export const MANY_ROWS = 2000;
 const DRAWINGS_OF_MANY = 3;
 
 /**

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { comparedOf, keepsLimits, lossBetween, type Compared } from '../../../main/compression/plan/evaluate.ts';
+import {
+  comparedOf,
+  inViews,
+  keepsLimits,
+  lossBetween,
+  type Compared,
+} from '../../../main/compression/plan/evaluate.ts';
 import { matrix } from '../../../main/learning/dense.ts';
 
 const CLASSES = ['ok', 'scratch'];
@@ -28,29 +34,57 @@ describe('loss against the reference', () => {
     const few = lossBetween(reference, judging([0, 1, 2, 4]));
     expect(few.expectedPp).toBeGreaterThan(6);
     expect(few.expectedPp).toBeLessThan(9);
-    const nearer = judging([0, 1]);
-    const better = lossBetween(reference, { ...judging([0, 1, 2]), errors: nearer.errors, loss: nearer.loss - 0.02 });
+    // The same one wrong, but all scores a little nearer to the truth.
+    const [one] = judging([0, 1, 2]).views;
+    const better = lossBetween(reference, {
+      ...judging([0, 1, 2]),
+      views: [{ ...one!, errors: reference.views[0]!.errors.map((error) => error - 0.02) }],
+    });
     expect(better.accuracyPp).toBeCloseTo(2.5, 10);
     expect(better.expectedPp).toBeLessThan(-1);
     // So many wrong that even forty show it, whatever the scores say.
+    const half = judging(Array.from({ length: 20 }, (_, row) => row));
     const shown = lossBetween(reference, {
-      ...judging(Array.from({ length: 20 }, (_, row) => row)),
-      loss: reference.loss,
+      ...half,
+      views: [{ ...half.views[0]!, errors: reference.views[0]!.errors }],
     });
     expect(shown.expectedPp).toBeGreaterThan(20);
     // Forty thousand: the scores hardly matter.
-    const many = (each: Compared): Compared => ({
+    const rows = Array.from({ length: 40_000 }, (_, row) => row);
+    const many = (each: Compared, errors: Float64Array): Compared => ({
       ...each,
-      errors: Float64Array.from({ length: 40_000 }, (_, row) => each.errors[row % 40]!),
       judged: {
         ...each.judged,
-        rows: Array.from({ length: 40_000 }, (_, row) => row),
-        truth: Int32Array.from({ length: 40_000 }, (_, row) => each.judged.truth[row % 40]!),
-        given: Int32Array.from({ length: 40_000 }, (_, row) => each.judged.given[row % 40]!),
+        rows,
+        truth: Int32Array.from(rows, (row) => each.judged.truth[row % 40]!),
+        given: Int32Array.from(rows, (row) => each.judged.given[row % 40]!),
       },
+      views: [
+        {
+          right: Float64Array.from(rows, (row) => each.views[0]!.right[row % 40]!),
+          errors: Float64Array.from(rows, (row) => errors[row % 40]!),
+        },
+      ],
     });
-    const sure = lossBetween(many(reference), many({ ...judging([0, 1, 2]), loss: reference.loss }));
+    const { errors } = reference.views[0]!;
+    const sure = lossBetween(many(reference, errors), many(judging([0, 1, 2]), errors));
     expect(sure.expectedPp).toBeCloseTo(2.5, 1);
+  });
+
+  it('is the mean over the views that both were seen in, and tells more the more there are', () => {
+    const twice = inViews([reference, judging([0, 1, 2, 3])]);
+    const other = inViews([judging([0, 1, 2, 4]), judging([0, 1, 2, 3, 4, 6])]);
+    expect(other.balancedAccuracy).toBeCloseTo(0.875, 10);
+    const lost = lossBetween(twice, other);
+    expect(lost.accuracyPp).toBeCloseTo(5, 10);
+    expect(lost.certaintyPp).toBeCloseTo(10, 10);
+    // Part 4 and, in half of the views, 2 and 6 change sides: less is left to chance than with 2 and 4 in the only one.
+    const once = lossBetween(twice, judging([0, 1, 2, 4]));
+    expect(once.accuracyPp).toBeCloseTo(5, 10);
+    expect(once).toEqual(lossBetween(reference, judging([0, 1, 2, 4])));
+    const mild = lossBetween(inViews([reference, reference]), inViews([judging([0, 1, 2, 4]), reference]));
+    expect(mild.accuracyPp).toBeCloseTo(2.5, 10);
+    expect(mild.accuracyUpperPp - mild.accuracyPp).toBeLessThan(once.accuracyUpperPp - once.accuracyPp);
   });
 
   it('of a model that has seen some images is that on all, or what the others show, and scores have to hold on both', () => {
