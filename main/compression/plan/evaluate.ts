@@ -89,7 +89,7 @@ export const validate = (
   backbone: Backbone,
   ledger: readonly LedgerRow[],
   products: Products,
-  options: { fixed?: Choice; signal?: AbortSignal | undefined } = {},
+  options: { fixed?: Choice; drawings?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<CrossValidation> =>
   heldOutRepeatedly(embed(features, stagesOf(backbone)), representativeRows(ledger), ledger, products, options);
 

@@ -24,7 +24,7 @@ const DRAWINGS_OF_MANY = 3;
  * pictures held out have siblings among those that teach, and a model that has lost its eye for detail still recognises the sibling.
  * @param z embedded ledger, one row per ledger row
  * @param rows ledger rows that take part
- * @param options `fixed`: this lambda and g; default: chosen on the first drawing
+ * @param options `fixed`: this lambda and g; default: chosen on the first drawing. `drawings`: at most so many; default: as many as the rows allow
  * @returns of the first drawing, rows in its order, with the mean logits
  * @throws CANCELLED
  */
@@ -33,7 +33,7 @@ export async function heldOutRepeatedly(
   rows: readonly number[],
   ledger: readonly LedgerRow[],
   products: Products,
-  options: { fixed?: Choice; signal?: AbortSignal | undefined },
+  options: { fixed?: Choice; drawings?: number; signal?: AbortSignal | undefined },
 ): Promise<CrossValidation> {
   const { signal } = options;
   const held = async (drawing: number, fixed: Choice | undefined): Promise<CrossValidation> => {
@@ -43,7 +43,7 @@ export async function heldOutRepeatedly(
       ...(signal ? { signal } : {}),
     });
   };
-  const drawings = rows.length > MANY_ROWS ? DRAWINGS_OF_MANY : DRAWINGS;
+  const drawings = Math.min(options.drawings ?? DRAWINGS, rows.length > MANY_ROWS ? DRAWINGS_OF_MANY : DRAWINGS);
   const first = await held(0, options.fixed);
   const width = first.classIds.length;
   const logits = matrix(first.logits.rows, width, first.logits.data.slice());
