@@ -17,8 +17,15 @@ import { canonicalJson } from './canonical.ts';
 
 /* Keys of people (Ed25519, locked by the password) and of the home (root key), and the certificates that join the two. */
 
-/** scrypt cost: 32 MiB and about 0.1 s per attempt (RFC 7914 parameters N, r, p). */
-const SCRYPT = { N: 32_768, r: 8, p: 1, maxmem: 96 * 1024 * 1024 };
+/** scrypt parameters of RFC 7914. */
+export interface PasswordCost {
+  N: number;
+  r: number;
+  p: number;
+}
+/** 32 MiB and about 0.1 s per attempt. */
+export const PASSWORD_COST: PasswordCost = { N: 32_768, r: 8, p: 1 };
+const MAX_MEMORY = 96 * 1024 * 1024;
 
 const base64 = z.base64();
 const lockedKeySchema = z.object({
@@ -37,36 +44,51 @@ export interface UserKey {
   lockedPrivateKey: string;
 }
 
-const derive = (password: string, salt: Uint8Array, cost: { N: number; r: number; p: number }): Promise<Buffer> =>
+const derive = (password: string, salt: Uint8Array, cost: PasswordCost): Promise<Buffer> =>
   new Promise((resolve, reject) => {
     // Composed form: a Japanese password typed with another input method is the same password.
-    scrypt(password.normalize('NFC'), salt, 32, { ...cost, maxmem: SCRYPT.maxmem }, (error, key) =>
+    scrypt(password.normalize('NFC'), salt, 32, { ...cost, maxmem: MAX_MEMORY }, (error, key) =>
       error ? reject(error) : resolve(key),
     );
   });
 
-/** JSON: the secret under AES-256-GCM with scrypt(password). `boundTo`: it opens beside this very text alone. */
-export const sealSecret = async (secret: Uint8Array, password: string, boundTo = ''): Promise<string> => {
-  const salt = randomBytes(16);
-  const nonce = randomBytes(12);
-  const cipher = createCipheriv('aes-256-gcm', await derive(password, salt, SCRYPT), nonce);
-  cipher.setAAD(Buffer.from(boundTo));
-  const data = Buffer.concat([cipher.update(secret), cipher.final()]);
-  return JSON.stringify({
-    format: 1,
-    kdf: { name: 'scrypt', N: SCRYPT.N, r: SCRYPT.r, p: SCRYPT.p },
-    salt: salt.toString('base64'),
-    nonce: nonce.toString('base64'),
-    tag: cipher.getAuthTag().toString('base64'),
-    data: data.toString('base64'),
-  });
+const lockedJson = (cost: PasswordCost, parts: Record<'salt' | 'nonce' | 'tag' | 'data', Buffer>): string => {
+  const texts = Object.fromEntries(Object.entries(parts).map(([name, bytes]) => [name, bytes.toString('base64')]));
+  return JSON.stringify({ format: 1, kdf: { name: 'scrypt', N: cost.N, r: cost.r, p: cost.p }, ...texts });
 };
 
-export const createUserKey = async (password: string): Promise<UserKey> => {
+/** JSON: the secret under AES-256-GCM with scrypt(password). `boundTo`: it opens beside this very text alone. */
+export const sealSecret = async (
+  secret: Uint8Array,
+  password: string,
+  { boundTo = '', cost = PASSWORD_COST }: { boundTo?: string; cost?: PasswordCost } = {},
+): Promise<string> => {
+  const salt = randomBytes(16);
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', await derive(password, salt, cost), nonce);
+  cipher.setAAD(Buffer.from(boundTo));
+  const data = Buffer.concat([cipher.update(secret), cipher.final()]);
+  return lockedJson(cost, { salt, nonce, tag: cipher.getAuthTag(), data });
+};
+
+/** Bytes of an Ed25519 private key as PKCS#8 DER (RFC 8410). */
+const PRIVATE_KEY_BYTES = 48;
+
+/** What looks like a locked private key and no password opens, at the cost of trying one: for names that do not exist. */
+export const keyOfNobody = (cost: PasswordCost): string =>
+  lockedJson(cost, {
+    salt: randomBytes(16),
+    nonce: randomBytes(12),
+    tag: randomBytes(16),
+    data: randomBytes(PRIVATE_KEY_BYTES),
+  });
+
+export const createUserKey = async (password: string, cost = PASSWORD_COST): Promise<UserKey> => {
   const pair = generateKeyPairSync('ed25519');
+  const secret = pair.privateKey.export({ type: 'pkcs8', format: 'der' });
   return {
     publicKey: pair.publicKey.export({ type: 'spki', format: 'pem' }) as string,
-    lockedPrivateKey: await sealSecret(pair.privateKey.export({ type: 'pkcs8', format: 'der' }), password),
+    lockedPrivateKey: await sealSecret(secret, password, { cost }),
   };
 };
 
@@ -75,16 +97,17 @@ export const relockUserKey = async (
   lockedPrivateKey: string,
   password: string,
   newPassword: string,
+  cost = PASSWORD_COST,
 ): Promise<string> => {
   const key = await unlockUserKey(lockedPrivateKey, password);
-  return sealSecret(key.export({ type: 'pkcs8', format: 'der' }), newPassword);
+  return sealSecret(key.export({ type: 'pkcs8', format: 'der' }), newPassword, { cost });
 };
 
 /** What was sealed, or WRONG_PASSWORD (the cipher's tag tells; no separate password hash is kept). */
 export const openSecret = async (sealed: string, password: string, boundTo = ''): Promise<Buffer> => {
   const locked = lockedKeySchema.parse(JSON.parse(sealed));
   // A row edited to a ruinous cost must not stop the core for minutes.
-  if (locked.kdf.N > SCRYPT.N * 4 || locked.kdf.r > 32 || locked.kdf.p > 4) throw new AppError('WRONG_PASSWORD');
+  if (locked.kdf.N > PASSWORD_COST.N * 4 || locked.kdf.r > 32 || locked.kdf.p > 4) throw new AppError('WRONG_PASSWORD');
   const key = await derive(password, Buffer.from(locked.salt, 'base64'), locked.kdf);
   const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(locked.nonce, 'base64'));
   decipher.setAAD(Buffer.from(boundTo));

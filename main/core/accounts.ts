@@ -1,6 +1,6 @@
 import { createPublicKey, randomUUID, type KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import { createUserKey, unlockUserKey } from '../audit/keys.ts';
+import { createUserKey, keyOfNobody, unlockUserKey } from '../audit/keys.ts';
 import { languageSchema, type Role, type User } from '../contract/domain.ts';
 import { AppError, assert, isAppError } from '../contract/errors.ts';
 import { sessionStateSchema } from '../contract/methods.ts';
@@ -70,8 +70,8 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   const throttle = createThrottle(store.signInAttempts, now);
   const idle = createIdle(now);
   const sessions = new Map<string, Session>();
-  /** A key to try a password on when the name does not exist, so that the answer takes as long. */
-  let decoy: Promise<string> | null = null;
+  /** To try a password on when the name does not exist, so that the answer takes as long. */
+  const decoy = keyOfNobody(context.passwordCost);
 
   let founded = isFounded(store.home);
   const isFirstStart = (): boolean => !founded && store.users.countSupervisors() === 0;
@@ -104,7 +104,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
       throw new AppError('ALREADY_EXISTS', { kind: 'user', id: trimmed });
     const user: User = { id: `u-${randomUUID().slice(0, 8)}`, name: trimmed, role, disabled: false };
     refuseWeak(password, trimmed);
-    const key = await createUserKey(password);
+    const key = await createUserKey(password, context.passwordCost);
     return { user, ...key, certificate: context.keys.certify(user, key.publicKey, store.demo, now()), passwordDue };
   };
   const insertAccount = (account: Account, by: string) => {
@@ -133,9 +133,8 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   const unlockNow = async (key: string, name: string, password: string) => {
     throttle.check(key);
     const account = store.users.accountByName(name);
-    decoy ??= createUserKey(randomUUID()).then((made) => made.lockedPrivateKey);
     try {
-      const privateKey = await unlockUserKey(account?.lockedPrivateKey ?? (await decoy), password);
+      const privateKey = await unlockUserKey(account?.lockedPrivateKey ?? decoy, password);
       // Disabled, or given another password, while this one was tried.
       const asItIs = store.users.accountByName(name);
       if (account === null || asItIs?.user.disabled !== false || asItIs.lockedPrivateKey !== account.lockedPrivateKey)

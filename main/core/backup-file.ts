@@ -134,7 +134,7 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
     const sha256 = sum.digest('hex');
     const secrets: Record<string, string> = {};
     for (const [name, value] of Object.entries(options.secrets))
-      secrets[name] = await sealSecret(value, options.password, sha256);
+      secrets[name] = await sealSecret(value, options.password, { boundTo: sha256 });
     const seal: BackupSeal = { entries, bytes, sha256, missingPictures, secrets };
     await put(tar, SEAL, Buffer.from(JSON.stringify(seal)));
     tar.finalize();

@@ -1,3 +1,4 @@
+import type { PasswordCost } from '../audit/keys.ts';
 import type { User } from '../contract/domain.ts';
 import { assert } from '../contract/errors.ts';
 import type { EventName, EventPayload } from '../contract/methods.ts';
@@ -14,6 +15,7 @@ export interface CoreContext {
   version: string;
   testRuntime: boolean;
   trainerThreads: number;
+  passwordCost: PasswordCost;
   now(): Date;
   /** `sessionId`: for that session alone. */
   emit<E extends EventName>(name: E, payload: EventPayload<E>, sessionId?: string): void;

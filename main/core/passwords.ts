@@ -58,7 +58,7 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
     assert(before !== null, 'accounts are disabled, never deleted');
     // A new certificate says what the one before said, and nothing that was written into the row since.
     accounts.refuseAltered(before);
-    const key = await createUserKey(password);
+    const key = await createUserKey(password, context.passwordCost);
     const certificate = context.keys.certify(user, key.publicKey, store.demo, now());
     store.transaction(() => {
       store.users.setKey(user.id, { ...key, certificate, passwordDue });
@@ -102,7 +102,12 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         refuseWeak(newPassword, account.user.name);
         if (account.passwordDue && newPassword.normalize('NFC') === password.normalize('NFC'))
           throw new AppError('PASSWORD_DUE', { user: account.user.name });
-        const lockedPrivateKey = await relockUserKey(account.lockedPrivateKey, password, newPassword);
+        const lockedPrivateKey = await relockUserKey(
+          account.lockedPrivateKey,
+          password,
+          newPassword,
+          context.passwordCost,
+        );
         store.transaction(() => {
           store.users.setKey(account.user.id, { ...account, lockedPrivateKey, passwordDue: false });
           store.audit.append({

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { PasswordCost } from '../audit/keys.ts';
 import type { camerasEvents, camerasMethods } from '../contract/cameras.ts';
 import type { User } from '../contract/domain.ts';
 import type { lineEvents, lineMethods } from '../contract/line.ts';
@@ -77,6 +78,8 @@ export interface CoreOptions {
   /** Threads the trainer may use. Default 2. */
   trainerThreads?: number;
   now?: () => Date;
+  /** Of locking a key by a password. Default: PASSWORD_COST; no setting, tests that make hundreds of accounts take less. */
+  passwordCost?: PasswordCost;
   /** Room on the home's disk. Default: asked of the system. */
   freeSpace?: (home: string) => Promise<{ freeBytes: number; totalBytes: number }>;
   /** Whose updates are believed. Default: those that the build was made with. */

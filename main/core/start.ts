@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { PASSWORD_COST } from '../audit/keys.ts';
 import { cameraConfigSchema } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { methods, type MethodName } from '../contract/methods.ts';
@@ -110,6 +111,7 @@ const build = async (
     version: options.version ?? '0.0.0',
     testRuntime: options.testRuntime ?? false,
     trainerThreads: options.trainerThreads ?? 2,
+    passwordCost: options.passwordCost ?? PASSWORD_COST,
     emit(name, payload, sessionId) {
       const event = { name, payload, sessionId: sessionId ?? null } as CoreEvent;
       for (const listener of listeners) {

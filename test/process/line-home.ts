@@ -8,6 +8,7 @@ import { stationSchema, type LineStatus, type ModelCard, type Station } from '..
 import type { LineRecord } from '../../main/contract/line.ts';
 import { silentLog, type LogFields } from '../../main/contract/log.ts';
 import { createLine, type EmitLineEvent, type LineOptions } from '../../main/host/line/line.ts';
+import { SMALL_COST } from '../helpers/password-cost.ts';
 import { brightnessModel, type SmallModel } from '../helpers/small-models.ts';
 
 /** A home with real keys, in which bundles can be approved and activated as the core does it. */
@@ -27,7 +28,7 @@ export async function createLineHome({ demo = false } = {}): Promise<LineHome> {
   const root = openRootKey(createRootKey());
   writeFileSync(join(home, 'trust', 'root.pub'), root.publicKey);
   writeFileSync(join(home, 'mekiki.json'), JSON.stringify({ format: 1, demo, createdAt: new Date().toISOString() }));
-  const key = await createUserKey('password of the supervisor');
+  const key = await createUserKey('password of the supervisor', SMALL_COST);
   const privateKey = await unlockUserKey(key.lockedPrivateKey, 'password of the supervisor');
   const certificate = issueCertificate(
     {

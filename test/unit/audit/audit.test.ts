@@ -9,7 +9,9 @@ import {
   createRootKey,
   createUserKey,
   issueCertificate,
+  keyOfNobody,
   openRootKey,
+  PASSWORD_COST,
   unlockUserKey,
 } from '../../../main/audit/keys.ts';
 import {
@@ -21,6 +23,7 @@ import {
   type AuditEntry,
   type TrailProof,
 } from '../../../main/audit/trail.ts';
+import { SMALL_COST } from '../../helpers/password-cost.ts';
 
 const root = openRootKey(createRootKey());
 /** Without what the case does not need: no signed heads, all entries older than the signing. */
@@ -156,6 +159,17 @@ describe('keys', () => {
     });
   });
 
+  test('of nobody costs as much to try, and opens with nothing', async () => {
+    const nobody = keyOfNobody(PASSWORD_COST);
+    const { lockedPrivateKey } = await createUserKey('correct horse');
+    const looks = (text: string) => {
+      const { kdf, ...parts } = JSON.parse(text) as Record<string, string>;
+      return { kdf, lengths: Object.entries(parts).map(([name, part]) => [name, String(part).length]) };
+    };
+    expect(looks(nobody)).toEqual(looks(lockedPrivateKey));
+    await expect(unlockUserKey(nobody, 'correct horse')).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+  });
+
   test('a password is the same however it was typed', async () => {
     const { lockedPrivateKey } = await createUserKey('パスワード'.normalize('NFD'));
     await expect(unlockUserKey(lockedPrivateKey, 'パスワード'.normalize('NFC'))).resolves.toBeDefined();
@@ -194,7 +208,7 @@ describe('approvals', () => {
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
   const sign = async (role: 'supervisor' | 'technician' = 'supervisor', change: object = {}) => {
-    const { publicKey, lockedPrivateKey } = await createUserKey('password');
+    const { publicKey, lockedPrivateKey } = await createUserKey('password', SMALL_COST);
     const user = {
       userId: 'u-1',
       userName: 'sato',

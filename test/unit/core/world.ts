@@ -18,6 +18,7 @@ import type { Core, CoreEvent, CoreOptions, Processes, Session } from '../../../
 import { startCore } from '../../../main/core/start.ts';
 import { diskFullOr } from '../../../main/store/files.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
+import { SMALL_COST } from '../../helpers/password-cost.ts';
 import { newJudgement } from '../../store/examples.ts';
 
 /*
@@ -419,6 +420,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
       demo: options.demo ?? false,
       log: logger,
       processes,
+      passwordCost: SMALL_COST,
       backbones: options.backbones ?? {
         shipped: async () => testBackbone,
         take: async () => testBackbone,
