@@ -19,6 +19,11 @@ export interface ClassStatistics {
   packed: Float64Array | null;
 }
 
+/** Products of so many images are summed without rounding (embedding.ts). */
+const EXACT_IMAGES = 2 ** 17;
+/** Rows of one product: 2,048 of 2,113 doubles are 35 MB. */
+const ROWS_AT_ONCE = 2048;
+
 export const packedLength = (size: number): number => (size * (size + 1)) / 2;
 
 function rankOne(packed: Float64Array, z: Float64Array, sign: 1 | -1): void {
@@ -26,6 +31,18 @@ function rankOne(packed: Float64Array, z: Float64Array, sign: 1 | -1): void {
     const factor = sign * z[i]!;
     if (factor === 0) p += i + 1;
     else for (let j = 0; j <= i; j += 1, p += 1) packed[p]! += factor * z[j]!;
+  }
+}
+
+/** into += weight * S, both triangles. */
+function addPacked(into: Matrix, packed: Float64Array, weight: number): void {
+  const { rows: size, data } = into;
+  for (let i = 0, p = 0; i < size; i += 1) {
+    for (let j = 0; j <= i; j += 1, p += 1) {
+      const value = weight * packed[p]!;
+      data[i * size + j]! += value;
+      if (j < i) data[j * size + i]! += value;
+    }
   }
 }
 
@@ -184,27 +201,52 @@ export class Statistics {
    * @param weights per class id; a class that is not named counts 0.
    */
   async weightedScatter(weights: ReadonlyMap<string, number>, products: Products): Promise<Matrix> {
-    const { size } = this;
-    const total = matrix(size, size);
-    for (const classId of this.classIds) {
-      const weight = weights.get(classId) ?? 0;
-      const entry = this.#classes.get(classId)!;
-      if (weight === 0) continue;
-      // Class by class, weighted after summing: S_c itself is exact, so its form (rows or packed) leaves no trace in the total.
-      if (entry.rows) {
-        const z = stack(entry.rows, size);
-        const scatter = await products.multiply(z, z, { transposeA: true });
+    const total = matrix(this.size, this.size);
+    // Weighted after summing: the sums themselves are exact, so their form (rows or packed) leaves no trace in the total.
+    for (const { weight, classes } of this.#ofOneWeight(weights)) {
+      const [first, ...others] = classes;
+      if (first!.packed && others.length === 0) addPacked(total, first!.packed, weight);
+      else {
+        const scatter = await this.#scatterOf(classes, products);
         for (let i = 0; i < scatter.data.length; i += 1) total.data[i]! += weight * scatter.data[i]!;
-      } else {
-        for (let i = 0, p = 0; i < size; i += 1) {
-          for (let j = 0; j <= i; j += 1, p += 1) {
-            const value = weight * entry.packed![p]!;
-            total.data[i * size + j]! += value;
-            if (j < i) total.data[j * size + i]! += value;
-          }
-        }
       }
     }
     return total;
+  }
+
+  /** Classes that count alike, in name order, as many together as can be summed exactly: a hundred classes of one size are then one product. */
+  #ofOneWeight(weights: ReadonlyMap<string, number>): { weight: number; count: number; classes: ClassStatistics[] }[] {
+    const groups: { weight: number; count: number; classes: ClassStatistics[] }[] = [];
+    const open = new Map<number, (typeof groups)[number]>();
+    for (const classId of this.classIds) {
+      const weight = weights.get(classId) ?? 0;
+      if (weight === 0) continue;
+      const entry = this.#classes.get(classId)!;
+      let group = open.get(weight);
+      if (!group || group.count + entry.count > EXACT_IMAGES) {
+        group = { weight, count: 0, classes: [] };
+        groups.push(group);
+        open.set(weight, group);
+      }
+      group.count += entry.count;
+      group.classes.push(entry);
+    }
+    return groups;
+  }
+
+  /** Sum of S_c over classes, full and symmetric. */
+  async #scatterOf(classes: readonly ClassStatistics[], products: Products): Promise<Matrix> {
+    const { size } = this;
+    const rows = classes.flatMap((entry) => entry.rows ?? []);
+    let sum: Matrix | null = null;
+    for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
+      const z = stack(rows.slice(from, from + ROWS_AT_ONCE), size);
+      const scatter = await products.multiply(z, z, { transposeA: true });
+      if (sum) for (let i = 0; i < scatter.data.length; i += 1) sum.data[i]! += scatter.data[i]!;
+      else sum = scatter;
+    }
+    sum ??= matrix(size, size);
+    for (const { packed } of classes) if (packed) addPacked(sum, packed, 1);
+    return sum;
   }
 }

@@ -117,6 +117,17 @@ describe('statistics, by property', () => {
     expect(contentOf(many)).toEqual(contentOf(one));
   });
 
+  it('sums classes that count alike without rounding, whatever they are kept as, and weights the sum', async () => {
+    const statistics = gather(z, world.ledger);
+    expect(['7', '2'].map((id) => statistics.of(id)!.packed === null)).toEqual([false, true]);
+    const { data } = await statistics.weightedScatter(new Map(IDS.map((id) => [id, 1 / 3])), products);
+    const expected = Float64Array.from(data, (_, at) => {
+      const [i, j] = [Math.floor(at / size), at % size];
+      return (1 / 3) * all.reduce((sum, n) => sum + rowOf(n)[i]! * rowOf(n)[j]!, 0);
+    });
+    expect(data).toEqual(expected);
+  });
+
   it('sees one altered number', () => {
     const statistics = gather(z, world.ledger);
     statistics.of('7')!.packed![40]! += 2 ** -36;
