@@ -8,6 +8,7 @@ import { cli, type CliRun } from '../helpers/cli.ts';
 const password = 'three blind measuring mice';
 const PLANT = `mekiki: 1
 language: ja
+shifts: [5, 13, 21]
 twoPersons: always
 events: {kind: mqtt, address: 192.0.2.30, user: mekiki, password: {file: broker.txt}}
 users:
@@ -84,7 +85,7 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
     expect(wrong.code).toBe(1);
     expect(wrong.json()).toMatchObject({
       valid: false,
-      problems: [{ path: 'users[2].role', line: 8 }],
+      problems: [{ path: 'users[2].role', line: 9 }],
       error: { code: 'CONFIG_INVALID' },
     });
   });
@@ -127,7 +128,8 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
     expect(await done(['golden', 'show', '--home', home, '--station', 'Press 2'])).toMatchObject({
       golden: { images: 4 },
     });
-    expect((await actions()).filter((action) => /^(golden|events)\./.test(action))).toEqual([
+    expect((await actions()).filter((action) => /^(golden|events|reports)\./.test(action))).toEqual([
+      'reports.setShifts',
       'events.set',
       'golden.add',
     ]);
@@ -174,6 +176,7 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
     await done(['config', 'export', at('second.json'), '--home', other, '--user', 'hana']);
     const first = await readFile(at('first.yaml'), 'utf8');
     expect(first).toContain('serial: "24001"');
+    expect(first).toContain('shifts:\n  - 5\n  - 13\n  - 21\n');
     expect(first).not.toMatch(/password/i);
     expect(await readFile(at('second.yaml'), 'utf8')).toBe(first);
     expect(await done<Applied>(['config', 'apply', at('second.json'), '--home', home, '--user', 'hana'])).toMatchObject(

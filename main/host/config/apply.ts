@@ -60,6 +60,9 @@ export async function carryOut(
       case 'session.setLanguage':
         await client.call(step.method, { language: step.language });
         break;
+      case 'reports.setShifts':
+        await client.call(step.method, { starts: step.starts });
+        break;
       case 'candidates.setApprovalRule':
         await client.call(step.method, { twoPersons: step.twoPersons });
         break;

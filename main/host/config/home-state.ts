@@ -20,6 +20,7 @@ export async function homeState(client: ConfigClient): Promise<HomeState> {
     golden,
     events: configures ? await client.call('events.get', {}) : null,
     language: session.language,
+    shifts: (await client.call('reports.shifts', {})).starts,
     twoPersons: signedIn ? (await client.call('candidates.approvalRule', {})).twoPersons : 'auto',
     users: signedIn ? await client.call('users.list', {}) : [],
     stations,
@@ -37,6 +38,7 @@ export async function configOf(client: ConfigClient, home: string): Promise<Conf
   return {
     mekiki: 1,
     language: state.language,
+    shifts: state.shifts,
     twoPersons: state.twoPersons,
     ...(state.events !== null && { events: state.events.config }),
     users: state.users.map(({ name, role, disabled }) => ({ name, role, disabled })).toSorted(byName),

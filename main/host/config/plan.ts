@@ -2,12 +2,14 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Station, User } from '../../contract/domain.ts';
 import type { Methods, MethodInput } from '../../contract/methods.ts';
 import type { PlantEvents } from '../../contract/plant-events.ts';
+import type { ShiftStarts } from '../../contract/shifts.ts';
 import { pathText, type Path, type Problem } from './problems.ts';
 import { accountKey, type Config, type StationEntry, type UserEntry } from './schema.ts';
 
 /** What a data folder has of what a configuration names. */
 export interface HomeState {
   language: 'en' | 'ja';
+  shifts: ShiftStarts;
   twoPersons: 'auto' | 'always' | 'never';
   /** null: whoever asks may not see it. */
   events: { config: PlantEvents; hasPassword: boolean } | null;
@@ -31,6 +33,7 @@ type StationChanges = Omit<MethodInput<'stations.update'>, 'stationId'>;
 /** One call that brings the home nearer to the configuration. */
 export type Step = { changes: Change[] } & (
   | { method: 'session.setLanguage'; language: 'en' | 'ja' }
+  | { method: 'reports.setShifts'; starts: ShiftStarts }
   | { method: 'candidates.setApprovalRule'; twoPersons: HomeState['twoPersons'] }
   | { method: 'users.add'; user: UserEntry }
   /** null: an account that an earlier step makes. */
@@ -63,6 +66,12 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
       method: 'session.setLanguage',
       language: config.language,
       changes: [{ path: 'language', from: home.language, to: config.language }],
+    });
+  if (config.shifts !== undefined && !isDeepStrictEqual(config.shifts, home.shifts))
+    steps.push({
+      method: 'reports.setShifts',
+      starts: config.shifts,
+      changes: [{ path: 'shifts', from: home.shifts, to: config.shifts }],
     });
 
   config.users.forEach((user, i) => {

@@ -11,6 +11,7 @@ import {
 } from '../../contract/domain.ts';
 import { approvalRuleSchema } from '../../contract/methods.ts';
 import { plantEventsSchema } from '../../contract/plant-events.ts';
+import { shiftStartsSchema } from '../../contract/shifts.ts';
 
 /* What a configuration file may say. Values have the contract's own schemas: the file can hold nothing that the window could not set. */
 
@@ -62,6 +63,8 @@ export const configSchema = z.strictObject({
   /** Version of this format. */
   mekiki: z.literal(1),
   language: languageSchema.optional(),
+  /** Full hours at which shifts begin, for all stations of the PC. */
+  shifts: shiftStartsSchema.optional(),
   /** Whether whoever made a model may approve it (main/core/two-persons.ts). */
   twoPersons: approvalRuleSchema.optional(),
   events: eventsEntrySchema.optional(),

@@ -166,6 +166,7 @@ describe('the plan', () => {
     });
   const home = (rest: Partial<HomeState> = {}): HomeState => ({
     language: 'en',
+    shifts: [6, 14, 22],
     twoPersons: 'auto',
     users: [{ id: 'u-1', name: 'hana', role: 'supervisor', disabled: false }],
     stations: [],
@@ -188,6 +189,25 @@ describe('the plan', () => {
       { path: 'stations["A"].threads', from: 2, to: 4 },
     ]);
     expect(plan.untouched).toEqual({ users: ['hana'], stations: [] });
+  });
+
+  test('the hours of the shifts are set where they differ, and refused where they are none', () => {
+    const stepsFor = (shifts: string) => {
+      const plan = planOf(configOf(`mekiki: 1\nshifts: ${shifts}\n`), home());
+      return 'steps' in plan && plan.steps;
+    };
+    expect(stepsFor('[6, 14, 22]')).toEqual([]);
+    expect(stepsFor('[7, 19]')).toEqual([
+      {
+        method: 'reports.setShifts',
+        starts: [7, 19],
+        changes: [{ path: 'shifts', from: [6, 14, 22], to: [7, 19] }],
+      },
+    ]);
+    expect(problemsOf('mekiki: 1\nshifts: [14, 6]\n')).toEqual([
+      'plant.yaml:2 shifts: shifts begin at different hours, named in order. Correct it.',
+    ]);
+    expect(problemsOf('mekiki: 1\nshifts: [6, 24]\n')).toEqual(['plant.yaml:2 shifts[1]: it is 24. Give at most 23.']);
   });
 
   test('an account keeps its role, and stays disabled; an unknown backbone is refused', () => {
