@@ -24,7 +24,7 @@ import {
 
 const MINUTES = 60_000;
 /** Parts that are labelled, and what the late defect of the default surface is called. */
-const LABELS = 30;
+const LABELS = 20;
 const NEW_CLASS = 'Roll mark';
 /** A window takes a change of the queue over at most every 1.5 s. */
 const LONG = { timeout: 30_000 };

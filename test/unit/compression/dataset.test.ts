@@ -11,6 +11,10 @@ import { CLASSES, fakeMeasure, smallBackboneFile, smallSearch, texture, writeDat
 
 let folder: string;
 let backbone: Backbone;
+/** A whole search on the clean set, for the tests that look at one; its bundles lie in `out`. */
+let clean: Awaited<ReturnType<typeof compressDataset>>;
+let out: string;
+const lines: string[] = [];
 const options = (dir: string, more: Partial<CompressDatasetOptions> = {}): CompressDatasetOptions => ({
   dir: join(folder, dir),
   backbone,
@@ -26,21 +30,21 @@ beforeAll(async () => {
   await writeDataset(join(folder, 'clean'), { train: 12, test: 8 });
   // Test labels are noise: each image lies in the folder of another class, by chance of its number.
   await writeDataset(join(folder, 'noisy'), { train: 12, test: 8, testClassOf: (kind, i) => (kind + i) % 3 });
-});
+  out = join(folder, 'out');
+  clean = await compressDataset(
+    options('clean', {
+      out,
+      onProgress: (line) => lines.push(line),
+      residentBytes: (model, inputSize) => residentBytes(model, inputSize, 1),
+    }),
+    fakeMeasure,
+  );
+}, 120_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('compressDataset', () => {
   it('reports every key of the command line, and bundles that an inspector loads', async () => {
-    const out = join(folder, 'out');
-    const lines: string[] = [];
-    const report = await compressDataset(
-      options('clean', {
-        out,
-        onProgress: (line) => lines.push(line),
-        residentBytes: (model, inputSize) => residentBytes(model, inputSize, 1),
-      }),
-      fakeMeasure,
-    );
+    const report = clean;
     expect(report.candidates.length).toBeGreaterThan(1);
     for (const item of [report.reference, ...report.candidates]) {
       for (const key of [
@@ -85,7 +89,6 @@ describe('compressDataset', () => {
   }, 120_000);
 
   it('chooses the same whatever the test labels are', async () => {
-    const clean = await compressDataset(options('clean', { out: join(folder, 'clean-out') }), fakeMeasure);
     const noisy = await compressDataset(options('noisy', { out: join(folder, 'noisy-out') }), fakeMeasure);
     const chosen = (report: typeof clean) => ({
       tried: report.tried,
@@ -113,7 +116,7 @@ describe('compressDataset', () => {
     expect(chosen(noisy)).toEqual(chosen(clean));
     // Weights, thresholds and temperature of every candidate: the files themselves.
     for (const { id } of clean.candidates) {
-      const [a, b] = ['clean-out', 'noisy-out'].map((out) => join(folder, out, id));
+      const [a, b] = [out, join(folder, 'noisy-out')].map((place) => join(place, id));
       expect((await readFile(join(a!, 'model.onnx'))).equals(await readFile(join(b!, 'model.onnx')))).toBe(true);
       const [one, other] = await Promise.all(
         [a, b].map(async (dir) => modelCardSchema.parse(JSON.parse(await readFile(join(dir!, 'model.json'), 'utf8')))),

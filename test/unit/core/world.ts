@@ -380,6 +380,7 @@ export interface WorldOptions {
   backbones?: BackboneSources;
   /** Whose updates it believes. */
   releaseKeys?: readonly string[];
+  renderDemoImages?: NonNullable<CoreOptions['renderDemoImages']>;
   /** Real work in place of the small trainer's. */
   trainer?: Partial<TrainerHandlers>;
 }
@@ -428,6 +429,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
       },
       ...(options.now && { now: options.now }),
       ...(options.releaseKeys && { releaseKeys: options.releaseKeys }),
+      ...(options.renderDemoImages && { renderDemoImages: options.renderDemoImages }),
       ...(options.freeSpace && { freeSpace: options.freeSpace }),
     });
     world.core.subscribe((event) => void events.push(event));
