@@ -47,6 +47,17 @@ const harmless = new Set(['logs', 'lock', 'spool', '.DS_Store', 'lost+found']);
 
 export const databaseFile = (home: string): string => join(home, 'mekiki.sqlite');
 
+/** False: it is there already. */
+const madeFolder = (path: string): boolean => {
+  try {
+    mkdirSync(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' && statSync(path).isDirectory()) return false;
+    throw error;
+  }
+};
+
 /**
  * mkdir -p. Node's own recursive form never returns where the system answers ENOENT below a folder that exists (as /proc does, and
  * some network drives), so the steps are taken here.
@@ -54,10 +65,9 @@ export const databaseFile = (home: string): string => join(home, 'mekiki.sqlite'
 const makeFolder = (path: string): void => {
   const parent = dirname(path);
   try {
-    mkdirSync(path);
+    if (!madeFolder(path)) return;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
     if (code !== 'ENOENT' || parent === path || existsSync(parent)) throw error;
     makeFolder(parent);
     mkdirSync(path);
@@ -81,7 +91,9 @@ export const prepareHome = (home: string): { isNew: boolean } => {
   try {
     makeFolder(home);
     const isNew = readdirSync(home).every((name) => harmless.has(name));
-    for (const folder of folders) makeFolder(join(home, folder));
+    // A dozen names in one folder: the disk is waited for once.
+    const made = folders.map((folder) => madeFolder(join(home, folder)));
+    if (made.includes(true)) syncFolder(home);
     chmodSync(join(home, 'secrets'), 0o700);
     // A mounted read-only or full disk lets folders be there and refuses this.
     const probe = join(home, `.probe-${process.pid}`);

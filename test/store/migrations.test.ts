@@ -113,6 +113,13 @@ describe('migrations', () => {
     expect(Object.keys(contents())).not.toContain('half');
   });
 
+  test('a new database gets all of them or none', () => {
+    const broken = [...migrations.slice(0, 2), { version: 30, name: 'broken', up: (d: Database) => d.exec('nothing') }];
+    expect(() => migrate(db, Infinity, broken)).toThrow();
+    expect([schemaVersion(db), contents()]).toEqual([0, {}]);
+    expect(migrate(db)).toEqual(migrations.map(({ version }) => version));
+  });
+
   test('class ids and audit entries cannot be taken away', () => {
     migrate(db);
     db.exec(rows[20]! + rows[70]!);
