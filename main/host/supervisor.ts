@@ -8,6 +8,7 @@ import { createChildren, defaultEntries, type Children, type Entries } from './c
 import { createFeeds, type Feeds } from './feeds.ts';
 import { hostMethods, noEvents, processNameSchema, supervisorMethods } from './control.ts';
 import { keepProcess, type BackOff } from './kept-process.ts';
+import { keepThumbnails } from './kept-thumbnails.ts';
 import type { Keychain } from './sealed-secrets.ts';
 import type { ChildSettings, SpawnPort } from './spawn.ts';
 
@@ -119,11 +120,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (wire) bridge(window, wire.open('window'));
       else window.close();
     },
-    async readImage(sha, width) {
+    readImage: keepThumbnails(async (sha, width) => {
       await core.ensure();
       // Long: a window shows a refused picture as broken and does not ask again, a late one it just shows late.
       return (await host!.call('images.read', { sha, width }, { timeoutMs: 60_000 })).bytes;
-    },
+    }),
     feeds,
     processes: () =>
       [core, ...children.list()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),

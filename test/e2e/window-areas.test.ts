@@ -103,6 +103,47 @@ describe('Label', () => {
     await page.waitForSelector('text=Part 90,001');
     expect(await page.locator(testId('queue-row')).count()).toBeLessThan(40);
   });
+
+  it('fetches pictures of rows that stay, not of those that fly past', async () => {
+    const [item] = server.world.queue;
+    server.world.queue = Array.from({ length: 5000 }, (_, i) => ({
+      ...item!,
+      groupId: null,
+      groupSize: 1,
+      part: { ...item!.part, id: 10_000 - i, imageSha: i.toString(16).padStart(64, '0') },
+    }));
+    const [picture] = server.world.images.values();
+    for (let i = 0; i < 5000; i += 1) server.world.images.set(i.toString(16).padStart(64, '0'), picture!);
+    const { page } = await open();
+    const asked = new Set<string>();
+    page.on('request', (request) => request.url().includes('?w=160') && asked.add(request.url()));
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'label');
+    await page.waitForSelector(`${testId('queue-row')} img`);
+    // Its time stands still: the list never rests.
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 1000);
+    const rows = page.locator(testId('queue-row'));
+    const list = page.locator('.scroll', { has: rows });
+    for (let step = 1; step <= 6; step += 1) {
+      const at = 700 * step;
+      await list.evaluate((element, top) => element.scrollTo(0, top), 67 * at);
+      await page.waitForSelector(`[data-part="${10_000 - at}"]`);
+    }
+    // At the beginning, and where the first jump led: it came after a pause.
+    expect(asked.size).toBeLessThan(90);
+    expect(await rows.locator('img').count()).toBe(0);
+    await page.clock.runFor(1000);
+    await expect.poll(() => rows.locator('img').count()).toBe(await rows.count());
+    await expect
+      .poll(() =>
+        rows
+          .locator('img')
+          .first()
+          .evaluate((image: HTMLImageElement) => image.naturalWidth),
+      )
+      .toBeGreaterThan(0);
+  });
 });
 
 describe('by keyboard alone', () => {
