@@ -63,6 +63,8 @@ describe('the picture', () => {
         () => document.querySelector<HTMLImageElement>('[data-testid=label-picture] .frame img')!.style.filter,
       );
     expect(await filter()).toContain('url(');
+    // One row: the picture keeps its room.
+    expect((await page.locator(testId('contrast-strip')).boundingBox())!.height).toBeLessThan(60);
     await page.focus(testId('contrast-low'));
     await page.keyboard.press('Home');
     await expect.poll(() => level('low')).toBe(0);
@@ -130,6 +132,10 @@ describe('the picture', () => {
     expect(await smallTargets(page)).toEqual([]);
     await page.click('[data-reference-class="c-roll"]');
     await page.waitForSelector('text=No part of this class is labelled yet.');
+    // Buttons of more than two rows would leave no room for the picture.
+    await page.setViewportSize({ width: 1024, height: 640 });
+    await page.selectOption(testId('reference-class'), 'c-pit');
+    await page.waitForSelector(`${testId('reference-pane')}[data-class="c-pit"] .view`);
   });
 });
 

@@ -274,15 +274,17 @@ describe('evidence', () => {
         ),
       },
     }));
-    for (const [width, height] of [
-      [1440, 900],
-      [1366, 768],
-      [1024, 640],
+    for (const [width, height, language] of [
+      [1440, 900, 'en'],
+      [1366, 768, 'en'],
+      [1024, 640, 'en'],
+      [1024, 640, 'ja'],
     ] as const) {
+      world.session.language = language;
       const { page } = await open(world, { width, height });
       await go(page, 'approve');
       await settled(page);
-      expect(await faults(page), `${width}`).toEqual([]);
+      expect(await faults(page), `${width} ${language}`).toEqual([]);
       await go(page, 'learn');
       await settled(page);
       expect(await faults(page), `${width}`).toEqual([]);
