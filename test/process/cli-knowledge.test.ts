@@ -5,8 +5,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cli } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
+import { smallBackboneFile } from '../unit/compression/small-data.ts';
 
-/* `knowledge show | labels | merge | split | forget | export | import | check | rename | retire` with the real core, trainer and backbone. */
+/*
+ * `knowledge show | labels | merge | split | forget | export | import | check | rename | retire` with the real core and trainer, on a backbone small enough
+ * that a dozen updates take seconds; test/process/cli-home.test.ts goes round the loop with the shipped one.
+ */
 
 const env = { MEKIKI_PASSWORD: 'correct horse battery' };
 let folder: string;
@@ -43,18 +47,27 @@ const shaOf = async (file: string) =>
     .update(await readFile(file))
     .digest('hex');
 
+/** A new home whose stations learn with the small backbone. @returns the id of its first station */
+const made = async (home: string, ...more: string[]): Promise<string> => {
+  const { stations } = await done<{ stations: { id: string }[] }>(home, 'init', '--user', 'hana');
+  for (const name of more) await done(home, 'stations', 'add', name);
+  const { added } = await done<{ added: { id: string } }>(home, 'backbones', 'add', join(folder, 'small.onnx'));
+  const first = stations[0]!.id;
+  for (const station of [first, ...more]) await done(home, 'stations', 'set', station, '--backbone', added.id);
+  return first;
+};
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'mekiki-knowledge-'));
   early = await writeParts(join(folder, 'early'), { perClass: 6, size: 96, classes: ['ok', 'scratch'] });
   await writeParts(join(folder, 'late'), { perClass: 6, size: 96, seed: 5, classes: ['ok', 'pit', 'stain'] });
+  await smallBackboneFile(folder);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe('knowledge on the command line', { timeout: 120_000 }, () => {
   test('another station of the home is added once, however often; classes are merged, renamed, retired and forgotten', async () => {
-    const { stations } = await done<{ stations: { id: string }[] }>('a', 'init', '--user', 'hana');
-    const first = stations[0]!.id;
-    await done('a', 'stations', 'add', 'Second');
+    const first = await made('a', 'Second');
     for (const [station, parts] of [
       [first, 'early'],
       ['Second', 'late'],
@@ -78,7 +91,7 @@ describe('knowledge on the command line', { timeout: 120_000 }, () => {
   test('an image is forgotten, once; a class that is needed is not emptied', async () => {
     const [gone, ...rest] = early.get('scratch')!;
     const sha = await shaOf(gone!);
-    await done('b', 'init', '--user', 'hana');
+    await made('b');
     await done('b', 'import', join(folder, 'early'), '--as-labels');
     await done('b', 'update');
     await done('b', 'knowledge', 'forget', '--image', sha);
