@@ -513,7 +513,12 @@ export const methods = {
 
   'candidates.create': method(
     technicians,
-    z.object({ stationId: id, budget: z.enum(['quick', 'lunch', 'overnight']).default('quick') }),
+    z.object({
+      stationId: id,
+      budget: z.enum(['quick', 'lunch', 'overnight']).default('quick'),
+      /** In place of a named one. */
+      timeBudgetS: z.number().min(10).max(86_400).optional(),
+    }),
     jobSchema,
   ),
   'candidates.list': method(anyone, z.object({ stationId: id }), z.array(candidateSchema)),

@@ -201,14 +201,14 @@ export const createCandidateService = (
   return {
     compress,
     handlers: {
-      async 'candidates.create'({ stationId, budget }, session) {
+      async 'candidates.create'({ stationId, budget, timeBudgetS = BUDGET_S[budget] }, session) {
         store.stations.get(stationId);
         if (store.knowledge.newest(stationId) === null) throw new AppError('NO_KNOWLEDGE', { stationId });
         const underWay = jobs.unfinished('compress', stationId);
         if (underWay !== null) return underWay;
         const request: z.infer<typeof requestSchema> = {
           stationId,
-          budgetS: BUDGET_S[budget],
+          budgetS: timeBudgetS,
           by: actor(session),
           begun: 0,
         };

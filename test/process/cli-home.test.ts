@@ -44,7 +44,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-// A quick search for candidates takes up to its budget of 90 s, and more on a busy machine.
+// A quick search for candidates takes up to its budget of 90 s, and more on a busy machine: the first one here has 30 s, as that of the demo.
 describe('the loop on the command line', { timeout: 300_000 }, () => {
   test('an empty home asks for init, and has no active model', async () => {
     expect((await failed('update')).code).toBe('HOME_EMPTY');
@@ -92,7 +92,7 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
   let model = '';
   let another = '';
   test('candidates, none of which inspects before it is approved', async () => {
-    const created = await done<Brief[]>('candidates', 'create');
+    const created = await done<Brief[]>('candidates', 'create', '--time-budget-s', '30');
     const offered = created.filter((c) => c.offered);
     expect(created.length).toBeGreaterThan(0);
     expect(offered.length, JSON.stringify(created)).toBeGreaterThan(0);

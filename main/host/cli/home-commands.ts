@@ -151,14 +151,23 @@ function addCandidateCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(candidates.command('create').option('--budget <name>', 'quick, lunch or overnight', 'quick')).action(
-    action(async (context: Context, options: UserOption & { budget: string }) => {
+  withUser(
+    candidates
+      .command('create')
+      .option('--budget <name>', 'quick, lunch or overnight', 'quick')
+      .option('--time-budget-s <s>', 'seconds, in place of a named budget', decimalNumber(10, 86_400)),
+  ).action(
+    action(async (context: Context, options: UserOption & { budget: string; timeBudgetS?: number }) => {
       await atStation(context, options, async (client, station) => {
-        const budget = options.budget as 'quick';
+        const { budget, timeBudgetS } = options;
         const done = await followJob(
           context,
           client,
-          await client.call('candidates.create', { stationId: station.id, budget }),
+          await client.call('candidates.create', {
+            stationId: station.id,
+            budget: budget as 'quick',
+            ...(timeBudgetS === undefined ? {} : { timeBudgetS }),
+          }),
         );
         const list = (await client.call('candidates.list', { stationId: station.id })).filter((c) =>
           done.result.includes(c.id),
