@@ -1,31 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
-import { addAccountCommands } from './account-commands.ts';
 import { wholeNumber, type Run } from './context.ts';
-import { addBenchCompressCommand } from './bench-compress-command.ts';
-import { addBenchLineCommands } from './bench-line-command.ts';
-import { addBenchTrainCommand } from './bench-train-command.ts';
-import { addAuditCommands } from './audit-commands.ts';
-import { addBackupCommands } from './backup-commands.ts';
-import { addBundleCommands } from './bundle-commands.ts';
-import { addCameraCommands } from './camera-commands.ts';
-import { addConfigCommands } from './config-commands.ts';
-import { addDatasetCommands } from './dataset-commands.ts';
-import { addEvaluationCommands } from './evaluation-commands.ts';
-import { addGoldenCommands } from './golden-commands.ts';
-import { addHomeCommands } from './home-commands.ts';
-import { addInspectCommands } from './inspect-commands.ts';
-import { addEventsCommands } from './events-commands.ts';
-import { addLineioCommands } from './lineio-commands.ts';
-import { addModelCommands } from './model-commands.ts';
+import { groupsFor } from './groups.ts';
 import { createOutput, EXIT, reportFailure } from './output.ts';
-import { addRegistryCommands } from './registry-commands.ts';
-import { addServeCommand } from './serve-command.ts';
-import { addSimulateCommand } from './simulate-command.ts';
-import { addToolCommands } from './tool-commands.ts';
-import { addTrainCommand } from './train-command.ts';
-import { addReleaseCommands } from './release-commands.ts';
 
 interface GlobalOptions {
   json?: boolean;
@@ -69,31 +47,9 @@ async function main(argv: readonly string[]): Promise<number> {
       await run(context, ...(args.slice(0, -1) as A));
     };
 
-  addDatasetCommands(program, action);
-  addEvaluationCommands(program, action);
-  addHomeCommands(program, action);
-  addGoldenCommands(program, action);
-  addAccountCommands(program, action);
-  addConfigCommands(program, action, (code) => (exitCode = code));
-  addRegistryCommands(addBundleCommands(program, action), action);
-  addAuditCommands(program, action, (code) => (exitCode = code));
-  addBackupCommands(program, action, (code) => (exitCode = code));
-  addModelCommands(program, action);
-  addTrainCommand(program, action);
-  addToolCommands(program, action);
-  addInspectCommands(program, action, (code) => (exitCode = code));
-  addBenchTrainCommand(program, action);
-  addBenchLineCommands(program, action, (code) => (exitCode = code));
-  addBenchCompressCommand(program, action);
-  addCameraCommands(program, action);
-  addSimulateCommand(program, action);
-  addLineioCommands(program, action);
-  addEventsCommands(program, action);
-  addServeCommand(program, action);
-  addReleaseCommands(program, action);
-  inheritGlobalOptions(program);
-
   try {
+    for (const group of groupsFor(argv)) await group.add(program, action, (code) => (exitCode = code));
+    inheritGlobalOptions(program);
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (error) {
