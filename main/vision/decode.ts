@@ -1,13 +1,23 @@
 import { readFile } from 'node:fs/promises';
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Metadata, Sharp } from 'sharp';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { bmpSize, isBmp, readBmp } from './bmp.ts';
 import type { PixelImage } from './image.ts';
 
-// A watched folder sees new pictures under old names; sharp's cache goes by name.
-sharp.cache(false);
-// One thread per picture: several are decoded at once, and the cores belong to inference.
-sharp.concurrency(1);
+const load = async () => {
+  const { default: sharp } = await import('sharp');
+  // A watched folder sees new pictures under old names; sharp's cache goes by name.
+  sharp.cache(false);
+  // One thread per picture: several are decoded at once, and the cores belong to inference.
+  sharp.concurrency(1);
+  return sharp;
+};
+let library: ReturnType<typeof load> | undefined;
+/** Loaded for the first picture: libvips is some 16 MB, and a core that has just been started needs none of it. */
+const imaging = (): ReturnType<typeof load> => (library ??= load());
+
+/** For whoever has no time to load it at the first picture. */
+export const loadDecoder = async (): Promise<void> => void (await imaging());
 
 /** Raster formats only: an SVG or PDF would be drawn by a program, not taken by a camera. */
 const formats = new Set(['jpeg', 'png', 'webp', 'tiff', 'gif', 'heif', 'jp2', 'ppm']);
@@ -76,6 +86,7 @@ export async function decodeImage(
     if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels);
     return readBmp(bytes, name);
   }
+  const sharp = await imaging();
   let facts: Metadata;
   try {
     facts = await sharp(bytes, { limitInputPixels: false }).metadata();
@@ -133,6 +144,7 @@ export async function decodeImage(
 /** Lossless, and quick rather than small: the archive writes one per part. */
 export async function encodePng(image: PixelImage): Promise<Uint8Array> {
   const { width, height, channels, data } = image;
+  const sharp = await imaging();
   const bytes = await sharp(data, { raw: { width, height, channels }, limitInputPixels: false })
     .toColourspace(channels === 1 ? 'b-w' : 'srgb')
     .png({ compressionLevel: 3, adaptiveFiltering: false })
@@ -147,6 +159,7 @@ export async function encodePng(image: PixelImage): Promise<Uint8Array> {
 export async function thumbnail(source: string | Uint8Array, width: number): Promise<Uint8Array> {
   const name = typeof source === 'string' ? source : 'image';
   const input = await bytesOf(source, name);
+  const sharp = await imaging();
   try {
     let pipeline: Sharp;
     if (isBmp(input)) {

@@ -5,7 +5,7 @@ import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CameraConfig } from '../../contract/domain.ts';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
-import { decodeImage } from '../../vision/decode.ts';
+import { decodeImage, loadDecoder } from '../../vision/decode.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
 import { openJournal, type FileIdentity, type Journal } from './journal.ts';
 
@@ -217,6 +217,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
           throw misconfigured(`${doneDir} cannot be written: ${problemOf(cause)}`, cause);
         }
       }
+      await loadDecoder();
       const journal = openJournal(options.journalFile);
       running = run(journal, sink, listener);
     },

@@ -21,7 +21,7 @@ import type { ToLineioWatch } from '../../lineio/lineio-thread.ts';
 import { unsure } from '../../inspection/decide.ts';
 import { recordLine } from '../../inspection/spool.ts';
 import { createImageFiles, type ImageFiles } from '../../store/images.ts';
-import { encodePng } from '../../vision/decode.ts';
+import { encodePng, loadDecoder } from '../../vision/decode.ts';
 
 /*
  * The records thread of a line process. It answers `unsure: late` for a frame that the main thread has not judged in time (inference
@@ -70,6 +70,7 @@ const AT_ONCE = 2;
 
 assert(parentPort, 'this file is the entry of a worker thread');
 const main = parentPort;
+await loadDecoder();
 const { memory, notices, lineio, dirty } = workerData as RecordsThreadData;
 const ring = createRingReader(memory);
 const say = (message: FromRecords) => main.postMessage(message);
