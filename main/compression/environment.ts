@@ -40,7 +40,7 @@ export const describeEnvironment = (threads: number): Environment => {
   const flags = cpuFlags();
   return {
     cpu: cpus()[0]?.model.trim() || arch(),
-    onnxruntime: onnxruntimeVersion,
+    onnxruntime: onnxruntimeVersion(),
     threads,
     ...(flags.size === 0 ? {} : { features: KERNEL_FLAGS.filter((flag) => flags.has(flag)).sort() }),
   };

@@ -1,6 +1,5 @@
 import { AppError, assert } from '../contract/errors.ts';
-import { graph, model, encodeModel, node, value } from '../onnx/index.ts';
-import { openSession, type Session } from '../runtime/session.ts';
+import type { Session } from '../runtime/session.ts';
 
 /*
  * Dense float64 algebra on row-major arrays: small products in plain JavaScript, large ones by ORT's double Gemm (some
@@ -76,25 +75,14 @@ function multiplySmall(a: Matrix, b: Matrix, transposeA: boolean, transposeB: bo
   return out;
 }
 
-const gemmModel = (transA: boolean, transB: boolean): Uint8Array =>
-  encodeModel(
-    model(
-      graph({
-        nodes: [node('Gemm', ['a', 'b'], ['c'], { transA: Number(transA), transB: Number(transB) })],
-        inputs: [value('a', 'float64', ['m', 'k']), value('b', 'float64', ['k2', 'n'])],
-        outputs: [value('c', 'float64', ['m2', 'n2'])],
-      }),
-    ),
-  );
-
-/** Sessions are opened when first needed; whoever opens, disposes. */
+/** Sessions are opened when first needed, by code that is loaded then: whoever wants the matrices alone needs no ORT. Whoever opens, disposes. */
 export function openProducts({ threads }: { threads: number }): Products {
   const sessions = new Map<string, Promise<Session>>();
   const sessionOf = (transA: boolean, transB: boolean) => {
     const key = `${transA}${transB}`;
     let session = sessions.get(key);
     if (!session) {
-      session = openSession(gemmModel(transA, transB), { threads, name: 'double Gemm' });
+      session = import('./gemm.ts').then(({ openGemm }) => openGemm(transA, transB, threads));
       sessions.set(key, session);
     }
     return session;

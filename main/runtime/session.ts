@@ -1,7 +1,8 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as ort from 'onnxruntime-node';
+import type * as Ort from 'onnxruntime-node';
 import { z } from 'zod';
 import { AppError, assert, problemOf } from '../contract/errors.ts';
 
@@ -10,6 +11,11 @@ import { AppError, assert, problemOf } from '../contract/errors.ts';
  * made (github.com/microsoft/onnxruntime, pull request 27379). Nothing leaves this PC.
  */
 process.env['ORT_DISABLE_TELEMETRY'] = '1';
+
+const load = createRequire(import.meta.url);
+let loaded: typeof Ort | undefined;
+/** Loaded for the first session: it is 45 MB of native code, and whoever only knows of models (the core, a command that lists them) opens none. */
+const ort = (): typeof Ort => (loaded ??= load('onnxruntime-node') as typeof Ort);
 
 /** A dense tensor; `data` is row-major and belongs to whoever made it. */
 export interface Tensor {
@@ -48,17 +54,21 @@ const isNames = (fetches: readonly string[] | Readonly<Record<string, Tensor>>):
   Array.isArray(fetches);
 
 /** ORT's own tensors over the same memory. */
-function wrapped(tensors: Readonly<Record<string, Tensor>>): Record<string, ort.Tensor> {
-  const result: Record<string, ort.Tensor> = {};
+function wrapped(tensors: Readonly<Record<string, Tensor>>): Record<string, Ort.Tensor> {
+  const { Tensor: OrtTensor } = ort();
+  const result: Record<string, Ort.Tensor> = {};
   for (const [key, { type, data, dims }] of Object.entries(tensors)) {
-    result[key] = new ort.Tensor(type as 'float32', data as Float32Array, dims);
+    result[key] = new OrtTensor(type as 'float32', data as Float32Array, dims);
   }
   return result;
 }
 
-export const onnxruntimeVersion: string = ort.env.versions.node ?? ort.env.versions.common;
+export function onnxruntimeVersion(): string {
+  const { node, common } = ort().env.versions;
+  return node ?? common;
+}
 
-const settingsOf = (options: SessionOptions): ort.InferenceSession.SessionOptions => ({
+const settingsOf = (options: SessionOptions): Ort.InferenceSession.SessionOptions => ({
   executionProviders: ['cpu'],
   intraOpNumThreads: options.threads,
   interOpNumThreads: 1,
@@ -79,12 +89,13 @@ const settingsOf = (options: SessionOptions): ort.InferenceSession.SessionOption
 export async function openSession(source: string | Uint8Array, options: SessionOptions): Promise<Session> {
   const name = options.name ?? (typeof source === 'string' ? source : 'model');
   const settings = settingsOf(options);
-  let session: ort.InferenceSession;
+  const { InferenceSession } = ort();
+  let session: Ort.InferenceSession;
   try {
     session =
       typeof source === 'string'
-        ? await ort.InferenceSession.create(source, settings)
-        : await ort.InferenceSession.create(source, settings);
+        ? await InferenceSession.create(source, settings)
+        : await InferenceSession.create(source, settings);
   } catch (cause) {
     throw new AppError('MODEL_UNREADABLE', { file: name, problem: problemOf(cause) }, { cause });
   }
@@ -141,13 +152,15 @@ export async function profileKernels(
 ): Promise<KernelTime[]> {
   const folder = await mkdtemp(join(tmpdir(), 'mekiki-profile-'));
   try {
-    const session = await ort.InferenceSession.create(source, {
-      ...settingsOf(options),
-      enableProfiling: true,
-      profileFilePrefix: join(folder, 'p'),
-    }).catch((cause: unknown) => {
-      throw new AppError('MODEL_UNREADABLE', { file: options.name ?? 'model', problem: problemOf(cause) }, { cause });
-    });
+    const session = await ort()
+      .InferenceSession.create(source, {
+        ...settingsOf(options),
+        enableProfiling: true,
+        profileFilePrefix: join(folder, 'p'),
+      })
+      .catch((cause: unknown) => {
+        throw new AppError('MODEL_UNREADABLE', { file: options.name ?? 'model', problem: problemOf(cause) }, { cause });
+      });
     const tensors = wrapped(feeds);
     for (let run = 0; run < options.runs; run++) await session.run(tensors);
     session.endProfiling();

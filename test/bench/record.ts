@@ -21,7 +21,7 @@ export function record(name: string, command: string, result: unknown): void {
       cpu: cpus()[0]?.model ?? 'unknown',
       cores: cpus().length,
       node: process.version,
-      onnxruntime: onnxruntimeVersion,
+      onnxruntime: onnxruntimeVersion(),
     },
     result,
   };

@@ -1,6 +1,6 @@
 import type { Criteria, Gate } from '../../contract/domain.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { isBlind, MOST_NOVELTY_LOSS } from '../plan/evaluate.ts';
+import { isBlind, MOST_NOVELTY_LOSS } from './blindness.ts';
 import {
   balancedDropBounds,
   clopperPearsonBounds,

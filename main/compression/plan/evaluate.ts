@@ -5,6 +5,7 @@ import { embed } from '../../learning/embedding.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { representativeRows, type Choice, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
+import { isBlind } from '../evidence/blindness.ts';
 import { balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
 import { heldOutRepeatedly } from './repeated-folds.ts';
@@ -293,13 +294,6 @@ export const lossBetween = (reference: Compared, other: Compared, unseen: Readon
     expectedPp: Math.max(expectedPp + Math.max(0, flattered.pp), apart.accuracyLowerPp),
   };
 };
-
-/** Area under the curve of held-out classes that may be lost, where the parts are enough to show a loss at all. */
-export const MOST_NOVELTY_LOSS = 0.03;
-
-/** New kinds of parts would stand out less. @param newDefects null: there are too few classes to hold one out */
-export const isBlind = (newDefects: NoveltyLoss | null): newDefects is NoveltyLoss =>
-  newDefects !== null && newDefects.loss > MOST_NOVELTY_LOSS && newDefects.lower > 0;
 
 /** Neither too inaccurate nor blind. */
 export const keepsLimits = (

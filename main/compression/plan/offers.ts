@@ -1,5 +1,6 @@
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { isBlind, MOST_NOVELTY_LOSS, type Loss } from './evaluate.ts';
+import { isBlind, MOST_NOVELTY_LOSS } from '../evidence/blindness.ts';
+import type { Loss } from './evaluate.ts';
 import type { Broken } from './nearest.ts';
 import type { Trial } from './search.ts';
 
