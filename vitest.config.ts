@@ -17,6 +17,11 @@ export default defineConfig({
           name: 'machine',
           include: ['test/{capture,process,e2e}/**/*.test.ts'],
           retry: 1,
+          globalSetup: './test/helpers/unpack-browser.ts',
+          // Limits that end what hangs. How quick the machine is beside other work is not tested here.
+          testTimeout: 240_000,
+          hookTimeout: 300_000,
+          expect: { poll: { timeout: 60_000 } },
         },
       },
     ],

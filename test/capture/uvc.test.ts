@@ -157,7 +157,7 @@ test('nobody reads, a page hangs, a camera is not permitted, a setting cannot be
   const alone = await openCamera({ pageMs: 100 });
   await until('it is told', () => alone.states.includes('CAMERA_NO_WINDOW'));
   await camera!.dispose();
-  const hanging = await openCamera({ silenceMs: 300 });
+  const hanging = await openCamera({ silenceMs: 1_500 });
   const page = hanging.join((ask, from) => 'open' in ask && say(from, deliver));
   let closed = false;
   page.onClose(() => (closed = true));

@@ -21,13 +21,15 @@ export interface Plc extends Disposable {
   readonly closed: Promise<unknown>;
 }
 
-export async function openPlc(port: number, host = '127.0.0.1'): Promise<Plc> {
-  const socket = connect(port, host);
-  const client = new ModbusTCPClient(socket, 1, 5000);
+/** @param patience how long it waits for what it awaits, and for each answer */
+export async function openPlc(port: number, { waitMs = 60_000, answerMs = 30_000 } = {}): Promise<Plc> {
+  const socket = connect(port, '127.0.0.1');
+  const client = new ModbusTCPClient(socket, 1, answerMs);
   await once(socket, 'connect');
   socket.setNoDelay(true);
   socket.on('error', () => {});
-  const closed = once(socket, 'close');
+  // Not by `once`, which takes a connection that was reset for a failure.
+  const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
   const layout = layOut({});
   const plc: Plc = {
     closed,
@@ -46,7 +48,7 @@ export async function openPlc(port: number, host = '127.0.0.1'): Promise<Plc> {
     async writeLot(lot) {
       await client.writeMultipleRegisters(registerMap.lot.address, Buffer.from(lot.padEnd(16, '\0'), 'latin1'));
     },
-    async until(what, holds, ms = 10_000) {
+    async until(what, holds, ms = waitMs) {
       const end = Date.now() + ms;
       for (;;) {
         const signals = await plc.read();

@@ -44,7 +44,10 @@ export async function receiveFrom(
 ): Promise<Reception> {
   const address = ownAddress();
   await using simulator = await startSimulator({ address, ...over });
-  const found = (await findCamera({ address }))!;
+  // Camera and search share a thread: one that was held up may have ended before it looked for answers.
+  let found = await findCamera({ address });
+  for (let tries = 10; !found && tries > 0; tries -= 1) found = await findCamera({ address });
+  if (!found) throw new Error(`no simulated camera answers at ${address}`);
   const [ids, wrong, troubles, ended]: [number[], number[], string[], unknown[]] = [[], [], [], []];
   const lost: Reception['lost'] = {};
   const acquisition = await startAcquisition(

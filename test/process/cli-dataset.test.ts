@@ -65,7 +65,7 @@ test('an option that would change nothing is refused', async () => {
     expect(refused.code).toBe(1);
     expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
   }
-}, 180_000);
+});
 
 test('a folder that is no data set, an empty one, and one whose classes differ', async () => {
   const missing = await cli(['learn', join(folder, 'nowhere'), '--json']);
@@ -80,7 +80,7 @@ test('a folder that is no data set, an empty one, and one whose classes differ',
   await writeParts(join(differing, 'train'), { perClass: 2, classes: ['ok', 'pit'], size: 64 });
   await writeParts(join(differing, 'test'), { perClass: 2, classes: ['ok', 'scratch'], size: 64 });
   expect(errorOf((await cli(['learn', differing, '--json'])).json()).code).toBe('DATASET_CLASSES_DIFFER');
-}, 180_000);
+});
 
 test('pictures under two labels are told, and those that are none are left out by name', async () => {
   const bad = join(folder, 'bad');
@@ -106,7 +106,7 @@ test('pictures under two labels are told, and those that are none are left out b
   ]);
   for (const { problem } of json.skipped) expect(problem).toMatch(/damaged|empty/);
   expect(json.images.train).toBe(36);
-}, 60_000);
+});
 
 test('a file that is no model is refused by name', async () => {
   const file = join(folder, 'broken.onnx');

@@ -23,7 +23,7 @@ const codeOf = async (...args: string[]) => {
   return (json() as { error: { code: string } }).error.code;
 };
 
-describe('novelty and anomaly on the command line', { timeout: 60_000 }, () => {
+describe('novelty and anomaly on the command line', () => {
   test('novelty gives an AUROC per held-out class and their mean', async () => {
     const { code, json, stderr } = await cli(['novelty', join(folder, 'set'), '--json']);
     expect(code, stderr).toBe(0);

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { criteriaSchema, type Job } from '../../main/contract/domain.ts';
 import { silentLog } from '../../main/contract/log.ts';
 import type { events, methods } from '../../main/contract/methods.ts';
@@ -99,9 +99,25 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** What a try that failed has left under way is no part of the next one. */
+beforeEach(async () => {
+  await supervisor.close();
+  await start();
+  const client = await connect();
+  for (const job of await client.call('jobs.list', {})) {
+    if (!['waiting', 'running'].includes(job.state)) continue;
+    await client.call('jobs.cancel', { jobId: job.id });
+    await ended(client, job);
+  }
+});
+
 describe('a compression of a station', { timeout: 1_800_000 }, () => {
   test('goes on after kill -9 of the trainer, of core and trainer, and after the program was closed', async () => {
     let client = await connect();
+    const list = () => client.call('candidates.list', { stationId });
+    const created = async () =>
+      (await client.call('audit.list', {})).entries.filter(({ action }) => action === 'candidates.create').length;
+    const [before, bundlesBefore, createdBefore] = [await list(), ids('bundles'), await created()];
     const job = await client.call('candidates.create', { stationId, budget: 'lunch' });
     await until(() => kept(job).size >= 1, 'a trial is kept');
     const first = kept(job);
@@ -128,13 +144,12 @@ describe('a compression of a station', { timeout: 1_800_000 }, () => {
     expect((await client.call('candidates.create', { stationId, budget: 'lunch' })).id).toBe(job.id);
     const done = await ended(client, job);
     expect(done).toMatchObject({ state: 'done', problem: null, progress: 1 });
-    const candidates = await client.call('candidates.list', { stationId });
+    const candidates = (await list()).filter(({ id }) => !before.some((other) => other.id === id));
     expect(candidates.map(({ id }) => id).toSorted()).toEqual(done.result.toSorted());
     expect(candidates.length).toBeGreaterThan(1);
-    expect(ids('bundles')).toEqual(done.result.toSorted());
+    expect(ids('bundles').filter((id) => !bundlesBefore.includes(id))).toEqual(done.result.toSorted());
     expect(ids('work')).toEqual([]);
-    const made = (await client.call('audit.list', {})).entries.filter(({ action }) => action === 'candidates.create');
-    expect(made).toHaveLength(1);
+    expect(await created()).toBe(createdBefore + 1);
   });
 
   test('leaves nothing when it is cancelled, also after it was taken up again', async () => {

@@ -10,13 +10,13 @@ const can = (command: string, ...args: string[]) => spawnSync(command, args).sta
 const mayTrace = can('strace', '-o', '/dev/null', 'true');
 const mayMount = process.platform === 'linux' && process.getuid?.() === 0 && can('unshare', '-m', 'true');
 
-test('kill -9 leaves a home in which everything that was answered is whole', { timeout: 120_000 }, async () => {
+test('kill -9 leaves a home in which everything that was answered is whole', async () => {
   const { kills, wrong } = await killed({ kills: 4, seed: 11 });
   expect(wrong).toEqual([]);
   expect(kills).toBe(4);
 });
 
-test.skipIf(!mayTrace)('so does a power cut, whatever of the last writes it took', { timeout: 120_000 }, async () => {
+test.skipIf(!mayTrace)('so does a power cut, whatever of the last writes it took', async () => {
   const { states, wrong, openChanges } = await powerCuts(1, 8, 40, 12);
   expect(wrong).toEqual([]);
   expect(states).toBeGreaterThan(20);
@@ -24,7 +24,7 @@ test.skipIf(!mayTrace)('so does a power cut, whatever of the last writes it took
   expect(openChanges).toBeGreaterThan(1);
 });
 
-test.skipIf(!mayMount)('and a disk that is full is told as that', { timeout: 120_000 }, async () => {
+test.skipIf(!mayMount)('and a disk that is full is told as that', async () => {
   const { rounds, refused, wrong } = await fullDisk(2, 13);
   expect(wrong).toEqual([]);
   expect(rounds).toBe(2);

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
 import { silentLog } from '../../main/contract/log.ts';
 import { events, methods } from '../../main/contract/methods.ts';
@@ -16,7 +16,7 @@ import { ownAddress } from '../helpers/simulated-gige.ts';
 describe('cameras.find', () => {
   let home: string;
   let supervisor: Supervisor;
-  beforeAll(async () => {
+  beforeEach(async () => {
     home = mkdtempSync(join(tmpdir(), 'mekiki-cameras-'));
     supervisor = createSupervisor({
       spawn: createForkSpawnPort(),
@@ -33,7 +33,7 @@ describe('cameras.find', () => {
     });
     await supervisor.start();
   });
-  afterAll(async () => {
+  afterEach(async () => {
     await supervisor.close();
     rmSync(home, { recursive: true });
   });
@@ -52,9 +52,7 @@ describe('cameras.find', () => {
       { id: serial, address, manufacturer: 'Mekiki', model: 'Simulated GigE camera' },
     ]);
     expect(simulator.status().controller).toBeNull();
-    await expect
-      .poll(() => supervisor.processes().some(({ name }) => name === 'cameras'), { timeout: 20_000 })
-      .toBe(false);
+    await expect.poll(() => supervisor.processes().some(({ name }) => name === 'cameras')).toBe(false);
     // Two at once share a process, and one after it was ended has another.
     const both = await Promise.all([
       client.call('cameras.find', {}),

@@ -59,7 +59,7 @@ const started = async <T>(
 };
 const firstStart = { language: 'en' as const, name: 'hana', password: 'correct horse' };
 
-test('the key of a new home goes into the keychain, and only there', { timeout: 240_000 }, async () => {
+test('the key of a new home goes into the keychain, and only there', async () => {
   const { installation } = await started(cipherOf(7), async (client) => {
     await client.call('session.firstStart', firstStart);
     return client.call('bundles.trusted', {});
@@ -74,7 +74,7 @@ test('the key of a new home goes into the keychain, and only there', { timeout: 
   expect(readdirSync(join(home, 'secrets'))).toEqual(['root.key.sealed']);
 });
 
-test('a home whose key lies in a file keeps it there', { timeout: 240_000 }, async () => {
+test('a home whose key lies in a file keeps it there', async () => {
   await started(null, (client) => client.call('session.firstStart', firstStart));
   const key = readFileSync(join(home, 'secrets/root.key'));
   await started(cipherOf(7), (client) => client.call('session.state', {}));

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { ModbusTCPServer } from 'jsmodbus';
 import { expect, test } from 'vitest';
-import { lineOutputSchema, lineSettingsSchema } from '../../main/contract/domain.ts';
+import { lineOutputSchema } from '../../main/contract/domain.ts';
 import { registerMap, type SignalName } from '../../main/lineio/register-map.ts';
-import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
+import { createLineHome, lineSettings, lineStation, listenedLine, until } from './line-home.ts';
 
 const COILS_AT = 16;
 const REGISTERS_AT = 100;
@@ -62,12 +62,19 @@ test('a PLC that only serves: the line reads its trigger and writes the result; 
   first.ask('trigger', true);
   first.memory.holding.write('LOT 9', 2 * registerMap.lot.address, 'latin1');
   const line = listenedLine();
-  const output = { kind: 'modbus-client', address: '127.0.0.1', port, pollMs: 5, acknowledgeTimeoutMs: 60_000 };
+  const output = {
+    kind: 'modbus-client',
+    address: '127.0.0.1',
+    port,
+    pollMs: 5,
+    acknowledgeTimeoutMs: 60_000,
+    resultTimeoutMs: 60_000,
+  };
   const station = lineStation(
     { kind: 'simulated', width: 96, height: 96 },
     {
-      lineOutput: lineOutputSchema.parse({ ...output, peerTimeoutMs: 500 }),
-      line: lineSettingsSchema.parse({ trigger: { source: 'line-output' }, deadlineMs: 10_000 }),
+      lineOutput: lineOutputSchema.parse({ ...output, peerTimeoutMs: 3_000 }),
+      line: lineSettings({ trigger: { source: 'line-output' } }),
     },
   );
   try {
@@ -111,7 +118,7 @@ test('a PLC that only serves: the line reads its trigger and writes the result; 
     await line.line.dispose();
     await first.close();
   }
-}, 90_000);
+});
 
 test('places that overlap with what is read from the PLC are refused, and told', async () => {
   using at = await createLineHome();
@@ -123,4 +130,4 @@ test('places that overlap with what is read from the PLC are refused, and told',
   } finally {
     await line.line.dispose();
   }
-}, 60_000);
+});

@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { activeFileName, activeFolder, signActive, type ActiveModel } from '../../main/audit/activation.ts';
 import { bundleDigest, createUserKey, signApproval, unlockUserKey } from '../../main/audit/approval.ts';
 import { createRootKey, issueCertificate, openRootKey } from '../../main/audit/keys.ts';
-import { stationSchema, type LineStatus, type ModelCard, type Station } from '../../main/contract/domain.ts';
+import {
+  lineSettingsSchema,
+  stationSchema,
+  type LineStatus,
+  type ModelCard,
+  type Station,
+} from '../../main/contract/domain.ts';
 import type { LineRecord } from '../../main/contract/line.ts';
 import { silentLog, type LogFields } from '../../main/contract/log.ts';
 import { createLine, type EmitLineEvent, type LineOptions } from '../../main/host/line/line.ts';
@@ -85,6 +91,10 @@ export async function createLineHome({ demo = false } = {}): Promise<LineHome> {
   };
 }
 
+/** What a test leaves open of how its line runs. No part is late here because the machine has other work; who tests lateness says when. */
+export const lineSettings = (over: object = {}): Station['line'] =>
+  lineSettingsSchema.parse({ deadlineMs: 60_000, ...over });
+
 export const lineStation = (camera: unknown, over: Partial<Station> = {}): Station =>
   stationSchema.parse({
     id: STATION,
@@ -95,6 +105,7 @@ export const lineStation = (camera: unknown, over: Partial<Station> = {}): Stati
     backboneId: 'b',
     threads: 1,
     activeModelId: null,
+    line: lineSettings(),
     ...over,
   });
 
@@ -139,7 +150,7 @@ export function listenedLine({ openFeed }: Pick<LineOptions, 'openFeed'> = {}) {
   };
 }
 
-export async function until(what: string, holds: () => boolean, ms = 35_000): Promise<void> {
+export async function until(what: string, holds: () => boolean, ms = 60_000): Promise<void> {
   const end = Date.now() + ms;
   while (!holds()) {
     if (Date.now() > end) throw new Error(`waited ${ms} ms in vain until ${what}`);

@@ -1,10 +1,7 @@
 import { expect, test } from 'vitest';
-import type { LineSettings } from '../../main/contract/domain.ts';
-import { lineSettingsSchema } from '../../main/contract/domain.ts';
-import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
+import { createLineHome, lineSettings, lineStation, listenedLine, until } from './line-home.ts';
 
 const simulated = { kind: 'simulated', partsPerMinute: 60_000, width: 128, height: 128 };
-const settings = (over: object): LineSettings => lineSettingsSchema.parse(over);
 const signal = new AbortController().signal;
 
 test('software trigger: one part per trigger, none without, too soon is refused and counted', async () => {
@@ -12,7 +9,7 @@ test('software trigger: one part per trigger, none without, too soon is refused 
   const line = listenedLine();
   try {
     const station = lineStation(simulated, {
-      line: settings({ trigger: { source: 'software', minSpacingMs: 60_000 } }),
+      line: lineSettings({ trigger: { source: 'software', minSpacingMs: 60_000 } }),
     });
     await line.configure(at.home, station, await at.bundle('m-1'));
     expect(() => line.line['line.trigger']({}, null, signal)).toThrow(/stopped/);
@@ -27,7 +24,7 @@ test('software trigger: one part per trigger, none without, too soon is refused 
   } finally {
     await line.line.dispose();
   }
-}, 40_000);
+});
 
 test('a folder cannot be triggered, and says so at start', async () => {
   using at = await createLineHome();
@@ -35,14 +32,14 @@ test('a folder cannot be triggered, and says so at start', async () => {
   try {
     const station = lineStation(
       { kind: 'folder', path: at.home },
-      { line: settings({ trigger: { source: 'line-output' } }) },
+      { line: lineSettings({ trigger: { source: 'line-output' } }) },
     );
     await line.configure(at.home, station, null);
     await expect(line.start()).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
   } finally {
     await line.line.dispose();
   }
-}, 40_000);
+});
 
 test.each(['software', 'free-run'] as const)(
   'three frames of each part (%s): one verdict, one record and one picture, and the record says how they voted',
@@ -52,7 +49,7 @@ test.each(['software', 'free-run'] as const)(
     try {
       const station = lineStation(
         { ...simulated, partsPerMinute: 120 },
-        { line: settings({ trigger: { source }, deadlineMs: 5_000, frames: { perPart: 3, rule: 'majority' } }) },
+        { line: lineSettings({ trigger: { source }, frames: { perPart: 3, rule: 'majority' } }) },
       );
       await line.configure(at.home, station, await at.bundle('m-1'));
       await line.start();
@@ -77,5 +74,5 @@ test.each(['software', 'free-run'] as const)(
       await line.line.dispose();
     }
   },
-  60_000,
+  240_000,
 );

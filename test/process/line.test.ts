@@ -31,15 +31,15 @@ const grey = (value: number, side = 64) =>
 test('the simulated line: verdicts with their pictures, in order, in the spool before anyone hears of them', async () => {
   const line = open();
   const bundle = await at.bundle('m-1');
-  // Slow enough that a busy machine gives up no picture.
-  const station = simulated({ partsPerMinute: 480 });
+  // Slow enough that a busy machine gives up no picture: two seconds of them may wait to be stored.
+  const station = simulated({ partsPerMinute: 240 });
   expect(lineStatusSchema.parse(await line.configure(at.home, station, bundle))).toMatchObject({
     state: 'stopped',
     modelId: 'm-1',
     problem: null,
   });
   await line.start();
-  await until('15 parts are recorded', () => line.records.length >= 15);
+  await until('12 parts are recorded', () => line.records.length >= 12);
   const status = await line.stop();
   expect(status).toMatchObject({ state: 'stopped', camera: 'off', lostRecords: 0 });
   expect(line.records.map((r) => r.seq)).toEqual(line.records.map((_, i) => i + 1));
@@ -55,7 +55,7 @@ test('the simulated line: verdicts with their pictures, in order, in the spool b
   const spooled = readFileSync(join(at.home, 'spool', 'st-1.ndjson'), 'utf8');
   expect(spooled.match(/"seq":/g)).toHaveLength(line.records.length);
   expect(line.states.some((s) => s.state === 'running' && s.camera === 'well')).toBe(true);
-}, 40_000);
+});
 
 test('without a model, and with one that nobody approved, every part is unsure', async () => {
   const line = open();
@@ -72,7 +72,7 @@ test('without a model, and with one that nobody approved, every part is unsure',
   const before = line.records.length;
   await until('more parts', () => line.records.length >= before + 3);
   expect(line.records.every((r) => r.judgement.verdict === 'unsure')).toBe(true);
-}, 40_000);
+});
 
 test('hot swap between two parts; an altered bundle leaves the old model running, and is refused at the next start', async () => {
   const line = open();
@@ -93,7 +93,7 @@ test('hot swap between two parts; an altered bundle leaves the old model running
   await line.stop();
   writeFileSync(join(two, 'model.json'), readFileSync(join(two, 'model.json'), 'utf8').replace('0.6', '0.1'));
   expect(await line.start()).toMatchObject({ modelId: null, problem: { code: 'BUNDLE_ALTERED' } });
-}, 40_000);
+});
 
 test('a retired model inspects no more, whoever asks for it: at an exchange, at set-up, at start', async () => {
   const line = open();
@@ -125,7 +125,7 @@ test('a retired model inspects no more, whoever asks for it: at an exchange, at 
   }
   rmSync(file);
   expect(await line.configure(at.home, simulated(), active)).toMatchObject({ problem: { code: 'NOT_APPROVED' } });
-}, 40_000);
+});
 
 test('the watched folder: verdicts by content, error records told once, numbering goes on after a restart', async () => {
   const folder = join(at.home, 'in');
@@ -176,7 +176,7 @@ test('the watched folder: verdicts by content, error records told once, numberin
   mkdirSync(folder);
   await until('the camera is back', () => again.status().camera === 'well');
   expect(again.status()).toMatchObject({ state: 'running', problem: null });
-}, 60_000);
+});
 
 test('a camera that cannot work is refused at start, and the line can be started after the correction', async () => {
   const line = open();
@@ -188,7 +188,7 @@ test('a camera that cannot work is refused at start, and the line can be started
   await line.start();
   await until('parts', () => line.records.length > 0);
   expect(line.status().problem).toBeNull();
-}, 40_000);
+});
 
 test('a full picture folder does not touch the verdicts: no picture, and the problem is shown', async () => {
   const line = open();
@@ -199,7 +199,7 @@ test('a full picture folder does not touch the verdicts: no picture, and the pro
   await until('parts', () => line.records.length >= 5);
   expect(line.records.every((r) => r.imageSha === null && r.judgement.errorCode === null)).toBe(true);
   expect(line.status().problem).not.toBeNull();
-}, 40_000);
+});
 
 test('of ok pictures the last ones stay, and those the core wants kept', async () => {
   const folder = join(at.home, 'in');
@@ -219,4 +219,4 @@ test('of ok pictures the last ones stay, and those the core wants kept', async (
   expect(line.records.map((r) => r.judgement.verdict)).toEqual(['ok', 'ok', 'ok', 'ok', 'ng']);
   expect(there).toEqual([true, false, true, true, true]);
   expect(readdirSync(join(at.home, 'spool'))).toContain('st-1.taken');
-}, 40_000);
+});

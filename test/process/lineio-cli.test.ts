@@ -2,10 +2,10 @@ import { execFile, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { lineOutputSchema, lineSettingsSchema } from '../../main/contract/domain.ts';
+import { lineOutputSchema } from '../../main/contract/domain.ts';
 import { registerMap } from '../../main/lineio/register-map.ts';
 import { cli } from '../helpers/cli.ts';
-import { createLineHome, lineStation, listenedLine, until } from './line-home.ts';
+import { createLineHome, lineSettings, lineStation, listenedLine, until } from './line-home.ts';
 
 const python = '/usr/bin/python3';
 const hasPymodbus = spawnSync(python, ['-c', 'import pymodbus']).status === 0;
@@ -16,8 +16,13 @@ async function openLine() {
   const station = lineStation(
     { kind: 'simulated', width: 96, height: 96 },
     {
-      lineOutput: lineOutputSchema.parse({ kind: 'modbus-server', port: 0 }),
-      line: lineSettingsSchema.parse({ trigger: { source: 'line-output' }, deadlineMs: 10_000 }),
+      lineOutput: lineOutputSchema.parse({
+        kind: 'modbus-server',
+        port: 0,
+        acknowledgeTimeoutMs: 60_000,
+        resultTimeoutMs: 60_000,
+      }),
+      line: lineSettings({ trigger: { source: 'line-output' } }),
     },
   );
   await line.configure(at.home, station, await at.bundle('m-1'));
@@ -43,7 +48,7 @@ test('lineio map: each signal where the station lays it, as data and as Markdown
   expect(text.stdout).toContain(`| \`trigger\` | coil | 0 | bit | ${registerMap.trigger.meaning} |`);
   const wrong = await cli(['lineio', 'map', '--json', '--lay', 'acknowledge=0']);
   expect([wrong.code, wrong.json()]).toMatchObject([1, { error: { code: 'INVALID_INPUT' } }]);
-}, 60_000);
+});
 
 test('lineio watch reads the signals of a running line, and says where nobody answers', async () => {
   await using at = await openLine();
@@ -54,14 +59,14 @@ test('lineio watch reads the signals of a running line, and says where nobody an
   });
   const nobody = await cli(['lineio', 'watch', '--json', '--address', '127.0.0.7', '--port', '9', '--count', '1']);
   expect([nobody.code, nobody.json()]).toMatchObject([1, { error: { code: 'LINE_OUTPUT_UNREACHABLE' } }]);
-}, 90_000);
+});
 
 test.skipIf(!hasPymodbus)(
   'pymodbus, an independent master, goes through the handshake',
   async () => {
     await using at = await openLine();
     const script = fileURLToPath(new URL('lineio-peer.py', import.meta.url));
-    const { stdout } = await promisify(execFile)(python, [script, String(at.port), '4'], { timeout: 60_000 });
+    const { stdout } = await promisify(execFile)(python, [script, String(at.port), '4'], { timeout: 180_000 });
     const { told, refused } = JSON.parse(stdout) as {
       told: { bits: boolean[]; verdict: number; part: number }[];
       refused: boolean[];
@@ -76,5 +81,5 @@ test.skipIf(!hasPymodbus)(
       expect(notes).toContain('lot PY');
     }
   },
-  90_000,
+  240_000,
 );

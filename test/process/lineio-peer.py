@@ -12,7 +12,7 @@ sys.modules.setdefault("serial", types.ModuleType("serial"))
 from pymodbus.client import ModbusTcpClient  # noqa: E402
 
 port, parts = int(sys.argv[1]), int(sys.argv[2])
-plc = ModbusTcpClient("127.0.0.1", port=port, timeout=10)
+plc = ModbusTcpClient("127.0.0.1", port=port, timeout=60)
 assert plc.connect()
 
 

@@ -1,7 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -28,10 +28,12 @@ if (missing)
 
 let dir: string;
 const running: ChildProcess[] = [];
+const roads: Server[] = [];
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'mekiki-mqtt-'));
 });
 afterEach(async () => {
+  for (const road of roads.splice(0)) road.close();
   await Promise.all(running.splice(0).map(end));
   rmSync(dir, { recursive: true, force: true });
 });
@@ -40,6 +42,23 @@ const end = async (child: ChildProcess) => {
   child.kill('SIGKILL');
   await once(child, 'exit');
 };
+
+/** Leads from one port to another, until the end of the test: whoever waits at `from` gets through from now on. */
+async function leadOn(from: number, to: number): Promise<void> {
+  const server = createServer((socket) => {
+    const far = connect(to, '127.0.0.1');
+    for (const [one, other] of [
+      [socket, far],
+      [far, socket],
+    ] as const) {
+      one.pipe(other);
+      one.on('error', () => other.destroy());
+      one.on('close', () => other.destroy());
+    }
+  }).listen(from, '127.0.0.1');
+  await once(server, 'listening');
+  roads.push(server);
+}
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -229,8 +248,8 @@ test.skipIf(missing || withoutTls)(
 test.skipIf(missing)(
   'a broker that is away holds nobody up: so much waits, the oldest is given up and counted, the rest is told later',
   async () => {
-    const port = await freePort();
-    const config = plantEventsSchema.parse({ kind: 'mqtt', address: '127.0.0.1', port });
+    const [away, port] = [await freePort(), await freePort()];
+    const config = plantEventsSchema.parse({ kind: 'mqtt', address: '127.0.0.1', port: away });
     if (config.kind === 'none') throw new Error('it names a broker');
     const publisher = await openPublisher(config, { clientId: 'test', password: null, log: silentLog });
     try {
@@ -238,8 +257,10 @@ test.skipIf(missing)(
       for (let n = 0; n < MOST_WAITING + more; n += 1) publisher.publish('s/part', { n });
       for (let n = 0; n < 50; n += 1) publisher.publish('s/line', { n }, { retain: true, key: 's' });
       expect(publisher.state()).toMatchObject({ sent: 0, waiting: MOST_WAITING, dropped: more + 1 });
+      // Who subscribes is there before what waited comes.
       await startBroker(port);
       const heard = await subscribe(port);
+      await leadOn(away, port);
       await until(() => of(heard, 's/part').length + of(heard, 's/line').length >= MOST_WAITING);
       const numbers = of(heard, 's/part').map(({ text }) => JSON.parse(text).n as number);
       expect([numbers[0], numbers.at(-1)]).toEqual([more + 1, MOST_WAITING + more - 1]);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
@@ -71,7 +72,8 @@ describe('browser mode', () => {
       demo: false,
       stderrLevel: null,
       rendererDir,
-      supervisor: { entries, backOff: { firstMs: 400, maxMs: 400, stableMs: 1000 } },
+      // However long a core takes to start and lives, its second crash is followed by a pause that is long enough to be asked in.
+      supervisor: { entries, backOff: { firstMs: 3_000, maxMs: 3_000, stableMs: 600_000 } },
     });
     const admitted = await get(new URL(serving.url).pathname + new URL(serving.url).search, {});
     expect(admitted.status).toBe(303);
@@ -173,8 +175,9 @@ describe('browser mode', () => {
   test('the socket of a camera opens by a ticket, once, and for nobody else', async () => {
     const good = { cookie, origin: origin() };
     const [line, lineEnd] = createMemoryPair();
-    serving.supervisor.feeds.offer('st-9', lineEnd);
-    const [used, unused] = [0, 1].map(() => serving.supervisor.feeds.ticket('st-9')!);
+    const station = randomUUID();
+    serving.supervisor.feeds.offer(station, lineEnd);
+    const [used, unused] = [0, 1].map(() => serving.supervisor.feeds.ticket(station)!);
     expect((await attempt(good, `/feed/${'A'.repeat(32)}`)).outcome).toBe(403);
     expect((await attempt({ cookie, origin: 'https://evil.example' }, `/feed/${used}`)).outcome).toBe(403);
     expect((await attempt({ origin: origin() }, `/feed/${used}`)).outcome).toBe(401);
@@ -205,14 +208,21 @@ describe('browser mode', () => {
 
   test('while the core is restarted, windows and thumbnails are told to try again', async () => {
     const good = { cookie, origin: origin() };
-    const kill = () => process.kill(serving.supervisor.processes()[0]!.pid!, 'SIGKILL');
-    const turned = async (up: boolean) => {
-      while (serving.supervisor.coreUp !== up) await new Promise((resolve) => setTimeout(resolve, 5));
-    };
+    const { supervisor } = serving;
+    const kill = () => process.kill(supervisor.processes()[0]!.pid!, 'SIGKILL');
+    const next = (wanted: boolean) =>
+      new Promise<void>((resolve) => {
+        const dispose = supervisor.onCore((up) => {
+          if (up !== wanted) return;
+          dispose();
+          resolve();
+        });
+      });
+    await expect.poll(() => supervisor.coreUp).toBe(true);
     // There is no pause after a first crash: the second one leaves time to ask.
+    const back = next(false).then(() => next(true));
     kill();
-    await turned(false);
-    await turned(true);
+    await back;
     const { socket } = await attempt(good);
     const closed = once(socket, 'close');
     kill();
@@ -222,7 +232,7 @@ describe('browser mode', () => {
     // What needs no core is served on.
     expect((await get('/')).status).toBe(200);
     expect((await get(`/image/${sha}`)).status).toBe(200);
-    for (const deadline = Date.now() + 40_000; Date.now() < deadline;) {
+    for (const deadline = Date.now() + 60_000; Date.now() < deadline;) {
       const again = await attempt(good);
       again.socket.terminate();
       if (again.outcome === 'open') return;

@@ -68,4 +68,4 @@ test('two lines run side by side, each with its own numbers; one that is killed 
     await serving.close();
     rmSync(home, { recursive: true, force: true });
   }
-}, 120_000);
+});
