@@ -103,13 +103,13 @@ export async function installShell(
   };
 }
 
-/** Attaching hangs now and then while Electron still starts, on a busy machine: it is tried anew. */
+/** Attaching hangs for good now and then while Electron opens its window: it is tried anew, soon at first, then as patiently as a busy machine needs. */
 async function attach(address: string): Promise<Browser> {
-  for (let left = 3; ; left -= 1) {
+  for (let timeout = 3000; ; timeout *= 2) {
     try {
-      return await chromium.connectOverCDP(address, { timeout: 15_000 });
+      return await chromium.connectOverCDP(address, { timeout });
     } catch (error) {
-      if (left === 0) throw error;
+      if (timeout > 30_000) throw error;
     }
   }
 }

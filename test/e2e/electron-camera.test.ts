@@ -1,8 +1,8 @@
+import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build as buildPage } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { videoDeviceSchema } from '../../main/contract/feed.ts';
+import { buildRenderer } from './browser.ts';
 import { electronFolder, installShell, launchElectron, type ElectronApp, type InstalledShell } from './electron-app.ts';
 import type { WindowClient } from './window-client.ts';
 
@@ -18,12 +18,8 @@ describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PAT
 
   beforeAll(async () => {
     // The camera's page as it is shipped; a small one is in the window's place.
-    shell = await installShell('camera', { testRuntime: true }, (renderer) =>
-      buildPage({
-        configFile: fileURLToPath(new URL('../../renderer/vite.config.ts', import.meta.url)),
-        build: { outDir: renderer, emptyOutDir: true },
-        logLevel: 'error',
-      }),
+    shell = await installShell('camera', { testRuntime: true }, async (renderer) =>
+      cp(await buildRenderer(), renderer, { recursive: true }),
     );
     app = await launchElectron(
       shell.program,

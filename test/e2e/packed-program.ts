@@ -34,7 +34,7 @@ export async function installForTests(into: string): Promise<InstalledProgram> {
     cpSync(join(root, part), join(unpacked, 'resources/app.asar.unpacked', part), { recursive: true });
   if (!asDebian) return { executable: join(unpacked, 'mekiki'), folder: unpacked, remove: null };
 
-  const file = await makeDeb({ unpacked, into, compression: ['-Zgzip', '-z1'] });
+  const file = await makeDeb({ unpacked, into, compression: ['-Znone'] });
   const system = join(into, 'system');
   mkdirSync(join(system, 'var/lib/dpkg/updates'), { recursive: true });
   mkdirSync(join(system, 'var/lib/dpkg/info'));
