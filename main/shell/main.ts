@@ -3,10 +3,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { app, dialog, Menu, protocol, type BrowserWindow } from 'electron';
 import { errorText, isAppError, problemOf } from '../contract/errors.ts';
-import { events, methods } from '../contract/methods.ts';
-import { createClient } from '../contract/rpc/client.ts';
-import { createMemoryPair } from '../contract/rpc/memory.ts';
-import { configFrom, passwordLine, reportOf, setUp, unattended } from '../host/config/set-up.ts';
 import { createContent, type Content } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
 import { createLogger } from '../host/log.ts';
@@ -74,34 +70,11 @@ function refuseToStart(error: unknown): void {
   );
 }
 
-/** The installed program's `config apply`: what it did goes to standard output, what it refused to standard error. */
-async function setUpFrom(file: string): Promise<number> {
-  try {
-    await app.whenReady();
-    // Before the core makes a data folder.
-    const config = await configFrom(file);
-    await supervisor.start();
-    const [window, ours] = createMemoryPair();
-    supervisor.attachWindow(window);
-    const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
-    const done = await setUp(client, file, unattended(config, asked.user), {
-      lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
-    });
-    client.close();
-    process.stdout.write(`${reportOf(done)}\n`);
-    return 0;
-  } catch (error) {
-    log.error('not set up', { error });
-    process.stderr.write(`${isAppError(error) ? `${error.message} ${error.nextAction}` : problemOf(error)}\n`);
-    return 1;
-  } finally {
-    await supervisor.close();
-    log.close();
-  }
-}
-
 async function run(): Promise<void> {
   await app.whenReady();
+  // First of all: the core starts in its own process while the window is made in this one, which gets its port when the core serves.
+  const serving = supervisor.start();
+  serving.catch(() => {});
   Menu.setApplicationMenu(null);
   lockDown(log);
   const served = {
@@ -133,7 +106,6 @@ async function run(): Promise<void> {
       stateFile: join(app.getPath('userData'), 'window.json'),
       log,
     });
-  // The window paints while the core starts; it gets its port when the core serves.
   const window = open();
   // Windows that read cameras are no reason to stay.
   window.on('closed', () => app.quit());
@@ -187,7 +159,7 @@ async function run(): Promise<void> {
   });
   void openBundle(asked.files);
   try {
-    await supervisor.start();
+    await serving;
     log.openFile();
     log.info('the core serves', { electron: process.versions['electron'], testRuntime: __TEST_RUNTIME__ });
     const watching = watchCore({ supervisor, log, onLanguage: showMenu, onNotification: toFront });
@@ -223,7 +195,11 @@ protocol.registerSchemesAsPrivileged([
 ]);
 if (app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart)) {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
-  if (asked.setup !== undefined) void setUpFrom(asked.setup).then((code) => app.exit(code));
+  if (asked.setup !== undefined)
+    // Loaded here: what reads configurations is no part of opening a window.
+    void import('./set-up.ts')
+      .then(({ setUpFrom }) => setUpFrom(asked.setup!, { user: asked.user, supervisor, log }))
+      .then((code) => app.exit(code));
   else
     run().catch((error: unknown) => {
       refuseToStart(error);

@@ -5,9 +5,12 @@ import { relayedProcesses, relayedSecrets, serveHost, serveWindow } from './core
 /** The core process: the database, the users, the audit trail, every service behind the contract. */
 void runChild(async ({ settings, wire, log }) => {
   // Imported here, so that a native addon that does not load is told as a failure to start.
-  const { startCore } = await import('../../core/start.ts');
-  const { createRepairMode } = await import('../../core/repair-mode.ts');
-  const secrets = await relayedSecrets(wire, settings.home, log);
+  // The supervisor answers while they are loaded: it may be busy with its window.
+  const [secrets, { startCore }, { createRepairMode }] = await Promise.all([
+    relayedSecrets(wire, settings.home, log),
+    import('../../core/start.ts'),
+    import('../../core/repair-mode.ts'),
+  ]);
   const core = await startCore({
     ...(secrets !== null && { secrets }),
     home: settings.home,

@@ -1,0 +1,40 @@
+import { app } from 'electron';
+import { isAppError, problemOf } from '../contract/errors.ts';
+import { events, methods } from '../contract/methods.ts';
+import { createClient } from '../contract/rpc/client.ts';
+import { createMemoryPair } from '../contract/rpc/memory.ts';
+import { configFrom, passwordLine, reportOf, setUp, unattended } from '../host/config/set-up.ts';
+import type { FileLogger } from '../host/log.ts';
+import type { Supervisor } from '../host/supervisor.ts';
+
+/**
+ * The installed program's `config apply`: what it did goes to standard output, what it refused to standard error. Ends supervisor and log.
+ * @returns the exit status
+ */
+export async function setUpFrom(
+  file: string,
+  { user, supervisor, log }: { user: string | undefined; supervisor: Supervisor; log: FileLogger },
+): Promise<number> {
+  try {
+    await app.whenReady();
+    // Before the core makes a data folder.
+    const config = await configFrom(file);
+    await supervisor.start();
+    const [window, ours] = createMemoryPair();
+    supervisor.attachWindow(window);
+    const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
+    const done = await setUp(client, file, unattended(config, user), {
+      lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
+    });
+    client.close();
+    process.stdout.write(`${reportOf(done)}\n`);
+    return 0;
+  } catch (error) {
+    log.error('not set up', { error });
+    process.stderr.write(`${isAppError(error) ? `${error.message} ${error.nextAction}` : problemOf(error)}\n`);
+    return 1;
+  } finally {
+    await supervisor.close();
+    log.close();
+  }
+}
