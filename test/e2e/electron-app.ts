@@ -72,7 +72,8 @@ export async function installShell(
   buildMore: (renderer: string) => Promise<unknown> = async () => {},
 ): Promise<InstalledShell> {
   const root = fileURLToPath(new URL('../../', import.meta.url));
-  const bundle = `dist/${name}-test`;
+  // Not under dist: the program may be packed meanwhile, and what packs it looks at all that lies there.
+  const bundle = `node_modules/.cache/mekiki-shell/${name}-${process.pid}`;
   const renderer = join(root, bundle, 'renderer');
   const main = join(root, bundle, 'shell/main.cjs');
   const folder = mkdtempSync(join(tmpdir(), `mekiki-${name}-`));
