@@ -7,6 +7,10 @@ import chromium from '@sparticuz/chromium';
 import { chromium as playwright, type Browser, type Page } from 'playwright-core';
 import { build } from 'vite';
 
+/** ms. How long an action or a wait on a page may take on a machine with other work, and how long browser and page may load. */
+const ACTION = 60_000;
+const LOADING = 120_000;
+
 /** A real Chromium from npm alone; without network of its own. */
 export async function launchBrowser(...more: string[]): Promise<Browser> {
   return playwright.launch({
@@ -20,6 +24,7 @@ export async function launchBrowser(...more: string[]): Promise<Browser> {
       ...more,
     ],
     headless: true,
+    timeout: LOADING,
   });
 }
 
@@ -74,6 +79,8 @@ export async function openPage(
     hasTouch: touch,
     reducedMotion: 'reduce',
   });
+  context.setDefaultTimeout(ACTION);
+  context.setDefaultNavigationTimeout(LOADING);
   const page = await context.newPage();
   const problems: string[] = [];
   page.on('console', (message) => {
@@ -99,6 +106,19 @@ export const go = async (page: Page, area: string): Promise<void> => {
   await page.click(testId(`area-${area}`));
   await page.waitForSelector(`[data-screen="${area}"]`);
 };
+
+/** From now on. @returns waits until something has been on the page, however short it was: who looks now and then may miss it */
+export async function appears(page: Page, selector: string): Promise<() => Promise<unknown>> {
+  const seen = await page.evaluateHandle((wanted) => {
+    const found = { yet: false };
+    new MutationObserver(() => (found.yet ||= document.querySelector(wanted) !== null)).observe(document.body, {
+      subtree: true,
+      childList: true,
+    });
+    return found;
+  }, selector);
+  return () => page.waitForFunction((found) => found.yet, seen);
+}
 
 /** Tab until something has the focus. @throws where Tab does not lead there */
 export async function tabTo(page: Page, selector: string): Promise<void> {

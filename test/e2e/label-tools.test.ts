@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { go, openPage, signIn, testId } from './browser.ts';
+import { go, openPage, settled, signIn, testId } from './browser.ts';
 import { createWorld } from './fixtures/world.ts';
 import { findings, smallTargets, useWindow } from './window-page.ts';
 
@@ -16,6 +16,8 @@ beforeEach(async () => {
   await signIn(page, 'TE-04', 'technician');
   await go(page, 'label');
   await page.waitForSelector(testId('queue-row'));
+  // Nothing moves any more of what is measured and pointed at.
+  await settled(page);
 });
 afterEach(() => expect(problems).toEqual([]));
 
@@ -42,7 +44,7 @@ describe('the picture', () => {
     await page.mouse.down();
     await page.mouse.move(box.x + box.width / 4 - 200, box.y + box.height / 2, { steps: 4 });
     await page.mouse.up();
-    expect((await map.boundingBox())!.x).toBeGreaterThan(seen.x);
+    await expect.poll(async () => (await map.boundingBox())!.x).toBeGreaterThan(seen.x);
     await page.keyboard.press('0');
     await expect.poll(zoom).toBe(1);
     await page.keyboard.press('+');
@@ -93,10 +95,12 @@ describe('the picture', () => {
       await page.mouse.move(...at(x + 0.2, y + 0.2), { steps: 4 });
       await page.mouse.up();
     }
-    expect(await page.locator(`${testId('label-picture')} .box`).count()).toBe(3);
+    await expect.poll(() => page.locator(`${testId('label-picture')} .box`).count()).toBe(3);
     await page.click(testId('box-remove'));
     await page.mouse.click(...at(0.3, 0.5));
-    expect(await page.locator('.box').evaluateAll((all) => all.findIndex((box) => box.matches('.chosen')))).toBe(0);
+    await expect
+      .poll(() => page.locator('.box').evaluateAll((all) => all.findIndex((box) => box.matches('.chosen'))))
+      .toBe(0);
     await page.focus(`${testId('label-picture')} [data-zoom]`);
     await page.keyboard.press('ArrowLeft');
     await page.keyboard.press('2');
@@ -120,7 +124,7 @@ describe('the picture', () => {
     await page.waitForSelector(`${testId('reference-pane')}[data-class="c-pit"] img`);
     await page.click('[data-reference-class="c-scratch"]');
     await page.waitForSelector(`${testId('reference-pane')}[data-class="c-scratch"] .view`);
-    expect(await page.locator(testId('reference')).count()).toBe(6);
+    await expect.poll(() => page.locator(testId('reference')).count()).toBe(6);
     // Side by side, each with half of the room.
     const [own, other] = await page.evaluate(() =>
       ['label-picture', 'reference-pane'].map((id) => document.querySelector(`[data-testid="${id}"]`)!.clientWidth),
@@ -145,7 +149,7 @@ describe('the history', () => {
     await expect.poll(() => window_.server.world.undo.length).toBe(4);
     await page.keyboard.press('u');
     await page.waitForSelector(testId('history-row'));
-    expect(await page.locator(testId('history-row')).count()).toBe(4);
+    await expect.poll(() => page.locator(testId('history-row')).count()).toBe(4);
     expect(await findings(page)).toEqual([]);
     // The second one made: three steps.
     await page.click(`${testId('undo-down-to')} >> nth=2`);
@@ -182,7 +186,7 @@ describe('almost the same pictures', () => {
     ]);
     await page.click(testId('near-undo'));
     await expect.poll(groups).toBe('1');
-    expect(await sizes()).toEqual([4]);
+    await expect.poll(sizes).toEqual([4]);
     await page.keyboard.press('Escape');
     await page.keyboard.press('u');
     await page.waitForSelector(`${testId('history-row')} >> text=left out of learning`);
@@ -202,6 +206,25 @@ describe('the queue', () => {
     await page.waitForSelector(`${testId('label-picture')}[data-part="${part}"]`);
   });
 
+  it('does not bring back a part whose label is on its way when it is fetched', async () => {
+    const { server } = window_;
+    const { world } = server;
+    const [release, asked] = [server.hold('queue.list'), server.calls('queue.list')];
+    server.emit('queue.changed', { stationId: 'st-02', total: 146 });
+    await expect.poll(() => server.calls('queue.list')).toBe(asked + 1);
+    const labelled = server.hold('labels.create');
+    const part = await page.getAttribute(testId('label-picture'), 'data-part');
+    await page.keyboard.press('2');
+    // As if another window had taken two.
+    world.queue = world.queue.slice(0, -2);
+    release();
+    await page.waitForSelector(`${testId('queue-total')}[data-total="143"]`);
+    expect(world.queue.map(({ part: { id } }) => String(id))).toContain(part);
+    expect(await page.locator(`${testId('queue-row')}[data-part="${part}"]`).count()).toBe(0);
+    labelled();
+    await expect.poll(() => world.labels.length).toBe(1);
+  });
+
   it('shows the doubted labels alone', async () => {
     const [first, ...rest] = window_.server.world.queue;
     const doubt = { classId: 'c-scratch', given: 0.04, suggested: 0.91, copies: 0 };
@@ -210,7 +233,7 @@ describe('the queue', () => {
     window_.server.emit('queue.changed', { stationId: 'st-02', total: 146 });
     await page.click(testId('show-suspects'));
     await page.waitForSelector(`${testId('label-picture')}[data-part="${suspect.part.id}"]`);
-    expect(await page.locator(testId('queue-row')).count()).toBe(1);
+    await expect.poll(() => page.locator(testId('queue-row')).count()).toBe(1);
   });
 });
 
@@ -226,7 +249,7 @@ describe('a second opinion', () => {
     await page.waitForSelector(`${testId('second-answer')} >> text=The same as the first label.`);
     await page.click('[data-class="c-pit"]');
     await page.waitForSelector(`${testId('second-answer')} >> text=The first label is “Scratch”.`);
-    expect(await page.textContent(testId('agreement'))).toContain('30 / 32');
+    await page.waitForSelector(`${testId('agreement')} >> text=30 / 32`);
     expect(window_.server.world.labels).toEqual([]);
   });
 });

@@ -26,7 +26,6 @@ it('trigger, deadline, drop policy, line output and events are stored as typed; 
   const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
   try {
     const { page, problems } = await openPage(browser, serving.url, { locale: 'en-GB' });
-    page.setDefaultTimeout(30_000);
     await page.fill(testId('first-start-name'), 'Hana');
     await page.fill(testId('first-start-password'), 'a password of hers');
     await page.fill(testId('first-start-password-again'), 'a password of hers');
@@ -86,4 +85,4 @@ it('trigger, deadline, drop policy, line output and events are stored as typed; 
     port: 1502,
     peers: ['192.168.1.20', '192.168.1.21'],
   });
-}, 180_000);
+});

@@ -1,5 +1,5 @@
 import type { Page } from 'playwright-core';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { encodePng } from '../../main/vision/decode.ts';
 import { AppError } from '../../main/contract/errors.ts';
 import { go, openPage, settled, signIn, testId } from './browser.ts';
@@ -9,8 +9,6 @@ import { findings, useWindow } from './window-page.ts';
 
 /* Input that is not as nice as one thinks: each of these states has to look designed, in every area. */
 
-// axe looks at eight screens in most of these tests.
-vi.setConfig({ testTimeout: 240_000 });
 const window_ = useWindow();
 const areas = ['live', 'label', 'learn', 'approve', 'models', 'reports', 'settings', 'audit'] as const;
 

@@ -45,7 +45,7 @@ it('guides two people through blind judging to a result, with a file and a page 
     if (i === 3) {
       await page.keyboard.press('z');
       await expect.poll(done).toBe('3');
-      expect(await partShown(page)).toBe(before);
+      await expect.poll(() => partShown(page)).toBe(before);
       await page.keyboard.press(keyOf(i));
       await expect.poll(done).toBe('4');
     }
@@ -54,9 +54,11 @@ it('guides two people through blind judging to a result, with a file and a page 
   await page.waitForSelector('text=You have judged everything.');
 
   // Second person, with fingers in another window: lets one NG part pass in one round, and stops half-way for a while.
-  const context = await window_.browser.newContext({ viewport: { width: 1280, height: 800 }, hasTouch: true });
-  const other = await context.newPage();
-  await other.goto(window_.server.url);
+  const { page: other } = await openPage(window_.browser, window_.server.url, {
+    width: 1280,
+    height: 800,
+    touch: true,
+  });
   await other.waitForSelector(testId('app-shell'));
   await openStudies(other, 'OP-17', 'operator-1');
   await other.tap(testId('study-begin'));

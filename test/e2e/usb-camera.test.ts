@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import type { Browser } from 'playwright-core';
+import type { Browser, Locator } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { VideoDevice } from '../../main/contract/feed.ts';
 import { silentLog } from '../../main/contract/log.ts';
@@ -12,7 +12,7 @@ import { createFeeds } from '../../main/host/feeds.ts';
 import { serve } from '../../main/host/serve.ts';
 import { listen, type WindowServer } from '../../main/host/server.ts';
 import { decodeImage } from '../../main/vision/decode.ts';
-import { createLineHome, lineStation, listenedLine, until } from '../process/line-home.ts';
+import { createLineHome, lineSettings, lineStation, listenedLine, until } from '../process/line-home.ts';
 import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 
 /*
@@ -60,7 +60,7 @@ beforeAll(async () => {
         connect: `ws://127.0.0.1:${port}`,
       }),
   });
-}, 120_000);
+});
 // A tab that stays open holds the camera, at its size, for whoever comes next.
 afterEach(() => Promise.all(browser.contexts().map((context) => context.close())));
 afterAll(async () => {
@@ -96,7 +96,7 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
     await start();
     await until('a page is wanted', () => feeds.wanted().includes(STATION));
     await page.evaluate((ticket) => read(ticket), feeds.ticket(STATION)!);
-    await until('parts are judged', () => records.length >= 10, 60_000);
+    await until('parts are judged', () => records.length >= 10);
     expect(status()).toMatchObject({ state: 'running', camera: 'well', problem: null });
     for (const { width, height, judgement } of records) {
       expect([width, height]).toEqual([640, 480]);
@@ -114,8 +114,7 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
     await page.evaluate(() => unplug());
     await until('the loss is told', () => problemsLogged.includes('CAMERA_LOST'));
     const before = records.length;
-    await until('it is opened again', () => records.length > before + 5);
-    expect(status().problem).toBeNull();
+    await until('it is opened again', () => records.length > before + 5 && status().problem === null);
 
     await page.close();
     await until('nobody reads', () => status().problem?.code === 'CAMERA_NO_WINDOW');
@@ -131,7 +130,7 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
   } finally {
     await line.dispose();
   }
-}, 120_000);
+});
 
 test('a software trigger takes one picture, in grey; a size that the camera does not have, and an input, are refused', async () => {
   using own = await createLineHome();
@@ -142,9 +141,10 @@ test('a software trigger takes one picture, in grey; a size that the camera does
   try {
     const bundle = await own.bundle('m-2');
     const station = (camera: object, source: string) =>
-      lineStation({ kind: 'usb', ...device, pixelFormat: 'Mono8', ...camera }, {
-        line: { trigger: { source }, deadlineMs: 2_000 },
-      } as never);
+      lineStation(
+        { kind: 'usb', ...device, pixelFormat: 'Mono8', ...camera },
+        { line: lineSettings({ trigger: { source } }) },
+      );
     await configure(own.home, station({}, 'software'), bundle);
     await start();
     await until('a page is wanted', () => feeds.wanted().includes(STATION));
@@ -174,7 +174,7 @@ test('a software trigger takes one picture, in grey; a size that the camera does
   } finally {
     await line.dispose();
   }
-}, 120_000);
+});
 
 test('the whole program: chosen in the settings, read by the tab, judged, lost with the tab, and read again by the next', async () => {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-usb-'));
@@ -182,7 +182,6 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
   const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
   try {
     const { page, problems } = await openPage(browser, serving.url);
-    page.setDefaultTimeout(30_000);
     await page.fill(testId('first-start-name'), 'Hana');
     await page.fill(testId('first-start-password'), 'a password of hers');
     await page.fill(testId('first-start-password-again'), 'a password of hers');
@@ -200,11 +199,15 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
     await page.click(testId('start-line'));
     const allow = page.locator(testId('tab-camera-allow'));
     const reading = page.locator('[data-testid="tab-camera"][data-need="reading"]');
-    await allow.or(reading).waitFor();
-    if (await allow.isVisible()) await allow.click();
-    await reading.waitFor();
+    const goOn = async (allow: Locator, reading: Locator) => {
+      await allow.or(reading).first().waitFor();
+      // Where nobody has to be asked it reads by itself a moment later.
+      if (await allow.isVisible()) await allow.click({ timeout: 5_000 }).catch(() => {});
+      await reading.waitFor();
+    };
+    await goOn(allow, reading);
     const parts = () => page.locator(testId('strip-part')).count();
-    await expect.poll(parts, { timeout: 30_000 }).toBeGreaterThan(3);
+    await expect.poll(parts).toBeGreaterThan(3);
     const picture = page.locator('[data-testid="strip-part"] img').first();
     await expect
       .poll(() => picture.evaluate((img: HTMLImageElement) => img.naturalWidth / img.naturalHeight))
@@ -213,28 +216,22 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
     await page.context().close();
     const { page: next, problems: later } = await openPage(browser, serving.url);
     const waiting = next.locator('[data-testid="tab-camera"][data-need="sign-in"]');
-    await waiting.waitFor({ timeout: 30_000 });
-    await expect
-      .poll(() => next.locator('main').innerText(), { timeout: 30_000 })
-      .toContain('Nobody reads the USB camera');
+    await waiting.waitFor();
+    await expect.poll(() => next.locator('main').innerText()).toContain('Nobody reads the USB camera');
     await waiting.getByRole('button').click();
     await next.fill(testId('sign-in-name'), 'Hana');
     await next.fill(testId('sign-in-password'), 'a password of hers');
     await next.click(testId('sign-in-submit'));
     const allowNext = next.locator(testId('tab-camera-allow'));
     const readingNext = next.locator('[data-testid="tab-camera"][data-need="reading"]');
-    await allowNext.or(readingNext).waitFor({ timeout: 30_000 });
-    if (await allowNext.isVisible()) await allowNext.click();
-    await readingNext.waitFor({ timeout: 30_000 });
+    await goOn(allowNext, readingNext);
     const before = Number((await next.locator(testId('count-parts')).innerText()).replaceAll(/\D/g, ''));
     await expect
-      .poll(async () => Number((await next.locator(testId('count-parts')).innerText()).replaceAll(/\D/g, '')), {
-        timeout: 30_000,
-      })
+      .poll(async () => Number((await next.locator(testId('count-parts')).innerText()).replaceAll(/\D/g, '')))
       .toBeGreaterThan(before + 3);
     expect([...problems, ...later]).toEqual([]);
   } finally {
     await serving.close();
     await rm(home, { recursive: true, force: true });
   }
-}, 180_000);
+});

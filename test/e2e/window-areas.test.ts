@@ -1,6 +1,6 @@
 import type { Browser } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { go, openPage, signIn, tabTo, testId } from './browser.ts';
+import { appears, go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { STATION } from './fixtures/parts.ts';
 import { createWorld } from './fixtures/world.ts';
@@ -36,7 +36,7 @@ describe('Label', () => {
     await page.keyboard.press('Enter');
     await page.waitForSelector(testId('new-class-en'), { state: 'detached' });
     await expect.poll(() => server.world.labels.length).toBe(13);
-    expect(await total()).toBe('133');
+    await expect.poll(total).toBe('133');
     await page.keyboard.press('2');
     await page.keyboard.press('4');
     await page.keyboard.press('s');
@@ -170,8 +170,9 @@ describe('by keyboard alone', () => {
     await page.keyboard.press('Enter');
     await page.waitForSelector(`${testId('fresh-labels')}[data-fresh="5"]`);
     await tabTo(page, testId('update-knowledge'));
+    const shown = await appears(page, testId('job'));
     await page.keyboard.press('Enter');
-    await page.waitForSelector(testId('job'));
+    await shown();
     await page.waitForSelector(`${testId('knowledge')}[data-knowledge="k-21"]`);
     await tabTo(page, testId('compress'));
     await page.keyboard.press('Enter');
@@ -184,10 +185,10 @@ describe('by keyboard alone', () => {
     await tabTo(page, testId('area-approve'));
     await page.keyboard.press('Enter');
     await page.waitForSelector(testId('approve-sign'));
-    expect(await page.textContent(testId('sureness'))).toContain('off by 1.3 %');
+    await page.waitForSelector(`${testId('sureness')} >> text=off by 1.3 %`);
     // Closed, and it says why, until everything was seen.
     expect(await page.getAttribute(testId('approve-sign'), 'aria-disabled')).toBe('true');
-    expect(await page.textContent('#why')).toContain('Opens when all 6 changed verdicts have been seen');
+    await page.waitForSelector('#why >> text=Opens when all 6 changed verdicts have been seen');
     await tabTo(page, testId('next-unseen'));
     await page.keyboard.press('Enter');
     await page.waitForSelector(testId('viewer-next'));
@@ -198,7 +199,7 @@ describe('by keyboard alone', () => {
     await expect.poll(() => page.getAttribute(zoom, 'data-zoom')).toBe('1.500');
     for (let i = 0; i < 6; i += 1) await page.keyboard.press('ArrowRight');
     await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
-    expect(await page.textContent('#why')).toContain('waiver');
+    await page.waitForSelector('#why >> text=waiver');
     await tabTo(page, testId('waiver'));
     await page.keyboard.type('Fourteen parts at once; look again at thirty.');
     await tabTo(page, testId('approve-password'));
@@ -321,6 +322,7 @@ describe('Reports', () => {
     const { page } = await open();
     await go(page, 'reports');
     await page.waitForSelector(`${testId('drift')} [data-points] canvas`);
+    await settled(page);
     const chart = page.locator('[data-zoomed]').first();
     const zoomed = () => chart.getAttribute('data-zoomed');
     const box = (await chart.locator('.u-over').boundingBox())!;
@@ -343,7 +345,7 @@ describe('Approve', () => {
     const { page } = await open();
     await signIn(page, 'OP-17', 'operator-1');
     await go(page, 'approve');
-    expect(await page.textContent('#why')).toContain('supervisor');
+    await page.waitForSelector('#why >> text=supervisor');
     await page.click(testId('reject'));
     await page.waitForSelector(`dialog ${testId('sign-in-name')}`);
     await page.fill(testId('sign-in-name'), 'SV-02');
@@ -387,7 +389,7 @@ describe('Approve', () => {
     await signIn(page, 'SV-02', 'supervisor');
     await go(page, 'approve');
     await page.waitForSelector('[data-gate="escape"][data-outcome="fail"]');
-    expect(await page.textContent('#why')).toContain('fails a gate');
+    await page.waitForSelector('#why >> text=fails a gate');
   });
 });
 

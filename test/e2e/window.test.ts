@@ -1,6 +1,6 @@
 import type { Browser, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { go, openPage, settled, signIn, testId } from './browser.ts';
+import { appears, go, openPage, settled, signIn, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { judgementOf, partOf, STATION } from './fixtures/parts.ts';
 import { createWorld } from './fixtures/world.ts';
@@ -59,6 +59,8 @@ describe('Live', () => {
   it('shows each verdict in a banner of the same size, and nothing else moves', async () => {
     const { page } = await open();
     await page.waitForSelector('[data-verdict="ng"]');
+    // Fonts and pictures that come late move what is there.
+    await settled(page);
     await page.evaluate(() => {
       const shifts: string[] = [];
       new PerformanceObserver((list) => {
@@ -145,7 +147,7 @@ describe('Live', () => {
     await page.waitForSelector(testId('alarm'));
     await page.click(testId('acknowledge-alarm'));
     await page.waitForSelector(testId('alarm'), { state: 'detached' });
-    expect(await page.textContent(testId('alarm-history'))).toContain('acknowledged by');
+    await page.waitForSelector(`${testId('alarm-history')} >> text=acknowledged by`);
   });
 
   it('sends the part on screen to the queue by key, shows its heat map, and holds it while the line goes on', async () => {
@@ -195,8 +197,9 @@ describe('connection', () => {
     const { page } = await open();
     await page.waitForSelector('[data-verdict="ng"]');
     server.world.stations[0]!.name = 'ST-02 renamed';
+    const told = await appears(page, testId('connection-banner'));
     server.cut();
-    await page.waitForSelector(testId('connection-banner'));
+    await told();
     await page.waitForSelector(testId('connection-banner'), { state: 'detached' });
     await page.waitForSelector('text=ST-02 renamed');
     server.tick();
@@ -208,6 +211,7 @@ describe('language', () => {
   it('may be one that no number format knows, as under the POSIX locale: the window opens all the same', async () => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
     const page = await context.newPage();
+    page.setDefaultTimeout(60_000);
     await page.addInitScript(() =>
       Object.defineProperty(navigator, 'language', { value: 'en-US@posix', configurable: true }),
     );
@@ -225,13 +229,11 @@ describe('language', () => {
     await page.keyboard.press('Escape');
     await page.click(testId('language-ja'));
     await page.waitForSelector('text=ライン停止');
-    expect(await page.getAttribute('html', 'lang')).toBe('ja');
+    await expect.poll(() => page.getAttribute('html', 'lang')).toBe('ja');
     // Bundled fonts alone: Japanese is drawn by the shipped face.
-    expect(
-      await page.evaluate(() =>
-        document.fonts.ready.then(() => document.fonts.check("16px 'Noto Sans JP Variable'", '判定')),
-      ),
-    ).toBe(true);
+    await expect
+      .poll(() => page.evaluate(() => document.fonts.check("16px 'Noto Sans JP Variable'", '判定')))
+      .toBe(true);
     await page.click(testId('open-sign-in'));
     await page.fill(testId('sign-in-name'), 'TE-04');
     await page.fill(testId('sign-in-password'), 'wrong');

@@ -122,6 +122,8 @@ export class LabelState {
 
   readonly #stationId: string;
   #pending: Promise<unknown> = Promise.resolve();
+  /** Parts taken out of the list whose call has not ended: a queue that is fetched before it still has them. */
+  readonly #underWay = new Set<number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(app: AppState, stationId: string) {
@@ -160,11 +162,11 @@ export class LabelState {
       this.#app.client.call('labels.agreement', { stationId }),
     ]);
     const place = this.index;
-    this.all = queue.items;
-    this.total = queue.total;
+    this.all = queue.items.filter(({ part }) => !this.#underWay.has(part.id));
+    this.total = queue.total - (queue.items.length - this.all.length);
     this.summary = summary;
-    this.waiting = second.parts;
-    this.waitingTotal = second.total;
+    this.waiting = second.parts.filter(({ partId }) => !this.#underWay.has(partId));
+    this.waitingTotal = second.total - (second.parts.length - this.waiting.length);
     this.agreement = agreement;
     this.loaded = true;
     if (this.index < 0) this.#select(Math.max(0, Math.min(place, this.items.length - 1)));
@@ -209,6 +211,7 @@ export class LabelState {
   /** Takes parts out of the list at once; the next one is on screen before the core has answered. */
   #remove(partIds: readonly number[]): void {
     const gone = new Set(partIds);
+    for (const partId of partIds) this.#underWay.add(partId);
     const from = this.index;
     const before = this.items.slice(0, Math.max(0, from)).filter(({ part }) => gone.has(part.id)).length;
     if (this.show === 'second') {
@@ -222,6 +225,15 @@ export class LabelState {
     this.#select(Math.min(from - before, this.items.length - 1));
   }
 
+  /** The call for parts that #remove took out of the list; refused or not, what is fetched afterwards counts. */
+  async #send<T>(partIds: readonly number[], call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } finally {
+      for (const partId of partIds) this.#underWay.delete(partId);
+    }
+  }
+
   label(classId: string): void {
     const partIds = this.chosen.map(({ part }) => part.id);
     if (partIds.length === 0) return;
@@ -233,7 +245,7 @@ export class LabelState {
     this.times = [...this.times, ...partIds.map(() => Date.now())];
     this.#queue(async () => {
       try {
-        await this.#app.client.call('labels.create', { partIds, classId, boxes });
+        await this.#send(partIds, () => this.#app.client.call('labels.create', { partIds, classId, boxes }));
       } catch (error) {
         // Not labelled after all: the parts come back into the list.
         this.last = null;
@@ -249,7 +261,7 @@ export class LabelState {
     this.times = [...this.times, Date.now()];
     this.#queue(async () => {
       try {
-        this.answer = await this.#app.client.call('labels.second', { partId, classId });
+        this.answer = await this.#send([partId], () => this.#app.client.call('labels.second', { partId, classId }));
       } finally {
         await this.fetch();
       }
@@ -263,7 +275,9 @@ export class LabelState {
     if (this.show === 'second') return this.move(1);
     this.#remove([part.id]);
     this.last = { kind: 'skip', partIds: [part.id] };
-    this.#queue(async () => void (await this.#app.client.call('queue.skip', { partId: part.id })));
+    this.#queue(async () => {
+      await this.#send([part.id], () => this.#app.client.call('queue.skip', { partId: part.id }));
+    });
   }
 
   /** The last action, or all down to one of the history. */
