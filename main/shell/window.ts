@@ -46,7 +46,11 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
     if (kept?.maximized) window.maximize();
     window.show();
   });
-  window.webContents.once('did-finish-load', () => window.webContents.setZoomFactor(kept?.zoom ?? 1));
+  let loaded = false;
+  window.webContents.once('did-finish-load', () => {
+    window.webContents.setZoomFactor(kept?.zoom ?? 1);
+    loaded = true;
+  });
   // What a kiosk looks like is decided at its start, not by the last one.
   const keep = () => {
     if (kiosk || window.isDestroyed()) return;
@@ -54,7 +58,8 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
       bounds: window.getNormalBounds(),
       maximized: window.isMaximized(),
       fullScreen: window.isFullScreen(),
-      zoom: window.webContents.getZoomFactor(),
+      // A program that ends while its page still loads has not zoomed it yet.
+      zoom: loaded ? window.webContents.getZoomFactor() : (kept?.zoom ?? 1),
     };
     if (!keepWindowState(stateFile, state)) log.warn('the place of the window was not kept', { file: stateFile });
   };

@@ -98,11 +98,14 @@ export async function installShell(
     display,
     async close() {
       await closeDisplay();
-      rmSync(folder, { recursive: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
       rmSync(join(root, bundle), { recursive: true, force: true });
     },
   };
 }
+
+/** ms. Waits of a program that starts, on a machine with other work. */
+const STARTING = 60_000;
 
 /** Attaching hangs for good now and then while Electron opens its window: it is tried anew, soon at first, then as patiently as a busy machine needs. */
 async function attach(address: string): Promise<Browser> {
@@ -115,11 +118,48 @@ async function attach(address: string): Promise<Browser> {
   }
 }
 
-export interface ElectronApp {
+export interface StartedElectron {
   process: ChildProcess;
-  page: Page;
   /** What it printed so far. */
   output(): string;
+  /** Its exit code; null when a signal ended it. */
+  readonly ended: Promise<number | null>;
+}
+
+/** A program that nobody looks into: one that ends by itself, or shows nothing but a dialog. */
+export function startElectron(
+  program: string,
+  args: readonly string[],
+  env: Record<string, string>,
+  prefix: readonly string[] = [],
+): StartedElectron {
+  const [command, ...before] = [...prefix, program];
+  const child = spawn(command!, [...before, '--no-sandbox', '--remote-debugging-port=0', ...args], {
+    // As on a plant PC: packages that keep quiet where CI is set shall show what they do elsewhere.
+    env: { ...process.env, CI: undefined, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const from of [child.stdout!, child.stderr!]) from.on('data', (chunk: Buffer) => (output += String(chunk)));
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', resolve);
+  });
+  ended.catch(() => {});
+  return { process: child, output: () => output, ended };
+}
+
+/** Asked to end, and made to where it does not. */
+async function endElectron({ process: child, ended }: StartedElectron): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGTERM');
+  const limit = setTimeout(() => child.kill('SIGKILL'), STARTING);
+  await ended;
+  clearTimeout(limit);
+}
+
+export interface ElectronApp extends StartedElectron {
+  page: Page;
   /**
    * Runs an expression in Electron's main process, where `require` is at hand, and gives its (awaited) value. Needs `--inspect=0` among
    * the arguments, which an installed program ignores (fuses).
@@ -128,39 +168,56 @@ export interface ElectronApp {
   close(): Promise<void>;
 }
 
+/** Until a program says where its debugger listens. @throws what it printed, when it ends before, or does not */
+function debuggerOf({ process: child, output, ended }: StartedElectron): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const limit = setTimeout(() => reject(new Error(`Electron opened no debugger:\n${output()}`)), STARTING);
+    const look = () => {
+      const found = /DevTools listening on (ws:\S+)/.exec(output());
+      if (!found) return;
+      clearTimeout(limit);
+      child.stderr!.off('data', look);
+      resolve(found[1]!);
+    };
+    child.stderr!.on('data', look);
+    ended.then((code) => {
+      clearTimeout(limit);
+      reject(new Error(`Electron ended with ${code}:\n${output()}`));
+    }, reject);
+  });
+}
+
+/** The small page (fixtures/page.ts) has been handed its port: the core serves. */
+export const connected = (page: Page): Promise<unknown> =>
+  page.waitForFunction(() => (globalThis as { client?: { state: string } }).client?.state === 'open');
+
+/** Starts a program and attaches to its page; ends it where that fails. */
 export async function launchElectron(
   program: string,
   args: readonly string[],
   env: Record<string, string>,
   network?: { prefix: string[]; bridge(port: number): Promise<number> },
 ): Promise<ElectronApp> {
-  const [command, ...before] = [...(network?.prefix ?? []), program];
-  const child = spawn(command!, [...before, '--no-sandbox', '--remote-debugging-port=0', ...args], {
-    // As on a plant PC: packages that keep quiet where CI is set shall show what they do elsewhere.
-    env: { ...process.env, CI: undefined, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  child.stdout!.on('data', (chunk: Buffer) => (output += String(chunk)));
-  const address = await new Promise<string>((resolve, reject) => {
-    child.stderr!.on('data', (chunk: Buffer) => {
-      output += String(chunk);
-      const found = /DevTools listening on (ws:\S+)/.exec(output);
-      if (found) resolve(found[1]!);
-    });
-    child.on('exit', (code) => reject(new Error(`Electron ended with ${code}:\n${output}`)));
-  });
-  const inside = new URL(address);
-  if (network) inside.port = String(await network.bridge(Number(inside.port)));
-  const browser = await attach(inside.href);
-  const context = browser.contexts()[0]!;
-  const page = context.pages()[0] ?? (await context.waitForEvent('page'));
+  const started = startElectron(program, args, env, network?.prefix);
+  const { output } = started;
+  let browser: Browser;
+  let page: Page;
+  try {
+    const inside = new URL(await debuggerOf(started));
+    if (network) inside.port = String(await network.bridge(Number(inside.port)));
+    browser = await attach(inside.href);
+    const context = browser.contexts()[0]!;
+    context.setDefaultTimeout(STARTING);
+    page = context.pages()[0] ?? (await context.waitForEvent('page'));
+  } catch (error) {
+    started.process.kill('SIGKILL');
+    throw error;
+  }
   return {
-    process: child,
+    ...started,
     page,
-    output: () => output,
     async inMain(expression) {
-      const main = /Debugger listening on (ws:\S+)/.exec(output)?.[1];
+      const main = /Debugger listening on (ws:\S+)/.exec(output())?.[1];
       if (main === undefined) throw new Error('started without --inspect=0');
       const socket = new WebSocket(main);
       await once(socket, 'open');
@@ -185,13 +242,7 @@ export async function launchElectron(
       }
     },
     async close() {
-      if (child.exitCode === null && child.signalCode === null) {
-        const ended = once(child, 'exit');
-        child.kill('SIGTERM');
-        const limit = setTimeout(() => child.kill('SIGKILL'), 15_000);
-        await ended;
-        clearTimeout(limit);
-      }
+      await endElectron(started);
       // After the program: the debugger's own goodbye to a page that is open may take half a minute.
       await browser.close().catch(() => {});
     },

@@ -1,9 +1,17 @@
+import { mkdtempSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { videoDeviceSchema } from '../../main/contract/feed.ts';
 import { buildRenderer } from './browser.ts';
-import { electronFolder, installShell, launchElectron, type ElectronApp, type InstalledShell } from './electron-app.ts';
+import {
+  connected,
+  electronFolder,
+  installShell,
+  launchElectron,
+  type ElectronApp,
+  type InstalledShell,
+} from './electron-app.ts';
 import type { WindowClient } from './window-client.ts';
 
 declare const client: WindowClient;
@@ -12,7 +20,7 @@ declare const desktop: (request: { kind: string }) => Promise<string | null>;
 const PASSWORD = 'a password of hers';
 
 /** The desktop reads a USB camera by a hidden window: Chromium's fake one, a line in a real utility process, core under MEKIKI_NODE. */
-describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PATH)', { timeout: 240_000 }, () => {
+describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PATH)', { timeout: 480_000 }, () => {
   let shell: InstalledShell;
   let app: ElectronApp;
 
@@ -21,17 +29,18 @@ describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PAT
     shell = await installShell('camera', { testRuntime: true }, async (renderer) =>
       cp(await buildRenderer(), renderer, { recursive: true }),
     );
-    app = await launchElectron(
-      shell.program,
-      ['--inspect=0', '--home', join(shell.folder, 'home'), '--use-fake-device-for-media-stream'],
-      { DISPLAY: shell.display, HOME: shell.folder, MEKIKI_NODE: process.execPath },
-    );
-    await app.page.waitForFunction(() => typeof client === 'object');
-  }, 240_000);
-  afterAll(async () => {
-    await app?.close();
-    await shell?.close();
   });
+  afterAll(() => shell?.close());
+  beforeEach(async () => {
+    const home = mkdtempSync(join(shell.folder, 'home-'));
+    app = await launchElectron(shell.program, ['--inspect=0', '--home', home, '--use-fake-device-for-media-stream'], {
+      DISPLAY: shell.display,
+      HOME: shell.folder,
+      MEKIKI_NODE: process.execPath,
+    });
+    await connected(app.page);
+  });
+  afterEach(() => app?.close());
   const windows = () =>
     app.inMain(
       `process.mainModule.require('electron').BrowserWindow.getAllWindows().map((w) => w.webContents.getURL())`,
@@ -64,7 +73,7 @@ describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PAT
       { device: device!, password: PASSWORD },
     );
     const status = () => page.evaluate((id) => client.call('line.status', { stationId: id }), stationId);
-    await expect.poll(async () => (await status()).parts, { timeout: 60_000 }).toBeGreaterThan(5);
+    await expect.poll(async () => (await status()).parts).toBeGreaterThan(5);
     const [part] = await page.evaluate((id) => client.call('parts.recent', { stationId: id, limit: 1 }), stationId);
     expect([part!.width, part!.height]).toEqual([320, 240]);
     expect(await windows()).toContain('app://camera/');
@@ -73,8 +82,8 @@ describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PAT
       .find((w) => w.webContents.getURL() === 'app://camera/').webContents.forcefullyCrashRenderer()`;
     await app.inMain(crash);
     const before = (await status()).parts;
-    await expect.poll(async () => (await status()).parts, { timeout: 60_000 }).toBeGreaterThan(before + 5);
-    expect((await status()).problem).toBeNull();
+    await expect.poll(async () => (await status()).parts).toBeGreaterThan(before + 5);
+    await expect.poll(async () => (await status()).problem).toBeNull();
 
     await page.evaluate((id) => client.call('line.stop', { stationId: id }), stationId);
     await expect.poll(windows).toEqual(['app://mekiki/']);
