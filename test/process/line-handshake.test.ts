@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
-import { lineOutputSchema } from '../../main/contract/domain.ts';
+import { lineOutputSchema, type LineStatus } from '../../main/contract/domain.ts';
 import { openPlc } from '../helpers/plc.ts';
 import { ownAddress } from '../helpers/simulated-gige.ts';
 import { createLineHome, lineSettings, lineStation, listenedLine, until } from './line-home.ts';
@@ -199,9 +199,12 @@ test('the line process dies: the PLC sees the end of the connection, and no old 
         JSON.stringify({ home: at.home, station, bundleDir }),
       ]),
     );
-    let running = false;
-    child.on('message', ({ payload }: { payload: { state?: string } }) => (running ||= payload.state === 'running'));
-    await until('the line runs', () => running);
+    let ready = false;
+    // It may run before its output listens.
+    child.on('message', ({ payload }: { payload: Partial<LineStatus> }) => {
+      ready ||= payload.state === 'running' && payload.lineOutput != null;
+    });
+    await until('the line runs and listens', () => ready);
     return child;
   };
   const first = await start();
