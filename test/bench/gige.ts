@@ -53,6 +53,8 @@ interface Reception {
   cpuShare: number;
   /** Ids without a frame, from the first frame to the last. */
   missingIds: number;
+  /** Lost ones that were counted before the first frame. */
+  lostBeforeFirstFrame: number;
   /** Lost ones that were counted beyond the last frame (what was under way at the end). Never negative: none goes uncounted. */
   lostAfterLastFrame: number;
   outOfOrder: number;
@@ -104,6 +106,7 @@ async function receive(config: GigeConfig, check: (id: number, frame: CameraFram
     packetsTwice: counts.duplicates,
     cpuShare: round((used.user + used.system) / 1e6 / seconds),
     missingIds: seen - frames,
+    lostBeforeFirstFrame: before,
     lostAfterLastFrame: lost - before - (seen - frames),
     outOfOrder,
   };
