@@ -129,6 +129,9 @@ export interface Compared extends Quality {
   views: readonly Scored[];
 }
 
+const rightOf = ({ truth, given }: Pick<Judged, 'truth' | 'given'>): Float64Array =>
+  Float64Array.from(truth, (c, i) => (given[i] === c ? 1 : 0));
+
 const meanOver = (views: readonly Scored[]): Scored => {
   const mean = (of: (view: Scored) => Float64Array) =>
     of(views[0]!).map((_, i) => views.reduce((sum, view) => sum + of(view)[i]!, 0) / views.length);
@@ -165,8 +168,7 @@ export const comparedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow,
     for (let c = 0; c < width; c++) sum += (logits.data[i * width + c]! - (c === truth ? 1 : 0)) ** 2;
     return sum;
   });
-  const right = Float64Array.from(judged.truth, (truth, i) => (judged.given[i] === truth ? 1 : 0));
-  return comparedIn(judged, [{ right, errors }]);
+  return comparedIn(judged, [{ right: rightOf(judged), errors }]);
 };
 
 /** One model on several views of the same images, those as they are first. */
@@ -237,7 +239,7 @@ function certaintyLost({ truth, classIds, errors }: Scores, after: Scores): Esti
 }
 
 /** Pairs by class; one that changes sides in some views counts as that share of a pair. */
-const changedOf = ({ truth, classIds, right }: Scores, after: Scores): Discordant[] => {
+const changedOf = ({ truth, classIds, right }: Omit<Scores, 'errors'>, after: Pick<Scores, 'right'>): Discordant[] => {
   const pairs = classIds.map(() => ({ n: 0, lost: 0, won: 0 }));
   truth.forEach((c, i) => {
     const change = right[i]! - after.right[i]!;
@@ -325,14 +327,5 @@ export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
 };
 
 /** Discordant pairs per class of two judgements of the same rows. */
-export const discordantOf = (first: Judged, second: Judged): Discordant[] => {
-  const pairs = first.classIds.map(() => ({ n: 0, lost: 0, won: 0 }));
-  first.truth.forEach((c, i) => {
-    const a = first.given[i] === c;
-    const b = second.given[i] === c;
-    pairs[c]!.n += 1;
-    if (a && !b) pairs[c]!.lost += 1;
-    if (!a && b) pairs[c]!.won += 1;
-  });
-  return pairs;
-};
+export const discordantOf = (first: Judged, second: Judged): Discordant[] =>
+  changedOf({ ...first, right: rightOf(first) }, { right: rightOf({ truth: first.truth, given: second.given }) });

@@ -1,8 +1,8 @@
-import type { ImageSource } from '../image-source.ts';
-import { AppError } from '../../contract/errors.ts';
 import type { Backbone } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import type { Choice, LedgerRow } from '../../learning/selection.ts';
+import type { ImageSource } from '../image-source.ts';
 import { comparedOf, featuresOf, inViews, validate, type Compared } from './evaluate.ts';
 
 /*
