@@ -1,7 +1,7 @@
 import type { CDPSession } from 'playwright-core';
 import { buildRenderer, go, launchBrowser, openPage, signIn, testId } from '../e2e/browser.ts';
 import { serveFixture } from '../e2e/fixtures/server.ts';
-import { createWorld, type World } from '../e2e/fixtures/world.ts';
+import { createWorld, longQueue, type World } from '../e2e/fixtures/world.ts';
 import { thumbnail } from '../../main/vision/decode.ts';
 import { record, spread } from './record.ts';
 
@@ -62,7 +62,6 @@ const at = (sorted: readonly number[], share: number): number => sorted[Math.flo
  */
 async function scrolling() {
   const world = createWorld('shift');
-  const [item] = world.queue;
   const pool = await Promise.all(
     [...world.images.values()].map(async (png) => Buffer.from(await thumbnail(png, THUMBNAIL_PX))),
   );
@@ -71,12 +70,7 @@ async function scrolling() {
     ...world.images,
     ...Array.from({ length: ITEMS }, (_, i) => [shaOf(i), pool[i % pool.length]!] as const),
   ]);
-  world.queue = Array.from({ length: ITEMS }, (_, i) => ({
-    ...item!,
-    groupId: null,
-    groupSize: 1,
-    part: { ...item!.part, id: 100_000 - i, imageSha: shaOf(i) },
-  }));
+  world.queue = longQueue(world.queue, ITEMS, (i) => ({ id: 100_000 - i, imageSha: shaOf(i) }));
   const { page, cdp, close } = await open(world);
   await signIn(page, 'TE-04', 'technician');
   await go(page, 'label');

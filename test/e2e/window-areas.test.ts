@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { appears, go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { STATION } from './fixtures/parts.ts';
-import { createWorld } from './fixtures/world.ts';
+import { createWorld, longQueue } from './fixtures/world.ts';
 import { findings, useWindow } from './window-page.ts';
 
 /* Work in the areas of the window, in a real Chromium with made-up data behind the real contract. */
@@ -85,13 +85,7 @@ describe('Label', () => {
   });
 
   it('draws only the rows in sight of 10,000', async () => {
-    const [item] = server.world.queue;
-    server.world.queue = Array.from({ length: 10_000 }, (_, i) => ({
-      ...item!,
-      groupId: null,
-      groupSize: 1,
-      part: { ...item!.part, id: 100_000 - i },
-    }));
+    server.world.queue = longQueue(server.world.queue, 10_000, (i) => ({ id: 100_000 - i }));
     const { page } = await open();
     await signIn(page, 'TE-04', 'technician');
     await go(page, 'label');
@@ -105,12 +99,9 @@ describe('Label', () => {
   });
 
   it('fetches pictures of rows that stay, not of those that fly past', async () => {
-    const [item] = server.world.queue;
-    server.world.queue = Array.from({ length: 5000 }, (_, i) => ({
-      ...item!,
-      groupId: null,
-      groupSize: 1,
-      part: { ...item!.part, id: 10_000 - i, imageSha: i.toString(16).padStart(64, '0') },
+    server.world.queue = longQueue(server.world.queue, 5000, (i) => ({
+      id: 10_000 - i,
+      imageSha: i.toString(16).padStart(64, '0'),
     }));
     const [picture] = server.world.images.values();
     for (let i = 0; i < 5000; i += 1) server.world.images.set(i.toString(16).padStart(64, '0'), picture!);
