@@ -30,7 +30,7 @@ import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
 import { openContender } from './plan/trials.ts';
-import { spread } from './plan/workshop.ts';
+import { spread } from './spread.ts';
 import { analysePruning } from './prune/analyse.ts';
 import { unknownOperators } from './prune/groups.ts';
 import type { ImportanceOptions } from './prune/measures.ts';

@@ -10,6 +10,7 @@ import { parametersOf } from '../../training/state.ts';
 import { train, type BatchSource } from '../../training/train.ts';
 import type { Augmentation } from '../../vision/augment/index.ts';
 import type { ImageSource } from '../image-source.ts';
+import { oneClass, spreadOverClasses, type ClassOf } from '../spread.ts';
 import {
   comparedIn,
   pointsOf,
@@ -41,8 +42,9 @@ export interface ImitationOptions {
   /** Same outputs as the student; looks at the same pictures at the same size. */
   teacher: Model;
   source: ImageSource;
-  /** Needs no labels. */
   images: readonly number[];
+  /** Every class is shown equally often; default: all images are of one. */
+  classOf?: ClassOf;
   inputSize: number;
   engine: TrainingEngine;
   epochs: number;
@@ -95,7 +97,7 @@ export const learningRateOf = ({ fresh, learningRate }: Pick<ImitationOptions, '
 
 /** @throws UNSUPPORTED_OP, CANCELLED */
 export async function openLessons(student: Model, options: ImitationOptions): Promise<Lessons> {
-  const { backbone, images, inputSize, engine, threads, seed, signal } = options;
+  const { backbone, images, classOf = oneClass, inputSize, engine, threads, seed, signal } = options;
   const { batch } = imitationDefaults;
   const outputs = backbone.featureOutputs.map(({ name }) => name);
   const values = valuesBehind(student, options.teacher, outputs);
@@ -105,7 +107,7 @@ export async function openLessons(student: Model, options: ImitationOptions): Pr
     const views = openViews(options.source, backbone, { augmentation: imitationDefaults.augmentation, seed });
     const look: Look = (data, rows) =>
       teacher.run({ [backbone.inputName]: { type: 'float32', dims: [rows, 3, inputSize, inputSize], data } });
-    const some = images.slice(0, imitationDefaults.spreadImages);
+    const some = spreadOverClasses(images, imitationDefaults.spreadImages, classOf);
     const { dims, spread } = await spreadOf(views, some, { size: inputSize, batch, look, signal });
     const infos = inferShapes(setInputSize(student, { batch, height: inputSize, width: inputSize }));
     const own = new Map([...infos].flatMap(([name, { shape }]) => (shape ? [[name, shape as number[]] as const] : [])));
@@ -135,7 +137,7 @@ export async function openLessons(student: Model, options: ImitationOptions): Pr
           batchNorm: options.fresh ? 'train' : 'frozen',
         });
         const inputName = backbone.inputName;
-        const common = { views, images: shown, inputName, inputSize, seed, batch, look, points, spread };
+        const common = { views, images: shown, classOf, inputName, inputSize, seed, batch, look, points, spread };
         const { state } = await train({
           engine,
           step,
@@ -170,6 +172,7 @@ function trainedBy(model: Model, of: 'all' | readonly Point[]): string[] {
 interface SourceParts {
   views: Views;
   images: readonly number[];
+  classOf: ClassOf;
   points: readonly Point[];
   spread: Spread;
   inputName: string;
@@ -180,14 +183,16 @@ interface SourceParts {
   targets?: (images: readonly number[], answer: Readonly<Record<string, Tensor>>) => Promise<Record<string, Tensor>>;
 }
 
-/** Every image once an epoch, in a new order and seen in a new way, with what the teacher says of the very same view. */
+/** Every class equally often, in a new order and each image seen in a new way each epoch, with what the teacher says of the very same view. */
 function batchesOf(parts: SourceParts): BatchSource {
-  const { views, images, points, spread, inputName, inputSize, seed, batch, look, targets } = parts;
+  const { views, images, classOf, points, spread, inputName, inputSize, seed, batch, look, targets } = parts;
   const dims = [batch, 3, inputSize, inputSize];
   const plane = 3 * inputSize * inputSize;
   const perEpoch = batchesPerEpoch(images.length, batch);
+  const classes = [...new Set(images.map(classOf))];
+  const labels = images.map((image) => classes.indexOf(classOf(image)));
   const pictures = async (epoch: number, number: number) => {
-    const order = epochOrder({ labels: images, batch, seed }, epoch);
+    const order = epochOrder({ labels, batch, seed, balanced: true }, epoch);
     const shown = Array.from({ length: batch }, (_, r) => images[order[number * batch + r]!]!);
     const data = new Float32Array(batch * plane);
     for (const [r, image] of shown.entries()) await views.into(image, epoch + 1, inputSize, data, r * plane);

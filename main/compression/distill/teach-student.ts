@@ -11,6 +11,7 @@ import {
 import type { TrainingEngine } from '../../training/engine.ts';
 import type { TrainingProgress } from '../../training/progress.ts';
 import type { ImageSource } from '../image-source.ts';
+import type { ClassOf } from '../spread.ts';
 import type { Pruned } from '../prune/prune.ts';
 import { imitate, type ImitationOptions } from './imitate.ts';
 import { buildStudent, poolBeforeProjecting, studentNames, type StudentFamily, type TaughtOutput } from './students.ts';
@@ -52,6 +53,8 @@ export interface TeachStudentOptions {
   source: ImageSource;
   /** Images that it may be taught with. */
   images: readonly number[];
+  /** Every class is shown equally often; default: all images are of one. */
+  classOf?: ClassOf;
   ratio: number;
   inputSize: number;
   teaching: Teaching;
@@ -144,6 +147,7 @@ export async function teachStudent(options: TeachStudentOptions): Promise<Taught
       teacher: base,
       source: options.source,
       images: options.images,
+      ...(options.classOf ? { classOf: options.classOf } : {}),
       inputSize,
       engine: teaching.engine,
       epochs,

@@ -236,32 +236,37 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     }
   };
   /**
-   * Of pruned models that lost too much and would be the fastest: the fastest first that teaching may still save; where it did not, the fastest of those that had lost less; where it did, of
-   * the even faster ones the one that had lost least.
+   * Of pruned models that lost too much and would be the fastest: the fastest that teaching may still save; where it did not, the fastest that holds if teaching gives it back as much, else the one
+   * that had lost least; where it did, of the even faster ones the one that had lost least.
    */
   const allTaught = async (): Promise<void> => {
     const precision = precisions.at(-1)!;
     const studentOf = ({ variant }: Trial): Variant => ({ ...variant, strategy: 'distill' });
-    let most = request.maxDropPp + TAUGHT_SLACK_PP;
+    const within = request.maxDropPp + TAUGHT_SLACK_PP;
+    let gain = TAUGHT_SLACK_PP;
     let lastHeld = false;
     for (let n = 0; n < MOST_STUDENTS && !outOfTime; n++) {
       const limitMs = quickestHeld()?.latencyMs ?? Infinity;
-      const [next] = known()
+      const leastLost = known()
         .filter(
           (trial) =>
             trial.variant.strategy === 'post-prune' &&
             trial.variant.precision === precision &&
             fails(trial) &&
-            dropPp(trial) < most &&
+            (lastHeld || dropPp(trial) < within) &&
             trial.latencyMs < limitMs &&
             !trials.has(variantId(studentOf(trial))),
         )
-        .sort((a, b) => (lastHeld ? dropPp(a) - dropPp(b) : a.latencyMs - b.latencyMs));
+        .sort((a, b) => dropPp(a) - dropPp(b));
+      const saved = leastLost
+        .filter((trial) => !lastHeld && dropPp(trial) < request.maxDropPp + gain)
+        .sort((a, b) => a.latencyMs - b.latencyMs);
+      const next = saved[0] ?? leastLost[0];
       if (!next) return;
       const student = studentOf(next);
       const taught = await attempt(student);
       lastHeld = holds(taught);
-      most = lastHeld ? Infinity : dropPp(next);
+      if (taught) gain = dropPp(next) - dropPp(taught);
       // Its float form is made already.
       if (!lastHeld && !hopeless(taught) && precision !== precisions[0]) {
         await attempt({ ...student, precision: precisions[0]! });

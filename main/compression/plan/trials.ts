@@ -21,6 +21,7 @@ import type { Teaching } from '../distill/teach-student.ts';
 import { openViews } from '../distill/views.ts';
 import { describeEnvironment, integerWeightBits } from '../environment.ts';
 import type { ImageSource } from '../image-source.ts';
+import { spread } from '../spread.ts';
 import { linearHead } from '../prune/linear-head.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
@@ -30,7 +31,7 @@ import { inputSizesOf } from './finalists.ts';
 import { SLACK_PP, type Trial } from './search.ts';
 import { variantId, type Variant } from './variant.ts';
 import { affordableViews, seenAgain } from './views.ts';
-import { openWorkshop, spread, type AdaptedBackbone, type Made } from './workshop.ts';
+import { openWorkshop, type AdaptedBackbone, type Made } from './workshop.ts';
 
 /** What is kept of a trial for the report. */
 export interface TrialRecord extends Trial {
@@ -183,8 +184,11 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
   const folds = groupedFolds(ledger);
   const untaught = untaughtImages(options.images, folds);
+  const classOfImage = new Map(options.images.map((image, row) => [image, ledger[row]!.classId]));
+  const classOf = (image: number): string => classOfImage.get(image)!;
   const workshop = openWorkshop({
     ...options,
+    classOf,
     // What they learnt by heart would else be taken for what they can: magnetic_tile, held out over all training images: a student 3.0 pp above the
     // original, and 2.8 below it on all images in five folds.
     untaught,
@@ -292,11 +296,10 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       stages: stagesOf(backbone),
       ledger: part,
       taught: part.flatMap((_, row) => (untaught.has(images[row]!) ? [] : [row])),
-      classOf: (image) => classOfImage.get(image)!,
+      classOf,
       validation,
       products,
     });
-  const classOfImage = new Map(options.images.map((image, row) => [image, ledger[row]!.classId]));
 
   const measureMade = async (id: string, variant: Variant, made: Made): Promise<TrialRecord> => {
     const own = await featuresOf(backbone, made.bytes, variant.inputSize, source, images, {

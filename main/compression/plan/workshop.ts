@@ -14,6 +14,7 @@ import type { TrainingProgress } from '../../training/progress.ts';
 import { teachStudent, type StudentChoice, type Taught, type Teaching } from '../distill/teach-student.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
+import { oneClass, spreadOverClasses, type ClassOf } from '../spread.ts';
 import { analysePruning, type PruningAnalysis } from '../prune/analyse.ts';
 import type { CalibrationOptions } from '../prune/sites.ts';
 import { blockErrors, type RemovableBlock } from '../prune/block-errors.ts';
@@ -57,6 +58,8 @@ export interface WorkshopOptions {
   images: readonly number[];
   /** Those of `images` that pruning by all classes and INT8 do not fit weights and ranges to; default: they fit to all. */
   apart?: ReadonlySet<number> | null;
+  /** Every class counts alike in what is fitted and taught; default: all images are of one. */
+  classOf?: ClassOf;
   /** Training images of the first task. */
   firstTask: readonly number[];
   /** The backbone adapted to the first task, which pre-pruning then starts from; default: as it is. */
@@ -84,17 +87,12 @@ export interface Workshop {
   useHead(head: ReadonlyMap<string, Float32Array>): void;
 }
 
-/** Images that statistics of activations are taken from; more bring little and cost a forward pass each. */
-const PRUNING_IMAGES = 96;
+/** Images that pruned layers are fitted to. The rows of a fit are as many whatever this is: of more images fewer positions each, which say more than many of one (README, "Accuracy"). */
+const PRUNING_IMAGES = 288;
+/** Images that ranges are taken from; more bring little and cost a forward pass each. */
 const RANGE_IMAGES = 64;
 /** Images on which ranges are compared; not among those they are taken from while there are others. */
 const COMPARED_IMAGES = 32;
-
-/** At most `most` entries at an even stride. */
-export const spread = <T>(items: readonly T[], most: number): T[] =>
-  items.length <= most
-    ? [...items]
-    : Array.from({ length: most }, (_, i) => items[Math.floor(((i + 0.5) * items.length) / most)]!);
 
 /** Readies a backbone for surgery: its feature outputs, BatchNorm folded, batch and size open where it allows. */
 export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
@@ -114,7 +112,7 @@ export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
 }
 
 export function openWorkshop(options: WorkshopOptions): Workshop {
-  const { backbone, source, threads, seed, signal } = options;
+  const { backbone, source, classOf = oneClass, threads, seed, signal } = options;
   const base = prepareBase(options.bytes, backbone);
   const adapted = options.adapted ? prepareBase(options.adapted.bytes, backbone) : null;
   const analyses = new Map<string, PruningAnalysis>();
@@ -129,7 +127,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const fitted = apart ? options.images.filter((image) => !apart.has(image)) : options.images;
 
   const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
-    images: spread(strategy === 'pre-prune' ? options.firstTask : fitted, most),
+    images: spreadOverClasses(strategy === 'pre-prune' ? options.firstTask : fitted, most, classOf),
     size,
     threads,
     seed,
@@ -206,7 +204,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     const calibration = calibrationOf('none', variant.inputSize, RANGE_IMAGES);
     const used = new Set(calibration.images);
     const others = fitted.filter((index) => !used.has(index));
-    const compared = spread(others.length >= 8 ? others : fitted, COMPARED_IMAGES);
+    const compared = spreadOverClasses(others.length >= 8 ? others : fitted, COMPARED_IMAGES, classOf);
     return chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits(), tolerance });
   };
 

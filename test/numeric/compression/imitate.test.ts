@@ -81,6 +81,32 @@ describe('imitation', () => {
     expect(Buffer.compare(encodeModel(await teach(1)), encodeModel(await teach(1)))).toBe(0);
   });
 
+  it('shows every class equally often', async () => {
+    const source = await textures(40);
+    const shown = [0, 0];
+    const isRare = (image: number) => image >= 36;
+    await imitate(smallBackbone(), {
+      backbone,
+      teacher: smallBackbone(),
+      source: {
+        ...source,
+        view(image) {
+          shown[Number(isRare(image))]! += 1;
+          return source.view(image);
+        },
+      },
+      images: Array.from({ length: 40 }, (_, i) => i),
+      classOf: (image) => (isRare(image) ? 'rare' : 'good'),
+      inputSize: SIZE,
+      engine: createOrtEngine(),
+      epochs: 4,
+      threads: 1,
+      seed: 3,
+    });
+    // Once each for the spread of the teacher's values; four epochs of two batches.
+    expect(shown).toEqual([36 + 128, 4 + 128]);
+  });
+
   it('stops when asked to', async () => {
     const teacher = smallBackbone();
     const options = {

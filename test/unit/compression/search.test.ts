@@ -204,7 +204,7 @@ describe('search', () => {
     expect(short.asked.some(({ strategy }) => strategy === 'distill')).toBe(false);
   });
 
-  it('teaches what lost less where a student did not hold, and what is faster still where one did', async () => {
+  it('teaches what a student as good would save, else what lost least, and what is faster still where one held', async () => {
     const taught = async (given: (ratio: number) => number) => {
       const { asked, port } = world(({ inputSize, ratio, strategy }) =>
         inputSize < 224 ? 9 : ratio === 0 ? 0 : strategy === 'distill' ? given(ratio) : 1 + 4 * ratio,
@@ -212,7 +212,11 @@ describe('search', () => {
       await searchPlan({ ...request, precision: 'int8', teachingMs: 1 }, port);
       return asked.filter(({ strategy }) => strategy === 'distill').map(({ ratio }) => ratio);
     };
-    expect(await taught(() => 5)).toEqual([0.65, 0.45, 0.25]);
+    // With whole blocks gone and without.
+    expect(await taught(() => 5)).toEqual([0.65, 0.25, 0.25]);
+    expect(await taught((ratio) => 4 * ratio)).toEqual([0.65, 0.25, 0.45]);
+    // Half a point is missing and comes back of the next.
+    expect(await taught((ratio) => (ratio > 0.5 ? 1.1 : 0))).toEqual([0.65, 0.45, 0.65]);
     expect(await taught(() => 0)).toEqual([0.65]);
   });
 
