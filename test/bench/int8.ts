@@ -8,10 +8,11 @@ import { balancedDropBounds } from '../../main/compression/evidence/statistics.t
 import { createImageSource, readableImages } from '../../main/compression/image-source.ts';
 import { classCounts, discordantOf, featuresOf, judgedOf, validate } from '../../main/compression/plan/evaluate.ts';
 import { balancedAccuracy } from '../../main/compression/evidence/statistics.ts';
-import { prepareBase, spread } from '../../main/compression/plan/workshop.ts';
+import { prepareBase } from '../../main/compression/plan/workshop.ts';
 import { openContender } from '../../main/compression/plan/trials.ts';
 import { describeRule } from '../../main/compression/quantize/calibrate.ts';
 import { chooseInteger } from '../../main/compression/quantize/choose.ts';
+import { spread, spreadOverClasses } from '../../main/compression/spread.ts';
 import { importBackbone } from '../../main/learning/backbone-file.ts';
 import { scanDataset } from '../../main/learning/dataset.ts';
 import { openProducts } from '../../main/learning/dense.ts';
@@ -59,12 +60,13 @@ try {
           return { classId: className, sha, look: looks[i]! };
         }),
       );
-      const calibration = spread(images, 64);
+      const classOf = (image: number) => dataset.train[image]!.className;
+      const calibration = spreadOverClasses(images, 64, classOf);
       const others = images.filter((image) => !calibration.includes(image));
       const started = performance.now();
       const choice = await chooseInteger(base, source, {
         images: calibration,
-        compared: spread(others, 32),
+        compared: spreadOverClasses(others, 32, classOf),
         size: SIZE,
         threads: THREADS,
         seed: 0,

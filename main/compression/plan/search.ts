@@ -127,34 +127,40 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
 
   /** Sizes that hold in the first precision tried or nearly so, the native one first. */
   const promising: number[] = [request.nativeSize];
-  if (auto || request.strategy === 'none') {
-    const first = precisions[0]!;
+  const first = precisions[0]!;
+  const lowerSizes = async (): Promise<void> => {
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
     let before: Trial | null = null;
-    const floats = new Map<number, Trial | null>();
-    for (const size of request.sizes) {
+    // The first step down gives little time and loses little: it is looked at only where the second does not hold.
+    const stepped = auto && request.sizes.length > 1 ? request.sizes.slice(1) : request.sizes;
+    for (const size of stepped) {
       // So few pixels are worth a try only where half as many again keep the limit.
       const tiny = size < TINY_SHARE * request.nativeSize;
       if (tiny && !holds(before)) break;
       const trial = await attempt(plain(size, first));
       before = trial;
-      floats.set(size, trial);
       // Of a larger size that loses a little too much pruning sometimes makes one that does not; never of the smallest.
       if (tiny ? holds(trial) : trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
     }
-    if (precisions.includes('int8')) {
-      // From the smallest size upwards: the fastest first; two that hold are enough.
-      let found = 0;
-      for (const size of [...promising].reverse()) {
-        const float = floats.get(size);
-        // Rounding gives nothing back.
-        if (first === 'fp32' && float && fails(float)) continue;
-        if (holds(await attempt(plain(size, 'int8')))) found++;
-        if (found === 2 || outOfTime) break;
-      }
+    const [skipped] = request.sizes;
+    if (skipped === undefined || stepped[0] === skipped || outOfTime) return;
+    if (holds(trials.get(variantId(plain(stepped[0]!, first)))) || !hopeless(await attempt(plain(skipped, first)))) {
+      promising.splice(1, 0, skipped);
     }
-  }
+  };
+  /** From the smallest size upwards, the fastest first, until so many hold. */
+  const inIntegers = async (enough: number): Promise<void> => {
+    if (!precisions.includes('int8')) return;
+    let found = 0;
+    for (const size of promising.toReversed()) {
+      const float = trials.get(variantId(plain(size, 'fp32')));
+      // Rounding gives nothing back.
+      if (first === 'fp32' && float && fails(float)) continue;
+      if (holds(await attempt(plain(size, 'int8')))) found++;
+      if (found === enough || outOfTime) return;
+    }
+  };
 
   const strategies: readonly Strategy[] =
     request.strategy === 'auto' ? ['post-prune', 'pre-prune'] : request.strategy === 'none' ? [] : [request.strategy];
@@ -218,11 +224,14 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       precisions.some((precision) => holds(trials.get(variantId(plain(size, precision)))));
     return [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
   };
-  /** One look at the smallest size that holds and at those below, so that what is gone on with, and what is taught, is no matter of which came first. */
+  /** One look at the smallest size that holds, at those below and at the next above, so that what is gone on with, and what is taught, is no matter of which came first. */
   const survey = async (): Promise<void> => {
     const common = { strategy: 'post-prune', ratio: request.ratio ?? FIRST_RATIO, shallow: true } as const;
     const sizes = sizesToPrune();
-    for (const inputSize of sizes.filter((size) => size <= sizes[0]!)) {
+    const [smallest] = sizes as [number];
+    const below = sizes.filter((size) => size < smallest);
+    const above = promising.filter((size) => size > smallest).slice(-1);
+    for (const inputSize of [smallest, ...below, ...above]) {
       const variant: Variant = { ...common, inputSize, precision: precisions.at(-1)! };
       if (!isSlower(variant)) await attempt(variant);
     }
@@ -267,25 +276,45 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       const taught = await attempt(student);
       lastHeld = holds(taught);
       if (taught) gain = dropPp(next) - dropPp(taught);
-      // Its float form is made already.
-      if (!lastHeld && !hopeless(taught) && precision !== precisions[0]) {
-        await attempt({ ...student, precision: precisions[0]! });
-      }
+    }
+  };
+  /** Floats of students whose integers lose a little too much: they are made already. */
+  const taughtInFloats = async (): Promise<void> => {
+    if (precisions.length < 2) return;
+    for (const trial of known()) {
+      const { variant } = trial;
+      if (variant.strategy !== 'distill' || holds(trial) || hopeless(trial)) continue;
+      const float: Variant = { ...variant, precision: first };
+      if (!isSlower(float)) await attempt(float);
+      if (outOfTime) return;
     }
   };
   if (auto) {
     // What cannot be had in time by one way may be by the next, and what is known is not tried again.
-    for (const [way, end] of [
-      [survey, until],
-      [allPruned, until],
-      [allTaught, request.timeBudgetMs],
-      [allPruned, request.timeBudgetMs],
+    const [early, end] = [until, request.timeBudgetMs];
+    let ended = false;
+    for (const [way, stop] of [
+      [lowerSizes, early],
+      [() => inIntegers(1), early],
+      [survey, early],
+      [allPruned, early],
+      [allTaught, end],
+      [taughtInFloats, end],
+      [allPruned, end],
+      // Something slower and more accurate to choose from.
+      [() => inIntegers(2), end],
     ] as const) {
-      until = end;
+      until = stop;
       outOfTime = false;
       await way();
+      ended ||= outOfTime && stop === end;
     }
+    outOfTime = ended;
   } else {
+    if (request.strategy === 'none') {
+      await lowerSizes();
+      await inIntegers(2);
+    }
     for (const strategy of strategies) {
       await inTurn(strategy, request.nativeSize);
       if (outOfTime) break;

@@ -220,6 +220,29 @@ describe('search', () => {
     expect(await taught(() => 0)).toEqual([0.65]);
   });
 
+  it('steps over the first lower size unless the second loses too much', async () => {
+    const floats = async (dropPp: (inputSize: number) => number) => {
+      const { asked, port } = world(({ inputSize }) => dropPp(inputSize));
+      await searchPlan(request, port);
+      return asked.filter(({ ratio, precision }) => ratio === 0 && precision === 'fp32').map((each) => each.inputSize);
+    };
+    expect(await floats(() => 0)).toEqual([160, 128, 96]);
+    expect(await floats((inputSize) => (inputSize < 192 ? 5 : 0))).toEqual([160, 192]);
+    expect(await floats((inputSize) => (inputSize < 192 ? 1.5 : 0))).toEqual([160, 128, 96, 192]);
+  });
+
+  it('looks at the next larger size too before it has any student taught', async () => {
+    // 128 px holds alone and is lost when pruned, even taught; 160 px comes back by teaching.
+    const { asked, port } = world(
+      ({ inputSize, ratio, strategy }) =>
+        inputSize < 128 ? 9 : ratio === 0 ? 0 : (inputSize < 160 ? 4 : 2) - (strategy === 'distill' ? 1.5 : 0),
+      ({ strategy }) => (strategy === 'distill' ? 100_000 : 20_000),
+    );
+    await searchPlan({ ...request, timeBudgetMs: 410_000, teachingMs: 90_000 }, port);
+    const students = asked.filter(({ strategy }) => strategy === 'distill');
+    expect(students.map(({ inputSize }) => inputSize)).toEqual([128, 160]);
+  });
+
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
     const slow = world(() => 0, 1000);
     const result = await searchPlan({ ...request, timeBudgetMs: 4500 }, slow.port);
