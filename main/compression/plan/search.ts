@@ -149,16 +149,18 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       promising.splice(1, 0, skipped);
     }
   };
-  /** From the smallest size upwards, the fastest first, until so many hold. */
-  const inIntegers = async (enough: number): Promise<void> => {
+  /** From the smallest size upwards, the fastest first, until so many hold or so many were tried. */
+  const inIntegers = async (enough: number, most = Infinity): Promise<void> => {
     if (!precisions.includes('int8')) return;
     let found = 0;
+    let tried = 0;
     for (const size of promising.toReversed()) {
       const float = trials.get(variantId(plain(size, 'fp32')));
       // Rounding gives nothing back.
       if (first === 'fp32' && float && fails(float)) continue;
       if (holds(await attempt(plain(size, 'int8')))) found++;
-      if (found === enough || outOfTime) return;
+      tried++;
+      if (found === enough || tried === most || outOfTime) return;
     }
   };
 
@@ -295,8 +297,9 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     let ended = false;
     for (const [way, stop] of [
       [lowerSizes, early],
-      [() => inIntegers(1), early],
+      [() => inIntegers(1, 1), early],
       [survey, early],
+      [() => inIntegers(1), early],
       [allPruned, early],
       [allTaught, end],
       [taughtInFloats, end],

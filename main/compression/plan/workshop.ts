@@ -87,7 +87,7 @@ export interface Workshop {
   useHead(head: ReadonlyMap<string, Float32Array>): void;
 }
 
-/** Images that pruned layers are fitted to. The rows of a fit are as many whatever this is: of more images fewer positions each, which say more than many of one (README, "Accuracy"). */
+/** Images that pruned layers are fitted to. The rows of a fit are as many whatever this is: of more images fewer positions each, which say more than many of one (README, "What is fitted to"). */
 const PRUNING_IMAGES = 288;
 /** Images that ranges are taken from; more bring little and cost a forward pass each. */
 const RANGE_IMAGES = 64;

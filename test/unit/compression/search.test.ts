@@ -243,6 +243,20 @@ describe('search', () => {
     expect(students.map(({ inputSize }) => inputSize)).toEqual([128, 160]);
   });
 
+  it('looks at what pruning gives before it goes up to sizes that integers need', async () => {
+    const { asked, port } = world(({ inputSize, ratio, precision }) =>
+      ratio > 0 ? 2 : inputSize < 192 && precision === 'int8' ? 1.5 : 0,
+    );
+    await searchPlan(request, port);
+    const integers = asked.filter(({ precision }) => precision === 'int8').map(variantId);
+    expect(integers.slice(0, 4)).toEqual([
+      'size-96-int8',
+      'post-prune-65-shallow-96-int8',
+      'post-prune-65-shallow-128-int8',
+      'size-128-int8',
+    ]);
+  });
+
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
     const slow = world(() => 0, 1000);
     const result = await searchPlan({ ...request, timeBudgetMs: 4500 }, slow.port);
