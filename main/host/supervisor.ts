@@ -1,9 +1,11 @@
+import { access } from 'node:fs/promises';
 import type { Logger } from '../contract/log.ts';
 import type { Client, Disposer } from '../contract/rpc/api.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import { createClient } from '../contract/rpc/client.ts';
 import { bridge, type Multiplexer } from '../contract/rpc/multiplex.ts';
 import { createServer } from '../contract/rpc/server.ts';
+import { imageFile } from '../store/images.ts';
 import { createChildren, defaultEntries, type Children, type Entries } from './children.ts';
 import { createFeeds, type Feeds } from './feeds.ts';
 import { hostMethods, noEvents, processNameSchema, supervisorMethods } from './control.ts';
@@ -120,11 +122,18 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (wire) bridge(window, wire.open('window'));
       else window.close();
     },
-    readImage: keepThumbnails(async (sha, width) => {
-      await core.ensure();
-      // Long: a window shows a refused picture as broken and does not ask again, a late one it just shows late.
-      return (await host!.call('images.read', { sha, width }, { timeoutMs: 60_000 })).bytes;
-    }),
+    readImage: keepThumbnails(
+      async (sha, width) => {
+        await core.ensure();
+        // Long: a window shows a refused picture as broken and does not ask again, a late one it just shows late.
+        return (await host!.call('images.read', { sha, width }, { timeoutMs: 60_000 })).bytes;
+      },
+      (sha) =>
+        access(imageFile(settings.home, sha)).then(
+          () => true,
+          () => false,
+        ),
+    ),
     feeds,
     processes: () =>
       [core, ...children.list()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),

@@ -6,13 +6,14 @@ import { keepThumbnails } from '../../../main/host/kept-thumbnails.ts';
 const maker = (mostBytes?: number) => {
   const asked: string[] = [];
   const failing = new Set<string>();
-  const read = keepThumbnails(async (sha, width) => {
+  const deleted = new Set<string>();
+  const make = async (sha: string, width: number | null) => {
     asked.push(`${sha} ${width}`);
     await Promise.resolve();
-    if (failing.has(sha)) throw new AppError('NOT_FOUND', { kind: 'image', id: sha });
+    if (failing.has(sha) || deleted.has(sha)) throw new AppError('NOT_FOUND', { kind: 'image', id: sha });
     return Uint8Array.from({ length: 10 }, () => sha.charCodeAt(0));
-  }, mostBytes);
-  return { read, asked, failing };
+  };
+  return { read: keepThumbnails(make, async (sha) => !deleted.has(sha), mostBytes), asked, failing, deleted };
 };
 
 describe('thumbnails that are kept', () => {
@@ -35,6 +36,20 @@ describe('thumbnails that are kept', () => {
     const { read, asked } = maker();
     for (const width of [null, 1600]) for (let i = 0; i < 2; i += 1) await read('a', width);
     expect(asked).toEqual(['a null', 'a null', 'a 1600', 'a 1600']);
+  });
+
+  it('go with their picture, at each width, and make room', async () => {
+    const { read, asked, deleted } = maker(30);
+    for (const width of [160, 320]) await read('a', width);
+    await read('b', 160);
+    deleted.add('a');
+    for (const width of [160, 320]) await expect(read('a', width)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    // Three have room: none of these pushed another out.
+    for (const sha of ['c', 'd', 'b', 'c', 'd']) await read(sha, 160);
+    expect(asked.slice(5)).toEqual(['c 160', 'd 160']);
+    // Stored once more: it is the same picture, for its name is its content.
+    deleted.clear();
+    expect(await read('a', 160)).toHaveLength(10);
   });
 
   it('are asked for again after a failure', async () => {
