@@ -7,13 +7,15 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    // The default of one second is over before a busy machine has looked twice.
+    expect: { poll: { timeout: 30_000 } },
     reporters: ['default', './test/helpers/count-reporter.ts'],
     projects: [
       { extends: true, test: { name: 'calculated', include: ['test/{unit,numeric,store,contract}/**/*.test.ts'] } },
       {
         extends: true,
         test: {
-          // Real processes, sockets and browsers on a machine with other work: once more, and named in the closing lines. `test/bench/repeat.ts` counts it as failed.
+          // Real processes, sockets and browsers on a machine with other work: once more, in a world of its own (helpers/story.ts), and named in the closing lines. `test/bench/repeat.ts` counts it as failed.
           name: 'machine',
           include: ['test/{capture,process,e2e}/**/*.test.ts'],
           retry: 1,

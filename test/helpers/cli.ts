@@ -1,4 +1,8 @@
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const entry = fileURLToPath(new URL('../../main/host/cli/main.ts', import.meta.url));
@@ -31,4 +35,30 @@ export function cli(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promi
       resolve({ code, json, stdout, stderr });
     });
   });
+}
+
+/** The command line on one data folder, its answers read. @throws AssertionError, with all that it said, where it ends otherwise */
+export function commandLine(home: string, env: NodeJS.ProcessEnv) {
+  const ends = async (code: number, args: readonly string[]): Promise<CliRun> => {
+    const run = await cli([...args, '--home', home, '--json'], env);
+    assert.equal(run.code, code, `${args.join(' ')}: ${run.stdout}${run.stderr}`);
+    return run;
+  };
+  return {
+    home,
+    done: async <T = unknown>(...args: string[]): Promise<T> => (await ends(0, args)).json() as T,
+    async failed(...args: string[]): Promise<{ code: string; message: string }> {
+      return ((await ends(1, args)).json() as { error: { code: string; message: string } }).error;
+    },
+  };
+}
+export type CommandLine = ReturnType<typeof commandLine>;
+
+/** On a data folder of its own that is not there yet, in a temporary one. */
+export async function newCommandLine(env: NodeJS.ProcessEnv): Promise<CommandLine & AsyncDisposable> {
+  const folder = await mkdtemp(join(tmpdir(), 'mekiki-cli-'));
+  return {
+    ...commandLine(join(folder, 'home'), env),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
 }

@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, expect } from 'vitest';
 import { renderPart } from '../e2e/fixtures/pictures.ts';
-import { cli, type CliRun } from '../helpers/cli.ts';
+import { cli, commandLine, newCommandLine } from '../helpers/cli.ts';
+import { story } from '../helpers/story.ts';
 
 const password = 'three blind measuring mice';
 const PLANT = `mekiki: 1
@@ -36,33 +36,12 @@ interface Applied {
   oneTimePasswords: { name: string; password: string }[];
 }
 
-let folder: string;
-let home: string;
-const at = (name: string): string => join(folder, name);
 const env = { MEKIKI_PASSWORD: password, PASSWORD_OF_MIO: 'green tea and rivets' };
-const run = (args: string[], with_: NodeJS.ProcessEnv = env): Promise<CliRun> => cli([...args, '--json'], with_);
-const done = async <T>(args: string[], with_: NodeJS.ProcessEnv = env): Promise<T> => {
-  const result = await run(args, with_);
-  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(0);
-  return result.json() as T;
-};
-const failed = async (args: string[], with_: NodeJS.ProcessEnv = env): Promise<{ code: string; message: string }> => {
-  const result = await run(args, with_);
-  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(1);
-  return (result.json() as { error: { code: string; message: string } }).error;
-};
-const actions = async (): Promise<string[]> => {
-  const file = at(`audit-${Math.random()}.jsonl`);
-  await done(['audit', 'export', file, '--home', home, '--user', 'hana']);
-  return (await readFile(file, 'utf8'))
-    .trim()
-    .split('\n')
-    .flatMap((line) => (JSON.parse(line) as { action?: string }).action ?? []);
-};
 
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mekiki-config-'));
-  home = at('home');
+/** An empty folder for the PC, and beside it what the file of the plant names. */
+const begin = async () => {
+  const pc = await newCommandLine(env);
+  const at = (name: string): string => join(dirname(pc.home), name);
   await writeFile(at('plant.yaml'), PLANT);
   await writeFile(at('ken.txt'), 'copper and nine gaskets\n');
   await writeFile(at('broker.txt'), 'of the broker\n');
@@ -70,18 +49,35 @@ beforeAll(async () => {
     ['ok', 'none'],
     ['scratch', 'scratch'],
   ] as const) {
-    await mkdir(join(folder, 'locked', name), { recursive: true });
-    for (const seed of [1, 2])
-      await writeFile(join(folder, 'locked', name, `${seed}.png`), renderPart(defect, seed).bytes);
+    await mkdir(at(`locked/${name}`), { recursive: true });
+    for (const seed of [1, 2]) await writeFile(at(`locked/${name}/${seed}.png`), renderPart(defect, seed).bytes);
   }
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
+  return {
+    ...pc,
+    at,
+    /** The same PC, with other passwords. */
+    as: (passwords: NodeJS.ProcessEnv) => commandLine(pc.home, passwords),
+    async actions(): Promise<string[]> {
+      const file = at(`audit-${Math.random()}.jsonl`);
+      await pc.done('audit', 'export', file, '--user', 'hana');
+      return (await readFile(file, 'utf8'))
+        .trim()
+        .split('\n')
+        .flatMap((line) => (JSON.parse(line) as { action?: string }).action ?? []);
+    },
+  };
+};
 
-describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
-  test('check needs no data folder, and tells every problem', async () => {
-    expect(await done(['config', 'check', at('plant.yaml')])).toMatchObject({ valid: true, problems: [] });
+describe('a plant PC set up from one file', () => {
+  const step = story(begin);
+
+  step('check needs no data folder, and tells every problem', async ({ at }) => {
+    const check = (file: string) => cli(['config', 'check', file, '--json'], env);
+    const right = await check(at('plant.yaml'));
+    expect(right.code, right.stdout).toBe(0);
+    expect(right.json()).toMatchObject({ valid: true, problems: [] });
     await writeFile(at('wrong.yaml'), PLANT.replace('role: engineer', 'role: boss').replace('exposureUs', 'exposure'));
-    const wrong = await run(['config', 'check', at('wrong.yaml')]);
+    const wrong = await check(at('wrong.yaml'));
     expect(wrong.code).toBe(1);
     expect(wrong.json()).toMatchObject({
       valid: false,
@@ -90,26 +86,23 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
     });
   });
 
-  test('what is known to fail is found before an empty folder is touched', async () => {
-    const missing = await failed(['config', 'apply', at('plant.yaml'), '--home', home], { MEKIKI_PASSWORD: password });
+  step('what is known to fail is found before an empty folder is touched', async ({ at, as, failed }) => {
+    const apply = ['config', 'apply', at('plant.yaml')];
+    const missing = await as({ MEKIKI_PASSWORD: password }).failed(...apply);
     expect(missing).toMatchObject({ code: 'CONFIG_INVALID' });
     expect(missing.message).toContain('users["mio"].password: PASSWORD_OF_MIO is not set');
-    await failed(['config', 'apply', at('plant.yaml'), '--home', home], { ...env, PASSWORD_OF_MIO: 'password1' });
-    expect((await failed(['users', 'list', '--home', home])).code).toBe('HOME_EMPTY');
+    await as({ ...env, PASSWORD_OF_MIO: 'password1' }).failed(...apply);
+    expect((await failed('users', 'list')).code).toBe('HOME_EMPTY');
   });
 
-  let taro = '';
-  test('an empty folder becomes what the file says; a made password signs in', async () => {
-    const applied = await done<Applied>(['config', 'apply', at('plant.yaml'), '--home', home]);
+  step('an empty folder becomes what the file says; a made password signs in', async ({ at, as, done, actions }) => {
+    const applied = await done<Applied>('config', 'apply', at('plant.yaml'));
     expect(applied.oneTimePasswords.map(({ name }) => name)).toEqual(['taro']);
     expect(applied.untouched).toEqual({ users: [], stations: [] });
-    taro = applied.oneTimePasswords.find(({ name }) => name === 'taro')!.password;
-    const { stations } = await done<{ stations: { name: string; camera: object; criteria: object }[] }>([
+    const { stations } = await done<{ stations: { name: string; camera: object; criteria: object }[] }>(
       'stations',
       'list',
-      '--home',
-      home,
-    ]);
+    );
     expect(stations.map(({ name }) => name).toSorted()).toEqual(['Press 1', 'Press 2']);
     expect(stations.find(({ name }) => name === 'Press 1')).toMatchObject({
       camera: { kind: 'gige', serial: '24001', exposureUs: 5000 },
@@ -117,17 +110,13 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
       lineOutput: { kind: 'modbus-server', addresses: { busy: 200 } },
     });
     // It was made by somebody else: first of all its owner changes it.
-    const queue = ['queue', 'list', '--home', home, '--station', 'Press 1', '--user', 'taro'];
-    expect((await failed(queue, { MEKIKI_PASSWORD: taro })).code).toBe('PASSWORD_DUE');
+    const [{ password: made } = { password: '' }] = applied.oneTimePasswords;
+    const queue = ['queue', 'list', '--station', 'Press 1', '--user', 'taro'];
+    expect((await as({ MEKIKI_PASSWORD: made }).failed(...queue)).code).toBe('PASSWORD_DUE');
     const own = 'paper lantern and gears';
-    await done(['users', 'password', '--home', home, '--user', 'taro'], {
-      MEKIKI_PASSWORD: taro,
-      MEKIKI_NEW_PASSWORD: own,
-    });
-    await done(queue, { MEKIKI_PASSWORD: own });
-    expect(await done(['golden', 'show', '--home', home, '--station', 'Press 2'])).toMatchObject({
-      golden: { images: 4 },
-    });
+    await as({ MEKIKI_PASSWORD: made, MEKIKI_NEW_PASSWORD: own }).done('users', 'password', '--user', 'taro');
+    await as({ MEKIKI_PASSWORD: own }).done(...queue);
+    expect(await done('golden', 'show', '--station', 'Press 2')).toMatchObject({ golden: { images: 4 } });
     expect((await actions()).filter((action) => /^(golden|events|reports)\./.test(action))).toEqual([
       'reports.setShifts',
       'events.set',
@@ -135,52 +124,57 @@ describe('a plant PC set up from one file', { timeout: 180_000 }, () => {
     ]);
   });
 
-  test('applied again nothing changes; a changed value is shown, then changed, and audited under its method', async () => {
-    const apply = ['config', 'apply', at('plant.yaml'), '--home', home, '--user', 'hana'];
-    expect((await done<Applied>(apply)).changes).toEqual([]);
-    const before = await actions();
-    await writeFile(at('plant.yaml'), PLANT.replace('5000', '6500'));
-    const change = { path: 'stations["Press 1"].camera.exposureUs', from: 5000, to: 6500 };
-    expect(await done([...apply, '--dry-run'])).toMatchObject({ applied: false, changes: [change] });
-    expect(await done(apply)).toMatchObject({ applied: true, changes: [change] });
-    const after = (await actions()).slice(before.length);
-    // What nothing was changed by has left nothing but the signing in.
-    expect(before.filter((action) => action.startsWith('stations.'))).toEqual([
-      'stations.add',
-      'stations.update',
-      'stations.add',
-    ]);
-    expect(after.filter((action) => !/^(session|audit)\./.test(action))).toEqual(['stations.update']);
-  });
+  step(
+    'applied again nothing changes; a changed value is shown, then changed, and audited under its method',
+    async ({ at, done, actions }) => {
+      const apply = ['config', 'apply', at('plant.yaml'), '--user', 'hana'];
+      expect((await done<Applied>(...apply)).changes).toEqual([]);
+      const before = await actions();
+      await writeFile(at('plant.yaml'), PLANT.replace('5000', '6500'));
+      const change = { path: 'stations["Press 1"].camera.exposureUs', from: 5000, to: 6500 };
+      expect(await done(...apply, '--dry-run')).toMatchObject({ applied: false, changes: [change] });
+      expect(await done(...apply)).toMatchObject({ applied: true, changes: [change] });
+      const after = (await actions()).slice(before.length);
+      // What nothing was changed by has left nothing but the signing in.
+      expect(before.filter((action) => action.startsWith('stations.'))).toEqual([
+        'stations.add',
+        'stations.update',
+        'stations.add',
+      ]);
+      expect(after.filter((action) => !/^(session|audit)\./.test(action))).toEqual(['stations.update']);
+    },
+  );
 
-  test('an account applies what its rights cover; what they do not is refused before anything is changed', async () => {
-    const engineer = { ...env, MEKIKI_PASSWORD: 'copper and nine gaskets' };
-    const apply = ['config', 'apply', at('plant.yaml'), '--home', home, '--user', 'ken'];
-    await writeFile(
-      at('plant.yaml'),
-      `${PLANT.replace('5000', '7000').replace('twoPersons: always', 'twoPersons: auto')}`,
-    );
-    expect((await failed(apply, engineer)).code).toBe('NOT_ALLOWED');
-    await writeFile(at('plant.yaml'), PLANT.replace('5000', '7000'));
-    expect((await done<Applied>(apply, engineer)).changes).toMatchObject([{ from: 6500, to: 7000 }]);
-  });
+  step(
+    'an account applies what its rights cover; what they do not is refused before anything is changed',
+    async ({ at, as }) => {
+      const engineer = as({ ...env, MEKIKI_PASSWORD: 'copper and nine gaskets' });
+      const apply = ['config', 'apply', at('plant.yaml'), '--user', 'ken'];
+      await writeFile(
+        at('plant.yaml'),
+        `${PLANT.replace('5000', '7000').replace('twoPersons: always', 'twoPersons: auto')}`,
+      );
+      expect((await engineer.failed(...apply)).code).toBe('NOT_ALLOWED');
+      await writeFile(at('plant.yaml'), PLANT.replace('5000', '7000'));
+      expect((await engineer.done<Applied>(...apply)).changes).toMatchObject([{ from: 6500, to: 7000 }]);
+    },
+  );
 
-  test('exported, applied to an empty folder and exported again, the file is the same', async () => {
-    const other = at('other');
-    await done(['config', 'export', at('first.yaml'), '--home', home, '--user', 'hana']);
-    expect((await failed(['config', 'export', at('first.yaml'), '--home', home, '--user', 'hana'])).code).toBe(
-      'ALREADY_EXISTS',
-    );
-    await done(['config', 'apply', at('first.yaml'), '--home', other]);
-    await done(['config', 'export', at('second.yaml'), '--home', other, '--user', 'hana']);
-    await done(['config', 'export', at('second.json'), '--home', other, '--user', 'hana']);
-    const first = await readFile(at('first.yaml'), 'utf8');
-    expect(first).toContain('serial: "24001"');
-    expect(first).toContain('shifts:\n  - 5\n  - 13\n  - 21\n');
-    expect(first).not.toMatch(/password/i);
-    expect(await readFile(at('second.yaml'), 'utf8')).toBe(first);
-    expect(await done<Applied>(['config', 'apply', at('second.json'), '--home', home, '--user', 'hana'])).toMatchObject(
-      { changes: [] },
-    );
-  });
+  step(
+    'exported, applied to an empty folder and exported again, the file is the same',
+    async ({ at, done, failed }) => {
+      const other = commandLine(at('other'), env);
+      const asHana = ['--user', 'hana'];
+      await done('config', 'export', at('first.yaml'), ...asHana);
+      expect((await failed('config', 'export', at('first.yaml'), ...asHana)).code).toBe('ALREADY_EXISTS');
+      await other.done('config', 'apply', at('first.yaml'));
+      for (const name of ['second.yaml', 'second.json']) await other.done('config', 'export', at(name), ...asHana);
+      const first = await readFile(at('first.yaml'), 'utf8');
+      expect(first).toContain('serial: "24001"');
+      expect(first).toContain('shifts:\n  - 5\n  - 13\n  - 21\n');
+      expect(first).not.toMatch(/password/i);
+      expect(await readFile(at('second.yaml'), 'utf8')).toBe(first);
+      expect(await done('config', 'apply', at('second.json'), ...asHana)).toMatchObject({ changes: [] });
+    },
+  );
 });

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cli } from '../helpers/cli.ts';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { commandLine, type CommandLine } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
+import { story } from '../helpers/story.ts';
 import { smallBackboneFile } from '../unit/compression/small-data.ts';
 
 /*
@@ -12,30 +13,17 @@ import { smallBackboneFile } from '../unit/compression/small-data.ts';
  * that a dozen updates take seconds; test/process/cli-home.test.ts goes round the loop with the shipped one.
  */
 
-const env = { MEKIKI_PASSWORD: 'correct horse battery' };
 let folder: string;
 let early: Map<string, string[]>;
 
-const run = (home: string, ...args: string[]) => cli([...args, '--home', join(folder, home), '--json'], env);
-const done = async <T = unknown>(home: string, ...args: string[]): Promise<T> => {
-  const result = await run(home, ...args);
-  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(0);
-  return result.json() as T;
-};
-const failed = async (home: string, ...args: string[]): Promise<string> => {
-  const result = await run(home, ...args);
-  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(1);
-  return (result.json() as { error: { code: string } }).error.code;
-};
 interface Known {
   knowledgeId: string;
   classes: { classId: string; labelled: number }[];
 }
 const counts = ({ classes }: Pick<Known, 'classes'>) =>
   Object.fromEntries(classes.map(({ classId, labelled }) => [classId, labelled]));
-const shown = async (home: string, ...args: string[]) => {
+const shown = async ({ done }: CommandLine, ...args: string[]) => {
   const { current } = await done<{ current: (Known & { id: string; lambda: number }) | null }>(
-    home,
     'knowledge',
     'show',
     ...args,
@@ -47,14 +35,20 @@ const shaOf = async (file: string) =>
     .update(await readFile(file))
     .digest('hex');
 
-/** A new home whose stations learn with the small backbone. @returns the id of its first station */
-const made = async (home: string, ...more: string[]): Promise<string> => {
-  const { stations } = await done<{ stations: { id: string }[] }>(home, 'init', '--user', 'hana');
-  for (const name of more) await done(home, 'stations', 'add', name);
-  const { added } = await done<{ added: { id: string } }>(home, 'backbones', 'add', join(folder, 'small.onnx'));
+/** Sets stations up that learn with the small backbone. @returns the id of the first one */
+const setUp = async ({ done }: CommandLine, ...more: string[]): Promise<string> => {
+  const { stations } = await done<{ stations: { id: string }[] }>('init', '--user', 'hana');
+  for (const name of more) await done('stations', 'add', name);
+  const { added } = await done<{ added: { id: string } }>('backbones', 'add', join(folder, 'small.onnx'));
   const first = stations[0]!.id;
-  for (const station of [first, ...more]) await done(home, 'stations', 'set', station, '--backbone', added.id);
+  for (const station of [first, ...more]) await done('stations', 'set', station, '--backbone', added.id);
   return first;
+};
+/** Two data folders. */
+const begin = async () => {
+  const homes = await mkdtemp(join(folder, 'homes-'));
+  const at = (name: string) => commandLine(join(homes, name), { MEKIKI_PASSWORD: 'correct horse battery' });
+  return { a: at('a'), b: at('b'), [Symbol.asyncDispose]: () => rm(homes, { recursive: true, force: true }) };
 };
 
 beforeAll(async () => {
@@ -65,51 +59,55 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe('knowledge on the command line', { timeout: 120_000 }, () => {
-  test('another station of the home is added once, however often; classes are merged, renamed, retired and forgotten', async () => {
-    const first = await made('a', 'Second');
-    for (const [station, parts] of [
-      [first, 'early'],
-      ['Second', 'late'],
-    ] as const) {
-      await done('a', 'import', join(folder, parts), '--as-labels', '--station', station);
-      await done('a', 'update', '--station', station);
-    }
-    expect(counts(await shown('a', '--station', first))).toEqual({ ok: 6, 'c-scratch': 6 });
-    const both = await done<Known>('a', 'knowledge', 'merge', 'Second', '--station', first);
-    expect(counts(both)).toEqual({ ok: 12, 'c-scratch': 6, 'c-pit': 6, 'c-stain': 6 });
-    const again = await done<Known>('a', 'knowledge', 'merge', 'Second', '--station', first);
-    expect(counts(again)).toEqual(counts(both));
-    expect(await failed('a', 'knowledge', 'merge', first, '--station', first)).toBe('INVALID_INPUT');
+describe('knowledge on the command line', () => {
+  const step = story(begin);
 
-    const one = await done<Known>('a', 'knowledge', 'merge', 'stain', 'pit', '--station', 'Second');
-    expect(counts(one)).toEqual({ ok: 6, 'c-pit': 12 });
-    await done('a', 'knowledge', 'rename', 'pit', 'dent');
-    expect(await failed('a', 'knowledge', 'retire', 'ok')).toBe('CONFLICT');
-  });
+  step(
+    'another station of the home is added once, however often; classes are merged, renamed, retired and forgotten',
+    async ({ a }) => {
+      const first = await setUp(a, 'Second');
+      for (const [station, parts] of [
+        [first, 'early'],
+        ['Second', 'late'],
+      ] as const) {
+        await a.done('import', join(folder, parts), '--as-labels', '--station', station);
+        await a.done('update', '--station', station);
+      }
+      expect(counts(await shown(a, '--station', first))).toEqual({ ok: 6, 'c-scratch': 6 });
+      const both = await a.done<Known>('knowledge', 'merge', 'Second', '--station', first);
+      expect(counts(both)).toEqual({ ok: 12, 'c-scratch': 6, 'c-pit': 6, 'c-stain': 6 });
+      const again = await a.done<Known>('knowledge', 'merge', 'Second', '--station', first);
+      expect(counts(again)).toEqual(counts(both));
+      expect((await a.failed('knowledge', 'merge', first, '--station', first)).code).toBe('INVALID_INPUT');
 
-  test('an image is forgotten, once; a class that is needed is not emptied', async () => {
+      const one = await a.done<Known>('knowledge', 'merge', 'stain', 'pit', '--station', 'Second');
+      expect(counts(one)).toEqual({ ok: 6, 'c-pit': 12 });
+      await a.done('knowledge', 'rename', 'pit', 'dent');
+      expect((await a.failed('knowledge', 'retire', 'ok')).code).toBe('CONFLICT');
+    },
+  );
+
+  step('an image is forgotten, once; a class that is needed is not emptied', async ({ b }) => {
     const [gone, ...rest] = early.get('scratch')!;
     const sha = await shaOf(gone!);
-    await made('b');
-    await done('b', 'import', join(folder, 'early'), '--as-labels');
-    await done('b', 'update');
-    await done('b', 'knowledge', 'forget', '--image', sha);
-    expect(counts(await shown('b'))).toEqual({ ok: 6, 'c-scratch': rest.length });
-    expect(await failed('b', 'knowledge', 'forget', '--image', sha)).toBe('NOT_FOUND');
-    const before = await shown('b');
-    expect(await failed('b', 'knowledge', 'forget', '--class', 'scratch')).toBe('TOO_FEW_CLASSES');
-    expect(await failed('b', 'knowledge', 'forget')).toBe('INVALID_INPUT');
-    expect(await shown('b')).toEqual(before);
+    await setUp(b);
+    await b.done('import', join(folder, 'early'), '--as-labels');
+    await b.done('update');
+    await b.done('knowledge', 'forget', '--image', sha);
+    expect(counts(await shown(b))).toEqual({ ok: 6, 'c-scratch': rest.length });
+    expect((await b.failed('knowledge', 'forget', '--image', sha)).code).toBe('NOT_FOUND');
+    const before = await shown(b);
+    expect((await b.failed('knowledge', 'forget', '--class', 'scratch')).code).toBe('TOO_FEW_CLASSES');
+    expect((await b.failed('knowledge', 'forget')).code).toBe('INVALID_INPUT');
+    expect(await shown(b)).toEqual(before);
   });
 
-  test('by file, split, listed and checked', async () => {
-    const file = join(folder, 'second.knowledge');
-    await done('a', 'knowledge', 'export', file, '--station', 'Second');
-    const added = await done<Known>('b', 'knowledge', 'import', file);
+  step('by file, split, listed and checked', async ({ a, b }) => {
+    const file = `${a.home}.knowledge`;
+    await a.done('knowledge', 'export', file, '--station', 'Second');
+    const added = await b.done<Known>('knowledge', 'import', file);
     expect(counts(added)).toEqual({ ok: 12, 'c-scratch': 5, 'c-pit': 12 });
-    const { labels } = await done<{ labels: { imageSha: string; classId: string }[] }>(
-      'b',
+    const { labels } = await b.done<{ labels: { imageSha: string; classId: string }[] }>(
       'knowledge',
       'labels',
       '--class',
@@ -117,9 +115,9 @@ describe('knowledge on the command line', { timeout: 120_000 }, () => {
     );
     expect(labels.map(({ classId }) => classId)).toEqual(Array(5).fill('c-scratch'));
     const some = labels.slice(0, 2).map(({ imageSha }) => imageSha);
-    expect(await failed('b', 'knowledge', 'split', 'ok', 'deep', ...some)).toBe('NOT_FOUND');
-    const split = await done<Known>('b', 'knowledge', 'split', 'scratch', 'deep', ...some);
+    expect((await b.failed('knowledge', 'split', 'ok', 'deep', ...some)).code).toBe('NOT_FOUND');
+    const split = await b.done<Known>('knowledge', 'split', 'scratch', 'deep', ...some);
     expect(counts(split)).toEqual({ ok: 12, 'c-deep': 2, 'c-pit': 12, 'c-scratch': 3 });
-    expect(await done('b', 'knowledge', 'check')).toEqual({ differing: [] });
+    expect(await b.done('knowledge', 'check')).toEqual({ differing: [] });
   });
 });
