@@ -9,7 +9,8 @@ import { createServer } from '../../main/contract/rpc/server.ts';
 
 export const methods = {
   'echo.value': { input: z.object({ value: z.unknown() }), output: z.object({ value: z.unknown() }) },
-  'echo.after': { input: z.object({ ms: z.number().int().max(2000), tag: z.string() }), output: z.string() },
+  'echo.held': { input: z.object({ tag: z.string() }), output: z.string() },
+  'echo.release': { input: z.object({ tag: z.string() }), output: z.null() },
   'sum.of': { input: z.object({ numbers: z.array(z.number()).default([40, 2]) }), output: z.number() },
   'sum.doubled': {
     input: z.object({ values: z.instanceof(Float32Array) }),
@@ -37,6 +38,7 @@ export function serveConformance(channel: Channel): void {
   const session = { role: 'operator' };
   let aborted = 0;
   let received = 0;
+  const held = new Map<string, () => void>();
   const lines: string[] = [];
   const note = (message: string, fields: object = {}) => void lines.push(`${message} ${JSON.stringify(fields)}`);
   const log: Logger = { debug: note, info: note, warn: note, error: note, child: () => log };
@@ -55,7 +57,11 @@ export function serveConformance(channel: Channel): void {
     },
     handlers: {
       'echo.value': ({ value }) => ({ value }),
-      'echo.after': ({ ms, tag }) => new Promise((resolve) => setTimeout(() => resolve(tag), ms)),
+      'echo.held': ({ tag }) => new Promise((resolve) => held.set(tag, () => resolve(tag))),
+      'echo.release': ({ tag }) => {
+        held.get(tag)!();
+        return null;
+      },
       'sum.of': ({ numbers }) => numbers.reduce((sum, n) => sum + n, 0),
       'sum.doubled': ({ values }) => ({ values: values.map((v) => v * 2) }),
       'fail.expected': ({ id }) => {
