@@ -16,6 +16,7 @@ import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
 import { keychainOf } from './keychain.ts';
 import { keepOffline, lockDown } from './security.ts';
+import { reached, startTimes } from './start-times.ts';
 import { shellTexts } from './texts.ts';
 import { createUtilitySpawnPort } from './utility-spawn.ts';
 import { watchCore, type CoreWatch } from './watch-core.ts';
@@ -72,6 +73,7 @@ function refuseToStart(error: unknown): void {
 
 async function run(): Promise<void> {
   await app.whenReady();
+  reached('ready');
   // First of all: the core starts in its own process while the window is made in this one, which gets its port when the core serves.
   const serving = supervisor.start();
   serving.catch(() => {});
@@ -107,6 +109,8 @@ async function run(): Promise<void> {
       log,
     });
   const window = open();
+  reached('window');
+  window.once('show', () => reached('shown'));
   // Windows that read cameras are no reason to stay.
   window.on('closed', () => app.quit());
   askBeforeClosing(window, { running: () => watch?.running ?? 0, texts: () => texts() });
@@ -152,6 +156,11 @@ async function run(): Promise<void> {
       opened = null;
       return file;
     },
+    usable({ begunAt, ranAt }) {
+      reached('pageBegun', begunAt);
+      reached('pageRan', ranAt);
+      if (reached('usable')) log.info('the window can be used', { afterMs: startTimes() });
+    },
   });
   app.on('second-instance', (_event, _argv, _folder, data) => {
     toFront();
@@ -160,6 +169,7 @@ async function run(): Promise<void> {
   void openBundle(asked.files);
   try {
     await serving;
+    reached('coreServes');
     log.openFile();
     log.info('the core serves', { electron: process.versions['electron'], testRuntime: __TEST_RUNTIME__ });
     const watching = watchCore({ supervisor, log, onLanguage: showMenu, onNotification: toFront });
@@ -184,6 +194,7 @@ app.on('before-quit', (event) => {
 });
 app.on('window-all-closed', () => app.quit());
 
+reached('loaded');
 keepOffline();
 // The lock is one per data folder: two stations' folders may be open side by side.
 app.setPath(

@@ -27,6 +27,8 @@ const request = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('opened-bundle') }),
   z.object({ kind: z.literal('save-pdf'), name: z.string().min(1).max(120) }),
   z.object({ kind: z.literal('video-devices') }),
+  /** Its first screen that can be used has been drawn. Times of the page: when it was asked for, and when its code ran; ms since 1970. */
+  z.object({ kind: z.literal('usable'), begunAt: z.number(), ranAt: z.number() }),
 ]);
 
 /** A proposal only, and no way out of the folder that it is proposed in. */
@@ -51,13 +53,15 @@ export async function savePageAsPdf(window: BrowserWindow, name: string, texts: 
 export interface PageAnswers {
   /** null: none, or the page has it already. */
   takeBundle(): string | null;
+  /** The window can be used. */
+  usable(page: { begunAt: number; ranAt: number }): void;
 }
 
 export function answerPage(
   texts: () => ShellTexts,
   cameras: CameraWindows,
   log: Logger,
-  { takeBundle }: PageAnswers,
+  { takeBundle, usable }: PageAnswers,
 ): void {
   ipcMain.handle('page-request', async ({ sender, senderFrame }, asked: unknown): Promise<string | null> => {
     const window = BrowserWindow.fromWebContents(sender);
@@ -89,6 +93,9 @@ export function answerPage(
           return await savePageAsPdf(window, data.name, texts());
         case 'video-devices':
           return JSON.stringify(await cameras.devices());
+        case 'usable':
+          usable(data);
+          return null;
       }
     } catch (error) {
       log.error('a request of the page failed', { kind: data.kind, error });

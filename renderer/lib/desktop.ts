@@ -10,7 +10,9 @@ export type DesktopRequest =
   | { kind: 'save-file'; name: string }
   | { kind: 'save-pdf'; name: string }
   /** USB cameras, as JSON (contract/feed.ts): this page itself may use none. */
-  | { kind: 'video-devices' };
+  | { kind: 'video-devices' }
+  /** When the page was asked for and when its code ran, ms since 1970. */
+  | { kind: 'usable'; begunAt: number; ranAt: number };
 
 /** null: the user chose nothing. */
 export type Desktop = (request: DesktopRequest) => Promise<string | null>;
@@ -31,6 +33,16 @@ function createDesktop(): Desktop {
 }
 
 export const desktop: Desktop | null = location.protocol === 'app:' ? createDesktop() : null;
+
+const ranAt = performance.timeOrigin + performance.now();
+
+/** Tells the desktop that what is on the screen can be used, once that has been drawn. */
+export function tellUsable(): void {
+  // The frame is drawn right after its callbacks, and timers come after the drawing.
+  requestAnimationFrame(() =>
+    setTimeout(() => void desktop?.({ kind: 'usable', begunAt: performance.timeOrigin, ranAt })),
+  );
+}
 
 /** The page as a document: a PDF file in the shell, the browser's print dialog elsewhere. @returns the file, if one was written */
 export async function printPage(name: string): Promise<string | null> {

@@ -38,7 +38,7 @@ export async function openDisplay(): Promise<{ display: string; close(): Promise
  * A program folder as an installation lays it out: Electron with resources/app that starts `main`. (An Electron that is given
  * a folder on its command line may load it after `ready`, too late to register a scheme.) Hard links: no copy of 250 MB.
  */
-function installProgram(into: string, main: string): string {
+export function installProgram(into: string, main: string): string {
   try {
     execFileSync('cp', ['-al', electronFolder!, into]);
   } catch {
@@ -126,15 +126,19 @@ export interface StartedElectron {
   readonly ended: Promise<number | null>;
 }
 
-/** A program that nobody looks into: one that ends by itself, or shows nothing but a dialog. */
+/**
+ * A program that nobody looks into: one that ends by itself, or shows nothing but a dialog.
+ * @param how `debugged: false` opens no port for a debugger, as in a plant
+ */
 export function startElectron(
   program: string,
   args: readonly string[],
   env: Record<string, string>,
-  prefix: readonly string[] = [],
+  { prefix = [], debugged = true }: { prefix?: readonly string[] | undefined; debugged?: boolean } = {},
 ): StartedElectron {
   const [command, ...before] = [...prefix, program];
-  const child = spawn(command!, [...before, '--no-sandbox', '--remote-debugging-port=0', ...args], {
+  const debuggers = debugged ? ['--remote-debugging-port=0'] : [];
+  const child = spawn(command!, [...before, '--no-sandbox', ...debuggers, ...args], {
     // As on a plant PC: packages that keep quiet where CI is set shall show what they do elsewhere.
     env: { ...process.env, CI: undefined, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -150,7 +154,7 @@ export function startElectron(
 }
 
 /** Asked to end, and made to where it does not. */
-async function endElectron({ process: child, ended }: StartedElectron): Promise<void> {
+export async function endElectron({ process: child, ended }: StartedElectron): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGTERM');
   const limit = setTimeout(() => child.kill('SIGKILL'), STARTING);
@@ -198,7 +202,7 @@ export async function launchElectron(
   env: Record<string, string>,
   network?: { prefix: string[]; bridge(port: number): Promise<number> },
 ): Promise<ElectronApp> {
-  const started = startElectron(program, args, env, network?.prefix);
+  const started = startElectron(program, args, env, { prefix: network?.prefix });
   const { output } = started;
   let browser: Browser;
   let page: Page;

@@ -88,6 +88,16 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
     await app.page.waitForSelector('[data-screen=first-start]', { timeout: 30_000 });
     await shoot('first-start');
     expect(readFileSync(`/proc/${pidOf(home, CORE)}/cmdline`, 'utf8').split('\0')[0]).toBe(process.execPath);
+    // When it could be used stands in the log, after all that it had to wait for.
+    const told = () =>
+      readFileSync(join(home, 'logs/shell.log'), 'utf8')
+        .split('\n')
+        .find((line) => line.includes('the window can be used'));
+    await expect.poll(told).toBeDefined();
+    const { afterMs } = JSON.parse(told()!) as { afterMs: Record<string, number> };
+    const steps = ['loaded', 'ready', 'window', 'pageBegun', 'pageRan', 'coreServes', 'usable'];
+    expect(Object.keys(afterMs)).toEqual(expect.arrayContaining(steps));
+    expect(Math.max(...Object.values(afterMs))).toBe(afterMs['usable']);
   });
 
   test('the demo is made: learnt, compressed and approved by processes of this program; its line shows parts', async () => {
