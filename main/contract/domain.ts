@@ -1,9 +1,12 @@
 import { z } from 'zod';
+import { sha256Schema } from './sha256.ts';
+import { usbCameraSchema } from './usb-camera.ts';
+
+export { sha256Schema, usbCameraSchema };
 
 /* The words of PRODUCT as types. Sizes in pixels, times in ms unless the name says otherwise, accuracies 0..1. */
 
 const id = z.string().min(1).max(64);
-export const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
 const share = z.number().min(0).max(1);
 
 /** An auditor reads everything, the trail and the accounts included, and changes nothing. */
@@ -85,26 +88,6 @@ export type Recipe = z.infer<typeof recipeSchema>;
 // ---------------------------------------------------------------- camera and station
 export const surfaceSchema = z.enum(['brushed-metal', 'cast', 'fabric', 'printed-board']);
 export type Surface = z.infer<typeof surfaceSchema>;
-
-/** A USB camera (UVC) that a browser can open; the program's window, or the tab that shows it, reads it. */
-export const usbCameraSchema = z
-  .object({
-    kind: z.literal('usb'),
-    /** As the browser that reads it names the device; another browser on the same PC names it otherwise. */
-    deviceId: z.string().min(1).max(512).optional(),
-    /** As the system calls it: taken where no device has the id, if one alone is called so. */
-    label: z.string().min(1).max(512).optional(),
-    /** What is not given is left to the browser. A size that the camera does not have is refused, not scaled. */
-    width: z.number().int().min(16).max(16_384).optional(),
-    height: z.number().int().min(16).max(16_384).optional(),
-    frameRate: z.number().min(1).max(1_000).optional(),
-    pixelFormat: z.enum(['RGB8', 'Mono8']).default('RGB8'),
-    /** Pictures let go after a trigger before one is taken: the first was begun before the trigger came. */
-    discard: z.number().int().min(0).max(10).default(1),
-  })
-  .refine((camera) => camera.deviceId !== undefined || camera.label !== undefined, {
-    message: 'a device or its label is needed',
-  });
 
 export const cameraConfigSchema = z.discriminatedUnion('kind', [
   z.object({

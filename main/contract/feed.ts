@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { usbCameraSchema } from './domain.ts';
+import { usbCameraSchema } from './usb-camera.ts';
 
 /*
  * What a line process and the page that reads a USB camera for it say to each other (main/capture/uvc/README.md). The supervisor
