@@ -21,8 +21,8 @@ const processes = ['core', 'line', 'trainer'];
  * In a bundle, import.meta.url goes on meaning the source file's own place: what a module finds by its address (package.json,
  * native-models/) is found from the bundle as well.
  */
-const sourceAddresses = (threads) => ({
-  name: 'source-addresses',
+const ownSources = (threads) => ({
+  name: 'own-sources',
   setup(build) {
     // Threads are bundles of their own; main/capture/thread-url.ts is where their address is made.
     build.onLoad({ filter: /thread-url\.ts$/ }, () => ({
@@ -31,8 +31,10 @@ const sourceAddresses = (threads) => ({
     }));
     build.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       if (path.includes('node_modules')) return null;
-      const text = await readFile(path, 'utf8');
-      if (!text.includes('import.meta.url')) return null;
+      const source = await readFile(path, 'utf8');
+      // esbuild keeps the whole of a namespace that a package hands on as `{ z }`: zod's 64 languages and JSON Schema, in each bundle.
+      const text = source.replace(/^import \{ z \} from 'zod';$/m, "import * as z from 'zod';");
+      if (text === source && !text.includes('import.meta.url')) return null;
       for (const [, thread] of text.matchAll(/threadUrl\('([^']+)'/g)) threads.add(`${join(dirname(path), thread)}.ts`);
       const place = JSON.stringify(relative(root, path).split(sep).join('/'));
       return { contents: text.replaceAll('import.meta.url', `__sourceUrl(${place})`), loader: 'ts' };
@@ -89,7 +91,7 @@ export async function buildProcesses({
     // Drops branches on build constants: a shipped bundle does not even name MEKIKI_NODE.
     minifySyntax: true,
     logLevel: 'warning',
-    plugins: [sourceAddresses(threads)],
+    plugins: [ownSources(threads)],
     define: {
       'import.meta.main': 'false',
       __TEST_RUNTIME__: String(testRuntime),
