@@ -201,6 +201,8 @@ app.setPath(
   'userData',
   join(app.getPath('appData'), 'Mekiki Window', createHash('sha256').update(home).digest('hex').slice(0, 12)),
 );
+// Children compile their code once, and not at each start. Beside Chromium's own caches of compiled code, not in the data folder: what lies here is believed.
+process.env['NODE_COMPILE_CACHE'] = join(app.getPath('userData'), 'Compile Cache');
 protocol.registerSchemesAsPrivileged([
   { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
 ]);

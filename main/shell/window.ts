@@ -39,6 +39,8 @@ export function openWindow({ preload, title, devTools, kiosk, stateFile, log }: 
       preload,
       ...CONFINED,
       devTools,
+      // The page's code is compiled at the first start and kept (main.ts, codeCache), not at the third, as for a page that may never come again.
+      v8CacheOptions: 'bypassHeatCheck',
     },
   });
   window.on('page-title-updated', (event) => event.preventDefault());
