@@ -157,9 +157,14 @@ export class AppState {
 
   async refetch(): Promise<void> {
     await this.run(async () => {
+      const session = this.client.call('session.state', {});
+      // A damaged home has none.
+      session.catch(() => {});
       this.damage = await this.client.call('home.damage', {});
       if (this.damage !== null) return;
-      this.#setSession(await this.client.call('session.state', {}));
+      this.#setSession(await session);
+      // There is nothing in a new home that its first page would have to wait for.
+      if (this.session?.firstStart) this.ready = true;
       this.#toldActiveAt = -Infinity;
       this.#tellActive();
       await Promise.all([
