@@ -77,7 +77,6 @@ async function run(): Promise<void> {
   // First of all: the core starts in its own process while the window is made in this one, which gets its port when the core serves.
   const serving = supervisor.start();
   serving.catch(() => {});
-  Menu.setApplicationMenu(null);
   lockDown(log);
   const served = {
     rendererDir: fileURLToPath(new URL(`../../${__RENDERER__}`, import.meta.url)),
@@ -196,6 +195,8 @@ app.on('window-all-closed', () => app.quit());
 
 reached('loaded');
 keepOffline();
+// Before the program is ready: else Electron makes its own menu first.
+Menu.setApplicationMenu(null);
 // The lock is one per data folder: two stations' folders may be open side by side.
 app.setPath(
   'userData',
