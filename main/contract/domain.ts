@@ -232,6 +232,8 @@ export const lineOutputSchema = z.discriminatedUnion('kind', [
     port: z.number().int().min(1).max(65_535).default(502),
     unit: z.number().int().min(0).max(255).default(1),
     pollMs: z.number().int().min(5).max(1_000).default(20),
+    /** Longest time for one answer of the PLC; after that it is connected to anew. Where peerTimeoutMs is shorter it counts as gone before. */
+    answerTimeoutMs: z.number().int().min(50).max(60_000).default(1_000),
     /** The PLC's coil for discrete signal 0, and its holding register for input register 0; what it asks for lies before them. */
     writeCoilsAt: z.number().int().min(0).max(60_000).default(16),
     writeRegistersAt: z.number().int().min(0).max(60_000).default(100),

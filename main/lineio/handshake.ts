@@ -39,7 +39,7 @@ export type HandshakeEvent =
       trigger: boolean;
       acknowledge: boolean;
       resetStatistics: boolean;
-      /** How they were found when the connection was made: a trigger that is on already asks for nothing. */
+      /** As they were found, with none before to compare them with: a trigger that is on already asks for nothing. */
       found?: boolean;
     }
   /** `part`: whose trigger the frame answers; null where frames come by themselves. */

@@ -72,6 +72,8 @@ let lot = '';
 /** When the PLC last asked for something; and whether that is taken as too long ago. */
 let heardMs = -Infinity;
 let silent = false;
+/** The coils of a PLC that only serves have been read, and it has not counted as gone since. */
+let known = false;
 let test: { signals: TestSignals; untilMs: number } | null = null;
 
 const errorOf = ({ unsureReason, errorCode }: Judgement): ErrorName => {
@@ -124,10 +126,12 @@ const watchPeer = () => {
   const next = peerTimeoutMs !== null && now() - heardMs > peerTimeoutMs;
   if (next === silent) return;
   silent = next;
+  if (silent) known = false;
   take({ kind: 'peer', speaks: !silent });
   const seconds = (peerTimeoutMs ?? 0) / 1000;
   say({ kind: 'silent', problem: silent ? new AppError('LINE_OUTPUT_SILENT', { seconds }).toWire('lineio') : null });
 };
+/** What the PLC asks for has changed. `found`: there is nothing before to compare it with. */
 const onWrite = (found = false) => {
   if (!output) return;
   const { image } = output;
@@ -169,6 +173,7 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
   await before?.wire[Symbol.asyncDispose]();
   if (silent) say({ kind: 'silent', problem: null });
   silent = false;
+  known = false;
   const { output: config } = message;
   classCodes = message.classCodes;
   if (config.kind === 'none') return;
@@ -181,16 +186,28 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
     refused += 1;
     refresh();
   };
-  const onRequest = () => {
+  const onHeard = () => {
     heardMs = now();
     if (silent) watchPeer();
   };
   if (config.kind === 'modbus-client') {
     checkClientPlaces(layout, config);
-    const wire = openModbusClient({ ...config, layout, image, onRequest, onRead: onWrite });
+    // A trigger or an acknowledgement of a short break counts; a PLC that was gone has given that part up.
+    const onRead = (first: boolean) => {
+      onWrite(first && !known);
+      known = true;
+    };
+    const wire = openModbusClient({ ...config, layout, image, onAnswer: onHeard, onRead });
     output = { config, image, handshake, wire };
   } else {
-    const wire = await openModbusServer({ ...config, layout, image, onRequest, onWrite: () => onWrite(), onRefused });
+    const wire = await openModbusServer({
+      ...config,
+      layout,
+      image,
+      onRequest: onHeard,
+      onWrite: () => onWrite(),
+      onRefused,
+    });
     output = { config, image, handshake, wire };
   }
   refresh();

@@ -16,14 +16,16 @@ export interface ModbusClientOptions {
   port: number;
   unit: number;
   pollMs: number;
+  /** Longest time for one answer; after that the PLC is connected to anew, as a late answer could be taken for that of the next request. */
+  answerTimeoutMs: number;
   /** The PLC's coil for the first discrete signal, and its holding register for the first input register. */
   writeCoilsAt: number;
   writeRegistersAt: number;
   layout: Layout;
   image: RegisterImage;
   /** The PLC has answered. */
-  onRequest: () => void;
-  /** What it asks for was read; the image has it already. `first`: since the connection was made; levels, not edges. */
+  onAnswer: () => void;
+  /** What it asks for was read; the image has it already. `first`: since the connection was made. */
   onRead: (first: boolean) => void;
 }
 
@@ -32,13 +34,12 @@ export interface ModbusClient extends AsyncDisposable {
   readonly connections: number;
 }
 
-const TIMEOUT_MS = 1_000;
 const FIRST_PAUSE_MS = 200;
 const MOST_PAUSE_MS = 5_000;
 
 /** Connects at once and again whenever the connection is lost, with growing pauses; never throws. */
 export function openModbusClient(options: ModbusClientOptions): ModbusClient {
-  const { layout, image, pollMs } = options;
+  const { layout, image, pollMs, answerTimeoutMs } = options;
   const { size } = layout;
   const stop = new AbortController();
   let connected = false;
@@ -48,9 +49,12 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
     written: { bits: Buffer | null; words: Buffer | null },
     first: boolean,
   ) => {
-    await readBits(client, 'readCoils', size.coil, image.bytes.coil);
-    await readWords(client, 'readHoldingRegisters', size.holding, image.bytes.holding);
-    options.onRequest();
+    const heard = async (answer: Promise<unknown>) => {
+      await answer;
+      options.onAnswer();
+    };
+    await heard(readBits(client, 'readCoils', size.coil, image.bytes.coil));
+    await heard(readWords(client, 'readHoldingRegisters', size.holding, image.bytes.holding));
     options.onRead(first);
     const bits = Buffer.from(image.bytes.discrete);
     const words = Buffer.from(image.bytes.input);
@@ -58,15 +62,14 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
       if (written.bits?.equals(bits)) return;
       const levels = Array.from({ length: size.discrete }, (_, i) => ((bits[i >> 3]! >> (i & 7)) & 1) === 1);
       for (const [from, count] of pieces(size.discrete, WRITE.bits))
-        await client.writeMultipleCoils(options.writeCoilsAt + from, levels.slice(from, from + count));
+        await heard(client.writeMultipleCoils(options.writeCoilsAt + from, levels.slice(from, from + count)));
       written.bits = bits;
     };
     const writeWords = async () => {
       if (written.words?.equals(words)) return;
       for (const [from, count] of pieces(size.input, WRITE.words))
-        await client.writeMultipleRegisters(
-          options.writeRegistersAt + from,
-          words.subarray(2 * from, 2 * (from + count)),
+        await heard(
+          client.writeMultipleRegisters(options.writeRegistersAt + from, words.subarray(2 * from, 2 * (from + count))),
         );
       written.words = words;
     };
@@ -84,8 +87,8 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
       stop.signal.addEventListener('abort', end, { once: true });
       try {
         // Before the socket connects: the client listens for that.
-        const client = new ModbusTCPClient(socket, options.unit, TIMEOUT_MS);
-        await once(socket, 'connect', { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT_MS)]) });
+        const client = new ModbusTCPClient(socket, options.unit, answerTimeoutMs);
+        await once(socket, 'connect', { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(answerTimeoutMs)]) });
         socket.on('error', () => {});
         socket.setNoDelay(true);
         connected = true;
@@ -96,7 +99,7 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
           await sleep(pollMs, undefined, { signal: stop.signal });
         }
       } catch {
-        // Refused, silent or gone: tried again. That the PLC does not speak is told by whoever waits for onRequest.
+        // Refused, silent or gone: tried again. That the PLC does not speak is told by whoever waits for onAnswer.
       } finally {
         connected = false;
         stop.signal.removeEventListener('abort', end);

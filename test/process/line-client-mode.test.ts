@@ -1,32 +1,54 @@
-import { once } from 'node:events';
-import { createServer, type Socket } from 'node:net';
+import { EventEmitter, once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
 import { ModbusTCPServer } from 'jsmodbus';
 import { expect, test } from 'vitest';
 import { lineOutputSchema } from '../../main/contract/domain.ts';
-import { registerMap, type SignalName } from '../../main/lineio/register-map.ts';
+import { openModbusClient } from '../../main/lineio/modbus-client.ts';
+import { createRegisterImage } from '../../main/lineio/register-image.ts';
+import { layOut, registerMap, type SignalName } from '../../main/lineio/register-map.ts';
 import { createLineHome, lineSettings, lineStation, listenedLine, until } from './line-home.ts';
 
 const COILS_AT = 16;
 const REGISTERS_AT = 100;
 
-/** A PLC that only serves: its program works on its own memory, the line comes to it. */
-async function openServingPlc(port = 0) {
+/** A PLC that only serves: its program works on its own memory, the line comes to it. `answerMs`: how long an answer takes it; Infinity: it gives none. */
+async function openServingPlc({ answerMs = 0 } = {}) {
   const memory = { coils: Buffer.alloc(16), holding: Buffer.alloc(2 * 200) };
   const sockets = new Set<Socket>();
+  let connections = 0;
+  const inlet = new EventEmitter();
+  new ModbusTCPServer(inlet as unknown as Server, { ...memory, discrete: Buffer.alloc(1), input: Buffer.alloc(2) });
   const server = createServer((socket) => {
+    connections += 1;
     sockets.add(socket);
     socket.on('error', () => {});
+    const answer = (bytes: Buffer) => {
+      if (answerMs === 0) socket.write(bytes);
+      else if (answerMs !== Infinity) setTimeout(() => socket.write(bytes), answerMs);
+    };
+    const wire = Object.assign(new EventEmitter(), { write: answer });
+    inlet.emit('connection', wire);
+    socket.on('data', (data) => wire.emit('data', data));
   });
-  new ModbusTCPServer(server, { ...memory, discrete: Buffer.alloc(1), input: Buffer.alloc(2) });
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  const close = async () => {
+  const listen = async (port: number) => {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as { port: number }).port;
+  };
+  const unplug = async () => {
     for (const socket of sockets) socket.destroy();
+    sockets.clear();
     if (server.listening) await new Promise((resolve) => server.close(resolve));
   };
+  const port = await listen(0);
   return {
     memory,
-    port: (server.address() as { port: number }).port,
+    port,
+    get connections() {
+      return connections;
+    },
+    unplug,
+    plug: () => listen(port),
     ask(coil: 'trigger' | 'acknowledge', on: boolean) {
       const at = registerMap[coil].address;
       memory.coils[at >> 3] = (memory.coils[at >> 3]! & ~(1 << (at & 7))) | (Number(on) << (at & 7));
@@ -36,8 +58,7 @@ async function openServingPlc(port = 0) {
       return ((memory.coils[at >> 3]! >> (at & 7)) & 1) === 1;
     },
     word: (name: SignalName) => memory.holding.readInt16BE(2 * (REGISTERS_AT + registerMap[name].address)),
-    close,
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: unplug,
   };
 }
 type ServingPlc = Awaited<ReturnType<typeof openServingPlc>>;
@@ -54,70 +75,135 @@ async function part(plc: ServingPlc) {
   return result;
 }
 
-test('a PLC that only serves: the line reads its trigger and writes the result; after a break it goes on, without an old result', async () => {
-  using at = await createLineHome();
-  const first = await openServingPlc();
-  const { port } = first;
-  // It is on already when the line comes: that asks for nothing.
-  first.ask('trigger', true);
-  first.memory.holding.write('LOT 9', 2 * registerMap.lot.address, 'latin1');
+/** A running line that is master of the PLC. */
+async function openLine(plc: ServingPlc, peerTimeoutMs: number | null) {
+  const at = await createLineHome();
   const line = listenedLine();
-  const output = {
+  const lineOutput = lineOutputSchema.parse({
     kind: 'modbus-client',
     address: '127.0.0.1',
-    port,
+    port: plc.port,
     pollMs: 5,
-    acknowledgeTimeoutMs: 60_000,
+    answerTimeoutMs: 30_000,
+    acknowledgeTimeoutMs: 600_000,
     resultTimeoutMs: 60_000,
-  };
+    peerTimeoutMs,
+  });
   const station = lineStation(
     { kind: 'simulated', width: 96, height: 96 },
-    {
-      lineOutput: lineOutputSchema.parse({ ...output, peerTimeoutMs: 3_000 }),
-      line: lineSettings({ trigger: { source: 'line-output' } }),
-    },
+    { lineOutput, line: lineSettings({ trigger: { source: 'line-output' } }) },
   );
-  try {
-    await line.configure(at.home, station, await at.bundle('m-1'), 0, null, { ok: 1, bright: 2, dark: 3 });
-    await line.start();
-    await until('it has come', () => first.bit('running') && first.bit('triggerReady'));
-    expect(first.bit('busy')).toBe(false);
-    // The status is told now and then: without this, one from before the first reading would do for the next wait.
-    await until('the line has seen it on', () => line.status().lineOutput?.signals['trigger'] === true);
-    first.ask('trigger', false);
-    await until('the line has seen it', () => line.status().lineOutput?.signals['trigger'] === false);
-    const told = [await part(first), await part(first), await part(first)];
-    await until('the records', () => line.records.length >= 3);
-    expect(line.records).toHaveLength(3);
-    for (const [i, { verdict, ok, ng }] of told.entries()) {
-      const { judgement, notes } = line.records[i]!;
-      expect([verdict, ok, ng]).toEqual([
-        { ok: 1, ng: 2, unsure: 3 }[judgement.verdict],
-        judgement.verdict === 'ok',
-        judgement.verdict !== 'ok',
-      ]);
-      expect(notes).toContain('lot LOT 9');
-    }
+  await line.configure(at.home, station, await at.bundle('m-1'), 0, null, { ok: 1, bright: 2, dark: 3 });
+  await line.start();
+  const signal = (name: SignalName) => line.status().lineOutput?.signals[name];
+  return {
+    ...line,
+    signal,
+    /** The trigger is on already; until it falls that asks for nothing. */
+    async triggerCountsNot() {
+      // The status is told now and then: without this, one from before the first reading would do for the next wait.
+      await until('the line has seen it on', () => signal('trigger') === true);
+      await until('a trigger would be taken', () => plc.bit('triggerReady'));
+      expect(plc.bit('busy')).toBe(false);
+      plc.ask('trigger', false);
+      await until('the line has seen it off', () => signal('trigger') === false);
+    },
+    async [Symbol.asyncDispose]() {
+      await line.line.dispose();
+      at[Symbol.dispose]();
+    },
+  };
+}
 
-    // A result is out, nobody has taken it, and the PLC is gone.
-    first.ask('trigger', true);
-    await until('the result', () => first.bit('resultReady'));
-    await first.close();
-    await until('people are told', () => line.status().problem?.code === 'LINE_OUTPUT_SILENT');
-    await using second = await openServingPlc(port);
-    await until('it is back', () => second.bit('triggerReady'));
-    expect([second.bit('resultReady'), second.bit('ok'), second.bit('ng'), second.word('verdict')]).toEqual([
-      false,
-      false,
-      false,
-      0,
+test('a PLC that only serves: the line reads its trigger and writes the result; once it was gone it goes on without an old result or trigger', async () => {
+  await using plc = await openServingPlc();
+  plc.ask('trigger', true);
+  plc.memory.holding.write('LOT 9', 2 * registerMap.lot.address, 'latin1');
+  await using line = await openLine(plc, 3_000);
+  await line.triggerCountsNot();
+  const told = [await part(plc), await part(plc), await part(plc)];
+  await until('the records', () => line.records.length >= 3);
+  expect(line.records).toHaveLength(3);
+  for (const [i, { verdict, ok, ng }] of told.entries()) {
+    const { judgement, notes } = line.records[i]!;
+    expect([verdict, ok, ng]).toEqual([
+      { ok: 1, ng: 2, unsure: 3 }[judgement.verdict],
+      judgement.verdict === 'ok',
+      judgement.verdict !== 'ok',
     ]);
-    await until('the problem is over', () => line.status().problem === null);
-    await part(second);
-  } finally {
-    await line.line.dispose();
-    await first.close();
+    expect(notes).toContain('lot LOT 9');
   }
+
+  // A result is out, nobody has taken it, and the PLC is gone; when it is back its program has begun anew, with a trigger on.
+  await until('a trigger would be taken', () => plc.bit('triggerReady'));
+  plc.ask('trigger', true);
+  await until('the result', () => plc.bit('resultReady'));
+  plc.ask('trigger', false);
+  await until('the line has seen it', () => line.signal('trigger') === false);
+  await plc.unplug();
+  await until('people are told', () => line.status().problem?.code === 'LINE_OUTPUT_SILENT');
+  plc.memory.coils.fill(0);
+  plc.memory.holding.fill(0);
+  plc.ask('trigger', true);
+  await plc.plug();
+  await line.triggerCountsNot();
+  expect([plc.bit('resultReady'), plc.bit('ok'), plc.bit('ng'), plc.word('verdict')]).toEqual([false, false, false, 0]);
+  await until('the problem is over', () => line.status().problem === null);
+  await part(plc);
+  await until('the record', () => line.records.length >= 5);
+  expect(line.records).toHaveLength(5);
+});
+
+test('a short break of the connection: a trigger and an acknowledgement of the meantime count, each once', async () => {
+  await using plc = await openServingPlc();
+  await using line = await openLine(plc, null);
+  await part(plc);
+  await until('a trigger would be taken', () => plc.bit('triggerReady'));
+  await plc.unplug();
+  plc.ask('trigger', true);
+  await plc.plug();
+  await until('the result', () => plc.bit('resultReady'));
+  await plc.unplug();
+  plc.ask('trigger', false);
+  plc.ask('acknowledge', true);
+  await plc.plug();
+  await until('it is taken back', () => !plc.bit('resultReady'));
+  plc.ask('acknowledge', false);
+  await part(plc);
+  await until('the status', () => line.signal('statTriggers') === 3);
+  expect([line.signal('statTriggerErrors'), line.signal('statTimeouts')]).toEqual([0, 0]);
+  await until('the records', () => line.records.length >= 3);
+  expect(line.records).toHaveLength(3);
+});
+
+test('a PLC is waited for as long as its station says; one that gives no answer for longer is connected to anew', async () => {
+  const layout = layOut({});
+  const open = (plc: ServingPlc, answerTimeoutMs: number) => {
+    const heard = { readings: 0 };
+    const image = createRegisterImage(layout);
+    const client = openModbusClient({
+      address: '127.0.0.1',
+      port: plc.port,
+      unit: 1,
+      pollMs: 5,
+      answerTimeoutMs,
+      writeCoilsAt: COILS_AT,
+      writeRegistersAt: REGISTERS_AT,
+      layout,
+      image,
+      onAnswer: () => {},
+      onRead: () => (heard.readings += 1),
+    });
+    return { heard, [Symbol.asyncDispose]: () => client[Symbol.asyncDispose]() };
+  };
+  await using slow = await openServingPlc({ answerMs: 600 });
+  await using mute = await openServingPlc({ answerMs: Infinity });
+  await using ofSlow = open(slow, 60_000);
+  await using ofMute = open(mute, 50);
+  // One reading is two answers: 1.2 s.
+  await until('the slow one was read', () => ofSlow.heard.readings >= 1);
+  await until('the mute one was tried again', () => mute.connections >= 2);
+  expect([slow.connections, ofMute.heard.readings]).toEqual([1, 0]);
 });
 
 test('places that overlap with what is read from the PLC are refused, and told', async () => {

@@ -19,6 +19,8 @@ export interface LineDraft {
   /** Separated by spaces or commas. */
   peers: string;
   acknowledgeTimeoutMs: number;
+  /** Of a PLC that only serves. */
+  answerTimeoutMs: number;
   /** null: a silent PLC is not noticed. */
   peerTimeoutMs: number | null;
   unsureAs: 'ng' | 'apart';
@@ -45,6 +47,7 @@ export function lineDraftOf(station: Station | null): LineDraft {
     port: output?.port ?? 502,
     peers: output?.kind === 'modbus-server' ? output.peers.join(' ') : '',
     acknowledgeTimeoutMs: output?.acknowledgeTimeoutMs ?? 2_000,
+    answerTimeoutMs: output?.kind === 'modbus-client' ? output.answerTimeoutMs : 1_000,
     peerTimeoutMs: output?.peerTimeoutMs ?? null,
     unsureAs: output?.unsureAs ?? 'ng',
   };
@@ -90,5 +93,6 @@ function outputOf(draft: LineDraft, before: LineOutput | undefined): LineOutput 
     return { kind: draft.output, ...common, peers: draft.peers.split(/[\s,、]+/).filter(Boolean) };
   const { unit, pollMs, writeCoilsAt, writeRegistersAt } =
     before?.kind === 'modbus-client' ? before : { unit: 1, pollMs: 20, writeCoilsAt: 16, writeRegistersAt: 100 };
-  return { kind: draft.output, ...common, unit, pollMs, writeCoilsAt, writeRegistersAt };
+  const { answerTimeoutMs } = draft;
+  return { kind: draft.output, ...common, unit, pollMs, answerTimeoutMs, writeCoilsAt, writeRegistersAt };
 }

@@ -1015,6 +1015,7 @@ export const en = {
   'settings.port': 'Port',
   'settings.peers': 'Addresses that may connect, beside this PC',
   'settings.acknowledgeTimeout': 'Acknowledged within, ms',
+  'settings.answerTimeout': 'PLC answers within, ms',
   'settings.peerTimeout': 'PLC counts as gone after, ms (empty: never)',
   'settings.unsureAs': 'An unsure part is',
   'settings.unsureAs.ng': 'Rejected like NG',

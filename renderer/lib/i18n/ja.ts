@@ -1007,6 +1007,7 @@ export const ja: Record<MessageKey, string> = {
   'settings.port': 'ポート',
   'settings.peers': '接続を許可するアドレス（この PC 以外）',
   'settings.acknowledgeTimeout': '確認応答の期限、ms',
+  'settings.answerTimeout': 'PLC 応答の期限、ms',
   'settings.peerTimeout': 'PLC 無応答とみなす時間、ms（空欄: みなさない）',
   'settings.unsureAs': '不明のワークは',
   'settings.unsureAs.ng': 'NG と同じく排出',

@@ -119,6 +119,7 @@ describe('the line part of the station form', () => {
         port: 1502,
         unit: 3,
         pollMs: 7,
+        answerTimeoutMs: 4_000,
         writeCoilsAt: 99,
         peerTimeoutMs: null,
       },
