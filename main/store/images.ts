@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { subtle } from 'node:crypto';
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -21,6 +21,10 @@ export interface ImageFiles {
 /** Where a picture lies, by its sha256. @param sha of hexadecimal digits only, or it could point elsewhere */
 export const imageFile = (home: string, sha: string): string => join(home, 'images', sha.slice(0, 2), `${sha}.png`);
 
+/** Of whole frames, several at a time: off the thread that answers the window and the lines. */
+const sha256Of = async (bytes: Uint8Array): Promise<string> =>
+  Buffer.from(await subtle.digest('SHA-256', bytes)).toString('hex');
+
 export const createImageFiles = (home: string, files: FilePort = nodeFiles): ImageFiles => {
   const pathOf = (sha: string): string => {
     // Also keeps '../' out of the path, wherever the name came from.
@@ -30,7 +34,7 @@ export const createImageFiles = (home: string, files: FilePort = nodeFiles): Ima
   return {
     pathOf,
     async put(png) {
-      const sha = createHash('sha256').update(png).digest('hex');
+      const sha = await sha256Of(png);
       const path = pathOf(sha);
       // A file of another length is what a torn disk left: it is replaced.
       if ((await files.size(path)) === png.length) return sha;
@@ -54,7 +58,7 @@ export const createImageFiles = (home: string, files: FilePort = nodeFiles): Ima
       const bytes = await readFile(pathOf(sha)).catch((cause: NodeJS.ErrnoException) => {
         throw cause.code === 'ENOENT' ? missing(cause) : cause;
       });
-      if (createHash('sha256').update(bytes).digest('hex') !== sha) throw missing();
+      if ((await sha256Of(bytes)) !== sha) throw missing();
       return bytes;
     },
   };
