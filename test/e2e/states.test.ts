@@ -301,6 +301,17 @@ describe('small and large windows', () => {
       await walk(page, `${width}`, 'shape');
     });
 
+  it('of 1440 x 900 show six classes of Live and the trend of the latency', async () => {
+    const world = createWorld('shift');
+    world.line = {
+      ...world.line,
+      ngByClass: Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`c-${i}`, 9 - i])),
+    };
+    const { page } = await open(world, { width: 1440, height: 900 });
+    await page.waitForSelector('.side .spark', { state: 'visible' });
+    await expect.poll(() => page.locator('.hbars .num').allTextContents()).toEqual(['9', '8', '7', '6', '5', '4']);
+  });
+
   it('keep every figure of Live below the guide of a first round, and sum up the classes that find no row', async () => {
     const world = createWorld('shift');
     const parts = Object.fromEntries(world.classes.map(({ id }, i) => [id, 90 - i]));
