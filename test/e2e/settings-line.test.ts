@@ -37,6 +37,9 @@ it('trigger, deadline, drop policy, line output and events are stored as typed; 
     await page.fill(testId('min-spacing'), '40');
     await page.fill(testId('deadline'), '150');
     await page.selectOption(testId('drop-policy'), 'drop-oldest');
+    await page.selectOption(testId('output-kind'), 'modbus-client');
+    expect(await page.inputValue(testId('answer-timeout'))).toBe('1000');
+    expect(await page.inputValue(testId('peer-timeout'))).toBe('2000');
     await page.selectOption(testId('output-kind'), 'modbus-server');
     await page.fill(testId('output-port'), '1502');
     // A form of digits and dots, but no address: the core says so.
