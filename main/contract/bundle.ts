@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { sha256Schema } from './domain.ts';
+import { sha256Schema } from './domain/values.ts';
 
 /* A bundle file (main/audit/bundle-file.ts) as people and desktops see it. */
 

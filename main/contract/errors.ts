@@ -660,6 +660,9 @@ export const wireErrorSchema = z.object({
   details: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])).default({}),
 });
 export type WireError = z.infer<typeof wireErrorSchema>;
+/** The same where it is kept: in a state or a row. */
+export const problemSchema = wireErrorSchema.omit({ ref: true });
+export type Problem = z.infer<typeof problemSchema>;
 
 /** An expected failure. Anything else that is thrown is a bug and reaches the caller as INTERNAL with a reference to the log. */
 export class AppError extends Error {
@@ -677,8 +680,12 @@ export class AppError extends Error {
     return errorText(this.code, this.details).nextAction;
   }
 
+  toProblem(): Problem {
+    return { code: this.code, message: this.message, nextAction: this.nextAction, details: this.details };
+  }
+
   toWire(ref: string): WireError {
-    return { code: this.code, message: this.message, nextAction: this.nextAction, ref, details: this.details };
+    return { ...this.toProblem(), ref };
   }
 
   static fromWire(wire: WireError): AppError {
@@ -694,6 +701,10 @@ export const isAppError = (error: unknown, code?: ErrorCode): error is AppError 
 
 /** The words of any thrown value, for a `{problem}` in a message. */
 export const problemOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** An expected failure as it is; a bug as INTERNAL with `ref`, by which its log lines are found. */
+export const asAppError = (error: unknown, ref: string): AppError =>
+  isAppError(error) ? error : new AppError('INTERNAL', { ref, problem: problemOf(error) }, { cause: error });
 
 /** For bugs: states why the condition is known to hold. */
 export function assert(condition: unknown, why: string): asserts condition {

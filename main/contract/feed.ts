@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { usbCameraSchema } from './usb-camera.ts';
+import { usbCameraSchema } from './domain/usb-camera.ts';
 
 /*
  * What a line process and the page that reads a USB camera for it say to each other (main/capture/uvc/README.md). The supervisor
@@ -21,7 +21,7 @@ export const feedAskSchema = z.union([
 export type FeedAsk = z.infer<typeof feedAskSchema>;
 
 /** Why no pictures come: not allowed, not there, cannot be as it is set, stands still. */
-export const feedLossSchema = z.object({
+const feedLossSchema = z.object({
   reason: z.enum(['permission', 'device', 'settings', 'still', 'unsupported']),
   problem: z.string().max(500),
 });
@@ -36,7 +36,7 @@ export const feedSaysSchema = z.union([
 export type FeedSays = z.infer<typeof feedSaysSchema>;
 
 /** Supervisor to line: whether a page is there. */
-export const feedRelaySchema = z.object({ page: z.enum(['joined', 'left']) });
+const feedRelaySchema = z.object({ page: z.enum(['joined', 'left']) });
 export type FeedRelay = z.infer<typeof feedRelaySchema>;
 
 /** What a line may hear. */

@@ -30,12 +30,12 @@ export const lineMethods = {
       bundleDir: z.string().nullable(),
       /** Greatest number that the core has stored; the spool re-sends what came after it. */
       acknowledged: z.number().int().min(0),
+      /** Number of each class for the line output; by class id. */
+      classCodes: z.record(z.string(), z.number().int()).default({}),
       /**
        * Pictures of ok parts kept; older ones are deleted, unless a file `<sha>.keep` lies beside the picture (the core puts it
        * there for parts that are labelled or queued). null: all are kept.
        */
-      /** Number of each class for the line output; by class id. */
-      classCodes: z.record(z.string(), z.number().int()).default({}),
       keepOkImages: z.number().int().min(1).nullable().default(null),
     }),
     output: lineStatusSchema,

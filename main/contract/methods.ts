@@ -22,6 +22,7 @@ import {
   recipeSchema,
   regionSchema,
   roleSchema,
+  roleSets,
   sha256Schema,
   templateSchema,
   testSignalsSchema,
@@ -30,6 +31,7 @@ import {
   verdictSchema,
   type Role,
 } from './domain.ts';
+import { id } from './domain/values.ts';
 import { bundleAboutSchema } from './bundle.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
 import { unpackedUpdateSchema, updateAboutSchema } from './update.ts';
@@ -41,20 +43,15 @@ import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from '
  * Names are `area.verb`. `roles: 'anyone'` works without signing in. Input is parsed on the server, always.
  */
 
-export interface MethodDefinition {
+interface MethodDefinition {
   roles: readonly Role[] | 'anyone';
   input: z.ZodType;
   output: z.ZodType;
 }
 
-const technicians = ['technician', 'supervisor', 'engineer'] as const;
-const supervisors = ['supervisor'] as const;
-const configurers = ['engineer', 'supervisor'] as const;
-const auditors = ['supervisor', 'engineer', 'auditor'] as const;
+const { workers, technicians, supervisors, configurers, auditors } = roleSets;
 const anyone = 'anyone' as const;
-const workers = ['operator', 'technician', 'supervisor', 'engineer'] as const;
 
-const id = z.string().min(1).max(64);
 const none = z.object({});
 const path = z.string().min(1).max(4096);
 const password = z.string().min(1).max(256);
@@ -93,7 +90,7 @@ export const homeStateSchema = z.object({
 });
 
 /** A damaged database. */
-export const damageSchema = z.object({
+const damageSchema = z.object({
   /** In SQLite's words. */
   problems: z.array(z.string()),
   /** Tables of which something is lost: rows that could be read, and rows that are left out since they name a lost one. */

@@ -1,12 +1,7 @@
 import { z } from 'zod';
-import { sha256Schema } from './domain.ts';
+import { id, sha256Schema, share } from './domain/values.ts';
 
 /* An acceptance study: people (and the model) judge the same parts blind, several rounds, against a reference. */
-
-const id = z.string().min(1).max(64);
-const share = z.number().min(0).max(1);
-
-export const studyCallSchema = z.enum(['ok', 'ng', 'unsure']);
 
 export const studySchema = z.object({
   id,

@@ -18,7 +18,7 @@ import {
 /* What the core asks of the trainer process. It reads files and writes into the folder it is given, never the database. */
 
 /** A labelled image. `row` is its place in the feature file; -1: features are still to be extracted. */
-export const labelledImageSchema = z.object({
+const labelledImageSchema = z.object({
   sha: sha256Schema,
   file: z.string(),
   /** In the rotated frame; null: whole frame. */
@@ -39,7 +39,7 @@ const base = {
   outDir: z.string(),
 };
 
-export const knowledgeSummarySchema = z.object({
+const knowledgeSummarySchema = z.object({
   lambda: z.number(),
   balancing: z.number(),
   temperature: z.number(),
@@ -49,7 +49,7 @@ export const knowledgeSummarySchema = z.object({
 });
 
 /** A label that is perhaps wrong (learning/suspects.ts). */
-export const suspectSchema = z.object({
+const suspectSchema = z.object({
   sha: sha256Schema,
   classId: z.string(),
   suggestedClassId: z.string(),

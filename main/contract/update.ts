@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { sha256Schema } from './domain.ts';
+import { sha256Schema } from './domain/values.ts';
 
 /* An update file (main/audit/update-file.ts): a package of the program, signed by whoever releases it. */
 
@@ -19,7 +19,6 @@ const notes = z
   .regex(/^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$/);
 
 export const packageKindSchema = z.enum(['deb', 'tar.gz', 'AppImage', 'exe']);
-export type PackageKind = z.infer<typeof packageKindSchema>;
 
 export const updateManifestSchema = z
   .strictObject({
@@ -43,7 +42,7 @@ export const updateManifestSchema = z
 export type UpdateManifest = z.infer<typeof updateManifestSchema>;
 
 /** Why a genuine update is none for this PC as it is. */
-export const unfitSchema = z.enum(['older', 'too-far', 'other-platform']);
+const unfitSchema = z.enum(['older', 'too-far', 'other-platform']);
 
 export const updateAboutSchema = z.object({
   manifest: updateManifestSchema,

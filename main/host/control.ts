@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { sha256Schema } from '../contract/domain/values.ts';
 import { wireErrorSchema } from '../contract/errors.ts';
-import { sha256Schema } from '../contract/sha256.ts';
 
 /* What supervisor and children say to each other, beside the contracts of line and trainer. */
 

@@ -7,9 +7,9 @@ import type {
   Knowledge,
   LineStatus,
   PlannedActivation,
-  Role,
   Station,
 } from '../../main/contract/domain.ts';
+import { roleSchema, roleSets, type Role } from '../../main/contract/domain/people.ts';
 import { AppError, isAppError, type ErrorCode, errorCatalogue } from '../../main/contract/errors.ts';
 import type { MethodOutput } from '../../main/contract/methods.ts';
 import { USUAL_SHIFTS, type ShiftStarts } from '../../main/contract/shifts.ts';
@@ -38,12 +38,14 @@ const MOST_NOTICES = 3;
 /** Events come faster than lists can be fetched: one fetch per kind and this time. */
 const REFETCH_MS = 150;
 
-export const everyone: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer', 'auditor'];
-export const workers: readonly Role[] = ['operator', 'technician', 'supervisor', 'engineer'];
-export const technicians: readonly Role[] = ['technician', 'supervisor', 'engineer'];
-export const supervisors: readonly Role[] = ['supervisor'];
-export const configurers: readonly Role[] = ['engineer', 'supervisor'];
-export const auditors: readonly Role[] = ['supervisor', 'engineer', 'auditor'];
+export const everyone: readonly Role[] = roleSchema.options;
+export const {
+  workers,
+  technicians,
+  supervisors,
+  configurers,
+  auditors,
+}: Record<keyof typeof roleSets, readonly Role[]> = roleSets;
 
 /** What all screens share: connection, session, station, classes, jobs, candidates; and where the user is. */
 export class AppState {
