@@ -1,6 +1,7 @@
 import { noveltyLimit, reachableFalseAlarms } from './calibration.ts';
 import { matrix, type Matrix, type Products } from './dense.ts';
-import { distancesOf, fitNovelty, project, type NoveltySpace } from './novelty.ts';
+import { distancesOf, fitNovelty, type NoveltySpace } from './novelty.ts';
+import { project } from './subspace.ts';
 import { pick, type CrossValidation } from './selection.ts';
 
 /*
@@ -18,7 +19,7 @@ export interface Signs {
   doubt: Float64Array;
 }
 export type Sign = keyof Signs;
-export const SIGNS: readonly Sign[] = ['relative', 'cosine', 'outside', 'doubt'];
+const SIGNS: readonly Sign[] = ['relative', 'cosine', 'outside', 'doubt'];
 /** Chosen once for all data, on training images alone: a class held out, a fold held out. */
 const SHARE: Readonly<Record<Sign, number>> = { relative: 1, cosine: 1, outside: 0.3, doubt: 1 };
 

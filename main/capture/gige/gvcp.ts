@@ -7,7 +7,7 @@ export const GVCP_PORT = 3956;
 const KEY = 0x42;
 const HEADER = 8;
 /** Largest GVCP packet: 576 bytes less IP and UDP headers. */
-export const MAX_PACKET = 548;
+const MAX_PACKET = 548;
 /** Bytes of one READMEM or WRITEMEM, a multiple of four. */
 export const MAX_MEMORY_BYTES = 512;
 
@@ -81,6 +81,8 @@ export const status = {
   invalidHeader: 0x800e,
   packetUnavailable: 0x800c,
   packetNotYetAvailable: 0x8010,
+  packetAndPreviousRemoved: 0x8011,
+  packetRemoved: 0x8012,
   packetTemporarilyUnavailable: 0x8014,
 } as const;
 

@@ -428,7 +428,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
       const refused = packet.status >= 0x8000;
       if (refused && packet.status !== status.packetUnavailable) {
         // Not yet, or not now: it is asked for again. What was removed from memory will never come.
-        const gone = packet.status === 0x8011 || packet.status === 0x8012;
+        const gone = packet.status === status.packetAndPreviousRemoved || packet.status === status.packetRemoved;
         if (!gone) return;
       }
       const block = find(packet, now);

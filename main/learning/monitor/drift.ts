@@ -6,7 +6,7 @@ import { openProducts, type Matrix } from '../dense.ts';
 import { embed } from '../embedding.ts';
 import { extractFeatures, openExtractor } from '../extract.ts';
 import { gather } from '../knowledge.ts';
-import { leadingSubspace, project } from '../novelty.ts';
+import { leadingSubspace, project } from '../subspace.ts';
 import { createMonitor, STATED_RUN_LENGTH, type Alarm, type PartMeasures } from './charts.ts';
 
 /** Leading directions of the reference whose mean is charted. */

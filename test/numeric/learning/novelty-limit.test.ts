@@ -3,7 +3,7 @@ import { reachableFalseAlarms } from '../../../main/learning/calibration.ts';
 import { matrix, openProducts } from '../../../main/learning/dense.ts';
 import { embed } from '../../../main/learning/embedding.ts';
 import { gather, logitsOf, solveKnowledge } from '../../../main/learning/knowledge.ts';
-import { eigenSymmetric } from '../../../main/learning/novelty.ts';
+import { eigenSymmetric } from '../../../main/learning/subspace.ts';
 import { fitSpace, fitSpaceWithout, scoreNovelty, type NoveltyInput } from '../../../main/learning/novelty-score.ts';
 import { randomOf, rowsOf, worldOf, type World } from './synthetic.ts';
 
