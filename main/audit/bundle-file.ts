@@ -1,8 +1,9 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createPublicKey, verify } from 'node:crypto';
 import { z } from 'zod';
 import { modelCardSchema, sha256Schema, type ModelCard } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import { digestOf, verifyApproved, type SignedApproval } from './approval.ts';
+import { sha256 } from './canonical.ts';
 import { keyOfHex } from './keys.ts';
 import { beginsWith, encodeHead, HEAD_BYTES, payloadStart, readManifest, SIGNATURE_BYTES } from './signed-file.ts';
 
@@ -59,15 +60,13 @@ export interface OpenedBundle {
   sha256: string;
 }
 
-const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-
 /** The file's bytes. `files` in the order of `bundleFiles`; approval.json may be missing. `sign` is the installation's key. */
 export const encodeBundle = (
   about: Omit<BundleManifest, 'format' | 'files' | 'bundleSha256'>,
   files: readonly { name: BundleFileName; bytes: Uint8Array }[],
   sign: (bytes: Uint8Array) => Uint8Array,
 ): Buffer => {
-  const listed = files.map(({ name, bytes }) => ({ name, bytes: bytes.length, sha256: hashOf(bytes) }));
+  const listed = files.map(({ name, bytes }) => ({ name, bytes: bytes.length, sha256: sha256(bytes) }));
   const hashes = Object.fromEntries(
     listed.filter(({ name }) => name !== 'approval.json').map(({ name, sha256 }) => [name, sha256]),
   );
@@ -108,7 +107,7 @@ export const openBundle = (bytes: Buffer, where: string): OpenedBundle => {
   manifest.files.forEach((file, i) => {
     const content = bytes.subarray(at, at + file.bytes);
     at += file.bytes;
-    if (file.name !== bundleFiles[i] || hashOf(content) !== file.sha256) throw altered(`${file.name} is not as listed`);
+    if (file.name !== bundleFiles[i] || sha256(content) !== file.sha256) throw altered(`${file.name} is not as listed`);
     found.set(file.name, content);
   });
   const file = (name: BundleFileName): Buffer => {
@@ -140,5 +139,5 @@ export const openBundle = (bytes: Buffer, where: string): OpenedBundle => {
           { ...contents, approval: approvalText.toString('utf8') },
           { where, rootPublicKey: keyOfHex(manifest.installation), demo: manifest.demo, stationId: null },
         ).approval;
-  return { manifest, card, approval, file, sha256: hashOf(bytes) };
+  return { manifest, card, approval, file, sha256: sha256(bytes) };
 };

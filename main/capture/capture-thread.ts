@@ -1,6 +1,6 @@
 import { MessageChannel, parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { CameraConfig } from '../contract/domain.ts';
-import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import { asAppError, assert, type WireError } from '../contract/errors.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import { createEmitterPortChannel } from '../contract/rpc/message-port.ts';
 import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
@@ -85,10 +85,7 @@ const sink: FrameSink = {
   unconfirmed: () => intake?.unconfirmed(),
 };
 
-const wire = (error: unknown): WireError =>
-  (isAppError(error) ? error : new AppError('INTERNAL', { ref: 'capture', problem: problemOf(error) })).toWire(
-    'capture',
-  );
+const wire = (error: unknown): WireError => asAppError(error, 'capture').toWire('capture');
 
 const openFeed = (): Channel => {
   const { port1, port2 } = new MessageChannel();

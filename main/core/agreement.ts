@@ -14,7 +14,7 @@ export interface CountedShare {
   high: number;
 }
 export const countedShare = (count: number, of: number): CountedShare => {
-  const [low, high] = of === 0 ? [0, 1] : clopperPearson(count, of);
+  const [low, high] = clopperPearson(count, of);
   return { count, of, low, high };
 };
 

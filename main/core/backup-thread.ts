@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { assert, isAppError, problemOf, type WireError, AppError } from '../contract/errors.ts';
+import { asAppError, assert, type WireError } from '../contract/errors.ts';
 import { checkDatabase } from '../store/check.ts';
 import { packBackup, readBackup, type BackupSeal, type PackOptions } from './backup-file.ts';
 
@@ -39,6 +39,5 @@ const work = async (): Promise<FromBackupThread> => {
 try {
   say(await work());
 } catch (error) {
-  const known = isAppError(error) ? error : new AppError('INTERNAL', { ref: 'backup', problem: problemOf(error) });
-  say({ kind: 'failed', error: known.toWire('backup') });
+  say({ kind: 'failed', error: asAppError(error, 'backup').toWire('backup') });
 }

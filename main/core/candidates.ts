@@ -41,6 +41,11 @@ const MOST_BEGUN = 8;
 
 export const bundleDirOf = (home: string, candidateId: string): string => join(home, 'bundles', candidateId);
 
+/** @throws BUNDLE_ALTERED unless the bundle is still what its row says */
+export const refuseAltered = async (bundleDir: string, bundleSha256: string): Promise<void> => {
+  if ((await bundleDigest(bundleDir)) !== bundleSha256) throw new AppError('BUNDLE_ALTERED', { file: bundleDir });
+};
+
 /** The evidence as it lies in the bundle: what is signed, whatever the database says. BUNDLE_ALTERED. */
 export const readEvidence = async (bundleDir: string): Promise<Evidence> => {
   const file = join(bundleDir, 'evidence.json');

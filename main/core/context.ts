@@ -1,10 +1,11 @@
 import type { PasswordCost } from '../audit/keys.ts';
 import type { User } from '../contract/domain.ts';
 import { assert } from '../contract/errors.ts';
+import type { Logger } from '../contract/log.ts';
 import type { EventName, EventPayload } from '../contract/methods.ts';
 import type { Store } from '../store/open.ts';
 import type { HomeKeys } from './home-keys.ts';
-import type { Handlers, Logger, Processes, Session } from './port.ts';
+import type { Handlers, Processes, Session } from './port.ts';
 
 /** What every service is made with; built once, in start.ts. */
 export interface CoreContext {

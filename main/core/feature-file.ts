@@ -1,16 +1,13 @@
 import { open, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backbone } from '../contract/domain.ts';
+import { LOOK_BYTES, lookFileOf } from '../learning/feature-rows.ts';
 
 /* features/<backbone>.f32: row-major float32, one row per view. The database says which rows count. */
 
 const BYTES = Float32Array.BYTES_PER_ELEMENT;
 
 export const featureFileOf = (home: string, backboneId: string): string => join(home, 'features', `${backboneId}.f32`);
-
-/** Perceptual hashes of the same rows: eight bytes each. */
-export const lookFileOf = (featureFile: string): string => featureFile.replace(/(\.f32)?$/, '.look');
-const LOOK_BYTES = 8;
 
 /** Cuts off rows that a job appended and never committed, so that the next row's number is the database's. */
 export const trimFeatureFile = async (file: string, rows: number, backbone: Backbone): Promise<void> => {

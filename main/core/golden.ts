@@ -1,13 +1,12 @@
 import { clopperPearson } from '../compression/evidence/statistics.ts';
 import { escapeGate, overkillGate } from '../compression/evidence/gates.ts';
 import { canonicalJson, sha256 } from '../audit/canonical.ts';
-import { bundleDigest } from '../audit/approval.ts';
 import type { Candidate, Gate, GoldenResult } from '../contract/domain.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import type { goldenSchema } from '../contract/methods.ts';
 import { decodeImage, encodePng } from '../vision/decode.ts';
 import type { z } from 'zod';
-import { bundleDirOf } from './candidates.ts';
+import { bundleDirOf, refuseAltered } from './candidates.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { listSources } from './import.ts';
@@ -129,22 +128,19 @@ export const createGoldenService = (
     const { id, stationId, bundleSha256 } = candidate;
     const images = store.golden.list(stationId);
     const truth = new Map(images.map(({ sha, classId }) => [sha, classId]));
-    const okIds = new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
+    const okIds = store.classes.okIds();
     const dir = bundleDirOf(store.home, id);
-    const unaltered = async (): Promise<void> => {
-      if ((await bundleDigest(dir)) !== bundleSha256) throw new AppError('BUNDLE_ALTERED', { file: dir });
-    };
-    await unaltered();
+    await refuseAltered(dir, bundleSha256);
     const learnt = await readSnapshot(store, candidate.knowledgeId);
     const { results, leaks, unreadable } = await ask(job, stationId, [...truth.keys()], learnt, dir);
-    await unaltered();
+    await refuseAltered(dir, bundleSha256);
     const leaking = new Set(leaks.map(({ sha }) => sha));
     const judged = results.filter(({ sha }) => !leaking.has(sha));
     const good = judged.filter(({ sha }) => okIds.has(truth.get(sha)!));
     const bad = judged.filter(({ sha }) => !okIds.has(truth.get(sha)!));
     const wrongOf = (list: typeof judged, verdict: 'ok' | 'ng') => {
       const wrong = list.filter((each) => each.verdict === verdict).length;
-      const [low, high] = list.length === 0 ? [0, 1] : clopperPearson(wrong, list.length);
+      const [low, high] = clopperPearson(wrong, list.length);
       return { wrong, parts: list.length, low, high };
     };
     const setSha256 = setOf(images);

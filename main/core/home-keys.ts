@@ -13,9 +13,10 @@ import {
 } from '../audit/keys.ts';
 import type { User } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import type { Logger } from '../contract/log.ts';
 import { writeDurably } from '../store/files.ts';
 import type { Account } from '../store/users.ts';
-import type { Logger, SecretStore } from './port.ts';
+import type { SecretStore } from './port.ts';
 
 /** The home's root key: certifies its people's keys. The private half never leaves the core. */
 export interface HomeKeys {

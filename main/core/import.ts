@@ -1,7 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
-import type { Judgement, Station } from '../contract/domain.ts';
+import type { Station } from '../contract/domain.ts';
+import { unsure } from '../inspection/decide.ts';
+import { byCodeUnit, isClutter } from '../learning/dataset.ts';
 import { decodeImage, encodePng } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
 import type { ClassService } from './classes.ts';
@@ -36,30 +38,8 @@ export interface ImportService {
 /** Ids given as the job's result. */
 const RESULTS = 1_000;
 
-const imported: Judgement = {
-  verdict: 'unsure',
-  unsureReason: 'no-model',
-  classId: null,
-  secondClassId: null,
-  confidence: 0,
-  margin: 0,
-  limit: 0,
-  novelty: 0,
-  noveltyLimit: 0,
-  tile: null,
-  modelId: null,
-  latencyMs: 0,
-  errorCode: null,
-};
-
-/** Leavings of systems and half-written copies. */
-const isClutter = (name: string): boolean =>
-  name.startsWith('.') ||
-  /^(thumbs\.db|desktop\.ini)$/i.test(name) ||
-  /\.(tmp|part|crdownload)$/i.test(name) ||
-  name.endsWith('~');
-
-const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+/** Of a picture that no line has seen. */
+const imported = unsure('no-model', { modelId: null, latencyMs: 0 });
 
 type FoundFile = { file: string; name: string; className: string | null };
 

@@ -48,8 +48,7 @@ export const createKnowledgeService = (
     for (const { imageSha, classId } of store.labels.list(stationId)) {
       if (!without.has(imageSha)) labelled.set(classId, (labelled.get(classId) ?? 0) + 1);
     }
-    const okIds = new Set(store.classes.list().flatMap(({ id, isOk }) => (isOk ? [id] : [])));
-    if (learnableFrom(labelled, okIds) === 'nothing') {
+    if (learnableFrom(labelled, store.classes.okIds()) === 'nothing') {
       throw new AppError('TOO_FEW_CLASSES', { found: labelled.size, needed: CLASSES_NEEDED });
     }
   };

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, isAppError, type WireError } from '../contract/errors.ts';
 import type { LineRecord } from '../contract/line.ts';
+import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
 import type { PlantEventsService } from './plant-events.ts';
@@ -150,7 +150,7 @@ export const createLines = (
   // ---------------------------------------------------------------- connection
   const configure = async (line: Line, client: LineClient): Promise<void> => {
     const station = store.stations.get(line.status.stationId);
-    const bundleDir = station.activeModelId === null ? null : join(store.home, 'bundles', station.activeModelId);
+    const bundleDir = station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId);
     // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates: from the
     // moment on in which we listen, and that is before the bundle has been checked.
     line.held = true;
@@ -207,8 +207,7 @@ export const createLines = (
   const toFault = (line: Line, error: unknown): LineStatus => {
     const known = isAppError(error) ? error : new AppError('DISCONNECTED', { peer: `line:${line.status.stationId}` });
     if (!isAppError(error)) log.error('line failed', { stationId: line.status.stationId, error });
-    const problem = { code: known.code, message: known.message, nextAction: known.nextAction, details: known.details };
-    return setStatus(line, { ...line.status, state: 'fault', camera: 'fault', problem });
+    return setStatus(line, { ...line.status, state: 'fault', camera: 'fault', problem: known.toProblem() });
   };
 
   /** The process is gone. Its host restarts it; the line goes on as soon as it can. */

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { AppError } from '../contract/errors.ts';
+import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { usefulnessOf } from './ingest.ts';
 
@@ -48,7 +48,7 @@ export const createPartService = (context: CoreContext): PartService => {
           return await trainer.call(
             'trainer.heatMap',
             {
-              bundleDir: join(store.home, 'bundles', candidate.id),
+              bundleDir: bundleDirOf(store.home, candidate.id),
               file: store.images.pathOf(part.imageSha),
               region: tile === null ? null : { x: tile.x, y: tile.y, width: tile.width, height: tile.height },
               recipe: station.recipe,

@@ -3,6 +3,7 @@ import type { PasswordCost } from '../audit/keys.ts';
 import type { camerasEvents, camerasMethods } from '../contract/cameras.ts';
 import type { User } from '../contract/domain.ts';
 import type { lineEvents, lineMethods } from '../contract/line.ts';
+import type { Logger } from '../contract/log.ts';
 import type { EventName, EventPayload, HandlerInput, MethodName, MethodOutput } from '../contract/methods.ts';
 import type { BackboneSources } from './backbones.ts';
 import type { RenderDemoImages } from './demo.ts';
@@ -49,14 +50,6 @@ export interface Processes {
   runningLines(): Promise<string[]>;
 }
 
-/** Structured log; `fields` never hold a password or a key. */
-export interface Logger {
-  debug(message: string, fields?: Record<string, unknown>): void;
-  info(message: string, fields?: Record<string, unknown>): void;
-  warn(message: string, fields?: Record<string, unknown>): void;
-  error(message: string, fields?: Record<string, unknown>): void;
-}
-
 /** Where the home's root key rests. `get` gives null when there is none. */
 export interface SecretStore {
   get(name: string): Promise<Uint8Array | null>;
@@ -68,6 +61,7 @@ export interface CoreOptions {
   home: string;
   /** True: HOME_NOT_DEMO unless the home is empty or was made as a demo. */
   demo: boolean;
+  /** Its fields never hold a password or a key. */
   log: Logger;
   processes: Processes;
   /** Default: a file of mode 0600 under home/secrets, with a warning in the log. */
@@ -127,5 +121,3 @@ export interface Core {
   /** Cancels jobs, leaves line processes running unless told, closes the database, gives the home back. Safe to call twice. */
   close(options?: { stopLines?: boolean }): Promise<void>;
 }
-
-export type StartCore = (options: CoreOptions) => Promise<Core>;

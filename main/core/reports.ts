@@ -83,7 +83,7 @@ export const createReportService = ({ store }: CoreContext): ReportService => ({
         const sum = (all: typeof rows) => all.reduce((n, { parts }) => n + parts, 0);
         const found = sum(rows.filter(({ verdict }) => verdict === wrong));
         const parts = sum(rows);
-        const [low, high] = parts === 0 ? [0, 1] : clopperPearson(found, parts);
+        const [low, high] = clopperPearson(found, parts);
         return { wrong: found, parts, low, high };
       };
       return {

@@ -52,8 +52,6 @@ const marksOf = (store: Store, label: Label): readonly Region[] => {
   return [{ x, y, width, height }];
 };
 
-const okIdsOf = (store: Store) => new Set(store.classes.list().flatMap((known) => (known.isOk ? [known.id] : [])));
-
 /** Where parts lay on pictures that were looked at; a few thousand of them are some hundred kilobytes. */
 const places = new Map<string, Shift | null>();
 const MOST_PLACES = 5_000;
@@ -80,7 +78,7 @@ const shiftOn = async (store: Store, { finder, rotation, maxPixels }: Recipe, sh
 /** All that a station's labels teach, in the order of the images' hashes: the same labels give the same list. */
 export const samplesOf = async (store: Store, station: Station): Promise<LabelledImage[]> => {
   const { recipe, backboneId } = station;
-  const okIds = okIdsOf(store);
+  const okIds = store.classes.okIds();
   const samples: LabelledImage[] = [];
   for (const label of store.labels.list(station.id)) {
     const { imageSha: sha, classId } = label;

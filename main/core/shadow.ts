@@ -1,7 +1,6 @@
-import { bundleDigest } from '../audit/approval.ts';
 import { shadowSchema, type Shadow } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { bundleDirOf } from './candidates.ts';
+import { bundleDirOf, refuseAltered } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { withTrainer } from './trainer.ts';
@@ -66,12 +65,7 @@ export const createShadowService = (
             const [candidateDir, activeDir] = [candidateId, activeModelId].map((each) =>
               bundleDirOf(store.home, each),
             ) as [string, string];
-            const unaltered = async (): Promise<void> => {
-              if ((await bundleDigest(candidateDir)) !== candidate.bundleSha256) {
-                throw new AppError('BUNDLE_ALTERED', { file: candidateDir });
-              }
-            };
-            await unaltered();
+            await refuseAltered(candidateDir, candidate.bundleSha256);
             const result = await withTrainer(context, job, (trainer) =>
               trainer.call(
                 'trainer.shadow',
@@ -88,7 +82,7 @@ export const createShadowService = (
               ),
             );
             const memory = await weigh(job, candidateDir, activeDir);
-            await unaltered();
+            await refuseAltered(candidateDir, candidate.bundleSha256);
             const labels = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.classId]));
             const shadow = shadowSchema.parse({
               ...result,

@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeApproval } from '../audit/approval.ts';
+import type { Logger } from '../contract/log.ts';
 import type { Store } from '../store/open.ts';
 import { bundleDirOf } from './candidates.ts';
-import type { Logger } from './port.ts';
 
 /**
  * What other stations gave, where a run died while one file took the place of another (knowledge-exchange.ts): the one before goes back where nothing

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Job } from '../contract/domain.ts';
-import { AppError, isAppError, problemOf } from '../contract/errors.ts';
+import { asAppError, isAppError, type Problem } from '../contract/errors.ts';
 import { diskFullOr } from '../store/files.ts';
 import type { CoreContext } from './context.ts';
 
@@ -9,12 +8,9 @@ export function toldProblem(
   { store, log }: Pick<CoreContext, 'store' | 'log'>,
   thrown: unknown,
   what: string,
-): NonNullable<Job['problem']> {
+): Problem {
   const error = diskFullOr(thrown, store.home);
-  const expected = isAppError(error) ? error : null;
   const ref = randomUUID().slice(0, 8);
-  if (expected === null) log.error(`${what} failed with a bug`, { ref, error });
-  const { code, message, nextAction, details } =
-    expected ?? new AppError('INTERNAL', { ref, problem: problemOf(error) });
-  return { code, message, nextAction, details };
+  if (!isAppError(error)) log.error(`${what} failed with a bug`, { ref, error });
+  return asAppError(error, ref).toProblem();
 }

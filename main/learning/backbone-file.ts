@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { basename, extname, join } from 'node:path';
 import { backboneSchema, type Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from '../onnx/normalisation.ts';
 import { prepareBackbone } from '../onnx/prepare-backbone.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
+import { writeDurably } from '../store/files.ts';
 
 export interface ImportBackboneOptions {
   /** Where the prepared copy goes: <id>.onnx and <id>.json. Made if missing. */
@@ -36,11 +37,8 @@ export async function importBackbone(file: string, options: ImportBackboneOption
   const target = join(options.folder, `${id}.onnx`);
   const backbone: Backbone = { ...described, id, file: target };
   await checkByRunning(bytes, backbone, options.threads);
-  await writeWhole(target, bytes);
-  await writeWhole(
-    join(options.folder, `${id}.json`),
-    Buffer.from(JSON.stringify({ ...backbone, file: `${id}.onnx` }, null, 2)),
-  );
+  await writeDurably(target, bytes);
+  await writeDurably(join(options.folder, `${id}.json`), JSON.stringify({ ...backbone, file: `${id}.onnx` }, null, 2));
   return backbone;
 }
 
@@ -108,12 +106,4 @@ async function checkByRunning(model: Uint8Array, backbone: Backbone, threads: nu
     if (!a.every(Number.isFinite) || !b.every(Number.isFinite)) throw unsuitable(`its output "${name}" is not finite`);
     if (a.every((x, i) => x === b[i])) throw unsuitable(`its output "${name}" does not depend on the image`);
   }
-}
-
-/** Whole or not at all: a crash leaves no half-written model under its name. */
-async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
-  const temporary = `${file}.${process.pid}.tmp`;
-  await writeFile(temporary, bytes, { flush: true });
-  await rename(temporary, file);
 }

@@ -32,7 +32,7 @@ export interface Dataset {
 export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** Files that systems leave in folders, and half-written copies. */
-const isClutter = (name: string): boolean =>
+export const isClutter = (name: string): boolean =>
   name.startsWith('.') ||
   /^(thumbs\.db|desktop\.ini)$/i.test(name) ||
   /\.(tmp|part|crdownload)$/i.test(name) ||
@@ -98,41 +98,6 @@ const isFolder = async (at: string): Promise<boolean> => {
     return false;
   }
 };
-
-/**
- * Images of one folder per class. A folder without images is a class without images.
- * @throws DATASET_NOT_FOUND, DATASET_EMPTY, BAD_CLASS_NAME, CONTRADICTING_LABELS
- */
-export async function scanFolder(
-  dir: string,
-  options: ScanOptions = {},
-): Promise<{ classes: string[]; images: DatasetImage[]; skipped: SkippedFile[] }> {
-  if (!(await isFolder(dir))) throw new AppError('DATASET_NOT_FOUND', { path: dir, folder: '.' });
-  const skipped: SkippedFile[] = [];
-  const { classes, images } = await scanClasses(dir, '', skipped, options);
-  if (images.length === 0) throw new AppError('DATASET_EMPTY', { path: dir });
-  return { classes: classes.sort(byCodeUnit), images: withoutCopies(images, skipped), skipped };
-}
-
-/** Copies of one picture within a class count once; the same picture in two classes is a mistake of labelling. */
-function withoutCopies(images: DatasetImage[], skipped: SkippedFile[]): DatasetImage[] {
-  const first = new Map<string, DatasetImage>();
-  return images.filter((image) => {
-    const known = first.get(image.sha);
-    if (!known) {
-      first.set(image.sha, image);
-      return true;
-    }
-    if (known.className !== image.className) {
-      throw new AppError('CONTRADICTING_LABELS', {
-        classes: `${known.className}, ${image.className}`,
-        file: `${known.name} = ${image.name}`,
-      });
-    }
-    skipped.push({ name: image.name, problem: `it is a copy of ${known.name}` });
-    return false;
-  });
-}
 
 /** One picture under several classes, by name. */
 export interface Contradiction {

@@ -1,7 +1,7 @@
 import { open, readFile, stat } from 'node:fs/promises';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { diskError } from './knowledge-files.ts';
+import { diskError } from '../store/files.ts';
 
 /* The feature file of a backbone: row-major float32, one row per labelled view; beside it the looks. Rows keep their places. */
 
@@ -84,8 +84,8 @@ export async function appendFeatureRows(file: string, features: Float32Array, ba
 }
 
 /** Perceptual hashes of the rows of a feature file: eight bytes a row, under the same row numbers. Zeros: not known. */
-const lookFileOf = (featureFile: string): string => featureFile.replace(/(\.f32)?$/, '.look');
-const LOOK_BYTES = 8;
+export const lookFileOf = (featureFile: string): string => featureFile.replace(/(\.f32)?$/, '.look');
+export const LOOK_BYTES = 8;
 
 /** Looks of rows; rows that the file does not have (made before it was kept) are not known. */
 export async function readLooks(featureFile: string, rows: readonly number[]): Promise<string[]> {

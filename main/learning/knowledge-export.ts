@@ -3,8 +3,8 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
+import { diskError } from '../store/files.ts';
 import { embeddingSize, GRID, type Stages } from './embedding.ts';
-import { diskError } from './knowledge-files.ts';
 import { packedLength, Statistics } from './statistics.ts';
 import { sumsAgree } from './statistics-cache.ts';
 

@@ -1,8 +1,9 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { z } from 'zod';
 import { AppError, problemOf } from '../contract/errors.ts';
+import { writeDurably } from '../store/files.ts';
 import { matrix, type Matrix } from './dense.ts';
 import type { SolvedKnowledge } from './knowledge.ts';
 
@@ -57,33 +58,6 @@ const arraysOf = ({ weights, novelty }: SolvedKnowledge): [string, Matrix][] => 
 ];
 
 /** @throws DISK_FULL, HOME_NOT_WRITABLE */
-export async function writeWhole(file: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${file}.tmp`;
-  try {
-    const handle = await open(temporary, 'w');
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (cause) {
-    throw diskError(cause, file);
-  }
-}
-
-/** What a failed write means to the reader. */
-export function diskError(cause: unknown, file: string): unknown {
-  const code = (cause as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new AppError('DISK_FULL', { path: path.dirname(file) }, { cause });
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    return new AppError('HOME_NOT_WRITABLE', { home: path.dirname(file), problem: code }, { cause });
-  }
-  return cause;
-}
-
-/** @throws DISK_FULL, HOME_NOT_WRITABLE */
 export async function writeKnowledge(dir: string, stored: StoredKnowledge): Promise<void> {
   const { knowledge, backboneId, backboneSha256, inputSize } = stored;
   const arrays = arraysOf(knowledge);
@@ -108,8 +82,8 @@ export async function writeKnowledge(dir: string, stored: StoredKnowledge): Prom
     arrays: arrays.map(([name, { rows, columns }]) => ({ name, rows, columns })),
     headSha256: createHash('sha256').update(head).digest('hex'),
   };
-  await writeWhole(path.join(dir, 'head.f64'), head);
-  await writeWhole(path.join(dir, 'knowledge.json'), Buffer.from(`${JSON.stringify(description, null, 1)}\n`));
+  await writeDurably(path.join(dir, 'head.f64'), head);
+  await writeDurably(path.join(dir, 'knowledge.json'), `${JSON.stringify(description, null, 1)}\n`);
 }
 
 /** @throws NOT_FOUND, KNOWLEDGE_UNREADABLE, BUNDLE_ALTERED when the two files do not belong together */

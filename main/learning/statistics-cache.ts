@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import { writeDurably } from '../store/files.ts';
 import { byCodeUnit } from './dataset.ts';
 import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, GRID, type Stages } from './embedding.ts';
-import { writeWhole } from './knowledge-files.ts';
 import { packedLength, Statistics } from './statistics.ts';
 
 /*
@@ -207,7 +207,6 @@ export async function openStatistics(
 
   const save = async () => {
     if (dir === null) return;
-    await mkdir(dir, { recursive: true });
     const classes: Index['classes'] = [];
     for (const [classId, { members, changed }] of kept) {
       const before = stored.get(classId);
@@ -222,14 +221,16 @@ export async function openStatistics(
       const sha256 = createHash('sha256').update(bytes).digest('hex');
       // Named by content: the index that stands goes on to find its files until the new one is in place.
       const file = `${sha256.slice(0, 32)}.f64`;
-      await writeWhole(path.join(dir, file), bytes);
+      await writeDurably(path.join(dir, file), bytes);
       classes.push({ classId, file, sha256, members });
     }
     const index: Index = { format: 1, backboneSha256, stages: [...stages], grid: GRID, classes };
-    await writeWhole(path.join(dir, 'index.json'), Buffer.from(JSON.stringify(index)));
+    await writeDurably(path.join(dir, 'index.json'), JSON.stringify(index));
     const wanted = new Set(classes.map(({ file }) => file));
     for (const name of await readdir(dir)) {
-      if (name.endsWith('.f64') && !wanted.has(name)) await rm(path.join(dir, name), { force: true });
+      // Temporary ones are of an update that was killed.
+      if ((name.endsWith('.f64') && !wanted.has(name)) || name.endsWith('.tmp'))
+        await rm(path.join(dir, name), { force: true });
     }
   };
   return { statistics, work, save };

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { Judgement, LineOutput, LineOutputStatus, LineSettings, TestSignals } from '../contract/domain.ts';
-import { AppError, assert, isAppError, problemOf, type WireError } from '../contract/errors.ts';
+import { AppError, asAppError, assert, type WireError } from '../contract/errors.ts';
 import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import { createHandshake, type Handshake, type HandshakeEvent, type PartVerdict } from './handshake.ts';
 import { openModbusClient } from './modbus-client.ts';
@@ -229,10 +229,7 @@ main.on('message', (message: ToLineio) => {
         say({ kind: 'configured', problem: null });
       } catch (error) {
         lastConfig = '';
-        const known = isAppError(error)
-          ? error
-          : new AppError('INTERNAL', { ref: 'lineio', problem: problemOf(error) }, { cause: error });
-        say({ kind: 'configured', problem: known.toWire('lineio') });
+        say({ kind: 'configured', problem: asAppError(error, 'lineio').toWire('lineio') });
       }
       tellStatus();
     });

@@ -8,6 +8,8 @@ export interface Classes {
   /** NOT_FOUND. */
   get(id: string): DefectClass;
   has(id: string): boolean;
+  /** Classes of good parts. */
+  okIds(): ReadonlySet<string>;
   /** A number per class for the line output, from 1 in the order in which they were made; never given to another. */
   codes(): Record<string, number>;
   insert(value: DefectClass, at: Date): void;
@@ -45,8 +47,10 @@ export const createClasses = (db: Database): Classes => {
     VALUES (@id, @en, @ja, @isOk, @color, @hotKey, @retired, (SELECT coalesce(max(position), 0) + 1 FROM classes), @at)`);
   const retire = db.prepare('UPDATE classes SET retired = 1, hot_key = NULL WHERE id = ?');
   const rename = db.prepare('UPDATE classes SET name_en = ?, name_ja = ? WHERE id = ?');
+  const list = (): DefectClass[] => (all.all() as Row[]).map(toClass);
   return {
-    list: () => (all.all() as Row[]).map(toClass),
+    list,
+    okIds: () => new Set(list().flatMap(({ id, isOk }) => (isOk ? [id] : []))),
     get(id) {
       const row = byId.get(id) as Row | undefined;
       if (row === undefined) throw new AppError('NOT_FOUND', { kind: 'class', id });

@@ -3,35 +3,36 @@ import { AppError, assert } from '../contract/errors.ts';
 import type { Tensor } from '../runtime/session.ts';
 import type { State } from './engine.ts';
 
-const bytesPerElement = { float32: 4, float64: 8, int64: 8, int32: 4, uint8: 1, int8: 1, bool: 1 } as const;
+/** The array that holds the numbers of a runtime tensor. */
+export const arrayTypes = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  bool: Uint8Array,
+} as const;
 
 /** A tensor over a copy of the same numbers. */
 export const copyTensor = ({ type, dims, data }: Tensor): Tensor => ({ type, dims, data: data.slice() });
 
 /** A tensor over bytes that it takes over; they must lie on a multiple of the element's size. */
 export function tensorOver(type: Tensor['type'], dims: readonly number[], bytes: Uint8Array): Tensor {
-  const length = bytes.byteLength / bytesPerElement[type];
-  const make = {
-    float32: Float32Array,
-    float64: Float64Array,
-    int64: BigInt64Array,
-    int32: Int32Array,
-    uint8: Uint8Array,
-    int8: Int8Array,
-    bool: Uint8Array,
-  }[type];
+  const make = arrayTypes[type];
+  const length = bytes.byteLength / make.BYTES_PER_ELEMENT;
   return { type, dims, data: new make(bytes.buffer as ArrayBuffer, bytes.byteOffset, length) };
 }
 
 /** Zeros of a static shape. */
 export function emptyTensor(type: Tensor['type'], dims: readonly number[]): Tensor {
   const count = dims.reduce((product, dim) => product * dim, 1);
-  return tensorOver(type, dims, new Uint8Array(count * bytesPerElement[type]));
+  return tensorOver(type, dims, new Uint8Array(count * arrayTypes[type].BYTES_PER_ELEMENT));
 }
 
 /** Over the step's own memory: not to be written to. */
 function initialOf(entry: StateEntry): Tensor {
-  assert(entry.type in bytesPerElement, 'a step keeps its state in types that a runtime takes');
+  assert(entry.type in arrayTypes, 'a step keeps its state in types that a runtime takes');
   return { type: entry.type as Tensor['type'], dims: entry.dims, data: entry.initial };
 }
 

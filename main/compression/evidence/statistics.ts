@@ -75,7 +75,7 @@ export const clopperPearsonBounds = (k: number, n: number, confidence = 0.95): {
   };
 };
 
-/** Two-sided Clopper-Pearson interval of a share. */
+/** Two-sided Clopper-Pearson interval of a share. n = 0: [0, 1]. */
 export const clopperPearson = (k: number, n: number, confidence = 0.95): [lo: number, hi: number] => {
   const { lower, upper } = clopperPearsonBounds(k, n, (1 + confidence) / 2);
   return [lower, upper];

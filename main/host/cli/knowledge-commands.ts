@@ -22,6 +22,15 @@ const LABELLED_AT_ONCE = 500;
 
 /** What a station has learnt: shown, given and taken, corrected. */
 export function addKnowledgeCommands(program: Command, action: Action): void {
+  const changed = async (context: Context, client: CoreClient, station: Station, job: Job, what: string) => {
+    const done = await followJob(context, client, job);
+    const newest = await client.call('knowledge.show', { stationId: station.id });
+    context.out.result(
+      { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
+      () => `${what}; the knowledge is now ${done.result[0]}.`,
+    );
+  };
+
   const knowledge = program.command('knowledge').description('what the station has learnt');
   withStation(knowledge.command('show')).action(
     action(async (context: Context, options: StationOption) => {
@@ -60,23 +69,10 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
     action(async (context: Context, file: string, options: UserOption) => {
       await atStation(context, options, async (client, station) => {
         const job = await client.call('knowledge.import', { stationId: station.id, file: resolve(file) });
-        const done = await followJob(context, client, job);
-        const newest = await client.call('knowledge.show', { stationId: station.id });
-        context.out.result(
-          { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
-          () => `Added; the knowledge is now ${done.result[0]}.`,
-        );
+        await changed(context, client, station, job, 'Added');
       });
     }),
   );
-  const changed = async (context: Context, client: CoreClient, station: Station, job: Job, what: string) => {
-    const done = await followJob(context, client, job);
-    const newest = await client.call('knowledge.show', { stationId: station.id });
-    context.out.result(
-      { knowledgeId: done.result[0] ?? null, classes: newest?.classes ?? [] },
-      () => `${what}; the knowledge is now ${done.result[0]}.`,
-    );
-  };
   withUser(
     knowledge
       .command('merge <from> [into]')

@@ -1,4 +1,4 @@
-import { AppError, problemOf } from '../../contract/errors.ts';
+import { asAppError } from '../../contract/errors.ts';
 
 /** Exit codes of the command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
@@ -32,10 +32,7 @@ export function createOutput(json: boolean): Output {
 
 /** Prints what went wrong and returns the exit code for it. */
 export function reportFailure(error: unknown, json: boolean): number {
-  const known =
-    error instanceof AppError
-      ? error
-      : new AppError('INTERNAL', { ref: 'cli', problem: problemOf(error) }, { cause: error });
+  const known = asAppError(error, 'cli');
   if (json) {
     const { code, message, nextAction, details } = known.toWire('cli');
     process.stdout.write(`${JSON.stringify({ error: { code, message, nextAction, details } })}\n`);

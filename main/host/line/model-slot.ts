@@ -1,4 +1,4 @@
-import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
+import { asAppError, isAppError } from '../../contract/errors.ts';
 import type { Logger } from '../../contract/log.ts';
 import type { Inspector } from '../../inspection/inspector.ts';
 import { openApprovedModel } from './active-model.ts';
@@ -61,9 +61,8 @@ export function createModelSlot(
         await use(await open(at, dir), dir);
       } catch (error) {
         await use(null, dir);
-        const told = isAppError(error) ? error : new AppError('INTERNAL', { ref: 'line', problem: problemOf(error) });
         if (!isAppError(error)) log.error('model not opened', { bundleDir: dir, error });
-        problems.set('model', told);
+        problems.set('model', asAppError(error, 'line'));
       }
     },
     async swap(at, dir) {

@@ -16,7 +16,7 @@ import { promisify } from 'node:util';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { createRingReader, type FrameNotice, type RingMemory } from '../../capture/ring.ts';
 import type { LineRecord } from '../../contract/line.ts';
-import { AppError, assert, isAppError, problemOf, type WireError } from '../../contract/errors.ts';
+import { asAppError, assert, type WireError } from '../../contract/errors.ts';
 import type { ToLineioWatch } from '../../lineio/lineio-thread.ts';
 import { unsure } from '../../inspection/decide.ts';
 import { recordLine } from '../../inspection/spool.ts';
@@ -138,10 +138,7 @@ function createOkImages(file: string, keep: number, pathOf: (sha: string) => str
   };
 }
 
-const asWire = (error: unknown): WireError =>
-  (isAppError(error) ? error : new AppError('INTERNAL', { ref: 'records', problem: problemOf(error) })).toWire(
-    'records',
-  );
+const asWire = (error: unknown): WireError => asAppError(error, 'records').toWire('records');
 
 async function store({ notice, image, ok }: Waiting): Promise<void> {
   storing += 1;

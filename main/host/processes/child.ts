@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
+import { asAppError } from '../../contract/errors.ts';
 import { createIpcChannel, createEmitterPortChannel, type EmitterPort } from '../../contract/rpc/message-port.ts';
 import { createMultiplexer, type Multiplexer } from '../../contract/rpc/multiplex.ts';
 import type { Channel } from '../../contract/rpc/channel.ts';
@@ -73,10 +73,7 @@ export async function runChild(serve: (child: Child) => Promise<() => Promise<vo
   } catch (error) {
     log.error('cannot start', { error });
     if (existsSync(dirname(file))) log.openFile();
-    const told = isAppError(error)
-      ? error
-      : new AppError('INTERNAL', { ref: settings.name, problem: problemOf(error) });
-    say({ failed: told.toWire(settings.name) });
+    say({ failed: asAppError(error, settings.name).toWire(settings.name) });
     // Time for the message to leave; the supervisor has heard by then, or is gone.
     setTimeout(() => void stop('cannot start', 1), 100);
     return;

@@ -3,6 +3,7 @@ import type { ConstTensor } from '../../onnx/index.ts';
 import { elementCount, elementTypes } from '../../onnx/index.ts';
 import { AppError, assert } from '../../contract/errors.ts';
 import type { Tensor } from '../../runtime/session.ts';
+import { arrayTypes } from '../state.ts';
 
 /** Where channels stand in memory: ONNX has [N, C, H, W], the convolution kernels of TensorFlow.js want [N, H, W, C]. */
 export type Layout = 'first' | 'last';
@@ -92,16 +93,6 @@ export function upload({ type, dims, data }: Tensor, name: string): GraphValue {
     layout: 'first',
   });
 }
-
-const arrayTypes = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int64: BigInt64Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-  int8: Int8Array,
-  bool: Uint8Array,
-} as const;
 
 /** A constant of the graph in the form that goes in and out of a step. @throws GRAPH_INVALID for types no runtime tensor has. */
 export function runtimeTensor(constant: ConstTensor, name: string): Tensor {

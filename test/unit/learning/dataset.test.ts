@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkClassName } from '../../../main/contract/class-name.ts';
-import { contradictionsOf, scanDataset, scanFolder } from '../../../main/learning/dataset.ts';
+import { contradictionsOf, scanDataset } from '../../../main/learning/dataset.ts';
 
 let dir: string;
 beforeEach(async () => {
@@ -90,17 +90,6 @@ describe('contradictionsOf', () => {
     expect(contradictionsOf((await scanDataset(dir)).train)).toEqual([
       { classes: ['a', 'b'], files: ['train/a/2.png', 'train/a/3.png', 'train/b/4.png'] },
     ]);
-  });
-});
-
-describe('scanFolder', () => {
-  it('counts copies within a class once, and refuses a picture in two classes', async () => {
-    await put('a/1.png', 'same');
-    await put('a/2.png', 'same');
-    const { images, skipped } = await scanFolder(dir);
-    expect([images.length, skipped.length]).toEqual([1, 1]);
-    await put('b/3.png', 'same');
-    await expect(scanFolder(dir)).rejects.toMatchObject({ code: 'CONTRADICTING_LABELS', details: { classes: 'a, b' } });
   });
 });
 
