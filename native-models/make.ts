@@ -22,7 +22,7 @@ import {
  * manifest holds their hash.
  */
 
-export const manifestEntrySchema = backboneSchema.omit({ file: true }).extend({
+const manifestEntrySchema = backboneSchema.omit({ file: true }).extend({
   /** Beside the manifest. */
   fileName: z.string(),
   opset: z.number().int(),

@@ -77,7 +77,7 @@ export const signHead = (head: Omit<SignedHead, 'signature'>, rootKey: KeyObject
   ...head,
   signature: signBody(HEAD, { n: head.n, hash: head.hash, at: head.at }, rootKey),
 });
-export const headIsGenuine = ({ n, hash, at, signature }: SignedHead, rootPublicKey: string): boolean =>
+const headIsGenuine = ({ n, hash, at, signature }: SignedHead, rootPublicKey: string): boolean =>
   verifyBody(HEAD, { n, hash, at }, signature, rootPublicKey);
 
 export interface TrailProof {

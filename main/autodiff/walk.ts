@@ -20,7 +20,7 @@ export interface WalkOptions {
 }
 
 /** Values (floating point) that depend on one of `wanted`, those included. */
-export function dependents(
+function dependents(
   nodes: readonly Node[],
   wanted: ReadonlySet<string>,
   isFloat: (name: string) => boolean,

@@ -33,7 +33,7 @@ export interface ApprovalService {
 const namesOf = (gates: Gate[]): string => gates.map((gate) => gate.name).join(', ');
 
 /** Throws NOT_APPROVED or BUNDLE_ALTERED unless the files themselves prove that this model may inspect here. */
-export const createBundleCheck =
+const createBundleCheck =
   ({ store, keys }: Pick<CoreContext, 'store' | 'keys'>) =>
   async (stationId: string, candidateId: string): Promise<ActiveModel> => {
     const { approval } = await verifyBundle({

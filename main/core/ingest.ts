@@ -12,7 +12,7 @@ const BATCH = 500;
 const TOLD = 50;
 
 /** Why a judged part belongs into the labelling queue; null: it does not. */
-export const queueReasonOf = (judgement: Judgement): QueueReason | null => {
+const queueReasonOf = (judgement: Judgement): QueueReason | null => {
   if (judgement.verdict !== 'unsure') return null;
   switch (judgement.unsureReason) {
     case 'novel':

@@ -14,7 +14,7 @@ export interface BackOff {
   /** The crash of a process that lived so long is a first one. */
   stableMs: number;
 }
-export const defaultBackOff: BackOff = { firstMs: 250, maxMs: 10_000, stableMs: 30_000 };
+const defaultBackOff: BackOff = { firstMs: 250, maxMs: 10_000, stableMs: 30_000 };
 
 export interface KeptProcessOptions {
   name: string;

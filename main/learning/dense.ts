@@ -35,7 +35,7 @@ export function slice(of: Matrix, row: number, rows: number, column: number, col
   return out;
 }
 
-export function paste(into: Matrix, part: Matrix, row: number, column: number): void {
+function paste(into: Matrix, part: Matrix, row: number, column: number): void {
   for (let i = 0; i < part.rows; i += 1) {
     into.data.set(part.data.subarray(i * part.columns, (i + 1) * part.columns), (row + i) * into.columns + column);
   }
@@ -195,7 +195,7 @@ export async function solveLower({ size, lower, diagonal }: Cholesky, b: Matrix,
 }
 
 /** L^-T b. */
-export async function solveUpper({ size, lower, diagonal }: Cholesky, b: Matrix, products: Products): Promise<Matrix> {
+async function solveUpper({ size, lower, diagonal }: Cholesky, b: Matrix, products: Products): Promise<Matrix> {
   const x = matrix(size, b.columns, b.data.slice());
   for (let i = diagonal.length - 1; i >= 0; i -= 1) {
     const at = i * BLOCK;

@@ -23,10 +23,10 @@ export const embeddingSize = (stages: Stages): number => stages.reduce((sum, cha
 export const GRID = 2 ** 18;
 
 /** Below this a stage counts as silent and stays zero. */
-export const SILENT = 1e-12;
+const SILENT = 1e-12;
 
 /** Writes z of one raw feature row into `out` at `at`. */
-export function embedInto(
+function embedInto(
   features: Float32Array | Float64Array,
   from: number,
   stages: Stages,

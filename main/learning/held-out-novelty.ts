@@ -27,7 +27,7 @@ export const MOST_ROWS = 300;
 /** Fits in all; with many classes each is judged on fewer folds. */
 const MOST_FITS = 24;
 /** With fewer, one known class would be all that is left. */
-export const LEAST_CLASSES = 3;
+const LEAST_CLASSES = 3;
 
 export interface HeldOutNovelty {
   /** Area under the curve of each class against the others, and for each row how often it is on the right side: its place among the other kind. */

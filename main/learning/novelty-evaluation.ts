@@ -17,7 +17,7 @@ export interface NoveltyResult {
 }
 
 /** Features of a data set's two halves; pictures that cannot be read are left out. */
-export async function featuresOfDataset(options: {
+async function featuresOfDataset(options: {
   dir: string;
   backbone: Backbone;
   threads: number;

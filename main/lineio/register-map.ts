@@ -94,7 +94,7 @@ export const errorCodes = {
 export type ErrorName = keyof typeof errorCodes;
 
 /** Addresses that a value takes up in its area. */
-export const widthOf = (type: ValueType): number => ({ bit: 1, u16: 1, i16: 1, u32: 2, ascii16: 8 })[type];
+const widthOf = (type: ValueType): number => ({ bit: 1, u16: 1, i16: 1, u32: 2, ascii16: 8 })[type];
 
 export interface Layout {
   /** Where each signal lies at this station. */

@@ -12,9 +12,9 @@ const HEADER = 7;
 /** Greatest PDU 253 bytes, and the unit. */
 const MAX_LENGTH = 254;
 
-export const ILLEGAL_FUNCTION = 1;
-export const ILLEGAL_ADDRESS = 2;
-export const ILLEGAL_VALUE = 3;
+const ILLEGAL_FUNCTION = 1;
+const ILLEGAL_ADDRESS = 2;
+const ILLEGAL_VALUE = 3;
 
 /** Why a request is refused; 0: it is well. */
 export function checkRequest(pdu: Buffer, { size, writable }: Layout): number {

@@ -62,7 +62,7 @@ function attributeOf(name: string, input: AttributeInput): Attribute {
   return { kind: 'tensor', value: input as ConstTensor };
 }
 
-export const attributesOf = (input: Readonly<Record<string, AttributeInput>>): ReadonlyMap<string, Attribute> =>
+const attributesOf = (input: Readonly<Record<string, AttributeInput>>): ReadonlyMap<string, Attribute> =>
   new Map(Object.entries(input).map(([name, value]) => [name, attributeOf(name, value)]));
 
 /**

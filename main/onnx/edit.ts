@@ -160,11 +160,6 @@ export const mapNodes = (graph: Graph, change: (node: Node) => Node | readonly N
   nodes: graph.nodes.flatMap((node) => change(node) as Node | Node[]),
 });
 
-export function removeNodes(graph: Graph, nodes: Iterable<Node>): Graph {
-  const gone = new Set(nodes);
-  return { ...graph, nodes: graph.nodes.filter((node) => !gone.has(node)) };
-}
-
 export const setInitializer = (graph: Graph, name: string, tensor: ConstTensor): Graph =>
   setInitializers(graph, new Map([[name, tensor]]));
 

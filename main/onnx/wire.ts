@@ -6,10 +6,10 @@
 /** Thrown inside the codec only; decode.ts turns it into MODEL_UNREADABLE with the file's name. */
 export class WireError extends Error {}
 
-export const VARINT = 0;
-export const FIXED64 = 1;
+const VARINT = 0;
+const FIXED64 = 1;
 export const BYTES = 2;
-export const FIXED32 = 5;
+const FIXED32 = 5;
 
 /** Far above what real models hold (ten per node); stops a file of two-byte messages from taking a hundred times its size. */
 const MAX_MESSAGES = 5_000_000;

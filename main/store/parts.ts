@@ -28,11 +28,8 @@ export interface Parts {
   recent(stationId: string, options: { limit: number; before?: number; verdict?: Verdict }): Part[];
   /** Newest part of the station that shows this image. */
   byImage(stationId: string, sha: string): Part | null;
-  /** Any station's. */
-  hasImage(sha: string): boolean;
   /** Pictures of the station, the newest first, each once. */
   archived(stationId: string, limit: number): string[];
-  count(stationId: string): number;
   imageSize(sha: string): { width: number; height: number };
 }
 
@@ -56,7 +53,7 @@ export interface PartRow {
   label_at: string | null;
 }
 
-export const toPart = (row: PartRow): Part =>
+const toPart = (row: PartRow): Part =>
   partSchema.parse({
     id: row.id,
     stationId: row.station_id,
@@ -85,14 +82,12 @@ export const createParts = (db: Database): Parts => {
   const recentOf = db.prepare(`
     ${SELECT} WHERE p.station_id = ? AND p.origin = 'line' AND p.verdict = ? AND p.id < ? ORDER BY p.id DESC LIMIT ?`);
   const byImage = db.prepare(`${SELECT} WHERE p.image_sha = ? AND p.station_id = ? ORDER BY p.id DESC LIMIT 1`);
-  const hasImage = db.prepare('SELECT 1 FROM images WHERE sha = ?');
   const imageSize = db.prepare('SELECT width, height FROM images WHERE sha = ?');
   const archived = db
     .prepare(
       'SELECT image_sha FROM parts WHERE station_id = ? AND image_sha IS NOT NULL GROUP BY image_sha ORDER BY max(id) DESC LIMIT ?',
     )
     .pluck();
-  const count = db.prepare(`SELECT count(*) AS n FROM parts WHERE station_id = ? AND origin = 'line'`);
   const find = (id: number): Part | null => {
     const row = byId.get(id) as PartRow | undefined;
     return row === undefined ? null : toPart(row);
@@ -140,9 +135,7 @@ export const createParts = (db: Database): Parts => {
       const row = byImage.get(sha, stationId) as PartRow | undefined;
       return row === undefined ? null : toPart(row);
     },
-    hasImage: (sha) => hasImage.get(sha) !== undefined,
     archived: (stationId, limit) => archived.all(stationId, limit) as string[],
-    count: (stationId) => (count.get(stationId) as { n: number }).n,
     imageSize(sha) {
       const row = imageSize.get(sha) as { width: number; height: number } | undefined;
       if (row === undefined) throw new AppError('NOT_FOUND', { kind: 'image', id: sha });

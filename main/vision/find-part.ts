@@ -1,4 +1,4 @@
-import type { Finder, Recipe, Region, Template } from '../contract/domain.ts';
+import type { Finder, Region, Template } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { PixelImage } from './image.ts';
 
@@ -231,7 +231,3 @@ export function moved(region: Region, { x, y }: Shift, frame: { width: number; h
   }
   return there;
 }
-
-/** What pixels are looked at for a view of a labelled picture: as the line does it. @param region null: whole frame, wherever the part is */
-export const seenRegion = (recipe: Pick<Recipe, 'finder'>, image: PixelImage, region: Region | null): Region | null =>
-  region === null ? null : moved(region, findPart(recipe.finder, image), image);

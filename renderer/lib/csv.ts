@@ -1,7 +1,7 @@
 /* Tables as files for a spreadsheet (RFC 4180). */
 
 /** One cell: quoted where needed, and never a formula for the spreadsheet that opens the file. */
-export function csvCell(value: string | number): string {
+function csvCell(value: string | number): string {
   if (typeof value === 'number') return String(value);
   const safe = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

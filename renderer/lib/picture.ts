@@ -38,7 +38,7 @@ export interface Placed {
 const fitOf = (frame: Size, view: Size): number => Math.min(view.width / frame.width, view.height / frame.height);
 /** The zoom at which one pixel of the frame is one pixel of the screen; 1 at least. */
 export const trueSize = (frame: Size, view: Size): number => Math.max(1, 1 / fitOf(frame, view));
-export const mostZoom = (frame: Size, view: Size): number => Math.max(1, MOST_SCALE / fitOf(frame, view));
+const mostZoom = (frame: Size, view: Size): number => Math.max(1, MOST_SCALE / fitOf(frame, view));
 
 /** Where the frame lies in its view. One that fits stays in the middle; a larger one leaves no gap at its edges. */
 export function placed(look: Look, frame: Size, view: Size): Placed {

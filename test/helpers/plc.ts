@@ -21,7 +21,7 @@ export interface Plc extends Disposable {
   readonly closed: Promise<unknown>;
 }
 
-/** @param patience how long it waits for what it awaits, and for each answer */
+/** @param options `waitMs`: how long it waits for what it awaits; `answerMs`: for each answer */
 export async function openPlc(port: number, { waitMs = 60_000, answerMs = 30_000 } = {}): Promise<Plc> {
   const socket = connect(port, '127.0.0.1');
   const client = new ModbusTCPClient(socket, 1, answerMs);

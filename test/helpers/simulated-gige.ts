@@ -18,7 +18,7 @@ export const gigeConfig = (over: object): GigeConfig =>
   cameraConfigSchema.parse({ kind: 'gige', ...over }) as GigeConfig;
 
 /** The picture that the simulated camera sent as this frame, in eight bits; Bayer as the driver makes colours of it. */
-export function expectedPixels(formatName: string, frameId: number, { width, height, data }: PixelImage): Buffer {
+function expectedPixels(formatName: string, frameId: number, { width, height, data }: PixelImage): Buffer {
   if (!formatName.startsWith('Bayer')) return patternBytes(frameId, data.length);
   const sent = patternOf(formatName, width, height, frameId);
   return Buffer.from(toImage(pixelFormatOf(formatCode(formatName)!)!, sent, width, height, 0).data);

@@ -100,7 +100,7 @@ describe('records', () => {
         store.parts.insert(newPart({ seq: 1 }));
       }),
     ).toThrow(/UNIQUE/);
-    expect(store.parts.count('st-1')).toBe(0);
+    expect(store.parts.recent('st-1', { limit: 100 })).toEqual([]);
   });
 
   test('the tile that decided is stored with the part', () => {

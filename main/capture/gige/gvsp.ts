@@ -11,8 +11,8 @@ export const EXTENDED_HEADER = 20;
 export const format = { leader: 1, trailer: 2, payload: 3 } as const;
 export const payloadType = { image: 0x0001, chunk: 0x0004, extendedChunkFlag: 0x4000 } as const;
 /** Bytes of an image leader or trailer behind the packet header. */
-export const IMAGE_LEADER = 36;
-export const IMAGE_TRAILER = 8;
+const IMAGE_LEADER = 36;
+const IMAGE_TRAILER = 8;
 
 export interface StreamPacket {
   status: number;

@@ -13,7 +13,7 @@ import {
 import { IP_UDP_BYTES, packetSizeFlag, register } from './registers.ts';
 
 /** Wanted of the system: a quarter of a second of Gigabit Ethernet, a tenth of what fills the loopback. Systems grant less by default and say nothing. */
-export const WANTED_BUFFER_BYTES = 32 * 2 ** 20;
+const WANTED_BUFFER_BYTES = 32 * 2 ** 20;
 /** Below this the warning is given: less than a frame of a common camera, or a busy moment of this thread. */
 export const LEAST_BUFFER_BYTES = 2 * 2 ** 20;
 /** Sizes to try, IP and UDP headers included: jumbo frames, plain Ethernet, what every network carries. */

@@ -88,7 +88,7 @@ export const dropGate = (classes: readonly Discordant[], criteria: Criteria): Ga
 };
 
 /** Greatest drop of one class's recall that counts as "no worse"; a class is rarer than the whole, so wider than maxDropPp. */
-export const RECALL_MARGIN = 0.05;
+const RECALL_MARGIN = 0.05;
 
 /**
  * Recall of every class against the active model: fails when a class is significantly worse (one-sided exact McNemar, Holm
@@ -170,7 +170,7 @@ export const latencyGate = (samplesMs: readonly number[], criteria: Criteria): G
 };
 
 /** The deployed model must decide exactly as the pipeline that was measured. */
-export const PARITY_LOGIT_TOLERANCE = 1e-2;
+const PARITY_LOGIT_TOLERANCE = 1e-2;
 
 export const parityGate = (parity: { images: number; equal: number; maxLogitDifference: number }): Gate => {
   const same = parity.equal === parity.images && parity.maxLogitDifference <= PARITY_LOGIT_TOLERANCE;

@@ -3,7 +3,7 @@
  * were not measured (how often the line needs updates, how well its heat maps point) are null and leave their weight to the others.
  */
 
-export const OPERATIONS_WEIGHTS = {
+const OPERATIONS_WEIGHTS = {
   accuracy: 0.4,
   latencyHeadroom: 0.25,
   updateEffort: 0.15,

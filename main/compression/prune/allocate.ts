@@ -19,7 +19,7 @@ export interface NodeCost {
 }
 
 /** Channel counts that the kernels like. */
-export const CHANNEL_STEP = 8;
+const CHANNEL_STEP = 8;
 
 /** Rows of weights that go at once, in channels of the group. */
 const stepOf = ({ unit }: DependencyGroup): number => Math.max(1, Math.round(CHANNEL_STEP / unit));

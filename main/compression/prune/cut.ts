@@ -15,7 +15,7 @@ import {
 import type { Count, DependencyGroup } from './groups.ts';
 
 /** The entries `keep` (increasing) of a tensor along one axis. */
-export const takeAlong = (tensor: ConstTensor, axis: number, keep: ArrayLike<number>): ConstTensor => {
+const takeAlong = (tensor: ConstTensor, axis: number, keep: ArrayLike<number>): ConstTensor => {
   const { size } = elementTypes[tensor.type];
   assert(size > 0, 'only tensors of numbers are cut');
   const outer = tensor.dims.slice(0, axis).reduce((a, b) => a * b, 1);

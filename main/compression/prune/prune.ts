@@ -61,7 +61,7 @@ const takeColumns = (samples: Samples, keep: ArrayLike<number>): Samples => {
  * Weights [outputs, columns] and bias that map `x` to `target` best in least squares, with a ridge towards the present
  * weights, so that directions in which the calibration images say nothing stay as trained.
  */
-export async function fitLinear(
+async function fitLinear(
   { cross, products }: { cross: CrossProduct; products: Products },
   x: Samples,
   target: Samples,

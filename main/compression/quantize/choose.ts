@@ -43,11 +43,7 @@ export interface ChooseOptions extends CalibrationOptions {
 }
 
 /** Rules in the order in which they win a tie. */
-export const RANGE_RULES: readonly RangeRule[] = [
-  { kind: 'min-max' },
-  { kind: 'percentile', share: 0.9999 },
-  { kind: 'mse' },
-];
+const RANGE_RULES: readonly RangeRule[] = [{ kind: 'min-max' }, { kind: 'percentile', share: 0.9999 }, { kind: 'mse' }];
 
 /**
  * Five percent of the outputs' variance. Below it accuracy does not follow the error: with MobileNet-EdgeTPU and MobileNetV2 on three sets errors of 0.014 to 0.032

@@ -3,7 +3,7 @@ import type { Dim } from '../model.ts';
 import { knownSize, shapeOf, typeOf, type OpContext, type OpFacts } from './facts.ts';
 
 /** `ij,jk->ik`; without an arrow the labels that occur once, in alphabetical order. Ellipses are not followed. */
-export function einsumTerms(context: OpContext): { inputs: string[]; output: string } {
+function einsumTerms(context: OpContext): { inputs: string[]; output: string } {
   const equation = textAttribute(context.node, 'equation', '').replaceAll(/\s/g, '');
   const [left = '', right] = equation.split('->');
   const inputs = left.split(',');

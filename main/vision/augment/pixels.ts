@@ -37,7 +37,7 @@ function mirrored(index: number, length: number): number {
  * The region, seen after the image was turned clockwise about the region's centre (bilinear): as large as the region. Where the turned window looks
  * beyond the image, the image goes on mirrored, so no corner of one colour betrays the turn.
  */
-export function turnedRegion(image: PixelImage, region: Region, degrees: number): PixelImage {
+function turnedRegion(image: PixelImage, region: Region, degrees: number): PixelImage {
   const { channels, data } = image;
   const { width, height } = region;
   const out = new Uint8Array(width * height * channels);
@@ -70,7 +70,7 @@ export function turnedRegion(image: PixelImage, region: Region, degrees: number)
 }
 
 /** Window of a plan in an image, at least one pixel. */
-export function cropRegion({ side, x, y }: AugmentationPlan['crop'], width: number, height: number): Region {
+function cropRegion({ side, x, y }: AugmentationPlan['crop'], width: number, height: number): Region {
   const w = Math.max(1, Math.round(width * side));
   const h = Math.max(1, Math.round(height * side));
   return { x: Math.round(x * (width - w)), y: Math.round(y * (height - h)), width: w, height: h };

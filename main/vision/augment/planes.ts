@@ -10,7 +10,7 @@ export interface Planes {
 }
 
 /** p -> (p - 127.5) * contrast + 127.5 + brightness, kept within 0..255 as a camera would. */
-export function adjustLight({ data, offset, size, mean, std }: Planes, contrast: number, brightness: number): void {
+function adjustLight({ data, offset, size, mean, std }: Planes, contrast: number, brightness: number): void {
   const plane = size * size;
   for (let c = 0; c < 3; c += 1) {
     const [m, s] = [mean[c]!, std[c]!];
@@ -46,7 +46,7 @@ export function blur({ data, offset, size }: Planes, sigma: number): void {
 }
 
 /** A square becomes the mean, which is 0 here. It may stick out of the image, as in the paper. */
-export function cutOut({ data, offset, size }: Planes, { side, x, y }: AugmentationPlan['cutout']): void {
+function cutOut({ data, offset, size }: Planes, { side, x, y }: AugmentationPlan['cutout']): void {
   const half = (side * size) / 2;
   const within = (centre: number) => [
     Math.max(0, Math.round(centre * size - half)),

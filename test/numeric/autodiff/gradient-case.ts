@@ -54,7 +54,7 @@ export const variable = (dims: readonly number[], from = -2, to = 2): Variable =
 export const fed = (of: ConstTensor): Fed => ({ kind: 'fed', tensor: of });
 
 /** Deterministic numbers in [0, 1) (mulberry32). */
-export function randomFrom(seed: number): () => number {
+function randomFrom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -171,7 +171,7 @@ export function prepare(of: GradientCase, only?: number): Prepared {
   };
 }
 
-export const withTraining = (of: Model): Model => ({
+const withTraining = (of: Model): Model => ({
   ...of,
   opsets: new Map([...of.opsets, [TRAINING_DOMAIN, TRAINING_VERSION]]),
 });

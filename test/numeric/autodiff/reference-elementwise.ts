@@ -84,7 +84,7 @@ const unary: Record<string, Unary> = {
 };
 
 /** Applies a function of one number per operand, with numpy broadcasting. */
-export function broadcastMap(
+function broadcastMap(
   operands: readonly RefTensor[],
   of: (...values: number[]) => number,
   kind: RefTensor['kind'] = operands[0]!.kind,

@@ -22,7 +22,7 @@ export interface Windows {
 }
 
 /** @param stated spatial sizes of the output where they are known already (transposed convolution). */
-export function windowsOf(
+function windowsOf(
   node: Node,
   input: readonly number[],
   kernel: readonly number[],

@@ -94,7 +94,7 @@ export function plainNet(size = 8): Model {
 }
 
 /** An inverted residual (expand, depthwise, project) as MobileNetV2 has it, with stride 2 and then with the addition. */
-export function invertedResidualNet(size = 8): Model {
+function invertedResidualNet(size = 8): Model {
   const b = new Builder();
   b.weights.zero = float32Tensor([], [0]);
   b.weights.six = float32Tensor([], [6]);
@@ -114,7 +114,7 @@ export function invertedResidualNet(size = 8): Model {
 }
 
 /** Patches, one pre-norm transformer block (attention with two heads, GELU by Erf), mean of the tokens. */
-export function transformerNet(size = 8): Model {
+function transformerNet(size = 8): Model {
   const b = new Builder();
   const [dim, tokens, heads] = [8, 4, 2];
   const shape = (name: string, dims: number[]) => {
