@@ -135,6 +135,7 @@ export interface RootKey {
 export const createRootKey = (): Uint8Array =>
   generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'der' });
 
+/** @param der PKCS#8, as createRootKey gives it. Throws for what is no key. */
 export const openRootKey = (der: Uint8Array): RootKey => {
   const privateKey = createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' });
   return { privateKey, publicKey: createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }) as string };
@@ -158,6 +159,7 @@ const bytesToSign = (purpose: string, body: unknown): Buffer => Buffer.from(`${p
 export const signBody = (purpose: string, body: unknown, privateKey: KeyObject): string =>
   sign(null, bytesToSign(purpose, body), privateKey).toString('base64');
 
+/** @param signature Base64, as signBody gives it */
 export const verifyBody = (purpose: string, body: unknown, signature: string, publicKeyPem: string): boolean => {
   try {
     const bytes = Buffer.from(signature, 'base64');
@@ -178,6 +180,7 @@ export const issueCertificate = (body: z.infer<typeof certificateBodySchema>, ro
   return { ...checked, signature: signBody(CERTIFICATE, checked, root.privateKey) };
 };
 
+/** @param rootPublicKey PEM of the home that should have issued it */
 export const certificateIsValid = (certificate: Certificate, rootPublicKey: string): boolean => {
   const { signature, ...body } = certificate;
   return verifyBody(CERTIFICATE, body, signature, rootPublicKey);

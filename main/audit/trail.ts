@@ -54,6 +54,7 @@ const fits = (entry: AuditEntry | StoredEntry, previousHash: string): boolean =>
   }
 };
 
+/** The entry that follows the one with this hash. */
 export const chainEntry = (content: AuditContent, previousHash: string): AuditEntry => ({
   ...content,
   previousHash,
@@ -73,6 +74,7 @@ export interface SignedHead {
 export const HEAD_EVERY = 100;
 const HEAD = 'mekiki audit head 1';
 
+/** @param rootKey the home's private key */
 export const signHead = (head: Omit<SignedHead, 'signature'>, rootKey: KeyObject): SignedHead => ({
   ...head,
   signature: signBody(HEAD, { n: head.n, hash: head.hash, at: head.at }, rootKey),

@@ -25,6 +25,7 @@ export interface Moment {
   role: 'momentum' | 'moment1' | 'moment2';
 }
 
+/** What the optimiser keeps of each parameter, each of its shape and zero at first. */
 export const momentsOf = (spec: OptimizerSpec): readonly Moment[] => {
   if (spec.kind === 'adamw') return [{ role: 'moment1' }, { role: 'moment2' }];
   return spec.momentum === 0 ? [] : [{ role: 'momentum' }];

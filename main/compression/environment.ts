@@ -36,6 +36,7 @@ const KERNEL_FLAGS = [
   'sve2',
 ];
 
+/** This PC, as evidence names it. */
 export const describeEnvironment = (threads: number): Environment => {
   const flags = cpuFlags();
   return {

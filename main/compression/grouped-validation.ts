@@ -57,6 +57,7 @@ export interface GroupedMeasures {
   dropUpperPp: number;
 }
 
+/** @param reference and @param judged the same rows, held out by the same folds */
 export function groupedMeasures(reference: Judged, judged: Judged): GroupedMeasures {
   const counts = classCounts(judged);
   const { drop, lower, upper } = balancedDropBounds(discordantOf(reference, judged));

@@ -646,6 +646,7 @@ export type ErrorDetails = Record<string, string | number | boolean | null>;
 const fill = (template: string, details: ErrorDetails): string =>
   template.replace(/\{(\w+)\}/g, (whole, key: string) => (key in details ? String(details[key]) : whole));
 
+/** Message and next action of the catalogue, with the details filled in. */
 export const errorText = (code: ErrorCode, details: ErrorDetails, language: Language = 'en') => {
   const [message, nextAction] = errorCatalogue[code][language];
   return { message: fill(message, details), nextAction: fill(nextAction, details) };

@@ -1,7 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import type { SignInAttempts } from '../store/sign-in-attempts.ts';
 
-/** Wrong passwords that cost nothing; each further one locks the name, twice as long each time. */
+/** Wrong passwords that are answered at once: the last of them locks the name, and each further one twice as long. */
 const FREE_ATTEMPTS = 5;
 const FIRST_LOCK_MS = 10_000;
 const LONGEST_LOCK_MS = 15 * 60_000;

@@ -13,6 +13,7 @@ export interface Matrix {
   data: Float64Array;
 }
 
+/** Over the numbers that are given; zeros by default. */
 export const matrix = (
   rows: number,
   columns: number,

@@ -17,6 +17,7 @@ import { matrix, type Matrix } from './dense.ts';
 /** Channels of each pooled stage, in order. */
 export type Stages = readonly number[];
 
+/** Length d of z, with the constant. */
 export const embeddingSize = (stages: Stages): number => stages.reduce((sum, channels) => sum + channels, 1);
 
 /** Reciprocal of the step of z. */

@@ -14,9 +14,11 @@ export interface Prediction {
   predicted: string;
 }
 
+/** Share right, 0..1; NaN of none. */
 export const accuracyOf = (predictions: readonly Prediction[]): number =>
   predictions.filter(({ truth, predicted }) => truth === predicted).length / predictions.length;
 
+/** Per true class that occurs, the share right, 0..1. */
 export function recallOf(predictions: readonly Prediction[]): Map<string, number> {
   const seen = new Map<string, { right: number; all: number }>();
   for (const { truth, predicted } of predictions) {

@@ -96,6 +96,7 @@ export async function readLooks(featureFile: string, rows: readonly number[]): P
   return rows.map((row) => bytes.toString('hex', row * LOOK_BYTES, (row + 1) * LOOK_BYTES).padEnd(16, '0'));
 }
 
+/** @param looks 16 hexadecimal digits each, of the rows from `first` on. @throws DISK_FULL, HOME_NOT_WRITABLE */
 export async function writeLooks(featureFile: string, first: number, looks: readonly string[]): Promise<void> {
   const file = lookFileOf(featureFile);
   try {

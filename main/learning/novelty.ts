@@ -101,6 +101,7 @@ export interface Distances {
   cosine: Float64Array;
 }
 
+/** @param y coordinates in the directions, row-major [n, rank] (subspace.ts, project) */
 export async function distancesOf(
   { rank, precision, whitening, centres }: Pick<NoveltySpace, 'rank' | 'precision' | 'whitening' | 'centres'>,
   y: Matrix,

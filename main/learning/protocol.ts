@@ -149,6 +149,7 @@ function select({ images, features }: Featured, classes: ReadonlySet<string>): F
 /** Place of an image in the draw: by its content and the seed, so of no order of files. */
 const drawOf = (sha: string, seed: number): string => createHash('sha256').update(`${seed} ${sha}`).digest('hex');
 
+/** At most so many images of each class, drawn by content and seed: the same ones whatever the order of the files. */
 export function limitShots(images: DatasetImage[], shots: number | undefined, seed: number): DatasetImage[] {
   if (shots === undefined) return images;
   const taken = new Map<string, number>();

@@ -98,6 +98,7 @@ export function inFolds(
   return { rows: order.map((i) => rows[i]!), folds: order.map((i) => folds[i]!) };
 }
 
+/** The rows by which lambda and g are chosen, in folds. */
 export const sampleOf = (ledger: readonly LedgerRow[]): Sample => inFolds(representativeRows(ledger), ledger);
 
 /** Some rows of a matrix, in the order given. */

@@ -24,6 +24,7 @@ const EXACT_IMAGES = 2 ** 17;
 /** Rows of one product: 2,048 of 2,113 doubles are 35 MB. */
 const ROWS_AT_ONCE = 2048;
 
+/** Numbers in the lower triangle of a [size, size] matrix, diagonal included. */
 export const packedLength = (size: number): number => (size * (size + 1)) / 2;
 
 function rankOne(packed: Float64Array, z: Float64Array, sign: 1 | -1): void {

@@ -98,6 +98,7 @@ export function withAttributes(of: Node, changes: Readonly<Record<string, Attrib
   return { ...of, attributes };
 }
 
+/** @param shape null: not known, not even its rank */
 export const value = (name: string, type: ElementType = 'float32', shape: Shape = null): Value => ({
   name,
   type,
@@ -106,6 +107,7 @@ export const value = (name: string, type: ElementType = 'float32', shape: Shape 
   unknown: [],
 });
 
+/** With nothing but what is given: no types of inner values. */
 export const graph = (parts: {
   name?: string;
   nodes: readonly Node[];

@@ -3,6 +3,7 @@ import { AppError, assert } from '../contract/errors.ts';
 import { migrations as allMigrations } from './migrations/all.ts';
 import type { Migration } from './migrations/migration.ts';
 
+/** Number of the last migration that was carried out; 0: a new file. */
 export const schemaVersion = (db: Database): number => db.pragma('user_version', { simple: true }) as number;
 
 /**

@@ -32,6 +32,7 @@ export interface Users {
   countSupervisors(): number;
 }
 
+/** By which two names are one: case, width and spaces at the ends do not make another person. */
 export const nameKey = (name: string): string => name.normalize('NFKC').trim().toLowerCase();
 
 interface Row {

@@ -34,6 +34,7 @@ interface Header {
 
 const padded = (length: number): number => Math.ceil(length / 8) * 8;
 
+/** Magic, version and length of the header; header (JSON); tensors, each from a multiple of 8 bytes on; sha256 of all before. */
 export function encodeCheckpoint({ run, state, position }: Checkpoint, number: number): Uint8Array<ArrayBuffer> {
   const tensors = [...state].map(([name, { type, dims, data }]) => ({ name, type, dims, bytes: data.byteLength }));
   const header = new TextEncoder().encode(JSON.stringify({ run, number, position, tensors } satisfies Header));

@@ -70,6 +70,7 @@ function readHeader(bytes: Uint8Array, name: string): BmpHeader {
   };
 }
 
+/** From the header alone. @throws IMAGE_UNREADABLE */
 export const bmpSize = (bytes: Uint8Array, name: string): { width: number; height: number } => {
   const { width, height } = readHeader(bytes, name);
   return { width, height };

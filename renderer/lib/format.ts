@@ -14,6 +14,7 @@ export function millisText(ms: number): string {
 export const ratioText = (ratio: number): string => (ratio >= 100 ? ratio.toFixed(0) : ratio.toFixed(1));
 export const megabytesText = (bytes: number): string => (bytes / 1e6).toFixed(1);
 export const gigabytesText = (bytes: number): string => (bytes / 1e9).toFixed(bytes < 1e10 ? 1 : 0);
+/** Millions, without a unit. */
 export const megaText = (count: number): string => (count / 1e6).toFixed(count >= 1e8 ? 0 : 1);
 const numberFormats = new Map<string, Intl.NumberFormat>();
 /** Digits grouped as the language does it. A format is made once: making one takes as long as a hundred uses. */

@@ -79,6 +79,7 @@ export function slice(
   return context.emit1('Slice', inputs);
 }
 
+/** Nothing is emitted where the order stays. */
 export function transpose(context: RuleContext, name: string, perm: readonly number[]): string {
   return perm.every((from, to) => from === to) ? name : context.emit1('Transpose', [name], { perm });
 }

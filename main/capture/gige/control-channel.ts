@@ -58,6 +58,7 @@ export interface ControlChannel {
   close(): Promise<void>;
 }
 
+/** @param address of the camera, IPv4. Nothing is sent yet: whether somebody is there shows at the first command. */
 export async function openControlChannel(address: string, port = GVCP_PORT): Promise<ControlChannel> {
   const socket: Socket = createSocket('udp4');
   let closed = false;

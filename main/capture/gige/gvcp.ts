@@ -167,6 +167,7 @@ export interface ResendRequest {
   first: number;
   last: number;
 }
+/** null: too short to be one. */
 export function readResend(request: Command): ResendRequest | null {
   const { payload } = request;
   const extended = (request.flags & flag.extendedId) !== 0;

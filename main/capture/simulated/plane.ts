@@ -7,6 +7,7 @@ export interface Plane {
   data: Float32Array;
 }
 
+/** All zeros. */
 export const plane = (width: number, height: number): Plane => ({
   width,
   height,
@@ -85,6 +86,7 @@ export function normalise(of: Plane, deviation: number): void {
   for (let i = 0; i < data.length; i += 1) data[i] = ((data[i]! - mean) / spread) * deviation;
 }
 
+/** Mean 0, deviation 1/sqrt(3). */
 export function whiteNoise(width: number, height: number, random: Random): Plane {
   const made = plane(width, height);
   // Sum of four uniforms: near enough to normal, and five times as fast.

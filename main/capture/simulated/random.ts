@@ -23,6 +23,7 @@ export function mixSeeds(...words: number[]): number {
   return h >>> 0;
 }
 
+/** FNV-1a, 32 bits: the same seed for the same text everywhere. */
 export const textSeed = (text: string): number => {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i += 1) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);

@@ -92,6 +92,7 @@ export async function imitate(student: Model, options: ImitationOptions): Promis
   return writeState(student, weights);
 }
 
+/** The one that was asked for, or the usual one: weights that begin at random take larger steps. */
 export const learningRateOf = ({ fresh, learningRate }: Pick<ImitationOptions, 'fresh' | 'learningRate'>): number =>
   learningRate ?? (fresh ? imitationDefaults.freshLearningRate : imitationDefaults.learningRate);
 

@@ -12,6 +12,7 @@ export interface Views {
   into(image: number, view: number, size: number, out: Float32Array, offset: number): Promise<void>;
 }
 
+/** @param backbone its preprocessing: teacher and student are given pictures in the same way */
 export function openViews(
   source: ImageSource,
   backbone: { mean: readonly [number, number, number]; std: readonly [number, number, number] },

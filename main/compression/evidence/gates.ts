@@ -172,6 +172,7 @@ export const latencyGate = (samplesMs: readonly number[], criteria: Criteria): G
 /** The deployed model must decide exactly as the pipeline that was measured. */
 const PARITY_LOGIT_TOLERANCE = 1e-2;
 
+/** @param parity what the file says of some images beside what the measured pipeline said of them */
 export const parityGate = (parity: { images: number; equal: number; maxLogitDifference: number }): Gate => {
   const same = parity.equal === parity.images && parity.maxLogitDifference <= PARITY_LOGIT_TOLERANCE;
   return {

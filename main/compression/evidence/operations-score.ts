@@ -23,6 +23,7 @@ export interface OperationsScore {
 /** Minutes after which effort counts half. */
 const HALF_MINUTES = 30;
 
+/** 0..1; a part that is nothing makes all of it next to nothing. */
 export function operationsScore(of: {
   balancedAccuracy: number;
   latencyMs: number;

@@ -106,6 +106,7 @@ export const normalCdf = (z: number): number => {
   return z > 0 ? 1 - tail : tail;
 };
 
+/** The z below which a standard normal number lies with probability p, by bisection of normalCdf. */
 export const normalQuantile = (p: number): number => {
   assert(p > 0 && p < 1, `a quantile needs 0 < p < 1, found ${p}`);
   return bisect(normalCdf, p, -40, 40);

@@ -9,6 +9,7 @@ export interface Verdict {
 
 type Told = Pick<TileJudgement, 'verdict' | 'classId'>;
 
+/** The same verdict of the same class; unsure is unsure, whatever class was nearest. */
 export const same = (a: Told, b: Told): boolean =>
   a.verdict === b.verdict && (a.classId === b.classId || a.verdict === 'unsure');
 
@@ -19,6 +20,7 @@ export const isRight = ({ truth, judgement }: Verdict): boolean =>
 /** Whether the best class is the part's, sure or not: what recall means. */
 const names = ({ truth, judgement }: Verdict): boolean => judgement.classId === truth;
 
+/** Per class, of the parts that both judged: how many only the one before named right (lost), and only the one after (won). */
 export function pairsByClass(
   from: ReadonlyMap<number, Verdict>,
   to: ReadonlyMap<number, Verdict>,
@@ -36,6 +38,7 @@ export function pairsByClass(
   return [...byClass].map(([classId, pairs]) => ({ classId, pairs }));
 }
 
+/** Share of the parts of each class whose class was named, sure or not. */
 export function recallByClass(verdicts: ReadonlyMap<number, Verdict>): Map<string, number> {
   const seen = new Map<string, { n: number; right: number }>();
   for (const verdict of verdicts.values()) {

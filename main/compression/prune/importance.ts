@@ -18,6 +18,7 @@ export interface RemovalCurve {
 /** Ridge on covariances, relative to their mean diagonal: sampled activations of dead channels have none of their own. */
 const RIDGE = 1e-4;
 
+/** A copy of a covariance [n, n] with that share of its mean diagonal added to the diagonal. */
 export const withRidge = (covariance: Float64Array, n: number, share = RIDGE): Float64Array => {
   let trace = 0;
   for (let i = 0; i < n; i++) trace += covariance[i * n + i]!;

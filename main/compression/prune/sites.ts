@@ -47,6 +47,7 @@ export const COLUMNS_AT_ONCE = 4000;
 /** Wider least-squares problems are left as they are: 3 x 3 kernels over wide inputs. */
 export const MOST_UNKNOWNS = 1536;
 
+/** So many positions of each picture that all pictures together give ROWS rows. */
 export const positionsOf = (options: CalibrationOptions): Tap['positions'] =>
   seededPositions(Math.max(1, Math.ceil(ROWS / options.images.length)), options.seed);
 
@@ -79,6 +80,7 @@ export const inputTap = (site: Site, node: Node, positions: Tap['positions'], id
   positions,
 });
 
+/** Nodes that read channels of the groups, in the order of the graph: where a cut is made up for by least squares. */
 export const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[] => {
   const index = indexGraph(model.graph);
   const at = new Map(model.graph.nodes.map((node, i) => [node, i]));

@@ -36,6 +36,7 @@ export const atStation = (
   run: (client: CoreClient, station: Station) => Promise<void>,
 ) => signedIn(context, options, async (client) => run(client, await stationOf(client, options)));
 
+/** The station that is named by id or name, or the only one. @throws NOT_FOUND, INVALID_INPUT */
 export async function stationOf(client: CoreClient, options: StationOption): Promise<Station> {
   const stations = await client.call('stations.list', {});
   if (options.station) {

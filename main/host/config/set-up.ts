@@ -31,6 +31,7 @@ export async function configFrom(file: string): Promise<Config> {
   return read.config;
 }
 
+/** @throws INVALID_INPUT for a file that cannot be read */
 export async function textOf(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');

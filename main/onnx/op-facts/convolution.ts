@@ -13,6 +13,7 @@ export interface Window {
   ceil: boolean;
 }
 
+/** @param kernel sizes of the spatial dims. @throws GRAPH_INVALID for lists of other lengths, and for a kernel, stride or dilation below 1 */
 export function windowOf(context: OpContext, kernel: readonly number[]): Window {
   const { node } = context;
   const rank = kernel.length;

@@ -67,6 +67,7 @@ function broadcastDim(context: OpContext, a: Dim, b: Dim): Dim {
   return typeof a === 'number' ? a : typeof b === 'number' ? b : null;
 }
 
+/** Numpy broadcasting (Broadcasting.md); null where one shape is not known. @throws GRAPH_INVALID for sizes that do not fit together */
 export function broadcast(context: OpContext, shapes: readonly Shape[]): Shape {
   let result: readonly Dim[] = [];
   for (const shape of shapes) {

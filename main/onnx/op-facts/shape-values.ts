@@ -5,6 +5,7 @@ import { MAX_TRACKED_VALUES, numbersIn, shapeOf, sizeOf, typeOf, type OpFacts, t
 
 /* Constants, and operators whose result is numbers about shapes. */
 
+/** Type and shape of a constant, and its numbers where they are few enough to be followed. */
 export function constantInfo(tensor: ConstTensor): TensorInfo {
   const info: TensorInfo = { type: tensor.type, shape: tensor.dims };
   if (tensor.type === 'string' || elementCount(tensor.dims) > MAX_TRACKED_VALUES) return info;

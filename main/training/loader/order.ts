@@ -29,6 +29,7 @@ export interface OrderOptions {
   balanced?: boolean;
 }
 
+/** The last one is filled up, so none is cut short. */
 export const batchesPerEpoch = (images: number, batch: number): number => Math.ceil(images / batch);
 
 /**

@@ -75,6 +75,7 @@ const functions: Record<string, { args: readonly number[]; of(a: number, b: numb
 };
 const constants: Record<string, number> = { PI: Math.PI, E: Math.E };
 
+/** A formula of a SwissKnife or a Converter (GenICam). @throws ExpressionError for what is none, and for one that is nested too deeply */
 export function parseExpression(text: string): Expression {
   const tokens = tokensOf(text);
   const names = new Set<string>();
@@ -314,6 +315,7 @@ function nameOf<T>(name: string, value: (name: string) => T, ofConstant: (consta
   }
 }
 
+/** Cut off towards zero, to 64 bits. @throws ExpressionError for what is no finite number */
 export function toInteger(value: number): bigint {
   if (!Number.isFinite(value)) throw new ExpressionError(`${value} is not a whole number`);
   return BigInt.asIntN(64, BigInt(Math.trunc(value)));

@@ -70,12 +70,14 @@ export async function step<T>(walk: Walk, node: Node, run: () => Promise<T>): Pr
   }
 }
 
+/** @throws FeatureError when the description has none of this name */
 export function findNode({ nodes }: Description, name: string): Node {
   const node = nodes.get(name.trim());
   if (!node) throw new FeatureError(name, 'is not in the description of the camera');
   return node;
 }
 
+/** Decimal or 0x…, as descriptions write whole numbers; a fraction is cut off. @throws FeatureError */
 export function wholeLiteral(node: Node, text: string): bigint {
   try {
     const negative = text.startsWith('-');
@@ -88,6 +90,7 @@ export function wholeLiteral(node: Node, text: string): bigint {
   }
 }
 
+/** @throws FeatureError */
 export function floatLiteral(node: Node, text: string): number {
   const value = Number(text);
   if (text === '' || Number.isNaN(value)) throw new FeatureError(node.name, `has "${text}" where a number belongs`);

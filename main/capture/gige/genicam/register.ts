@@ -62,6 +62,7 @@ export function fieldOf(node: Node, at: Register): Field | null {
   return { shift: at.littleEndian ? low : 8 * at.length - 1 - high, width: high - low + 1 };
 }
 
+/** What the bits can hold; beyond 2^53 to the nearest number. */
 export function integerRange(at: Register, field: Field | null): { min: number; max: number } {
   const width = Math.min(64, field?.width ?? 8 * at.length);
   return at.signed ? { min: -(2 ** (width - 1)), max: 2 ** (width - 1) - 1 } : { min: 0, max: 2 ** width - 1 };
@@ -75,6 +76,7 @@ const toWhole = (bytes: Uint8Array, littleEndian: boolean): bigint => {
   return value;
 };
 
+/** @param bytes of the whole register, in its own byte order */
 export function decodeInteger(bytes: Uint8Array, at: Register, field: Field | null): bigint {
   const raw = toWhole(bytes, at.littleEndian);
   const width = field?.width ?? 8 * at.length;

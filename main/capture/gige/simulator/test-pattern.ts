@@ -105,6 +105,7 @@ export const formatCode = (name: string): number | null => packings.get(name)?.c
 export const formatName = (code: number): string | null =>
   [...packings].find(([, packing]) => packing.code === code)?.[0] ?? null;
 
+/** Bytes of one frame; lines are not padded. */
 export const patternSize = (formatNamed: string, width: number, height: number): number =>
   Math.ceil((width * height * packings.get(formatNamed)!.bitsPerPixel) / 8);
 
