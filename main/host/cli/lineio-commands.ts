@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { mapDocument, mapMarkdown } from '../../lineio/map-document.ts';
-import { openSignalReader } from '../../lineio/master.ts';
+import { openSignalReader } from '../../lineio/signal-reader.ts';
 import { registerMap, signalNames, type SignalName, type SignalValue } from '../../lineio/register-map.ts';
 import { wholeNumber, type Action } from './context.ts';
 import { table } from './output.ts';
