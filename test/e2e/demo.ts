@@ -8,7 +8,7 @@ import { defectClassesOf } from '../../main/capture/simulated/render.ts';
 import { cameraConfigSchema } from '../../main/contract/domain.ts';
 import { serve, type Serving } from '../../main/host/serve.ts';
 import { decodeImage } from '../../main/vision/decode.ts';
-import { buildRenderer, launchBrowser, openPage, tabTo, testId } from './browser.ts';
+import { appears, buildRenderer, launchBrowser, openPage, tabTo, testId } from './browser.ts';
 
 /*
  * The program as a newcomer has it: a real browser, the real supervisor, core, line and trainer, the shipped backbone, the simulated
@@ -19,12 +19,11 @@ const MINUTE = 60_000;
 /** Parts drawn again in search of one: more than a line of four a second has shown by then. */
 const MOST_DRAWN = 1500;
 
-export interface Program {
+export interface Program extends AsyncDisposable {
   readonly home: string;
   readonly serving: Serving;
   /** A window in a profile of its own. */
   open(options?: Parameters<typeof openPage>[2]): ReturnType<typeof openPage>;
-  close(): Promise<void>;
 }
 
 /** On an empty data folder. */
@@ -40,7 +39,7 @@ export async function startProgram(): Promise<Program> {
       opened.page.setDefaultTimeout(MINUTE);
       return opened;
     },
-    async close() {
+    async [Symbol.asyncDispose]() {
       await browser.close();
       await serving.close();
       await rm(home, { recursive: true, force: true });
@@ -98,9 +97,11 @@ export async function setLine(page: Page, changes: LineChanges): Promise<Simulat
   return config;
 }
 
-/** Waits for a job to be over. @throws what a notice tells of a failure */
-export async function untilJobIsDone(page: Page, timeout: number): Promise<void> {
-  await page.waitForSelector(testId('job'), { timeout: 20_000 });
+/** Starts a job and waits until it is over, however soon that is. @throws what a notice tells of a failure */
+export async function doJob(page: Page, start: () => Promise<unknown>, timeout: number): Promise<void> {
+  const begun = await appears(page, testId('job'));
+  await start();
+  await begun();
   await page.waitForSelector(testId('job'), { state: 'detached', timeout });
   const [problem] = await page.locator(testId('notice-error')).allTextContents();
   if (problem !== undefined) throw new Error(`a job failed: ${problem}`);
@@ -132,7 +133,7 @@ export async function approveAndActivate(page: Page): Promise<void> {
   await page.keyboard.press('Enter');
   await page.waitForSelector(testId('approved'));
   await press(page, testId('activate'));
-  await page.waitForSelector(testId('notice'));
+  await page.waitForSelector(testId('approved'), { state: 'detached' });
 }
 
 export const untilQueued = (page: Page, parts: number): Promise<unknown> =>

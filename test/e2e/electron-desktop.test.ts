@@ -96,7 +96,7 @@ describe.skipIf(!electronFolder)('the desktop (needs ELECTRON_OVERRIDE_DIST_PATH
         `void (electron.dialog.showSaveDialog = async (_, { defaultPath }) => ({ canceled: ${file === null}, ` +
           `filePath: ${JSON.stringify(file ?? '')}, asked: (globalThis.asked = defaultPath) }))`,
       );
-    const file = join(shell.folder, 'report.pdf');
+    const file = join(home, 'report.pdf');
     await answer(file);
     expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: '../../Report: week' }))).toBe(file);
     expect(readFileSync(file).subarray(0, 5).toString()).toBe('%PDF-');
@@ -104,7 +104,7 @@ describe.skipIf(!electronFolder)('the desktop (needs ELECTRON_OVERRIDE_DIST_PATH
     expect(String(await ask('globalThis.asked'))).toMatch(/[/\\]Report- week\.pdf$/);
     await answer(null);
     expect(await app.page.evaluate(() => desktop({ kind: 'save-pdf', name: 'x' }))).toBeNull();
-    const fromMenu = join(shell.folder, 'menu.pdf');
+    const fromMenu = join(home, 'menu.pdf');
     await answer(fromMenu);
     await ask(`void electron.Menu.getApplicationMenu().getMenuItemById('save-pdf').click()`);
     await expect.poll(() => existsSync(fromMenu)).toBe(true);

@@ -17,8 +17,8 @@ export interface InstalledProgram {
   executable: string;
   /** What was installed, without the rest of the test's files. */
   folder: string;
-  /** Removes the Debian package as dpkg does; null where none was installed. */
-  remove: (() => void) | null;
+  /** The Debian package, as dpkg does it; null where none was installed. */
+  debian: { install(): void; remove(): void } | null;
 }
 
 /**
@@ -32,7 +32,7 @@ export async function installForTests(into: string): Promise<InstalledProgram> {
   const unpacked = unpackedIn(output);
   for (const part of ['dist/test-runtime/processes', 'dist/test-runtime/threads', 'package.json'])
     cpSync(join(root, part), join(unpacked, 'resources/app.asar.unpacked', part), { recursive: true });
-  if (!asDebian) return { executable: join(unpacked, 'mekiki'), folder: unpacked, remove: null };
+  if (!asDebian) return { executable: join(unpacked, 'mekiki'), folder: unpacked, debian: null };
 
   const file = await makeDeb({ unpacked, into, compression: ['-Znone'] });
   const system = join(into, 'system');
@@ -41,12 +41,13 @@ export async function installForTests(into: string): Promise<InstalledProgram> {
   for (const name of ['status', 'available']) writeFileSync(join(system, 'var/lib/dpkg', name), '');
   const dpkg = (...args: string[]) =>
     execFileSync('dpkg', [`--root=${system}`, '--force-depends', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
-  dpkg('--install', file);
+  const install = () => void dpkg('--install', file);
+  install();
   rmSync(output, { recursive: true });
   return {
     executable: join(system, 'opt/mekiki/mekiki'),
     folder: system,
-    remove: () => void dpkg('--remove', 'mekiki'),
+    debian: { install, remove: () => void dpkg('--remove', 'mekiki') },
   };
 }
 

@@ -3,27 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { cli, type CliRun } from '../helpers/cli.ts';
+import { commandLine, newCommandLine, type CommandLine } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
+import { story } from '../helpers/story.ts';
 
 const password = 'correct horse battery';
 let folder: string;
-let home: string;
 let parts: Map<string, string[]>;
 let late: Map<string, string[]>;
 
-const run = async (...args: string[]): Promise<CliRun> =>
-  await cli([...args, '--home', home, '--json'], { MEKIKI_PASSWORD: password });
-const done = async <T>(...args: string[]): Promise<T> => {
-  const result = await run(...args);
-  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(0);
-  return result.json() as T;
-};
-const failed = async (...args: string[]): Promise<{ code: string; message: string }> => {
-  const result = await run(...args);
-  expect(result.code, `${args.join(' ')}: ${result.stdout}${result.stderr}`).toBe(1);
-  return (result.json() as { error: { code: string; message: string } }).error;
-};
 interface Brief {
   id: string;
   state: string;
@@ -33,25 +21,27 @@ interface Brief {
   speedup: number;
   gates: { name: string; outcome: string }[];
 }
-const approve = (id: string) =>
+const approve = ({ done }: CommandLine, id: string) =>
   done('approve', id, '--user', 'hana', '--meaning', 'I have reviewed the evidence', '--waive', 'a test has few parts');
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'mekiki-cli-'));
-  home = join(folder, 'home');
+  folder = await mkdtemp(join(tmpdir(), 'mekiki-loop-'));
   parts = await writeParts(join(folder, 'labelled'), { perClass: 24, classes: ['ok', 'scratch', 'pit'] });
   late = await writeParts(join(folder, 'more'), { perClass: 12, seed: 99, classes: ['stain', 'ok'] });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 // A quick search for candidates takes up to its budget of 90 s, and more on a busy machine: the first one here has 30 s, as that of the demo.
-describe('the loop on the command line', { timeout: 300_000 }, () => {
-  test('an empty home asks for init, and has no active model', async () => {
+describe('the loop on the command line', () => {
+  const begin = async () => ({ ...(await newCommandLine({ MEKIKI_PASSWORD: password })), model: '', another: '' });
+  const step = story(begin);
+
+  step('an empty home asks for init, and has no active model', async ({ failed }) => {
     expect((await failed('update')).code).toBe('HOME_EMPTY');
     expect((await failed('inspect', join(folder, 'more'))).code).toBe('NO_ACTIVE_MODEL');
   });
 
-  test('init, import, update', async () => {
+  step('init, import, update', async ({ done }) => {
     const { stations } = await done<{ stations: { id: string }[] }>('init', '--user', 'hana');
     // How fast this machine is while other tests run is not what is tested here.
     await done('stations', 'set', stations[0]!.id, '--max-latency-ms', '5000');
@@ -65,22 +55,19 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     expect(update.classes).toHaveLength(3);
   });
 
-  test('a wrong password and an unknown account change nothing', async () => {
-    const wrong = await cli(['update', '--home', home, '--json'], { MEKIKI_PASSWORD: 'not this one' });
-    expect(wrong.code).toBe(1);
-    expect((wrong.json() as { error: { code: string } }).error.code).toBe('WRONG_PASSWORD');
+  step('a wrong password and an unknown account change nothing', async ({ home }) => {
+    const { failed } = commandLine(home, { MEKIKI_PASSWORD: 'not this one' });
+    expect((await failed('update')).code).toBe('WRONG_PASSWORD');
   });
 
-  test('a recovery code gives the supervisor a password, once', async () => {
+  step('a recovery code gives the supervisor a password, once', async ({ home, done }) => {
     const { code } = await done<{ code: string }>('users', 'recovery');
-    const recover = () =>
-      cli(['users', 'recover', 'hana', code, '--home', home, '--json'], { MEKIKI_NEW_PASSWORD: password });
-    expect((await recover()).code).toBe(0);
-    const again = await recover();
-    expect((again.json() as { error: { code: string } }).error.code).toBe('RECOVERY_REFUSED');
+    const locked = commandLine(home, { MEKIKI_NEW_PASSWORD: password });
+    await locked.done('users', 'recover', 'hana', code);
+    expect((await locked.failed('users', 'recover', 'hana', code)).code).toBe('RECOVERY_REFUSED');
   });
 
-  test('a new class from twelve parts, labelled one by one and all at once', async () => {
+  step('a new class from twelve parts, labelled one by one and all at once', async ({ done }) => {
     const [first, ...others] = late.get('stain')!;
     await done('label', first!, 'stain');
     for (const file of others.slice(0, 2)) await done('label', file, 'stain');
@@ -89,26 +76,26 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     expect(update.classes.map((c) => c.labelled).toSorted((a, b) => a - b)).toEqual([12, 24, 24, 36]);
   });
 
-  let model = '';
-  let another = '';
-  test('candidates, none of which inspects before it is approved', async () => {
+  step('candidates, none of which inspects before it is approved', async (world) => {
+    const { done, failed } = world;
     const created = await done<Brief[]>('candidates', 'create', '--time-budget-s', '30');
     const offered = created.filter((c) => c.offered);
     expect(created.length).toBeGreaterThan(0);
     expect(offered.length, JSON.stringify(created)).toBeGreaterThan(0);
     for (const c of offered) if (c.strategy !== 'none') expect(c.speedup).toBeGreaterThan(1);
-    model = (offered.find((c) => c.recommended) ?? offered[0]!).id;
+    const model = (world.model = (offered.find((c) => c.recommended) ?? offered[0]!).id);
     expect((await failed('activate', model)).code).toBe('NOT_APPROVED');
     const alsoOffered = (list: readonly Brief[]) =>
       list.find((c) => c.offered && c.id !== model && c.gates.every((gate) => gate.outcome !== 'fail'));
     // On a busy machine only one of them may have been measured as faster: then a second search finds one.
     const second = alsoOffered(created) ?? alsoOffered(await done<Brief[]>('candidates', 'create'));
     expect(second, JSON.stringify(created)).toBeDefined();
-    another = second!.id;
+    world.another = second!.id;
   });
 
-  test('approve, activate, inspect names the model', async () => {
-    await approve(model);
+  step('approve, activate, inspect names the model', async (world) => {
+    const { done, model, another } = world;
+    await approve(world, model);
     await done('activate', model);
     const records = await done<{ model: string; verdict: string; className: string }[]>(
       'inspect',
@@ -131,7 +118,7 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     expect(right).toBeGreaterThan(records.length / 2);
   });
 
-  test('a database row edited by hand activates nothing', async () => {
+  step('a database row edited by hand activates nothing', async ({ home, failed, another }) => {
     const database = new DatabaseSync(join(home, 'mekiki.sqlite'));
     const tables = database
       .prepare("select name from sqlite_master where type = 'table'")
@@ -147,15 +134,16 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     again.close();
   });
 
-  test('another model, and back', async () => {
-    await approve(another);
+  step('another model, and back', async (world) => {
+    const { done, model, another } = world;
+    await approve(world, another);
     await done('activate', another);
     expect((await done<{ id: string }>('rollback')).id).toBe(model);
     const records = await done<{ model: string }[]>('inspect', join(folder, 'labelled', 'ok'));
     expect(records[0]!.model).toBe(model);
   });
 
-  test('an altered model file is refused', async () => {
+  step('an altered model file is refused', async ({ home, failed, model }) => {
     const file = join(home, 'bundles', model, 'model.onnx');
     const bytes = await readFile(file);
     const altered = Buffer.from(bytes);
@@ -165,7 +153,7 @@ describe('the loop on the command line', { timeout: 300_000 }, () => {
     await writeFile(file, bytes);
   });
 
-  test('files that are no parts get an error each, and the rest is judged', async () => {
+  step('files that are no parts get an error each, and the rest is judged', async ({ done }) => {
     const mixed = join(folder, 'mixed');
     await writeParts(mixed, { perClass: 1, classes: ['ok'] });
     await writeFile(join(mixed, 'empty.png'), '');
@@ -181,9 +169,7 @@ test('two runs on one home: the second says who has it', async () => {
   const own = await mkdtemp(join(tmpdir(), 'mekiki-two-'));
   const server = await serve({ home: own, port: 0, demo: false });
   try {
-    const result = await cli(['stations', 'list', '--home', own, '--json']);
-    expect(result.code).toBe(1);
-    expect((result.json() as { error: { code: string } }).error.code).toBe('HOME_IN_USE');
+    expect((await commandLine(own, {}).failed('stations', 'list')).code).toBe('HOME_IN_USE');
   } finally {
     await server.close();
     await rm(own, { recursive: true, force: true });
