@@ -78,8 +78,9 @@ test('signals put out by hand: the PLC sees them while the line is stopped, neve
   await put({ ng: true, alarm: true });
   await plc.until('ng by hand', (s) => s.ng === true && s.alarm === true && s.resultReady === false);
   expect(line.status().lineOutput!.signals).toMatchObject({ running: false });
-  await put({ ok: true }, 4);
+  await put({ ok: true });
   await plc.until('ok alone', (s) => s.ok === true && s.ng === false);
+  await put({ ok: true }, 1);
   await plc.until('it fell back', (s) => s.ok === false);
   await put({ error: true });
   await plc.until('error by hand', (s) => s.error === true);
