@@ -17,13 +17,11 @@ import {
   argmax,
   comparedOf,
   featuresOf,
-  judgedOf,
   keepsLimits,
   lossBetween,
   stagesOf,
   validate,
   type Compared,
-  type Judged,
 } from './plan/evaluate.ts';
 import { MANY_ROWS } from './plan/repeated-folds.ts';
 import { type Variant } from './plan/variant.ts';
@@ -48,7 +46,6 @@ export interface Finished {
   features: Float32Array;
   /** Held-out logits of the labelled images. */
   validation: CrossValidation;
-  judged: Judged;
   /** What models are compared by: held out with whole groups of near-duplicates (plan/evaluate.ts), in several views. */
   compared: Compared;
   macs: number;
@@ -167,7 +164,6 @@ export async function finishVariant(
     statistics,
     features,
     validation: crossValidation,
-    judged: judgedOf(crossValidation, ledger),
     compared,
     macs: cost.macs,
     params: cost.params,

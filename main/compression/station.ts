@@ -304,12 +304,19 @@ async function compress(
       latencyGate(offer.latency.samples, criteria),
       parityGate(finished.parity),
     ];
+    // By what the offer was judged and recommended by: one loss, wherever it is shown.
     const evidence = buildEvidence({
-      reference: { finished: reference, judged: reference.judged, latency: referenceLatency },
+      reference: {
+        finished: reference,
+        judged: reference.compared.judged,
+        latency: referenceLatency,
+        compared: reference.compared.balancedAccuracy,
+      },
       candidate: {
         finished,
-        judged: finished.judged,
+        judged: finished.compared.judged,
         latency: offer.latency,
+        compared: offer.balancedAccuracy,
         speedupInterval: offer.speedupInterval,
       },
       active: active ? recallByClass(active) : null,

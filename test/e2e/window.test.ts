@@ -276,6 +276,7 @@ describe('in Japanese', () => {
     }
     await go(page, 'learn');
     await page.waitForSelector('text=5.79 倍の速さ、交差検証の精度は 0.41 ポイント低下。');
+    await page.waitForSelector('text=精度の低下は 0.41 ポイント。');
     await page.click(testId('open-help'));
     await page.waitForSelector(testId('help'));
     expect(await englishOn(page, names), 'help').toEqual([]);

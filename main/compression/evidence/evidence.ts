@@ -64,10 +64,18 @@ export const leftAloneOf = (
     ? null
     : { untouched: made.untouched, unknownOperators: Object.fromEntries(unknownOperators(original)) };
 
+interface Measured {
+  finished: Finished;
+  judged: Judged;
+  latency: Latency;
+  /** Balanced accuracy by which offers are compared (of several views, say); absent: that of `judged`. */
+  compared?: number;
+}
+
 /** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
 export function buildEvidence(parts: {
-  reference: { finished: Finished; judged: Judged; latency: Latency };
-  candidate: { finished: Finished; judged: Judged; latency: Latency; speedupInterval: [number, number] | null };
+  reference: Measured;
+  candidate: Measured & { speedupInterval: [number, number] | null };
   active: ReadonlyMap<string, number> | null;
   basis: string;
   gates: Evidence['gates'];
@@ -80,8 +88,11 @@ export function buildEvidence(parts: {
   leftAlone?: LeftAlone | null;
 }): Evidence {
   const { reference, candidate } = parts;
-  const before = measuresOf(reference.finished, reference.judged, reference.latency);
-  const after = measuresOf(candidate.finished, candidate.judged, candidate.latency);
+  const measured = ({ finished, judged, latency, compared }: Measured): Measures => ({
+    ...measuresOf(finished, judged, latency),
+    ...(compared === undefined ? {} : { balancedAccuracy: Math.min(1, Math.max(0, compared)) }),
+  });
+  const [before, after] = [measured(reference), measured(candidate)];
   const referenceRecall = recallOf(reference.judged);
   return {
     reference: before,

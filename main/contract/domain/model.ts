@@ -142,6 +142,7 @@ export const evidenceSchema = z.object({
   speedup: z.number(),
   /** 95 % of it; null: too few runs. Absent in older evidence. */
   speedupInterval: z.tuple([z.number(), z.number()]).nullable().optional(),
+  /** Balanced accuracy of the reference less that of the candidate, percentage points: what the candidate was judged by. */
   accuracyDropPp: z.number(),
   /** How the accuracies were found, e.g. "5-fold cross-validation over 240 labelled parts". */
   basis: z.string(),

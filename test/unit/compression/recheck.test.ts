@@ -77,8 +77,8 @@ beforeAll(async () => {
   integer = await finishVariant('m-int8', variant, choice.model, encodeModel(choice.model), options);
   float = await finishVariant('m-fp32', { ...variant, precision: 'fp32' }, base, encodeModel(base), options);
   evidence = buildEvidence({
-    reference: { finished: float, judged: float.judged, latency },
-    candidate: { finished: integer, judged: integer.judged, latency, speedupInterval: null },
+    reference: { finished: float, judged: float.compared.judged, latency },
+    candidate: { finished: integer, judged: integer.compared.judged, latency, speedupInterval: null },
     active: null,
     basis: 'test',
     gates: [],

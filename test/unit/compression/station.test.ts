@@ -165,6 +165,28 @@ describe('compressStation', () => {
     expect(evidence.dataSha256).toBe(last.evidence.dataSha256);
   }, 180_000);
 
+  it('tells one loss of a candidate: that which it was judged by, in its reason and in its figures', async () => {
+    const outDir = join(folder, 'one-loss');
+    await mkdir(outDir);
+    // Many labels are wrong, in no regular order: nothing is all right, and each way of holding parts out tells another loss.
+    const wrong = (classId: string) => CLASSES[(CLASSES.findIndex((id) => id === classId) + 1) % CLASSES.length]!;
+    const images = input.images.map((image, i) =>
+      (i * i) % 7 < 2 ? { ...image, classId: wrong(image.classId) } : image,
+    );
+    const criteria = criteriaSchema.parse({ maxDropPp: 50 });
+    const { candidates } = await compressStation({ ...input, images, criteria, outDir, timeBudgetS: 1 }, { measure });
+    const told = candidates.flatMap(({ reason, evidence }) => {
+      const [, pp, way] = /([\d.]+) pp (less|more) accurate in cross-validation/.exec(reason) ?? [];
+      return pp === undefined ? [] : [{ lost: (way === 'less' ? 1 : -1) * Number(pp), evidence }];
+    });
+    expect(told.some(({ lost }) => lost !== 0)).toBe(true);
+    for (const { lost, evidence } of told) {
+      const { reference, candidate, accuracyDropPp } = evidence;
+      expect(accuracyDropPp).toBeCloseTo(lost, 1);
+      expect(100 * (reference.balancedAccuracy - candidate.balancedAccuracy)).toBeCloseTo(lost, 1);
+    }
+  }, 180_000);
+
   it('is cancelled, and refuses a station of one class', async () => {
     await expect(compressStation(input, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
     await expect(
