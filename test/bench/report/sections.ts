@@ -217,6 +217,12 @@ export const sections: readonly Section[] = [
         atMost: 2000,
       },
       {
+        what: 'an Electron of one empty window, started again',
+        file: 'startup-packed',
+        path: 'bareElectronMs.sameHomeAgain.max',
+        unit: 'ms',
+      },
+      {
         what: 'npm ci with an empty cache and npm start, to a usable window',
         file: 'fresh-install',
         path: 'seconds.all',
