@@ -192,8 +192,10 @@ function batchesOf(parts: SourceParts): BatchSource {
   const perEpoch = batchesPerEpoch(images.length, batch);
   const classes = [...new Set(images.map(classOf))];
   const labels = images.map((image) => classes.indexOf(classOf(image)));
+  let turn: { epoch: number; order: Uint32Array } | undefined;
   const pictures = async (epoch: number, number: number) => {
-    const order = epochOrder({ labels, batch, seed, balanced: true }, epoch);
+    if (turn?.epoch !== epoch) turn = { epoch, order: epochOrder({ labels, batch, seed, balanced: true }, epoch) };
+    const { order } = turn;
     const shown = Array.from({ length: batch }, (_, r) => images[order[number * batch + r]!]!);
     const data = new Float32Array(batch * plane);
     for (const [r, image] of shown.entries()) await views.into(image, epoch + 1, inputSize, data, r * plane);

@@ -132,8 +132,9 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     if (first === 'int8') await attempt(plain(request.nativeSize, 'int8'));
     let before: Trial | null = null;
     // The first step down gives little time and loses little: it is looked at only where the second does not hold.
-    const stepped = auto && request.sizes.length > 1 ? request.sizes.slice(1) : request.sizes;
-    for (const size of stepped) {
+    const [firstStep, secondStep, ...others] = request.sizes;
+    const stepsOver = auto && firstStep !== undefined && secondStep !== undefined;
+    for (const size of stepsOver ? [secondStep, ...others] : request.sizes) {
       // So few pixels are worth a try only where half as many again keep the limit.
       const tiny = size < TINY_SHARE * request.nativeSize;
       if (tiny && !holds(before)) break;
@@ -143,11 +144,9 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       if (tiny ? holds(trial) : trial && !hopeless(trial)) promising.push(size);
       if (hopeless(trial) || outOfTime) break;
     }
-    const [skipped] = request.sizes;
-    if (skipped === undefined || stepped[0] === skipped || outOfTime) return;
-    if (holds(trials.get(variantId(plain(stepped[0]!, first)))) || !hopeless(await attempt(plain(skipped, first)))) {
-      promising.splice(1, 0, skipped);
-    }
+    if (!stepsOver || outOfTime) return;
+    const secondHolds = holds(trials.get(variantId(plain(secondStep, first))));
+    if (secondHolds || !hopeless(await attempt(plain(firstStep, first)))) promising.splice(1, 0, firstStep);
   };
   /** From the smallest size upwards, the fastest first, until so many hold or so many were tried. */
   const inIntegers = async (enough: number, most = Infinity): Promise<void> => {
@@ -269,10 +268,10 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
             !trials.has(variantId(studentOf(trial))),
         )
         .sort((a, b) => dropPp(a) - dropPp(b));
-      const saved = leastLost
-        .filter((trial) => !lastHeld && dropPp(trial) < request.maxDropPp + gain)
+      const [fastestSaved] = leastLost
+        .filter((trial) => dropPp(trial) < request.maxDropPp + gain)
         .sort((a, b) => a.latencyMs - b.latencyMs);
-      const next = saved[0] ?? leastLost[0];
+      const next = lastHeld ? leastLost[0] : (fastestSaved ?? leastLost[0]);
       if (!next) return;
       const student = studentOf(next);
       const taught = await attempt(student);
