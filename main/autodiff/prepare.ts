@@ -1,5 +1,6 @@
 import { AppError } from '../contract/errors.ts';
 import {
+  beginsAndEnds,
   eliminateDead,
   floatValue,
   intAttribute,
@@ -7,6 +8,7 @@ import {
   node as makeNode,
   opsetOf,
   runtimeInputs,
+  samePads,
   sortNodes,
   tensorAttribute,
   textAttribute,
@@ -108,8 +110,9 @@ const explicitPads =
     const auto = textAttribute(node, 'auto_pad', 'NOTSET');
     if (auto === 'NOTSET') return node;
     const kernel = kernelOf(writer, node);
-    if (!auto.startsWith('SAME')) return withAttributes(node, { auto_pad: null, pads: kernel.flatMap(() => [0, 0]) });
-    const sizes = writer.shape(node.inputs[0]!).slice(2);
+    if (auto !== 'SAME_UPPER' && auto !== 'SAME_LOWER') {
+      return withAttributes(node, { auto_pad: null, pads: kernel.flatMap(() => [0, 0]) });
+    }
     const strides = intsAttribute(
       node,
       'strides',
@@ -120,18 +123,9 @@ const explicitPads =
       'dilations',
       kernel.map(() => 1),
     );
-    const totals = kernel.map((k, axis) => {
-      const steps = Math.ceil(sizes[axis]! / strides[axis]!) - 1;
-      return Math.max(0, steps * strides[axis]! + (k - 1) * dilations[axis]! + 1 - sizes[axis]!);
-    });
-    return withAttributes(node, { auto_pad: null, pads: beginsAndEnds(totals, auto === 'SAME_LOWER') });
+    const sizes = writer.shape(node.inputs[0]!).slice(2) as number[];
+    return withAttributes(node, { auto_pad: null, pads: samePads(sizes, { kernel, strides, dilations }, auto) });
   };
-
-/** Odd totals: the extra one at the end, or (lower) at the beginning. */
-const beginsAndEnds = (totals: readonly number[], lower: boolean): number[] => {
-  const begins = totals.map((total) => (lower ? Math.ceil(total / 2) : Math.floor(total / 2)));
-  return [...begins, ...totals.map((total, axis) => total - begins[axis]!)];
-};
 
 const weightKernel = (writer: GraphWriter, node: Node) => writer.shape(node.inputs[1]!).slice(2);
 

@@ -5,6 +5,8 @@ import {
   intAttribute,
   intsAttribute,
   eliminateDead,
+  samePads,
+  textAttribute,
   model as makeModel,
   node as makeNode,
   value,
@@ -45,26 +47,27 @@ interface Kernel {
   height: number;
   width: number;
   strides: number[];
+  /** Begins, then ends. */
   pads: number[];
   dilations: number[];
 }
 
-const kernelOf = (conv: Node | null): Kernel => {
-  const [height, width] = conv ? intsAttribute(conv, 'kernel_shape', [1, 1]) : [1, 1];
-  if (conv && conv.attributes.has('auto_pad')) {
-    const mode = conv.attributes.get('auto_pad')!;
-    const text = mode.kind === 'string' ? new TextDecoder().decode(mode.value) : '';
-    if (text !== 'NOTSET') {
-      throw new AppError('UNSUPPORTED_OP', { op: conv.op, opset: 0, node: conv.name, problem: `auto_pad ${text}` });
-    }
-  }
-  return {
-    height: height!,
-    width: width!,
-    strides: conv ? intsAttribute(conv, 'strides', [1, 1]) : [1, 1],
-    pads: conv ? intsAttribute(conv, 'pads', [0, 0, 0, 0]) : [0, 0, 0, 0],
-    dilations: conv ? intsAttribute(conv, 'dilations', [1, 1]) : [1, 1],
-  };
+const VALUE_ITSELF: Kernel = { height: 1, width: 1, strides: [1, 1], pads: [0, 0, 0, 0], dilations: [1, 1] };
+
+/** @param map height and width that the kernel slides over: auto_pad pads by them */
+const kernelOn = (conv: Node | null, map: readonly [number, number]): Kernel => {
+  if (!conv) return VALUE_ITSELF;
+  const kernel = intsAttribute(conv, 'kernel_shape', [1, 1]);
+  const strides = intsAttribute(conv, 'strides', [1, 1]);
+  const dilations = intsAttribute(conv, 'dilations', [1, 1]);
+  const auto = textAttribute(conv, 'auto_pad', 'NOTSET');
+  const pads =
+    auto === 'SAME_UPPER' || auto === 'SAME_LOWER'
+      ? samePads(map, { kernel, strides, dilations }, auto)
+      : auto === 'VALID'
+        ? [0, 0, 0, 0]
+        : intsAttribute(conv, 'pads', [0, 0, 0, 0]);
+  return { height: kernel[0]!, width: kernel[1]!, strides, pads, dilations };
 };
 
 /** The part of a model that makes the given tensors, as a model with these outputs. */
@@ -137,7 +140,6 @@ export async function collectSamples(
     threads: options.threads,
     name: 'calibration',
   });
-  const kernels = taps.map(({ kernel }) => kernelOf(kernel));
   const rows = taps.map(() => 0);
   const chunks = taps.map((): Float32Array[] => []);
   const batch = options.batch ?? 8;
@@ -150,9 +152,9 @@ export async function collectSamples(
     });
     taps.forEach((tap, t) => {
       const tensor = values[tap.tensor]!;
-      const kernel = kernels[t]!;
       const layout = layoutOf(tensor, some.length, tap.last ?? false);
       const { channels, height, width } = layout;
+      const kernel = kernelOn(tap.kernel, [height, width]);
       const outHeight = outputSize(
         height,
         kernel.height,

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { intAttribute, intsAttribute, textAttribute } from '../../../onnx/index.ts';
+import { intAttribute, intsAttribute, samePads, textAttribute } from '../../../onnx/index.ts';
 import type { OpContext } from './row.ts';
 
 /** A sliding window over [H, W]; everything is padded by hand and slid with no padding, which every backend does alike. */
@@ -25,14 +25,8 @@ export function windowOf(context: OpContext, kernel: readonly number[], input: r
   const autoPad = textAttribute(node, 'auto_pad', 'NOTSET');
   let pads = intsAttribute(node, 'pads', [0, 0, 0, 0]);
   if (autoPad === 'VALID') pads = [0, 0, 0, 0];
-  else if (autoPad.startsWith('SAME')) {
-    const sums = [0, 1].map((i) => {
-      const out = Math.ceil(input[i + 2]! / strides[i]!);
-      return Math.max(0, (out - 1) * strides[i]! + (kernel[i]! - 1) * dilations[i]! + 1 - input[i + 2]!);
-    });
-    const smaller = sums.map((sum) => Math.floor(sum / 2));
-    const larger = sums.map((sum, i) => sum - smaller[i]!);
-    pads = autoPad === 'SAME_UPPER' ? [...smaller, ...larger] : [...larger, ...smaller];
+  else if (autoPad === 'SAME_UPPER' || autoPad === 'SAME_LOWER') {
+    pads = samePads(input.slice(2), { kernel, strides, dilations }, autoPad);
   }
   return {
     kernel: [kernel[0]!, kernel[1]!],
