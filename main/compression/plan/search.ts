@@ -117,7 +117,7 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     return trial;
   };
 
-  const precisions: readonly Precision[] = request.precision === 'auto' ? ['fp32', 'int8'] : [request.precision];
+  let precisions: readonly Precision[] = request.precision === 'auto' ? ['fp32', 'int8'] : [request.precision];
   const plain = (inputSize: number, precision: Precision): Variant => ({
     strategy: 'none',
     ratio: 0,
@@ -157,7 +157,13 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       const float = trials.get(variantId(plain(size, 'fp32')));
       // Rounding gives nothing back.
       if (first === 'fp32' && float && fails(float)) continue;
-      if (holds(await attempt(plain(size, 'int8')))) found++;
+      const trial = await attempt(plain(size, 'int8'));
+      if (trial === null && !outOfTime && first === 'fp32') {
+        // What is not made of the backbone as it is will not be made of a pruned one: floats go on, and are taught.
+        precisions = ['fp32'];
+        return;
+      }
+      if (holds(trial)) found++;
       tried++;
       if (found === enough || tried === most || outOfTime) return;
     }

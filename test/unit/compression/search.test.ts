@@ -150,6 +150,25 @@ describe('search', () => {
     expect(asked.some(({ inputSize, ratio }) => inputSize > 192 && ratio > 0 && ratio < 0.6)).toBe(false);
   });
 
+  it('goes on in floats, students among them, where no integers can be made', async () => {
+    const { asked, port } = world(({ ratio, strategy }) => (ratio > 0.5 && strategy !== 'distill' ? 2 : 0));
+    const { trials } = await searchPlan(
+      { ...request, timeBudgetMs: 1e9, teachingMs: 1e5 },
+      {
+        ...port,
+        async evaluate(variant) {
+          const trial = await port.evaluate(variant);
+          return variant.precision === 'int8' ? null : trial;
+        },
+      },
+    );
+    expect(asked.filter(({ precision }) => precision === 'int8')).toHaveLength(1);
+    const best = trials
+      .filter(({ lost }) => lost.accuracyPp <= 1)
+      .reduce((a, b) => (a.latencyMs <= b.latencyMs ? a : b));
+    expect(best.variant).toMatchObject({ strategy: 'distill', precision: 'fp32' });
+  });
+
   it('goes on where the fastest is blind to new defects', async () => {
     const isBlind = ({ inputSize, ratio }: Variant) => inputSize < 160 || ratio > 0.5;
     const { port } = world(() => 0, 1, isBlind);
