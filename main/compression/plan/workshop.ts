@@ -22,6 +22,7 @@ import type { ImportanceOptions } from '../prune/measures.ts';
 import { pruneModel, type Pruned } from '../prune/prune.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
 import { chooseInteger, TOLERANCE, type IntegerChoice } from '../quantize/choose.ts';
+import { rangeImages } from '../quantize/range-images.ts';
 import type { Strategy, Variant } from './variant.ts';
 
 /** A compressed backbone: same outputs as the original, at its own input size. */
@@ -89,10 +90,6 @@ export interface Workshop {
 
 /** Images that pruned layers are fitted to. The rows of a fit are as many whatever this is: of more images fewer positions each, which say more than many of one (README, "What is fitted to"). */
 const PRUNING_IMAGES = 288;
-/** Images that ranges are taken from; more bring little and cost a forward pass each. */
-const RANGE_IMAGES = 64;
-/** Images on which ranges are compared; not among those they are taken from while there are others. */
-const COMPARED_IMAGES = 32;
 
 /** Readies a backbone for surgery: its feature outputs, BatchNorm folded, batch and size open where it allows. */
 export function prepareBase(bytes: Uint8Array, backbone: Backbone): Model {
@@ -126,8 +123,8 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   /** Weights and ranges are fitted to these. */
   const fitted = apart ? options.images.filter((image) => !apart.has(image)) : options.images;
 
-  const calibrationOf = (strategy: Strategy, size: number, most: number): CalibrationOptions => ({
-    images: spreadOverClasses(strategy === 'pre-prune' ? options.firstTask : fitted, most, classOf),
+  const calibrationOf = (strategy: Strategy, size: number): CalibrationOptions => ({
+    images: spreadOverClasses(strategy === 'pre-prune' ? options.firstTask : fitted, PRUNING_IMAGES, classOf),
     size,
     threads,
     seed,
@@ -140,7 +137,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     const { strategy, ratio, inputSize } = variant;
     if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], dropped: [], untouched: [] };
     const key = `${strategy} ${inputSize}`;
-    const calibration = calibrationOf(strategy, inputSize, PRUNING_IMAGES);
+    const calibration = calibrationOf(strategy, inputSize);
     let analysis = analyses.get(key);
     if (!analysis) {
       // One at a time: the targets of an analysis are some hundred megabytes.
@@ -201,11 +198,8 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
    * @param tolerance error above which layers are kept float
    */
   const integerModel = async (model: Model, variant: Variant, tolerance: number): Promise<IntegerChoice> => {
-    const calibration = calibrationOf('none', variant.inputSize, RANGE_IMAGES);
-    const used = new Set(calibration.images);
-    const others = fitted.filter((index) => !used.has(index));
-    const compared = spreadOverClasses(others.length >= 8 ? others : fitted, COMPARED_IMAGES, classOf);
-    return chooseInteger(model, source, { ...calibration, compared, weightBits: integerWeightBits(), tolerance });
+    const seen = { ...rangeImages(fitted, classOf), size: variant.inputSize, threads, seed, signal };
+    return chooseInteger(model, source, { ...seen, weightBits: integerWeightBits(), tolerance });
   };
 
   /** By what a variant is compared that no student's teaching went into. */
