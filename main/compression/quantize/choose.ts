@@ -35,7 +35,9 @@ export interface IntegerChoice {
 }
 
 export interface ChooseOptions extends CalibrationOptions {
-  /** Images on which choices are compared; best none of `images`. */
+  /** Images that ranges are taken from once it is chosen what is levelled out; default: `images`. */
+  ranged?: readonly number[];
+  /** Images on which choices are compared; best none of `images` and `ranged`. */
   compared: readonly number[];
   weightBits: 7 | 8;
   /** Above this relative error layers go back to float. */
@@ -172,7 +174,8 @@ export async function chooseInteger(model: Model, source: ImageSource, options: 
     options.onProgress?.(0.1);
     return { ...base, rule, error };
   };
-  const observed = (of: Model) => observeRanges(of, tensorsOf(planQuantization(of)), source, options);
+  const observed = (of: Model, images = options.images) =>
+    observeRanges(of, tensorsOf(planQuantization(of)), source, { ...options, images });
   const [first, ...otherRules] = RANGE_RULES as readonly [RangeRule, ...RangeRule[]];
   let chosen = await measured({ model, ranges: await observed(model), levelling: 'none' }, first);
   const levelled: { levelling: Levelling; model: Model }[] = [];
@@ -185,6 +188,8 @@ export async function chooseInteger(model: Model, source: ImageSource, options: 
     const made = await measured({ ...each, ranges: await observed(each.model) }, first);
     if (made.error < chosen.error) chosen = made;
   }
+  if (options.ranged)
+    chosen = await measured({ ...chosen, ranges: await observed(chosen.model, options.ranged) }, first);
   for (const other of otherRules) {
     const made = await measured(chosen, other);
     if (made.error < chosen.error) chosen = made;
