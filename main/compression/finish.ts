@@ -7,6 +7,7 @@ import type { Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
 import { heldOutNovelty, noveltyLossOf, type HeldOutNovelty, type NoveltyLoss } from '../learning/held-out-novelty.ts';
 import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/knowledge.ts';
+import { argmax } from '../learning/evaluation.ts';
 import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
@@ -14,7 +15,6 @@ import { openSession } from '../runtime/session.ts';
 import type { ImageSource } from './image-source.ts';
 import { madeSample } from './parity-sample.ts';
 import {
-  argmax,
   comparedOf,
   featuresOf,
   keepsLimits,

@@ -5,12 +5,12 @@ import { evidenceSchema, type ParitySample } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { openInspector } from '../inspection/inspector.ts';
+import { argmax } from '../learning/evaluation.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import { createImageSource } from './image-source.ts';
 import { describeEnvironment, sameEnvironment } from './environment.ts';
 import { latencyGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved } from './evidence/latency.ts';
-import { argmax } from './plan/evaluate.ts';
 import { madePicture } from './parity-sample.ts';
 import { createLogits } from './region-logits.ts';
 

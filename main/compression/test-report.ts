@@ -2,13 +2,13 @@ import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { matrix, type Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
-import { AccuracyMatrix, type Prediction } from '../learning/evaluation.ts';
+import { AccuracyMatrix, argmax, type Prediction } from '../learning/evaluation.ts';
 import { logitsOf } from '../learning/knowledge.ts';
 import { solveHead } from '../learning/solve.ts';
 import { Statistics } from '../learning/statistics.ts';
 import type { Finished } from './finish.ts';
 import type { ImageSource } from './image-source.ts';
-import { argmax, classCounts, featuresOf, stagesOf, type Judged } from './plan/evaluate.ts';
+import { classCounts, featuresOf, stagesOf, type Judged } from './plan/evaluate.ts';
 
 export interface TestOptions {
   backbone: Backbone;

@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ import { record } from './record.ts';
  * Tests again and again: what passes by luck fails sometime in twenty. A test that passed only when it was tried anew counts as failed.
  *   repeat.ts                       process, socket and browser tests 20 times each, the whole suite 3 times: most of a day
  *   repeat.ts 20 test/contract      what is named, so often; recorded beside the whole
+ *   repeat.ts 5 test/e2e --add      five rounds more than were recorded before
  */
 
 const TIMES = 20;
@@ -49,30 +50,69 @@ function runOnce(paths: readonly string[]): { ran: number; failed: string[] } {
   }
 }
 
-function repeat(paths: readonly string[], times: number) {
-  const failures: Record<string, number> = {};
-  let tests = 0;
-  for (let round = 1; round <= times; round += 1) {
-    const { ran, failed } = runOnce(paths);
-    tests = Math.max(tests, ran);
-    for (const name of failed) failures[name] = (failures[name] ?? 0) + 1;
-    process.stderr.write(`${paths.join(' ') || 'everything'}: ${round} of ${times}, ${failed.length} failed\n`);
-  }
-  return { times, tests, failed: Object.values(failures).reduce((sum, n) => sum + n, 0), failures };
+interface Repeated {
+  times: number;
+  tests: number;
+  failed: number;
+  failures: Record<string, number>;
+  /** Rounds by commit: a day's work may span several. */
+  commits: Record<string, number>;
 }
 
-const [times, ...paths] = process.argv.slice(2);
-if (times !== undefined) {
-  const name = paths.map((path) => path.replaceAll(/^test\/|\/$|\.test\.ts$/g, '').replaceAll('/', '-')).join('-');
-  record(`repeat-${name || 'all'}`, ['node test/bench/repeat.ts', times, ...paths].join(' '), {
-    [paths.join(' ') || 'everything']: repeat(paths, Number(times)),
-  });
-} else {
-  record('repeat', 'node test/bench/repeat.ts', {
-    'test/process': repeat(['test/process'], TIMES),
-    'test/contract': repeat(['test/contract'], TIMES),
-    'test/capture': repeat(['test/capture'], TIMES),
-    'test/e2e': repeat(['test/e2e'], TIMES),
-    everything: repeat([], TIMES_WHOLE),
+const none: Repeated = { times: 0, tests: 0, failed: 0, failures: {}, commits: {} };
+
+/** Tells what is known after each round, so that a run that is stopped is not lost. */
+function repeat(paths: readonly string[], times: number, before: Repeated, told: (so: Repeated) => void): void {
+  const commit = execFileSync('git', ['rev-parse', '--short=7', 'HEAD'], { encoding: 'utf8' }).trim();
+  let so = before;
+  for (let round = 1; round <= times; round += 1) {
+    const { ran, failed } = runOnce(paths);
+    const failures = { ...so.failures };
+    for (const name of failed) failures[name] = (failures[name] ?? 0) + 1;
+    so = {
+      times: so.times + 1,
+      tests: Math.max(so.tests, ran),
+      failed: so.failed + failed.length,
+      failures,
+      commits: { ...so.commits, [commit]: (so.commits[commit] ?? 0) + 1 },
+    };
+    told(so);
+    process.stderr.write(`${paths.join(' ') || 'everything'}: ${round} of ${times}, ${failed.length} failed\n`);
+  }
+}
+
+const args = process.argv.slice(2).filter((arg) => arg !== '--add');
+const adding = process.argv.includes('--add');
+const [times, ...paths] = args;
+
+/** What was recorded under this name, where rounds are to be added to it. */
+const recorded = (name: string): Record<string, Repeated> => {
+  const file = join(root, 'test/bench/results', `${name}.json`);
+  return adding && existsSync(file)
+    ? (JSON.parse(readFileSync(file, 'utf8')) as { result: Record<string, Repeated> }).result
+    : {};
+};
+
+const command = ['node test/bench/repeat.ts', ...process.argv.slice(2)].join(' ');
+const name =
+  times === undefined
+    ? 'repeat'
+    : `repeat-${paths.map((path) => path.replaceAll(/^test\/|\/$|\.test\.ts$/g, '').replaceAll('/', '-')).join('-') || 'all'}`;
+const wanted: readonly (readonly [paths: readonly string[], times: number])[] =
+  times === undefined
+    ? [
+        [['test/process'], TIMES],
+        [['test/contract'], TIMES],
+        [['test/capture'], TIMES],
+        [['test/e2e'], TIMES],
+        [[], TIMES_WHOLE],
+      ]
+    : [[paths, Number(times)]];
+const result = { ...recorded(name) };
+for (const [some, count] of wanted) {
+  const key = some.join(' ') || 'everything';
+  repeat(some, count, result[key] ?? none, (so) => {
+    result[key] = so;
+    record(name, command, result);
   });
 }

@@ -2,6 +2,7 @@ import type { Backbone } from '../../contract/domain.ts';
 import { AppError, assert } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
+import { argmax } from '../../learning/evaluation.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { representativeRows, type Choice, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
@@ -62,12 +63,6 @@ export interface Judged {
   truth: Int32Array;
   given: Int32Array;
 }
-
-export const argmax = (data: ArrayLike<number>, from: number, length: number): number => {
-  let best = 0;
-  for (let c = 1; c < length; c++) if (data[from + c]! > data[from + best]!) best = c;
-  return best;
-};
 
 /** Held-out scores. */
 type HeldOut = Pick<CrossValidation, 'rows' | 'classIds' | 'logits'>;
