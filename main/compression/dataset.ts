@@ -305,7 +305,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   for (const offer of offers) {
     const test = await testFinished(offer.item, testOptions);
     const gates = [dropGate(discordantOf(referenceTest.judged, test.judged), criteria), parityGate(offer.item.parity)];
-    const adapted = offer.record.variant.strategy === 'pre-prune' && offer.record.made.untaught !== null;
+    const adapted = offer.record.variant.strategy === 'pre-prune' && adaptation?.backbone != null;
     const { student } = offer.record.made;
     const leftAlone = leftAloneOf(base, offer.record);
     const evidence = buildEvidence({

@@ -1,8 +1,8 @@
 import type { Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
+import type { SolvedKnowledge } from '../learning/knowledge.ts';
 import type { LedgerRow } from '../learning/selection.ts';
 import { balancedAccuracy, balancedAccuracyInterval, balancedDropBounds } from './evidence/statistics.ts';
-import type { Finished } from './finish.ts';
 import { classCounts, discordantOf, judgedOf, type Judged } from './plan/evaluate.ts';
 import { heldOutRepeatedly } from './plan/repeated-folds.ts';
 
@@ -21,7 +21,7 @@ const MOST_ROWS = 4000;
  * @returns null: too many images
  */
 export async function judgeGrouped(
-  { knowledge }: Pick<Finished, 'knowledge'>,
+  { knowledge }: { knowledge: Pick<SolvedKnowledge, 'stages' | 'lambda' | 'balancing'> },
   parts: readonly Part[],
   products: Products,
   options: { signal?: AbortSignal | undefined },

@@ -6,7 +6,15 @@ import { integerWeightBits } from '../../main/compression/environment.ts';
 import { measureInterleaved } from '../../main/compression/evidence/latency.ts';
 import { balancedDropBounds } from '../../main/compression/evidence/statistics.ts';
 import { createImageSource, readableImages } from '../../main/compression/image-source.ts';
-import { classCounts, discordantOf, featuresOf, judgedOf, validate } from '../../main/compression/plan/evaluate.ts';
+import {
+  classCounts,
+  discordantOf,
+  featuresOf,
+  judgedOf,
+  stagesOf,
+  validate,
+} from '../../main/compression/plan/evaluate.ts';
+import { groupedMeasures, judgeGrouped } from '../../main/compression/grouped-validation.ts';
 import { balancedAccuracy } from '../../main/compression/evidence/statistics.ts';
 import { prepareBase } from '../../main/compression/plan/workshop.ts';
 import { openContender } from '../../main/compression/plan/trials.ts';
@@ -15,7 +23,8 @@ import { chooseInteger, TOLERANCE } from '../../main/compression/quantize/choose
 import { rangeImages } from '../../main/compression/quantize/range-images.ts';
 import { spread } from '../../main/compression/spread.ts';
 import { importBackbone } from '../../main/learning/backbone-file.ts';
-import { scanDataset } from '../../main/learning/dataset.ts';
+import type { Backbone } from '../../main/contract/domain.ts';
+import { scanDataset, type DatasetImage } from '../../main/learning/dataset.ts';
 import { openProducts } from '../../main/learning/dense.ts';
 import { encodeModel } from '../../main/onnx/index.ts';
 import { record } from './record.ts';
@@ -23,7 +32,8 @@ import { record } from './record.ts';
 /*
  * INT8 with accuracy control of the two backbones of MEKIKI_MODELS on three sets of MEKIKI_DATA, at 224 px, 2 threads. Training images only:
  * calibration on 64 of them, choices on 32 others, accuracy of the closed-form head held out over five folds of (at most) 1,200 in all. As the search does it: every
- * layer in integers, and where that costs more than half a point of accuracy, also with the worst layers kept float; the more accurate of the two counts.
+ * layer in integers, and where that costs more than half a point of accuracy, also with the worst layers kept float; the more accurate of the two counts. `grouped`: the same model
+ * on training and test images together, which no choice saw.
  * The gain is the ratio of interleaved medians of the whole inference, resize included.
  */
 
@@ -35,6 +45,31 @@ const MOST = 1200;
 const ROUNDS = 60;
 const MOST_LOST_PP = 0.5;
 
+type Labelled = Awaited<ReturnType<typeof labelled>>;
+
+async function labelled(entries: readonly DatasetImage[], backbone: Backbone) {
+  const source = createImageSource(
+    entries.map(({ file }) => ({ file, region: null })),
+    backbone,
+    { rotation: 0, maxPixels: 1e8 },
+  );
+  const { indices, looks } = await readableImages(source);
+  const at = spread(
+    indices.map((_, i) => i),
+    MOST,
+  );
+  const ledger = await Promise.all(
+    at.map(async (i) => {
+      const { file, className } = entries[indices[i]!]!;
+      const sha = createHash('sha256')
+        .update(await readFile(file))
+        .digest('hex');
+      return { classId: className, sha, look: looks[i]! };
+    }),
+  );
+  return { source, images: at.map((i) => indices[i]!), ledger };
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'mekiki-int8-'));
 const rows: unknown[] = [];
 try {
@@ -43,32 +78,23 @@ try {
     const base = prepareBase(await readFile(backbone.file), backbone);
     for (const set of ['neu_steel', 'magnetic_tile', 'deeppcb_crops']) {
       const dataset = await scanDataset(join(MEKIKI_DATA, set), {});
-      const source = createImageSource(
-        dataset.train.map(({ file }) => ({ file, region: null })),
-        backbone,
-        { rotation: 0, maxPixels: 1e8 },
-      );
-      const { indices, looks } = await readableImages(source);
-      const at = spread(
-        indices.map((_, i) => i),
-        MOST,
-      );
-      const images = at.map((i) => indices[i]!);
-      const ledger = await Promise.all(
-        at.map(async (i) => {
-          const { file, className } = dataset.train[indices[i]!]!;
-          const sha = createHash('sha256')
-            .update(await readFile(file))
-            .digest('hex');
-          return { classId: className, sha, look: looks[i]! };
-        }),
-      );
+      const train = await labelled(dataset.train, backbone);
+      const test = await labelled(dataset.test, backbone);
+      const { source, images, ledger } = train;
       const classOf = (image: number) => dataset.train[image]!.className;
       const whole = encodeModel(base);
       await using products = openProducts({ threads: THREADS });
+      const featuresIn = (part: Labelled, model: Uint8Array) =>
+        featuresOf(backbone, model, SIZE, part.source, part.images, { threads: THREADS });
       const judge = async (model: Uint8Array) => {
-        const features = await featuresOf(backbone, model, SIZE, source, images, { threads: THREADS });
-        return judgedOf(await validate(features, backbone, ledger, products), ledger);
+        const features = await featuresIn(train, model);
+        const held = await validate(features, backbone, ledger, products);
+        const parts = [
+          { features, ledger },
+          { features: await featuresIn(test, model), ledger: test.ledger },
+        ];
+        const knowledge = { ...held, stages: stagesOf(backbone) };
+        return { train: judgedOf(held, ledger), all: (await judgeGrouped({ knowledge }, parts, products, {}))! };
       };
       const before = await judge(whole);
       const inIntegers = async (tolerance: number) => {
@@ -84,7 +110,7 @@ try {
         const chooseSeconds = (performance.now() - started) / 1000;
         const integer = encodeModel(choice.model);
         const after = await judge(integer);
-        const bounds = balancedDropBounds(discordantOf(before, after));
+        const bounds = balancedDropBounds(discordantOf(before.train, after.train));
         return { choice, chooseSeconds, integer, after, bounds, dropPp: 100 * bounds.drop };
       };
       const all = await inIntegers(Infinity);
@@ -100,11 +126,12 @@ try {
         set,
         images: images.length,
         balancedAccuracy: {
-          fp32: balancedAccuracy(classCounts(before)),
-          int8: balancedAccuracy(classCounts(after)),
+          fp32: balancedAccuracy(classCounts(before.train)),
+          int8: balancedAccuracy(classCounts(after.train)),
         },
         dropPp,
         dropPp95: [100 * bounds.lower, 100 * bounds.upper],
+        grouped: groupedMeasures(before.all, after.all),
         rule: describeRule(choice.rule),
         levelling: choice.levelling,
         compensated: choice.compensated,

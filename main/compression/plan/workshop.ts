@@ -57,7 +57,7 @@ export interface WorkshopOptions {
   source: ImageSource;
   /** Training images. */
   images: readonly number[];
-  /** Those of `images` that pruning by all classes and INT8 do not fit weights and ranges to; default: they fit to all. */
+  /** Those of `images` that pruning and INT8 do not fit weights and ranges to; default: they fit to all. */
   apart?: ReadonlySet<number> | null;
   /** Every class counts alike in what is fitted and taught; default: all images are of one. */
   classOf?: ClassOf;
@@ -121,10 +121,12 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
 
   const { apart = null } = options;
   /** Weights and ranges are fitted to these. */
-  const fitted = apart ? options.images.filter((image) => !apart.has(image)) : options.images;
+  const withoutApart = (images: readonly number[]) => (apart ? images.filter((image) => !apart.has(image)) : images);
+  const fitted = withoutApart(options.images);
+  const fittedFirst = withoutApart(options.firstTask);
 
   const calibrationOf = (strategy: Strategy, size: number): CalibrationOptions => ({
-    images: spreadOverClasses(strategy === 'pre-prune' ? options.firstTask : fitted, PRUNING_IMAGES, classOf),
+    images: spreadOverClasses(strategy === 'pre-prune' ? fittedFirst : fitted, PRUNING_IMAGES, classOf),
     size,
     threads,
     seed,
@@ -202,12 +204,14 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     return chooseInteger(model, source, { ...seen, weightBits: integerWeightBits(), tolerance });
   };
 
-  /** By what a variant is compared that no student's teaching went into. */
+  /** Images that no weight of a pruned variant was fitted to. Of integers alone null: what ranges and rounding lose is the same on images that they were fitted to (README, "Accuracy"). */
   const unfittedBy = ({ strategy, ratio }: Variant): ReadonlySet<number> | null => {
-    const adapted = strategy === 'pre-prune' && ratio > 0 ? (options.adapted?.untaught ?? null) : null;
-    // Not for integers: what ranges and rounding lose is the same on images that they were fitted to (README, "Accuracy").
-    const all = strategy === 'post-prune' && ratio > 0 ? apart : null;
-    return adapted && all ? new Set([...adapted].filter((image) => all.has(image))) : (adapted ?? all);
+    if (ratio === 0) return null;
+    if (strategy === 'post-prune') return apart;
+    const { adapted } = options;
+    if (!apart && !adapted) return null;
+    const seen = new Set(apart ? fittedFirst : []);
+    return new Set([...(adapted?.untaught ?? options.images)].filter((image) => !seen.has(image)));
   };
 
   return {
