@@ -15,7 +15,7 @@ import { dataDigest } from './evidence/evidence.ts';
 import { escapeGate, latencyGate, overkillGate, parityGate } from './evidence/gates.ts';
 import { clopperPearsonBounds } from './evidence/statistics.ts';
 import { createImageSource, readableImages } from './image-source.ts';
-import type { Measure } from './plan/trials.ts';
+import type { Measure } from './plan/contender.ts';
 import { openPartContender } from './time-finished.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import type { CompressStationInput, CompressStationOutput } from './station.ts';

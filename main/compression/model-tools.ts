@@ -29,7 +29,7 @@ import { LEAST_IMAGES } from './enough-images.ts';
 import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
-import { openContender } from './plan/trials.ts';
+import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
 import { analysePruning } from './prune/analyse.ts';
 import { unknownOperators } from './prune/groups.ts';

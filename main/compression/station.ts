@@ -34,12 +34,14 @@ import { isRight, pairsByClass, recallByClass, same, type Verdict } from './evid
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, holdsFinished, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
+import { teachingMsWithin } from './plan/budget.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
+import type { Measure } from './plan/contender.ts';
 import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
 import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
 import { judgeOffer, recommend } from './plan/offers.ts';
 import { searchPlan } from './plan/search.ts';
-import { openTrials, teachingMsWithin, type Measure, type TrialRecord } from './plan/trials.ts';
+import { openTrials, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
 import { timeFinished } from './time-finished.ts';
 

@@ -6,7 +6,7 @@ import { measureEnergy, openEnergyMeter } from './evidence/energy.ts';
 import { speedupInterval, type Contender, type Latency } from './evidence/latency.ts';
 import type { Finished } from './finish.ts';
 import type { ImageSource } from './image-source.ts';
-import type { Measure } from './plan/trials.ts';
+import type { Measure } from './plan/contender.ts';
 
 export interface TimedModel {
   latency: Latency;

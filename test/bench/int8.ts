@@ -17,7 +17,7 @@ import {
 import { groupedMeasures, judgeGrouped } from '../../main/compression/grouped-validation.ts';
 import { balancedAccuracy } from '../../main/compression/evidence/statistics.ts';
 import { prepareBase } from '../../main/compression/plan/workshop.ts';
-import { openContender } from '../../main/compression/plan/trials.ts';
+import { openContender } from '../../main/compression/plan/contender.ts';
 import { describeRule } from '../../main/compression/quantize/calibrate.ts';
 import { chooseInteger, TOLERANCE } from '../../main/compression/quantize/choose.ts';
 import { rangeImages } from '../../main/compression/quantize/range-images.ts';

@@ -7,25 +7,21 @@ import { heldOutNovelty, noveltyLossOf } from '../../learning/held-out-novelty.t
 import { solveKnowledge } from '../../learning/knowledge.ts';
 import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
-import { openSession } from '../../runtime/session.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
-import type { PixelImage } from '../../vision/image.ts';
-import { createPreprocessor } from '../../vision/preprocess.ts';
 import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
 import { keptLayerTable } from '../cost/layer-table.ts';
-import { measureInterleaved, undisturbedMs, type Contender } from '../evidence/latency.ts';
+import { undisturbedMs } from '../evidence/latency.ts';
 import { epochsWithin } from '../distill/epochs.ts';
-import { imitationDefaults } from '../distill/imitate.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
-import { openViews } from '../distill/views.ts';
 import { describeEnvironment, integerWeightBits } from '../environment.ts';
 import type { ImageSource } from '../image-source.ts';
-import { spread } from '../spread.ts';
 import { linearHead } from '../prune/linear-head.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
+import { affordableRows, teachingMsWithin, viewMs } from './budget.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
-import { comparedOf, featuresOf, forwardMsOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
+import { openContender, resizeMs, type Measure } from './contender.ts';
+import { comparedOf, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
 import { SLACK_PP, type Trial } from './search.ts';
@@ -62,9 +58,6 @@ export interface TrialBench {
   evaluate(variant: Variant): Promise<Trial | null>;
 }
 
-/** How long contenders are timed against each other; tests with a fake clock replace it. */
-export type Measure = typeof measureInterleaved;
-
 export interface TrialOptions {
   backbone: Backbone;
   bytes: Uint8Array;
@@ -99,79 +92,8 @@ export interface TrialOptions {
   onProgress?: ((share: number) => void) | undefined;
 }
 
-/** A whole inference as the line does it, from the decoded image: resize, normalise, run. */
-export async function openContender(
-  name: string,
-  model: Uint8Array,
-  options: {
-    inputName: string;
-    inputSize: number;
-    backbone: Pick<Backbone, 'mean' | 'std'>;
-    source: ImageSource;
-    image: number;
-    threads: number;
-  },
-): Promise<Contender & AsyncDisposable> {
-  const { inputName, inputSize: size, backbone, source, image } = options;
-  const session = await openSession(model, { threads: options.threads, name });
-  const { image: pixels, region } = await source.view(image);
-  const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
-  const data = new Float32Array(3 * size * size);
-  return {
-    name,
-    async run() {
-      preprocessor.into(pixels, region, data, 0);
-      await session.run({ [inputName]: { type: 'float32', dims: [1, 3, size, size], data } });
-    },
-    [Symbol.asyncDispose]: () => session.dispose(),
-  };
-}
-
-/** Cross-validation looks at no more; below the least, accuracies say little. */
-const MOST_ROWS = 1200;
-const LEAST_ROWS = 300;
-/** Share of the budget that one pass of the uncompressed backbone may take: about as much as a dozen of the smaller ones after it. */
-const REFERENCE_SHARE = 0.12;
-
 /** In less time a profile (some seconds, most of them for the integer form) costs more trials than it is worth. */
 const LEAST_PROFILED_MS = 40_000;
-
-/** Share of the budget that one student may be taught for, and the most that pays on a few thousand images. */
-const TEACHING_SHARE = 0.2;
-const MOST_TEACHING_MS = 300_000;
-
-/** What one student is taught for in a search of `budgetMs`. */
-export const teachingMsWithin = (budgetMs: number): number => Math.min(MOST_TEACHING_MS, TEACHING_SHARE * budgetMs);
-
-/** Images that the search can afford on this PC; finished models are validated on all of them anyway. */
-async function affordableRows(options: TrialOptions, bytes: Uint8Array): Promise<number> {
-  if (options.images.length <= LEAST_ROWS) return LEAST_ROWS;
-  const { backbone, source, images } = options;
-  const perImage = await forwardMsOf(backbone, bytes, source, images, options);
-  return Math.max(LEAST_ROWS, Math.min(MOST_ROWS, Math.floor((REFERENCE_SHARE * options.budgetMs) / perImage)));
-}
-
-/** Median time of bringing a picture to a size. */
-function resizeMs(pixels: PixelImage, size: number, { mean, std }: Pick<Backbone, 'mean' | 'std'>): number {
-  const preprocessor = createPreprocessor({ size, mean, std });
-  const out = new Float32Array(preprocessor.length);
-  const times = Array.from({ length: 11 }, () => {
-    const before = performance.now();
-    preprocessor.into(pixels, null, out, 0);
-    return performance.now() - before;
-  });
-  return times.toSorted((a, b) => a - b)[5]!;
-}
-
-/** Mean time in which one more view of a picture is made. */
-async function viewMs({ source, backbone, images, seed }: TrialOptions, size: number): Promise<number> {
-  const views = openViews(source, backbone, { augmentation: imitationDefaults.augmentation, seed });
-  const out = new Float32Array(3 * size * size);
-  const some = spread(images, 16);
-  const before = performance.now();
-  for (const image of some) await views.into(image, 1, size, out, 0);
-  return (performance.now() - before) / some.length;
-}
 
 /** Rows of some images. */
 const rowsOf = (some: ReadonlySet<number>, images: readonly number[]): ReadonlySet<number> =>
@@ -216,7 +138,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   });
   const baseBytes = encodeModel(workshop.base);
   const checkpoint = options.checkpoint ?? null;
-  const afford = () => affordableRows(options, baseBytes);
+  const afford = () => affordableRows(baseBytes, options);
   const rows = representativeRows(ledger, await (checkpoint ? checkpoint.rows(afford) : afford()));
   const images = rows.map((row) => options.images[row]!);
   const part = rows.map((row) => ledger[row]!);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backbone } from '../../../main/contract/domain.ts';
-import type { Measure } from '../../../main/compression/plan/trials.ts';
+import type { Measure } from '../../../main/compression/plan/contender.ts';
 import { encodeModel, modelCost } from '../../../main/onnx/index.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
 import { noise, smallBackbone } from './networks.ts';
