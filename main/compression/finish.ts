@@ -119,7 +119,7 @@ export async function finishVariant(
     },
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
-  const choice = await validate(features, backbone, ledger, products, { fixed: knowledge, signal });
+  const choice = await validate(features, backbone, ledger, products, { signal });
   const compared = await seenAgain(
     { bytes: backboneBytes, inputSize: variant.inputSize, compared: comparedOf(choice, ledger), choice },
     images.length > MANY_ROWS ? 1 : (options.views ?? 1),

@@ -26,6 +26,8 @@ import { importBackbone } from '../../main/learning/backbone-file.ts';
 import type { Backbone } from '../../main/contract/domain.ts';
 import { scanDataset, type DatasetImage } from '../../main/learning/dataset.ts';
 import { openProducts } from '../../main/learning/dense.ts';
+import { embed } from '../../main/learning/embedding.ts';
+import { crossValidate } from '../../main/learning/selection.ts';
 import { encodeModel } from '../../main/onnx/index.ts';
 import { record } from './record.ts';
 
@@ -93,7 +95,8 @@ try {
           { features, ledger },
           { features: await featuresIn(test, model), ledger: test.ledger },
         ];
-        const knowledge = { ...held, stages: stagesOf(backbone) };
+        const stages = stagesOf(backbone);
+        const knowledge = { ...(await crossValidate(embed(features, stages), ledger, products)), stages };
         return { train: judgedOf(held, ledger), all: (await judgeGrouped({ knowledge }, parts, products, {}))! };
       };
       const before = await judge(whole);

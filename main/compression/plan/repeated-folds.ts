@@ -24,7 +24,7 @@ const DRAWINGS_OF_MANY = 3;
  * pictures held out have siblings among those that teach, and a model that has lost its eye for detail still recognises the sibling.
  * @param z embedded ledger, one row per ledger row
  * @param rows ledger rows that take part
- * @param options `fixed`: lambda and g. `drawings`: at most so many; default: as many as the rows allow
+ * @param options `fixed`: this lambda and g; default: chosen on the first drawing. `drawings`: at most so many; default: as many as the rows allow
  * @returns of the first drawing, rows in its order, with the mean logits
  * @throws CANCELLED
  */
@@ -33,23 +33,23 @@ export async function heldOutRepeatedly(
   rows: readonly number[],
   ledger: readonly LedgerRow[],
   products: Products,
-  options: { fixed: Choice; drawings?: number; signal?: AbortSignal | undefined },
+  options: { fixed?: Choice; drawings?: number; signal?: AbortSignal | undefined },
 ): Promise<CrossValidation> {
-  const { signal, fixed } = options;
-  const held = (drawing: number): Promise<CrossValidation> => {
+  const { signal } = options;
+  const held = async (drawing: number, fixed: Choice | undefined): Promise<CrossValidation> => {
     const sample = inFolds(rows, ledger, nearDuplicateRadii, drawing);
     return crossValidateSample(pick(z, sample.rows), sample, ledger, products, {
-      fixed: { lambda: fixed.lambda, balancing: fixed.balancing },
+      ...(fixed ? { fixed } : {}),
       ...(signal ? { signal } : {}),
     });
   };
   const drawings = Math.min(options.drawings ?? DRAWINGS, rows.length > MANY_ROWS ? DRAWINGS_OF_MANY : DRAWINGS);
-  const first = await held(0);
+  const first = await held(0, options.fixed);
   const width = first.classIds.length;
   const logits = matrix(first.logits.rows, width, first.logits.data.slice());
   const at = new Map(first.rows.map((row, i) => [row, i * width]));
   for (let drawing = 1; drawing < drawings; drawing++) {
-    const again = await held(drawing);
+    const again = await held(drawing, { lambda: first.lambda, balancing: first.balancing });
     again.rows.forEach((row, i) => {
       const to = at.get(row)!;
       for (let c = 0; c < width; c++) logits.data[to + c]! += again.logits.data[i * width + c]!;
