@@ -44,7 +44,7 @@ if (!MEKIKI_DATA || !MEKIKI_MODELS) throw new Error('set MEKIKI_DATA and MEKIKI_
 const THREADS = 2;
 const SIZE = 224;
 const MOST = 1200;
-const ROUNDS = 60;
+const ROUNDS = 300;
 const MOST_LOST_PP = 0.5;
 
 type Labelled = Awaited<ReturnType<typeof labelled>>;
