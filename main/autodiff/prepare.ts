@@ -7,8 +7,8 @@ import {
   intsAttribute,
   node as makeNode,
   opsetOf,
+  padsOn,
   runtimeInputs,
-  samePads,
   sortNodes,
   tensorAttribute,
   textAttribute,
@@ -107,24 +107,9 @@ type Preparation = (writer: GraphWriter, node: Node, batchNorm: 'train' | 'froze
 const explicitPads =
   (kernelOf: (writer: GraphWriter, node: Node) => readonly number[]): Preparation =>
   (writer, node) => {
-    const auto = textAttribute(node, 'auto_pad', 'NOTSET');
-    if (auto === 'NOTSET') return node;
-    const kernel = kernelOf(writer, node);
-    if (auto !== 'SAME_UPPER' && auto !== 'SAME_LOWER') {
-      return withAttributes(node, { auto_pad: null, pads: kernel.flatMap(() => [0, 0]) });
-    }
-    const strides = intsAttribute(
-      node,
-      'strides',
-      kernel.map(() => 1),
-    );
-    const dilations = intsAttribute(
-      node,
-      'dilations',
-      kernel.map(() => 1),
-    );
+    if (textAttribute(node, 'auto_pad', 'NOTSET') === 'NOTSET') return node;
     const sizes = writer.shape(node.inputs[0]!).slice(2) as number[];
-    return withAttributes(node, { auto_pad: null, pads: samePads(sizes, { kernel, strides, dilations }, auto) });
+    return withAttributes(node, { auto_pad: null, pads: padsOn(node, sizes, kernelOf(writer, node)) });
   };
 
 const weightKernel = (writer: GraphWriter, node: Node) => writer.shape(node.inputs[1]!).slice(2);

@@ -17,7 +17,7 @@ export {
   type NodeCost,
   type ValueSummary,
 } from './cost.ts';
-export { beginsAndEnds, samePads } from './same-pads.ts';
+export { beginsAndEnds, padsOn } from './pads.ts';
 export { mapBehindPooling } from './pooled-map.ts';
 export { foldBatchNorm } from './passes/fold-batch-norm.ts';
 export { appendNodes, selectOutputs, setInputSize } from './passes/reshape-interface.ts';

@@ -5,8 +5,7 @@ import {
   intAttribute,
   intsAttribute,
   eliminateDead,
-  samePads,
-  textAttribute,
+  padsOn,
   model as makeModel,
   node as makeNode,
   value,
@@ -60,14 +59,7 @@ const kernelOn = (conv: Node | null, map: readonly [number, number]): Kernel => 
   const kernel = intsAttribute(conv, 'kernel_shape', [1, 1]);
   const strides = intsAttribute(conv, 'strides', [1, 1]);
   const dilations = intsAttribute(conv, 'dilations', [1, 1]);
-  const auto = textAttribute(conv, 'auto_pad', 'NOTSET');
-  const pads =
-    auto === 'SAME_UPPER' || auto === 'SAME_LOWER'
-      ? samePads(map, { kernel, strides, dilations }, auto)
-      : auto === 'VALID'
-        ? [0, 0, 0, 0]
-        : intsAttribute(conv, 'pads', [0, 0, 0, 0]);
-  return { height: kernel[0]!, width: kernel[1]!, strides, pads, dilations };
+  return { height: kernel[0]!, width: kernel[1]!, strides, pads: padsOn(conv, map, kernel), dilations };
 };
 
 /** The part of a model that makes the given tensors, as a model with these outputs. */

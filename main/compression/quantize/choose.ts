@@ -188,7 +188,8 @@ export async function chooseInteger(model: Model, source: ImageSource, options: 
     const made = await measured({ ...each, ranges: await observed(each.model) }, first);
     if (made.error < chosen.error) chosen = made;
   }
-  if (options.ranged)
+  // Of few images these are the same.
+  if (options.ranged && options.ranged.length > options.images.length)
     chosen = await measured({ ...chosen, ranges: await observed(chosen.model, options.ranged) }, first);
   for (const other of otherRules) {
     const made = await measured(chosen, other);

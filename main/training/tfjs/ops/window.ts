@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { intAttribute, intsAttribute, samePads, textAttribute } from '../../../onnx/index.ts';
+import { intAttribute, intsAttribute, padsOn } from '../../../onnx/index.ts';
 import type { OpContext } from './row.ts';
 
 /** A sliding window over [H, W]; everything is padded by hand and slid with no padding, which every backend does alike. */
@@ -22,12 +22,7 @@ export function windowOf(context: OpContext, kernel: readonly number[], input: r
   if (input.length !== 4 || kernel.length !== 2) throw context.unsupported('other than two spatial dimensions');
   const strides = intsAttribute(node, 'strides', [1, 1]) as Pair;
   const dilations = intsAttribute(node, 'dilations', [1, 1]) as Pair;
-  const autoPad = textAttribute(node, 'auto_pad', 'NOTSET');
-  let pads = intsAttribute(node, 'pads', [0, 0, 0, 0]);
-  if (autoPad === 'VALID') pads = [0, 0, 0, 0];
-  else if (autoPad === 'SAME_UPPER' || autoPad === 'SAME_LOWER') {
-    pads = samePads(input.slice(2), { kernel, strides, dilations }, autoPad);
-  }
+  const pads = padsOn(node, input.slice(2), kernel);
   return {
     kernel: [kernel[0]!, kernel[1]!],
     strides,
