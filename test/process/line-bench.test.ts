@@ -40,19 +40,20 @@ test('a real line process under triggers: every one is answered, with figures of
 });
 
 test('with the trainer at work beside it', async () => {
-  using at = await createLineHome({ demo: true });
-  const result = await driveLine({
-    ...options,
-    home: at.home,
-    bundleDir: await at.bundle('m-1'),
-    rate: 4,
-    seconds: 20,
-    trainer: 'busy',
-  });
-  expect(result).toMatchObject({ parts: 80, unanswered: 0 });
-  expect(result.refused).toBeLessThan(40);
-  expect(result.verdicts).toBe(80 - result.refused);
-  expect(result.trainer?.updates).toBeGreaterThanOrEqual(1);
+  let updates = 0;
+  // How long an update takes on a machine with other work nobody knows: longer where a short run does not see the end of one.
+  for (const seconds of [20, 100]) {
+    using at = await createLineHome({ demo: true });
+    const bundleDir = await at.bundle('m-1');
+    const result = await driveLine({ ...options, home: at.home, bundleDir, rate: 4, seconds, trainer: 'busy' });
+    const parts = 4 * seconds;
+    expect(result).toMatchObject({ parts, unanswered: 0 });
+    expect(result.refused).toBeLessThan(parts / 2);
+    expect(result.verdicts).toBe(parts - result.refused);
+    updates = result.trainer?.updates ?? 0;
+    if (updates > 0) break;
+  }
+  expect(updates).toBeGreaterThanOrEqual(1);
 });
 
 test('a process that is given a retired model does not inspect with it', async () => {
