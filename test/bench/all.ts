@@ -21,7 +21,14 @@ const results = join(here, 'results');
 /** Arguments of the recorded runs, where a bench needs some; several: one run each. */
 const runs: Record<string, string[][]> = {
   'few-shot': [['neu_steel']],
-  'compress-auto': [[], ['shipped'], ['mobilenet_edgetpu_1.0_224', '--max-drop-pp', '2']],
+  'compress-auto': [
+    [],
+    ['shipped'],
+    ['mobilenet_edgetpu_1.0_224', '--max-drop-pp', '2'],
+    ['shipped', 'ir_solar'],
+    ['mobilenet_edgetpu_1.0_224', 'ir_solar'],
+    ['mobilenet_v2_1.0_224', 'magnetic_tile'],
+  ],
   window: [[], ['heap', '30']],
   'line-faults': [
     ['kills', '50'],

@@ -96,7 +96,8 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     seconds,
   };
 }
-const suffix = `${name === 'shipped' ? 'shipped' : backbone.id}-${maxDropPp}pp`;
+// Sets that were named are kept beside the usual three.
+const suffix = [name === 'shipped' ? 'shipped' : backbone.id, `${maxDropPp}pp`, ...named].join('-');
 record(`compress-auto-${suffix}`, `node test/bench/compress-auto.ts ${process.argv.slice(2).join(' ')}`.trim(), {
   backbone: { id: backbone.id, sha256: backbone.sha256 },
   budgetS: BUDGET_S,
