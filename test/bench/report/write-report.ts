@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { matchesGlob } from 'node:path';
 import { drawBars, drawPoints } from './drawings.ts';
 import { valuesAt, type ResultsFile } from './results.ts';
 import type { Chart, Figure, Section, Unit } from './sections.ts';
@@ -50,7 +51,7 @@ export function reportOf(results: readonly ResultsFile[], sections: readonly Sec
     });
     const own = (section.drawings ?? []).flatMap((pattern) =>
       readdirSync(folder)
-        .filter((name) => like(pattern, name))
+        .filter((name) => matchesGlob(name, pattern))
         .toSorted(),
     );
     return [
@@ -70,12 +71,8 @@ export function reportOf(results: readonly ResultsFile[], sections: readonly Sec
   return { markdown: `${markdown}\n`, drawings, missing, unrecorded: [...unrecorded] };
 }
 
-const like = (pattern: string, name: string): boolean => {
-  const [before, after] = pattern.split('*');
-  return after === undefined ? name === pattern : name.startsWith(before!) && name.endsWith(after);
-};
 const filesOf = (results: readonly ResultsFile[], pattern: string): ResultsFile[] =>
-  results.filter(({ name }) => like(pattern, name));
+  results.filter(({ name }) => matchesGlob(name, pattern));
 
 function rowsOf(figure: Figure, file: ResultsFile): Row[] {
   const { atLeast, atMost } = figure;
