@@ -40,7 +40,10 @@ function runOnce(paths: readonly string[]): { ran: number; failed: string[] } {
       if (message !== '') failed.push(`${of}: ${message.split('\n')[0]}`);
       for (const { fullName, status: state, failureMessages } of assertionResults) {
         if (state === 'passed' || state === 'failed') ran += 1;
-        if (failureMessages.length > 0) failed.push(`${of}: ${fullName.trim()}`);
+        if (failureMessages.length === 0) continue;
+        failed.push(`${of}: ${fullName.trim()}`);
+        // A test that passed when it was tried anew is not explained anywhere else.
+        process.stderr.write(`${of}: ${fullName.trim()}\n${failureMessages.join('\n')}\n`);
       }
     }
     if (status !== 0 && failed.length === 0) failed.push(`vitest ended with ${status}`);
