@@ -12,8 +12,10 @@ const missing = spawnSync(peer, ['--help']).error !== undefined;
 let child: ChildProcess | null = null;
 const startPeer = async (serial: string, ...args: string[]) => {
   child = spawn(peer, ['-i', '127.0.0.1', '-s', serial, ...args], { stdio: 'ignore' });
-  await expect.poll(() => findCamera({ serial })).not.toBeNull();
-  return (await findCamera({ serial }))!;
+  let found = await findCamera({ serial });
+  // Asked once more after it answered, a busy machine may not answer in time.
+  await expect.poll(async () => (found ??= await findCamera({ serial }))).not.toBeNull();
+  return found!;
 };
 const stopPeer = async () => {
   const ended = child;
