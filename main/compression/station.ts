@@ -1,16 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import type { ChangedVerdict, Gate, Recipe } from '../contract/domain.ts';
-import { AppError, assert } from '../contract/errors.ts';
+import type { Gate, Recipe } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
-import { judgeTile, worstOf, type TileJudgement } from '../inspection/decide.ts';
 import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
 import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { openProducts } from '../learning/dense.ts';
-import { judgedRows } from '../learning/knowledge.ts';
-import { keyOf, partOf, picturesPerClass, type LedgerRow } from '../learning/folds.ts';
+import { keyOf, picturesPerClass, type LedgerRow } from '../learning/folds.ts';
 import type { TrainerOptions } from '../learning/update.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { writeBundle } from './bundle-files.ts';
@@ -19,7 +17,6 @@ import { measureLayers } from './cost/cost-model.ts';
 import { checkEnoughImages } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
-import { openDeployedJudge } from './deployed-judge.ts';
 import {
   dropGate,
   escapeGate,
@@ -30,16 +27,18 @@ import {
   recallGate,
 } from './evidence/gates.ts';
 import { measureInterleaved } from './evidence/latency.ts';
-import { isRight, pairsByClass, recallByClass, same, type Verdict } from './evidence/verdicts.ts';
+import { changedBetween, escapesOf, overkillsOf, pairsByClass, recallByClass } from './evidence/verdicts.ts';
 import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, holdsFinished, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
+import { judgeFinished } from './judge-finished.ts';
+import { deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
 import { teachingMsWithin } from './plan/budget.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import type { Measure } from './plan/contender.ts';
-import { discordantOf, keepsLimits, lossBetween } from './plan/evaluate.ts';
+import { discordantOf, keepsLimits } from './plan/evaluate.ts';
 import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
-import { judgeOffer, recommend } from './plan/offers.ts';
+import { recommend } from './plan/offers.ts';
 import { searchPlan } from './plan/search.ts';
 import { openTrials, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
@@ -234,31 +233,11 @@ async function compress(
   });
   const referenceLatency = timed.get(referenceId)!.latency;
   const offers = entries.map(({ id, ratio, unseen, finished }) => {
-    const { latency, speedup, speedupInterval } = timed.get(id)!;
-    const lost = lossBetween(reference.compared, finished.compared, unseen);
-    const verdict = judgeOffer(
-      {
-        speedup,
-        speedupInterval,
-        lost,
-        latencyMs: latency.p50,
-        bytes: finished.inspector.length,
-        referenceBytes: reference.inspector.length,
-        newDefects: newDefectsLost(reference, finished),
-      },
-      { maxDropPp: criteria.maxDropPp, latencyMs: null },
-    );
-    return {
-      id,
-      ratio,
-      finished,
-      latency,
-      speedupInterval,
-      latencyMs: latency.p50,
-      // A student is compared on what it was not taught with: brought to one scale with the others.
-      balancedAccuracy: reference.compared.balancedAccuracy - lost.accuracyPp / 100,
-      ...verdict,
-    };
+    const times = timed.get(id)!;
+    const { latency, speedupInterval } = times;
+    const limits = { maxDropPp: criteria.maxDropPp, latencyMs: null };
+    const judged = judgeFinished(reference, finished, times, unseen, limits);
+    return { id, ratio, finished, latency, speedupInterval, ...judged };
   });
   const best = recommend(offers);
   if (wanted > entries.length) {
@@ -280,12 +259,14 @@ async function compress(
   }
 
   report(0.93, 'compress.compare');
-  const referenceVerdicts = heldOutVerdicts(reference);
+  const referenceVerdicts = heldOutVerdicts(reference, ledger);
+  const deployed = (model: InspectorSource) => deployedVerdicts(model, reference, { source, images, ledger, signal });
   const active =
     input.activeBundleDir === null || !(await isClassifier(input.activeBundleDir))
       ? null
-      : await deployedVerdicts({ bundleDir: input.activeBundleDir, threads });
+      : await deployed({ bundleDir: input.activeBundleDir, threads });
   const okIds = new Set(input.classes.filter(({ isOk }) => isOk).map(({ id }) => id));
+  const shaOf = (row: number) => ledger[row]!.sha;
   const dataSha256 = dataDigest(ledger);
   const basis =
     `5-fold cross-validation over ${referenceVerdicts.size} labelled parts; verdicts without the novelty check` +
@@ -293,15 +274,15 @@ async function compress(
   const candidates: CompressStationOutput['candidates'] = [];
   for (const [i, offer] of offers.entries()) {
     const { finished } = offer;
-    const verdicts = heldOutVerdicts(finished);
+    const verdicts = heldOutVerdicts(finished, ledger);
     // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
-    const deployed = active && (await deployedVerdicts({ model: finished.inspector, card: finished.card, threads }));
+    const inspecting = active && (await deployed({ model: finished.inspector, card: finished.card, threads }));
     const dir = join(input.outDir, offer.id);
     const gates: Gate[] = [
-      escapeGate(escapesOf(verdicts), criteria),
-      overkillGate(overkillsOf(verdicts), criteria),
+      escapeGate(escapesOf(verdicts, okIds), criteria),
+      overkillGate(overkillsOf(verdicts, okIds), criteria),
       dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
-      ...(active && deployed ? [recallGate(pairsByClass(active, deployed))] : []),
+      ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
       ...noveltyGates(finished),
       latencyGate(offer.latency.samples, criteria),
       parityGate(finished.parity),
@@ -324,7 +305,10 @@ async function compress(
       active: active ? recallByClass(active) : null,
       basis,
       gates,
-      changed: active && deployed ? changedBetween(active, deployed) : changedBetween(referenceVerdicts, verdicts),
+      changed:
+        active && inspecting
+          ? changedBetween(active, inspecting, shaOf)
+          : changedBetween(referenceVerdicts, verdicts, shaOf),
       environment,
       dataSha256,
       calibration: calibrationOf(finished, ledger, okIds, criteria),
@@ -349,89 +333,9 @@ async function compress(
       : `The uncompressed model: nothing faster kept the balanced accuracy within ${criteria.maxDropPp} pp.`,
   };
 
-  /** What the judged tiles of each part come to, by its first ledger row. */
-  function byPart(rows: readonly { row: number; judgement: TileJudgement }[]): Map<number, Verdict> {
-    const parts = [...Map.groupBy(rows, ({ row }) => partOf(ledger, row)).values()];
-    return new Map(
-      parts.map((tiles) => {
-        const { judgement } = tiles[worstOf(tiles.map((tile) => tile.judgement))]!;
-        return [tiles[0]!.row, { truth: ledger[tiles[0]!.row]!.classId, judgement }];
-      }),
-    );
-  }
-
-  /** Ledger rows whose class was learnt in another fold too. */
-  function judgedOfReference(): number[] {
-    return judgedRows(reference.validation, ledger).map((i) => reference.validation.rows[i]!);
-  }
-
-  /** Verdicts that the model would give each part had it not learnt from the part's fold. */
-  function heldOutVerdicts({ validation, card }: Finished): Map<number, Verdict> {
-    const { rows, classIds, logits } = validation;
-    assert(
-      classIds.every((id, c) => card.classes[c]!.id === id),
-      'card and validation name the classes in one order',
-    );
-    const width = classIds.length;
-    return byPart(
-      judgedRows(validation, ledger).map((i) => {
-        const row = rows[i]!;
-        const values = logits.data.subarray(i * width, (i + 1) * width);
-        // Held-out novelty of a part is not known: below every limit.
-        const judgement = judgeTile({ logits: values, novelty: -Number.MAX_VALUE }, card);
-        return { row, judgement };
-      }),
-    );
-  }
-
-  /** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of. */
-  async function deployedVerdicts(model: InspectorSource): Promise<Map<number, Verdict>> {
-    await using judge = await openDeployedJudge(model, source);
-    const judged: { row: number; judgement: TileJudgement }[] = [];
-    for (const row of judgedOfReference()) {
-      if (signal?.aborted) throw new AppError('CANCELLED');
-      judged.push({ row, judgement: await judge.judge(images[row]!) });
-    }
-    return byPart(judged);
-  }
-
   /** None with too few classes to hold one out. */
   function noveltyGates(finished: Finished): Gate[] {
     const lost = newDefectsLost(reference, finished);
     return lost ? [noveltyGate(lost, Math.min(ledger.length, NOVELTY_ROWS))] : [];
-  }
-
-  function escapesOf(verdicts: ReadonlyMap<number, Verdict>): { ng: number; escaped: number } {
-    const ng = [...verdicts.values()].filter(({ truth }) => !okIds.has(truth));
-    return { ng: ng.length, escaped: ng.filter(({ judgement }) => judgement.verdict === 'ok').length };
-  }
-
-  function overkillsOf(verdicts: ReadonlyMap<number, Verdict>): { ok: number; overkilled: number } {
-    const ok = [...verdicts.values()].filter(({ truth }) => okIds.has(truth));
-    return { ok: ok.length, overkilled: ok.filter(({ judgement }) => judgement.verdict === 'ng').length };
-  }
-
-  function changedBetween(from: ReadonlyMap<number, Verdict>, to: ReadonlyMap<number, Verdict>): ChangedVerdict[] {
-    const rank = { worse: 0, 'both-wrong': 1, better: 2 } as const;
-    return [...to]
-      .flatMap(([row, after]): ChangedVerdict[] => {
-        const before = from.get(row);
-        if (!before || same(before.judgement, after.judgement)) return [];
-        return [
-          {
-            imageSha: ledger[row]!.sha,
-            truthClassId: after.truth,
-            from: { verdict: before.judgement.verdict, classId: before.judgement.classId },
-            to: { verdict: after.judgement.verdict, classId: after.judgement.classId },
-            kind:
-              isRight(before) && !isRight(after)
-                ? 'worse'
-                : isRight(after) && !isRight(before)
-                  ? 'better'
-                  : 'both-wrong',
-          },
-        ];
-      })
-      .sort((a, b) => rank[a.kind] - rank[b.kind]);
   }
 }

@@ -1,3 +1,4 @@
+import type { ChangedVerdict } from '../../contract/domain.ts';
 import type { TileJudgement } from '../../inspection/decide.ts';
 
 /* Verdicts of models on the same parts, and what changed between two of them. */
@@ -48,4 +49,53 @@ export function recallByClass(verdicts: ReadonlyMap<number, Verdict>): Map<strin
     seen.set(verdict.truth, entry);
   }
   return new Map([...seen].map(([classId, { n, right }]) => [classId, right / n]));
+}
+
+/** Defective parts, and those of them that were judged good. */
+export function escapesOf(
+  verdicts: ReadonlyMap<number, Verdict>,
+  okIds: ReadonlySet<string>,
+): { ng: number; escaped: number } {
+  const ng = [...verdicts.values()].filter(({ truth }) => !okIds.has(truth));
+  return { ng: ng.length, escaped: ng.filter(({ judgement }) => judgement.verdict === 'ok').length };
+}
+
+/** Good parts, and those of them that were judged defective. */
+export function overkillsOf(
+  verdicts: ReadonlyMap<number, Verdict>,
+  okIds: ReadonlySet<string>,
+): { ok: number; overkilled: number } {
+  const ok = [...verdicts.values()].filter(({ truth }) => okIds.has(truth));
+  return { ok: ok.length, overkilled: ok.filter(({ judgement }) => judgement.verdict === 'ng').length };
+}
+
+const kindOf = (before: Verdict, after: Verdict): ChangedVerdict['kind'] => {
+  if (isRight(before) === isRight(after)) return 'both-wrong';
+  return isRight(after) ? 'better' : 'worse';
+};
+
+/** Parts whose verdict changed, what became worse first. @param shaOf content hash of the image of a row */
+export function changedBetween(
+  from: ReadonlyMap<number, Verdict>,
+  to: ReadonlyMap<number, Verdict>,
+  shaOf: (row: number) => string,
+): ChangedVerdict[] {
+  const rank = { worse: 0, 'both-wrong': 1, better: 2 } as const;
+  const told = ({ judgement: { verdict, classId } }: Verdict) => ({ verdict, classId });
+  return [...to]
+    .flatMap(([row, after]): ChangedVerdict[] => {
+      const before = from.get(row);
+      if (!before || same(before.judgement, after.judgement)) return [];
+      const { truth } = after;
+      return [
+        {
+          imageSha: shaOf(row),
+          truthClassId: truth,
+          from: told(before),
+          to: told(after),
+          kind: kindOf(before, after),
+        },
+      ];
+    })
+    .sort((a, b) => rank[a.kind] - rank[b.kind]);
 }

@@ -1,0 +1,72 @@
+import { AppError, assert } from '../contract/errors.ts';
+import type { InspectorSource } from '../inspection/inspector.ts';
+import { judgeTile, worstOf, type TileJudgement } from '../inspection/decide.ts';
+import { partOf, type LedgerRow } from '../learning/folds.ts';
+import { judgedRows } from '../learning/knowledge.ts';
+import { openDeployedJudge } from './deployed-judge.ts';
+import type { Verdict } from './evidence/verdicts.ts';
+import type { Finished } from './finish.ts';
+import type { ImageSource } from './image-source.ts';
+
+/* Verdicts of models on a station's labelled parts, each by the first ledger row of its part. */
+
+interface JudgedTile {
+  row: number;
+  judgement: TileJudgement;
+}
+
+/** What the judged tiles of each part come to. */
+function byPart(tiles: readonly JudgedTile[], ledger: readonly LedgerRow[]): Map<number, Verdict> {
+  const parts = [...Map.groupBy(tiles, ({ row }) => partOf(ledger, row)).values()];
+  return new Map(
+    parts.map((own) => {
+      const { judgement } = own[worstOf(own.map((tile) => tile.judgement))]!;
+      return [own[0]!.row, { truth: ledger[own[0]!.row]!.classId, judgement }];
+    }),
+  );
+}
+
+/** Verdicts that the model would give each part had it not learnt from the part's fold. */
+export function heldOutVerdicts(
+  { validation, card }: Pick<Finished, 'validation' | 'card'>,
+  ledger: readonly LedgerRow[],
+): Map<number, Verdict> {
+  const { rows, classIds, logits } = validation;
+  assert(
+    classIds.every((id, c) => card.classes[c]!.id === id),
+    'card and validation name the classes in one order',
+  );
+  const width = classIds.length;
+  const tiles = judgedRows(validation, ledger).map((i): JudgedTile => {
+    const values = logits.data.subarray(i * width, (i + 1) * width);
+    // Held-out novelty of a part is not known: below every limit.
+    return { row: rows[i]!, judgement: judgeTile({ logits: values, novelty: -Number.MAX_VALUE }, card) };
+  });
+  return byPart(tiles, ledger);
+}
+
+/**
+ * Verdicts of a model as it inspects, on the parts that the held-out verdicts are of.
+ * @param images of the source, one per ledger row
+ * @throws CANCELLED, MODEL_UNREADABLE, BUNDLE_ALTERED
+ */
+export async function deployedVerdicts(
+  model: InspectorSource,
+  { validation }: Pick<Finished, 'validation'>,
+  options: {
+    source: ImageSource;
+    images: readonly number[];
+    ledger: readonly LedgerRow[];
+    signal?: AbortSignal | undefined;
+  },
+): Promise<Map<number, Verdict>> {
+  const { images, ledger, signal } = options;
+  await using judge = await openDeployedJudge(model, options.source);
+  const tiles: JudgedTile[] = [];
+  for (const i of judgedRows(validation, ledger)) {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const row = validation.rows[i]!;
+    tiles.push({ row, judgement: await judge.judge(images[row]!) });
+  }
+  return byPart(tiles, ledger);
+}
