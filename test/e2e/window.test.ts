@@ -125,6 +125,19 @@ describe('Live', () => {
     expect(sizes.size).toBe(1);
   });
 
+  it('has a clock whose digits are of one width: as it ticks nothing moves', async () => {
+    const { page } = await open();
+    await page.waitForSelector('.clock');
+    const widths = await page.evaluate(() => {
+      const clock = document.querySelector<HTMLElement>('.clock')!;
+      return ['2026-11-11 11:11:11', '2026-04-24 04:44:44', '2027-07-27 17:57:27'].map((time) => {
+        clock.textContent = time;
+        return clock.getBoundingClientRect().width;
+      });
+    });
+    expect(new Set(widths).size).toBe(1);
+  });
+
   it('shows an alarm in Live and Reports until it is acknowledged, and keeps it in the history', async () => {
     const { page } = await open();
     await signIn(page, 'TE-04', 'technician');
