@@ -27,11 +27,20 @@ const WAIT_MS = 700;
 const REPEAT_MS = 200;
 const LOOPBACK = '127.0.0.1';
 const BROADCAST = '255.255.255.255';
+const NO_ADDRESS = '0.0.0.0';
 /** An answering network is bounded, whoever is in it. */
 const MAX_DEVICES = 1_000;
 
 export const isDevice = (device: FoundDevice, name: string): boolean =>
   [device.id, device.serial, device.mac, device.address, device.userName].includes(name);
+
+/**
+ * Where it answered from is where a device can be reached; but a program on this PC answers from the interface that asked, and may listen at one address alone.
+ * @param named by the device itself
+ * @param local addresses of this PC
+ */
+export const addressOf = (named: string, from: string, local: readonly string[]): string =>
+  local.includes(from) && named !== NO_ADDRESS ? named : from;
 
 /**
  * All cameras that answer within `waitMs`: asked by broadcast from each interface of this machine, at 127.0.0.1, and at the given
@@ -55,11 +64,11 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
       if (!ack || ack.command !== command.discoveryAck || ack.status !== status.success) return;
       const identity = readIdentity(ack.payload);
       if (!identity || found.size >= MAX_DEVICES) return;
-      // Where it answered from is where it can be reached.
-      const device = { ...identity, address: from.address, id: identity.serial || identity.mac };
+      const address = addressOf(identity.address, from.address, local);
+      const device = { ...identity, address, id: identity.serial || identity.mac };
       const key = `${identity.serial}\n${identity.mac}`;
       // 127.0.0.1 is a simulator's own address only if it is heard nowhere else.
-      if (!found.has(key) || addresses.includes(from.address)) found.set(key, device);
+      if (!found.has(key) || addresses.includes(address)) found.set(key, device);
       if (until?.(device)) done.abort();
     });
     const bound = await new Promise<boolean>((resolve) => {
