@@ -64,7 +64,9 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
       if (!ack || ack.command !== command.discoveryAck || ack.status !== status.success) return;
       const identity = readIdentity(ack.payload);
       if (!identity || found.size >= MAX_DEVICES) return;
-      const address = addressOf(identity.address, from.address, local);
+      // An address that was asked for by name, and answers, is one that it listens at.
+      const asked = addresses.includes(from.address);
+      const address = asked ? from.address : addressOf(identity.address, from.address, local);
       const device = { ...identity, address, id: identity.serial || identity.mac };
       const key = `${identity.serial}\n${identity.mac}`;
       // 127.0.0.1 is a simulator's own address only if it is heard nowhere else.
