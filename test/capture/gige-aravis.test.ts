@@ -13,7 +13,7 @@ let child: ChildProcess | null = null;
 const startPeer = async (serial: string, ...args: string[]) => {
   child = spawn(peer, ['-i', '127.0.0.1', '-s', serial, ...args], { stdio: 'ignore' });
   let found = await findCamera({ serial });
-  // Asked once more after it answered, a busy machine may not answer in time.
+  // Null until it has started; what was found once is not looked for again.
   await expect.poll(async () => (found ??= await findCamera({ serial }))).not.toBeNull();
   return found!;
 };
