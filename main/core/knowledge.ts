@@ -154,6 +154,8 @@ export const createKnowledgeService = (
             images: learnt.size,
             classes: summary.classes,
             parentId: knowledge.parentId,
+            // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.
+            labelledBy: Object.fromEntries(store.labels.learntByUser(stationId)),
           },
         });
         const gone = [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));

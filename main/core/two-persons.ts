@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { Candidate } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { approvalRuleSchema } from '../contract/methods.ts';
@@ -16,7 +17,9 @@ export interface TwoPersons {
 
 const SETTING = 'approval.twoPersons';
 
-export const createTwoPersons = ({ store }: CoreContext): TwoPersons => {
+const countsSchema = z.record(z.string(), z.number());
+
+export const createTwoPersons = ({ store, keys }: CoreContext): TwoPersons => {
   const rule = () => approvalRuleSchema.catch('auto').parse(store.settings.get(SETTING));
   const others = (userId: string): string[] =>
     store.users
@@ -24,14 +27,25 @@ export const createTwoPersons = ({ store }: CoreContext): TwoPersons => {
       .filter(({ id, role, disabled }) => id !== userId && role === 'supervisor' && !disabled)
       .map(({ name }) => name);
 
+  /** A bundle that left this home and came back is the model that it was. */
+  const asMade = (candidate: Candidate): Candidate => {
+    const { origin } = candidate;
+    const ours = origin?.installation === keys.installation && store.candidates.ids().includes(origin.candidateId);
+    return ours ? asMade(store.candidates.get(origin.candidateId)) : candidate;
+  };
+
   const tookPart = (candidate: Candidate, userId: string): boolean => {
-    const counts = store.labels.learntByUser(candidate.stationId);
-    const all = [...counts.values()].reduce((sum, n) => sum + n, 0);
+    const { id, stationId, knowledgeId } = asMade(candidate);
+    const update = store.audit.last('knowledge.update', knowledgeId);
+    // As it was when the model learnt: labels that were given or taken away since are not in it. Updates of earlier versions did not note it.
+    const noted = countsSchema.safeParse(update?.details['labelledBy']);
+    const counts = noted.success ? noted.data : Object.fromEntries(store.labels.learntByUser(stationId));
+    const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
     const name = store.users.get(userId)?.name;
     return (
-      (counts.get(userId) ?? 0) * 2 > all ||
-      store.audit.lastActor('knowledge.update', candidate.knowledgeId) === name ||
-      store.audit.lastActor('candidates.create', candidate.stationId, candidate.id) === name
+      (counts[userId] ?? 0) * 2 > all ||
+      update?.user === name ||
+      store.audit.last('candidates.create', stationId, id)?.user === name
     );
   };
 

@@ -17,8 +17,8 @@ export interface AuditEntries {
   head(): { n: number; hash: string } | null;
   /** Time of the newest entry. */
   newestAt(): string | null;
-  /** Who did this last; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
-  lastActor(action: string, subject: string, candidateId?: string): string | null;
+  /** Who did this last, and what was noted of it; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
+  last(action: string, subject: string, candidateId?: string): Pick<AuditEntry, 'user' | 'details'> | null;
   /** Which model the trail says was activated last at a station, or gone back to; null: none ever. */
   lastActivated(stationId: string): string | null;
   /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
@@ -73,16 +73,12 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
   const ascending = db.prepare(`
     SELECT n, at, user, action, subject, details AS detailsText, previous_hash AS previousHash, hash
     FROM audit WHERE n > ? ORDER BY n LIMIT ?`);
-  const lastActor = db
-    .prepare('SELECT user FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1')
-    .pluck();
-  const lastMaker = db
-    .prepare(
-      `SELECT user FROM audit WHERE action = ? AND subject = ?
-         AND EXISTS (SELECT 1 FROM json_each(audit.details, '$.candidates') WHERE value = ?)
-       ORDER BY n DESC LIMIT 1`,
-    )
-    .pluck();
+  const lastOf = db.prepare('SELECT user, details FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1');
+  const lastWith = db.prepare(
+    `SELECT user, details FROM audit WHERE action = ? AND subject = ?
+       AND EXISTS (SELECT 1 FROM json_each(audit.details, '$.candidates') WHERE value = ?)
+     ORDER BY n DESC LIMIT 1`,
+  );
   const activations = db.prepare(
     `SELECT subject, details FROM audit WHERE action IN ('models.activate', 'models.rollback') ORDER BY n DESC`,
   );
@@ -129,9 +125,13 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     newestAt: newest,
     list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
     head,
-    lastActor: (action, subject, candidateId) =>
-      ((candidateId === undefined ? lastActor.get(action, subject) : lastMaker.get(action, subject, candidateId)) as
-        string | undefined) ?? null,
+    last(action, subject, candidateId) {
+      const found =
+        candidateId === undefined ? lastOf.get(action, subject) : lastWith.get(action, subject, candidateId);
+      if (found === undefined) return null;
+      const { user, details } = found as Pick<Row, 'user' | 'details'>;
+      return { user, details: parseDetails(details) };
+    },
     lastActivated(stationId) {
       for (const row of activations.iterate() as Iterable<Pick<Row, 'subject' | 'details'>>)
         if (parseDetails(row.details)['stationId'] === stationId) return row.subject;

@@ -58,6 +58,28 @@ describe('whoever made a model', () => {
     expect((await approve(id)).state).toBe('approved');
   });
 
+  test('whose labels it learnt is asked as it was then, whatever became of them since', async () => {
+    const other = await second();
+    const path = await writeDataset(join(world.home, '..', 'own'), { ok: 3, pit: 2 });
+    await world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    await world.done(await world.call('candidates.create', { stationId }, technician));
+    const { id } = (await world.call('candidates.list', { stationId })).find(({ offered }) => offered)!;
+    const labels = await world.call('labels.list', { stationId });
+    await world.call('labels.leaveOut', { partIds: labels.map(({ partId }) => partId) });
+    await expect(approve(id)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
+    expect((await approve(id, other)).state).toBe('approved');
+  });
+
+  test('a model that left as a bundle and came back is still theirs', async () => {
+    await second();
+    const id = await learn(technician, world.session);
+    const file = join(world.home, '..', 'own.mekiki');
+    await world.call('bundles.export', { candidateId: id, file });
+    const back = await world.call('bundles.import', { stationId, file });
+    await expect(approve(back.id)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
+  });
+
   test('the rule is a recorded setting of a supervisor', async () => {
     await second();
     const id = await learn(world.session, technician);
