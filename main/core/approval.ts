@@ -86,6 +86,13 @@ export const createApprovalService = (
     throw new AppError('CONFLICT', { what: `candidate ${candidate.id}`, state, needed: 'an offered candidate' });
   };
 
+  /** NOT_APPROVED. */
+  const checkApproved = (candidateId: string): void => {
+    const { state } = store.candidates.get(candidateId);
+    if (!['approved', 'retired', 'active'].includes(state))
+      throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${state}"` });
+  };
+
   /** By the evidence in the bundle, not by the row. GATE_FAILED, WAIVER_NEEDED, CHANGED_NOT_SEEN, GOLDEN_DUE. */
   const checkGates = async (
     candidate: Candidate,
@@ -106,7 +113,7 @@ export const createApprovalService = (
     if (unseen.length > 0) throw new AppError('CHANGED_NOT_SEEN', { model, count: unseen.length });
   };
 
-  const approve: ApprovalService['approve'] = async (
+  const signNow: ApprovalService['approve'] = async (
     candidateId,
     { account, privateKey },
     { meaning, waiver, seenChanged },
@@ -173,12 +180,22 @@ export const createApprovalService = (
     return store.candidates.get(candidateId);
   };
 
+  let turn: Promise<unknown> = Promise.resolve();
+  /** One after the other: of two who sign at the same moment the second would take the first one's signature away with its own. */
+  const approve: ApprovalService['approve'] = (...signing) => {
+    const signed = turn.then(() => signNow(...signing));
+    turn = signed.catch(() => {});
+    return signed;
+  };
+
   /** Rows and entry of an activation; gives what was active before. */
   const record = (
     { candidateId, bundleSha256 }: ActiveModel,
     { stationId, kind, by }: { stationId: string; kind: 'activate' | 'rollback'; by: { userId: string; name: string } },
   ): string | null =>
     store.transaction(() => {
+      // Once more: it may have been rejected while it was measured here.
+      checkApproved(candidateId);
       const before = store.stations.get(stationId).activeModelId;
       store.audit.append({
         user: by.name,
@@ -199,11 +216,8 @@ export const createApprovalService = (
     });
 
   const activate: ApprovalService['activate'] = async (candidateId, kind, by) => {
-    const candidate = store.candidates.get(candidateId);
-    const { stationId } = candidate;
-    if (!['approved', 'retired', 'active'].includes(candidate.state)) {
-      throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${candidate.state}"` });
-    }
+    const { stationId } = store.candidates.get(candidateId);
+    checkApproved(candidateId);
     const model = await checkBundle(stationId, candidateId);
     // Back goes to what has inspected here already, and at once: a trainer that does not start must not keep a bad model on the line.
     if (kind === 'activate') requireSameHere(await recheck.measure(candidateId, by.name));

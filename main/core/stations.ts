@@ -106,10 +106,12 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
         return station;
       },
       async 'stations.update'(input, session) {
-        const before = store.stations.get(input.stationId);
+        store.stations.get(input.stationId);
         await refuseOwn(input.camera);
         if (input.backboneId !== undefined) await backbones.get(input.backboneId);
         if (input.lineOutput !== undefined) checked(input.lineOutput);
+        // After all that waits: another window's change in the meantime stays.
+        const before = store.stations.get(input.stationId);
         const changes = changesOf(before, input);
         const keys = Object.keys(changes) as (keyof Station)[];
         if (keys.length === 0) return before;
