@@ -377,12 +377,14 @@ export const methods = {
   ),
   /**
    * Takes back the caller's last label or skip that has not been taken back yet; with `downTo`, all of them from the newest down to that
-   * one, or none. NOT_FOUND: that one was taken back already, or is somebody else's.
+   * one, or none; with `stationId`, of those of that station. `left`: parts that stay as they are, since somebody else decided on them
+   * afterwards, or because their class of before is retired or their picture has come into the golden set. NOT_FOUND: that one was taken back already, is
+   * somebody else's or another station's.
    */
   'labels.undo': method(
     technicians,
-    z.object({ downTo: z.number().int().optional() }),
-    z.object({ partIds: z.array(z.number().int()) }),
+    z.object({ stationId: id.optional(), downTo: z.number().int().optional() }),
+    z.object({ partIds: z.array(z.number().int()), left: z.number().int() }),
   ),
   /** Labelled parts that nobody has called a second time, without those that the caller labelled; newest labels first, and no word of them. */
   'labels.secondQueue': method(

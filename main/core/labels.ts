@@ -103,10 +103,26 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     return { partId, stationId, imageSha, labelBefore, queueStateBefore };
   };
 
-  const takeBack = (action: LabelAction, session: Session): LabelChange[] => {
+  /** Somebody else decided on the part since, or what it was could not be given to it now: then it stays as it is. */
+  const staysAsItIs = (action: LabelAction, change: LabelChange, userId: string): boolean => {
+    const { stationId, imageSha, labelBefore } = change;
+    if (imageSha === null) return false;
+    const label = store.labels.get(stationId, imageSha);
+    const kind = kindOf(action);
+    if (kind === 'label' && label?.userId !== userId) return true;
+    if (kind === 'leave-out' && label !== null && label.userId !== userId) return true;
+    if (kind === 'skip' && label?.at !== labelBefore?.at) return true;
+    if (labelBefore === null || labelBefore.classId === label?.classId) return false;
+    return store.classes.get(labelBefore.classId).retired || store.golden.has(stationId, imageSha);
+  };
+
+  const takeBack = (action: LabelAction, session: Session): { back: LabelChange[]; left: number } => {
     const { id, at, changes } = action;
+    const { left = [], back = [] } = Object.groupBy(changes, (change) =>
+      staysAsItIs(action, change, userOf(session).id) ? 'left' : 'back',
+    );
     const labels = [];
-    for (const change of changes) {
+    for (const change of back) {
       const { partId, stationId, imageSha, labelBefore, queueStateBefore } = change;
       if (imageSha !== null) {
         const label = store.labels.get(stationId, imageSha);
@@ -131,9 +147,9 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       user: actor(session),
       action: 'labels.undo',
       subject: String(id),
-      details: { kind: kindOf(action), labels },
+      details: { kind: kindOf(action), labels, ...(left.length > 0 && { left: left.map(({ partId }) => partId) }) },
     });
-    return changes;
+    return { back, left: left.length };
   };
 
   return {
@@ -169,16 +185,20 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         tellQueues(action.changes.map(({ stationId }) => stationId));
         return { leftOut: action.changes.length, undoId: action.id };
       },
-      async 'labels.undo'({ downTo }, session) {
+      async 'labels.undo'({ stationId, downTo }, session) {
         const undone = store.transaction(() => {
-          const open = store.labels.openActions(userOf(session).id, downTo === undefined ? 1 : MOST_UNDONE);
+          const open = store.labels.openActions(userOf(session).id, downTo === undefined ? 1 : MOST_UNDONE, stationId);
           const last = downTo === undefined ? open.length - 1 : open.findIndex(({ id }) => id === downTo);
           if (downTo !== undefined && last < 0)
             throw new AppError('NOT_FOUND', { kind: 'action to take back', id: String(downTo) });
-          return open.slice(0, last + 1).flatMap((action) => takeBack(action, session));
+          return open.slice(0, last + 1).map((action) => takeBack(action, session));
         });
-        tellQueues(undone.map((change) => change.stationId));
-        return { partIds: [...new Set(undone.map((change) => change.partId))] };
+        const back = undone.flatMap((action) => action.back);
+        tellQueues(back.map((change) => change.stationId));
+        return {
+          partIds: [...new Set(back.map((change) => change.partId))],
+          left: undone.reduce((sum, action) => sum + action.left, 0),
+        };
       },
       async 'labels.history'({ stationId, limit }, session) {
         store.stations.get(stationId);

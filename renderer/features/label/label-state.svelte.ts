@@ -2,6 +2,7 @@ import type { QueueItem, Region } from '../../../main/contract/domain.ts';
 import type { MethodOutput } from '../../../main/contract/methods.ts';
 import type { AppState } from '../../app/app-state.svelte.ts';
 import { asTaken, type Levels } from '../../lib/contrast.ts';
+import { t } from '../../lib/i18n/language.svelte.ts';
 import { wholePicture, type Look } from '../../lib/picture.ts';
 import { Heat } from '../../ui/heat.svelte.ts';
 import { labelsPerMinute, keyOfClasses } from './keys.ts';
@@ -280,12 +281,16 @@ export class LabelState {
     });
   }
 
-  /** The last action, or all down to one of the history. */
+  /** The last action at this station, or all down to one of its history. */
   undo(downTo?: number): void {
     this.#queue(async () => {
-      const { partIds } = await this.#app.client.call('labels.undo', downTo === undefined ? {} : { downTo });
+      const { partIds, left } = await this.#app.client.call('labels.undo', {
+        stationId: this.#stationId,
+        ...(downTo === undefined ? {} : { downTo }),
+      });
       this.times = this.times.slice(0, Math.max(0, this.times.length - partIds.length));
       this.last = null;
+      if (left > 0) this.#app.tell(t('label.undoLeft', { n: left }));
       await this.fetch();
       if (this.nearDuplicates !== null) await this.#lookForNearDuplicates();
       const [first] = partIds;

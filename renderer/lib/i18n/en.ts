@@ -72,6 +72,7 @@ export const en = {
   'signIn.quick': 'Badge or PIN (operators)',
   'signIn.nobody': 'Nobody signed in',
   'signIn.ended': 'Signed out: nobody was at this window, or the password was changed elsewhere.',
+  'signIn.lost': 'Signed out: the connection to the program was interrupted.',
 
   // --- passwords
   'password.due': 'Choose your own password',
@@ -356,6 +357,8 @@ export const en = {
   'label.historySkip': 'left for later',
   'label.historyLeaveOut': 'left out of learning',
   'label.lastLeaveOut': 'Last: {n:part:parts} left out of learning',
+  'label.undoLeft':
+    'Left as they are: {n}. Somebody else decided on them since, or their class of before is no longer in use.',
   'label.historyNone': 'Nothing to take back.',
   'label.undoSteps': 'Back to before this: {n} steps',
   'label.show': 'What the queue shows',
@@ -687,6 +690,7 @@ export const en = {
   'reports.rss': 'Memory of the line process',
   'reports.mb': '{n} MB',
   'reports.alarms': 'Alarms of the monitor',
+  'reports.noNg': 'No NG part in this period.',
   'reports.noAlarms': 'None: the line is as it was when the model was activated.',
 
   // --- help and the guided first round
@@ -1037,7 +1041,8 @@ export const en = {
   'settings.quickCodeWhy':
     'Hold the badge to the reader, or type a PIN of at least four characters. It tells who stands at the line and opens no other role.',
   'settings.quickCodeSet': 'Set',
-  'settings.quickCodeNone': 'Take away',
+  'settings.quickCodeNone': 'Delete',
+  'settings.quickCodeNoneAsk': '{name} then cannot sign in with a badge or PIN any more.',
   'settings.users': 'Users',
   'settings.data': 'Data folder',
   'settings.backUp': 'Back up',

@@ -73,9 +73,10 @@ export const ja: Record<MessageKey, string> = {
   'signIn.out': 'サインアウト',
   'signIn.demo': 'デモ用アカウント',
   'signIn.demoHint': 'このフォルダーはデモです。アカウントは誰でも使えます。',
-  'signIn.quick': 'バッジまたは PIN（作業者）',
+  'signIn.quick': 'バッジまたは PIN（オペレーター）',
   'signIn.nobody': '未サインイン',
   'signIn.ended': 'サインアウトしました。操作がなかったか、別の画面でパスワードが変更されました。',
+  'signIn.lost': 'サインアウトしました。プログラムとの接続が途切れました。',
 
   // --- passwords
   'password.due': '自分のパスワードを設定',
@@ -357,6 +358,7 @@ export const ja: Record<MessageKey, string> = {
   'label.historySkip': '後回し',
   'label.historyLeaveOut': '学習から除外',
   'label.lastLeaveOut': '直前：{n} 個を学習から除外',
+  'label.undoLeft': '{n} 件はそのままです。後から別の人が判断したか、以前のクラスが使われなくなっています。',
   'label.historyNone': '取り消せるものはありません。',
   'label.undoSteps': 'この前まで戻す（{n} 手）',
   'label.show': '待ち列の表示',
@@ -685,6 +687,7 @@ export const ja: Record<MessageKey, string> = {
   'reports.rss': 'ラインプロセスのメモリ',
   'reports.mb': '{n} MB',
   'reports.alarms': '監視の警報',
+  'reports.noNg': 'この期間に NG はありません。',
   'reports.noAlarms': 'なし。ラインはモデル有効化時と変わっていません。',
 
   // --- help and the guided first round
@@ -986,7 +989,7 @@ export const ja: Record<MessageKey, string> = {
   'settings.trigger.software': 'プログラムの指示',
   'settings.trigger.camera': 'カメラの入力信号',
   'settings.trigger.line-output': 'PLC のトリガー',
-  'settings.dropPolicy': 'ワークが速すぎるとき',
+  'settings.dropPolicy': '部品の流れが速すぎるとき',
   'settings.dropPolicy.drop-newest': '最新のものを取り込まない',
   'settings.dropPolicy.drop-oldest': '最も古いものを時間切れにする',
   'settings.dropPolicy.block': 'カメラを待たせる',
@@ -1009,7 +1012,7 @@ export const ja: Record<MessageKey, string> = {
   'settings.acknowledgeTimeout': '確認応答の期限、ms',
   'settings.answerTimeout': 'PLC 応答の期限、ms',
   'settings.peerTimeout': 'PLC 無応答とみなす時間、ms（空欄: みなさない）',
-  'settings.unsureAs': '不明のワークは',
+  'settings.unsureAs': '保留の部品は',
   'settings.unsureAs.ng': 'NG と同じく排出',
   'settings.unsureAs.apart': '区別して出力',
   'settings.save': '保存',
@@ -1028,7 +1031,8 @@ export const ja: Record<MessageKey, string> = {
   'settings.quickCodeWhy':
     'バッジを読み取り機にかざすか、4 文字以上の PIN を入力してください。ラインの担当者を示すもので、他の権限は得られません。',
   'settings.quickCodeSet': '設定',
-  'settings.quickCodeNone': '取り消す',
+  'settings.quickCodeNone': '削除',
+  'settings.quickCodeNoneAsk': '{name} はバッジや PIN ではサインインできなくなります。',
   'settings.users': '利用者',
   'settings.data': 'データフォルダー',
   'settings.backUp': 'バックアップ',

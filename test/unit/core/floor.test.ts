@@ -241,13 +241,13 @@ describe('labels', () => {
     await world.call('labels.create', { partIds: [partIds[3]!], classId: 'ok' });
     expect(await world.call('queue.count', { stationId })).toEqual({ total: 0 });
 
-    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [c] });
+    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [c], left: 0 });
     expect(await world.call('queue.count', { stationId })).toEqual({ total: 1 });
     await world.call('labels.undo', {}, technician);
     expect((await world.call('parts.get', { partId: a })).label?.classId).toBe('ok');
-    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [a, b] });
+    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [a, b], left: 0 });
     expect((await world.call('parts.get', { partId: a })).label).toBeNull();
-    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [] });
+    expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [], left: 0 });
     expect(await world.call('queue.count', { stationId })).toEqual({ total: 3 });
     // The trail tells of each what it was before and after, and of which picture.
     const image = async (partId: number) => (await world.call('parts.get', { partId })).imageSha;

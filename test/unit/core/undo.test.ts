@@ -1,0 +1,86 @@
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Session } from '../../../main/core/port.ts';
+import { PASSWORD, setUp, startWorld, writePicture, type World } from './world.ts';
+
+/* Undo among several people and stations: each takes back what is theirs, and nothing that somebody decided on since. */
+
+let world: World;
+let stationId: string;
+let technician: Session;
+let colleague: Session;
+let partIds: number[];
+beforeEach(async () => {
+  world = await startWorld();
+  ({ stationId, technician } = await setUp(world));
+  await world.call('users.add', { name: 'mori', role: 'technician', password: PASSWORD });
+  colleague = world.core.openSession();
+  await world.call('session.signIn', { name: 'mori', password: PASSWORD }, colleague);
+  partIds = await partsOf(stationId);
+});
+afterEach(() => world.close());
+
+const partsOf = async (station: string): Promise<number[]> => {
+  const folder = join(world.home, '..', `loose-${station}`);
+  mkdirSync(folder);
+  for (let n = 0; n < 2; n += 1) await writePicture(join(folder, `${n}.png`));
+  await world.done(await world.call('import.start', { stationId: station, path: folder, asLabels: false }, technician));
+  return (await world.call('queue.list', { stationId: station }, technician)).items.map(({ part }) => part.id);
+};
+const newClass = (en: string) => world.call('classes.create', { names: { en, ja: '' } }, technician);
+const label = (partId: number, classId: string, by: Session = technician) =>
+  world.call('labels.create', { partIds: [partId], classId }, by);
+const labelOf = async (partId: number) => (await world.call('parts.get', { partId })).label?.classId ?? null;
+
+test('of one station, an undo leaves those of the others alone', async () => {
+  const other = await world.call('stations.add', { name: 'Line 2', camera: { kind: 'simulated' } });
+  const [there] = await partsOf(other.id);
+  const [here] = partIds;
+  await label(here!, 'ok');
+  await label(there!, 'ok');
+  expect(await world.call('labels.undo', { stationId }, technician)).toEqual({ partIds: [here], left: 0 });
+  expect(await labelOf(there!)).toBe('ok');
+  const [last] = await world.call('labels.history', { stationId: other.id }, technician);
+  await expect(world.call('labels.undo', { stationId, downTo: last!.undoId }, technician)).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
+});
+
+test('a label that somebody else corrected since stays', async () => {
+  const [part, second] = partIds as [number, number];
+  const [pit, dent] = [await newClass('Pit'), await newClass('Dent')];
+  await world.call('labels.create', { partIds: [part, second], classId: pit.id }, technician);
+  await label(part, dent.id, colleague);
+  expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [second], left: 1 });
+  expect(await labelOf(part)).toBe(dent.id);
+  expect(await labelOf(second)).toBeNull();
+  const trail = join(world.home, '..', 'trail.jsonl');
+  await world.call('audit.export', { file: trail });
+  expect(readFileSync(trail, 'utf8')).toContain(`"left":[${part}]`);
+});
+
+test('a label that somebody else gave or took away after a skip stays given, or taken away', async () => {
+  const [part, second] = partIds as [number, number];
+  await world.call('queue.skip', { partId: part }, technician);
+  await label(part, 'ok', colleague);
+  expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [], left: 1 });
+  expect(await labelOf(part)).toBe('ok');
+
+  const pit = await newClass('Pit');
+  await label(second, pit.id, colleague);
+  await label(second, 'ok');
+  await world.call('labels.leaveOut', { partIds: [second] }, colleague);
+  expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [], left: 1 });
+  expect(await labelOf(second)).toBeNull();
+});
+
+test('no part goes back to a class that was merged away', async () => {
+  const [part] = partIds as [number];
+  const [pit, dent] = [await newClass('Pit'), await newClass('Dent')];
+  await label(part, pit.id);
+  await label(part, dent.id);
+  await world.call('classes.merge', { from: pit.id, into: dent.id });
+  expect(await world.call('labels.undo', {}, technician)).toEqual({ partIds: [], left: 1 });
+  expect(await labelOf(part)).toBe(dent.id);
+});
