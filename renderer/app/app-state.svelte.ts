@@ -164,7 +164,9 @@ export class AppState {
       session.catch(() => {});
       this.damage = await this.client.call('home.damage', {});
       if (this.damage !== null) return;
+      const before = this.user;
       this.#setSession(await session);
+      if (before !== null && this.user === null) this.tell(t('signIn.lost'));
       // There is nothing in a new home that its first page would have to wait for.
       if (this.session?.firstStart) this.ready = true;
       this.#toldActiveAt = -Infinity;

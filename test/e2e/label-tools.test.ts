@@ -245,6 +245,12 @@ describe('a second opinion', () => {
     expect(await page.locator('.kbtn.guess').count()).toBe(0);
     expect(await page.textContent(testId('label-reason'))).toBe('What do you take it for?');
     expect(await findings(page)).toEqual([]);
+    // Nor do the labelled parts of its class: it is not among them.
+    await page.keyboard.press('r');
+    await page.click('[data-reference-class="c-pit"]');
+    await page.waitForSelector(`${testId('reference-pane')}[data-class="c-pit"] ${testId('reference')}`);
+    expect(await page.locator(testId('reference')).count()).toBe(5);
+    await page.keyboard.press('r');
     await page.click('[data-class="c-pit"]');
     await page.waitForSelector(`${testId('second-answer')} >> text=The same as the first label.`);
     await page.click('[data-class="c-pit"]');

@@ -288,9 +288,41 @@ describe('Settings', () => {
     await page.keyboard.press('Escape');
     await page.waitForSelector('dialog', { state: 'detached' });
     expect(disabled()).toEqual([]);
-    await page.click(`li:has-text("TE-04") >> ${testId('disable-user')}`);
+    // Whoever works by keyboard goes on where they were.
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('data-testid'))).toBe('disable-user');
+    await page.keyboard.press('Enter');
     await page.click(testId('disable-confirm'));
     await expect.poll(disabled).toEqual(['TE-04']);
+  });
+
+  it('asks before it deletes a badge, and goes back without doing it', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    await page.click(testId('set-quick-code') + ' >> nth=0');
+    await page.click('dialog >> text=Delete…');
+    await page.waitForSelector('dialog >> text=then cannot sign in with a badge');
+    expect(await findings(page)).toEqual([]);
+    await page.click('dialog >> text=Cancel');
+    await page.waitForSelector(testId('quick-code-new'));
+  });
+
+  it('keeps what is half filled in when the session ends and the same person signs in again', async () => {
+    const engineer = { id: 'u-en', name: 'EN-09', role: 'engineer', disabled: false, password: 'engineer-1' } as const;
+    server.world.users.push(engineer);
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    await page.fill(testId('station-name'), 'Press 9');
+    await page.click(testId('user-menu'));
+    await page.click(testId('sign-out'));
+    await page.waitForSelector(testId('open-sign-in'));
+    await signIn(page, 'SV-02', 'supervisor');
+    expect(await page.inputValue(testId('station-name'))).toBe('Press 9');
+    await page.click(testId('user-menu'));
+    await page.click(testId('sign-out'));
+    await signIn(page, engineer.name, engineer.password);
+    await expect.poll(() => page.inputValue(testId('station-name'))).not.toBe('Press 9');
   });
 
   it('proves an update, writes its package and says what an administrator types', async () => {
@@ -349,6 +381,31 @@ describe('Approve', () => {
     await page.click(testId('reject-confirm'));
     await page.waitForSelector('text=Nothing waits for a decision');
     expect(server.world.candidates.find(({ id }) => id === 'm-0042')?.rejection?.reason).toBe('Misses shallow pits.');
+  });
+
+  it('keeps what is written with its candidate, and what was seen with whoever saw it', async () => {
+    const { page } = await open();
+    await go(page, 'approve');
+    await page.click(testId('next-unseen'));
+    for (let i = 0; i < 6; i += 1) await page.keyboard.press('ArrowRight');
+    await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
+    expect(await page.textContent(testId('seen'))).toContain('6');
+    await signIn(page, 'SV-02', 'supervisor');
+    await page.waitForSelector('#why >> text=Opens when all 6 changed verdicts have been seen');
+
+    await page.fill(testId('waiver'), 'Fourteen parts at once.');
+    await page.click(testId('reject'));
+    await page.fill(testId('reject-reason'), 'Misses shallow pits.');
+    // A newer one comes meanwhile: the decision is about the one that was on screen.
+    const decided = server.world.candidates.find(({ id }) => id === 'm-0042')!;
+    server.world.candidates = [{ ...decided, id: 'm-0043' }, ...server.world.candidates];
+    server.emit('candidates.changed', { stationId: STATION });
+    await page.waitForSelector('select:has(option[value="m-0043"])', { state: 'attached' });
+    await page.click(testId('reject-confirm'));
+    await expect.poll(() => server.world.candidates.find(({ id }) => id === 'm-0042')?.state).toBe('rejected');
+    expect(server.world.candidates.find(({ id }) => id === 'm-0043')?.state).toBe('submitted');
+    await page.waitForSelector(`${testId('decision-candidate')} >> text=m-0043`);
+    expect(await page.inputValue(testId('waiver'))).toBe('');
   });
 
   it('shows what candidate and active model hold in memory once archived frames were judged with both', async () => {

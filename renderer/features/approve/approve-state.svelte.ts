@@ -4,10 +4,14 @@ import { tOr } from '../../lib/i18n/language.svelte.ts';
 
 const kindOrder: Record<ChangedVerdict['kind'], number> = { worse: 0, 'both-wrong': 1, better: 2 };
 
-/** One decision: which candidate, what of its evidence has been seen, and what the supervisor writes. */
+/**
+ * One decision: which candidate, what of its evidence has been seen, and what the supervisor writes. What is written is about one candidate and goes with it; who
+ * signs has seen what was opened under that name.
+ */
 export class ApproveState {
+  /** Whoever is shown stays, also when a newer candidate comes. */
   pickedId = $state<string | null>(null);
-  /** Image hashes of changed verdicts that were opened, by candidate. */
+  /** Image hashes of changed verdicts that were opened, by candidate and user. */
   seen = $state.raw<ReadonlySet<string>>(new Set());
   /** Index of the changed verdict that is open; null: none. */
   viewing = $state<number | null>(null);
@@ -42,6 +46,19 @@ export class ApproveState {
     this.failed = $derived(this.#gates('fail'));
     this.open = $derived(this.#gates('not-enough-evidence'));
     this.unseen = $derived(this.changed.filter(({ imageSha }) => !this.isSeen(imageSha)).length);
+    const candidateId = $derived(this.candidate?.id ?? null);
+    $effect.pre(() => {
+      this.pickedId = candidateId;
+      this.waiver = '';
+      this.viewing = null;
+      this.rejecting = false;
+      this.failure = null;
+    });
+    const userId = $derived(app.user?.id ?? null);
+    $effect.pre(() => {
+      void userId;
+      this.password = '';
+    });
   }
 
   #gates(outcome: string): string[] {
@@ -50,7 +67,7 @@ export class ApproveState {
   }
 
   #mark(imageSha: string): string {
-    return `${this.candidate?.id} ${imageSha}`;
+    return `${this.candidate?.id} ${this.#app.user?.id} ${imageSha}`;
   }
 
   isSeen(imageSha: string): boolean {
@@ -78,11 +95,10 @@ export class ApproveState {
         candidateId: candidate.id,
         password: this.password,
         meaning,
-        waiver: this.waiver.trim() === '' ? null : this.waiver.trim(),
+        waiver: this.open.length === 0 || this.waiver.trim() === '' ? null : this.waiver.trim(),
         seenChanged: this.changed.filter(({ imageSha }) => this.isSeen(imageSha)).map(({ imageSha }) => imageSha),
       });
       this.approvedId = candidate.id;
-      this.waiver = '';
     });
   }
 
