@@ -68,32 +68,53 @@ interface LogFile {
   close(): void;
 }
 
-/** Appends lines to a file and puts it aside when it is full. A disk that is full loses log lines, never the caller's work. */
+function putAside(file: string, keep: number): void {
+  rmSync(`${file}.${keep}`, { force: true });
+  for (let n = keep - 1; n >= 1; n -= 1) if (existsSync(`${file}.${n}`)) renameSync(`${file}.${n}`, `${file}.${n + 1}`);
+  if (keep > 0) renameSync(file, `${file}.1`);
+  else rmSync(file);
+}
+
+/**
+ * Appends lines to a file and puts it aside when it is full; one that cannot be put aside (somebody has it open, or deleted it) is gone on with.
+ * A disk that is full loses log lines, never the caller's work.
+ */
 function openLogFile(file: string, maxBytes: number, keep: number): LogFile {
   mkdirSync(dirname(file), { recursive: true });
-  let descriptor = openSync(file, 'a', 0o600);
-  let size = fstatSync(descriptor).size;
-  const rotate = () => {
-    closeSync(descriptor);
-    rmSync(`${file}.${keep}`, { force: true });
-    for (let n = keep - 1; n >= 1; n -= 1)
-      if (existsSync(`${file}.${n}`)) renameSync(`${file}.${n}`, `${file}.${n + 1}`);
-    if (keep > 0) renameSync(file, `${file}.1`);
-    else rmSync(file);
+  // -1: closed. The number of a closed file may be that of somebody else's by now.
+  let descriptor = -1;
+  let size = 0;
+  const open = () => {
     descriptor = openSync(file, 'a', 0o600);
-    size = 0;
+    size = fstatSync(descriptor).size;
   };
+  const close = () => {
+    const closing = descriptor;
+    descriptor = -1;
+    if (closing >= 0) closeSync(closing);
+  };
+  const tell = (error: unknown) => void process.stderr.write(`log file ${file}: ${String(error)}\n`);
+  const rotate = () => {
+    close();
+    try {
+      putAside(file, keep);
+    } catch (error) {
+      tell(error);
+    }
+    open();
+  };
+  open();
   return {
     append(line: string) {
       try {
-        const bytes = Buffer.byteLength(line);
-        if (size > 0 && size + bytes > maxBytes) rotate();
+        if (descriptor < 0) open();
+        if (size > 0 && size + Buffer.byteLength(line) > maxBytes) rotate();
         size += writeSync(descriptor, line);
       } catch (error) {
-        process.stderr.write(`log file ${file}: ${String(error)}\n`);
+        tell(error);
       }
     },
-    close: () => closeSync(descriptor),
+    close,
   };
 }
 

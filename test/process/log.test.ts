@@ -1,4 +1,16 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -81,6 +93,40 @@ describe('log', () => {
       .map((line) => (JSON.parse(line) as { n: number }).n);
     expect(numbers.at(-1)).toBe(99);
     expect(numbers).toEqual(Array.from({ length: numbers.length }, (_, i) => 100 - numbers.length + i));
+  });
+
+  test('a file that was deleted is begun anew, and nobody else loses the file that was opened meanwhile', () => {
+    const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const log = createLogger({ process: 'core', file, stderrLevel: null, maxBytes: 2000, keep: 2 });
+    const fill = (upTo: number) => {
+      for (let n = 0; n < upTo; n += 1) log.info('line', { n });
+    };
+    fill(15);
+    rmSync(file);
+    // The line that finds it full and gone.
+    for (let n = 0; n < 20 && told.mock.calls.length === 0; n += 1) log.info('line');
+    const other = openSync(join(folder, 'spool'), 'w');
+    try {
+      fill(100);
+      log.info('last');
+      log.close();
+      expect(fstatSync(other).ino).toBe(statSync(join(folder, 'spool')).ino);
+    } finally {
+      closeSync(other);
+    }
+    expect(lines().at(-1)).toMatchObject({ message: 'last' });
+    expect(readdirSync(join(folder, 'logs')).sort()).toEqual(['core.log', 'core.log.1', 'core.log.2']);
+    expect(told).toHaveBeenCalledTimes(1);
+  });
+
+  test('a file that cannot be put aside is gone on with', () => {
+    const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const log = createLogger({ process: 'core', file, stderrLevel: null, maxBytes: 2000, keep: 1 });
+    mkdirSync(`${file}.1`);
+    for (let n = 0; n < 50; n += 1) log.info('line', { n });
+    log.close();
+    expect(lines().map((line) => line['n'])).toEqual(Array.from({ length: 50 }, (_, n) => n));
+    expect(told).toHaveBeenCalled();
   });
 
   test('appends to what an earlier run wrote', () => {
