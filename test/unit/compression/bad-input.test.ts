@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, watch } from 'node:fs';
@@ -18,6 +18,7 @@ import {
   type Backbone,
 } from '../../../main/contract/domain.ts';
 import { encodeModel, modelCost, node, withGraph } from '../../../main/onnx/index.ts';
+import { smallDisk } from '../../helpers/small-disk.ts';
 import { smallBackbone } from './networks.ts';
 import { CLASSES, fakeMeasure, smallBackboneFile, smallSearch, texture, writeDataset } from './small-data.ts';
 
@@ -222,16 +223,6 @@ describe('kill -9', () => {
     expect((await readdir(out)).toSorted()).toEqual(report.candidates.map(({ id }) => id).toSorted());
   }, 180_000);
 });
-
-/** A disk of its own, so small that it is full at once; null: this account may not mount one. */
-function smallDisk(at: string, size: string): (() => void) | null {
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', at], { stdio: 'pipe' });
-    return () => void execFileSync('umount', [at], { stdio: 'pipe' });
-  } catch {
-    return null;
-  }
-}
 
 describe('a full disk', () => {
   it('stops what is written, names the place, and leaves nothing half-made', async (test) => {
