@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { checkDatabase } from './check.ts';
-import { nodeFiles, writeDurably } from './files.ts';
+import { diskError, diskFullOr, nodeFiles, writeDurably } from './files.ts';
 import { databaseFile } from './home.ts';
 import { migrate, schemaVersion } from './migrate.ts';
 
@@ -185,21 +185,30 @@ const copyReadable = (from: string, to: string): RepairReport['tables'] => {
   }
 };
 
-/** Copies the damaged file aside and reads what can be read into a new one beside the copy. DATABASE_CORRUPT, DATABASE_TOO_NEW, DISK_FULL. */
-const rebuild = (file: string, aside: string): { work: string; tables: RepairReport['tables']; clean: () => void } => {
-  mkdirSync(aside);
-  for (const part of [file, `${file}-wal`]) if (existsSync(part)) copyFileSync(part, join(aside, basename(part)));
-  const work = join(aside, 'repair.sqlite');
-  const clean = (): void => {
-    for (const end of ['', '-wal', '-shm', '-journal']) rmSync(`${work}${end}`, { force: true });
-  };
+/** A new folder, never one that is there: what is in that may be the only copy of an earlier damage. HOME_NOT_WRITABLE, DISK_FULL. */
+const makeAside = (aside: string): void => {
   try {
+    mkdirSync(aside);
+  } catch (error) {
+    throw diskError(error, aside);
+  }
+};
+
+/**
+ * Copies the damaged file aside and reads what can be read into a new one beside the copy. What it leaves there when it fails is the caller's
+ * to remove. DATABASE_CORRUPT, DATABASE_TOO_NEW, DISK_FULL.
+ */
+const rebuild = (file: string, aside: string): { work: string; tables: RepairReport['tables'] } => {
+  const work = join(aside, 'repair.sqlite');
+  try {
+    for (const part of [file, `${file}-wal`]) if (existsSync(part)) copyFileSync(part, join(aside, basename(part)));
     const tables = copyReadable(join(aside, basename(file)), work);
     const left = checkDatabase(work);
     if (left.length > 0) throw new AppError('DATABASE_CORRUPT', { file, problem: left.join('; ') });
-    return { work, tables: tables.filter(({ unreadable, dangling }) => unreadable || dangling > 0), clean };
-  } catch (cause) {
-    clean();
+    return { work, tables: tables.filter(({ unreadable, dangling }) => unreadable || dangling > 0) };
+  } catch (thrown) {
+    // A disk that is full says nothing of the database: with room it may well be repaired.
+    const cause = diskFullOr(thrown, file);
     if (cause instanceof AppError) throw cause;
     throw new AppError('DATABASE_CORRUPT', { file, problem: problemOf(cause) }, { cause });
   }
@@ -211,6 +220,7 @@ export const tryRepair = (home: string): RepairReport => {
   const problems = checkDatabase(file);
   if (problems.length === 0) return { problems, tables: [], kept: null };
   const aside = join(home, `repair-trial-${randomUUID().slice(0, 8)}`);
+  makeAside(aside);
   try {
     return { problems, tables: rebuild(file, aside).tables, kept: null };
   } finally {
@@ -219,21 +229,31 @@ export const tryRepair = (home: string): RepairReport => {
 };
 
 /**
- * Repairs the database of a home that nobody has open. `at` names the folder for the damaged file.
- * DATABASE_CORRUPT: not even its head can be read, only a backup helps. DATABASE_TOO_NEW, DISK_FULL.
+ * Repairs the database of a home that nobody has open. `at` names the folder for the damaged file. What cannot be repaired stays as it is, and
+ * no folder is left. DATABASE_CORRUPT: not even its head can be read, only a backup helps. DATABASE_TOO_NEW, DISK_FULL, HOME_NOT_WRITABLE.
  */
 export const repairDatabase = async (home: string, at: Date, by?: string): Promise<RepairReport> => {
   const file = databaseFile(home);
   const problems = checkDatabase(file);
   if (problems.length === 0) return { problems, tables: [], kept: null };
   const kept = join(home, `damaged-${at.toISOString().replace(/[:.]/g, '-')}`);
-  const { work, tables, clean } = rebuild(file, kept);
-  const report: RepairReport = { problems, tables, kept, ...(by !== undefined && { by }) };
-  await writeDurably(repairedFile(home), JSON.stringify(report));
+  makeAside(kept);
+  let work: string;
+  let report: RepairReport;
+  try {
+    const rebuilt = rebuild(file, kept);
+    work = rebuilt.work;
+    report = { problems, tables: rebuilt.tables, kept, ...(by !== undefined && { by }) };
+    await writeDurably(repairedFile(home), JSON.stringify(report));
+  } catch (error) {
+    // Until here the damaged file and its log are where they were; each try would leave one more copy of them.
+    rmSync(kept, { recursive: true, force: true });
+    throw error;
+  }
   // The log belongs to the damaged file: on the repaired one it would be replayed.
   for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true });
   renameSync(work, file);
-  clean();
+  for (const end of ['-wal', '-shm', '-journal']) rmSync(`${work}${end}`, { force: true });
   await nodeFiles.syncDirectory(home);
   return report;
 };

@@ -1,6 +1,8 @@
 import {
   closeSync,
+  copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -16,7 +18,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkHome } from '../../main/core/home-check.ts';
 import { checkDatabase } from '../../main/store/check.ts';
 import { openStore } from '../../main/store/open.ts';
-import { repairDatabase } from '../../main/store/repair.ts';
+import { repairDatabase, tryRepair } from '../../main/store/repair.ts';
+import { smallDisk } from '../helpers/small-disk.ts';
 import { newPart, newStation, sha } from './examples.ts';
 
 let base: string;
@@ -57,6 +60,7 @@ const count = (table: string): number => {
   db.close();
   return n;
 };
+const foldersLeft = (at: string): string[] => readdirSync(at).filter((name) => /^(repair-trial|damaged)-/.test(name));
 const opens = async (): Promise<void> => (await openStore({ home, demo: false })).close();
 
 describe('repair', () => {
@@ -101,13 +105,49 @@ describe('repair', () => {
     db.close();
   });
 
-  test('the damaged file is kept byte for byte, and what only a backup can help is told as that', async () => {
+  test('what only a backup can help is told as that, stays byte for byte, and leaves no copy at each try', async () => {
     ruin(1, statSync(file).size, 0, statSync(file).size);
     const damaged = readFileSync(file);
     await expect(repairDatabase(home, new Date())).rejects.toMatchObject({ code: 'DATABASE_CORRUPT' });
     expect(readFileSync(file).equals(damaged)).toBe(true);
-    const [kept] = readdirSync(home).filter((name) => name.startsWith('damaged-'));
-    expect(readFileSync(join(home, kept!, 'mekiki.sqlite')).equals(damaged)).toBe(true);
+    expect(foldersLeft(home)).toEqual([]);
+  });
+
+  test('the copy of an earlier damage is not touched', async () => {
+    const { pages, size } = pagesOf('parts_recent');
+    ruin(pages[1]!, size);
+    const at = new Date();
+    const { kept } = await repairDatabase(home, at);
+    const earlier = readFileSync(join(kept!, 'mekiki.sqlite'));
+    ruin(pagesOf('parts_recent').pages[1]!, size);
+    await expect(repairDatabase(home, at)).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
+    expect(readFileSync(join(kept!, 'mekiki.sqlite')).equals(earlier)).toBe(true);
+  });
+
+  test.for([
+    { what: 'for the copy', times: 1.5 },
+    { what: 'for the new database', times: 2.5 },
+  ])('a disk without room $what is told as that and left as it was', async ({ times }, context) => {
+    const { pages, size } = pagesOf('parts_recent');
+    ruin(pages[1]!, size);
+    const disk = join(base, 'disk');
+    mkdirSync(disk);
+    const unmount = smallDisk(disk, `${Math.ceil(statSync(file).size * times)}`);
+    context.skip(unmount === null, 'this account may not mount a small disk');
+    try {
+      const there = join(disk, 'mekiki.sqlite');
+      copyFileSync(file, there);
+      const damaged = readFileSync(there);
+      expect(() => tryRepair(disk)).toThrow(expect.objectContaining({ code: 'DISK_FULL' }));
+      await expect(repairDatabase(disk, new Date())).rejects.toMatchObject({
+        code: 'DISK_FULL',
+        details: { path: there },
+      });
+      expect(readFileSync(there).equals(damaged)).toBe(true);
+      expect(foldersLeft(disk)).toEqual([]);
+    } finally {
+      unmount!();
+    }
   });
 
   test('check tells what is wrong, changes nothing unless it is told to, and sees a picture that changed', async () => {
