@@ -11,7 +11,7 @@ export interface ShellArguments {
   home: string | undefined;
   demo: boolean;
   kiosk: boolean;
-  /** Applies a configuration file, without a window, and ends: 0 done, 1 not. */
+  /** Applies a configuration file, without a window, and ends: 0 done, 1 not. Empty: asked for, and no file named. */
   setup: string | undefined;
   user: string | undefined;
   keychain: boolean;
@@ -41,7 +41,7 @@ export function readArguments(argv: readonly string[], folder: string): ShellArg
     home: text(values.home),
     demo: values.demo === true,
     kiosk: values.kiosk === true,
-    setup: text(values.setup),
+    setup: values.setup === true ? '' : text(values.setup),
     user: text(values.user),
     keychain: values.keychain === true,
     files: positionals.filter(isBundleName).map((name) => resolve(folder, name)),

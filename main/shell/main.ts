@@ -207,16 +207,16 @@ process.env['NODE_COMPILE_CACHE'] = join(app.getPath('userData'), 'Compile Cache
 protocol.registerSchemesAsPrivileged([
   { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
 ]);
-if (app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart)) {
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
-  if (asked.setup !== undefined)
-    // Loaded here: what reads configurations is no part of opening a window.
-    void import('./set-up.ts')
-      .then(({ setUpFrom }) => setUpFrom(asked.setup!, { user: asked.user, supervisor, log }))
-      .then((code) => app.exit(code));
-  else
-    run().catch((error: unknown) => {
-      refuseToStart(error);
-      app.exit(1);
-    });
-} else app.exit(0);
+const alone = app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart);
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
+if (asked.setup !== undefined)
+  // Loaded here: what reads configurations is no part of opening a window.
+  void import('./set-up.ts')
+    .then(({ setUpFrom }) => setUpFrom(asked.setup!, { home, alone, user: asked.user, supervisor, log }))
+    .then((code) => app.exit(code));
+else if (alone)
+  run().catch((error: unknown) => {
+    refuseToStart(error);
+    app.exit(1);
+  });
+else app.exit(0);

@@ -3,19 +3,26 @@ import { isAppError, problemOf } from '../contract/errors.ts';
 import { events, methods } from '../contract/methods.ts';
 import { createClient } from '../contract/rpc/client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
-import { configFrom, passwordLine, reportOf, setUp, unattended } from '../host/config/set-up.ts';
+import { configFrom, passwordLine, refuseSetUp, reportOf, setUp, unattended } from '../host/config/set-up.ts';
 import type { FileLogger } from '../host/log.ts';
 import type { Supervisor } from '../host/supervisor.ts';
+
+export interface SetUpOptions {
+  home: string;
+  /** This start has the home to itself. */
+  alone: boolean;
+  user: string | undefined;
+  supervisor: Supervisor;
+  log: FileLogger;
+}
 
 /**
  * The installed program's `config apply`: what it did goes to standard output, what it refused to standard error. Ends supervisor and log.
  * @returns the exit status
  */
-export async function setUpFrom(
-  file: string,
-  { user, supervisor, log }: { user: string | undefined; supervisor: Supervisor; log: FileLogger },
-): Promise<number> {
+export async function setUpFrom(file: string, { user, supervisor, log, ...place }: SetUpOptions): Promise<number> {
   try {
+    refuseSetUp(file, place);
     await app.whenReady();
     // Before the core makes a data folder.
     const config = await configFrom(file);

@@ -192,6 +192,20 @@ describe.skipIf(!electronFolder)(
       expect((await state(other.page)).firstStart).toBe(false);
     });
 
+    test('a set-up of a folder that is open, or of no file, is refused in words', async () => {
+      const setUp = async (home: string, ...file: string[]) => {
+        const [program, args, env] = startOn(home);
+        const { ended, output } = startElectron(program, [...args, '--setup', ...file], env);
+        return { status: await ended, output: output() };
+      };
+      const inUse = await setUp(join(shell.folder, 'home'), 'plant.yaml');
+      expect(inUse.status).toBe(1);
+      expect(inUse.output).toMatch(/The data folder .* is in use by process \d+\. Close the other Mekiki/);
+      const none = await setUp(mkdtempSync(join(shell.folder, 'home-')));
+      expect(none.status).toBe(1);
+      expect(none.output).toContain('--setup is not valid: it names no file.');
+    });
+
     test('MEKIKI_NODE is ignored: nothing of it runs in a build without --test-runtime', async () => {
       const trap = join(shell.folder, 'trap');
       writeFileSync(trap, `#!/bin/sh\ntouch ${join(shell.folder, 'trapped')}\n`, { mode: 0o755 });

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { AppError, problemOf } from '../../contract/errors.ts';
+import { readLock } from '../../store/home.ts';
 import { carryOut, firstStart, plan, type OneTimePassword } from './apply.ts';
 import type { ConfigClient } from './home-state.ts';
 import type { Change, Plan } from './plan.ts';
@@ -22,6 +23,16 @@ export interface Applicant {
   askPassword(name: string): Promise<string>;
   /** In a home that has accounts. */
   signIn(client: ConfigClient): Promise<unknown>;
+}
+
+/**
+ * What `--setup` is refused for before anything is started. Nobody sees a window that would tell it.
+ * @param alone whether no other Mekiki of this account has a window on the home
+ * @throws INVALID_INPUT where no file is named, HOME_IN_USE
+ */
+export function refuseSetUp(file: string, { home, alone }: { home: string; alone: boolean }): void {
+  if (file === '') throw new AppError('INVALID_INPUT', { what: '--setup', problem: 'it names no file' });
+  if (!alone) throw new AppError('HOME_IN_USE', { home, pid: readLock(home)?.pid ?? 0 });
 }
 
 /** INVALID_INPUT for a file that cannot be read, CONFIG_INVALID for one that says what it must not. */

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
@@ -9,6 +12,8 @@ import { planOf, type HomeState } from '../../../main/host/config/plan.ts';
 import { keysAt, problemLine } from '../../../main/host/config/problems.ts';
 import { readConfig } from '../../../main/host/config/read-config.ts';
 import type { Config } from '../../../main/host/config/schema.ts';
+import { refuseSetUp } from '../../../main/host/config/set-up.ts';
+import { writeLock } from '../../../main/store/home.ts';
 
 const problemsOf = (text: string): string[] => {
   const read = readConfig(text);
@@ -241,5 +246,23 @@ describe('the plan', () => {
     };
     expect(methodsFor(['A', 'B'])).toEqual(['stations.update', 'stations.add']);
     expect(methodsFor(['A', 'Line 1'])).toEqual(['stations.add']);
+  });
+});
+
+describe('a set-up without a window', () => {
+  test('is refused where no file is named, and on a folder that is open, by whom', () => {
+    const at = mkdtempSync(join(tmpdir(), 'mekiki-set-up-'));
+    try {
+      writeLock(at, new Date());
+      const refusal = (file: string, alone: boolean) => () => refuseSetUp(file, { home: at, alone });
+      expect(refusal('plant.yaml', true)).not.toThrow();
+      expect(refusal('plant.yaml', false)).toThrow(
+        expect.objectContaining({ code: 'HOME_IN_USE', details: { home: at, pid: process.pid } }),
+      );
+      for (const alone of [true, false])
+        expect(refusal('', alone)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    } finally {
+      rmSync(at, { recursive: true });
+    }
   });
 });

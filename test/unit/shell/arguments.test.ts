@@ -38,6 +38,13 @@ describe('what the program is started with', () => {
     });
   });
 
+  it('asks for a set-up also where no file is named', () => {
+    const asked = (...argv: string[]) => readArguments(argv, '/media').setup;
+    expect([asked('--setup', 'plant.yaml'), asked('--setup=plant.yaml')]).toEqual(['plant.yaml', 'plant.yaml']);
+    expect([asked('--setup'), asked('--home', 'data', '--setup'), asked('--setup=')]).toEqual(['', '', '']);
+    expect(asked('--home', 'data')).toBeUndefined();
+  });
+
   it('never throws, and gives whole paths to bundles alone', () => {
     const word = fc.oneof(
       fc.string(),
