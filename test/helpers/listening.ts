@@ -10,7 +10,7 @@ const orNothing = <T>(read: () => T, nothing: T): T => {
 };
 
 /** A process and all below it, by the system's own table (Linux, proc(5)). */
-function withDescendants(pid: number): number[] {
+export function withDescendants(pid: number): number[] {
   const parents = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((name) => {

@@ -11,7 +11,12 @@ export function addServeCommand(program: Command, action: Action): void {
     .option('--demo', 'a demonstration with the simulated line, in an empty data folder')
     .action(
       action(async (context: Context, options: { port: number; demo?: boolean }) => {
-        const server = await serve({ home: context.home, port: options.port, demo: options.demo === true });
+        const server = await serve({
+          home: context.home,
+          port: options.port,
+          demo: options.demo === true,
+          trainerThreads: context.threads,
+        });
         context.out.result({ url: server.url, home: context.home }, () => `Mekiki is at ${server.url}`);
         if (!context.signal.aborted) {
           await new Promise<void>((done) => context.signal.addEventListener('abort', () => done(), { once: true }));
