@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { cameraConfigSchema } from '../../contract/domain.ts';
 import { startAcquisition, type GigeConfig } from '../../capture/gige/acquisition.ts';
@@ -10,8 +10,13 @@ import { cameraError, openDevice } from '../../capture/gige/device.ts';
 import { discover, type FoundDevice } from '../../capture/gige/discovery.ts';
 import { FeatureError, type Feature } from '../../capture/gige/genicam/node-map.ts';
 import { encodePng } from '../../vision/decode.ts';
-import { wholeNumber, type Action } from './context.ts';
+import { decimalNumber, wholeNumber, type Action } from './context.ts';
 import { table } from './output.ts';
+
+const formatName = (text: string): string => {
+  if (text === '' || text.length > 64) throw new InvalidArgumentError('give a name such as Mono8');
+  return text;
+};
 
 /** Commands that speak to cameras themselves, without a home or a line: for commissioning. */
 export function addCameraCommands(program: Command, action: Action): void {
@@ -92,8 +97,8 @@ export function addCameraCommands(program: Command, action: Action): void {
     .description('takes complete frames from a camera, a PNG each')
     .requiredOption('--count <n>', 'frames', wholeNumber(1, 1_000_000))
     .requiredOption('--out <dir>', 'folder for the pictures')
-    .option('--exposure-us <us>', 'exposure time in microseconds', Number)
-    .option('--pixel-format <name>', 'such as Mono8')
+    .option('--exposure-us <us>', 'exposure time in microseconds', decimalNumber(1, 60_000_000))
+    .option('--pixel-format <name>', 'such as Mono8', formatName)
     .action(
       action(async ({ out, signal }, id: string, options: CaptureOptions) => {
         const found = await need(id, signal);

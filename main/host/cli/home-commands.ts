@@ -76,11 +76,10 @@ function addLabelCommands(program: Command, action: Action): void {
   );
 
   const queue = program.command('queue').description('parts that wait for a label');
-  withUser(queue.command('list').option('--limit <n>', 'at most', '100')).action(
-    action(async (context: Context, options: UserOption & { limit: string }) => {
+  withUser(queue.command('list').option('--limit <n>', 'at most', wholeNumber(1, 10_000), 100)).action(
+    action(async (context: Context, options: UserOption & { limit: number }) => {
       await atStation(context, options, async (client, station) => {
-        const limit = Math.max(1, Math.min(10_000, Number.parseInt(options.limit, 10) || 100));
-        const list = await client.call('queue.list', { stationId: station.id, limit });
+        const list = await client.call('queue.list', { stationId: station.id, limit: options.limit });
         context.out.result(list, () =>
           format.table([
             ['part', 'reason', 'usefulness', 'suggestion', 'image'],

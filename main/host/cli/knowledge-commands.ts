@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Job, Station } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
-import type { Action, Context } from './context.ts';
+import { wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { format } from './output.ts';
@@ -160,15 +160,15 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
     knowledge
       .command('labels')
       .option('--class <name>')
-      .option('--limit <n>', 'at most', '200')
+      .option('--limit <n>', 'at most', wholeNumber(1, 10_000), 200)
       .description('what is labelled, newest first'),
   ).action(
-    action(async (context: Context, options: UserOption & { class?: string; limit: string }) => {
+    action(async (context: Context, options: UserOption & { class?: string; limit: number }) => {
       await atStation(context, options, async (client, station) => {
         const labels = await client.call('labels.list', {
           stationId: station.id,
           ...(options.class === undefined ? {} : { classId: await knownClass(client, options.class) }),
-          limit: Math.max(1, Math.min(10_000, Number.parseInt(options.limit, 10) || 200)),
+          limit: options.limit,
         });
         context.out.result({ labels }, () =>
           format.table([

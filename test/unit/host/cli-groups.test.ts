@@ -1,6 +1,11 @@
-import { Command } from 'commander';
+import { Command, type Option } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { commandGroups, groupsFor } from '../../../main/host/cli/groups.ts';
+
+const optionsOf = (command: Command): readonly Option[] => [
+  ...command.options,
+  ...command.commands.flatMap((each) => optionsOf(each)),
+];
 
 describe('groups of commands', () => {
   test('each has the commands that it is found by', async () => {
@@ -21,5 +26,48 @@ describe('groups of commands', () => {
     expect(wordsFor('--json', '--home', 'learn', '--threads', '2', 'backup', 'serve')).toEqual(['backup']);
     for (const all of [['--help'], ['--home', 'update'], ['help', 'update'], ['no-such-word'], []])
       expect(groupsFor(all)).toBe(commandGroups);
+  });
+});
+
+describe('options', () => {
+  test('none takes a word for a number', async () => {
+    const program = new Command();
+    for (const { add } of commandGroups)
+      await add(
+        program,
+        () => async () => {},
+        () => {},
+      );
+    const parsed = optionsOf(program).filter(({ parseArg }) => parseArg !== undefined);
+    expect(parsed.length).toBeGreaterThan(50);
+    for (const { flags, parseArg } of parsed) {
+      let value: unknown;
+      try {
+        value = parseArg!('abc', undefined);
+      } catch (error) {
+        expect(error, flags).toMatchObject({ code: 'commander.invalidArgument' });
+      }
+      expect(value, flags).not.toBeNaN();
+    }
+  });
+
+  test.for([
+    'capture 24001 --count 1 --out frames --exposure-us abc',
+    'capture 24001 --count 1 --out frames --exposure-us 0',
+    'capture 24001 --count 1 --out frames --pixel-format=',
+    'knowledge labels --limit abc',
+    'queue list --limit 10001',
+  ])('%s is refused before anything is done', async (line) => {
+    let ran = false;
+    const action = () => async () => {
+      ran = true;
+    };
+    const program = new Command().exitOverride().configureOutput({ writeErr: () => {} });
+    const argv = line.split(' ');
+    for (const { add } of groupsFor(argv)) await add(program, action, () => {});
+    await expect(program.parseAsync(argv, { from: 'user' })).rejects.toMatchObject({
+      code: 'commander.invalidArgument',
+    });
+    expect(ran).toBe(false);
   });
 });
