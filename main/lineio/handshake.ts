@@ -19,6 +19,8 @@ export interface HandshakeOptions {
   resultTimeoutMs: number;
   /** ng: a PLC that knows only ok and ng rejects what the model does not know. */
   unsureAs: 'ng' | 'apart';
+  /** Whether the signals are written to the PLC, and `withdrawn` tells when; else it reads them when it likes. */
+  written: boolean;
 }
 
 /** The verdict of a part as the line's other threads tell it. */
@@ -49,6 +51,8 @@ export type HandshakeEvent =
   | { kind: 'no-frame'; part: number }
   /** Whether the PLC speaks to us. While it does not, no result is put out: an old one could be read as that of the next part. */
   | { kind: 'peer'; speaks: boolean }
+  /** The PLC was read, and then written that no result is ready. */
+  | { kind: 'withdrawn' }
   | { kind: 'tick' };
 
 export interface PartResult extends PartVerdict {
@@ -94,6 +98,8 @@ const noStatistics = (): Statistics => ({
 /** Results that wait for the one before to be acknowledged; only frames that come by themselves can be so many. */
 export const MAX_WAITING = 16;
 const MAX_PENDING = 64;
+/** No result is ready for so long after one that nobody acknowledged: longer than the scan of a PLC, which has to see that it is gone. */
+export const GAP_MS = 200;
 
 const failed = (error: ErrorName): PartVerdict => ({
   verdict: 'unsure',
@@ -134,6 +140,8 @@ export function createHandshake(
   /** The result was acknowledged and the falling edge is awaited. */
   let releasing = false;
   let sinceMs = 0;
+  /** Since when the PLC can see that a result was withdrawn before it was acknowledged. Infinity: it cannot yet; null: that is long ago. */
+  let gapSinceMs: number | null = null;
   let coils = { trigger: false, acknowledge: false, resetStatistics: false };
   let statistics = noStatistics();
 
@@ -149,12 +157,24 @@ export function createHandshake(
     !releasing;
 
   const showNext = (nowMs: number) => {
-    if (shown !== null || releasing || !speaks) return;
+    if (shown !== null || releasing || gapSinceMs !== null || !speaks) return;
     const next = waiting.shift();
     if (!next) return;
     shown = next;
     sinceMs = nowMs;
     onResult(next);
+  };
+
+  const withdraw = (nowMs: number) => {
+    statistics.timeouts += 1;
+    shown = null;
+    gapSinceMs = options.written ? Infinity : nowMs;
+  };
+
+  const endGap = (nowMs: number) => {
+    if (gapSinceMs === null || nowMs - gapSinceMs < GAP_MS) return;
+    gapSinceMs = null;
+    showNext(nowMs);
   };
 
   const giveUp = (count: number) => {
@@ -223,7 +243,8 @@ export function createHandshake(
         coils = { trigger, acknowledge, resetStatistics };
         if (event.found) return null;
         if (resetStatistics && !before.resetStatistics) statistics = noStatistics();
-        if (shown !== null && acknowledge && !before.acknowledge) {
+        // In the gap it comes too late, and is still that of the result before.
+        if ((shown !== null || gapSinceMs !== null) && acknowledge && !before.acknowledge) {
           shown = null;
           releasing = true;
           sinceMs = nowMs;
@@ -258,8 +279,7 @@ export function createHandshake(
         if (speaks === event.speaks) return null;
         speaks = event.speaks;
         if (speaks) return null;
-        if (shown !== null) statistics.timeouts += 1;
-        shown = null;
+        if (shown !== null) withdraw(nowMs);
         releasing = false;
         giveUp(waiting.length);
         return null;
@@ -268,11 +288,16 @@ export function createHandshake(
           if (nowMs - part.sinceMs >= options.resultTimeoutMs)
             finish(part, failed(part.seq === null ? 'noImage' : 'late'), nowMs);
         if ((shown !== null || releasing) && nowMs - sinceMs >= options.acknowledgeTimeoutMs) {
-          if (shown !== null) statistics.timeouts += 1;
-          shown = null;
+          if (shown !== null) withdraw(nowMs);
           releasing = false;
           showNext(nowMs);
         }
+        if (!options.written) endGap(nowMs);
+        return null;
+      case 'withdrawn':
+        if (gapSinceMs === Infinity) gapSinceMs = nowMs;
+        // Here alone: what the PLC raised before it could see the gap has been read by now, however slow it is.
+        endGap(nowMs);
         return null;
     }
   };

@@ -180,7 +180,13 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
   const layout = layOut(config.addresses);
   const image = createRegisterImage(layout);
   const { source, minSpacingMs, debounceMs } = message.trigger;
-  const handshake = createHandshake({ ...config, minSpacingMs, debounceMs, triggered: source === 'line-output' });
+  const handshake = createHandshake({
+    ...config,
+    minSpacingMs,
+    debounceMs,
+    triggered: source === 'line-output',
+    written: config.kind === 'modbus-client',
+  });
   if (running) handshake.take({ kind: 'start' }, now());
   const onRefused = () => {
     refused += 1;
@@ -197,7 +203,8 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
       onWrite(first && !known);
       known = true;
     };
-    const wire = openModbusClient({ ...config, layout, image, onAnswer: onHeard, onRead });
+    const onWithdrawn = () => take({ kind: 'withdrawn' });
+    const wire = openModbusClient({ ...config, layout, image, onAnswer: onHeard, onRead, onWithdrawn });
     output = { config, image, handshake, wire };
   } else {
     const wire = await openModbusServer({

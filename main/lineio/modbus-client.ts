@@ -27,6 +27,8 @@ export interface ModbusClientOptions {
   onAnswer: () => void;
   /** What it asks for was read; the image has it already. `first`: since the connection was made. */
   onRead: (first: boolean) => void;
+  /** After that the PLC was written that no result is ready, or has it written already. */
+  onWithdrawn: () => void;
 }
 
 export interface ModbusClient extends AsyncDisposable {
@@ -77,6 +79,7 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
     const ready = (bits[layout.addressOf.resultReady >> 3]! >> (layout.addressOf.resultReady & 7)) & 1;
     if (ready === 1) await writeWords();
     await writeBits();
+    if (ready === 0) options.onWithdrawn();
     await writeWords();
   };
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createHandshake, type HandshakeEvent, type PartResult } from '../../../main/lineio/handshake.ts';
+import { createHandshake, GAP_MS, type HandshakeEvent, type PartResult } from '../../../main/lineio/handshake.ts';
 import { errorCodes, layOut, registerMap } from '../../../main/lineio/register-map.ts';
 import { checkRequest, createGate } from '../../../main/lineio/request-gate.ts';
 
@@ -11,6 +11,7 @@ const options = {
   unsureAs: 'ng' as const,
   minSpacingMs: 0,
   debounceMs: 0,
+  written: false,
 };
 const result = fc.record({
   verdict: fc.constantFrom('ok' as const, 'ng' as const, 'unsure' as const),
@@ -33,21 +34,25 @@ const event: fc.Arbitrary<HandshakeEvent> = fc.oneof(
   fc.record({ kind: fc.constant('verdict' as const), seq, part, result }),
   fc.record({ kind: fc.constant('no-frame' as const), part: fc.integer({ min: 1, max: 30 }) }),
   fc.record({ kind: fc.constant('peer' as const), speaks: fc.boolean() }),
+  fc.constant({ kind: 'withdrawn' as const }),
   fc.constant({ kind: 'tick' as const }),
 );
 
-test('any interleaving: one result per accepted part, in order; ok never beside ng, unsure or error; late is never ok', () => {
+test('any interleaving: one result per accepted part, in order, none in the place of another; ok never beside ng, unsure or error; late is never ok', () => {
   fc.assert(
     fc.property(
       fc.boolean(),
+      fc.boolean(),
       fc.array(fc.tuple(event, fc.integer({ min: 0, max: 60 })), { maxLength: 200 }),
-      (triggered, steps) => {
+      (triggered, written, steps) => {
         const results: PartResult[] = [];
-        const machine = createHandshake({ ...options, triggered }, (r) => results.push(r));
+        const machine = createHandshake({ ...options, triggered, written }, (r) => results.push(r));
         let now = 0;
         for (const [what, pause] of steps) {
           now += pause;
+          const before = machine.shown;
           machine.take(what, now);
+          if (before && machine.shown) expect(machine.shown).toBe(before);
           const s = machine.signals();
           if (s.ok) expect([s.ng, s.unsure, s.error, s.verdict]).toEqual([false, false, false, 1]);
           if (s.error) expect([s.ok, s.ng, s.verdict]).toEqual([false, true, 3]);
@@ -156,6 +161,67 @@ test('the verdict of a part that was given up never counts for the part after it
   expect(machine.signals()).toMatchObject({ busy: true, resultReady: false, ok: false });
   machine.take({ kind: 'verdict', seq: 2, part: 2, result: { ...result, verdict: 'ng' } }, 106);
   expect(machine.signals()).toMatchObject({ resultReady: true, ng: true, ok: false, partCounter: 2 });
+});
+
+/** Frames that come by themselves: the result of part 1 is ready from 0 on and nobody takes it, that of part 2 waits. */
+function twoResults(written: boolean) {
+  const machine = createHandshake({ ...options, triggered: false, written });
+  const verdict = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+  machine.take({ kind: 'start' }, 0);
+  for (const n of [1, 2]) machine.take({ kind: 'verdict', seq: n, part: null, result: verdict }, 0);
+  return {
+    machine,
+    shown: () => machine.shown?.part ?? null,
+    tick: (at: number) => machine.take({ kind: 'tick' }, at),
+    acknowledge: (on: boolean, at: number) =>
+      machine.take({ kind: 'coils', trigger: false, acknowledge: on, resetStatistics: false }, at),
+  };
+}
+
+test('between a result that nobody acknowledged and the next none is ready for long enough to be seen', () => {
+  const { machine, shown, tick } = twoResults(false);
+  expect(shown()).toBe(1);
+  tick(50);
+  expect(machine.signals()).toMatchObject({ resultReady: false, ok: false, statTimeouts: 1 });
+  tick(50 + GAP_MS - 1);
+  expect(shown()).toBeNull();
+  tick(50 + GAP_MS);
+  expect(machine.signals()).toMatchObject({ resultReady: true, partCounter: 2 });
+});
+
+test('an acknowledgement that comes too late does not take the next result, which waits for its falling edge', () => {
+  const { machine, shown, tick, acknowledge } = twoResults(false);
+  tick(50);
+  acknowledge(true, 50 + GAP_MS - 10);
+  tick(50 + GAP_MS);
+  expect(shown()).toBeNull();
+  acknowledge(false, 50 + GAP_MS + 5);
+  expect(shown()).toBe(2);
+  acknowledge(true, 50 + GAP_MS + 10);
+  expect([shown(), machine.waiting, machine.statistics.timeouts]).toEqual([null, 0, 1]);
+});
+
+test('an acknowledgement that comes too late and is short does not end the gap', () => {
+  const { shown, tick, acknowledge } = twoResults(false);
+  tick(50);
+  acknowledge(true, 60);
+  acknowledge(false, 61);
+  expect(shown()).toBeNull();
+  tick(50 + GAP_MS);
+  expect(shown()).toBe(2);
+});
+
+test('a PLC that is written to: the gap begins when it was told, and ends when it was read after that', () => {
+  const { machine, shown, tick } = twoResults(true);
+  const told = (at: number) => machine.take({ kind: 'withdrawn' }, at);
+  tick(50);
+  tick(1_000);
+  expect(shown()).toBeNull();
+  told(1_000);
+  tick(2_000);
+  expect(shown()).toBeNull();
+  told(2_000);
+  expect(shown()).toBe(2);
 });
 
 test('a PLC that speaks no more finds no old result when it is back', () => {
