@@ -56,6 +56,8 @@ export async function openPublisher(
     keepalive: KEEP_ALIVE_S,
     connectTimeout: CONNECT_MS,
     reconnectPeriod: RECONNECT_MS,
+    // A broker that refuses now may know its accounts later.
+    reconnectOnConnackError: true,
     ...(user === '' ? {} : { username: user }),
     ...(user === '' || password === null ? {} : { password }),
     will: { topic: `${prefix}/online`, payload: Buffer.from('0'), qos: 1, retain: true },

@@ -1,0 +1,78 @@
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
+import { expect, test } from 'vitest';
+import { silentLog } from '../../main/contract/log.ts';
+import { plantEventsSchema } from '../../main/contract/plant-events.ts';
+import { openPublisher } from '../../main/lineio/mqtt/publisher.ts';
+
+/*
+ * What no broker does when it is asked to: this one refuses, keeps its acknowledgements to itself and ends connections. MQTT 3.1.1,
+ * packets of less than 128 bytes alone.
+ */
+
+const CONNECT = 1;
+const PUBLISH = 3;
+const NOT_AUTHORIZED = 5;
+
+interface Connection {
+  socket: Socket;
+  published: { id: number; text: string }[];
+}
+
+/** @param answer what the connection with this number, from 0, is told: the code of its CONNACK, and whether what it publishes is acknowledged */
+async function startBroker(answer: (connection: number) => { code: number; acknowledges: boolean }) {
+  const connections: Connection[] = [];
+  const server = createServer((socket) => {
+    const { code, acknowledges } = answer(connections.length);
+    const connection: Connection = { socket, published: [] };
+    connections.push(connection);
+    const take = (packet: Buffer) => {
+      const kind = packet[0]! >> 4;
+      if (kind === CONNECT) socket.write(Buffer.from([0x20, 2, 0, code]));
+      if (kind !== PUBLISH) return;
+      const at = 4 + packet.readUInt16BE(2);
+      connection.published.push({ id: packet.readUInt16BE(at), text: packet.toString('utf8', at + 2) });
+      if (acknowledges) socket.write(Buffer.from([0x40, 2, packet[at]!, packet[at + 1]!]));
+    };
+    let rest = Buffer.alloc(0);
+    socket.on('error', () => {});
+    socket.on('data', (data) => {
+      rest = Buffer.concat([rest, data]);
+      while (rest.length >= 2 && rest.length >= 2 + rest[1]!) {
+        take(rest.subarray(0, 2 + rest[1]!));
+        rest = rest.subarray(2 + rest[1]!);
+      }
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    connections,
+    port: (server.address() as { port: number }).port,
+    async [Symbol.asyncDispose]() {
+      for (const { socket } of connections) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function open(port: number) {
+  const config = plantEventsSchema.parse({ kind: 'mqtt', address: '127.0.0.1', port, prefix: 'p' });
+  if (config.kind === 'none') throw new Error('it names a broker');
+  const publisher = await openPublisher(config, { clientId: 'test', password: null, log: silentLog });
+  return { ...publisher, [Symbol.asyncDispose]: () => publisher.dispose() };
+}
+const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
+};
+const texts = (connection: Connection | undefined) => connection?.published.map(({ text }) => text) ?? [];
+
+test('a broker that refuses is asked again: it may know its accounts later', async () => {
+  await using broker = await startBroker((n) => ({ code: n === 0 ? NOT_AUTHORIZED : 0, acknowledges: true }));
+  await using publisher = await open(broker.port);
+  publisher.publish('s/part', { n: 1 });
+  await until(() => publisher.state().problem !== null);
+  expect(publisher.state()).toMatchObject({ connection: 'connecting', problem: expect.stringMatching(/authorized/i) });
+  await until(() => publisher.state().sent === 1);
+  expect(texts(broker.connections[1])).toContain('{"n":1}');
+  expect(publisher.state()).toMatchObject({ connection: 'connected', problem: null });
+}, 60_000);
