@@ -76,3 +76,18 @@ test('a broker that refuses is asked again: it may know its accounts later', asy
   expect(texts(broker.connections[1])).toContain('{"n":1}');
   expect(publisher.state()).toMatchObject({ connection: 'connected', problem: null });
 }, 60_000);
+
+test('a connection that ends while what was open is sent again loses nothing', async () => {
+  // Two connections acknowledge nothing: the second one hangs in what the first has left open.
+  await using broker = await startBroker((n) => ({ code: 0, acknowledges: n >= 2 }));
+  await using publisher = await open(broker.port);
+  publisher.publish('s/part', { n: 1 });
+  await until(() => texts(broker.connections[0]).includes('{"n":1}'));
+  broker.connections[0]!.socket.destroy();
+  await until(() => texts(broker.connections[1]).length > 0);
+  publisher.publish('s/part', { n: 2 });
+  broker.connections[1]!.socket.destroy();
+  await until(() => publisher.state().waiting === 0);
+  expect(publisher.state()).toMatchObject({ sent: 2, dropped: 0 });
+  expect(texts(broker.connections[2])).toEqual(expect.arrayContaining(['{"n":1}', '{"n":2}']));
+}, 60_000);

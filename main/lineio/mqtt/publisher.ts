@@ -43,6 +43,8 @@ export async function openPublisher(
   let dropped = 0;
   let problem: string | null = null;
   let ended = false;
+  /** Connected, and what was open is sent again: what the client is given before that is lost when the connection ends. */
+  let settled = false;
 
   const client: MqttClient = mqtt.connect({
     protocol: tls === null ? 'mqtt' : 'mqtts',
@@ -68,7 +70,7 @@ export async function openPublisher(
   };
 
   const send = () => {
-    while (client.connected && !ended && open < MOST_OPEN) {
+    while (settled && !ended && open < MOST_OPEN) {
       const next = waiting.shift();
       if (!next) return;
       open += 1;
@@ -81,12 +83,14 @@ export async function openPublisher(
     }
   };
   client.on('connect', () => {
+    settled = true;
     told(null);
     client.publish(`${prefix}/online`, '1', { qos: 1, retain: true });
     send();
   });
   client.on('error', (error) => told(error.message));
   client.on('close', () => {
+    settled = false;
     if (!ended && problem === null) told('the connection ended');
   });
 
