@@ -131,16 +131,17 @@ const watchPeer = () => {
   const seconds = (peerTimeoutMs ?? 0) / 1000;
   say({ kind: 'silent', problem: silent ? new AppError('LINE_OUTPUT_SILENT', { seconds }).toWire('lineio') : null });
 };
+const takeLot = (next: string) => {
+  if (next === lot) return;
+  lot = next;
+  // The same port as the triggers, and before them: a part never gets the lot of the one before.
+  capture.postMessage({ kind: 'lot', lot } satisfies LineioToCapture);
+};
 /** What the PLC asks for has changed. `found`: there is nothing before to compare it with. */
 const onWrite = (found = false) => {
   if (!output) return;
   const { image } = output;
-  const text = String(image.get('lot'));
-  if (text !== lot) {
-    lot = text;
-    // The same port as the triggers, and before them: a part never gets the lot of the one before.
-    capture.postMessage({ kind: 'lot', lot } satisfies LineioToCapture);
-  }
+  takeLot(String(image.get('lot')));
   take({
     kind: 'coils',
     trigger: image.get('trigger') === true,
@@ -176,7 +177,8 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
   known = false;
   const { output: config } = message;
   classCodes = message.classCodes;
-  if (config.kind === 'none') return;
+  // Nobody is left who could say that the lot is over.
+  if (config.kind === 'none') return takeLot('');
   const layout = layOut(config.addresses);
   const image = createRegisterImage(layout);
   const { source, minSpacingMs, debounceMs } = message.trigger;
@@ -207,6 +209,8 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
     const wire = openModbusClient({ ...config, layout, image, onAnswer: onHeard, onRead, onWithdrawn });
     output = { config, image, handshake, wire };
   } else {
+    // The PLC wrote it once, and does not know that the registers are new.
+    image.set('lot', lot);
     const wire = await openModbusServer({
       ...config,
       layout,

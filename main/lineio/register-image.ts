@@ -32,7 +32,7 @@ export function createRegisterImage({ addressOf, size }: Layout) {
     bytes,
     get,
     /** Counters roll over: 4,294,967,295 is followed by 0. */
-    set(name: SignalName, value: boolean | number): void {
+    set(name: SignalName, value: SignalValue): void {
       const { area, type } = registerMap[name];
       const at = addressOf[name];
       const buffer = bytes[area];
@@ -42,6 +42,7 @@ export function createRegisterImage({ addressOf, size }: Layout) {
       else if (type === 'i16') buffer.writeInt16BE((number << 16) >> 16, 2 * at);
       else if (type === 'u16') buffer.writeUInt16BE(number & 0xffff, 2 * at);
       else if (type === 'u32') buffer.writeUInt32BE(number >>> 0, 2 * at);
+      else buffer.write(String(value).padEnd(16, '\0'), 2 * at, 16, 'latin1');
     },
     values: (): Record<SignalName, SignalValue> =>
       Object.fromEntries(signalNames.map((name) => [name, get(name)])) as Record<SignalName, SignalValue>,

@@ -20,6 +20,7 @@ async function openLine({ demo = false, partsPerMinute = 600, deadlineMs = 60_00
   return {
     at,
     line,
+    station,
     async port() {
       await until('the line output listens', () => line.status().lineOutput !== null);
       return line.status().lineOutput!.port;
@@ -67,6 +68,33 @@ test('a Modbus master sees the verdict of each part, acknowledges, and is told o
   expect(refused).toBe(3);
   await until('a record with its lot', () => line.records.some((r) => r.notes.includes('lot LOT 7')));
   socket.destroy();
+});
+
+test('the lot outlives a server that is set up anew, and ends when the line output is switched off', async () => {
+  await using opened = await openLine();
+  const { at, line, station } = opened;
+  const configure = (lineOutput: object) =>
+    line.configure(at.home, { ...station, lineOutput: lineOutputSchema.parse(lineOutput) }, null);
+  const next = async () => {
+    // Not one that was taken before.
+    const { length } = line.records;
+    await until('later parts', () => line.records.length > length + 5);
+    return line.records.at(-1)!.notes;
+  };
+  const before = await opened.port();
+  using first = await openPlc(before);
+  await first.writeLot('LOT 7');
+  await line.start();
+  expect(await next()).toContain('lot LOT 7');
+  await configure({ kind: 'modbus-server', port: 0 });
+  await until('it listens elsewhere', () => (line.status().lineOutput?.port ?? before) !== before);
+  expect(line.status().lineOutput?.signals.lot).toBe('LOT 7');
+  using second = await openPlc(await opened.port());
+  await second.write('acknowledge', true);
+  expect(await next()).toContain('lot LOT 7');
+  await configure({ kind: 'none' });
+  await until('it is off', () => line.status().lineOutput === null);
+  expect(await next()).not.toContain('lot LOT 7');
 });
 
 test('signals put out by hand: the PLC sees them while the line is stopped, never after it was started, and not for long', async () => {
