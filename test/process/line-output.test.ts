@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { ModbusTCPClient } from 'jsmodbus';
 import { expect, test } from 'vitest';
 import { lineOutputSchema } from '../../main/contract/domain.ts';
@@ -95,6 +96,18 @@ test('the lot outlives a server that is set up anew, and ends when the line outp
   await configure({ kind: 'none' });
   await until('it is off', () => line.status().lineOutput === null);
   expect(await next()).not.toContain('lot LOT 7');
+});
+
+test('a camera that is refused while the line runs: the PLC sees that it runs no more', async () => {
+  await using opened = await openLine();
+  const { at, line, station } = opened;
+  using plc = await openPlc(await opened.port());
+  await line.start();
+  await plc.until('it runs', (s) => s.running === true);
+  const camera = lineStation({ kind: 'folder', path: join(at.home, 'mekiki.json') }).camera;
+  await expect(line.configure(at.home, { ...station, camera }, null)).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
+  expect(line.status().state).toBe('stopped');
+  await plc.until('it was told', (s) => s.running === false);
 });
 
 test('signals put out by hand: the PLC sees them while the line is stopped, never after it was started, and not for long', async () => {

@@ -153,6 +153,16 @@ export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOpt
   const capture = createAskCapture(threads.capture);
   const camera = createLineCamera(line, { ask: capture.ask, problems });
 
+  /** The PLC hears of it when the camera is refused: the line stands. */
+  const openCamera = async (at: Setup): Promise<void> => {
+    try {
+      await camera.open(at);
+    } catch (error) {
+      threads.lineio({ kind: 'state', running: false });
+      throw error;
+    }
+  };
+
   // ---------------------------------------------------------------- status
   const status = (): LineStatus => {
     assert(line.setup, 'a status is asked for after configure');
@@ -244,7 +254,7 @@ export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOpt
             JSON.stringify([station.camera, station.line, station.recipe.maxPixels]);
         if (line.state !== 'stopped' && !sameCamera) {
           await camera.close();
-          await camera.open(at);
+          await openCamera(at);
         }
         resend(at, acknowledged);
         line.changed = true;
@@ -263,12 +273,7 @@ export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOpt
         // Frames that come by themselves may come at once; a trigger is not taken before the camera is there.
         const triggered = at.station.line.trigger.source === 'line-output';
         if (!triggered) threads.lineio({ kind: 'state', running: true });
-        try {
-          await camera.open(at);
-        } catch (error) {
-          threads.lineio({ kind: 'state', running: false });
-          throw error;
-        }
+        await openCamera(at);
         if (triggered) threads.lineio({ kind: 'state', running: true });
         line.changed = true;
         return status();
