@@ -7,10 +7,12 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { assert } from '../contract/errors.ts';
 import { lineRecordSchema, type LineRecord } from '../contract/line.ts';
 
 /*
@@ -113,6 +115,23 @@ function readPiece(path: string, number: number | null): PieceContent {
 const lostUpTo = (piece: PieceContent | undefined): number =>
   piece ? piece.lost + Math.max(0, piece.last - piece.after - piece.records) : 0;
 
+/** @returns bytes written */
+function writeAll(handle: number, text: string): number {
+  const buffer = Buffer.from(text);
+  let done = 0;
+  while (done < buffer.length) done += writeSync(handle, buffer, done);
+  return buffer.length;
+}
+
+function cutOff(path: string, bytes: number): void {
+  const handle = openSync(path, 'r+');
+  try {
+    ftruncateSync(handle, bytes);
+  } finally {
+    closeSync(handle);
+  }
+}
+
 /** `{"seq":` comes first in a record's line, so that a torn one still tells its number. */
 export const recordLine = ({ seq, ...rest }: LineRecord): string => `${JSON.stringify({ seq, ...rest })}\n`;
 
@@ -136,7 +155,7 @@ export interface Spool extends Disposable {
 }
 
 /**
- * Opens and repairs: a torn last line is cut off, and its number stays a gap.
+ * Opens and repairs: a torn last line is cut off, or stays unread in an old piece, and its number stays a gap. Where that fails, all is as it was.
  * @param acknowledged greatest number that the core has: the numbering goes on above it, whatever became of the spool.
  */
 export function openSpool(options: {
@@ -149,6 +168,8 @@ export function openSpool(options: {
   mkdirSync(dir, { recursive: true });
   const stem = fileStem(stationId);
   const path = join(dir, `${stem}.ndjson`);
+  /** No piece's name: a file that is not whole yet is none. */
+  const newPath = `${path}.tmp`;
   const oldPath = (n: number) => join(dir, `${stem}.${String(n).padStart(8, '0')}.ndjson`);
 
   const oldNumbers = readdirSync(dir)
@@ -157,14 +178,7 @@ export function openSpool(options: {
     .sort((a, b) => a - b);
   const found = oldNumbers.map((n) => readPiece(oldPath(n), n));
   const current = existsSync(path) ? readPiece(path, null) : null;
-  if (current) {
-    found.push(current);
-    if (current.goodBytes < current.bytes) {
-      const handle = openSync(path, 'r+');
-      ftruncateSync(handle, current.goodBytes);
-      closeSync(handle);
-    }
-  }
+  if (current) found.push(current);
   let lostRecords = lostUpTo(found.at(-1));
   const written = Math.max(0, ...found.map((piece) => piece.last));
   const burnt = Math.max(written, ...found.map((piece) => piece.burnt));
@@ -180,52 +194,75 @@ export function openSpool(options: {
     last,
     records,
   }));
-  let handle = openSync(path, 'a');
+  let handle = current ? openSync(path, 'a') : null;
   let bytes = current?.goodBytes ?? 0;
   let startsAnew = false;
 
   const write = (line: string) => {
-    const text = startsAnew ? `\n${line}` : line;
-    const buffer = Buffer.from(text);
+    assert(handle !== null, 'a piece is begun before anything is written');
     try {
-      let done = 0;
-      while (done < buffer.length) done += writeSync(handle, buffer, done);
+      bytes += writeAll(handle, startsAnew ? `\n${line}` : line);
       startsAnew = false;
-      bytes += buffer.length;
     } catch (error) {
       // Part of the line may be there; what comes next must not be glued to it.
       startsAnew = true;
       throw error;
     }
   };
+  /** All or nothing: without its first line a piece would count all numbers before it as lost, so that line is there before the names change. */
   const openPiece = () => {
+    const old = handle === null ? undefined : pieces.at(-1)!;
+    const number = (pieces.findLast((piece) => piece.number !== null)?.number ?? oldNumbers.at(-1) ?? 0) + 1;
+    const head = `${JSON.stringify({ spool: 1, after: lastSeq, lost: lostRecords })}\n`;
+    // A kill may have left one.
+    rmSync(newPath, { force: true });
+    const opened = openSync(newPath, 'a');
+    try {
+      writeAll(opened, head);
+      if (old) renameSync(path, oldPath(number));
+      renameSync(newPath, path);
+    } catch (error) {
+      closeSync(opened);
+      rmSync(newPath, { force: true });
+      if (old && !existsSync(path)) renameSync(oldPath(number), path);
+      throw error;
+    }
+    if (handle !== null) closeSync(handle);
+    if (old) {
+      old.number = number;
+      old.path = oldPath(number);
+    }
+    handle = opened;
+    bytes = head.length;
+    startsAnew = false;
     pieces.push({ path, number: null, after: lastSeq, lost: lostRecords, last: lastSeq, records: 0 });
-    write(`${JSON.stringify({ spool: 1, after: lastSeq, lost: lostRecords })}\n`);
   };
   const turn = () => {
-    const now = pieces.at(-1)!;
-    const number = (pieces.findLast((piece) => piece.number !== null)?.number ?? oldNumbers.at(-1) ?? 0) + 1;
-    renameSync(path, oldPath(number));
-    closeSync(handle);
-    now.number = number;
-    now.path = oldPath(number);
-    handle = openSync(path, 'a');
-    bytes = 0;
     openPiece();
-    while (pieces.length > MAX_PIECES) {
-      const oldest = pieces.shift()!;
-      lostRecords += Math.min(oldest.records, Math.max(0, oldest.last - Math.max(oldest.after, acknowledged)));
-      unlinkSync(oldest.path);
-    }
     options.onTurn?.(path);
+    while (pieces.length > MAX_PIECES) {
+      const oldest = pieces[0]!;
+      unlinkSync(oldest.path);
+      pieces.shift();
+      lostRecords += Math.min(oldest.records, Math.max(0, oldest.last - Math.max(oldest.after, acknowledged)));
+    }
+  };
+  const dispose = () => {
+    if (handle !== null) closeSync(handle);
   };
 
   const here = pieces.at(-1);
-  // Where the numbering jumps (a gap, or a spool that is older than the core's archive), a new piece says where it begins.
-  if (!here || here.number !== null) openPiece();
-  else if (lastSeq !== here.last || (here.records === 0 && here.after === 0 && bytes === 0)) turn();
+  try {
+    // Where the numbering jumps (a gap, or a spool that is older than the core's archive), a new piece says where it begins.
+    if (!here || here.number !== null) openPiece();
+    else if (lastSeq !== here.last || (here.records === 0 && here.after === 0 && bytes === 0)) turn();
+    // Only now: a torn record tells its number until a new piece does.
+    else if (current!.goodBytes < current!.bytes) cutOff(path, current!.goodBytes);
+  } catch (error) {
+    dispose();
+    throw error;
+  }
 
-  const dispose = () => closeSync(handle);
   return {
     get lastSeq() {
       return lastSeq;

@@ -1,7 +1,17 @@
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LineRecord } from '../../../main/contract/line.ts';
 import { unsure } from '../../../main/inspection/decide.ts';
 import { openSpool } from '../../../main/inspection/spool.ts';
@@ -113,6 +123,81 @@ test('pieces: turned at a size, deleted when acknowledged, bounded when nobody a
   const { last, lost } = kept(1999);
   expect(last).toBe(2000);
   expect(lost).toBeGreaterThan(0);
+});
+
+test('a kill while a piece is turned loses nothing, and what was not whole is no piece', () => {
+  write(1, 3);
+  truncateSync(file(), readFileSync(file()).length - 20);
+  renameSync(file(), join(dir, 'st.00000001.ndjson'));
+  writeFileSync(`${file()}.tmp`, '{"spool":1,"after":3,"lost":1}\n');
+  expect(kept()).toEqual({ seqs: [1, 2], last: 3, lost: 1 });
+  expect(readdirSync(dir).sort()).toEqual(['st.00000001.ndjson', 'st.ndjson']);
+  write(4, 5);
+  expect(kept()).toEqual({ seqs: [1, 2, 4, 5], last: 5, lost: 1 });
+});
+
+/** Mounts a disk of 4 MiB and 64 names; null: this account may not. */
+function smallDisk(): Disposable | null {
+  try {
+    const options = 'size=4m,nr_inodes=64';
+    execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', dir], { stdio: 'pipe' });
+    return { [Symbol.dispose]: () => void execFileSync('umount', ['-l', dir], { stdio: 'pipe' }) };
+  } catch {
+    return null;
+  }
+}
+const filler = (n: number) => join(dir, `filler-${n}`);
+/** What the disk lacks: room, and names. */
+const fills = {
+  'no room': () => appendFileSync(filler(0), Buffer.alloc(2 ** 23)),
+  'no name': () => {
+    for (let n = 0; n <= 64; n += 1) writeFileSync(filler(n), '');
+  },
+};
+const fill = (lack: keyof typeof fills) => expect(fills[lack]).toThrow(/ENOSPC/);
+const isFiller = (name: string) => name.startsWith('filler-');
+const makeRoom = () =>
+  readdirSync(dir)
+    .filter(isFiller)
+    .forEach((name) => rmSync(join(dir, name)));
+const spooled = () => readdirSync(dir).filter((name) => !isFiller(name));
+
+describe.each(['no room', 'no name'] as const)('a disk with %s for a new piece', (lack) => {
+  test('keeps the one that is there, and goes on with it when there is room', (at) => {
+    using disk = smallDisk();
+    at.skip(disk === null, 'this account may not mount a small disk');
+    {
+      using spool = open();
+      let seq = 0;
+      while (readFileSync(file()).length < 2 ** 20) spool.append(record((seq += 1), ['x'.repeat(40_000)]));
+      expect(seq).toBe(27);
+      fill(lack);
+      for (const refused of [28, 29]) expect(() => spool.append(record(refused))).toThrow(/ENOSPC/);
+      expect(spooled()).toEqual(['st.ndjson']);
+      makeRoom();
+      spool.append(record(30));
+      expect(spooled()).toEqual(['st.00000001.ndjson', 'st.ndjson']);
+      expect([...spool.after(26)].map((r) => r.seq)).toEqual([27, 30]);
+    }
+    expect(kept(26)).toEqual({ seqs: [27, 30], last: 30, lost: 2 });
+  });
+
+  test('is found as it was by each start, and what was torn is a gap in the end', (at) => {
+    using disk = smallDisk();
+    at.skip(disk === null, 'this account may not mount a small disk');
+    write(1, 3);
+    truncateSync(file(), readFileSync(file()).length - 20);
+    const before = readFileSync(file());
+    fill(lack);
+    const handles = () => readdirSync('/proc/self/fd').length;
+    const opened = handles();
+    for (let start = 0; start < 70; start += 1) expect(open).toThrow(/ENOSPC/);
+    expect(handles()).toBe(opened);
+    expect(spooled()).toEqual(['st.ndjson']);
+    expect(readFileSync(file())).toEqual(before);
+    makeRoom();
+    expect(kept()).toEqual({ seqs: [1, 2], last: 3, lost: 1 });
+  });
 });
 
 test('a station id is no path', () => {
