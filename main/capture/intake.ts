@@ -112,6 +112,8 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
       const until = now() + deadlineMs;
       for (let left = deadlineMs; left > 0 && !ring.hasRoom(length); left = until - now()) ring.waitForRelease(left);
     } else if (dropPolicy === 'drop-oldest') {
+      // A frame that gives way is not judged any more, but its memory is held until its readers let go: where that is what is short, nothing is gained.
+      if (!ring.hasRoom(length, Infinity)) return;
       while (slots.length > 0 && !ring.hasRoom(length)) {
         const oldest = slots.shift()!;
         if (!ring.claimLate(oldest)) continue;

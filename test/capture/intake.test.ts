@@ -165,6 +165,22 @@ test('no room: the newest is not taken, or the oldest is answered late, by the p
   expect(droppedFrames(oldest.memory)).toBe(2);
 });
 
+test('no memory: the oldest would free none in time, so the newest is not taken and the others keep their verdicts', () => {
+  const at = stand({ trigger: { source: 'free-run' }, dropPolicy: 'drop-oldest' });
+  const data = new Uint8Array(48 * 2 ** 20);
+  // Two fill the ring.
+  const large = { ...frame(), image: { width: 8192, height: data.length / 8192, channels: 1 as const, data } };
+  expect([1, 2, 3].map(() => at.intake.offer(large))).toEqual([true, true, false]);
+  expect(at.overtaken).toEqual([]);
+  expect(at.notices.map(({ slot }) => at.reader.isOpen(slot))).toEqual([true, true]);
+  expect(droppedFrames(at.memory)).toBe(1);
+  const { slot } = at.notices[0]!;
+  at.reader.claimDecided(slot);
+  at.reader.release(slot);
+  at.reader.release(slot);
+  expect(at.intake.offer(large)).toBe(true);
+});
+
 test('whatever comes in whatever order: every trigger taken has one answer, and there are no others', () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant('trigger' as const) }),
