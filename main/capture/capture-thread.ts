@@ -100,6 +100,8 @@ const close = async () => {
   const open = camera;
   camera = null;
   await open?.dispose();
+  // No more frame comes: who still waits for one is answered before anybody hears that it is closed.
+  intake?.setCamera('lost');
 };
 
 // One after the other: a close that is asked for while the camera opens must find it open.

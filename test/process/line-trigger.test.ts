@@ -41,6 +41,31 @@ test('a folder cannot be triggered, and says so at start', async () => {
   }
 });
 
+test('a camera that is closed, or opened anew, while a part is under way: the part has a record', async () => {
+  using at = await createLineHome();
+  const line = listenedLine();
+  try {
+    // The second picture of the part is not asked for before the line stops.
+    const frames = { perPart: 2, rule: 'worst-of', spacingMs: 1000 };
+    const settings = lineSettings({ trigger: { source: 'software' }, frames });
+    const bundleDir = await at.bundle('m-1');
+    await line.configure(at.home, lineStation(simulated, { line: settings }), bundleDir);
+    await line.start();
+    const trigger = () => line.line['line.trigger']({}, null, signal) as Promise<{ taken: boolean }>;
+    expect(await trigger()).toEqual({ taken: true });
+    await line.configure(at.home, lineStation({ ...simulated, width: 160 }, { line: settings }), bundleDir);
+    expect(await trigger()).toEqual({ taken: true });
+    expect(await line.stop()).toMatchObject({ parts: 2, triggers: 2, refusedTriggers: 0 });
+    // A line that is configured tells again what was not acknowledged.
+    const told = new Map(line.records.map(({ seq, judgement }) => [seq, judgement]));
+    expect([...told.keys()]).toEqual([1, 2]);
+    for (const judgement of told.values())
+      expect(judgement).toMatchObject({ unsureReason: 'late', errorCode: 'CAMERA_NO_FRAME' });
+  } finally {
+    await line.line.dispose();
+  }
+});
+
 test.each(['software', 'free-run'] as const)(
   'three frames of each part (%s): one verdict, one record and one picture, and the record says how they voted',
   async (source) => {
