@@ -103,6 +103,19 @@ describe('descriptions that no camera should have', () => {
     }
   });
 
+  it('may be one file of a zip among few', () => {
+    const named = (count: number) =>
+      zipSync(Object.fromEntries(Array.from({ length: count }, (_, n) => [`${n}.xml`, Buffer.from(`<a>${n}</a>`)])));
+    const two = Buffer.from(named(2));
+    expect(unpackDescription(two)).toBe('<a>0</a>');
+    // The second by a method that nobody knows: it is not unpacked at all.
+    two.writeUInt16LE(99, two.length - 22 - 46 - '1.xml'.length + 10);
+    expect(unpackDescription(two)).toBe('<a>0</a>');
+    expect(unpackDescription(named(100))).toBe('<a>0</a>');
+    expect(() => unpackDescription(named(101))).toThrow(/too many files/);
+    expect(() => unpackDescription(named(101))).toThrow(DescriptionError);
+  });
+
   it('are read from the memory of the camera alone', () => {
     expect(parseUrl('Local:camera.xml;200000;1f4')).toEqual({ name: 'camera.xml', address: 0x20_0000, length: 0x1f4 });
     expect(parseUrl('local:///camera.zip;C0000000;10?SchemaVersion=1.1.0')).toMatchObject({ length: 0x10 });

@@ -3,6 +3,9 @@ import { readText } from '../gvcp.ts';
 import { register, URL_BYTES } from '../registers.ts';
 import { DescriptionError, MAX_XML_BYTES } from './xml.ts';
 
+/** A description is one file, perhaps with schemas or notes beside it. */
+const MAX_ZIP_ENTRIES = 100;
+
 /** How a device's memory is read; an open control channel is one. */
 export interface Memory {
   readMemory(address: number, length: number, signal?: AbortSignal): Promise<Buffer>;
@@ -47,9 +50,18 @@ export async function fetchDescription(memory: Memory, signal?: AbortSignal): Pr
 export function unpackDescription(bytes: Uint8Array): string {
   if (bytes[0] !== 0x50 || bytes[1] !== 0x4b) return toText(bytes);
   try {
-    // The size in the directory is also that of the memory it is unpacked into: a zip bomb gets no further.
+    let entries = 0;
+    let chosen = false;
+    // The size in the directory is also that of the memory it is unpacked into, and one file alone is: a zip bomb gets no further.
     const files = unzipSync(bytes, {
-      filter: (file) => file.originalSize <= MAX_XML_BYTES && /\.xml$/i.test(file.name),
+      filter: (file) => {
+        entries += 1;
+        if (entries > MAX_ZIP_ENTRIES)
+          throw new DescriptionError('the zip file of the description holds too many files');
+        if (chosen || file.originalSize > MAX_XML_BYTES || !/\.xml$/i.test(file.name)) return false;
+        chosen = true;
+        return true;
+      },
     });
     const first = Object.values(files)[0];
     if (!first) throw new DescriptionError('the zip file of the description holds no XML of a fit size');
