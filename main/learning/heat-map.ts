@@ -4,7 +4,15 @@ import type { z } from 'zod';
 import { modelCardSchema, type Region } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
-import { decodeModel, encodeModel, float32Of, indexGraph, mapBehindPooling, selectOutputs } from '../onnx/index.ts';
+import {
+  decodeModel,
+  encodeModel,
+  float32Of,
+  indexGraph,
+  mapBehindPooling,
+  selectOutputs,
+  type PooledMap,
+} from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
@@ -14,7 +22,8 @@ import { assembled } from './assemble.ts';
 
 /*
  * Exact class activation map of an assembled model. With z_j = h_j / (sqrt|h_j| s) (embedding.ts) and h_j the mean of the map F_j,
- * the logit of class c is the mean over positions of sum_j W_jc F_j(x, y) / (sqrt|h_j| s), plus the bias: that sum is the map. The line's model
+ * the logit of class c is the mean over positions of sum_j W_jc F_j(x, y) / (sqrt|h_j| s), plus the bias: that sum is the map. Where channels were levelled
+ * for INT8 the model holds F_j / f_j and multiplies its mean by f_j (quantize/balance.ts); W_jc then counts f_j times. The line's model
  * carries no such output (each part would pay for it); it is read out of a copy of the model with more outputs.
  */
 
@@ -35,13 +44,12 @@ export async function openClassMaps(
   const weights = model.graph.initializers.get(assembled.weights);
   const bias = model.graph.initializers.get(assembled.bias);
   const { producer } = indexGraph(model.graph);
-  const stages: { pooled: string; map: string }[] = [];
+  const stages: (PooledMap & { pooled: string })[] = [];
   while (producer.has(assembled.pooled(stages.length))) {
-    const map = mapBehindPooling(model, assembled.pooled(stages.length));
-    if (map === null) {
-      throw new AppError('GRAPH_INVALID', { where: assembled.pooled(stages.length), problem: 'no map is pooled here' });
-    }
-    stages.push({ pooled: assembled.pooled(stages.length), map });
+    const pooled = assembled.pooled(stages.length);
+    const behind = mapBehindPooling(model, pooled);
+    if (behind === null) throw new AppError('GRAPH_INVALID', { where: pooled, problem: 'no map is pooled here' });
+    stages.push({ pooled, ...behind });
   }
   if (!weights || !bias || stages.length === 0) {
     throw new AppError('GRAPH_INVALID', {
@@ -66,7 +74,7 @@ export async function openClassMaps(
       const height = Math.max(...grids.map((grid) => grid.height));
       const values = new Float64Array(width * height);
       let row = 0;
-      stages.forEach(({ pooled, map }, s) => {
+      stages.forEach(({ pooled, map, factor }, s) => {
         const h = outputs[pooled]!.data as Float32Array;
         const f = outputs[map]!.data as Float32Array;
         const grid = grids[s]!;
@@ -76,8 +84,8 @@ export async function openClassMaps(
         h.forEach((v, j) => {
           const root = Math.sqrt(Math.abs(v));
           if (root === 0 || length === 0) return;
-          const factor = w[(row + j) * classes + column]! / (root * length);
-          for (let p = 0; p < positions; p += 1) activation[p]! += factor * f[j * positions + p]!;
+          const weight = (w[(row + j) * classes + column]! * (factor?.[j] ?? 1)) / (root * length);
+          for (let p = 0; p < positions; p += 1) activation[p]! += weight * f[j * positions + p]!;
         });
         spread(activation, grid, values, { width, height });
         row += h.length;

@@ -18,7 +18,7 @@ export {
   type ValueSummary,
 } from './cost.ts';
 export { beginsAndEnds, padsOn } from './pads.ts';
-export { mapBehindPooling } from './pooled-map.ts';
+export { mapBehindPooling, type PooledMap } from './pooled-map.ts';
 export { foldBatchNorm } from './passes/fold-batch-norm.ts';
 export { appendNodes, selectOutputs, setInputSize } from './passes/reshape-interface.ts';
 export { selectFeatureOutputs } from './passes/select-feature-outputs.ts';

@@ -1,5 +1,6 @@
-import { indexGraph } from './edit.ts';
-import type { Model, Node } from './model.ts';
+import { constantOf, indexGraph, type GraphIndex } from './edit.ts';
+import type { ConstTensor, Graph, Model, Node } from './model.ts';
+import { elementCount, float32Of } from './tensor.ts';
 
 const REARRANGING: ReadonlySet<string> = new Set([
   'Flatten',
@@ -13,16 +14,39 @@ const REARRANGING: ReadonlySet<string> = new Set([
 ]);
 const POOLS: ReadonlySet<string> = new Set(['GlobalAveragePool', 'ReduceMean']);
 
-/** The map [N, d, h, w] whose mean over positions a value [N, d] is; null: it is pooled in a way that is not known. */
-export function mapBehindPooling(model: Model, value: string): string | null {
-  const { producer } = indexGraph(model.graph);
+export interface PooledMap {
+  /** [N, d, h, w]. */
+  map: string;
+  /** [d]: what the mean of each channel is multiplied by; null: by nothing. */
+  factor: Float32Array | null;
+}
+
+/** The map whose mean over positions, times a factor per channel, a value [N, d] is; null: it is pooled in a way that is not known. */
+export function mapBehindPooling(model: Model, value: string): PooledMap | null {
+  const index = indexGraph(model.graph);
   let at = value;
   for (let steps = 0; steps < 12; steps += 1) {
-    const maker: Node | undefined = producer.get(at);
+    const maker: Node | undefined = index.producer.get(at);
     if (!maker) return null;
-    if (POOLS.has(maker.op)) return maker.inputs[0]!;
+    if (POOLS.has(maker.op)) return { map: maker.inputs[0]!, factor: null };
+    if (maker.op === 'Mul') return multipliedMap(model.graph, index, maker);
     if (!REARRANGING.has(maker.op)) return null;
     at = maker.inputs[0]!;
   }
   return null;
 }
+
+/** Levelled activations (compression/quantize/balance.ts) get their size back right behind the pool. */
+function multipliedMap(graph: Graph, index: GraphIndex, { inputs }: Node): PooledMap | null {
+  for (const [mean, by] of [inputs, inputs.toReversed()] as [string, string][]) {
+    const pool = index.producer.get(mean);
+    const factor = constantOf(graph, index, by);
+    if (pool && POOLS.has(pool.op) && factor && isPerChannel(factor)) {
+      return { map: pool.inputs[0]!, factor: float32Of(factor) };
+    }
+  }
+  return null;
+}
+
+/** [d, 1, 1] or [1, d, 1, 1]. */
+const isPerChannel = ({ dims }: ConstTensor): boolean => dims.length >= 3 && dims.at(-3) === elementCount(dims);

@@ -34,10 +34,16 @@ export type Look = (data: Float32Array, rows: number) => ReturnType<Session['run
 /** Channels that hardly move count no more than this share of the mean spread would make them. */
 const LEAST_SPREAD = 0.1;
 
+/** The map whose mean alone an output is: one with a factor per channel stands for other values than the output. */
+const mapOf = (model: Model, output: string): string | null => {
+  const pooled = mapBehindPooling(model, output);
+  return pooled === null || pooled.factor !== null ? null : pooled.map;
+};
+
 /** What is compared for each feature output: the pooled values, and where both have a map behind them the map. */
 export const valuesBehind = (student: Model, teacher: Model, outputs: readonly string[]) =>
   outputs.map((output) => {
-    const [own, theirs] = [mapBehindPooling(student, output), mapBehindPooling(teacher, output)];
+    const [own, theirs] = [mapOf(student, output), mapOf(teacher, output)];
     return { output, map: own !== null && theirs !== null ? { student: own, teacher: theirs } : null };
   });
 

@@ -82,8 +82,8 @@ export function taughtOutputs(teacher: Model, inputSize: number): TaughtOutput[]
     unknownOps: 'unknown',
   });
   return teacher.graph.outputs.map(({ name }) => {
-    const map = mapBehindPooling(teacher, name);
-    const side = map === null ? null : infos.get(map)?.shape?.[2];
+    const pooled = mapBehindPooling(teacher, name);
+    const side = pooled === null ? null : infos.get(pooled.map)?.shape?.[2];
     const shape = infos.get(name)?.shape ?? [];
     return {
       name,

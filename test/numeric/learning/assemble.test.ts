@@ -2,6 +2,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ImageSource } from '../../../main/compression/image-source.ts';
+import { balanceActivations } from '../../../main/compression/quantize/balance.ts';
+import { observeRanges } from '../../../main/compression/quantize/calibrate.ts';
+import { planQuantization, quantizeModel, tensorsOf } from '../../../main/compression/quantize/qdq.ts';
 import { recipeSchema, type Backbone } from '../../../main/contract/domain.ts';
 import { assembleInspector } from '../../../main/learning/assemble.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
@@ -10,6 +14,15 @@ import { openExtractor } from '../../../main/learning/extract.ts';
 import { heatMapOf, openClassMaps } from '../../../main/learning/heat-map.ts';
 import { solveKnowledge, type SolvedKnowledge } from '../../../main/learning/knowledge.ts';
 import { scoreNovelty } from '../../../main/learning/novelty-score.ts';
+import {
+  decodeModel,
+  encodeModel,
+  float32Of,
+  float32Tensor,
+  setInitializer,
+  withGraph,
+  type Model,
+} from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { createPreprocessor } from '../../../main/vision/preprocess.ts';
 import { picture, writePicture, type Surface } from './pictures.ts';
@@ -118,6 +131,40 @@ describe('the heat map', () => {
         const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
         expect(Math.abs(mean + bias - (logits!.data[column] as number))).toBeLessThan(1e-4);
       }
+    }
+  });
+
+  it('is exact for integers whose activations were levelled', async () => {
+    const backbone = await writeTinyBackbone(path.join(folder, 'levelled.onnx'));
+    const tiny = decodeModel(new Uint8Array(await readFile(backbone.file)), backbone.id);
+    // Channel c of the last map is 3^(c % 5) times as strong.
+    const weight = float32Of(tiny.graph.initializers.get('w2')!).map((v, i) => v * 3 ** (Math.floor(i / 108) % 5));
+    const uneven = withGraph(tiny, setInitializer(tiny.graph, 'w2', float32Tensor([20, 12, 3, 3], weight)));
+    await writeFile(backbone.file, encodeModel(uneven));
+    const knowledge = await learn(backbone);
+    const source: ImageSource = {
+      count: 16,
+      view: () => Promise.reject(new Error('only its tensors are read')),
+      region: () => null,
+      tensor: (indices) => Promise.resolve(feedOf(backbone, [...indices]).data),
+    };
+    const calibration = { images: [...Array(16).keys()], size: 32, threads: 1, seed: 1 };
+    const rangesOf = (of: Model) => observeRanges(of, tensorsOf(planQuantization(of)), source, calibration);
+    const balanced = balanceActivations(uneven, await rangesOf(uneven), 8);
+    expect(balanced.groups).toBe(1);
+    const model = quantizeModel(balanced.model, await rangesOf(balanced.model), {
+      rule: { kind: 'min-max' },
+      weightBits: 8,
+    });
+    const bytes = assembleInspector({ model, backbone, knowledge, inputSize: 32 });
+    const feed = feedOf(backbone, [7]);
+    await using session = await openSession(bytes, { threads: 1 });
+    const { logits } = await session.run({ image: feed });
+    await using maps = await openClassMaps(bytes, { threads: 1, name: 'test' });
+    for (const column of [0, 1, 2]) {
+      const { values, bias } = await maps.run(feed.data, 32, column);
+      const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+      expect(Math.abs(mean + bias - (logits!.data[column] as number))).toBeLessThan(1e-4);
     }
   });
 

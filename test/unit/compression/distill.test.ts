@@ -114,7 +114,7 @@ describe('student families', () => {
 
   it('read a map through a projector, which is the same and cheaper behind the pooling', async () => {
     const made = student('small');
-    const map = mapBehindPooling(made, 'features')!;
+    const { map } = mapBehindPooling(made, 'features')!;
     const weight = made.graph.initializers.get('project.0.weight')!;
     expect(map).toBe('project.0');
     expect(weight.dims[0]).toBe(24);
