@@ -174,7 +174,7 @@ export async function analysePruning(
     const weights = weightMatrix(model, site);
     const [{ group, channels }, ...others] = site.groups as [Site['groups'][number], ...Site['groups'][number][]];
     const alone = others.length === 0 && group.consumers.length === 1 && channels.length === group.channels;
-    if (reconstructs && alone && channels.every((channel, i) => channel === i) && isPointwise(site.node)) {
+    if (reconstructs && alone && channels.every((channel, i) => channel === i) && isPointwise(model, site.node)) {
       const x = centred(input, means);
       const covariance = await cross.of(x, x);
       const { order, error } = await compensatedOrder(

@@ -53,10 +53,17 @@ interface Kernel {
 
 const VALUE_ITSELF: Kernel = { height: 1, width: 1, strides: [1, 1], pads: [0, 0, 0, 0], dilations: [1, 1] };
 
+/** Sizes under the kernel, from the weight: `kernel_shape` may be left out (Operators.md, Conv). */
+const kernelOf = ({ graph: { initializers } }: Model, conv: Node): readonly number[] => {
+  const weight = initializers.get(conv.inputs[1]!);
+  assert(weight, 'convolutions that are looked at have constant weights');
+  return weight.dims.slice(2);
+};
+
 /** @param map height and width that the kernel slides over: auto_pad pads by them */
-const kernelOn = (conv: Node | null, map: readonly [number, number]): Kernel => {
+const kernelOn = (of: Model, conv: Node | null, map: readonly [number, number]): Kernel => {
   if (!conv) return VALUE_ITSELF;
-  const kernel = intsAttribute(conv, 'kernel_shape', [1, 1]);
+  const kernel = kernelOf(of, conv);
   const strides = intsAttribute(conv, 'strides', [1, 1]);
   const dilations = intsAttribute(conv, 'dilations', [1, 1]);
   return { height: kernel[0]!, width: kernel[1]!, strides, pads: padsOn(conv, map, kernel), dilations };
@@ -146,7 +153,7 @@ export async function collectSamples(
       const tensor = values[tap.tensor]!;
       const layout = layoutOf(tensor, some.length, tap.last ?? false);
       const { channels, height, width } = layout;
-      const kernel = kernelOn(tap.kernel, [height, width]);
+      const kernel = kernelOn(of, tap.kernel, [height, width]);
       const outHeight = outputSize(
         height,
         kernel.height,
@@ -259,9 +266,7 @@ export async function openCrossProduct(threads: number): Promise<CrossProduct> {
 }
 
 /** A matrix over the channels: a product, or a convolution of one pixel. */
-export const isPointwise = (conv: Node): boolean =>
+export const isPointwise = (of: Model, conv: Node): boolean =>
   conv.op === 'Gemm' ||
   conv.op === 'MatMul' ||
-  (conv.op === 'Conv' &&
-    intAttribute(conv, 'group', 1) === 1 &&
-    intsAttribute(conv, 'kernel_shape', [1, 1]).every((size) => size === 1));
+  (conv.op === 'Conv' && intAttribute(conv, 'group', 1) === 1 && kernelOf(of, conv).every((size) => size === 1));

@@ -4,8 +4,17 @@ import { analysePruning, nodeCosts } from '../../../main/compression/prune/analy
 import { cutChannels } from '../../../main/compression/prune/cut.ts';
 import { findGroups, type DependencyGroup } from '../../../main/compression/prune/groups.ts';
 import { pruneModel } from '../../../main/compression/prune/prune.ts';
-import { float32Of, float32Tensor, modelCost, node, value, type Model } from '../../../main/onnx/index.ts';
-import { randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
+import {
+  float32Of,
+  float32Tensor,
+  graph,
+  model as makeModel,
+  modelCost,
+  node,
+  value,
+  type Model,
+} from '../../../main/onnx/index.ts';
+import { noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
 
 const images = randomImages(48);
 const some = Array.from({ length: 8 }, (_, i) => i);
@@ -130,6 +139,34 @@ describe('pruning', () => {
     // One of each pair goes among the first ten (nearly dead channels may go before), long before an error is felt.
     expect(Math.max(...steps)).toBeLessThan(10);
     expect(curve.error[Math.max(...steps) + 1]!).toBeLessThan(curve.error.at(-1)! / 1000);
+  });
+
+  it('takes the size of a kernel from its weight where no attribute states it', async () => {
+    const pruned = async (attributes: { kernel_shape?: number[] }) => {
+      const of = makeModel(
+        graph({
+          nodes: [
+            node('Conv', ['image', 'made_w'], ['made'], { kernel_shape: [1, 1] }),
+            node('Relu', ['made'], ['act']),
+            node('Conv', ['act', 'read_w', 'read_b'], ['read'], { pads: [1, 1, 1, 1], ...attributes }),
+            node('GlobalAveragePool', ['read'], ['mean']),
+            node('Flatten', ['mean'], ['features'], { axis: 1 }),
+          ],
+          inputs: [value('image', 'float32', ['N', 3, 'H', 'W'])],
+          outputs: [value('features', 'float32', ['N', 8])],
+          initializers: {
+            made_w: float32Tensor([32, 3, 1, 1], noise(96, 1)),
+            read_w: float32Tensor([8, 32, 3, 3], noise(2304, 2, 0.1)),
+            read_b: float32Tensor([8], noise(8, 3)),
+          },
+        }),
+      );
+      return pruneModel(await analysePruning(of, images, options), images, 0.4, options);
+    };
+    const [stated, unstated] = [await pruned({ kernel_shape: [3, 3] }), await pruned({})];
+    expect(stated.widths).toEqual([{ group: 'made', before: 32, after: 16 }]);
+    expect(unstated.widths).toEqual(stated.widths);
+    expect(unstated.model.graph.initializers).toEqual(stated.model.graph.initializers);
   });
 
   it('stops when told to', async () => {
