@@ -219,15 +219,16 @@ export function quantizeModel(
     const means = ranges.get(input)!.channelMeans;
     const perRow = original.length / rows;
     const spatial = weight.dims.slice(2).reduce((a, b) => a * b, 1);
-    const depthwise = intAttribute(conv, 'group', 1) > 1;
+    const perGroup = rows / intAttribute(conv, 'group', 1);
     const bias = biasName ? float32Of(of.graph.initializers.get(biasName)!) : new Float32Array(rows);
     const inputScale = scaleOf.get(input)!;
     const integerBias = new Int32Array(rows);
     const biasScales = new Float32Array(rows);
     for (let o = 0; o < rows; o++) {
       let shift = 0;
+      const first = Math.floor(o / perGroup) * weight.dims[1]!;
       for (let i = 0; i < perRow; i++) {
-        const channel = depthwise ? o : Math.floor(i / spatial);
+        const channel = first + Math.floor(i / spatial);
         shift += (rounded[o * perRow + i]! - original[o * perRow + i]!) * (means[channel] ?? 0);
       }
       biasScales[o] = Math.fround(inputScale * scales[o]!);

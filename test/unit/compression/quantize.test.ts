@@ -1,7 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { observeRanges, uint8Parameters } from '../../../main/compression/quantize/calibrate.ts';
 import { planQuantization, quantizeModel, quantizeWeights, tensorsOf } from '../../../main/compression/quantize/qdq.ts';
-import { encodeModel, float32Tensor } from '../../../main/onnx/index.ts';
+import {
+  encodeModel,
+  float32Of,
+  float32Tensor,
+  graph,
+  model as makeModel,
+  node,
+  numbersOf,
+  value,
+} from '../../../main/onnx/index.ts';
+import { openSession } from '../../../main/runtime/session.ts';
 import { noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
 
 const images = randomImages(24);
@@ -63,5 +73,53 @@ describe('QDQ', () => {
     // The per-channel gain of a Mul stays float; no convolution's weight does.
     expect(weights.map(([name]) => name)).toEqual(['gain']);
     expect(encodeModel(quantized).length).toBeLessThan(encodeModel(model).length);
+  });
+});
+
+describe('bias correction', () => {
+  const CHANNELS = 4;
+  const means = [3, -2, 1, 0.5];
+  const convolution = (weight: Float32Array, rows: number, group: number) =>
+    makeModel(
+      graph({
+        nodes: [node('Conv', ['x', 'w', 'b'], ['y'], { kernel_shape: [3, 3], group })],
+        inputs: [value('x', 'float32', ['N', CHANNELS, 'H', 'W'])],
+        outputs: [value('y')],
+        initializers: {
+          w: float32Tensor([rows, CHANNELS / group, 3, 3], weight),
+          b: float32Tensor([rows], noise(rows, 4)),
+        },
+      }),
+    );
+  /** Outputs where each channel is its mean everywhere. */
+  const atMeans = async (of: ReturnType<typeof convolution>): Promise<Float32Array> => {
+    await using session = await openSession(encodeModel(of), { threads: 1 });
+    const data = Float32Array.from({ length: CHANNELS * 9 }, (_, i) => means[Math.floor(i / 9)]!);
+    const { y } = await session.run({ x: { type: 'float32', dims: [1, CHANNELS, 3, 3], data } });
+    return y!.data as Float32Array;
+  };
+
+  it.each([
+    { called: 'whole', rows: 6, group: 1 },
+    { called: 'depthwise', rows: 4, group: 4 },
+    { called: 'grouped', rows: 6, group: 2 },
+    { called: 'depthwise with a multiplier', rows: 8, group: 4 },
+  ])('takes off what rounding shifts the mean output by: $called', async ({ rows, group }) => {
+    const weight = noise((rows * CHANNELS * 9) / group, 3);
+    const of = convolution(weight, rows, group);
+    const { rounded } = quantizeWeights(of.graph.initializers.get('w')!, 8);
+    const seen = (channelMeans: number[]) => ({ ...range(-4, 4), channelMeans: Float64Array.from(channelMeans) });
+    const ranges = new Map([
+      ['x', seen(means)],
+      ['y', seen([])],
+    ]);
+    const { initializers } = quantizeModel(of, ranges, { rule: { kind: 'min-max' }, weightBits: 8 }).graph;
+    const [wanted, shifted] = [await atMeans(of), await atMeans(convolution(rounded, rows, group))];
+    const bias = float32Of(of.graph.initializers.get('b')!);
+    const steps = float32Of(initializers.get('w_bias_scale')!);
+    numbersOf(initializers.get('w_bias_q')!).forEach((integer, o) => {
+      const inSteps = (bias[o]! - (shifted[o]! - wanted[o]!)) / steps[o]!;
+      expect(Math.abs(integer - inSteps)).toBeLessThan(0.6);
+    });
   });
 });
