@@ -223,7 +223,7 @@ export interface QuantizeReport extends ToolReport {
   keptFloat: readonly string[];
 }
 
-/** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised, CANCELLED */
+/** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
 export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
   cancellable(options.signal, async () => {
     const opened = await openTool(options);

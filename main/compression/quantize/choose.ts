@@ -1,5 +1,5 @@
 import { AppError } from '../../contract/errors.ts';
-import { encodeModel, float32Of, runtimeInputs, type Model } from '../../onnx/index.ts';
+import { encodeModel, float32Of, opsetOf, runtimeInputs, type Model, type Node } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { CalibrationOptions } from '../prune/sites.ts';
@@ -145,18 +145,32 @@ const roundingNoise = (
   return ofTensor(input) + ofTensor(output) + error / energy;
 };
 
-/** @throws CANCELLED, UNSUPPORTED_OP where nothing can be quantised */
+/** From here on DequantizeLinear takes a scale per channel (Operators.md, its attribute `axis`). */
+const LEAST_OPSET = 13;
+
+/** @throws UNSUPPORTED_OP */
+function requireQuantizable(model: Model, [first]: readonly Plan[]): void {
+  const opset = opsetOf(model);
+  const refuse = (node: Node | undefined, problem: string) =>
+    new AppError('UNSUPPORTED_OP', {
+      op: node?.op ?? 'graph',
+      opset,
+      node: node?.name || node?.outputs[0] || '',
+      problem,
+    });
+  if (!first) throw refuse(model.graph.nodes[0], 'there is no convolution with constant weights to be quantised');
+  if (opset >= LEAST_OPSET) return;
+  throw refuse(
+    first.conv,
+    `INT8 needs opset ${LEAST_OPSET} or newer, for a scale per channel: export the model with it`,
+  );
+}
+
+/** @throws CANCELLED, UNSUPPORTED_OP where nothing can be quantised, or the opset is too old for it */
 export async function chooseInteger(model: Model, source: ImageSource, options: ChooseOptions): Promise<IntegerChoice> {
   const { compared, weightBits, tolerance = TOLERANCE } = options;
   const plans = planQuantization(model);
-  if (plans.length === 0) {
-    throw new AppError('UNSUPPORTED_OP', {
-      op: model.graph.nodes[0]?.op ?? 'graph',
-      opset: model.opsets.get('') ?? 0,
-      node: model.graph.nodes[0]?.name ?? '',
-      problem: 'there is no convolution with constant weights to be quantised',
-    });
-  }
+  requireQuantizable(model, plans);
   const wanted = await outputsOn(model, source, compared, options);
   const errorOf = async (candidate: Model): Promise<number> =>
     relativeOutputError(wanted, await outputsOn(candidate, source, compared, options), compared.length);

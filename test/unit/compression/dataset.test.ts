@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,6 +7,7 @@ import { compressDataset, type CompressDatasetOptions } from '../../../main/comp
 import { evidenceSchema, modelCardSchema, type Backbone } from '../../../main/contract/domain.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { decodeImage } from '../../../main/vision/decode.ts';
+import { olderBackbone } from './networks.ts';
 import { CLASSES, fakeMeasure, smallBackboneFile, smallSearch, texture, writeDataset } from './small-data.ts';
 
 let folder: string;
@@ -185,6 +186,23 @@ describe('compressDataset', () => {
       code: 'CANCELLED',
     });
   });
+
+  it('names integers among what it skipped where the opset is too old for them', async () => {
+    const older = join(folder, 'older');
+    await mkdir(older);
+    const backbone = await smallBackboneFile(older, olderBackbone());
+    const report = await compressDataset(
+      options('clean', { backbone, strategy: 'none', precision: 'int8' }),
+      fakeMeasure,
+    );
+    expect(report.tried).toEqual([]);
+    expect(report.skipped.length).toBeGreaterThan(0);
+    for (const { id, problem } of report.skipped) {
+      expect(id).toContain('int8');
+      expect(problem).toContain('opset 13');
+    }
+    expect(report.why).toContain('opset 13');
+  }, 60_000);
 
   it('with the real clock the cost model tells how far off it is', async () => {
     const { costModel } = await compressDataset(

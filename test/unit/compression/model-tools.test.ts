@@ -16,6 +16,7 @@ import {
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { cli } from '../../helpers/cli.ts';
+import { olderBackbone } from './networks.ts';
 import { smallBackboneFile, texture } from './small-data.ts';
 
 let folder: string;
@@ -114,6 +115,12 @@ describe('tools on plain ONNX files', () => {
     );
     await expect(pruneFile({ ...options('none.onnx'), file: flat, ratio: 0.3 })).rejects.toMatchObject({
       code: 'UNSUPPORTED_OP',
+    });
+    const old = join(folder, 'old.onnx');
+    await writeFile(old, encodeModel(olderBackbone()));
+    await expect(quantizeFile({ ...options('none.onnx'), file: old })).rejects.toMatchObject({
+      code: 'UNSUPPORTED_OP',
+      details: { op: 'Conv', opset: 12, node: 'stem', problem: expect.stringContaining('opset 13') },
     });
     await expect(distillFile({ ...options('none.onnx'), teacher: flat, epochs: 1 })).rejects.toMatchObject({
       code: 'BACKBONE_UNSUITABLE',

@@ -97,6 +97,13 @@ export function smallBackbone(seed = 1): Model {
   );
 }
 
+/** The same network as a file of opset 12 would hold it: HardSwish is newer. */
+export const olderBackbone = (): Model => {
+  const { graph: newer, ...rest } = smallBackbone();
+  const nodes = newer.nodes.map((each) => (each.op === 'HardSwish' ? { ...each, op: 'Relu' } : each));
+  return { ...rest, opsets: new Map([['', 12]]), graph: { ...newer, nodes } };
+};
+
 /** Random pictures with structure: smooth fields, so that activations are correlated as real ones are. */
 export const randomImages = (count: number, seed = 5): ImageSource => ({
   count,

@@ -10,9 +10,8 @@ import { noise, smallBackbone } from './networks.ts';
 /** A search on small data that no clock ends: what is tried must not depend on how busy the machine is. */
 export const smallSearch = { timeBudgetS: 100_000, maxDropPp: 5, seed: 1, threads: 1 } as const;
 
-/** The small network as an installed backbone of 96 pixels. */
-export async function smallBackboneFile(folder: string): Promise<Backbone> {
-  const model = smallBackbone();
+/** The small network, or one like it, as an installed backbone of 96 pixels. */
+export async function smallBackboneFile(folder: string, model = smallBackbone()): Promise<Backbone> {
   const bytes = encodeModel(model);
   const file = join(folder, 'small.onnx');
   await writeFile(file, bytes);
