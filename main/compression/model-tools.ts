@@ -88,7 +88,11 @@ interface Opened {
   images: number[];
 }
 
-async function openTool({ file, calibrate, size: asked, signal, onProgress }: ToolOptions): Promise<Opened> {
+/** @param open whether the batch will be opened, whatever the file states; else a file that takes several pictures in each run is refused: the last run has fewer, and times are of one */
+async function openTool(
+  { file, calibrate, size: asked, signal, onProgress }: ToolOptions,
+  { open }: { open: boolean },
+): Promise<Opened> {
   const read = readModelFile(file);
   const unsuitable = (problem: string) => new AppError('BACKBONE_UNSUITABLE', { file, problem });
   const inputs = runtimeInputs(read.graph);
@@ -96,6 +100,9 @@ async function openTool({ file, calibrate, size: asked, signal, onProgress }: To
   if (!input || inputs.length > 1) throw unsuitable(`it has ${inputs.length} inputs; one picture is needed`);
   const [batch, channels, height, width] = input.shape ?? [];
   if (input.shape?.length !== 4 || channels !== 3) throw unsuitable('its input is not [batch, 3, height, width]');
+  if (!open && typeof batch === 'number' && batch > 1) {
+    throw unsuitable(`it takes ${batch} pictures in each run; export it for one, or for any number`);
+  }
   const stated = typeof height === 'number' ? height : null;
   if (stated !== null && height !== width) throw unsuitable('its input is not square');
   const size = asked ?? stated ?? DEFAULT_SIZE;
@@ -190,7 +197,7 @@ export const pruneFile = (
   options: ToolOptions & { ratio: number; importance?: ImportanceOptions | undefined },
 ): Promise<PruneReport> =>
   cancellable(options.signal, async () => {
-    const opened = await openTool(options);
+    const opened = await openTool(options, { open: false });
     const { model, source, calibration: images, size, batch } = opened;
     const { threads, seed, signal, ratio, importance, onProgress } = options;
     const calibration = { images, size, batch, threads, seed, signal, importance };
@@ -226,7 +233,7 @@ export interface QuantizeReport extends ToolReport {
 /** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
 export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
   cancellable(options.signal, async () => {
-    const opened = await openTool(options);
+    const opened = await openTool(options, { open: false });
     const { model, source, calibration: images, compared, size, batch } = opened;
     const { threads, seed, signal, onProgress } = options;
     onProgress?.('choosing how ranges are cut');
@@ -269,7 +276,7 @@ export const distillFile = (options: ToolOptions & { teacher: string; epochs: nu
   cancellable(options.signal, async () => {
     const family = await familyNamed(options.file);
     // Of a family that is built, input and scaling are the teacher's.
-    const opened = await openTool(family ? { ...options, file: options.teacher } : options);
+    const opened = await openTool(family ? { ...options, file: options.teacher } : options, { open: true });
     const { inputName, normalisation, source, images, compared, size } = opened;
     const teacher = family ? opened.model : foldBatchNorm(readModelFile(options.teacher));
     const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });

@@ -118,6 +118,9 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const students = new Map<string, Taught>();
   let costs: CostModel | null = null;
   let head: ReadonlyMap<string, Float32Array> | null = null;
+  const [stated] = runtimeInputs(base.graph)[0]?.shape ?? [];
+  /** Images of one run, where the file fixes them. */
+  const batch = typeof stated === 'number' ? stated : undefined;
 
   const { apart = null } = options;
   /** Weights and ranges are fitted to these. */
@@ -128,6 +131,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const calibrationOf = (strategy: Strategy, size: number): CalibrationOptions => ({
     images: spreadOverClasses(strategy === 'pre-prune' ? fittedFirst : fitted, PRUNING_IMAGES, classOf),
     size,
+    batch,
     threads,
     seed,
     signal,
@@ -182,6 +186,10 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     const key = `distill ${inputSize} ${ratio} ${shallow}`;
     const known = students.get(key);
     if (known) return known;
+    if (batch !== undefined) {
+      const problem = `it takes ${batch} picture(s) in each run, and students are taught with more`;
+      throw new AppError('BACKBONE_UNSUITABLE', { file: backbone.file, problem });
+    }
     const taughtWith = options.images.filter((image) => !options.untaught.has(image));
     const taught = await teachStudent({
       ...options,
@@ -200,7 +208,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
    * @param tolerance error above which layers are kept float
    */
   const integerModel = async (model: Model, variant: Variant, tolerance: number): Promise<IntegerChoice> => {
-    const seen = { ...rangeImages(fitted, classOf), size: variant.inputSize, threads, seed, signal };
+    const seen = { ...rangeImages(fitted, classOf), size: variant.inputSize, batch, threads, seed, signal };
     return chooseInteger(model, source, { ...seen, weightBits: integerWeightBits(), tolerance });
   };
 

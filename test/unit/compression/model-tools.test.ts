@@ -12,6 +12,7 @@ import {
   model,
   node,
   setInitializer,
+  setInputSize,
   value,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
@@ -125,6 +126,12 @@ describe('tools on plain ONNX files', () => {
     await expect(distillFile({ ...options('none.onnx'), teacher: flat, epochs: 1 })).rejects.toMatchObject({
       code: 'BACKBONE_UNSUITABLE',
     });
+    const four = join(folder, 'four.onnx');
+    const whole = decodeModel(new Uint8Array(await readFile(file)), file);
+    await writeFile(four, encodeModel(setInputSize(whole, { batch: 4, height: 64, width: 64 })));
+    const refused = { code: 'BACKBONE_UNSUITABLE', details: { problem: expect.stringContaining('4 pictures') } };
+    await expect(pruneFile({ ...options('none.onnx'), file: four, ratio: 0.3 })).rejects.toMatchObject(refused);
+    await expect(quantizeFile({ ...options('none.onnx'), file: four })).rejects.toMatchObject(refused);
     await expect(readFile(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 

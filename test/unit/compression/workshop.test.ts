@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openWorkshop } from '../../../main/compression/plan/workshop.ts';
 import { createOrtEngine } from '../../../main/training/ort/engine.ts';
 import type { Backbone } from '../../../main/contract/domain.ts';
-import { randomImages } from './networks.ts';
+import { encodeModel, runtimeInputs, setInputSize } from '../../../main/onnx/index.ts';
+import { randomImages, smallBackbone } from './networks.ts';
 import { smallBackboneFile } from './small-data.ts';
 
 let folder: string;
@@ -77,6 +78,27 @@ describe('workshop', () => {
     const { untaught } = await shop.make({ ...variant, strategy: 'pre-prune', precision: 'fp32' });
     expect([...seen].toSorted((a, b) => a - b)).toEqual(range(16, 20));
     expect(untaught).toEqual(new Set([...range(0, 16), ...range(20, 60)]));
+  });
+
+  it('takes a backbone whose file fixes one picture in each run, but has no student taught by it', async () => {
+    const fixed = setInputSize(smallBackbone(), { batch: 1, height: 64, width: 64 });
+    const shop = openWorkshop({
+      backbone: { ...backbone, inputSize: 64, dynamicSize: false },
+      bytes: encodeModel(fixed),
+      source: randomImages(30),
+      images: range(0, 30),
+      firstTask: range(0, 10),
+      untaught: new Set(),
+      threads: 1,
+      seed: 0,
+      teaching,
+    });
+    const variant = { ratio: 0.3, inputSize: 64, precision: 'int8' } as const;
+    for (const strategy of ['pre-prune', 'post-prune'] as const) {
+      const { model } = await shop.make({ ...variant, strategy });
+      expect(runtimeInputs(model.graph)[0]!.shape).toEqual([1, 3, 64, 64]);
+    }
+    await expect(shop.make({ ...variant, strategy: 'distill' })).rejects.toMatchObject({ code: 'BACKBONE_UNSUITABLE' });
   });
 
   it('gives the same bytes for the same variant and seed', async () => {
