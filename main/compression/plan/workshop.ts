@@ -126,7 +126,9 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   /** Weights and ranges are fitted to these. */
   const withoutApart = (images: readonly number[]) => (apart ? images.filter((image) => !apart.has(image)) : images);
   const fitted = withoutApart(options.images);
-  const fittedFirst = withoutApart(options.firstTask);
+  const leftOfFirst = withoutApart(options.firstTask);
+  /** A first task of few kinds of look may lie apart as a whole: then pre-pruning fits to all of it, and is compared by the later tasks. */
+  const fittedFirst = leftOfFirst.length > 0 ? leftOfFirst : options.firstTask;
 
   const calibrationOf = (strategy: Strategy, size: number): CalibrationOptions => ({
     images: spreadOverClasses(strategy === 'pre-prune' ? fittedFirst : fitted, PRUNING_IMAGES, classOf),

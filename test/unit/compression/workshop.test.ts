@@ -80,6 +80,29 @@ describe('workshop', () => {
     expect(untaught).toEqual(new Set([...range(0, 16), ...range(20, 60)]));
   });
 
+  it('fits to a first task that lies apart as a whole, and has the model compared on the later ones', async () => {
+    const shop = openWorkshop({
+      backbone,
+      bytes: await readFile(backbone.file),
+      source: randomImages(60),
+      images: range(0, 60),
+      firstTask: range(20, 28),
+      untaught: new Set(),
+      apart: new Set(range(20, 60)),
+      threads: 1,
+      seed: 0,
+      teaching,
+    });
+    const { ratio, untaught } = await shop.make({
+      strategy: 'pre-prune',
+      ratio: 0.3,
+      inputSize: 64,
+      precision: 'fp32',
+    });
+    expect(ratio).toBeGreaterThan(0.2);
+    expect(untaught).toEqual(new Set([...range(0, 20), ...range(28, 60)]));
+  });
+
   it('takes a backbone whose file fixes one picture in each run, but has no student taught by it', async () => {
     const fixed = setInputSize(smallBackbone(), { batch: 1, height: 64, width: 64 });
     const shop = openWorkshop({
