@@ -8,9 +8,10 @@ import { progressLine } from '../training/progress.ts';
 import type { DatasetImage } from './dataset.ts';
 import type { Products } from './dense.ts';
 import { argmax } from './evaluation.ts';
-import { extractFeatures, openExtractor } from './extract.ts';
-import { foldsOf } from './folds.ts';
+import { extractFeatures, featureRows, openExtractor } from './extract.ts';
+import { foldsOf, type LedgerRow } from './folds.ts';
 import { createAnalyticLearner } from './learners/analytic.ts';
+import { nearDuplicateRadii } from './near-duplicates.ts';
 
 /*
  * First-session adaptation: the backbone is fine-tuned on the first task's pictures and then frozen again (Panos et al., ICCV 2023). It makes
@@ -92,34 +93,44 @@ export async function adaptToFirstTask(options: AdaptationOptions): Promise<Adap
     );
   };
 
-  const folds = foldsOf(images.map(({ sha, className }) => ({ sha, classId: className })));
-  const train = images.filter((_, i) => folds[i] !== JUDGING_FOLD);
-  const judged = images.filter((_, i) => folds[i] === JUDGING_FOLD);
+  const extracted = async (model: Uint8Array | null) => {
+    await using extractor = await openExtractor(backbone, { threads, ...(model ? { model } : {}) });
+    const sources = images.map(({ file, name }) => ({ file, name, region: null }));
+    const { failed, ...told } = await extractFeatures(extractor, sources, signal ? { signal } : {});
+    if (failed[0]) throw failed[0].error;
+    return told;
+  };
+  const given = await extracted(null);
+  const ledger = images.map(({ sha, className }, i): LedgerRow => ({ sha, classId: className, look: given.looks[i]! }));
+  // Whole groups of near-duplicates: what has a sibling in training flatters the one that was trained on it.
+  const folds = foldsOf(ledger, nearDuplicateRadii);
+  const rowsWhere = (isWanted: (fold: number) => boolean) =>
+    folds.flatMap((fold, row) => (isWanted(fold) ? [row] : []));
+  const [trainRows, judgedRows] = [
+    rowsWhere((fold) => fold !== JUDGING_FOLD),
+    rowsWhere((fold) => fold === JUDGING_FOLD),
+  ];
+  const imagesOf = (rows: readonly number[]) => rows.map((row) => images[row]!);
+  const [train, judged] = [imagesOf(trainRows), imagesOf(judgedRows)];
   if (classes.some((name) => [train, judged].some((part) => part.every(({ className }) => className !== name)))) {
     const reason = 'a class of the first task has too few pictures to hold some out';
     if (mode === 'auto') return { model: null, reason, validation: null };
     return { model: await tune(images, images, 'adaptation'), reason: `${reason}: not compared`, validation: null };
   }
 
-  const rightOf = async (model: Uint8Array | null): Promise<boolean[]> => {
-    await using extractor = await openExtractor(backbone, { threads, ...(model ? { model } : {}) });
+  const rightOf = async (features: Float32Array): Promise<boolean[]> => {
     const stages = backbone.featureOutputs.map(({ channels }) => channels);
-    const featuresOf = async (part: readonly DatasetImage[]) => {
-      const sources = part.map(({ file, name }) => ({ file, name, region: null }));
-      const { features, failed } = await extractFeatures(extractor, sources, signal ? { signal } : {});
-      if (failed[0]) throw failed[0].error;
-      return features;
-    };
     const learner = createAnalyticLearner({ products, stages, ...(signal ? { signal } : {}) });
+    const featuresOf = (rows: readonly number[]) => featureRows(features, backbone.features, rows);
     await learner.learn(
-      await featuresOf(train),
-      train.map(({ className, sha }) => ({ classId: className, sha })),
+      featuresOf(trainRows),
+      trainRows.map((row) => ledger[row]!),
     );
-    const { data, columns } = await learner.predict(await featuresOf(judged));
+    const { data, columns } = await learner.predict(featuresOf(judgedRows));
     return judged.map(({ className }, i) => learner.classIds[argmax(data, i * columns, columns)] === className);
   };
-  const before = await rightOf(null);
-  const after = await rightOf(await tune(train, judged, 'trial adaptation'));
+  const before = await rightOf(given.features);
+  const after = await rightOf((await extracted(await tune(train, judged, 'trial adaptation'))).features);
   const onlyAfter = before.filter((right, i) => !right && after[i]).length;
   const onlyBefore = before.filter((right, i) => right && !after[i]).length;
   const pValue = winsByChance(onlyAfter, onlyBefore);

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,10 +6,11 @@ import { adaptForPruning, adaptModeOf } from '../../../main/compression/adapt.ts
 import { groupedFolds, untaughtImages } from '../../../main/compression/plan/held-apart.ts';
 import { compressDataset } from '../../../main/compression/dataset.ts';
 import { evidenceSchema, type Backbone } from '../../../main/contract/domain.ts';
+import { adaptToFirstTask } from '../../../main/learning/adaptation.ts';
 import { scanDataset } from '../../../main/learning/dataset.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
 import { createOrtEngine } from '../../../main/training/ort/engine.ts';
-import { fakeMeasure, smallBackboneFile, writeDataset } from './small-data.ts';
+import { fakeMeasure, smallBackboneFile, texture, writeDataset } from './small-data.ts';
 
 let folder: string;
 let backbone: Backbone;
@@ -115,5 +116,33 @@ describe('adaptation to the first task before pruning', () => {
     expect(taught.length).toBeLessThan(firstTask.length);
     expect([...adapted!.untaught]).toEqual(images.filter((image) => !taught.includes(image)));
     expect(Buffer.compare(adapted!.bytes, await readFile(backbone.file))).not.toBe(0);
+  }, 60_000);
+
+  it('judges by no copy of a picture that it was trained on', async () => {
+    const copies = join(folder, 'copies');
+    await mkdir(copies);
+    // One shot of the stripes saved four times, in files that differ; five of the rest. Hashes are given, so that the folds are known.
+    const shots = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map((shot, i) => ({ shot, kind: i < 9 ? 0 : 2 }));
+    const images = await Promise.all(
+      shots.map(async ({ shot, kind }, i) => {
+        const name = `${i}.png`;
+        await writeFile(join(copies, name), await texture(kind, 100 + shot));
+        const sha = i.toString(16).padStart(8, '0').padEnd(64, '0');
+        return { file: join(copies, name), name, className: kind === 0 ? 'striped' : 'plain', sha };
+      }),
+    );
+    await using products = openProducts({ threads: 1 });
+    const { validation } = await adaptToFirstTask({
+      backbone,
+      images,
+      mode: 'on',
+      engine: createOrtEngine(),
+      products,
+      epochs: 1,
+      threads: 1,
+      seed: 0,
+    });
+    // The four copies judge together, with one of the plain parts.
+    expect(validation!.images).toBe(5);
   }, 60_000);
 });
