@@ -199,6 +199,8 @@ const scoresOf = ({ judged, views }: Compared, count: number, rows: ReadonlySet<
 /** How far what is lost of accuracy lies from what is lost of the balanced Brier score, and what images flatter that a model was fitted to: standard deviations in percentage points. */
 const ACCURACY_BESIDE_SCORES_PP = 1;
 const FLATTERED_PP = 1;
+/** Standard deviation, percentage points, of what one image loses where no class has two that tell it: the squared error of its scores is some 0 to 2 before and after, so this excludes next to nothing. */
+const UNKNOWN_SPREAD_PP = 100;
 /** Standard errors from a value to its one-sided 95 % bound. */
 const BOUND = 1.645;
 
@@ -229,7 +231,11 @@ function certaintyLost({ truth, classIds, errors }: Scores, after: Scores): Esti
   });
   const seen = sums.filter(({ n }) => n > 0);
   const classes = Math.max(1, seen.length);
-  const ofMeans = seen.map(({ n, sum, squares }) => Math.max(0, squares / n - (sum / n) ** 2) / Math.max(1, n - 1));
+  const within = ({ n, sum, squares }: (typeof sums)[number]) => Math.max(0, squares - sum ** 2 / n);
+  const freedom = seen.reduce((total, { n }) => total + n - 1, 0);
+  // A single image does not tell how its class spreads: as the others do, on the whole.
+  const pooled = freedom > 0 ? seen.reduce((total, each) => total + within(each), 0) / freedom : UNKNOWN_SPREAD_PP ** 2;
+  const ofMeans = seen.map((each) => (each.n > 1 ? within(each) / (each.n - 1) / each.n : pooled));
   return {
     pp: seen.reduce((total, { n, sum }) => total + sum / n, 0) / classes,
     variance: ofMeans.reduce((total, each) => total + each, 0) / classes ** 2,

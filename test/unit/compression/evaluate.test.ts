@@ -87,6 +87,33 @@ describe('loss against the reference', () => {
     expect(mild.accuracyUpperPp - mild.accuracyPp).toBeLessThan(once.accuracyUpperPp - once.accuracyPp);
   });
 
+  it('is not taken as known from the only image of a class', () => {
+    const scored = (truth: readonly number[], errors: readonly number[]): Compared => ({
+      balancedAccuracy: 1,
+      loss: 0,
+      judged: {
+        classIds: CLASSES,
+        rows: truth.map((_, row) => row),
+        truth: Int32Array.from(truth),
+        given: Int32Array.from(truth),
+      },
+      views: [{ right: new Float64Array(truth.length).fill(1), errors: Float64Array.from(errors) }],
+    });
+    const expected = (truth: readonly number[], errors: readonly number[]) =>
+      lossBetween(scored(truth, Array<number>(truth.length).fill(0)), scored(truth, errors)).expectedPp;
+    // Forty good parts whose scores move by a fifth either way, and a scratch whose score is off by as much as it can be.
+    const wild = Array.from({ length: 40 }, (_, i) => (i % 2 ? 0.2 : -0.2));
+    const [truth, errors] = [
+      [...Array<number>(40).fill(0), 1],
+      [...wild, 1],
+    ];
+    expect(expected(truth, errors)).toBeLessThan(45);
+    // Where the others do not move, it is known to be the one that does.
+    expect(expected(truth, [...Array<number>(40).fill(0), 1])).toBeGreaterThan(49);
+    // Of each class a single one: nothing tells how they spread.
+    expect(expected([0, 1], [0, 1])).toBeLessThan(25);
+  });
+
   it('of a model that has seen some images is that on all, or what the others show, and scores have to hold on both', () => {
     const unseen = new Set(Array.from({ length: 10 }, (_, row) => row));
     // Learnt by heart: nothing wrong on what it has seen. Ten parts do not show a loss of accuracy, their scores tell it.
