@@ -13,7 +13,7 @@ import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
 import { dataDigest } from './evidence/evidence.ts';
 import { escapeGate, latencyGate, overkillGate, parityGate } from './evidence/gates.ts';
-import { clopperPearsonBounds } from './evidence/statistics.ts';
+import { clopperPearson } from './evidence/statistics.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import type { Measure } from './plan/contender.ts';
 import { openPartContender } from './time-finished.ts';
@@ -59,7 +59,7 @@ export async function makeGoodPartsCandidate(
   }
   const size = backbone.inputSize;
   await using products = openProducts({ threads });
-  const { model, anomaly, heldOut, own } = await learnGoodParts({
+  const { model, anomaly, heldOut, kept, own } = await learnGoodParts({
     backbone,
     shas: indices.map((index) => labelled[index]!.sha),
     inputOf: (i) => source.tensor([indices[i]!], size),
@@ -104,14 +104,12 @@ export async function makeGoodPartsCandidate(
     .finally(() => contender[Symbol.asyncDispose]());
 
   const n = heldOut.length;
-  const kept = heldOut.filter((score) => score <= anomaly.limit).length;
   const accuracy = n === 0 ? 0 : kept / n;
-  const bounds = clopperPearsonBounds(kept, n);
   const cost = modelCost(decodeModel(model, id), [1, 3, size, size], { unknownOps: 'unknown' });
   const measures: Evidence['candidate'] = {
     accuracy,
     balancedAccuracy: accuracy,
-    interval: n === 0 ? [0, 1] : [bounds.lower, bounds.upper],
+    interval: clopperPearson(kept, n),
     latencyMsP50: latency.p50,
     latencyMsP99: latency.p99,
     macs: cost.macs,

@@ -212,3 +212,14 @@ export function noveltyLimit(scores: Float64Array): number {
   const rank = Math.ceil((n + 1) * (1 - FALSE_ALARMS));
   return scores.toSorted()[Math.min(n, rank) - 1]!;
 }
+
+/**
+ * Held-out scores within the limit that the scores of the other folds give: one that they helped to give is where it is so that they are within it.
+ * @param folds of the scores, in their order
+ */
+export function withinLimitOfOthers(scores: Float64Array, folds: readonly number[]): number {
+  const limits = new Map(
+    [...new Set(folds)].map((fold) => [fold, noveltyLimit(scores.filter((_, i) => folds[i] !== fold))]),
+  );
+  return scores.filter((score, i) => score <= limits.get(folds[i]!)!).length;
+}

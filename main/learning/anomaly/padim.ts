@@ -20,7 +20,7 @@ import {
   type Node,
 } from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
-import { noveltyLimit } from '../calibration.ts';
+import { noveltyLimit, withinLimitOfOthers } from '../calibration.ts';
 import { cholesky, invertLower, matrix, type Products } from '../dense.ts';
 import { FOLDS, foldsOf } from '../folds.ts';
 import { LEAST_OK_PARTS } from './cold-start.ts';
@@ -225,6 +225,8 @@ export interface Fitted {
   anomaly: AnomalyModel;
   /** Score of each part (of its worst tile) by Gaussians that did not see its fold, in no order that matters; empty: nothing could be held out. */
   heldOut: Float64Array;
+  /** Of the held-out parts, those within the limit that the other folds give. */
+  kept: number;
   /** Score of each part by the model itself. */
   own: Float64Array;
 }
@@ -253,6 +255,7 @@ export async function fitAnomaly(
   });
   const folds = foldsOf(shas.map((sha) => ({ sha, classId: 'ok' })));
   const heldOut = new Map<string, number>();
+  const foldOf = new Map(shas.map((sha, i) => [sha, folds[i]!]));
   for (let fold = 0; fold < FOLDS; fold += 1) {
     const kept = rows.filter((_, i) => folds[i] !== fold);
     const held = rows.filter((_, i) => folds[i] === fold);
@@ -269,7 +272,12 @@ export async function fitAnomaly(
   const scores = Float64Array.from(heldOut.values());
   const all = await gaussians(rows, plan, products, signal);
   const anomaly: AnomalyModel = { inputSize, ...plan, ...all, limit: noveltyLimit(scores) };
-  return { anomaly, heldOut: scores, own: Float64Array.from(rows, (row) => worstOf(positionScores(row, anomaly))) };
+  const kept = withinLimitOfOthers(
+    scores,
+    Array.from(heldOut.keys(), (sha) => foldOf.get(sha)!),
+  );
+  const own = Float64Array.from(rows, (row) => worstOf(positionScores(row, anomaly)));
+  return { anomaly, heldOut: scores, kept, own };
 }
 
 /**

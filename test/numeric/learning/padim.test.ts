@@ -72,7 +72,7 @@ describe('the model of good parts', () => {
   const shas = rows.map((_, i) => shaOf(i + 1));
 
   it('scores like the definition worked out in float64', async () => {
-    const { anomaly, heldOut, own } = await fitAnomaly(rows, shas, plan, 32, { products });
+    const { anomaly, heldOut, kept, own } = await fitAnomaly(rows, shas, plan, 32, { products });
     expect(heldOut).toHaveLength(40);
     for (let k = 0; k < 5; k += 1) {
       const x = rowOf();
@@ -83,6 +83,9 @@ describe('the model of good parts', () => {
     expect(own[7]! / (reference(rows, rows[7]!, 4).reduce((a, b) => a + b, 0) / 6)).toBeCloseTo(1, 4);
     expect(worstOf(Float64Array.of(9, 1, 8, 2, 7, 3, 6))).toBeCloseTo(35 / 6, 12);
     expect(anomaly.limit).toBeGreaterThanOrEqual(Math.max(...heldOut));
+    // One at the least is above what the other folds go to, five where those above it are all of its fold.
+    expect(kept).toBeLessThan(40);
+    expect(kept).toBeGreaterThan(30);
     // What is held out is farther away than what was learnt.
     expect(heldOut.reduce((a, b) => a + b, 0)).toBeGreaterThan(own.reduce((a, b) => a + b, 0));
   });

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { clopperPearson } from '../../../main/compression/evidence/statistics.ts';
 import { runShadow, weighBundle } from '../../../main/compression/shadow.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { decodeImage } from '../../../main/vision/decode.ts';
@@ -212,6 +213,10 @@ describe('compressStation', () => {
       ['parity', 'pass'],
     ]);
     expect(evidence.perClass).toEqual([expect.objectContaining({ classId: 'plain', n: 24 })]);
+    // Whichever is least like the others is above what they go to.
+    const { accuracy, interval } = evidence.candidate;
+    expect(accuracy).toBeLessThan(1);
+    expect(interval).toEqual(clopperPearson(Math.round(24 * accuracy), 24));
     const fileOf = (classId: string) => input.images.find((image) => image.classId === classId)!.file;
     const heat = (classId: string) =>
       heatMapOf({ bundleDir: dir, file: fileOf(classId), region: null, recipe: input.recipe, classId: 'plain' });

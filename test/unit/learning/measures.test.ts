@@ -6,6 +6,7 @@ import {
   noveltyLimit,
   reachableFalseAlarms,
   probabilities,
+  withinLimitOfOthers,
 } from '../../../main/learning/calibration.ts';
 import { AccuracyMatrix, balancedAccuracyOf, upperBound, type Prediction } from '../../../main/learning/evaluation.ts';
 import { splitTasks } from '../../../main/learning/protocol.ts';
@@ -112,5 +113,13 @@ describe('calibration', () => {
     expect(reachableFalseAlarms(3)).toBe(0.25);
     expect(reachableFalseAlarms(99)).toBe(0.01);
     expect(noveltyLimit(new Float64Array(0))).toBe(Number.MAX_VALUE);
+  });
+
+  it('does not count a part as known by a limit that its own score gave', () => {
+    const scores = Float64Array.of(1, 9, 2, 8, 3);
+    expect(scores.filter((score) => score <= noveltyLimit(scores))).toHaveLength(5);
+    // 9 is above what the others go to; 8 is not, with 9 in another fold.
+    expect(withinLimitOfOthers(scores, [0, 1, 0, 2, 2])).toBe(4);
+    expect(withinLimitOfOthers(scores, [0, 1, 0, 1, 2])).toBe(3);
   });
 });
