@@ -90,8 +90,8 @@ export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOf
     if (signal?.aborted) throw new AppError('CANCELLED');
     let digest = digests.get(set.dir);
     if (digest === undefined) digests.set(set.dir, (digest = await digestOf(set.dir)));
-    const { precision, timeBudgetS, maxDropPp, seed } = options;
-    const settings = { strategy, ratio, precision, timeBudgetS, maxDropPp, seed };
+    const { precision, timeBudgetS, maxDropPp, seed, threads } = options;
+    const settings = { strategy, ratio, precision, timeBudgetS, maxDropPp, seed, threads };
     const key = createHash('sha256')
       .update(JSON.stringify([backbone.sha256, digest, settings]))
       .digest('hex');
@@ -103,7 +103,6 @@ export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOf
       points.push(...known.points);
       continue;
     }
-    const { threads } = options;
     const report = await compressDataset({
       dir: set.dir,
       backbone,

@@ -46,10 +46,11 @@ describe('trade-off', () => {
     const mended = await run();
     expect(mended.jobs).toMatchObject({ done: 2, taken: 1 });
     expect(mended.points[1]).toEqual(first.points[1]);
-    // Other settings are another job.
-    expect((await run({ seed: 1, ratios: [0.5] })).jobs).toMatchObject({ done: 1, taken: 0 });
+    // Other settings are another job; what it is faster by depends on the threads.
+    expect((await run({ threads: 2, ratios: [0.5] })).jobs).toMatchObject({ done: 1, taken: 0 });
+    expect((await run({ threads: 2, seed: 1, ratios: [0.5] })).jobs).toMatchObject({ done: 1, taken: 0 });
     JSON.parse(await readFile(join(work, 'set-post-prune-30.json'), 'utf8'));
-  }, 60_000);
+  }, 120_000);
 
   it('draws every point once in each panel, escapes names and needs nothing from elsewhere', () => {
     const usual = {
