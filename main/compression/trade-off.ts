@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Backbone } from '../contract/domain.ts';
-import { AppError } from '../contract/errors.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
 import { scanDataset } from '../learning/dataset.ts';
 import { compressDataset } from './dataset.ts';
 import type { CompressReport } from './dataset-report.ts';
@@ -75,7 +75,7 @@ export interface TradeOff {
 export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOff> {
   const { backbone, ratios, work, signal } = options;
   await mkdir(work, { recursive: true }).catch((cause: unknown) => {
-    throw new AppError('HOME_NOT_WRITABLE', { path: work }, { cause });
+    throw new AppError('HOME_NOT_WRITABLE', { home: work, problem: problemOf(cause) }, { cause });
   });
   const jobs = options.sets.flatMap((set) =>
     options.strategies.flatMap((strategy) =>

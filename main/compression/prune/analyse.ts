@@ -235,6 +235,7 @@ export async function analysePruning(
     };
     if (measures.includes('head') && !head) {
       throw new AppError('INVALID_INPUT', {
+        what: 'importance',
         problem: 'the importance "head" needs a classifier: labels of the pictures',
       });
     }

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { AppError } from '../../contract/errors.ts';
+import { AppError, problemOf } from '../../contract/errors.ts';
 import { plotTradeOff } from '../../compression/trade-off-plot.ts';
 import { measureTradeOff } from '../../compression/trade-off.ts';
 import { resolveBackbone } from './backbone-option.ts';
@@ -67,7 +67,7 @@ export function addBenchCompressCommand(program: Command, action: Action): void 
           const file = resolve(svg);
           await writeFile(file, plotTradeOff(result.points, `${backbone.id}: what compression costs`)).catch(
             (cause: unknown) => {
-              throw new AppError('HOME_NOT_WRITABLE', { path: file }, { cause });
+              throw new AppError('HOME_NOT_WRITABLE', { home: file, problem: problemOf(cause) }, { cause });
             },
           );
         }

@@ -52,6 +52,15 @@ describe('trade-off', () => {
     JSON.parse(await readFile(join(work, 'set-post-prune-30.json'), 'utf8'));
   }, 120_000);
 
+  it('names the folder that cannot be written, and why', async () => {
+    const work = join(folder, 'file', 'work');
+    await writeFile(join(folder, 'file'), 'not a folder');
+    await expect(run({ work })).rejects.toMatchObject({
+      code: 'HOME_NOT_WRITABLE',
+      message: expect.stringMatching(/file\/work cannot be written: ENOTDIR/),
+    });
+  });
+
   it('draws every point once in each panel, escapes names and needs nothing from elsewhere', () => {
     const usual = {
       strategy: 'post-prune',
