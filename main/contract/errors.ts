@@ -5,11 +5,11 @@ import { z } from 'zod';
  * languages. `{name}` is filled from the error's details. A bug is an assertion, not an entry here.
  */
 interface CatalogueEntry {
-  en: [message: string, nextAction: string];
-  ja: [message: string, nextAction: string];
+  en: readonly [message: string, nextAction: string];
+  ja: readonly [message: string, nextAction: string];
 }
 
-const entry = (en: CatalogueEntry['en'], ja: CatalogueEntry['ja']): CatalogueEntry => ({ en, ja });
+const entry = <const En extends CatalogueEntry['en']>(en: En, ja: CatalogueEntry['ja']) => ({ en, ja });
 
 export const errorCatalogue = {
   // --- line
@@ -640,7 +640,17 @@ export const errorCatalogue = {
 
 export type ErrorCode = keyof typeof errorCatalogue;
 export type Language = 'en' | 'ja';
-export type ErrorDetails = Record<string, string | number | boolean | null>;
+type Detail = string | number | boolean | null;
+export type ErrorDetails = Record<string, Detail>;
+
+type NamesIn<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}` ? Name | NamesIn<Rest> : never;
+type NamesOf<Code extends ErrorCode> = NamesIn<(typeof errorCatalogue)[Code]['en'][number]>;
+/** What an error is made of: every detail that its text names. A code known only when it runs comes with those that it was thrown with. */
+type Told<Code extends ErrorCode> = [ErrorCode] extends [Code]
+  ? [details?: ErrorDetails, options?: { cause?: unknown }]
+  : [NamesOf<Code>] extends [never]
+    ? [details?: ErrorDetails, options?: { cause?: unknown }]
+    : [details: ErrorDetails & Record<NamesOf<Code>, Detail>, options?: { cause?: unknown }];
 
 /** Fills `{name}` from `details`; an unknown name stays visible rather than vanishing. */
 const fill = (template: string, details: ErrorDetails): string =>
@@ -666,11 +676,11 @@ export const problemSchema = wireErrorSchema.omit({ ref: true });
 export type Problem = z.infer<typeof problemSchema>;
 
 /** An expected failure. Anything else that is thrown is a bug and reaches the caller as INTERNAL with a reference to the log. */
-export class AppError extends Error {
+export class AppError<Code extends ErrorCode = ErrorCode> extends Error {
   readonly code: ErrorCode;
   readonly details: ErrorDetails;
 
-  constructor(code: ErrorCode, details: ErrorDetails = {}, options?: { cause?: unknown }) {
+  constructor(code: Code, ...[details = {}, options]: Told<Code>) {
     super(errorText(code, details).message, options);
     this.name = 'AppError';
     this.code = code;

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { threadUrl } from '../../capture/thread-url.ts';
-import { AppError, assert } from '../../contract/errors.ts';
+import { AppError, assert, type ErrorCode } from '../../contract/errors.ts';
 import type { DecodeThreadData, FromDecodeThread, ToDecodeThread } from './messages.ts';
 
 export interface DecodedSample {
@@ -48,7 +48,7 @@ export function startDecodeThreads(data: DecodeThreadData, count: number): Decod
       const asked = waiting.get(message.job);
       if (!asked) return;
       waiting.delete(message.job);
-      if ('code' in message) asked.reject(new AppError(message.code, message.details));
+      if ('code' in message) asked.reject(new AppError<ErrorCode>(message.code, message.details));
       else asked.resolve(message);
     });
     return { worker, exited, send: (message: ToDecodeThread) => worker.postMessage(message) };
