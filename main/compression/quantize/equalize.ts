@@ -42,9 +42,10 @@ const pairOf = (model: Model, index: GraphIndex, first: Node): Pair | null => {
       continue;
     }
     if (next.op !== 'Conv' || !model.graph.initializers.has(next.inputs[1]!)) return null;
-    // Grouped convolutions other than depthwise ones read several channels per group: left alone.
-    const dims = model.graph.initializers.get(next.inputs[1]!)!.dims;
-    return isDepthwise(next) && dims[1] !== 1 ? null : { first, second: next };
+    // Grouped convolutions other than depthwise ones read several channels per group, or one in several rows: left alone.
+    const { dims } = model.graph.initializers.get(next.inputs[1]!)!;
+    const oneToOne = dims[1] === 1 && dims[0] === intAttribute(next, 'group', 1);
+    return isDepthwise(next) && !oneToOne ? null : { first, second: next };
   }
 };
 

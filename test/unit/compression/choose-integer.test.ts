@@ -3,8 +3,18 @@ import { observeRanges, uint8Parameters } from '../../../main/compression/quanti
 import { chooseInteger, outputsOn, relativeOutputError } from '../../../main/compression/quantize/choose.ts';
 import { equalizeWeights } from '../../../main/compression/quantize/equalize.ts';
 import { planQuantization, quantizeModel, quantizeWeights, tensorsOf } from '../../../main/compression/quantize/qdq.ts';
-import { float32Of, float32Tensor, setInitializer, withGraph, type Model } from '../../../main/onnx/index.ts';
-import { randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
+import {
+  float32Of,
+  float32Tensor,
+  graph,
+  model as modelOf,
+  node,
+  setInitializer,
+  value,
+  withGraph,
+  type Model,
+} from '../../../main/onnx/index.ts';
+import { noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
 
 const images = randomImages(32);
 const SIZE = 32;
@@ -60,6 +70,32 @@ describe('cross-layer equalisation', () => {
       return Math.max(...scales) / Math.min(...scales);
     };
     expect(spread(equal)).toBeLessThan(spread(model) / 20);
+  });
+});
+
+describe('cross-layer equalisation of a depthwise convolution with a multiplier', () => {
+  it('leaves it alone: two rows read each channel', async () => {
+    const given = modelOf(
+      graph({
+        nodes: [
+          node('Conv', ['image', 'a_w'], ['a'], { kernel_shape: [3, 3] }),
+          node('Relu', ['a'], ['act']),
+          node('Conv', ['act', 'b_w'], ['b'], { kernel_shape: [3, 3], group: 8 }),
+          node('GlobalAveragePool', ['b'], ['pooled']),
+          node('Flatten', ['pooled'], ['features']),
+        ],
+        inputs: [value('image', 'float32', ['N', 3, 'H', 'W'])],
+        outputs: [value('features')],
+        initializers: {
+          a_w: float32Tensor([8, 3, 3, 3], noise(8 * 27, 3)),
+          b_w: float32Tensor([16, 1, 3, 3], noise(16 * 9, 4)),
+        },
+      }),
+    );
+    const { model: equal, pairs } = equalizeWeights(given);
+    expect(pairs).toBe(0);
+    const [a, b] = [await runModel(given, images, compared, SIZE), await runModel(equal, images, compared, SIZE)];
+    expect(relativeError(a, b)).toBeLessThan(1e-9);
   });
 });
 
