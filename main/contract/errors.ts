@@ -63,13 +63,13 @@ export const errorCatalogue = {
       'Restore a backup; until then this account opens nothing.',
     ],
     [
-      'アカウント {user} はこの環境が証明した内容と一致しません。データベースが書き換えられています。',
+      'アカウント {user} はこの設備が証明した内容と一致しません。データベースが書き換えられています。',
       'バックアップから復元してください。それまでこのアカウントは使えません。',
     ],
   ),
   WRONG_CODE: entry(
     ['This badge or PIN belongs to no operator.', 'Try again, or sign in with name and password.'],
-    ['このバッジまたは PIN の作業者はいません。', 'もう一度試すか、名前とパスワードでサインインしてください。'],
+    ['このバッジまたは PIN のオペレーターはいません。', 'もう一度試すか、名前とパスワードでサインインしてください。'],
   ),
   TOO_MANY_ATTEMPTS: entry(
     ['Too many wrong passwords for {user}.', 'Wait {seconds} s.'],
@@ -232,7 +232,7 @@ export const errorCatalogue = {
   ),
   PORT_IN_USE: entry(
     ['Port {port} of this PC cannot be used: {problem}.', 'Choose another with --port, or leave it out.'],
-    ['このパソコンのポート {port} は使えません: {problem}', '--port で別の番号を指定するか、指定を省いてください。'],
+    ['この PC のポート {port} は使えません: {problem}', '--port で別の番号を指定するか、指定を省いてください。'],
   ),
   ROOT_KEY_LOST: entry(
     ['The root key of {home} cannot be used: {problem}.', 'Restore the folders secrets and trust from a backup.'],
@@ -583,7 +583,7 @@ export const errorCatalogue = {
     ],
     [
       'USB カメラ {cameraId} を読み取る画面がありません。',
-      'このパソコンで Mekiki を開いたままにしてください。ブラウザーの場合はサインインし、カメラの使用を許可して、タブを開いたままにしてください。',
+      'この PC で Mekiki を開いたままにしてください。ブラウザーの場合はサインインし、カメラの使用を許可して、タブを開いたままにしてください。',
     ],
   ),
   CAMERA_NOT_PERMITTED: entry(

@@ -11,6 +11,7 @@ import {
   defectClassSchema,
   foundCameraSchema,
   jobSchema,
+  gateSchema,
   knowledgeSchema,
   languageSchema,
   lineSettingsSchema,
@@ -534,6 +535,12 @@ export const methods = {
     jobSchema,
   ),
   'golden.show': method(anyone, z.object({ stationId: id }), goldenSchema),
+  /** What an approval looks at beside the evidence. `due`: the candidate was not tried on the set as it is now. Nothing, where the station has no set. */
+  'golden.gates': method(
+    anyone,
+    z.object({ candidateId: id }),
+    z.object({ due: z.boolean(), gates: z.array(gateSchema) }),
+  ),
   /**
    * Takes `<path>/<class>/*` into the station's golden set, for good; what was learnt, or is nearly like it, is skipped by name. With `newClasses` a
    * folder of a name that no class has makes one. A job.

@@ -20,7 +20,7 @@ import { withTrainer } from './trainer.ts';
  */
 
 export interface GoldenService {
-  handlers: HandlersOf<'golden.show' | 'golden.add' | 'candidates.golden'>;
+  handlers: HandlersOf<'golden.show' | 'golden.gates' | 'golden.add' | 'candidates.golden'>;
   /** What an approval has to look at beside the evidence; empty where the station has no set. GOLDEN_DUE. */
   gates(candidate: Candidate): Gate[];
 }
@@ -168,20 +168,28 @@ export const createGoldenService = (
     return [id];
   };
 
+  const gatesOf = ({ stationId, golden }: Candidate): { due: boolean; gates: Gate[] } => {
+    const set = show(stationId);
+    if (set === null) return { due: false, gates: [] };
+    if (golden === undefined || golden.setSha256 !== set.sha256) return { due: true, gates: [] };
+    const { criteria } = store.stations.get(stationId);
+    const { escape, overkill } = golden;
+    const gates = [
+      { ...escapeGate({ ng: escape.parts, escaped: escape.wrong }, criteria), name: 'golden-escape' },
+      { ...overkillGate({ ok: overkill.parts, overkilled: overkill.wrong }, criteria), name: 'golden-overkill' },
+    ];
+    return { due: false, gates };
+  };
+
   return {
-    gates({ id, stationId, golden }) {
-      const set = show(stationId);
-      if (set === null) return [];
-      if (golden === undefined || golden.setSha256 !== set.sha256) throw new AppError('GOLDEN_DUE', { model: id });
-      const { criteria } = store.stations.get(stationId);
-      const { escape, overkill } = golden;
-      return [
-        { ...escapeGate({ ng: escape.parts, escaped: escape.wrong }, criteria), name: 'golden-escape' },
-        { ...overkillGate({ ok: overkill.parts, overkilled: overkill.wrong }, criteria), name: 'golden-overkill' },
-      ];
+    gates(candidate) {
+      const { due, gates } = gatesOf(candidate);
+      if (due) throw new AppError('GOLDEN_DUE', { model: candidate.id });
+      return gates;
     },
     handlers: {
       'golden.show': async ({ stationId }) => show(stationId),
+      'golden.gates': async ({ candidateId }) => gatesOf(store.candidates.get(candidateId)),
       async 'golden.add'({ stationId, path, newClasses }, session) {
         store.stations.get(stationId);
         const firstStep = { key: 'golden.read', details: {} };

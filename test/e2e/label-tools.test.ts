@@ -253,6 +253,9 @@ describe('a second opinion', () => {
     await page.keyboard.press('r');
     await page.click('[data-class="c-pit"]');
     await page.waitForSelector(`${testId('second-answer')} >> text=The same as the first label.`);
+    // There is no way back from it, and an earlier label is not meant.
+    await page.keyboard.press('z');
+    await page.waitForSelector('text=A second opinion is not taken back');
     await page.click('[data-class="c-pit"]');
     await page.waitForSelector(`${testId('second-answer')} >> text=The first label is “Scratch”.`);
     await page.waitForSelector(`${testId('agreement')} >> text=30 / 32`);

@@ -255,6 +255,8 @@ describe('Audit', () => {
     await expect.poll(() => rows.count()).toBe(100);
     await page.click(testId('audit-more'));
     await expect.poll(() => rows.count()).toBe(200);
+    await page.click(testId('audit-verify'));
+    await expect.poll(() => server.world.verified).toBe(1);
     expect(await findings(page)).toEqual([]);
   });
 });
@@ -416,6 +418,26 @@ describe('Approve', () => {
     await expect.poll(async () => (await memory()).map((text) => /\/ (\S+)/.exec(text)?.[1])).toEqual(['–', '–']);
     await page.click('text=Judge archived frames');
     await expect.poll(async () => (await memory()).map((text) => /\/ (\S+)/.exec(text)?.[1])).toEqual(['171', '205']);
+    expect(await findings(page)).toEqual([]);
+  });
+
+  it('asks for the golden set, and for a waiver where it says too little', async () => {
+    server.world.goldenGates = { due: true, gates: [] };
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    await page.waitForSelector('#why >> text=golden set');
+    const gate = { name: 'golden-escape', limit: '<= 5 %', measured: '0 % (0 / 20)', bound: '13.9 %', missing: 39 };
+    server.world.goldenGates = { due: false, gates: [{ ...gate, outcome: 'not-enough-evidence' }] };
+    server.world.candidates = server.world.candidates.map((candidate) => ({
+      ...candidate,
+      evidence: { ...candidate.evidence, gates: [] },
+    }));
+    server.emit('candidates.changed', { stationId: STATION });
+    await page.reload();
+    await signIn(page, 'SV-02', 'supervisor');
+    await page.waitForSelector('[data-gate="golden-escape"][data-outcome="not-enough-evidence"]');
+    await page.waitForSelector(testId('waiver'));
     expect(await findings(page)).toEqual([]);
   });
 

@@ -81,7 +81,7 @@ const measuresSchema = z.object({
 export type Measures = z.infer<typeof measuresSchema>;
 
 const gateOutcomeSchema = z.enum(['pass', 'fail', 'not-enough-evidence']);
-const gateSchema = z.object({
+export const gateSchema = z.object({
   name: z.string(),
   limit: z.string(),
   measured: z.string(),

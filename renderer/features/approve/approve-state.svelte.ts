@@ -1,4 +1,5 @@
-import type { Candidate, ChangedVerdict } from '../../../main/contract/domain.ts';
+import type { Candidate, ChangedVerdict, Gate } from '../../../main/contract/domain.ts';
+import type { MethodOutput } from '../../../main/contract/methods.ts';
 import type { AppState } from '../../app/app-state.svelte.ts';
 import { tOr } from '../../lib/i18n/language.svelte.ts';
 
@@ -27,11 +28,16 @@ export class ApproveState {
   candidate: Candidate | null;
   approved: Candidate | null;
   changed: ChangedVerdict[];
+  /** Of the evidence, and of the golden set where the station has one. */
+  gates: Gate[];
+  /** The candidate was not tried yet on the golden set as it is now. */
+  goldenDue: boolean;
   failed: string[];
   open: string[];
   unseen: number;
 
   readonly #app: AppState;
+  #golden = $state.raw<MethodOutput<'golden.gates'> | null>(null);
 
   constructor(app: AppState) {
     this.#app = app;
@@ -43,16 +49,30 @@ export class ApproveState {
     this.changed = $derived(
       [...(this.candidate?.evidence.changed ?? [])].sort((a, b) => kindOrder[a.kind] - kindOrder[b.kind]),
     );
-    this.failed = $derived(this.#gates('fail'));
-    this.open = $derived(this.#gates('not-enough-evidence'));
+    this.gates = $derived([...(this.candidate?.evidence.gates ?? []), ...(this.#golden?.gates ?? [])]);
+    this.goldenDue = $derived(this.#golden?.due ?? false);
+    this.failed = $derived(this.#names('fail'));
+    this.open = $derived(this.#names('not-enough-evidence'));
     this.unseen = $derived(this.changed.filter(({ imageSha }) => !this.isSeen(imageSha)).length);
     const candidateId = $derived(this.candidate?.id ?? null);
     $effect.pre(() => {
       this.pickedId = candidateId;
+      this.#golden = null;
       this.waiver = '';
       this.viewing = null;
       this.rejecting = false;
       this.failure = null;
+    });
+    const triedAt = $derived(this.candidate?.golden?.at);
+    $effect(() => {
+      void triedAt;
+      // Again after a re-connection, and when a job has ended that tries the candidate or changes the set.
+      if (candidateId === null || app.generation < 0 || app.jobOf('golden') !== null) return;
+      const asked = candidateId;
+      void app.run(async () => {
+        const found = await app.client.call('golden.gates', { candidateId: asked });
+        if (asked === candidateId) this.#golden = found;
+      });
     });
     const userId = $derived(app.user?.id ?? null);
     $effect.pre(() => {
@@ -61,9 +81,8 @@ export class ApproveState {
     });
   }
 
-  #gates(outcome: string): string[] {
-    const gates = this.candidate?.evidence.gates ?? [];
-    return gates.filter((gate) => gate.outcome === outcome).map(({ name }) => tOr(`gate.${name}`, name));
+  #names(outcome: Gate['outcome']): string[] {
+    return this.gates.filter((gate) => gate.outcome === outcome).map(({ name }) => tOr(`gate.${name}`, name));
   }
 
   #mark(imageSha: string): string {

@@ -20,6 +20,7 @@ export type LastAction =
   | { kind: 'label'; partIds: number[]; classId: string }
   | { kind: 'skip'; partIds: number[] }
   | { kind: 'leave-out'; partIds: number[] }
+  | { kind: 'second'; partIds: number[] }
   | null;
 
 /** A part to be labelled blind: nothing of it says what a model or a person takes it for. */
@@ -259,6 +260,7 @@ export class LabelState {
 
   #second(partId: number, classId: string): void {
     this.#remove([partId]);
+    this.last = { kind: 'second', partIds: [partId] };
     this.times = [...this.times, Date.now()];
     this.#queue(async () => {
       try {
@@ -283,6 +285,8 @@ export class LabelState {
 
   /** The last action at this station, or all down to one of its history. */
   undo(downTo?: number): void {
+    // A second opinion is given once and stands: what came before it is not meant.
+    if (downTo === undefined && this.last?.kind === 'second') return this.#app.tell(t('label.secondStands'));
     this.#queue(async () => {
       const { partIds, left } = await this.#app.client.call('labels.undo', {
         stationId: this.#stationId,

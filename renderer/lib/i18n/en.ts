@@ -356,6 +356,9 @@ export const en = {
   'label.historyMany': '{n:part:parts}',
   'label.historySkip': 'left for later',
   'label.historyLeaveOut': 'left out of learning',
+  'label.lastSecond': 'Last: a second opinion on part {part}',
+  'label.secondStands':
+    'A second opinion is not taken back: where the two differ, the part has come into the queue. The history takes back earlier labels.',
   'label.lastLeaveOut': 'Last: {n:part:parts} left out of learning',
   'label.undoLeft':
     'Left as they are: {n}. Somebody else decided on them since, or their class of before is no longer in use.',
@@ -575,6 +578,7 @@ export const en = {
   'approve.whyPassword': 'Type your password.',
   'approve.whySeen': 'Opens when all {n} changed verdicts have been seen.',
   'approve.whyWaiver': 'Write a reason for the waiver.',
+  'approve.whyGolden': 'Opens when the candidate has been tried on the golden set, beside the changed verdicts.',
   'approve.whyGates': 'A candidate that fails a gate cannot be approved. Reject it.',
   'approve.ready': 'Signed with your name, the time and the hashes above.',
   'approve.model': 'model',

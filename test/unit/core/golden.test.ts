@@ -51,6 +51,8 @@ describe('the golden set', () => {
     const set = (await world.call('golden.show', { stationId }))!;
     expect(set).toMatchObject({ images: 5, uses: 0, by: 'sato' });
     await expect(approve(id)).rejects.toMatchObject({ code: 'GOLDEN_DUE' });
+    // The window is told the same before anybody signs.
+    expect(await world.call('golden.gates', { candidateId: id })).toEqual({ due: true, gates: [] });
 
     // Everything is ok to this model: both defects escape.
     const bad = await tryOn(id);
@@ -67,6 +69,14 @@ describe('the golden set', () => {
     expect(await tryOn(id)).toMatchObject({ use: 2, unsure: 5, escape: { wrong: 0, parts: 2 } });
     expect((await world.call('golden.show', { stationId }))!.uses).toBe(2);
     // Two images prove little: that needs a reason.
+    const { due, gates } = await world.call('golden.gates', { candidateId: id });
+    expect([due, gates.map(({ name, outcome }) => [name, outcome])]).toEqual([
+      false,
+      [
+        ['golden-escape', 'not-enough-evidence'],
+        ['golden-overkill', 'not-enough-evidence'],
+      ],
+    ]);
     await expect(approve(id)).rejects.toMatchObject({ code: 'WAIVER_NEEDED' });
 
     // The set has grown since: what was tried is another set.
