@@ -37,6 +37,8 @@ export function cli(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promi
   });
 }
 
+const errorOf = ({ json }: CliRun) => (json() as { error: { code: string; message: string } }).error;
+
 /** The command line on one data folder, its answers read. @throws AssertionError, with all that it said, where it ends otherwise */
 export function commandLine(home: string, env: NodeJS.ProcessEnv) {
   const ends = async (code: number, args: readonly string[]): Promise<CliRun> => {
@@ -47,9 +49,9 @@ export function commandLine(home: string, env: NodeJS.ProcessEnv) {
   return {
     home,
     done: async <T = unknown>(...args: string[]): Promise<T> => (await ends(0, args)).json() as T,
-    async failed(...args: string[]): Promise<{ code: string; message: string }> {
-      return ((await ends(1, args)).json() as { error: { code: string; message: string } }).error;
-    },
+    failed: async (...args: string[]) => errorOf(await ends(1, args)),
+    /** What a wrong call is answered with. */
+    misused: async (...args: string[]) => errorOf(await ends(2, args)),
   };
 }
 export type CommandLine = ReturnType<typeof commandLine>;

@@ -62,7 +62,7 @@ test('an option that would change nothing is refused', async () => {
     ['--method', 'icarl', '--adapt-first-task', 'auto'],
   ]) {
     const refused = await cli(['learn', set, ...options, '--json']);
-    expect(refused.code).toBe(1);
+    expect(refused.code).toBe(2);
     expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
   }
 });

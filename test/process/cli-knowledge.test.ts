@@ -98,7 +98,7 @@ describe('knowledge on the command line', () => {
     expect((await b.failed('knowledge', 'forget', '--image', sha)).code).toBe('NOT_FOUND');
     const before = await shown(b);
     expect((await b.failed('knowledge', 'forget', '--class', 'scratch')).code).toBe('TOO_FEW_CLASSES');
-    expect((await b.failed('knowledge', 'forget')).code).toBe('INVALID_INPUT');
+    expect((await b.misused('knowledge', 'forget')).code).toBe('INVALID_INPUT');
     expect(await shown(b)).toEqual(before);
   });
 

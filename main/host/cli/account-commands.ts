@@ -1,10 +1,9 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { roleSchema } from '../../contract/domain.ts';
-import { AppError } from '../../contract/errors.ts';
 import { decimalNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
-import { format } from './output.ts';
+import { format, UsageError } from './output.ts';
 import { addPasswordCommands } from './password-commands.ts';
 import { signedIn, stationOf, withUser, type UserOption } from './station-option.ts';
 import { readPassword, readSecret } from './terminal.ts';
@@ -43,11 +42,7 @@ export function addAccountCommands(program: Command, action: Action): void {
   ).action(
     action(async (context: Context, name: string, options: UserOption & { role: string; oneTime?: boolean }) => {
       const role = roleSchema.safeParse(options.role);
-      if (!role.success)
-        throw new AppError('INVALID_INPUT', {
-          what: '--role',
-          problem: `give one of ${roleSchema.options.join(', ')}`,
-        });
+      if (!role.success) throw new UsageError('--role', `give one of ${roleSchema.options.join(', ')}`);
       await signedIn(context, options, async (client) => {
         // The new account's own password: never the signer's.
         const password = process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(`the new account ${name}`));

@@ -1,6 +1,7 @@
 import type { Client } from '../../contract/rpc/api.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { Events, Methods } from '../../contract/methods.ts';
+import { UsageError } from './output.ts';
 import { readPassword } from './terminal.ts';
 
 export type CoreClient = Client<Methods, Events>;
@@ -24,8 +25,6 @@ async function onlyAccount(client: CoreClient): Promise<string> {
   const accounts = await client.call('session.accounts', {});
   const [first, second] = accounts;
   if (first && !second) return first.name;
-  throw new AppError('INVALID_INPUT', {
-    what: '--user',
-    problem: `it must name an account: ${accounts.map((account) => account.name).join(', ')}`,
-  });
+  const names = accounts.map((account) => account.name).join(', ');
+  throw new UsageError('--user', `it must name an account: ${names}`);
 }

@@ -11,7 +11,7 @@ import { discover, type FoundDevice } from '../../capture/gige/discovery.ts';
 import { FeatureError, type Feature } from '../../capture/gige/genicam/node-map.ts';
 import { encodePng } from '../../vision/decode.ts';
 import { decimalNumber, wholeNumber, type Action } from './context.ts';
-import { table } from './output.ts';
+import { table, UsageError } from './output.ts';
 
 const formatName = (text: string): string => {
   if (text === '' || text.length > 64) throw new InvalidArgumentError('give a name such as Mono8');
@@ -53,12 +53,12 @@ export function addCameraCommands(program: Command, action: Action): void {
     .option('--set <name=value...>', 'set in this order; a command is executed')
     .action(
       action(async ({ out, signal }, id: string, options: { set?: string[] }) => {
-        const found = await need(id, signal);
         const wishes = (options.set ?? []).map((wish) => {
           const at = wish.indexOf('=');
-          if (at < 1) throw new AppError('INVALID_INPUT', { what: '--set', problem: `"${wish}" is not NAME=VALUE` });
+          if (at < 1) throw new UsageError('--set', `"${wish}" is not NAME=VALUE`);
           return [wish.slice(0, at), wish.slice(at + 1)] as const;
         });
+        const found = await need(id, signal);
         const device = await openDevice(found, { cameraId: id, control: wishes.length > 0, signal }).catch((error) => {
           throw cameraError(id, error);
         });

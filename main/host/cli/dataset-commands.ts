@@ -7,14 +7,13 @@ import { compressDataset } from '../../compression/dataset.ts';
 import { studentNames } from '../../compression/distill/students.ts';
 import type { Curriculum, StudentStart } from '../../compression/distill/teach-student.ts';
 import { IMPORTANCES, type Importance } from '../../compression/prune/measures.ts';
-import { AppError } from '../../contract/errors.ts';
 import { networkMethods, type NetworkMethodName } from '../../learning/learners/network/methods.ts';
 import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
 import { isLearnMethod, learnMethods, runLearnProtocol, type LearnMethod } from '../../learning/protocol.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format } from './output.ts';
+import { format, UsageError } from './output.ts';
 import { residentBytes } from './resident.ts';
 import { withImportance } from './tool-commands.ts';
 
@@ -31,11 +30,11 @@ interface LearnOptions {
   exemplars?: number;
 }
 
-/** @throws INVALID_INPUT for an option that would change nothing: silence would let it look as if it had. */
+/** @throws UsageError for an option that would change nothing: silence would let it look as if it had. */
 function refuseWithoutEffect({ method, adaptFirstTask, epochs, size, exemplars }: LearnOptions): void {
   const network = isLearnMethod(method) ? null : networkMethods[method];
   const without = (option: string, because: string) => {
-    throw new AppError('INVALID_INPUT', { what: `${option} with --method ${method}`, problem: because });
+    throw new UsageError(`${option} with --method ${method}`, because);
   };
   if (network && adaptFirstTask !== 'off')
     without('--adapt-first-task', 'this method trains the network in every task');

@@ -7,7 +7,7 @@ import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { addKnowledgeCommands } from './knowledge-commands.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format } from './output.ts';
+import { format, UsageError } from './output.ts';
 import {
   atStation,
   signedIn,
@@ -251,11 +251,9 @@ function addCandidateCommands(program: Command, action: Action): void {
       .option('--at <time>', 'at a time of this PC, as 2026-05-01T22:00, if the program runs then; default: now'),
   ).action(
     action(async (context: Context, candidateId: string, options: UserOption & { at?: string }) => {
+      const time = options.at === undefined ? null : timeOf(options.at);
       await signedIn(context, options, async (client) => {
-        if (options.at !== undefined) {
-          const time = new Date(options.at);
-          if (Number.isNaN(time.getTime()))
-            throw new AppError('INVALID_INPUT', { what: '--at', problem: `"${options.at}" is no time` });
+        if (time) {
           const at = time.toISOString();
           const { stationId } = await client.call('candidates.show', { candidateId });
           await client.call('models.plan', { stationId, activation: { candidateId, at } });
@@ -278,6 +276,12 @@ function addCandidateCommands(program: Command, action: Action): void {
       });
     }),
   );
+}
+
+function timeOf(text: string): Date {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) throw new UsageError('--at', `"${text}" is no time`);
+  return time;
 }
 
 const brief = (candidate: Candidate) => ({

@@ -6,7 +6,7 @@ import type { CoreClient } from './accounts.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
-import { format } from './output.ts';
+import { format, UsageError } from './output.ts';
 import {
   atStation,
   signedIn,
@@ -110,7 +110,7 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       async (context: Context, sha: string | undefined, options: UserOption & { image?: string; class?: string }) => {
         const imageSha = sha ?? options.image;
         if ((imageSha === undefined) === (options.class === undefined)) {
-          throw new AppError('INVALID_INPUT', { what: 'knowledge forget', problem: 'name an image or a class' });
+          throw new UsageError('knowledge forget', 'name an image or a class');
         }
         await atStation(context, options, async (client, station) => {
           const stationId = station.id;

@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { AppError } from '../../contract/errors.ts';
 import { mapDocument, mapMarkdown } from '../../lineio/map-document.ts';
 import { openSignalReader } from '../../lineio/signal-reader.ts';
 import { registerMap, signalNames, type SignalName, type SignalValue } from '../../lineio/register-map.ts';
 import { wholeNumber, type Action } from './context.ts';
-import { table } from './output.ts';
+import { table, UsageError } from './output.ts';
 
 interface MapOptions {
   lay?: string[];
@@ -69,8 +68,7 @@ function addressesOf({ lay = [] }: MapOptions): Record<string, number> {
   return Object.fromEntries(
     lay.map((wish) => {
       const [, name, address] = /^(\w+)=(\d+)$/.exec(wish) ?? [];
-      if (name === undefined)
-        throw new AppError('INVALID_INPUT', { what: '--lay', problem: `"${wish}" is not SIGNAL=ADDRESS` });
+      if (name === undefined) throw new UsageError('--lay', `"${wish}" is not SIGNAL=ADDRESS`);
       return [name, Number(address)];
     }),
   );

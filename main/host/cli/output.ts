@@ -1,7 +1,14 @@
-import { asAppError } from '../../contract/errors.ts';
+import { AppError, asAppError } from '../../contract/errors.ts';
 
 /** Exit codes of the command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
+
+/** A command was called wrongly in a way that only the command itself can tell; the other ways are told by commander. */
+export class UsageError extends AppError<'INVALID_INPUT'> {
+  constructor(what: string, problem: string) {
+    super('INVALID_INPUT', { what, problem });
+  }
+}
 
 /** Where results and progress go: exactly one JSON document on stdout with --json, everything else on stderr. */
 export interface Output {
@@ -41,6 +48,7 @@ export function reportFailure(error: unknown, json: boolean): number {
   }
   // A bug is worth its stack; an expected failure is worth its words alone.
   if (known.code === 'INTERNAL') process.stderr.write(`${(error as Error)?.stack ?? String(error)}\n`);
+  if (known instanceof UsageError) return EXIT.usage;
   return known.code === 'CANCELLED' ? EXIT.cancelled : EXIT.failed;
 }
 

@@ -4,6 +4,7 @@ import { AppError } from '../../contract/errors.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import type { Context } from './context.ts';
 import { withCore } from './core-client.ts';
+import { UsageError } from './output.ts';
 
 export interface StationOption {
   station?: string;
@@ -36,7 +37,7 @@ export const atStation = (
   run: (client: CoreClient, station: Station) => Promise<void>,
 ) => signedIn(context, options, async (client) => run(client, await stationOf(client, options)));
 
-/** The station that is named by id or name, or the only one. @throws NOT_FOUND, INVALID_INPUT */
+/** The station that is named by id or name, or the only one. @throws NOT_FOUND, UsageError */
 export async function stationOf(client: CoreClient, options: StationOption): Promise<Station> {
   const stations = await client.call('stations.list', {});
   if (options.station) {
@@ -46,10 +47,6 @@ export async function stationOf(client: CoreClient, options: StationOption): Pro
   }
   const [first, second] = stations;
   if (!first) throw new AppError('NOT_FOUND', { kind: 'station', id: '-' });
-  if (second)
-    throw new AppError('INVALID_INPUT', {
-      what: '--station',
-      problem: `it must name one of ${stations.map((s) => s.id).join(', ')}`,
-    });
+  if (second) throw new UsageError('--station', `it must name one of ${stations.map((s) => s.id).join(', ')}`);
   return first;
 }

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { newCommandLine } from '../helpers/cli.ts';
+
+/* Wrong calls that commander cannot tell: the exit status is that of the calls that it can, and still there is one document with the reason. */
+
+test('an argument that says nothing is wrong usage, before anything is opened or asked for', async () => {
+  await using at = await newCommandLine({});
+  for (const args of [
+    ['knowledge', 'forget'],
+    ['knowledge', 'forget', 'sha', '--class', 'scratch'],
+    ['activate', 'm-1', '--at', 'teatime'],
+    ['users', 'add', 'mio', '--role', 'king'],
+    ['camera', 'features', '127.0.0.9', '--set', 'Gain'],
+    ['lineio', 'map', '--lay', 'lot'],
+  ]) {
+    expect(await at.misused(...args), args.join(' ')).toMatchObject({ code: 'INVALID_INPUT' });
+  }
+});
+
+test('an account or a station that has to be named is wrong usage where it is not', async () => {
+  await using at = await newCommandLine({ MEKIKI_PASSWORD: 'correct horse battery' });
+  await at.done('init', '--user', 'hana');
+  await at.done('stations', 'add', 'Second');
+  expect((await at.misused('knowledge', 'show')).message).toContain('--station');
+  expect((await at.failed('knowledge', 'show', '--station', 'Third')).code).toBe('NOT_FOUND');
+  await at.done('users', 'add', 'mio', '--role', 'operator');
+  expect((await at.misused('update')).message).toContain('--user');
+});
