@@ -58,6 +58,7 @@ export interface ToolOptions {
 
 export interface ToolReport {
   out: string;
+  threads: number;
   inputSize: number;
   calibrationImages: number;
   before: { macs: number; params: number; bytes: number; latencyMsP50: number };
@@ -169,6 +170,7 @@ async function report(
   const [a, b] = [told(model, bytes.length, 'before'), told(made, after.length, 'after')];
   return {
     out,
+    threads,
     inputSize: size,
     calibrationImages: opened.calibration.length,
     before: a,

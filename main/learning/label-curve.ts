@@ -18,6 +18,7 @@ import { pick } from './selection.ts';
 
 /** The JSON of `label-curve` (CLI). Balanced accuracies on test images. */
 export interface LabelCurve {
+  threads: number;
   labels: number[];
   queue: number[];
   /** Mean over the seeds. */
@@ -211,6 +212,7 @@ export async function measureLabelCurve(options: {
   }
   const value = 0.95 * random.at(-1)!;
   return {
+    threads,
     labels,
     queue,
     random,

@@ -8,6 +8,7 @@ import { logitsOf, solveKnowledge } from './knowledge.ts';
 import { areaUnderCurve, scoreNovelty } from './novelty-score.ts';
 
 export interface NoveltyResult {
+  threads: number;
   /** Per class that was held out of training: its test images against those of all other classes. */
   auroc: Record<string, number>;
   mean: number;
@@ -90,5 +91,5 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
     onProgress?.(0.5 + (0.5 * (turn + 1)) / judged.length, 'novelty.class');
   }
   const values = Object.values(auroc);
-  return { auroc, mean: values.reduce((a, b) => a + b, 0) / values.length, falseAlarms, found };
+  return { threads, auroc, mean: values.reduce((a, b) => a + b, 0) / values.length, falseAlarms, found };
 }

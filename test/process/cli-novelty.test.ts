@@ -27,7 +27,8 @@ describe('novelty and anomaly on the command line', () => {
   test('novelty gives an AUROC per held-out class and their mean', async () => {
     const { code, json, stderr } = await cli(['novelty', join(folder, 'set'), '--json']);
     expect(code, stderr).toBe(0);
-    const { auroc, mean } = json() as { auroc: Record<string, number>; mean: number };
+    const { auroc, mean, threads } = json() as { auroc: Record<string, number>; mean: number; threads: number };
+    expect(threads).toBe(2);
     expect(Object.keys(auroc).toSorted()).toEqual(classes.toSorted());
     const values = Object.values(auroc);
     expect(mean).toBeCloseTo(values.reduce((a, b) => a + b, 0) / 3, 12);
@@ -38,9 +39,21 @@ describe('novelty and anomaly on the command line', () => {
   test('anomaly learns the good class alone', async () => {
     const { code, json, stderr } = await cli(['anomaly', join(folder, 'set'), '--ok-class', 'ok', '--json']);
     expect(code, stderr).toBe(0);
-    const { auroc, perClass } = json() as { auroc: number; perClass: Record<string, number> };
+    const { auroc, perClass, threads } = json() as {
+      auroc: number;
+      perClass: Record<string, number>;
+      threads: number;
+    };
+    expect(threads).toBe(2);
     expect(Object.keys(perClass).toSorted()).toEqual(['pit', 'scratch']);
     expect(auroc).toBeGreaterThan(0.8);
+  });
+
+  test('label-curve says how many threads it took, as the others do', async () => {
+    const args = ['label-curve', join(folder, 'two'), '--seeds', '1', '--threads', '1', '--json'];
+    const { code, json, stderr } = await cli(args);
+    expect(code, stderr).toBe(0);
+    expect(json()).toMatchObject({ threads: 1, labels: [6], seeds: 1 });
   });
 
   test('what cannot be measured is said', async () => {

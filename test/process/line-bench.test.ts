@@ -27,7 +27,7 @@ test('a real line process under triggers: every one is answered, with figures of
     trainer: 'idle',
     onSample: ({ rssBytes }) => void samples.push(rssBytes),
   });
-  expect(result).toMatchObject({ parts: 20, unanswered: 0, lostRecords: 0, trainer: null });
+  expect(result).toMatchObject({ parts: 20, unanswered: 0, lostRecords: 0, threads: 1, trainer: null });
   // Two triggers that a busy machine hands over at once are too soon after each other: the second is refused, which is an answer.
   // A frame that had no room is answered, too, by a record that says so.
   expect(result.refused).toBeLessThan(10);

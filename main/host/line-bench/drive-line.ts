@@ -65,6 +65,8 @@ export interface LineResult {
   seconds: number;
 }
 export interface DriveResult extends LineResult {
+  /** Of the line; the trainer has its own. */
+  threads: number;
   trainer: TrainerWork | null;
 }
 
@@ -90,7 +92,7 @@ const benchStation = (options: Pick<DriveOptions, 'stationId' | 'threads' | 'dea
 /** @throws what the line says (NOT_APPROVED, CAMERA_CONFIG …), DISCONNECTED when it dies, TRAINER_FAILED, CANCELLED */
 export const driveLine = async (options: DriveOptions): Promise<DriveResult> => {
   const { lines, trainer } = await driveLines(options, [options]);
-  return { ...lines[0]!, trainer };
+  return { ...lines[0]!, threads: options.threads, trainer };
 };
 
 /**

@@ -10,6 +10,7 @@ import { learnGoodParts } from './learn.ts';
 import { anomalyOutputs } from './padim.ts';
 
 export interface AnomalyResult {
+  threads: number;
   /** Good test parts against all others. */
   auroc: number;
   perClass: Record<string, number>;
@@ -74,6 +75,7 @@ export async function evaluateAnomaly(options: {
   const bad = others.flatMap(([, list]) => list);
   const above = (list: readonly number[]) => list.filter((x) => x > anomaly.limit).length / Math.max(1, list.length);
   return {
+    threads,
     auroc: areaUnderCurve(normal, bad),
     perClass: Object.fromEntries(others.map(([name, list]) => [name, areaUnderCurve(normal, list)])),
     falseAlarms: above(normal),

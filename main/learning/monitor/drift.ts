@@ -17,6 +17,7 @@ const UNUSUAL = 0.985;
 const LEAST_REFERENCE = 40;
 
 export interface DriftResult {
+  threads: number;
   alarms: Alarm[];
   /** Stated in-control run length, parts. */
   runLength: number;
@@ -87,5 +88,5 @@ export async function findDrift(options: {
   });
   const monitor = createMonitor(known.map(measuresOf));
   const parts = watched.length === 0 ? [] : (await seen(await embedded(watched))).map(measuresOf);
-  return { alarms: parts.flatMap((part) => monitor.add(part)), runLength: STATED_RUN_LENGTH };
+  return { threads, alarms: parts.flatMap((part) => monitor.add(part)), runLength: STATED_RUN_LENGTH };
 }

@@ -72,7 +72,8 @@ it('folders of pictures: a darker lamp is found, the same line is not', { timeou
         threads: 2,
       });
     expect((await run('same')).alarms).toEqual([]);
-    const { alarms, runLength } = await run('dark');
+    const { alarms, runLength, threads } = await run('dark');
+    expect(threads).toBe(2);
     expect(runLength).toBe(10_000);
     expect(alarms.length).toBeGreaterThan(0);
     await expect(
