@@ -29,13 +29,13 @@ async function featuresOfDataset(options: {
   const data = await scanDataset(dir);
   await using extractor = await openExtractor(backbone, { threads });
   const images = [...data.train, ...data.test];
-  const { features, failed } = await extractFeatures(
+  const { features, failed, looks } = await extractFeatures(
     extractor,
     images.map(({ file, name }) => ({ file, name, region: null })),
     { onProgress: (done, total) => onProgress?.((0.5 * done) / total, 'features'), ...(signal ? { signal } : {}) },
   );
   const bad = new Set(failed.map(({ index }) => index));
-  const rows = images.flatMap((image, index) => (bad.has(index) ? [] : [{ image, index }]));
+  const rows = images.flatMap((image, index) => (bad.has(index) ? [] : [{ image, index, look: looks[index]! }]));
   return {
     features,
     stages: backbone.featureOutputs.map(({ channels }) => channels),
@@ -70,7 +70,7 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
       {
         features: kept,
         stages,
-        ledger: known.map(({ image }) => ({ classId: image.className, sha: image.sha })),
+        ledger: known.map(({ image, look }) => ({ classId: image.className, sha: image.sha, look })),
         okIds: new Set(),
         criteria: { maxEscape: 1, maxOverkill: 1 },
       },
