@@ -8,6 +8,7 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
   writeSync,
@@ -239,4 +240,27 @@ test('the journal survives a torn last line and does not grow for ever', () => {
     null,
     'y',
   ]);
+});
+
+test('the journal does not grow by files that are moved away, nor by one that is written over again and again', () => {
+  const file = join(base, 'journal');
+  {
+    using journal = openJournal(file);
+    journal.add({ name: 'stays', size: 1, mtimeMs: 1 }, 'x');
+    for (let i = 0; i < 5000; i += 1) {
+      journal.add({ name: `n${i}`, size: i, mtimeMs: i }, 'x');
+      journal.forget(`n${i}`);
+      journal.add({ name: 'again', size: i, mtimeMs: i }, 'x');
+      journal.retain(new Set(['stays', 'again']));
+    }
+    expect(statSync(file).size).toBeLessThan(100_000);
+    for (let i = 0; i < 5000; i += 1) journal.add({ name: 'again', size: i, mtimeMs: i }, 'x');
+  }
+  // What had grown before a restart is written anew at the first poll after it.
+  using journal = openJournal(file);
+  journal.retain(new Set(['stays', 'again']));
+  expect(statSync(file).size).toBeLessThan(1000);
+  journal.add({ name: 'later', size: 1, mtimeMs: 1 }, 'y');
+  using read = openJournal(file);
+  expect(['stays', 'again', 'later', 'n7'].map((name) => read.hashOf(name))).toEqual(['x', 'x', 'y', null]);
 });

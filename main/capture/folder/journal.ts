@@ -1,4 +1,13 @@
-import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Identity of a file that was taken: a new picture under an old name has another time, size or content. */
@@ -21,7 +30,7 @@ export interface Journal extends Disposable {
   add(file: FileIdentity, sha256: string): void;
   /** The file was moved away: what comes under its name is another one, even with the same content. */
   forget(name: string): void;
-  /** Forgets files that are no longer there, once there are many of them. */
+  /** Forgets files that are no longer there, once there are many of them, and writes the journal anew once many of its lines are dead. */
   retain(present: ReadonlySet<string>): void;
   dispose(): void;
 }
@@ -32,7 +41,7 @@ interface Entry {
   h: string;
 }
 
-/** Lines for files that are gone before the journal is written anew. */
+/** Lines for files that are gone, were moved away or taken again, before the journal is written anew. */
 const MAX_STALE = 1000;
 
 /** @param file made if it is not there; a torn last line (the process was killed) is dropped. */
@@ -59,15 +68,24 @@ export function openJournal(file: string): Journal {
   let handle = openSync(file, 'a');
   if (torn.length > 0) ftruncateSync(handle, Buffer.byteLength(text) - Buffer.byteLength(torn));
   const line = (name: string, { s, m, h }: Entry) => `${JSON.stringify({ n: name, s, m, h })}\n`;
+  /** Lines in the file; more than there are entries, where files were moved away or taken again. */
+  let written = lines.length;
 
+  const append = (name: string, entry: Entry) => {
+    writeSync(handle, line(name, entry));
+    written += 1;
+  };
   const rewrite = () => {
     const temporary = `${file}.tmp`;
-    const next = openSync(temporary, 'w');
-    writeSync(next, [...entries].map(([name, entry]) => line(name, entry)).join(''));
-    closeSync(next);
+    writeFileSync(temporary, [...entries].map(([name, entry]) => line(name, entry)).join(''));
     closeSync(handle);
-    renameSync(temporary, file);
-    handle = openSync(file, 'a');
+    try {
+      renameSync(temporary, file);
+      written = entries.size;
+    } finally {
+      // Also where somebody else holds the file (Windows): the next part is written to the old one.
+      handle = openSync(file, 'a');
+    }
   };
   const dispose = () => closeSync(handle);
   return {
@@ -79,17 +97,17 @@ export function openJournal(file: string): Journal {
     add({ name, size, mtimeMs }, sha256) {
       const entry = { s: size, m: mtimeMs, h: sha256 };
       entries.set(name, entry);
-      writeSync(handle, line(name, entry));
+      append(name, entry);
     },
     forget(name) {
       if (!entries.delete(name)) return;
-      writeSync(handle, line(name, { s: -1, m: 0, h: '' }));
+      append(name, { s: -1, m: 0, h: '' });
     },
     retain(present) {
       const gone = [...entries.keys()].filter((name) => !present.has(name));
-      if (gone.length < MAX_STALE) return;
-      for (const name of gone) entries.delete(name);
-      rewrite();
+      if (gone.length >= MAX_STALE) for (const name of gone) entries.delete(name);
+      // Here and not at each line: it is called at every poll, and a part that was taken shall not fail by it.
+      if (written - entries.size >= MAX_STALE) rewrite();
     },
     dispose,
     [Symbol.dispose]: dispose,
