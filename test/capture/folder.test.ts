@@ -5,6 +5,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -263,4 +264,24 @@ test('the journal does not grow by files that are moved away, nor by one that is
   journal.add({ name: 'later', size: 1, mtimeMs: 1 }, 'y');
   using read = openJournal(file);
   expect(['stays', 'again', 'later', 'n7'].map((name) => read.hashOf(name))).toEqual(['x', 'x', 'y', null]);
+});
+
+test('a torn last line of the journal is cut off to the byte, also after a line that is no text', () => {
+  const file = join(base, 'journal');
+  {
+    using journal = openJournal(file);
+    journal.add({ name: '部品.png', size: 1, mtimeMs: 1 }, 'x');
+  }
+  const whole = readFileSync(file);
+  // As text, each of these bytes would count as three.
+  const noText = Buffer.concat([Buffer.alloc(50, 0xff), Buffer.from('\n')]);
+  const torn = Buffer.from('{"n":"部').subarray(0, -1);
+  appendFileSync(file, Buffer.concat([noText, torn]));
+  {
+    using journal = openJournal(file);
+    expect(readFileSync(file)).toEqual(Buffer.concat([whole, noText]));
+    journal.add({ name: 'next', size: 2, mtimeMs: 2 }, 'y');
+  }
+  using journal = openJournal(file);
+  expect([journal.hashOf('部品.png'), journal.hashOf('next')]).toEqual(['x', 'y']);
 });

@@ -1,10 +1,10 @@
 import {
   closeSync,
-  ftruncateSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -48,14 +48,14 @@ const MAX_STALE = 1000;
 export function openJournal(file: string): Journal {
   const entries = new Map<string, Entry>();
   mkdirSync(dirname(file), { recursive: true });
-  let text = '';
+  let raw = Buffer.alloc(0);
   try {
-    text = readFileSync(file, 'utf8');
+    raw = readFileSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
-  const lines = text.split('\n');
-  const torn = lines.pop() ?? '';
+  const whole = raw.lastIndexOf(0x0a) + 1;
+  const lines = raw.toString('utf8', 0, whole).split('\n').slice(0, -1);
   for (const line of lines) {
     try {
       const { n, s, m, h } = JSON.parse(line) as Entry & { n: string };
@@ -65,8 +65,9 @@ export function openJournal(file: string): Journal {
       // Not a line of ours: the file it stood for is taken again, which is the safe side.
     }
   }
+  // By its path: a handle that appends may not cut off on Windows.
+  if (whole < raw.length) truncateSync(file, whole);
   let handle = openSync(file, 'a');
-  if (torn.length > 0) ftruncateSync(handle, Buffer.byteLength(text) - Buffer.byteLength(torn));
   const line = (name: string, { s, m, h }: Entry) => `${JSON.stringify({ n: name, s, m, h })}\n`;
   /** Lines in the file; more than there are entries, where files were moved away or taken again. */
   let written = lines.length;
