@@ -10,6 +10,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
   writeSync,
@@ -284,4 +285,30 @@ test('a torn last line of the journal is cut off to the byte, also after a line 
   }
   using journal = openJournal(file);
   expect([journal.hashOf('部品.png'), journal.hashOf('next')]).toEqual(['x', 'y']);
+});
+
+test('an empty folder and a file that cannot be looked at make no file forgotten', async () => {
+  const file = join(base, 'taken');
+  {
+    using journal = openJournal(file);
+    for (let i = 0; i < 1500; i += 1) journal.add({ name: `n${i}`, size: i, mtimeMs: i }, 'x');
+    journal.add({ name: 'odd.png', size: 1, mtimeMs: 1 }, 'x');
+  }
+  {
+    await using seen = await watch();
+    await until('it has polled', () => seen.states.length > 0);
+  }
+  {
+    using journal = openJournal(file);
+    expect([journal.hashOf('n7'), journal.hashOf('odd.png')]).toEqual(['x', 'x']);
+  }
+  // It points to itself: looking at it fails, but it is there.
+  symlinkSync('odd.png', join(folder, 'odd.png'));
+  await put('a.png', 10);
+  {
+    await using seen = await watch();
+    await until('a frame', () => seen.frames.length > 0);
+  }
+  using journal = openJournal(file);
+  expect([journal.hashOf('n7'), journal.hashOf('odd.png')]).toEqual([null, 'x']);
 });

@@ -56,21 +56,29 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
   const misconfigured = (problem: string, cause?: unknown) =>
     new AppError('CAMERA_CONFIG', { cameraId: options.cameraId, problem }, { cause });
 
-  /** Files there are now, in order of name. */
-  const list = async (): Promise<FileIdentity[]> => {
-    const names: string[] = [];
+  /** Files there are now, in order of name. `names` has those, too, that could not be looked at: they are not known to be gone. */
+  const list = async (): Promise<{ files: FileIdentity[]; names: Set<string> }> => {
+    const found: string[] = [];
     const folder = await opendir(config.path);
     for await (const entry of folder as AsyncIterable<Dirent>) {
-      if (!entry.isDirectory() && !isTemporary(entry.name)) names.push(entry.name);
+      if (!entry.isDirectory() && !isTemporary(entry.name)) found.push(entry.name);
     }
-    names.sort();
+    found.sort();
     const files: FileIdentity[] = [];
-    for (const name of names) {
-      const info = await stat(join(config.path, name)).catch(() => null);
-      // Gone again between listing and looking, or a pipe, which would block whoever reads it.
-      if (info?.isFile()) files.push({ name, size: info.size, mtimeMs: info.mtimeMs });
+    const names = new Set<string>();
+    for (const name of found) {
+      try {
+        const info = await stat(join(config.path, name));
+        // A pipe would block whoever reads it.
+        if (!info.isFile()) continue;
+        files.push({ name, size: info.size, mtimeMs: info.mtimeMs });
+      } catch (error) {
+        // Gone again between listing and looking. Anything else may be the share that goes away: the next listing tells.
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
+      }
+      names.add(name);
     }
-    return files;
+    return { files, names };
   };
 
   /** A name in the done folder that nobody has. */
@@ -160,11 +168,10 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
   };
 
   const poll = async (journal: Journal, sink: FrameSink, listener: CameraListener): Promise<void> => {
-    const present = await list();
-    const names = new Set(present.map((file) => file.name));
+    const { files, names } = await list();
     for (const name of watched.keys()) if (!names.has(name)) watched.delete(name);
     journal.retain(names);
-    for (const file of present) {
+    for (const file of files) {
       const before = watched.get(file.name);
       const alike = before !== undefined && before.size === file.size && before.mtimeMs === file.mtimeMs;
       if (alike) before.stable += 1;

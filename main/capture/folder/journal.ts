@@ -30,7 +30,10 @@ export interface Journal extends Disposable {
   add(file: FileIdentity, sha256: string): void;
   /** The file was moved away: what comes under its name is another one, even with the same content. */
   forget(name: string): void;
-  /** Forgets files that are no longer there, once there are many of them, and writes the journal anew once many of its lines are dead. */
+  /**
+   * Forgets files that are no longer there, once there are many of them (none where nothing is there at all), and writes the journal anew once many of
+   * its lines are dead.
+   */
   retain(present: ReadonlySet<string>): void;
   dispose(): void;
 }
@@ -105,7 +108,8 @@ export function openJournal(file: string): Journal {
       append(name, { s: -1, m: 0, h: '' });
     },
     retain(present) {
-      const gone = [...entries.keys()].filter((name) => !present.has(name));
+      // The mount point of a share that is away is an empty folder: that says nothing about its files.
+      const gone = present.size === 0 ? [] : [...entries.keys()].filter((name) => !present.has(name));
       if (gone.length >= MAX_STALE) for (const name of gone) entries.delete(name);
       // Here and not at each line: it is called at every poll, and a part that was taken shall not fail by it.
       if (written - entries.size >= MAX_STALE) rewrite();
