@@ -312,3 +312,28 @@ test('an empty folder and a file that cannot be looked at make no file forgotten
   using journal = openJournal(file);
   expect([journal.hashOf('n7'), journal.hashOf('odd.png')]).toEqual([null, 'x']);
 });
+
+test('move: the next number of a name is remembered, and found after a restart without trying each', async () => {
+  const done = join(base, 'done');
+  const moved = async (seen: Awaited<ReturnType<typeof watch>>, count: number) => {
+    await put('part.png', 50);
+    await until(`part ${count} is moved`, () => seen.frames.length >= count && !existsSync(join(folder, 'part.png')));
+  };
+  {
+    await using seen = await watch({ after: 'move' });
+    for (let count = 1; count <= 4; count += 1) await moved(seen, count);
+    // Numbers tell which came first: one that is free again is not given again.
+    rmSync(join(done, 'part (1).png'));
+    await moved(seen, 5);
+  }
+  expect(readdirSync(done).sort()).toEqual(['part (2).png', 'part (3).png', 'part (4).png', 'part.png']);
+  // 3 is among those that are not tried on the way to the first free one above: 1, 2, 4, 8, 6, 7.
+  for (const number of [1, 5, 6]) writeFileSync(join(done, `part (${number}).png`), '');
+  rmSync(join(done, 'part (3).png'));
+  await using again = await watch({ after: 'move' });
+  await moved(again, 1);
+  await moved(again, 2);
+  expect(readdirSync(done).sort()).toEqual(
+    ['part.png', ...[1, 2, 4, 5, 6, 7, 8].map((number) => `part (${number}).png`)].sort(),
+  );
+});

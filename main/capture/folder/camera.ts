@@ -25,9 +25,17 @@ export interface FolderCameraOptions {
 const MAX_TRIES = 5;
 /** A file that is written on without end is told once and let be. */
 const MAX_BYTES = 2 ** 31 - 1;
+/** Names whose next number in the done folder is remembered; for others it is looked for. */
+const MAX_NUMBERED = 1000;
 /** Names of files that others are still writing. */
 const isTemporary = (name: string) =>
   name.startsWith('.') || name.startsWith('~') || /\.(tmp|part|partial|crdownload)$/i.test(name);
+
+const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
 
 interface Watched extends FileIdentity {
   /** Polls at which it looked the same. */
@@ -48,6 +56,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
   const { signal } = stop;
   const watched = new Map<string, Watched>();
   const doneDir = config.moveTo ?? join(dirname(resolve(config.path)), 'done');
+  const nextNumbers = new Map<string, number>();
   let running: Promise<void> = Promise.resolve();
   let delivering: boolean | null = null;
 
@@ -81,24 +90,49 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     return { files, names };
   };
 
-  /** A name in the done folder that nobody has. */
+  /** The name that a file has in the done folder when others have had its own. */
+  const numbered = (name: string, number: number): string => {
+    const ending = extname(name);
+    return join(doneDir, number === 0 ? name : `${basename(name, ending)} (${number})${ending}`);
+  };
+
+  /** A number that nobody has, above one that is taken. In steps that double, then halve: a source that uses one name again has thousands. */
+  const freeAbove = async (name: string, number: number): Promise<number> => {
+    let taken = number;
+    let free = number + 1;
+    for (let step = 1; await isThere(numbered(name, free)); step *= 2) {
+      taken = free;
+      free += step;
+    }
+    while (free - taken > 1) {
+      const middle = Math.floor((taken + free) / 2);
+      if (await isThere(numbered(name, middle))) taken = middle;
+      else free = middle;
+    }
+    return free;
+  };
+
+  /** To a name in the done folder that nobody has. */
   const moveAway = async (name: string): Promise<void> => {
     await mkdir(doneDir, { recursive: true });
     const from = join(config.path, name);
-    const ending = extname(name);
-    const stem = basename(name, ending);
-    for (let n = 0; ; n += 1) {
-      const to = join(doneDir, n === 0 ? name : `${stem} (${n})${ending}`);
+    let number = nextNumbers.get(name) ?? 0;
+    for (;;) {
       try {
         // Reserves the name: rename() alone would replace what is there. Across volumes it is the copy itself.
-        await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+        await copyFile(from, numbered(name, number), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+        break;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
-        throw error;
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+        number = await freeAbove(name, number);
       }
-      await unlink(from);
-      return;
     }
+    // Most sources give each file a name of its own: those need no number.
+    if (number > 0) {
+      if (nextNumbers.size >= MAX_NUMBERED) nextNumbers.clear();
+      nextNumbers.set(name, number + 1);
+    }
+    await unlink(from);
   };
 
   const finish = async (file: Watched, journal: Journal, listener: CameraListener) => {
