@@ -1,6 +1,5 @@
 import type { ModelCard, Recipe } from '../contract/domain.ts';
-import type { AppError } from '../contract/errors.ts';
-import { openInspector, wholeFrame } from '../inspection/inspector.ts';
+import { openInspector, wholeFrame, type InspectOptions, type Inspector } from '../inspection/inspector.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { measureEnergy, openEnergyMeter } from './evidence/energy.ts';
 import { speedupInterval, type Contender, type Latency } from './evidence/latency.ts';
@@ -19,6 +18,24 @@ export interface TimedModel {
 }
 
 /**
+ * A model with one part, as the line judges it: all tiles of its recipe. The inspector stays the caller's.
+ * @param frame turned already
+ */
+export const partContender = (
+  inspector: Inspector,
+  frame: PixelImage,
+  recipe: Recipe = inspector.card.recipe ?? wholeFrame,
+): Contender => {
+  const options: InspectOptions = {
+    recipe: { ...recipe, rotation: 0 },
+    onError(error) {
+      throw error;
+    },
+  };
+  return { name: inspector.card.id, run: async () => void (await inspector.inspect(frame, options)) };
+};
+
+/**
  * A finished model with one part, as the line judges it: all tiles of its recipe.
  * @param frame turned already
  */
@@ -29,15 +46,7 @@ export async function openPartContender(
   threads: number,
 ): Promise<Contender & AsyncDisposable> {
   const inspector = await openInspector({ model, card, threads });
-  const recipe: Recipe = { ...(card.recipe ?? wholeFrame), rotation: 0 };
-  const onError = (error: AppError) => {
-    throw error;
-  };
-  return {
-    name: card.id,
-    run: async () => void (await inspector.inspect(frame, { recipe, onError })),
-    [Symbol.asyncDispose]: () => inspector.dispose(),
-  };
+  return { ...partContender(inspector, frame), [Symbol.asyncDispose]: () => inspector.dispose() };
 }
 
 /** Times finished models against each other, as the line runs them; the first is what the others are compared with. */

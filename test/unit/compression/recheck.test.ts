@@ -12,7 +12,7 @@ import { madePicture } from '../../../main/compression/parity-sample.ts';
 import { prepareBase } from '../../../main/compression/plan/workshop.ts';
 import { chooseInteger } from '../../../main/compression/quantize/choose.ts';
 import { recheckBundle } from '../../../main/compression/recheck.ts';
-import { criteriaSchema, type Evidence } from '../../../main/contract/domain.ts';
+import { criteriaSchema, type Evidence, type Recipe } from '../../../main/contract/domain.ts';
 import { wholeFrame } from '../../../main/inspection/inspector.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
 import { encodeModel } from '../../../main/onnx/index.ts';
@@ -124,6 +124,22 @@ describe('a model that was measured elsewhere', () => {
     const dir = await bundle('slow', integer);
     const strict = criteriaSchema.parse({ maxLatencyMsP99: 1e-6 });
     expect((await recheckBundle({ ...input(dir), criteria: strict }))!.gates[1]).toMatchObject({ outcome: 'fail' });
+  });
+
+  it('is timed with all tiles of its recipe, as its evidence is', async () => {
+    const plain = await recheckBundle(input(await bundle('plain', integer)));
+    const tiles = { columns: 4, rows: 4, overlap: 0 };
+    const tiled = (recipe: Partial<Recipe>): Finished => ({
+      ...integer,
+      card: { ...integer.card, recipe: { ...integer.card.recipe!, tiles, ...recipe } },
+    });
+    const own = await recheckBundle(input(await bundle('tiled', tiled({}))));
+    expect(own!.latencyMsP50).toBeGreaterThan(4 * plain!.latencyMsP50);
+    // The part is not found on the picture at hand: a made one is timed, on which it is not looked for.
+    const regions = [{ x: 5000, y: 5000, width: 64, height: 64 }];
+    const far = tiled({ regions, finder: { kind: 'trigger-offset', x: 3, y: 0 } });
+    const made = await recheckBundle(input(await bundle('far', far)));
+    expect(made!.latencyMsP50).toBeGreaterThan(4 * plain!.latencyMsP50);
   });
 
   it('is not told to be equal where the evidence holds no pictures', async () => {
