@@ -84,6 +84,8 @@ export interface FinishOptions {
   identity: Pick<ModelCard, 'demo' | 'stationId' | 'knowledgeId'>;
   products: Products;
   threads: number;
+  /** Of the line that will inspect: what the file says is told with them, as its evidence states. Default: threads. */
+  lineThreads?: number;
   /** In how many views models are compared (plan/views.ts); default: 1. Of many images one is enough. */
   views?: number;
   now: () => Date;
@@ -182,12 +184,12 @@ async function measureParity(
   options: FinishOptions,
 ): Promise<{ parity: Parity; sample: ParitySample }> {
   const { inputSize } = card;
-  const { backbone, source, images, ledger, products, threads } = options;
+  const { backbone, source, images, ledger, products, lineThreads = options.threads } = options;
   const count = Math.min(PARITY_IMAGES, images.length);
   const rows = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * images.length) / count));
   const wanted = await logitsOf(knowledge, embed(features, stagesOf(backbone), rows), products);
   const width = knowledge.classes.length;
-  await using session = await openSession(inspector, { threads, name: 'parity' });
+  await using session = await openSession(inspector, { threads: lineThreads, name: 'parity' });
   const pictures: ParitySample['pictures'] = [];
   let equal = 0;
   let maxLogitDifference = 0;

@@ -40,7 +40,7 @@ export async function makeGoodPartsCandidate(
     report: (progress: number, key: string, details?: Record<string, number>) => void;
   },
 ): Promise<CompressStationOutput> {
-  const { backbone, recipe, criteria, threads } = input;
+  const { backbone, recipe, criteria, threads, lineThreads } = input;
   const { measure, signal, report } = options;
   const labelled = input.images.filter(({ classId }) => classId === okClass.id);
   const source = createImageSource(labelled, backbone, {
@@ -93,7 +93,7 @@ export async function makeGoodPartsCandidate(
   report(0.82, 'compress.compare');
   const parity = await parityOf();
   report(0.9, 'compress.time');
-  const contender = await openPartContender(model, card, (await source.view(indices[0]!)).image, threads);
+  const contender = await openPartContender(model, card, (await source.view(indices[0]!)).image, lineThreads);
   const latency = await measure([contender], {
     rounds: 310,
     warmUp: 5,
@@ -133,7 +133,7 @@ export async function makeGoodPartsCandidate(
     ],
     parity,
     changed: [],
-    environment: describeEnvironment(threads),
+    environment: describeEnvironment(lineThreads),
     dataSha256: dataDigest(indices.map((index) => labelled[index]!)),
   };
   const dir = join(input.outDir, id);
@@ -147,7 +147,7 @@ export async function makeGoodPartsCandidate(
 
   /** The file against the scores in float64 of the parts it was fitted on: the same verdict, and as good as the same score. */
   async function parityOf(): Promise<Evidence['parity']> {
-    await using session = await openSession(model, { threads, name: id });
+    await using session = await openSession(model, { threads: lineThreads, name: id });
     const count = Math.min(PARITY_IMAGES, indices.length);
     let equal = 0;
     let worst = 0;

@@ -72,7 +72,7 @@ async function compress(
   { onProgress, signal, onProblem, measure = measureInterleaved }: CompressStationOptions,
 ): Promise<CompressStationOutput> {
   const startedAt = performance.now();
-  const { backbone, recipe, criteria, threads } = input;
+  const { backbone, recipe, criteria, threads, lineThreads } = input;
   let last = 0;
   /** What a run before this one took, ms. */
   let earlierMs = () => 0;
@@ -107,14 +107,13 @@ async function compress(
   await using products = openProducts({ threads });
 
   report(0.05, 'compress.reference');
-  const environment = describeEnvironment(threads);
   const checkpoint =
     input.workDir === null
       ? null
       : await openCheckpoint({
           work: input.workDir,
           key: {
-            environment,
+            environment: describeEnvironment(threads),
             weightBits: integerWeightBits(),
             backbone: backbone.sha256,
             images: images.map((index) => {
@@ -192,6 +191,7 @@ async function compress(
     identity: { demo: input.demo, stationId: input.stationId, knowledgeId: input.knowledgeId },
     products,
     threads,
+    lineThreads,
     views: bench.views,
     now: () => new Date(),
     signal,
@@ -224,7 +224,7 @@ async function compress(
   const { models: timed } = await timeFinished([reference, ...entries.map(({ finished }) => finished)], {
     source,
     image: images[0]!,
-    threads,
+    threads: lineThreads,
     measure,
     rounds: 310,
     // A part of many tiles takes longer, and a bound of the 99th percentile needs its runs all the same.
@@ -309,7 +309,7 @@ async function compress(
         active && inspecting
           ? changedBetween(active, inspecting, shaOf)
           : changedBetween(referenceVerdicts, verdicts, shaOf),
-      environment,
+      environment: describeEnvironment(lineThreads),
       dataSha256,
       calibration: calibrationOf(finished, ledger, okIds, criteria),
     });

@@ -128,6 +128,8 @@ export const trainerMethods = {
       activeBundleDir: z.string().nullable(),
       /** Ids for the candidates, in the order in which they are made. */
       candidateIds: z.array(z.string()).min(1),
+      /** Of the station's line process: candidates are timed with them, and their evidence names them. */
+      lineThreads: z.number().int().min(1),
       /** Where what is measured is kept, so that the call can be made again after a power cut; null: nowhere. */
       workDir: z.string().nullable().default(null),
       /** Where times of layers on this PC are kept from one call to the next; null: nowhere. */

@@ -155,6 +155,7 @@ export const createCandidateService = (
             images,
             criteria: station.criteria,
             threads: context.trainerThreads,
+            lineThreads: station.threads,
             outDir,
             featureFile: featureFileOf(store.home, backbone.id),
             knowledgeDir: join(store.home, 'knowledge', knowledge.id),

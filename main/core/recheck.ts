@@ -30,6 +30,7 @@ export const createRecheckService = (context: CoreContext): RecheckService => {
   return {
     async measure(candidateId, by) {
       const candidate = store.candidates.get(candidateId);
+      const station = store.stations.get(candidate.stationId);
       const bundleDir = bundleDirOf(store.home, candidateId);
       const { sample } = await readEvidence(bundleDir);
       const files: { sha: string; file: string }[] = [];
@@ -46,8 +47,9 @@ export const createRecheckService = (context: CoreContext): RecheckService => {
             // One that failed is measured again: the PC may have been busy.
             measuredOn: known && failedHere(candidate).length === 0 ? [known.environment] : [],
             files,
-            threads: context.trainerThreads,
-            criteria: store.stations.get(candidate.stationId).criteria,
+            // As the line will run it.
+            threads: station.threads,
+            criteria: station.criteria,
           }),
       );
       if (measured === null) return candidate;

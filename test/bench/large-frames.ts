@@ -97,6 +97,7 @@ for (const [name, recipe] of Object.entries(recipes)) {
       images,
       criteria,
       threads,
+      lineThreads: threads,
       outDir,
       knowledgeId: 'k',
       stationId: 's',

@@ -88,6 +88,7 @@ async function oneRound(
       demo: true,
       timeBudgetS: BUDGET_S,
       activeBundleDir: null,
+      lineThreads: threads,
       candidateIds: Array.from({ length: 16 }, (_, i) => `bench-${i}`),
     },
     { signal },

@@ -98,6 +98,7 @@ describe('too few images', () => {
       activeBundleDir: null,
       candidateIds: ['c'],
       workDir: null,
+      lineThreads: 1,
       costsDir: null,
     };
     await expect(compressStation(input, { measure: fakeMeasure })).rejects.toMatchObject({

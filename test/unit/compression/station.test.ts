@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeEnvironment } from '../../../main/compression/environment.ts';
 import { clopperPearson } from '../../../main/compression/evidence/statistics.ts';
 import { runShadow, weighBundle } from '../../../main/compression/shadow.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
@@ -60,6 +61,7 @@ beforeAll(async () => {
     timeBudgetS: 100_000,
     activeBundleDir: null,
     candidateIds: ['c0', 'c1', 'c2'],
+    lineThreads: 2,
     workDir: null,
     costsDir: null,
   };
@@ -102,6 +104,8 @@ describe('compressStation', () => {
         ece: expect.any(Number),
         overkill: { outcome: 'not-enough-evidence' },
       });
+      // As the line runs it, not as the trainer works.
+      expect(evidence.environment).toEqual(describeEnvironment(2));
       expect(evidence.basis).toContain('5-fold');
       expect(evidence.perClass.reduce((sum, { n }) => sum + n, 0)).toBe(72);
     }
@@ -205,6 +209,7 @@ describe('compressStation', () => {
     trainerMethods['trainer.compress'].output.parse({ candidates, why: '' });
     expect(candidates).toHaveLength(1);
     const { dir, card, evidence } = candidates[0]!;
+    expect(evidence.environment).toEqual(describeEnvironment(2));
     expect(card).toMatchObject({ strategy: 'good-parts', classes: [{ id: 'plain', isOk: true }], knowledgeId: 'k1' });
     expect(evidence.gates.map(({ name, outcome }) => [name, outcome])).toEqual([
       ['escape', 'not-enough-evidence'],

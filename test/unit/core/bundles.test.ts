@@ -185,6 +185,7 @@ describe('in another home', () => {
       latencyMsP99: 9,
       gates: [gate('parity', outcome), gate('latency', 'pass')],
     });
+    await there.call('stations.update', { stationId: target!.id, threads: 3 });
     there.trainer.recheck = measured('fail');
     const taken = await there.call('bundles.import', { stationId: target!.id, file });
     // Beside what the other PC measured, which stays as it was signed.
@@ -200,7 +201,10 @@ describe('in another home', () => {
     const actions = async () =>
       (await there.call('audit.list', { limit: 50 })).entries.filter(({ action }) => action === 'candidates.recheck');
     expect((await actions()).map(({ subject }) => subject)).toEqual([taken.id, taken.id]);
-    expect(there.trainer.rechecks.map(({ measuredOn }) => measuredOn)).toEqual([[], []]);
+    expect(there.trainer.rechecks).toMatchObject([
+      { measuredOn: [], threads: 3 },
+      { measuredOn: [], threads: 3 },
+    ]);
     // As good as promised after all: it inspects, and is not measured here again.
     there.trainer.recheck = measured('pass');
     expect((await activate()).active.recheck).toMatchObject({ parity: { images: 8, equal: 8 } });

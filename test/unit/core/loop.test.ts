@@ -270,6 +270,18 @@ describe('the loop', () => {
     expect((await waiting()).map(({ doubt }) => doubt?.classId).toSorted()).toEqual(['c-deep-scratch', 'ok']);
   });
 
+  test('candidates are timed with the threads of the line, and made with those of the trainer', async () => {
+    await world.call('stations.update', { stationId, threads: 3 });
+    await learn();
+    const asked: unknown[] = [];
+    world.trainer.evidence = ({ threads, lineThreads }) => {
+      asked.push({ threads, lineThreads });
+      return {};
+    };
+    await compress();
+    expect(asked[0]).toEqual({ threads: 2, lineThreads: 3 });
+  });
+
   test('an update with one class, and compressing nothing, are refused before a job starts', async () => {
     await expect(world.call('knowledge.update', { stationId }, technician)).rejects.toMatchObject({
       code: 'TOO_FEW_CLASSES',
