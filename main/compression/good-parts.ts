@@ -12,7 +12,7 @@ import { openSession } from '../runtime/session.ts';
 import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
 import { dataDigest } from './evidence/evidence.ts';
-import { escapeGate, latencyGate, overkillGate, parityGate } from './evidence/gates.ts';
+import { escapeGate, hasFailed, latencyGate, overkillGate, parityGate } from './evidence/gates.ts';
 import { clopperPearson } from './evidence/statistics.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import type { Measure } from './plan/contender.ts';
@@ -141,7 +141,7 @@ export async function makeGoodPartsCandidate(
   const reason = 'From good parts alone: until a defect is labelled.';
   report(1, 'compress.done', { candidates: 1 });
   return {
-    candidates: [{ dir, card, evidence, ratio: 0, offered: true, recommended: true, reason }],
+    candidates: [{ dir, card, evidence, ratio: 0, offered: true, recommended: !hasFailed(evidence.gates), reason }],
     why: `${reason} The next update with a second class makes a classifier.`,
   };
 

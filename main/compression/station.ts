@@ -20,6 +20,7 @@ import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts
 import {
   dropGate,
   escapeGate,
+  hasFailed,
   latencyGate,
   noveltyGate,
   overkillGate,
@@ -239,7 +240,7 @@ async function compress(
     const judged = judgeFinished(reference, finished, times, unseen, limits);
     return { id, ratio, finished, latency, speedupInterval, ...judged };
   });
-  const best = recommend(offers);
+  const anyOffered = offers.some(({ offered }) => offered);
   if (wanted > entries.length) {
     offers.push({
       id: referenceId,
@@ -251,10 +252,9 @@ async function compress(
       balancedAccuracy: reference.compared.balancedAccuracy,
       offered: true,
       broken: [],
-      reason:
-        best === null
-          ? 'Not compressed: nothing faster kept the accuracy.'
-          : 'Not compressed: for comparison, or where the smaller one is not wanted.',
+      reason: anyOffered
+        ? 'Not compressed: for comparison, or where the smaller one is not wanted.'
+        : 'Not compressed: nothing faster kept the accuracy.',
     });
   }
 
@@ -271,8 +271,8 @@ async function compress(
   const basis =
     `5-fold cross-validation over ${referenceVerdicts.size} labelled parts; verdicts without the novelty check` +
     (active ? '; against the active model: both as they inspect, both may have learnt from these parts' : '');
-  const candidates: CompressStationOutput['candidates'] = [];
-  for (const [i, offer] of offers.entries()) {
+  const made: Omit<CompressStationOutput['candidates'][number], 'recommended'>[] = [];
+  for (const offer of offers) {
     const { finished } = offer;
     const verdicts = heldOutVerdicts(finished, ledger);
     // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
@@ -314,24 +314,35 @@ async function compress(
       calibration: calibrationOf(finished, ledger, okIds, criteria),
     });
     await writeBundle(dir, { model: finished.inspector, card: finished.card, evidence });
-    candidates.push({
+    made.push({
       dir,
       card: finished.card,
       evidence,
       ratio: offer.ratio,
       offered: offer.offered,
-      recommended: best === null ? offer.id === referenceId : i === best,
       reason: offer.reason,
     });
   }
-  report(1, 'compress.done', { candidates: candidates.length });
-  const chosen = best === null ? null : offers[best]!;
+  report(1, 'compress.done', { candidates: made.length });
+  // What no supervisor could approve is not recommended, however good it is beside the others.
+  const approvable = offers.filter((_, i) => !hasFailed(made[i]!.evidence.gates));
+  const faster = approvable.filter(({ id }) => id !== referenceId);
+  const best = recommend(faster);
+  const chosen = best === null ? approvable.find(({ id }) => id === referenceId) : faster[best]!;
   return {
-    candidates,
-    why: chosen
-      ? `${describeVariant(chosen.finished.variant, backbone.inputSize)}: ${chosen.reason}`
-      : `The uncompressed model: nothing faster kept the balanced accuracy within ${criteria.maxDropPp} pp.`,
+    candidates: made.map((each) => ({ ...each, recommended: each.card.id === chosen?.id })),
+    why: whyOf(chosen ?? null),
   };
+
+  function whyOf(chosen: (typeof offers)[number] | null): string {
+    if (chosen !== null && chosen.id !== referenceId) {
+      return `${describeVariant(chosen.finished.variant, backbone.inputSize)}: ${chosen.reason}`;
+    }
+    const nothing = anyOffered
+      ? 'each faster one on offer fails a gate'
+      : `nothing faster kept the balanced accuracy within ${criteria.maxDropPp} pp`;
+    return chosen ? `The uncompressed model: ${nothing}.` : `None: ${nothing}, and no uncompressed model passes.`;
+  }
 
   /** None with too few classes to hold one out. */
   function noveltyGates(finished: Finished): Gate[] {

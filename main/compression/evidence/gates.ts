@@ -184,3 +184,6 @@ export const parityGate = (parity: { images: number; equal: number; maxLogitDiff
     missing: parity.images === 0 ? 1 : 0,
   };
 };
+
+/** Refused whatever a supervisor says; too little evidence can be waived. */
+export const hasFailed = (gates: readonly Gate[]): boolean => gates.some(({ outcome }) => outcome === 'fail');

@@ -170,6 +170,41 @@ describe('compressStation', () => {
     expect(evidence.dataSha256).toBe(last.evidence.dataSha256);
   }, 180_000);
 
+  it('recommends nothing that a gate refuses', async () => {
+    // Each run's share of slow ones decides the gate of the 99th percentile, and leaves the median as it is.
+    const recommended = async (name: string, slowOnes: readonly string[]) => {
+      const outDir = join(folder, name);
+      await mkdir(outDir);
+      const criteria = criteriaSchema.parse({ maxDropPp: 100, maxLatencyMsP99: 50 });
+      const { candidates, why } = await compressStation(
+        { ...input, criteria, outDir, timeBudgetS: 1 },
+        {
+          measure: async (contenders, settings) => {
+            const times = await measure(contenders, settings);
+            for (const id of slowOnes) {
+              const time = times.get(id);
+              if (time) times.set(id, { ...time, samples: time.samples.map((ms, i) => (i % 10 === 0 ? 100 : ms)) });
+            }
+            return times;
+          },
+        },
+      );
+      const ids = candidates.filter((each) => each.recommended).map(({ card }) => card.id);
+      return { ids, why, offered: candidates.filter(({ offered }) => offered).map(({ card }) => card.id) };
+    };
+    const free = await recommended('free', []);
+    const { offered } = free;
+    const [first] = free.ids;
+    expect(offered).toContain('c2');
+    expect(first).not.toBe('c2');
+    const refused = await recommended(
+      'refused',
+      offered.filter((id) => id !== 'c2'),
+    );
+    expect(refused).toMatchObject({ ids: ['c2'], offered, why: expect.stringContaining('The uncompressed model') });
+    expect(await recommended('all', offered)).toEqual({ ids: [], offered, why: expect.stringContaining('None') });
+  }, 180_000);
+
   it('tells one loss of a candidate: that which it was judged by, in its reason and in its figures', async () => {
     const outDir = join(folder, 'one-loss');
     await mkdir(outDir);
@@ -230,6 +265,13 @@ describe('compressStation', () => {
     expect(ours.weights).toHaveLength(ours.width * ours.height);
     expect(Math.max(...other.weights)).toBe(255);
     expect(sum(other.weights)).toBeGreaterThan(0);
+
+    expect(candidates[0]!.recommended).toBe(true);
+    const slow = join(folder, 'good-slow');
+    await mkdir(slow);
+    const criteria = criteriaSchema.parse({ maxLatencyMsP99: 1e-6 });
+    const refused = await compressStation({ ...input, images: good, criteria, outDir: slow }, { measure });
+    expect(refused.candidates[0]).toMatchObject({ offered: true, recommended: false });
 
     const after = join(folder, 'after');
     await mkdir(after);
