@@ -11,6 +11,8 @@ export interface ImageFiles {
   pathOf(sha: string): string;
   /** Stores PNG bytes; gives their sha256. On the disk for good when it returns. DISK_FULL, HOME_NOT_WRITABLE. */
   put(png: Uint8Array): Promise<string>;
+  /** As `put`, and says whether it made the file: of two who bring the same picture, at once or not, the first alone. */
+  putNew(png: Uint8Array): Promise<{ sha: string; isNew: boolean }>;
   has(sha: string): Promise<boolean>;
   /** Marks a picture that must outlive the line's ring of ok pictures: labelled, queued, imported. Done when it returns. */
   keep(sha: string): void;
@@ -31,19 +33,34 @@ export const createImageFiles = (home: string, files: FilePort = nodeFiles): Ima
     if (!sha256Schema.safeParse(sha).success) throw new AppError('NOT_FOUND', { kind: 'image', id: sha.slice(0, 80) });
     return imageFile(home, sha);
   };
+  const store = async (path: string, png: Uint8Array): Promise<boolean> => {
+    const size = await files.size(path);
+    // A file of another length is what a torn disk left: it is replaced, and was there.
+    if (size === png.length) return false;
+    const folder = dirname(path);
+    const folderIsNew = (await files.size(folder)) === null;
+    await writeDurably(path, png, { files });
+    if (folderIsNew) await files.syncDirectory(dirname(folder));
+    return size === null;
+  };
+  const storing = new Map<string, Promise<unknown>>();
+  const putNew = async (png: Uint8Array) => {
+    const sha = await sha256Of(png);
+    const path = pathOf(sha);
+    // One that brings the same picture may fail: this one tries then.
+    while (storing.has(sha)) await storing.get(sha)!.catch(() => {});
+    const stored = store(path, png);
+    storing.set(sha, stored);
+    try {
+      return { sha, isNew: await stored };
+    } finally {
+      storing.delete(sha);
+    }
+  };
   return {
     pathOf,
-    async put(png) {
-      const sha = await sha256Of(png);
-      const path = pathOf(sha);
-      // A file of another length is what a torn disk left: it is replaced.
-      if ((await files.size(path)) === png.length) return sha;
-      const folder = dirname(path);
-      const folderIsNew = (await files.size(folder)) === null;
-      await writeDurably(path, png, { files });
-      if (folderIsNew) await files.syncDirectory(dirname(folder));
-      return sha;
-    },
+    putNew,
+    put: async (png) => (await putNew(png)).sha,
     keep(sha) {
       try {
         mkdirSync(dirname(pathOf(sha)), { recursive: true });

@@ -1,16 +1,4 @@
-import {
-  appendFileSync,
-  closeSync,
-  fdatasync,
-  fsync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
-import { access, unlink } from 'node:fs/promises';
+import { closeSync, fdatasync, fsync, mkdirSync, openSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
@@ -22,6 +10,7 @@ import { unsure } from '../../inspection/decide.ts';
 import { recordLine } from '../../inspection/spool.ts';
 import { createImageFiles, type ImageFiles } from '../../store/images.ts';
 import { encodePng, loadDecoder } from '../../vision/decode.ts';
+import { createOkImages, type OkImages } from './ok-images.ts';
 
 /*
  * The records thread of a line process. It answers `unsure: late` for a frame that the main thread has not judged in time (inference
@@ -95,48 +84,7 @@ interface Waiting {
 const waiting: Waiting[] = [];
 let storing = 0;
 let pictures = true;
-let okImages: ReturnType<typeof createOkImages> | null = null;
-
-/** The last N pictures of ok parts: older ones are deleted, unless the core has put `<sha>.keep` beside them (labelled, queued). */
-function createOkImages(file: string, keep: number, pathOf: (sha: string) => string) {
-  let list: string[] = [];
-  let lines = 0;
-  try {
-    list = readFileSync(file, 'utf8')
-      .split('\n')
-      .filter((line) => /^[0-9a-f]{64}$/.test(line));
-    lines = list.length;
-  } catch {
-    // The first start, or a file that cannot be read: then those pictures stay.
-  }
-  const order = new Set(list);
-  return {
-    async add(sha: string): Promise<void> {
-      order.delete(sha);
-      order.add(sha);
-      lines += 1;
-      if (lines > 2 * keep + 1000) {
-        writeFileSync(`${file}.tmp`, [...order].map((s) => `${s}\n`).join(''));
-        renameSync(`${file}.tmp`, file);
-        lines = order.size;
-      } else {
-        appendFileSync(file, `${sha}\n`);
-      }
-      while (order.size > keep) {
-        const oldest = order.values().next().value!;
-        order.delete(oldest);
-        const path = pathOf(oldest);
-        const kept = await access(path.replace(/\.png$/, '.keep')).then(
-          () => true,
-          () => false,
-        );
-        if (!kept) await unlink(path).catch(() => {});
-      }
-    },
-    /** The same picture is now one of a part that is not ok. */
-    forget: (sha: string) => void order.delete(sha),
-  };
-}
+let okImages: OkImages | null = null;
 
 const asWire = (error: unknown): WireError => asAppError(error, 'records').toWire('records');
 
@@ -145,12 +93,13 @@ async function store({ notice, image, ok }: Waiting): Promise<void> {
   let sha: string | null = null;
   let problem: WireError | null = null;
   try {
-    assert(images, 'frames come after configure');
+    assert(images && okImages, 'frames come after configure');
     if (!pictures) return;
     const png = await encodePng(image);
-    sha = await images.put(png);
-    if (ok) await okImages?.add(sha);
-    else okImages?.forget(sha);
+    const stored = await images.putNew(png);
+    sha = stored.sha;
+    if (ok) await okImages.add(sha, stored.isNew);
+    else okImages.forget(sha);
   } catch (error) {
     problem = asWire(error);
   } finally {
@@ -272,9 +221,7 @@ main.on('message', (message: ToRecords) => {
     case 'configure': {
       images = createImageFiles(message.home);
       lateAfterMs = message.lateAfterMs;
-      const { pathOf } = images;
-      okImages =
-        message.keepOkImages === null ? null : createOkImages(message.okImagesFile, message.keepOkImages, pathOf);
+      okImages = createOkImages(message.okImagesFile, message.keepOkImages, images.pathOf);
       break;
     }
     case 'spool':
