@@ -1,6 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
+import type { Multiplexer } from '../contract/rpc/multiplex.ts';
 import { keepProcess, type BackOff, type KeptProcess } from './kept-process.ts';
 import { entryFile, type ChildSettings, type SpawnPort } from './spawn.ts';
 
@@ -49,6 +50,8 @@ export function createChildren({
   ...kept
 }: ChildrenOptions): Children {
   const processes = new Map<string, KeptProcess>();
+  /** Those of them that were told to stop. */
+  const ending = new Map<string, Promise<void>>();
   let closed = false;
 
   const of = (name: string): KeptProcess => {
@@ -72,17 +75,28 @@ export function createChildren({
     processes.set(name, made);
     return made;
   };
+  const ensure = async (name: string): Promise<Multiplexer> => {
+    // One that ends leaves the list: started again, it would be a process that nobody stops.
+    while (ending.has(name)) await ending.get(name);
+    return of(name).ensure();
+  };
+  const end = async (name: string): Promise<void> => {
+    await processes.get(name)?.stop();
+    processes.delete(name);
+    ending.delete(name);
+  };
 
   return {
     async ensure(name) {
-      await of(name).ensure();
+      await ensure(name);
     },
     async connect(name) {
-      return (await of(name).ensure()).open('core');
+      return (await ensure(name)).open('core');
     },
-    async stop(name) {
-      await processes.get(name)?.stop();
-      processes.delete(name);
+    stop(name) {
+      const ended = ending.get(name) ?? end(name);
+      ending.set(name, ended);
+      return ended;
     },
     running: () => [...processes.values()].filter((p) => p.state !== 'stopped').map((p) => p.name),
     list: () => [...processes.values()],
