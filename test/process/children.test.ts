@@ -7,6 +7,7 @@ import { silentLog } from '../../main/contract/log.ts';
 import { createChildren, type Children } from '../../main/host/children.ts';
 import { createForkSpawnPort, type SpawnPort } from '../../main/host/spawn.ts';
 import { alive } from '../helpers/alive.ts';
+import { childSettings } from '../helpers/child-settings.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}.ts`, import.meta.url));
 
@@ -26,15 +27,7 @@ beforeEach(() => {
   };
   children = createChildren({
     spawn,
-    settings: {
-      home,
-      demo: false,
-      version: '9.9.9',
-      testRuntime: false,
-      logLevel: 'info',
-      stderrLevel: null,
-      trainerThreads: 1,
-    },
+    settings: childSettings(home),
     log: silentLog,
     entries: { core: fixture('core'), line: fixture('line'), trainer: fixture('trainer') },
     graceMs: 30_000,

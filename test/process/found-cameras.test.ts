@@ -10,6 +10,7 @@ import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor, type Supervisor } from '../../main/host/supervisor.ts';
 import { ownAddress } from '../helpers/simulated-gige.ts';
+import { childSettings } from '../helpers/child-settings.ts';
 
 /* The whole road: window, core, the process that looks, the network. */
 
@@ -20,15 +21,7 @@ describe('cameras.find', () => {
     home = mkdtempSync(join(tmpdir(), 'mekiki-cameras-'));
     supervisor = createSupervisor({
       spawn: createForkSpawnPort(),
-      settings: {
-        home,
-        demo: false,
-        version: '9.9.9',
-        testRuntime: false,
-        logLevel: 'info',
-        stderrLevel: null,
-        trainerThreads: 1,
-      },
+      settings: childSettings(home),
       log: silentLog,
     });
     await supervisor.start();

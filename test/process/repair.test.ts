@@ -9,6 +9,7 @@ import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor, type Supervisor } from '../../main/host/supervisor.ts';
 import { ruinPage } from '../helpers/ruin.ts';
+import { childSettings } from '../helpers/child-settings.ts';
 
 /* A real core on a damaged database: it serves the repair alone, and a new one starts after it. */
 
@@ -18,15 +19,7 @@ let supervisor: Supervisor;
 const start = async () => {
   supervisor = createSupervisor({
     spawn: createForkSpawnPort(),
-    settings: {
-      home,
-      demo: false,
-      version: '9.9.9',
-      testRuntime: false,
-      logLevel: 'info',
-      stderrLevel: null,
-      trainerThreads: 1,
-    },
+    settings: childSettings(home),
     log: silentLog,
   });
   await supervisor.start();

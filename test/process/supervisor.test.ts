@@ -12,6 +12,7 @@ import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor, type Supervisor, type SupervisorOptions } from '../../main/host/supervisor.ts';
 import { alive } from '../helpers/alive.ts';
+import { childSettings } from '../helpers/child-settings.ts';
 
 const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}.ts`, import.meta.url));
 const entries = { core: fixture('core'), line: fixture('line'), trainer: fixture('trainer') };
@@ -30,15 +31,7 @@ describe('supervisor', () => {
   const make = (folder = 'home', more: Partial<SupervisorOptions> = {}) =>
     createSupervisor({
       spawn: createForkSpawnPort(),
-      settings: {
-        home: join(home, folder),
-        demo: false,
-        version: '9.9.9',
-        testRuntime: false,
-        logLevel: 'debug',
-        stderrLevel: null,
-        trainerThreads: 1,
-      },
+      settings: { ...childSettings(join(home, folder)), logLevel: 'debug' },
       log: silentLog,
       entries,
       backOff: { firstMs: 50, maxMs: 200, stableMs: 60_000 },
