@@ -192,17 +192,15 @@ describe('compressStation', () => {
       const ids = candidates.filter((each) => each.recommended).map(({ card }) => card.id);
       return { ids, why, offered: candidates.filter(({ offered }) => offered).map(({ card }) => card.id) };
     };
+    // How many are offered in a second is the machine's affair; the uncompressed one is the last.
     const free = await recommended('free', []);
-    const { offered } = free;
-    const [first] = free.ids;
-    expect(offered).toContain('c2');
-    expect(first).not.toBe('c2');
-    const refused = await recommended(
-      'refused',
-      offered.filter((id) => id !== 'c2'),
-    );
-    expect(refused).toMatchObject({ ids: ['c2'], offered, why: expect.stringContaining('The uncompressed model') });
-    expect(await recommended('all', offered)).toEqual({ ids: [], offered, why: expect.stringContaining('None') });
+    expect(free.offered).toContain('c2');
+    expect(['c0', 'c1']).toContain(free.ids[0]);
+    const refused = await recommended('refused', ['c0', 'c1']);
+    expect(refused.offered.length).toBeGreaterThan(1);
+    expect(refused).toMatchObject({ ids: ['c2'], why: expect.stringContaining('The uncompressed model') });
+    const all = await recommended('all', ['c0', 'c1', 'c2']);
+    expect(all).toMatchObject({ ids: [], why: expect.stringContaining('None') });
   }, 180_000);
 
   it('tells one loss of a candidate: that which it was judged by, in its reason and in its figures', async () => {
