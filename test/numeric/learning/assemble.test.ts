@@ -116,21 +116,25 @@ describe('the assembled inspector', () => {
   });
 });
 
+/** For each class the mean of its map and the bias are its logit. */
+const expectExactMaps = async (bytes: Uint8Array, feed: ReturnType<typeof feedOf>): Promise<void> => {
+  await using session = await openSession(bytes, { threads: 1 });
+  const { logits } = await session.run({ image: feed });
+  await using maps = await openClassMaps(bytes, { threads: 1, name: 'test' });
+  for (const column of [0, 1, 2]) {
+    const { values, bias } = await maps.run(feed.data, 32, column);
+    const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+    expect(Math.abs(mean + bias - (logits!.data[column] as number))).toBeLessThan(1e-4);
+  }
+};
+
 describe('the heat map', () => {
   it('is exact: its mean and the bias are the logit', async () => {
     for (const negative of [false, true]) {
       const backbone = await writeTinyBackbone(path.join(folder, 'map.onnx'), { negative });
       const knowledge = await learn(backbone);
       const bytes = assembleInspector({ model: await readFile(backbone.file), backbone, knowledge, inputSize: 32 });
-      const feed = feedOf(backbone, [7]);
-      await using session = await openSession(bytes, { threads: 1 });
-      const { logits } = await session.run({ image: feed });
-      await using maps = await openClassMaps(bytes, { threads: 1, name: 'test' });
-      for (const column of [0, 1, 2]) {
-        const { values, bias } = await maps.run(feed.data, 32, column);
-        const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
-        expect(Math.abs(mean + bias - (logits!.data[column] as number))).toBeLessThan(1e-4);
-      }
+      await expectExactMaps(bytes, feedOf(backbone, [7]));
     }
   });
 
@@ -157,15 +161,7 @@ describe('the heat map', () => {
       weightBits: 8,
     });
     const bytes = assembleInspector({ model, backbone, knowledge, inputSize: 32 });
-    const feed = feedOf(backbone, [7]);
-    await using session = await openSession(bytes, { threads: 1 });
-    const { logits } = await session.run({ image: feed });
-    await using maps = await openClassMaps(bytes, { threads: 1, name: 'test' });
-    for (const column of [0, 1, 2]) {
-      const { values, bias } = await maps.run(feed.data, 32, column);
-      const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
-      expect(Math.abs(mean + bias - (logits!.data[column] as number))).toBeLessThan(1e-4);
-    }
+    await expectExactMaps(bytes, feedOf(backbone, [7]));
   });
 
   it('points at the scratch', async () => {
