@@ -25,26 +25,30 @@ export interface CaptureThreadData {
 export type ToCapture =
   | {
       kind: 'open';
+      /** Of the question; its answer, and what this camera says, carry it. */
+      id: number;
       camera: CameraConfig;
       options: Omit<OpenCameraOptions, 'triggering' | 'openFeed' | 'framesPerPart'>;
       intake: IntakeOptions;
     }
   | { kind: 'trigger' }
   /** Answered by `closed` when no more frame will come. */
-  | { kind: 'close' };
+  | { kind: 'close'; id: number }
+  /** Nobody waits any more for the answer to this question, nor wants what it or one before opens: that gives no frame, and is closed. */
+  | { kind: 'give-up'; id: number };
 
 export type FromCapture =
   | FrameNotice
-  | { kind: 'opened' }
-  | { kind: 'refused'; error: WireError }
-  | { kind: 'closed' }
-  | { kind: 'camera'; state: 'delivering' | 'lost' | 'starting'; problem: WireError | null }
+  | { kind: 'opened'; id: number }
+  | { kind: 'refused'; id: number; error: WireError }
+  | { kind: 'closed'; id: number }
+  | { kind: 'camera'; id: number; state: 'delivering' | 'lost' | 'starting'; problem: WireError | null }
   /** Has a record, but no frame. */
   | { kind: 'rejected'; seq: number; source: string; problem: WireError }
   | { kind: 'triggered'; taken: boolean }
   /** A trigger without a frame: a record, `unsure: late`. */
   | { kind: 'missed'; seq: number; waitedMs: number; part: number | null; notes: string[] }
-  | { kind: 'trouble'; problem: WireError }
+  | { kind: 'trouble'; id: number; problem: WireError }
   /** To be joined to the page that reads USB cameras; closed by either side. */
   | { kind: 'feed'; port: MessagePort };
 
@@ -70,20 +74,24 @@ setInterval(() => intake?.tick(), TICK_MS);
 
 let perPart = 1;
 let lastLength = 1;
-const sink: FrameSink = {
+/** The last question that was given up. */
+let givenUp = 0;
+/** Of the camera that this question opens. */
+const sinkOf = (id: number): FrameSink => ({
   offer(frame) {
     lastLength = frame.image.data.length * perPart;
-    return intake !== null && intake.offer(frame);
+    return id > givenUp && intake !== null && intake.offer(frame);
   },
   async whenFree(signal) {
-    while (!signal.aborted && !ring.hasRoom(lastLength, PATIENT_PENDING)) await ring.released(FREE_CHECK_MS);
+    while (!signal.aborted && (id <= givenUp || !ring.hasRoom(lastLength, PATIENT_PENDING)))
+      await ring.released(FREE_CHECK_MS);
   },
   missed(count) {
     ring.missed(count);
     intake?.lost(count);
   },
   unconfirmed: () => intake?.unconfirmed(),
-};
+});
 
 const wire = (error: unknown): WireError => asAppError(error, 'capture').toWire('capture');
 
@@ -104,51 +112,59 @@ const close = async () => {
   intake?.setCamera('lost');
 };
 
+const open = async ({ id, ...message }: Extract<ToCapture, { kind: 'open' }>): Promise<void> => {
+  const sameLine = JSON.stringify(message.camera) === simulated.config;
+  if (!sameLine) simulated = { config: JSON.stringify(message.camera), position: { next: 0 } };
+  ({ perPart } = message.intake.frames);
+  const { source } = message.intake.trigger;
+  const triggering = source === 'free-run' ? 'free-run' : source === 'camera' ? 'hardware' : 'software';
+  const next = createCamera(
+    message.camera,
+    { ...message.options, triggering, openFeed, framesPerPart: perPart },
+    simulated.position,
+  );
+  intake = createIntake(message.intake, {
+    ring,
+    now,
+    fire: () => next.trigger?.() ?? false,
+    missed: ({ atMs, ...trigger }) =>
+      say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - atMs), ...trigger }),
+    overtaken: (slot) => records.postMessage({ kind: 'overtaken', slot }),
+  });
+  intake.setLot(lot);
+  await next.open(sinkOf(id), {
+    onState(state) {
+      if (state.kind !== 'starting') intake?.setCamera(state.kind === 'lost' ? 'lost' : 'there');
+      say({ kind: 'camera', id, state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });
+    },
+    onRejected({ source, problem }) {
+      say({ kind: 'rejected', seq: ring.takeNumber(), source, problem: wire(problem) });
+      // It had a place among the frames of its part.
+      if (perPart > 1) intake?.lost(1);
+    },
+    onTrouble: (problem) => say({ kind: 'trouble', id, problem: wire(problem) }),
+  });
+  camera = next;
+};
+
 // One after the other: a close that is asked for while the camera opens must find it open.
 let queue: Promise<void> = Promise.resolve();
 main.on('message', (message: ToCapture) => {
   // Not behind an opening that takes its time: whoever asked waits for the answer.
   if (message.kind === 'trigger')
     return say({ kind: 'triggered', taken: camera !== null && (intake?.trigger() ?? false) });
+  const { id } = message;
+  if (message.kind === 'give-up') givenUp = id;
   queue = queue.then(async () => {
     await close();
-    if (message.kind === 'close') return say({ kind: 'closed' });
+    if (message.kind === 'close') return say({ kind: 'closed', id });
+    // One that waited behind a slow one is not opened to be closed again.
+    if (message.kind === 'give-up' || id <= givenUp) return;
     try {
-      const sameLine = JSON.stringify(message.camera) === simulated.config;
-      if (!sameLine) simulated = { config: JSON.stringify(message.camera), position: { next: 0 } };
-      ({ perPart } = message.intake.frames);
-      const { source } = message.intake.trigger;
-      const triggering = source === 'free-run' ? 'free-run' : source === 'camera' ? 'hardware' : 'software';
-      const next = createCamera(
-        message.camera,
-        { ...message.options, triggering, openFeed, framesPerPart: perPart },
-        simulated.position,
-      );
-      intake = createIntake(message.intake, {
-        ring,
-        now,
-        fire: () => next.trigger?.() ?? false,
-        missed: ({ atMs, ...trigger }) =>
-          say({ kind: 'missed', seq: ring.takeNumber(), waitedMs: Math.max(0, now() - atMs), ...trigger }),
-        overtaken: (slot) => records.postMessage({ kind: 'overtaken', slot }),
-      });
-      intake.setLot(lot);
-      await next.open(sink, {
-        onState(state) {
-          if (state.kind !== 'starting') intake?.setCamera(state.kind === 'lost' ? 'lost' : 'there');
-          say({ kind: 'camera', state: state.kind, problem: state.kind === 'lost' ? wire(state.problem) : null });
-        },
-        onRejected({ source, problem }) {
-          say({ kind: 'rejected', seq: ring.takeNumber(), source, problem: wire(problem) });
-          // It had a place among the frames of its part.
-          if (perPart > 1) intake?.lost(1);
-        },
-        onTrouble: (problem) => say({ kind: 'trouble', problem: wire(problem) }),
-      });
-      camera = next;
-      say({ kind: 'opened' });
+      await open(message);
+      say({ kind: 'opened', id });
     } catch (error) {
-      say({ kind: 'refused', error: wire(error) });
+      say({ kind: 'refused', id, error: wire(error) });
     }
   });
 });

@@ -537,6 +537,26 @@ export const errorCatalogue = {
     ['Camera {cameraId} does not deliver: {problem}.', 'Check cable and power; it is tried again by itself.'],
     ['カメラ {cameraId} から画像が来ません: {problem}', 'ケーブルと電源を確認してください。自動で再接続します。'],
   ),
+  CAMERA_OPENS_SLOWLY: entry(
+    [
+      'Camera {cameraId} was not open after {seconds} s; the line stands.',
+      'Check cable, power and network folder, then start the line again.',
+    ],
+    [
+      'カメラ {cameraId} が {seconds} 秒以内に開きませんでした。ラインは停止しています。',
+      'ケーブル・電源・ネットワークフォルダーを確認し、ラインをもう一度開始してください。',
+    ],
+  ),
+  CAMERA_CLOSES_SLOWLY: entry(
+    [
+      'Camera {cameraId} was not closed after {seconds} s; the line stands and takes no more pictures.',
+      'Check cable, power and network folder. The line can be started again as soon as the camera lets go.',
+    ],
+    [
+      'カメラ {cameraId} が {seconds} 秒以内に閉じませんでした。ラインは停止し、画像は取り込まれません。',
+      'ケーブル・電源・ネットワークフォルダーを確認してください。カメラが解放されれば、ラインを再開できます。',
+    ],
+  ),
   CAMERA_BUSY: entry(
     ['Camera {cameraId} is controlled by another program.', 'Close that program, or stop its line; it is tried again.'],
     [

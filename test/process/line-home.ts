@@ -110,7 +110,7 @@ export const lineStation = (camera: unknown, over: Partial<Station> = {}): Stati
   });
 
 /** A line with what it emitted. */
-export function listenedLine({ openFeed }: Pick<LineOptions, 'openFeed'> = {}) {
+export function listenedLine(options: Pick<LineOptions, 'openFeed' | 'cameraMs'> = {}) {
   const records: LineRecord[] = [];
   const states: LineStatus[] = [];
   /** Codes of all problems as they came, also of those that were over before anybody could look at the status. */
@@ -122,7 +122,7 @@ export function listenedLine({ openFeed }: Pick<LineOptions, 'openFeed'> = {}) {
   const warn = (message: string, fields?: LogFields) => {
     if (message === 'line problem') problemsLogged.push(fields?.['code']);
   };
-  const line = createLine({ emit, log: { ...silentLog, warn }, ...(openFeed && { openFeed }) });
+  const line = createLine({ emit, log: { ...silentLog, warn }, ...options });
   const signal = new AbortController().signal;
   return {
     records,

@@ -2,8 +2,7 @@ import { join } from 'node:path';
 import { AppError } from '../../contract/errors.ts';
 import { monotonicMs } from '../../inspection/inspector.ts';
 import { isDemoHome } from './active-model.ts';
-import type { CaptureAnswer } from './ask-capture.ts';
-import type { ToCapture } from '../../capture/capture-thread.ts';
+import type { AskCapture } from './ask-capture.ts';
 import { lateAfterMs, type LineState, type Setup } from './line-state.ts';
 import type { Problems } from './problems.ts';
 
@@ -15,32 +14,38 @@ const DRAIN_MS = 5_000;
 /** Opens and closes the line's camera, which the capture thread owns. */
 export function createLineCamera(
   line: LineState,
-  { ask, problems }: { ask: (message: ToCapture) => Promise<CaptureAnswer>; problems: Problems },
+  { capture, problems }: { capture: Pick<AskCapture, 'ask' | 'answerMs'>; problems: Problems },
 ) {
+  const seconds = capture.answerMs / 1000;
+  const stand = (problem: AppError | null) => {
+    line.state = 'stopped';
+    line.camera = problem === null ? 'off' : 'fault';
+    problems.set('camera', problem);
+    line.changed = true;
+  };
   return {
+    /** The line stands afterwards, also where the camera does not let go: that is told as a problem, and the next start waits for it. */
     async close(): Promise<void> {
       if (line.state === 'stopped') return;
-      await ask({ kind: 'close' });
+      const answer = await capture.ask({ kind: 'close' });
       const until = monotonicMs() + DRAIN_MS;
       while (line.setup && line.setup.outbox.waiting > 0 && monotonicMs() < until) {
         await new Promise((resolve) => setTimeout(resolve, 20));
         line.setup.outbox.flush();
       }
       line.setup?.outbox.flush();
-      line.state = 'stopped';
-      line.camera = 'off';
-      problems.set('camera', null);
+      const cameraId = line.setup?.station.name ?? '';
+      stand(answer === null ? new AppError('CAMERA_CLOSES_SLOWLY', { cameraId, seconds }) : null);
       problems.set('frames', null);
-      line.changed = true;
     },
-    /** @throws DEMO_FORBIDS, TIMED_OUT, what the camera says */
+    /** @throws DEMO_FORBIDS, CAMERA_OPENS_SLOWLY, what the camera says: then the line stands */
     async open({ home, station }: Setup): Promise<void> {
       if (!DEMO_CAMERAS.includes(station.camera.kind) && (await isDemoHome(home))) {
         throw new AppError('DEMO_FORBIDS', { what: `a ${station.camera.kind} camera` });
       }
       line.state = 'starting';
       line.camera = 'busy';
-      const answer = await ask({
+      const answer = await capture.ask({
         kind: 'open',
         camera: station.camera,
         options: {
@@ -55,12 +60,13 @@ export function createLineCamera(
           deadlineMs: lateAfterMs(station),
         },
       });
-      if (answer.kind === 'refused') {
-        line.state = 'stopped';
-        line.camera = 'fault';
-        problems.set('camera', answer.error);
-        throw AppError.fromWire(answer.error);
-      }
+      if (answer?.kind === 'opened') return;
+      const problem =
+        answer?.kind === 'refused'
+          ? AppError.fromWire(answer.error)
+          : new AppError('CAMERA_OPENS_SLOWLY', { cameraId: station.name, seconds });
+      stand(problem);
+      throw problem;
     },
   };
 }

@@ -44,6 +44,8 @@ export interface LineOptions {
   log?: Logger;
   /** A way to the page that reads USB cameras; absent: there is none. */
   openFeed?: () => Channel;
+  /** Longest time for a camera to open or close, ms; default 15 s. */
+  cameraMs?: number;
   /** A thread died: the process is to end, and to be started anew. Default: throws, which does the same. */
   onFatal?: (error: Error) => void;
 }
@@ -53,7 +55,7 @@ export type LineHandlers = Handlers<typeof lineMethods, unknown>;
 export type Line = LineHandlers & { dispose(): Promise<void> };
 
 /** Handlers for lineMethods. One station per process: the first line.configure says which. */
-export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOptions): Line {
+export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal }: LineOptions): Line {
   const line: LineState = {
     setup: null,
     state: 'stopped',
@@ -103,6 +105,7 @@ export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOpt
         triggerAnswers.shift()?.(message.taken);
         return;
       case 'camera':
+        if (!capture.isWanted(message.id)) return;
         problems.set('camera', message.problem);
         line.camera = message.state === 'delivering' ? 'well' : message.state === 'lost' ? 'fault' : 'busy';
         if (line.state !== 'stopped')
@@ -110,6 +113,7 @@ export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOpt
         line.changed = true;
         return;
       case 'trouble':
+        if (!capture.isWanted(message.id)) return;
         problems.set('frames', message.problem);
         return;
       case 'feed': {
@@ -150,8 +154,8 @@ export function createLine({ emit, log = silentLog, openFeed, onFatal }: LineOpt
   });
   const verdicts = createVerdicts(line, { ring: createRingReader(memory), threads, problems, log });
   const slot = createModelSlot(line, { between, threads, problems, log });
-  const capture = createAskCapture(threads.capture);
-  const camera = createLineCamera(line, { ask: capture.ask, problems });
+  const capture = createAskCapture(threads.capture, cameraMs);
+  const camera = createLineCamera(line, { capture, problems });
 
   /** The PLC hears of it when the camera is refused: the line stands. */
   const openCamera = async (at: Setup): Promise<void> => {
