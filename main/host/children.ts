@@ -52,6 +52,8 @@ export function createChildren({
   const processes = new Map<string, KeptProcess>();
   /** Those of them that were told to stop. */
   const ending = new Map<string, Promise<void>>();
+  /** How often each was told to stop. */
+  const stops = new Map<string, number>();
   let closed = false;
 
   const of = (name: string): KeptProcess => {
@@ -77,13 +79,20 @@ export function createChildren({
   };
   const ensure = async (name: string): Promise<Multiplexer> => {
     // One that ends leaves the list: started again, it would be a process that nobody stops.
-    while (ending.has(name)) await ending.get(name);
+    const before = stops.get(name);
+    while (ending.has(name)) await ending.get(name)!.catch(() => {});
+    // Whoever said so last is heard.
+    if (stops.get(name) !== before) throw new AppError('DISCONNECTED', { peer: name });
     return of(name).ensure();
   };
   const end = async (name: string): Promise<void> => {
-    await processes.get(name)?.stop();
-    processes.delete(name);
-    ending.delete(name);
+    try {
+      await processes.get(name)?.stop();
+      // Not one that could not be stopped: it is tried again, at the latest when all are closed.
+      processes.delete(name);
+    } finally {
+      ending.delete(name);
+    }
   };
 
   return {
@@ -94,6 +103,7 @@ export function createChildren({
       return (await ensure(name)).open('core');
     },
     stop(name) {
+      stops.set(name, (stops.get(name) ?? 0) + 1);
       const ended = ending.get(name) ?? end(name);
       ending.set(name, ended);
       return ended;

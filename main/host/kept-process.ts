@@ -75,6 +75,8 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
   let everUp = false;
   let tries = 0;
   let stopping: Promise<void> | null = null;
+  /** How often it was told to stop. */
+  let stops = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const settle = (act: (waiter: Waiter) => void) => {
@@ -166,13 +168,17 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
     const gone = child;
     if (gone) {
       const exited = new Promise<void>((resolve) => gone.onExit(() => resolve()));
-      tellStop();
       const term = setTimeout(() => gone.kill('SIGTERM'), graceMs);
       const kill = setTimeout(() => gone.kill('SIGKILL'), graceMs + 1000);
-      if (state !== 'up') gone.kill('SIGTERM');
-      await exited;
-      clearTimeout(term);
-      clearTimeout(kill);
+      try {
+        tellStop();
+        if (state !== 'up') gone.kill('SIGTERM');
+        await exited;
+      } finally {
+        // Also where it could not be told: it may be wanted again before they are up.
+        clearTimeout(term);
+        clearTimeout(kill);
+      }
     }
     state = 'stopped';
     pause = 0;
@@ -195,7 +201,10 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
       return restarts;
     },
     async ensure() {
-      await stopping;
+      const before = stops;
+      // Nothing is waited for where nothing ends: who stops it in the same tick has to find what this starts.
+      while (stopping) await stopping;
+      if (stops !== before) throw new AppError('DISCONNECTED', { peer: name });
       if (wire) return wire;
       const up = new Promise<Multiplexer>((resolve, reject) => waiters.add({ resolve, reject }));
       if (state === 'stopped') {
@@ -210,6 +219,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
       return () => void listeners.delete(listener);
     },
     stop() {
+      stops += 1;
       stopping ??= end().finally(() => {
         stopping = null;
       });

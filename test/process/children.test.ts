@@ -14,15 +14,26 @@ const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/${name}.ts`,
 let home: string;
 let children: Children;
 let pids: number[];
+/** Thrown by the next `kill` of a child. */
+let refuseKill: Error | null;
 beforeEach(() => {
   home = mkdtempSync(join(tmpdir(), 'mekiki-children-'));
   pids = [];
+  refuseKill = null;
   const fork = createForkSpawnPort();
   const spawn: SpawnPort = {
     spawn(...what) {
       const spawned = fork.spawn(...what);
       pids.push(spawned.pid!);
-      return spawned;
+      return {
+        ...spawned,
+        kill(name) {
+          const refused = refuseKill;
+          refuseKill = null;
+          if (refused) throw refused;
+          return spawned.kill(name);
+        },
+      };
     },
   };
   children = createChildren({
@@ -69,4 +80,36 @@ test('one that was stopped, or never ran, is stopped at once', async () => {
   await children.stop('line:a');
   await children.stop('line:a');
   expect(children.list()).toEqual([]);
+});
+
+test('one that is asked for and stopped in one tick is gone', async () => {
+  const asked = children.ensure('line:a');
+  const stopped = children.stop('line:a');
+  await expect(asked).rejects.toMatchObject({ code: 'DISCONNECTED' });
+  await stopped;
+  expect(children.list()).toEqual([]);
+  expect(pids.some(alive)).toBe(false);
+});
+
+test('who stops it last is heard, also while it ends', async () => {
+  await children.ensure('line:a');
+  const first = children.stop('line:a');
+  const asked = children.ensure('line:a');
+  const last = children.stop('line:a');
+  await expect(asked).rejects.toMatchObject({ code: 'DISCONNECTED' });
+  await Promise.all([first, last]);
+  expect(children.list()).toEqual([]);
+  expect(pids.map(alive)).toEqual([false]);
+});
+
+test('one that the system does not let end is not given up: it can be asked for, and stopped again', async () => {
+  refuseKill = new Error('EPERM');
+  // Stopped before it listens: by a signal.
+  const asked = children.ensure('line:a');
+  await expect(children.stop('line:a')).rejects.toThrow('EPERM');
+  await asked;
+  expect(children.running()).toEqual(['line:a']);
+  await children.stop('line:a');
+  expect(children.list()).toEqual([]);
+  expect(pids.map(alive)).toEqual([false]);
 });
