@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { app, dialog, Menu, protocol, type BrowserWindow } from 'electron';
-import { errorText, isAppError, problemOf } from '../contract/errors.ts';
+import { AppError, errorText, isAppError, problemOf } from '../contract/errors.ts';
 import { createContent, type Content } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
 import { createLogger } from '../host/log.ts';
@@ -182,9 +182,12 @@ async function run(): Promise<void> {
 
 let watch: CoreWatch | null = null;
 let ending = false;
+const setUpEnd = new AbortController();
 app.on('before-quit', (event) => {
   if (ending) return;
   event.preventDefault();
+  // It ends by itself, with a status that says whether the file was applied.
+  if (asked.setup !== undefined) return setUpEnd.abort(new AppError('CANCELLED'));
   ending = true;
   void supervisor.close().finally(() => {
     log.close();
@@ -212,7 +215,13 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => ap
 if (asked.setup !== undefined)
   // Loaded here: what reads configurations is no part of opening a window.
   void import('./set-up.ts')
-    .then(({ setUpFrom }) => setUpFrom(asked.setup!, { home, alone, user: asked.user, supervisor, log }))
+    .then(({ setUpFrom }) =>
+      setUpFrom(asked.setup!, { home, alone, user: asked.user, supervisor, log, signal: setUpEnd.signal }),
+    )
+    .catch((error: unknown) => {
+      process.stderr.write(`${problemOf(error)}\n`);
+      return 1;
+    })
     .then((code) => app.exit(code));
 else if (alone)
   run().catch((error: unknown) => {

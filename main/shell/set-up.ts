@@ -14,13 +14,19 @@ export interface SetUpOptions {
   user: string | undefined;
   supervisor: Supervisor;
   log: FileLogger;
+  /** The program was told to end. */
+  signal: AbortSignal;
 }
 
 /**
  * The installed program's `config apply`: what it did goes to standard output, what it refused to standard error. Ends supervisor and log.
+ * Told to end before the first change it makes none; after it, it makes all of them: half a configuration helps nobody.
  * @returns the exit status
  */
-export async function setUpFrom(file: string, { user, supervisor, log, ...place }: SetUpOptions): Promise<number> {
+export async function setUpFrom(
+  file: string,
+  { user, supervisor, log, signal, ...place }: SetUpOptions,
+): Promise<number> {
   try {
     refuseSetUp(file, place);
     await app.whenReady();
@@ -31,6 +37,7 @@ export async function setUpFrom(file: string, { user, supervisor, log, ...place 
     supervisor.attachWindow(window);
     const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
     const done = await setUp(client, file, unattended(config, user), {
+      signal,
       lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
     });
     client.close();

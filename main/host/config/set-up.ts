@@ -54,20 +54,24 @@ export async function textOf(file: string): Promise<string> {
 /**
  * Makes a home what the file says.
  * @param lost told of the passwords that were made when a later step failed: the accounts are there
- * @throws what `configFrom`, `plan` and the single methods throw
+ * @param signal heard until the first change: what has begun is done whole
+ * @throws the signal's reason, what `configFrom`, `plan` and the single methods throw
  */
 export async function setUp(
   client: ConfigClient,
   file: string,
   applicant: Applicant,
-  { dryRun = false, lost }: { dryRun?: boolean; lost: (made: OneTimePassword) => void },
+  { dryRun = false, lost, signal }: { dryRun?: boolean; lost: (made: OneTimePassword) => void; signal?: AbortSignal },
 ): Promise<SetUp> {
   const wanted = { file, config: await configFrom(file) };
   const { firstStart: empty } = await client.call('session.state', {});
+  signal?.throwIfAborted();
   const adopt = empty && !dryRun ? await firstStart(client, wanted, applicant) : undefined;
   if (!empty) await applicant.signIn(client);
   const { steps, untouched } = await plan(client, wanted, adopt);
   const oneTimePasswords: OneTimePassword[] = [];
+  // An empty home has its first supervisor by now.
+  if (!empty) signal?.throwIfAborted();
   if (!dryRun) {
     try {
       await carryOut(client, wanted, { steps, untouched }, (made) => oneTimePasswords.push(made));
