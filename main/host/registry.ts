@@ -14,7 +14,11 @@ const EMPTY = Buffer.from('{}');
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const MAX_MANIFEST = 1024 * 1024;
 const MAX_BUNDLE = 512 * 1024 * 1024;
-const TIMEOUT_MS = 60_000;
+/** A plant's network may be slow: what counts is not how long it takes, but how long nothing comes and nothing goes. */
+const QUIET_MS = 60_000;
+/** Pieces in which a body is sent: each that the network takes shows that it goes on. */
+const PIECE_BYTES = 64 * 1024;
+const MAX_EXCERPT = 300;
 
 export interface RegistryRef {
   host: string;
@@ -46,6 +50,8 @@ export interface RegistryOptions {
   /** HTTP without TLS; on this PC it is always so. */
   plainHttp?: boolean;
   signal?: AbortSignal | undefined;
+  /** Longest silence of the registry. */
+  quietMs?: number;
 }
 
 const isLocal = (host: string): boolean => /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(host);
@@ -64,15 +70,55 @@ const manifestSchema = z.object({
 
 interface Request {
   method: string;
-  path: string;
   headers?: Record<string, string>;
   body?: Uint8Array;
+}
+
+interface Asked extends Request {
+  path: string;
   /** Statuses that are an answer; any other one is REGISTRY_FAILED. */
   accept: readonly number[];
 }
 
+/** What a server answered. Its body has to be read or dropped. */
+interface Answer {
+  status: number;
+  headers: Headers;
+  /** At most so many bytes of the body; `more`: there were others. */
+  read(most: number): Promise<{ bytes: Buffer; more: boolean }>;
+  drop(): Promise<void>;
+}
+
+/** Aborts when nothing was told for so long. */
+const watchSilence = (quietMs: number, signal: AbortSignal | undefined) => {
+  const silence = new AbortController();
+  const timer = setTimeout(() => silence.abort(), quietMs);
+  return {
+    signal: AbortSignal.any([silence.signal, ...(signal ? [signal] : [])]),
+    get silent() {
+      return silence.signal.aborted;
+    },
+    alive: () => void timer.refresh(),
+    end: () => clearTimeout(timer),
+  };
+};
+
+/** A body in pieces. @param taken told of each piece that is asked for */
+const inPieces = (bytes: Uint8Array, taken: () => void): ReadableStream<Uint8Array> => {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      taken();
+      if (at >= bytes.length) return controller.close();
+      controller.enqueue(bytes.subarray(at, at + PIECE_BYTES));
+      at += PIECE_BYTES;
+    },
+  });
+};
+
 /** One repository of a registry. */
 const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
+  const { quietMs = QUIET_MS } = options;
   const base = `${options.plainHttp === true || isLocal(host) ? 'http' : 'https'}://${host}`;
   const failed = (problem: string, cause?: unknown) =>
     new AppError('REGISTRY_FAILED', { registry: host, name, problem }, { cause });
@@ -82,21 +128,61 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
       : `Basic ${Buffer.from(`${options.user}:${options.password ?? ''}`).toString('base64')}`;
   let authorization: string | null = null;
 
-  const ask = async (url: URL, { method, headers = {}, body }: Request): Promise<Response> => {
-    const own = url.origin === new URL(base).origin;
-    const signals = [AbortSignal.timeout(TIMEOUT_MS), ...(options.signal ? [options.signal] : [])];
-    try {
-      return await fetch(url, {
-        method,
-        // A password never goes anywhere but to the registry that was named.
-        headers: { ...headers, ...(authorization !== null && own && { authorization }) },
-        signal: AbortSignal.any(signals),
-        ...(body && { body: new Uint8Array(body) }),
-      });
-    } catch (error) {
+  /** One exchange, which may take as long as it likes while bytes come or go. */
+  const exchange = async (url: URL, { method, headers = {}, body }: Request): Promise<Answer> => {
+    const watch = watchSilence(quietMs, options.signal);
+    const broken = (error: unknown, got: string) => {
+      watch.end();
       options.signal?.throwIfAborted();
-      throw failed(problemOf((error as { cause?: unknown }).cause ?? error), error);
+      const problem = watch.silent
+        ? `${method} ${url.pathname}: nothing came or went for ${quietMs / 1000} s${got}`
+        : problemOf((error as { cause?: unknown }).cause ?? error);
+      return failed(problem, error);
+    };
+    let response: Response;
+    try {
+      response = await fetch(url, {
+        method,
+        headers: { ...headers, ...(body && { 'content-length': `${body.length}` }) },
+        signal: watch.signal,
+        ...(body && { body: inPieces(body, watch.alive), duplex: 'half' }),
+      } as RequestInit);
+    } catch (error) {
+      throw broken(error, '');
     }
+    watch.alive();
+    const reader = response.body?.getReader();
+    const drop = async () => {
+      watch.end();
+      await reader?.cancel();
+    };
+    return {
+      status: response.status,
+      headers: response.headers,
+      drop,
+      async read(most) {
+        const chunks: Uint8Array[] = [];
+        let size = 0;
+        try {
+          for (let part = await reader?.read(); part && !part.done; part = await reader!.read()) {
+            watch.alive();
+            chunks.push(part.value);
+            size += part.value.length;
+            if (size > most) break;
+          }
+          await drop();
+        } catch (error) {
+          throw broken(error, `, after ${size} bytes`);
+        }
+        return { bytes: Buffer.concat(chunks).subarray(0, most), more: size > most };
+      },
+    };
+  };
+
+  /** A password never goes anywhere but to the registry that was named. */
+  const ask = (url: URL, { headers = {}, ...what }: Request): Promise<Answer> => {
+    const own = url.origin === new URL(base).origin;
+    return exchange(url, { ...what, headers: { ...headers, ...(authorization !== null && own && { authorization }) } });
   };
 
   /** Answers the challenge of a 401 (RFC 7235; token flow of the Distribution project); null: nothing to answer with. */
@@ -110,50 +196,49 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
     url.searchParams.set('scope', field('scope') ?? `repository:${name}:pull,push`);
     const service = field('service');
     if (service !== undefined) url.searchParams.set('service', service);
-    const response = await fetch(url, {
+    const response = await exchange(url, {
+      method: 'GET',
       headers: basic === null ? {} : { authorization: basic },
-      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    if (!response.ok) return null;
-    const { token, access_token: other } = z
-      .object({ token: z.string().optional(), access_token: z.string().optional() })
-      .parse(await response.json());
-    return `Bearer ${token ?? other ?? ''}`;
+    const { bytes } = await response.read(MAX_MANIFEST);
+    if (response.status !== 200) return null;
+    try {
+      const { token, access_token: other } = z
+        .object({ token: z.string().optional(), access_token: z.string().optional() })
+        .parse(JSON.parse(bytes.toString('utf8')));
+      return `Bearer ${token ?? other ?? ''}`;
+    } catch (cause) {
+      throw failed(`what ${url.host} gave as its token cannot be read`, cause);
+    }
   };
 
-  const request = async (what: Request): Promise<Response> => {
-    const url = new URL(what.path, base);
+  const request = async ({ path, accept, ...what }: Asked): Promise<Answer> => {
+    const url = new URL(path, base);
     let response = await ask(url, what);
     if (response.status === 401 && authorization === null) {
-      await response.body?.cancel();
+      await response.drop();
       authorization = await answer(response.headers.get('www-authenticate') ?? '');
       if (authorization !== null) response = await ask(url, what);
     }
-    if (what.accept.includes(response.status)) return response;
-    const text = (await response.text()).slice(0, 300);
+    if (accept.includes(response.status)) return response;
+    const text = (await response.read(MAX_EXCERPT)).bytes.toString('utf8');
     throw failed(`${what.method} ${url.pathname}: status ${response.status}${text === '' ? '' : `, ${text}`}`);
+  };
+  /** Where the answer's head says all. */
+  const headOf = async (asked: Asked): Promise<Pick<Answer, 'status' | 'headers'>> => {
+    const response = await request(asked);
+    await response.drop();
+    return response;
   };
 
   /** The body, of exactly this digest; never more than `most` bytes are read. */
-  const read = async (response: Response, most: number, digest: string | null): Promise<Buffer> => {
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    const reader = response.body?.getReader();
-    for (;;) {
-      const part = await reader?.read();
-      if (!part || part.done) break;
-      size += part.value.length;
-      if (size > most) {
-        await reader!.cancel();
-        throw failed(`it sends more than ${most} bytes`);
-      }
-      chunks.push(part.value);
-    }
-    const bytes = Buffer.concat(chunks);
+  const read = async (response: Answer, most: number, digest: string | null): Promise<Buffer> => {
+    const { bytes, more } = await response.read(most);
+    if (more) throw failed(`it sends more than ${most} bytes`);
     if (digest !== null && digestOf(bytes) !== digest) throw failed(`what it sent is not ${digest}`);
     return bytes;
   };
-  return { base, request, read, failed };
+  return { base, request, headOf, read, failed };
 };
 
 /** Gives the manifest's digest, which names exactly this content. REGISTRY_FAILED. */
@@ -162,19 +247,19 @@ export const pushBundle = async (
   bytes: Uint8Array,
   { title, ...options }: RegistryOptions & { title: string },
 ): Promise<{ digest: string }> => {
-  const { base, request, failed } = connect(ref, options);
+  const { base, headOf, failed } = connect(ref, options);
   if (ref.reference.startsWith('sha256:')) throw failed('a push needs a tag, not a digest');
   const blobs = `/v2/${ref.name}/blobs`;
   const upload = async (blob: Uint8Array): Promise<string> => {
     const digest = digestOf(blob);
-    const there = await request({ method: 'HEAD', path: `${blobs}/${digest}`, accept: [200, 404] });
+    const there = await headOf({ method: 'HEAD', path: `${blobs}/${digest}`, accept: [200, 404] });
     if (there.status === 200) return digest;
-    const begun = await request({ method: 'POST', path: `${blobs}/uploads/`, accept: [202] });
+    const begun = await headOf({ method: 'POST', path: `${blobs}/uploads/`, accept: [202] });
     const location = begun.headers.get('location');
     if (location === null) throw failed('it names no place for the upload');
     const place = new URL(location, base);
     place.searchParams.set('digest', digest);
-    await request({
+    await headOf({
       method: 'PUT',
       path: place.href,
       headers: { 'content-type': 'application/octet-stream' },
@@ -199,7 +284,7 @@ export const pushBundle = async (
       ],
     }),
   );
-  await request({
+  await headOf({
     method: 'PUT',
     path: `/v2/${ref.name}/manifests/${ref.reference}`,
     headers: { 'content-type': MANIFEST },
@@ -221,7 +306,10 @@ export const pullBundle = async (
     headers: { accept: MANIFEST },
     accept: [200, 404],
   });
-  if (asked.status === 404) throw new AppError('NOT_FOUND', { kind: 'bundle', id: `${ref.name}:${ref.reference}` });
+  if (asked.status === 404) {
+    await asked.drop();
+    throw new AppError('NOT_FOUND', { kind: 'bundle', id: `${ref.name}:${ref.reference}` });
+  }
   const wanted = ref.reference.startsWith('sha256:') ? ref.reference : null;
   const manifestBytes = await read(asked, MAX_MANIFEST, wanted);
   let layers: z.infer<typeof manifestSchema>['layers'];

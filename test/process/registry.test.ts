@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTcp, type AddressInfo } from 'node:net';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseRef, pullBundle, pushBundle } from '../../main/host/registry.ts';
 
@@ -140,5 +141,78 @@ describe('a registry that asks who one is', () => {
     expect(seen.map(({ authorization }) => authorization?.split(' ')[0])).toEqual([undefined, 'Basic', 'Bearer']);
     expect(seen[1]!.path).toContain('scope=repository%3Aa%3Apull');
     await expect(pull('wrong')).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
+  });
+});
+
+describe('a registry behind a slow network', () => {
+  const bundle = randomBytes(300_000);
+  const digest = `sha256:${createHash('sha256').update(bundle).digest('hex')}`;
+  const mediaType = 'application/vnd.mekiki.bundle.v1';
+  const manifest = JSON.stringify({ schemaVersion: 2, layers: [{ mediaType, digest, size: bundle.length }] });
+  const QUIET_MS = 1_000;
+  let server: Server;
+  let host: string;
+  /** Of 30,000 bytes, of the bundle, before it falls silent. */
+  let pieces: number;
+  const pushed: { length: string | undefined; bytes: Buffer }[] = [];
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      void (async () => {
+        if (request.method === 'HEAD') return response.writeHead(404).end();
+        if (request.method === 'POST') return response.writeHead(202, { location: '/upload' }).end();
+        if (request.method === 'PUT') {
+          const chunks: Buffer[] = [];
+          for await (const chunk of request) {
+            chunks.push(chunk as Buffer);
+            await sleep(QUIET_MS / 10);
+          }
+          pushed.push({ length: request.headers['content-length'], bytes: Buffer.concat(chunks) });
+          return response.writeHead(201).end();
+        }
+        if (request.url!.includes('/manifests/')) return response.end(manifest);
+        response.writeHead(200, { 'content-length': bundle.length });
+        for (let n = 0; n < pieces; n += 1) {
+          response.write(bundle.subarray(n * 30_000, (n + 1) * 30_000));
+          await sleep(QUIET_MS / 4);
+        }
+        if (pieces === 10) response.end();
+      })();
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  });
+  afterAll(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+  const ref = () => parseRef(`${host}/line/scratch:v1`);
+  const options = { quietMs: QUIET_MS };
+
+  test('is waited for as long as it goes on sending, and taking', async () => {
+    pieces = 10;
+    const begun = performance.now();
+    expect((await pullBundle(ref(), options)).bytes.equals(bundle)).toBe(true);
+    expect(performance.now() - begun).toBeGreaterThan(2 * QUIET_MS);
+    await pushBundle(ref(), bundle, { title: 'm-1.mekiki', ...options });
+    expect(pushed.some(({ length, bytes }) => length === `${bundle.length}` && bytes.equals(bundle))).toBe(true);
+  });
+
+  test('one that falls silent is given up, in words that say of what and how far it was', async () => {
+    pieces = 3;
+    await expect(pullBundle(ref(), options)).rejects.toMatchObject({
+      code: 'REGISTRY_FAILED',
+      message: expect.stringMatching(
+        new RegExp(`${host} did not do it for line/scratch: GET .*: nothing came or went for 1 s, after 90000 bytes`),
+      ) as unknown,
+    });
+  });
+
+  test('whoever waits for it can give it up himself', async () => {
+    pieces = 3;
+    const reason = new Error('enough');
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(reason), 100);
+    await expect(pullBundle(ref(), { signal: stop.signal })).rejects.toBe(reason);
   });
 });
