@@ -140,8 +140,10 @@ export function createHandshake(
   /** The result was acknowledged and the falling edge is awaited. */
   let releasing = false;
   let sinceMs = 0;
+  /** A PLC that is written to may still find a result that is over: one of before this process, too. */
+  let untold = options.written;
   /** Since when the PLC can see that a result was withdrawn before it was acknowledged. Infinity: it cannot yet; null: that is long ago. */
-  let gapSinceMs: number | null = null;
+  let gapSinceMs: number | null = untold ? Infinity : null;
   let coils = { trigger: false, acknowledge: false, resetStatistics: false };
   let statistics = noStatistics();
 
@@ -168,7 +170,15 @@ export function createHandshake(
   const withdraw = (nowMs: number) => {
     statistics.timeouts += 1;
     shown = null;
-    gapSinceMs = options.written ? Infinity : nowMs;
+    untold = options.written;
+    gapSinceMs = untold ? Infinity : nowMs;
+  };
+
+  const release = (nowMs: number) => {
+    releasing = false;
+    // Acknowledged, but the connection broke before it was written that none is ready: without a gap the next one would follow unseen.
+    if (untold) gapSinceMs = Infinity;
+    showNext(nowMs);
   };
 
   const endGap = (nowMs: number) => {
@@ -247,10 +257,10 @@ export function createHandshake(
         if ((shown !== null || gapSinceMs !== null) && acknowledge && !before.acknowledge) {
           shown = null;
           releasing = true;
+          untold = options.written;
           sinceMs = nowMs;
         } else if (releasing && !acknowledge) {
-          releasing = false;
-          showNext(nowMs);
+          release(nowMs);
         }
         if (!trigger || before.trigger) return null;
         const taken = ready();
@@ -280,7 +290,7 @@ export function createHandshake(
         speaks = event.speaks;
         if (speaks) return null;
         if (shown !== null) withdraw(nowMs);
-        releasing = false;
+        release(nowMs);
         giveUp(waiting.length);
         return null;
       case 'tick':
@@ -289,12 +299,12 @@ export function createHandshake(
             finish(part, failed(part.seq === null ? 'noImage' : 'late'), nowMs);
         if ((shown !== null || releasing) && nowMs - sinceMs >= options.acknowledgeTimeoutMs) {
           if (shown !== null) withdraw(nowMs);
-          releasing = false;
-          showNext(nowMs);
+          release(nowMs);
         }
         if (!options.written) endGap(nowMs);
         return null;
       case 'withdrawn':
+        untold = false;
         if (gapSinceMs === Infinity) gapSinceMs = nowMs;
         // Here alone: what the PLC raised before it could see the gap has been read by now, however slow it is.
         endGap(nowMs);

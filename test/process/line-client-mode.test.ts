@@ -18,6 +18,8 @@ async function openServingPlc({ answerMs = 0 } = {}) {
   /** What its program would have found after each request. */
   const seen: { ready: boolean; part: number }[] = [];
   let connections = 0;
+  /** Taken off the wire with the first request that it holds of: that is not carried out. */
+  let breaksAt: ((request: Buffer) => boolean) | null = null;
   const inlet = new EventEmitter();
   new ModbusTCPServer(inlet as unknown as Server, { ...memory, discrete: Buffer.alloc(1), input: Buffer.alloc(2) });
   const server = createServer((socket) => {
@@ -31,6 +33,10 @@ async function openServingPlc({ answerMs = 0 } = {}) {
     const wire = Object.assign(new EventEmitter(), { write: answer });
     inlet.emit('connection', wire);
     socket.on('data', (data) => {
+      if (breaksAt?.(data)) {
+        breaksAt = null;
+        return void socket.destroy();
+      }
       wire.emit('data', data);
       seen.push({ ready: plc.bit('resultReady'), part: plc.word('partCounter', 1) });
     });
@@ -53,6 +59,16 @@ async function openServingPlc({ answerMs = 0 } = {}) {
     get connections() {
       return connections;
     },
+    /** Resolves when the connection broke before it was written that no result is ready. */
+    breakAtWithdrawal: () =>
+      new Promise<void>((resolve) => {
+        const { address } = registerMap.resultReady;
+        breaksAt = (request) => {
+          const withdraws = request[7] === 15 && ((request[13 + (address >> 3)]! >> (address & 7)) & 1) === 0;
+          if (withdraws) resolve();
+          return withdraws;
+        };
+      }),
     unplug,
     plug: () => listen(port),
     ask(coil: 'trigger' | 'acknowledge', on: boolean) {
@@ -188,15 +204,50 @@ test('a short break of the connection: a trigger and an acknowledgement of the m
   expect(line.records).toHaveLength(3);
 });
 
+/** Of each result that the PLC finds it sees the end before the next one, whatever it looks at when. */
+const expectEndsSeen = ({ seen }: ServingPlc) => {
+  for (const [i, { ready, part }] of seen.entries()) {
+    const before = seen[i - 1];
+    if (ready && before?.ready) expect(part).toBe(before.part);
+  }
+};
+
 test('results that nobody acknowledges, and a PLC whose answers take their time: it sees that each is gone before the next', async () => {
   await using plc = await openServingPlc({ answerMs: 150 });
   await using _line = await openLine(plc, null, { acknowledgeTimeoutMs: 2_000, source: 'free-run' });
   const shown = () => new Set(plc.seen.filter(({ ready }) => ready).map(({ part }) => part));
   await until('some results', () => shown().size >= 3);
-  for (const [i, { ready, part }] of plc.seen.entries()) {
-    const before = plc.seen[i - 1];
-    if (ready && before?.ready) expect(part).toBe(before.part);
+  expectEndsSeen(plc);
+});
+
+test('a connection that breaks while it is written that an acknowledged result is no more: the PLC sees its end before the next', async () => {
+  await using plc = await openServingPlc();
+  await using line = await openLine(plc, null, { source: 'free-run' });
+  for (let breaks = 0; breaks < 3; breaks += 1) {
+    await until('a result', () => plc.bit('resultReady'));
+    const shown = plc.word('partCounter', 1);
+    await until('one that waits', () => line.records.length >= breaks + 2);
+    const broken = plc.breakAtWithdrawal();
+    plc.ask('acknowledge', true);
+    await broken;
+    // One that gives a pulse, and does not look whether it was taken.
+    plc.ask('acknowledge', false);
+    await until('the next result', () => plc.bit('resultReady') && plc.word('partCounter', 1) !== shown);
   }
+  expectEndsSeen(plc);
+});
+
+test('a PLC that still holds a result of before sees its end before the first one of now', async () => {
+  await using plc = await openServingPlc();
+  await plc.unplug();
+  const coils = COILS_AT + registerMap.resultReady.address;
+  plc.memory.coils[coils >> 3] = (1 << (coils & 7)) | (1 << ((coils + 1) & 7));
+  plc.memory.holding.writeInt16BE(777, 2 * (REGISTERS_AT + registerMap.partCounter.address + 1));
+  await using line = await openLine(plc, null, { source: 'free-run' });
+  await until('parts that wait', () => line.records.length >= 2);
+  await plc.plug();
+  await until('a result of now', () => plc.bit('resultReady') && plc.word('partCounter', 1) !== 777);
+  expectEndsSeen(plc);
 });
 
 test('a PLC is waited for as long as its station says; one that gives no answer for longer is connected to anew', async () => {

@@ -163,14 +163,20 @@ test('the verdict of a part that was given up never counts for the part after it
   expect(machine.signals()).toMatchObject({ resultReady: true, ng: true, ok: false, partCounter: 2 });
 });
 
-/** Frames that come by themselves: the result of part 1 is ready from 0 on and nobody takes it, that of part 2 waits. */
-function twoResults(written: boolean) {
+const good = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+/**
+ * Frames that come by themselves: the result of part 1 is ready from 0 on and nobody takes it, that of part 2 waits.
+ * @param begun a PLC that is written to was told long ago that none is ready
+ */
+function twoResults(written: boolean, begun = written) {
   const machine = createHandshake({ ...options, triggered: false, written });
-  const verdict = { verdict: 'ok', classCode: 1, error: 'none', latencyMs: 2 } as const;
+  const told = (at: number) => machine.take({ kind: 'withdrawn' }, at);
+  if (begun) for (const at of [-2 * GAP_MS, -GAP_MS]) told(at);
   machine.take({ kind: 'start' }, 0);
-  for (const n of [1, 2]) machine.take({ kind: 'verdict', seq: n, part: null, result: verdict }, 0);
+  for (const n of [1, 2]) machine.take({ kind: 'verdict', seq: n, part: null, result: good }, 0);
   return {
     machine,
+    told,
     shown: () => machine.shown?.part ?? null,
     tick: (at: number) => machine.take({ kind: 'tick' }, at),
     acknowledge: (on: boolean, at: number) =>
@@ -212,8 +218,7 @@ test('an acknowledgement that comes too late and is short does not end the gap',
 });
 
 test('a PLC that is written to: the gap begins when it was told, and ends when it was read after that', () => {
-  const { machine, shown, tick } = twoResults(true);
-  const told = (at: number) => machine.take({ kind: 'withdrawn' }, at);
+  const { shown, tick, told } = twoResults(true);
   tick(50);
   tick(1_000);
   expect(shown()).toBeNull();
@@ -222,6 +227,28 @@ test('a PLC that is written to: the gap begins when it was told, and ends when i
   expect(shown()).toBeNull();
   told(2_000);
   expect(shown()).toBe(2);
+});
+
+test('a PLC that is written to: what it may still hold is over before the first result, and an acknowledged one before the next', () => {
+  const { machine, shown, tick, acknowledge, told } = twoResults(true, false);
+  tick(40);
+  expect(shown()).toBeNull();
+  told(100);
+  told(100 + GAP_MS);
+  expect(shown()).toBe(1);
+  acknowledge(true, 310);
+  told(311);
+  acknowledge(false, 312);
+  expect(shown()).toBe(2);
+  machine.take({ kind: 'verdict', seq: 3, part: null, result: good }, 313);
+  // The connection breaks before it is written; the PLC gave a pulse.
+  acknowledge(true, 320);
+  acknowledge(false, 330);
+  expect(shown()).toBeNull();
+  told(340);
+  expect(shown()).toBeNull();
+  told(340 + GAP_MS);
+  expect(shown()).toBe(3);
 });
 
 test('a PLC that speaks no more finds no old result when it is back', () => {
