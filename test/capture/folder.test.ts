@@ -223,19 +223,19 @@ test('what can never work is refused at once', async () => {
 test('the journal survives a torn last line and does not grow for ever', () => {
   const file = join(base, 'journal');
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     for (let i = 0; i < 2500; i += 1) journal.add({ name: `n${i}`, size: i, mtimeMs: i }, 'x');
   }
   appendFileSync(file, '{"n":"torn');
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     expect(journal.knows({ name: 'n7', size: 7, mtimeMs: 7 })).toBe(true);
     expect(journal.knows({ name: 'n7', size: 8, mtimeMs: 7 })).toBe(false);
     journal.forget('n8');
     journal.retain(new Set(['n7', 'n8']));
     journal.add({ name: 'new', size: 1, mtimeMs: 1 }, 'y');
   }
-  using journal = openJournal(file);
+  const journal = openJournal(file);
   expect([journal.hashOf('n7'), journal.hashOf('n8'), journal.hashOf('n9'), journal.hashOf('new')]).toEqual([
     'x',
     null,
@@ -247,7 +247,7 @@ test('the journal survives a torn last line and does not grow for ever', () => {
 test('the journal does not grow by files that are moved away, nor by one that is written over again and again', () => {
   const file = join(base, 'journal');
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     journal.add({ name: 'stays', size: 1, mtimeMs: 1 }, 'x');
     for (let i = 0; i < 5000; i += 1) {
       journal.add({ name: `n${i}`, size: i, mtimeMs: i }, 'x');
@@ -259,18 +259,18 @@ test('the journal does not grow by files that are moved away, nor by one that is
     for (let i = 0; i < 5000; i += 1) journal.add({ name: 'again', size: i, mtimeMs: i }, 'x');
   }
   // What had grown before a restart is written anew at the first poll after it.
-  using journal = openJournal(file);
+  const journal = openJournal(file);
   journal.retain(new Set(['stays', 'again']));
   expect(statSync(file).size).toBeLessThan(1000);
   journal.add({ name: 'later', size: 1, mtimeMs: 1 }, 'y');
-  using read = openJournal(file);
+  const read = openJournal(file);
   expect(['stays', 'again', 'later', 'n7'].map((name) => read.hashOf(name))).toEqual(['x', 'x', 'y', null]);
 });
 
 test('a torn last line of the journal is cut off to the byte, also after a line that is no text', () => {
   const file = join(base, 'journal');
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     journal.add({ name: '部品.png', size: 1, mtimeMs: 1 }, 'x');
   }
   const whole = readFileSync(file);
@@ -279,18 +279,18 @@ test('a torn last line of the journal is cut off to the byte, also after a line 
   const torn = Buffer.from('{"n":"部').subarray(0, -1);
   appendFileSync(file, Buffer.concat([noText, torn]));
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     expect(readFileSync(file)).toEqual(Buffer.concat([whole, noText]));
     journal.add({ name: 'next', size: 2, mtimeMs: 2 }, 'y');
   }
-  using journal = openJournal(file);
+  const journal = openJournal(file);
   expect([journal.hashOf('部品.png'), journal.hashOf('next')]).toEqual(['x', 'y']);
 });
 
 test('an empty folder and a file that cannot be looked at make no file forgotten', async () => {
   const file = join(base, 'taken');
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     for (let i = 0; i < 1500; i += 1) journal.add({ name: `n${i}`, size: i, mtimeMs: i }, 'x');
     journal.add({ name: 'odd.png', size: 1, mtimeMs: 1 }, 'x');
   }
@@ -299,7 +299,7 @@ test('an empty folder and a file that cannot be looked at make no file forgotten
     await until('it has polled', () => seen.states.length > 0);
   }
   {
-    using journal = openJournal(file);
+    const journal = openJournal(file);
     expect([journal.hashOf('n7'), journal.hashOf('odd.png')]).toEqual(['x', 'x']);
   }
   // It points to itself: looking at it fails, but it is there.
@@ -309,7 +309,7 @@ test('an empty folder and a file that cannot be looked at make no file forgotten
     await using seen = await watch();
     await until('a frame', () => seen.frames.length > 0);
   }
-  using journal = openJournal(file);
+  const journal = openJournal(file);
   expect([journal.hashOf('n7'), journal.hashOf('odd.png')]).toEqual([null, 'x']);
 });
 

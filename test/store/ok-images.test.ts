@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -12,14 +12,10 @@ describe('the last pictures of ok parts', () => {
   let list: OkImages;
   const file = () => join(home, 'a.ok-images');
   /** What a start of the line does. */
-  const reopen = (keep: number | null = 2) => (list = createOkImages(file(), keep, images.pathOf));
+  const reopen = (keep: number | null = 2) => (list = createOkImages(file(), keep, images));
   const sha = (picture: string) => createHash('sha256').update(picture).digest('hex');
   const stays = (picture: string) => existsSync(images.pathOf(sha(picture)));
-  const part = async (picture: string, ok: boolean) => {
-    const stored = await images.putNew(Buffer.from(picture));
-    if (ok) await list.add(stored.sha, stored.isNew);
-    else list.forget(stored.sha);
-  };
+  const part = (picture: string, ok: boolean) => list.store(Buffer.from(picture), ok);
   const okParts = async (...pictures: string[]) => {
     for (const picture of pictures) await part(picture, true);
   };
@@ -76,6 +72,34 @@ describe('the last pictures of ok parts', () => {
     expect(stays('bad')).toBe(true);
   });
 
+  describe('of two stations in one home', () => {
+    /** Each keeps its own last two. */
+    let other: OkImages;
+    beforeEach(() => {
+      other = createOkImages(join(home, 'b.ok-images'), 2, images);
+    });
+
+    test.each([
+      ['ok', true],
+      ['not ok', false],
+    ])('neither deletes the picture of a part of the other that was %s', async (_, ok) => {
+      await okParts('same');
+      await other.store(Buffer.from('same'), ok);
+      await okParts('one', 'two', 'three');
+      expect(['same', 'one', 'two', 'three'].map(stays)).toEqual([true, false, true, true]);
+    });
+
+    test('nor one that comes while it is being deleted', async () => {
+      for (let n = 0; n < 50; n += 1) {
+        await okParts(`same ${n}`, `one ${n}`);
+        // The next one has the oldest deleted.
+        await Promise.all([part(`two ${n}`, true), other.store(Buffer.from(`same ${n}`), false)]);
+        expect(stays(`same ${n}`), `${n}`).toBe(true);
+      }
+      expect(readdirSync(home, { recursive: true }).filter((name) => String(name).endsWith('.tmp'))).toEqual([]);
+    });
+  });
+
   test('a torn last line takes no other with it', async () => {
     await part('bad', true);
     writeFileSync(file(), `${readFileSync(file(), 'utf8')}${'a'.repeat(20)}`);
@@ -88,7 +112,7 @@ describe('the last pictures of ok parts', () => {
 
   test('the list is written anew before it grows without end', async () => {
     for (let n = 0; n < 3; n += 1) await okParts(`${n}`);
-    for (let n = 0; n < 1100; n += 1) await list.add(sha('2'), false);
+    for (let n = 0; n < 1100; n += 1) await part('2', true);
     expect(readFileSync(file(), 'utf8').split('\n').length).toBeLessThan(200);
     reopen();
     await okParts('3', '4');

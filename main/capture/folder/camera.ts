@@ -217,24 +217,20 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
   };
 
   const run = async (journal: Journal, sink: FrameSink, listener: CameraListener) => {
-    try {
-      while (!signal.aborted) {
-        try {
-          await poll(journal, sink, listener);
-          if (delivering !== true) listener.onState({ kind: 'delivering' });
-          delivering = true;
-        } catch (error) {
-          // The folder is away (share or stick unplugged) or cannot be listed: told once, tried on.
-          if (delivering !== false) {
-            listener.onState({ kind: 'lost', problem: lost(`${config.path}: ${problemOf(error)}`, error) });
-          }
-          delivering = false;
-          watched.clear();
+    while (!signal.aborted) {
+      try {
+        await poll(journal, sink, listener);
+        if (delivering !== true) listener.onState({ kind: 'delivering' });
+        delivering = true;
+      } catch (error) {
+        // The folder is away (share or stick unplugged) or cannot be listed: told once, tried on.
+        if (delivering !== false) {
+          listener.onState({ kind: 'lost', problem: lost(`${config.path}: ${problemOf(error)}`, error) });
         }
-        await sleep(config.pollMs, undefined, { signal }).catch(() => {});
+        delivering = false;
+        watched.clear();
       }
-    } finally {
-      journal.dispose();
+      await sleep(config.pollMs, undefined, { signal }).catch(() => {});
     }
   };
 

@@ -1,80 +1,84 @@
-import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { access, unlink } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { access, rename, unlink } from 'node:fs/promises';
+import type { ImageFiles } from '../../store/images.ts';
+import { openLinesMap, type LineCodec } from '../../store/lines-map.ts';
 
 /**
- * The last N pictures of ok parts: older ones are deleted, unless the core has put `<sha>.keep` beside them (labelled, queued).
- * A picture that any other part had first, or has since, is none of them and stays.
+ * The pictures of parts, of which the last N of ok parts stay: older ones are deleted, unless the core has put `<sha>.keep` beside them (labelled,
+ * queued). A picture that any other part had first, or has since, is none of them and stays, also where it is a part of another station
+ * in the same home.
  */
 export interface OkImages {
-  /** @param isNew this part's picture was not there before; one that was, and is not on the list, is not this list's to delete */
-  add(sha: string, isNew: boolean): Promise<void>;
-  /** The same picture is now one of a part that is not ok; also after a restart. */
-  forget(sha: string): void;
+  /** Gives its sha256, as `ImageFiles.put`. */
+  store(png: Uint8Array, ok: boolean): Promise<string>;
 }
 
 /** Lines beyond those in use before the file is written anew. */
 const MAX_STALE = 1000;
 
-/**
- * @param file a line for each picture that came on the list (its sha256) or went off it (`-` before it)
- * @param keep null: all, none comes on the list
- */
-export function createOkImages(file: string, keep: number | null, pathOf: (sha: string) => string): OkImages {
-  const order = new Set<string>();
-  let lines = 0;
-  const put = (sha: string) => {
-    order.delete(sha);
-    order.add(sha);
-  };
-  for (const line of read(file)) {
-    lines += 1;
+/** A line for each picture that came on the list (its sha256) or went off it (`-` before it). One that is not ours: its picture stays, which is the safe side. */
+const codec: LineCodec<true> = {
+  write: (sha, on) => (on ? sha : `-${sha}`),
+  read(line) {
     const [, off, sha] = /^(-?)([0-9a-f]{64})$/.exec(line) ?? [];
-    // What is not a line of ours stands for a picture that stays, which is the safe side.
-    if (sha === undefined) continue;
-    if (off) order.delete(sha);
-    else put(sha);
-  }
+    return sha === undefined ? null : { key: sha, value: off ? null : true };
+  },
+};
 
-  const write = (line: string) => {
-    lines += 1;
-    if (lines <= 2 * order.size + MAX_STALE) return appendFileSync(file, `${line}\n`);
-    writeFileSync(`${file}.tmp`, [...order].map((sha) => `${sha}\n`).join(''));
-    renameSync(`${file}.tmp`, file);
-    lines = order.size;
+const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** @param keep null: all, none comes on the list */
+export function createOkImages(
+  file: string,
+  keep: number | null,
+  images: Pick<ImageFiles, 'pathOf' | 'putNew' | 'keep' | 'has'>,
+): OkImages {
+  // One that cannot be read: then those pictures stay.
+  const list = openLinesMap(file, codec, 'empty');
+  const isKept = (path: string) => isThere(path.replace(/\.png$/, '.keep'));
+
+  /** Whoever marks it and finds it there afterwards has it: it is only put aside before the mark is looked for. */
+  const deletePicture = async (sha: string) => {
+    const path = images.pathOf(sha);
+    if (await isKept(path)) return;
+    const aside = `${path}.${randomUUID()}.tmp`;
+    try {
+      await rename(path, aside);
+      await ((await isKept(path)) ? rename(aside, path) : unlink(aside));
+    } catch {
+      // It is gone already, or stays.
+    }
   };
   const deleteOldest = async () => {
-    const sha = order.values().next().value!;
-    order.delete(sha);
-    const path = pathOf(sha);
-    const kept = await access(path.replace(/\.png$/, '.keep')).then(
-      () => true,
-      () => false,
-    );
-    if (!kept) await unlink(path).catch(() => {});
+    const sha = list.entries.keys().next().value!;
+    list.drop(sha);
+    await deletePicture(sha);
     // After the picture: were the program killed between the two, it would stay for good. It may have come again meanwhile.
-    if (!order.has(sha)) write(`-${sha}`);
+    list.bury(sha);
+  };
+  const add = async (sha: string) => {
+    if (keep === null) return;
+    list.put(sha, true);
+    while (list.entries.size > keep) await deleteOldest();
+    list.compact(list.entries.size + MAX_STALE);
+  };
+  /** Another station's list may have it, and delete it. */
+  const keepShared = async (sha: string, png: Uint8Array) => {
+    images.keep(sha);
+    if (!(await images.has(sha))) await images.putNew(png);
   };
   return {
-    async add(sha, isNew) {
-      if (keep === null || !(isNew || order.has(sha))) return;
-      put(sha);
-      write(sha);
-      while (order.size > keep) await deleteOldest();
-    },
-    forget(sha) {
-      if (order.delete(sha)) write(`-${sha}`);
+    async store(png, ok) {
+      const { sha, isNew } = await images.putNew(png);
+      const ours = list.entries.has(sha);
+      if (!isNew && !ours) await keepShared(sha, png);
+      else if (ok) await add(sha);
+      else if (list.drop(sha)) list.bury(sha);
+      return sha;
     },
   };
-}
-
-function read(file: string): string[] {
-  try {
-    const text = readFileSync(file, 'utf8');
-    // A torn last line (the process was killed): the next one must not become part of it.
-    if (text !== '' && !text.endsWith('\n')) appendFileSync(file, '\n');
-    return text.split('\n').filter((line) => line !== '');
-  } catch {
-    // The first start, or a file that cannot be read: then those pictures stay.
-    return [];
-  }
 }

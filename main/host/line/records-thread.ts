@@ -8,7 +8,7 @@ import { asAppError, assert, type WireError } from '../../contract/errors.ts';
 import type { ToLineioWatch } from '../../lineio/lineio-thread.ts';
 import { unsure } from '../../inspection/decide.ts';
 import { recordLine } from '../../inspection/spool.ts';
-import { createImageFiles, type ImageFiles } from '../../store/images.ts';
+import { createImageFiles } from '../../store/images.ts';
 import { encodePng, loadDecoder } from '../../vision/decode.ts';
 import { createOkImages, type OkImages } from './ok-images.ts';
 
@@ -66,7 +66,6 @@ const say = (message: FromRecords) => main.postMessage(message);
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 const datasync = promisify(fdatasync);
 
-let images: ImageFiles | null = null;
 let lateAfterMs = 500;
 let modelId: string | null = null;
 let spool: { path: string; handle: number } | null = null;
@@ -93,13 +92,9 @@ async function store({ notice, image, ok }: Waiting): Promise<void> {
   let sha: string | null = null;
   let problem: WireError | null = null;
   try {
-    assert(images && okImages, 'frames come after configure');
+    assert(okImages, 'frames come after configure');
     if (!pictures) return;
-    const png = await encodePng(image);
-    const stored = await images.putNew(png);
-    sha = stored.sha;
-    if (ok) await okImages.add(sha, stored.isNew);
-    else okImages.forget(sha);
+    sha = await okImages.store(await encodePng(image), ok);
   } catch (error) {
     problem = asWire(error);
   } finally {
@@ -219,9 +214,8 @@ notices.on('message', (notice: FrameNotice | { kind: 'overtaken'; slot: number }
 main.on('message', (message: ToRecords) => {
   switch (message.kind) {
     case 'configure': {
-      images = createImageFiles(message.home);
       lateAfterMs = message.lateAfterMs;
-      okImages = createOkImages(message.okImagesFile, message.keepOkImages, images.pathOf);
+      okImages = createOkImages(message.okImagesFile, message.keepOkImages, createImageFiles(message.home));
       break;
     }
     case 'spool':
