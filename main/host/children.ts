@@ -2,7 +2,8 @@ import { AppError } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import type { Multiplexer } from '../contract/rpc/multiplex.ts';
-import { keepProcess, type BackOff, type KeptProcess } from './kept-process.ts';
+import type { BackOff } from './back-off.ts';
+import { keepProcess, type KeptProcess } from './kept-process.ts';
 import { entryFile, type ChildSettings, type SpawnPort } from './spawn.ts';
 
 /** Files that children run; tests put their own. */

@@ -3,18 +3,9 @@ import type { Logger } from '../contract/log.ts';
 import type { Disposer } from '../contract/rpc/api.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
 import { createMultiplexer, type Multiplexer } from '../contract/rpc/multiplex.ts';
+import { createPauses, type BackOff } from './back-off.ts';
 import { childSaysSchema, type ParentSays } from './control.ts';
 import type { SpawnedProcess } from './spawn.ts';
-
-/** Pauses before a process is started again: none after one crash, for a line stands still meanwhile; then growing ones. */
-export interface BackOff {
-  /** After the second crash in a row; doubled with each further one. */
-  firstMs: number;
-  maxMs: number;
-  /** The crash of a process that lived so long is a first one. */
-  stableMs: number;
-}
-const defaultBackOff: BackOff = { firstMs: 250, maxMs: 10_000, stableMs: 30_000 };
 
 export interface KeptProcessOptions {
   name: string;
@@ -60,7 +51,7 @@ interface Waiter {
 }
 
 export function keepProcess(options: KeptProcessOptions): KeptProcess {
-  const { name, restart, backOff = defaultBackOff, graceMs = 8000, startMs = 60_000 } = options;
+  const { name, restart, graceMs = 8000, startMs = 60_000 } = options;
   const log = options.log.child({ child: name });
   const waiters = new Set<Waiter>();
   const listeners = new Set<(wire: Multiplexer | null) => void>();
@@ -68,9 +59,8 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
   let child: SpawnedProcess | null = null;
   let wire: Multiplexer | null = null;
   let tellStop: () => void = () => {};
+  const pauses = createPauses(options.backOff);
   let pause = 0;
-  /** In a row. */
-  let crashes = 0;
   let restarts = 0;
   let everUp = false;
   let tries = 0;
@@ -146,9 +136,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
       state = 'stopped';
       if (stopping) return;
       log.warn('ended unasked', { pid: spawned.pid, ...exit, problem: failure?.message });
-      if (Date.now() - startedAt >= backOff.stableMs) crashes = 0;
-      pause = crashes === 0 ? 0 : Math.min(backOff.firstMs * 2 ** (crashes - 1), backOff.maxMs);
-      crashes += 1;
+      pause = pauses.afterCrash(Date.now() - startedAt);
       if (mayTryAgain(failure, wasUp)) return startLater();
       const reason = failure ?? new AppError('DISCONNECTED', { peer: name });
       tries = 0;
@@ -182,7 +170,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
     }
     state = 'stopped';
     pause = 0;
-    crashes = 0;
+    pauses.reset();
     tries = 0;
     everUp = false;
     settle((waiter) => waiter.reject(new AppError('DISCONNECTED', { peer: name })));

@@ -78,12 +78,33 @@ describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PAT
     expect([part!.width, part!.height]).toEqual([320, 240]);
     expect(await windows()).toContain('app://camera/');
 
-    const crash = `process.mainModule.require('electron').BrowserWindow.getAllWindows()
-      .find((w) => w.webContents.getURL() === 'app://camera/').webContents.forcefullyCrashRenderer()`;
-    await app.inMain(crash);
-    const before = (await status()).parts;
-    await expect.poll(async () => (await status()).parts).toBeGreaterThan(before + 5);
-    await expect.poll(async () => (await status()).problem).toBeNull();
+    const cameraPage = `process.mainModule.require('electron').BrowserWindow.getAllWindows()
+      .find((w) => w.webContents.getURL() === 'app://camera/').webContents`;
+    const crash = async () => {
+      await expect.poll(() => app.inMain(`${cameraPage}.isCrashed()`), { timeout: 30_000 }).toBe(false);
+      await app.inMain(`new Promise((gone) => {
+        const page = ${cameraPage};
+        page.once('render-process-gone', () => gone(null));
+        page.forcefullyCrashRenderer();
+      })`);
+    };
+    const goesOn = async () => {
+      const before = (await status()).parts;
+      await expect.poll(async () => (await status()).parts, { timeout: 60_000 }).toBeGreaterThan(before + 5);
+      await expect.poll(async () => (await status()).problem).toBeNull();
+    };
+    await crash();
+    await goesOn();
+
+    // Again and again: each time it is left alone for longer, people hear of it, and it goes on when it is well again.
+    for (let crashes = 2; crashes <= 6; crashes += 1) await crash();
+    const crashed = Date.now();
+    await expect
+      .poll(async () => (await status()).problem)
+      .toMatchObject({ code: 'CAMERA_LOST', message: expect.stringContaining('crashed 6 times') as unknown });
+    await expect.poll(() => app.inMain(`${cameraPage}.isCrashed()`), { timeout: 30_000 }).toBe(false);
+    expect(Date.now() - crashed).toBeGreaterThan(3_000);
+    await goesOn();
 
     await page.evaluate((id) => client.call('line.stop', { stationId: id }), stationId);
     await expect.poll(windows).toEqual(['app://mekiki/']);
