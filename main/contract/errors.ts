@@ -136,6 +136,16 @@ export const errorCatalogue = {
     ['{kind} "{id}" does not exist.', 'Choose one from the list.'],
     ['{kind}「{id}」はありません。', '一覧から選んでください。'],
   ),
+  NO_LONGER_KEPT: entry(
+    [
+      'The record of {kind} {id} is no longer kept.',
+      'How long records are kept stands under Settings; a backup of that time still has it.',
+    ],
+    [
+      '{kind} {id} の記録は保存期間が過ぎたため削除されました。',
+      '保存期間は設定にあります。当時のバックアップには残っています。',
+    ],
+  ),
   ALREADY_EXISTS: entry(
     ['{kind} "{id}" exists already.', 'Choose another name.'],
     ['{kind}「{id}」はすでにあります。', '別の名前にしてください。'],

@@ -36,6 +36,7 @@ import { id } from './domain/values.ts';
 import { bundleAboutSchema } from './bundle.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
 import { unpackedUpdateSchema, updateAboutSchema } from './update.ts';
+import { retentionPreviewSchema, retentionSchema } from './retention.ts';
 import { shiftStartsSchema } from './shifts.ts';
 import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from './study.ts';
 
@@ -679,10 +680,30 @@ export const methods = {
       escape: checkedSchema,
       /** Of the OK parts that a person labelled: judged ng. */
       overkill: checkedSchema,
+      /** Single records of the period up to then were removed; the counts still hold them. null: none were. */
+      removedUntil: z.iso.datetime().nullable(),
     }),
   ),
 
   /** When shifts begin; the same for all stations of the PC. */
+  /** How long a station keeps pictures and records, and up to when records were removed; null: none were. */
+  'retention.get': method(
+    anyone,
+    z.object({ stationId: id }),
+    z.object({ retention: retentionSchema, removedUntil: z.iso.datetime().nullable() }),
+  ),
+  /** What lies there, and what such a retention would remove now. Counts the archive: seconds where it is large. */
+  'retention.preview': method(
+    configurers,
+    z.object({ stationId: id, retention: retentionSchema }),
+    retentionPreviewSchema,
+  ),
+  'retention.set': method(
+    supervisors,
+    z.object({ stationId: id, retention: retentionSchema }),
+    z.object({ retention: retentionSchema }),
+  ),
+
   'reports.shifts': method(anyone, none, z.object({ starts: shiftStartsSchema })),
   'reports.setShifts': method(
     configurers,

@@ -5,6 +5,7 @@ import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
 import type { PlantEventsService } from './plant-events.ts';
+import { retentionOf } from './retention-settings.ts';
 import type { LineClient, Session } from './port.ts';
 
 /** After a failed write or a lost process, so long until the next try. */
@@ -13,8 +14,6 @@ const RETRY_MS = 2_000;
 const TEST_S = 10;
 /** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
 const WAITING_LIMIT = 20_000;
-/** Pictures of ok parts a station keeps; those of ng, unsure, queued and labelled parts all stay. About 0.3 GB at 512 x 512. */
-const KEEP_OK_IMAGES = 2_000;
 
 export interface Lines {
   handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop' | 'line.trigger' | 'line.testOutput'>;
@@ -163,7 +162,7 @@ export const createLines = (
         bundleDir,
         acknowledged,
         classCodes: store.classes.codes(),
-        keepOkImages: KEEP_OK_IMAGES,
+        keepOkImages: retentionOf(store, station.id).okPictures,
       };
       setStatus(line, await client.call('line.configure', settings));
       await client.call('line.archive', { refused });

@@ -3,6 +3,7 @@ import { REFERENCE_PARTS } from '../learning/monitor/part-monitor.ts';
 import { shiftStartsSchema, USUAL_SHIFTS, type ShiftStarts } from '../contract/shifts.ts';
 import type { Store } from '../store/open.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { removedUntil } from './retention-settings.ts';
 import { DRIFT_GROUP, driftLimits, groupValues } from './drift-chart.ts';
 
 export interface ReportService {
@@ -77,6 +78,7 @@ export const createReportService = ({ store }: CoreContext): ReportService => ({
         if (verdict === 'ng') ngByClass.set(classId, (ngByClass.get(classId) ?? 0) + parts);
       }
       const checked = store.reports.checked(stationId, since, until);
+      const removed = removedUntil(store, stationId);
       /** Of the parts that are good (or are not), how many had the wrong verdict. */
       const wrongOf = (good: boolean, wrong: 'ok' | 'ng') => {
         const rows = checked.filter((row) => row.good === good);
@@ -91,6 +93,7 @@ export const createReportService = ({ store }: CoreContext): ReportService => ({
         ngByClass: [...ngByClass].map(([classId, parts]) => ({ classId, parts })).sort((a, b) => b.parts - a.parts),
         escape: wrongOf(false, 'ok'),
         overkill: wrongOf(true, 'ng'),
+        removedUntil: removed !== null && removed >= since ? removed : null,
       };
     },
   },

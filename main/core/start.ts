@@ -46,6 +46,7 @@ import { shippedSources } from './shipped-sources.ts';
 import { createShadowService } from './shadow.ts';
 import { createSecondOpinionService } from './second-opinion.ts';
 import { createStationService } from './stations.ts';
+import { createRetentionService } from './retention.ts';
 import { sweepHome } from './sweep.ts';
 import { releaseKeys } from './release-keys.ts';
 import { createTwoPersons } from './two-persons.ts';
@@ -163,6 +164,7 @@ const build = async (
 
   const audit = createAuditService(context);
   const backups = createBackupService(context, jobs, accounts, secrets);
+  const retention = createRetentionService(context, { jobs, lines });
   const homeState = createHomeState(context, { jobs, lines, backups, freeSpace: options.freeSpace });
 
   const handlers: Handlers = {
@@ -195,6 +197,7 @@ const build = async (
     ...backups.handlers,
     ...homeState.handlers,
     ...createReportService(context).handlers,
+    ...retention.handlers,
     ...createStudyService(context).handlers,
     ...monitor.handlers,
     ...plantEvents.handlers,
@@ -208,6 +211,7 @@ const build = async (
   await lines.takeUp();
   jobs.takeUp();
   planned.start();
+  retention.start();
   log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
 
   let closing: Promise<void> | null = null;
@@ -233,6 +237,7 @@ const build = async (
       closing ??= (async () => {
         homeState.close();
         await planned.close();
+        await retention.close();
         await ranking.close();
         await jobs.close();
         await lines.close(stopLines);

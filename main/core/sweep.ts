@@ -5,6 +5,7 @@ import { removeApproval } from '../audit/approval.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Store } from '../store/open.ts';
 import { bundleDirOf } from './candidates.ts';
+import { removePictureFiles } from './removed-pictures.ts';
 
 /**
  * What other stations gave, where a run died while one file took the place of another (knowledge-exchange.ts): the one before goes back where nothing
@@ -32,6 +33,8 @@ export const sweepHome = async (store: Store, log: Logger): Promise<void> => {
   await remove('knowledge', new Set([...store.knowledge.ids(), 'sums', 'added']));
   await settleAdded(join(store.home, 'knowledge', 'added'));
   await remove('bundles', new Set(store.candidates.ids()));
+  // Pictures that were removed, with the power gone before their files were.
+  await removePictureFiles(store);
   // Signed, and then the program died before the row said so; or rejected, and it died before the file was gone.
   for (const id of store.candidates.unapproved()) await removeApproval(bundleDirOf(store.home, id));
   const taken = store.jobs.unfinished().filter(({ request }) => request !== undefined);

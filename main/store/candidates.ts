@@ -24,6 +24,8 @@ export interface Candidates {
   /** NOT_FOUND. */
   get(id: string): Candidate;
   ids(): string[];
+  /** Evidence and results of a candidate as they are stored, to look for pictures in. */
+  documents(id: string): string;
   /** Those that no approval stands by. */
   unapproved(): string[];
   insert(value: Candidate): void;
@@ -96,6 +98,9 @@ export const createCandidates = (db: Database): Candidates => {
   const all = db.prepare('SELECT * FROM candidates WHERE station_id = ? ORDER BY position DESC');
   const byId = db.prepare('SELECT * FROM candidates WHERE id = ?');
   const ids = db.prepare('SELECT id FROM candidates').pluck();
+  const documents = db
+    .prepare(`SELECT concat_ws(' ', evidence, shadow, golden) FROM candidates WHERE id = ?`)
+    .pluck();
   const unapproved = db
     .prepare(`SELECT id FROM candidates WHERE state IN ('candidate', 'submitted', 'rejected')`)
     .pluck();
@@ -124,6 +129,7 @@ export const createCandidates = (db: Database): Candidates => {
       return toCandidate(row);
     },
     ids: () => ids.all() as string[],
+    documents: (id) => documents.get(id) as string,
     unapproved: () => unapproved.all() as string[],
     insert: (value) =>
       void insert.run({

@@ -16,6 +16,10 @@ export interface ImageFiles {
   has(sha: string): Promise<boolean>;
   /** Marks a picture that must outlive the line's ring of ok pictures: labelled, queued, imported. Done when it returns. */
   keep(sha: string): void;
+  /** Takes pictures and their marks away, for good when it returns; what is not there is no error. HOME_NOT_WRITABLE. */
+  remove(shas: readonly string[]): Promise<void>;
+  /** Bytes of the file; null: there is none. */
+  size(sha: string): Promise<number | null>;
   /** NOT_FOUND when there is no such file, or none that still has this hash. */
   read(sha: string): Promise<Buffer>;
 }
@@ -69,6 +73,23 @@ export const createImageFiles = (home: string, files: FilePort = nodeFiles): Ima
         throw diskError(cause, home);
       }
     },
+    async remove(shas) {
+      const folders = new Set<string>();
+      try {
+        for (const path of shas.map(pathOf)) {
+          const folder = dirname(path);
+          // The line's ring may have taken it, and the last of its folder was never there after a restore.
+          if ((await files.size(folder)) === null) continue;
+          await files.remove(path);
+          await files.remove(path.replace(/\.png$/, '.keep'));
+          folders.add(folder);
+        }
+        for (const folder of folders) await files.syncDirectory(folder);
+      } catch (cause) {
+        throw diskError(cause, home);
+      }
+    },
+    size: async (sha) => files.size(pathOf(sha)),
     has: async (sha) => (await files.size(pathOf(sha))) !== null,
     async read(sha) {
       const missing = (cause?: unknown) => new AppError('NOT_FOUND', { kind: 'image', id: sha }, { cause });

@@ -29,6 +29,7 @@ import { migrations } from './migrations/all.ts';
 import { createParts, type Parts } from './parts.ts';
 import { createQueue, type Queue } from './queue.ts';
 import { createReports, type Reports } from './reports.ts';
+import { createRetentionRows, type RetentionRows } from './retention.ts';
 import { createSecondLabels, type SecondLabels } from './second-labels.ts';
 import { createSettings, type Settings } from './settings.ts';
 import { createSignInAttempts, type SignInAttempts } from './sign-in-attempts.ts';
@@ -58,6 +59,7 @@ export interface Store {
   candidates: Candidates;
   audit: AuditEntries;
   reports: Reports;
+  retention: RetentionRows;
   jobs: Jobs;
   studies: Studies;
   images: ImageFiles;
@@ -227,6 +229,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     candidates: createCandidates(db),
     audit: createAuditEntries(db, now),
     reports: createReports(db),
+    retention: createRetentionRows(db),
     jobs: createJobs(db),
     studies: createStudies(db),
     images: createImageFiles(home, files),

@@ -21,7 +21,7 @@ export interface NewPart {
 export interface Parts {
   /** Adds the part and its image's row; gives the part's id. */
   insert(part: NewPart): number;
-  /** NOT_FOUND. */
+  /** NOT_FOUND, NO_LONGER_KEPT. */
   get(id: number): Part;
   find(id: number): Part | null;
   /** Parts of the line, newest first; `before`: ids below it. */
@@ -88,6 +88,7 @@ export const createParts = (db: Database): Parts => {
       'SELECT image_sha FROM parts WHERE station_id = ? AND image_sha IS NOT NULL GROUP BY image_sha ORDER BY max(id) DESC LIMIT ?',
     )
     .pluck();
+  const lastGiven = db.prepare(`SELECT seq FROM sqlite_sequence WHERE name = 'parts'`).pluck();
   const find = (id: number): Part | null => {
     const row = byId.get(id) as PartRow | undefined;
     return row === undefined ? null : toPart(row);
@@ -123,8 +124,10 @@ export const createParts = (db: Database): Parts => {
     find,
     get(id) {
       const part = find(id);
-      if (part === null) throw new AppError('NOT_FOUND', { kind: 'part', id });
-      return part;
+      if (part !== null) return part;
+      // Numbers are never given twice, and nothing but retention takes a part away.
+      const wasThere = id <= ((lastGiven.get() as number | undefined) ?? 0);
+      throw new AppError(wasThere ? 'NO_LONGER_KEPT' : 'NOT_FOUND', { kind: 'part', id });
     },
     recent(stationId, { limit, before = Number.MAX_SAFE_INTEGER, verdict }) {
       const rows =

@@ -28,6 +28,7 @@ stations:
     criteria: {maxLatencyMsP99: 40}
     line: {trigger: {source: camera}, picture: {darkBelow: 20}}
     lineOutput: {kind: modbus-server, address: 192.0.2.10, peers: [192.0.2.20], addresses: {busy: 200}}
+    retention: {okPictures: 500, otherPicturesDays: 180, recordsDays: 400}
 `;
 
 interface Applied {
@@ -117,10 +118,11 @@ describe('a plant PC set up from one file', () => {
     await as({ MEKIKI_PASSWORD: made, MEKIKI_NEW_PASSWORD: own }).done('users', 'password', '--user', 'taro');
     await as({ MEKIKI_PASSWORD: own }).done(...queue);
     expect(await done('golden', 'show', '--station', 'Press 2')).toMatchObject({ golden: { images: 4 } });
-    expect((await actions()).filter((action) => /^(golden|events|reports)\./.test(action))).toEqual([
+    expect((await actions()).filter((action) => /^(golden|events|reports|retention)\./.test(action))).toEqual([
       'reports.setShifts',
       'events.set',
       'golden.add',
+      'retention.set',
     ]);
   });
 

@@ -71,6 +71,7 @@ const rows: Record<number, string> = {
   970: `UPDATE labels SET box_x = 1, box_y = 1, box_width = 2, box_height = 2;`,
   1000: `INSERT INTO audit VALUES (2, '2026-01-01', 'sato', 'models.activate', 'm-1', '{"stationId":"st-1"}', '1', '2');`,
   1040: `UPDATE labels SET more_boxes = '[{"x":1,"y":1,"width":2,"height":2}]';`,
+  1100: `INSERT INTO pictures_to_remove VALUES ('bb');`,
 };
 
 const contents = (): Record<string, number> => {

@@ -35,6 +35,17 @@ describe('the last pictures of ok parts', () => {
     expect(['one', 'two', 'three', 'four'].map(stays)).toEqual([false, true, true, true]);
   });
 
+  test('when fewer are kept than before, some go with each that comes', async () => {
+    reopen(20);
+    const old = Array.from({ length: 20 }, (_, n) => `old ${n}`);
+    await okParts(...old);
+    reopen(2);
+    await okParts('new');
+    expect(old.filter(stays).length).toBe(16);
+    await okParts('a', 'b', 'c', 'd', 'e', 'f');
+    expect([...old, 'new', 'a', 'b', 'c', 'd', 'e', 'f'].filter(stays)).toEqual(['e', 'f']);
+  });
+
   test('the picture of a part that was not ok stays when an ok part has the same', async () => {
     await part('bad', false);
     await okParts('bad', 'one', 'two', 'three');

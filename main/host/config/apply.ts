@@ -81,7 +81,7 @@ export async function carryOut(
         await client.call(step.method, { userId: step.userId ?? made.get(step.name)! });
         break;
       case 'stations.add': {
-        const { backbone, golden: _folder, ...station } = step.station;
+        const { backbone, golden: _folder, retention: _later, ...station } = step.station;
         const { id } = await client.call(step.method, {
           ...station,
           ...(backbone !== undefined && { backboneId: backbone }),
@@ -91,6 +91,12 @@ export async function carryOut(
       }
       case 'stations.update':
         await client.call(step.method, { stationId: step.stationId, ...step.set });
+        break;
+      case 'retention.set':
+        await client.call(step.method, {
+          stationId: step.stationId ?? madeStations.get(step.name)!,
+          retention: step.retention,
+        });
         break;
       case 'events.set': {
         const { password: _source, ...config } = { password: undefined, ...step.events };

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Backbone } from '../../contract/domain.ts';
 import type { Events, Methods } from '../../contract/methods.ts';
+import type { Retention } from '../../contract/retention.ts';
 import type { Client } from '../../contract/rpc/api.ts';
 import type { HomeState } from './plan.ts';
 import type { Config } from './schema.ts';
@@ -15,9 +16,14 @@ export async function homeState(client: ConfigClient): Promise<HomeState> {
   const configures = session.user?.role === 'engineer' || session.user?.role === 'supervisor';
   const stations = await client.call('stations.list', {});
   const golden = new Set<string>();
-  for (const { id } of stations) if ((await client.call('golden.show', { stationId: id })) !== null) golden.add(id);
+  const retention = new Map<string, Retention>();
+  for (const { id } of stations) {
+    if ((await client.call('golden.show', { stationId: id })) !== null) golden.add(id);
+    retention.set(id, (await client.call('retention.get', { stationId: id })).retention);
+  }
   return {
     golden,
+    retention,
     events: configures ? await client.call('events.get', {}) : null,
     language: session.language,
     shifts: (await client.call('reports.shifts', {})).starts,
@@ -43,7 +49,7 @@ export async function configOf(client: ConfigClient, home: string): Promise<Conf
     ...(state.events !== null && { events: state.events.config }),
     users: state.users.map(({ name, role, disabled }) => ({ name, role, disabled })).toSorted(byName),
     stations: state.stations
-      .map(({ name, camera, recipe, criteria, backboneId, threads, line, lineOutput }) => ({
+      .map(({ id, name, camera, recipe, criteria, backboneId, threads, line, lineOutput }) => ({
         name,
         camera,
         recipe,
@@ -53,6 +59,7 @@ export async function configOf(client: ConfigClient, home: string): Promise<Conf
         threads,
         line,
         lineOutput,
+        retention: state.retention.get(id)!,
       }))
       .toSorted(byName),
   };

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Station, User } from '../../contract/domain.ts';
 import type { Methods, MethodInput } from '../../contract/methods.ts';
 import type { PlantEvents } from '../../contract/plant-events.ts';
+import { retentionSchema, type Retention } from '../../contract/retention.ts';
 import type { ShiftStarts } from '../../contract/shifts.ts';
 import { pathText, type Path, type Problem } from './problems.ts';
 import { accountKey, type Config, type StationEntry, type UserEntry } from './schema.ts';
@@ -19,6 +20,8 @@ export interface HomeState {
   backbones: readonly string[];
   /** Ids of the stations that have a golden set. */
   golden: ReadonlySet<string>;
+  /** By station's id. */
+  retention: ReadonlyMap<string, Retention>;
 }
 
 export interface Change {
@@ -41,6 +44,8 @@ export type Step = { changes: Change[] } & (
   | { method: 'stations.add'; station: StationEntry }
   | { method: 'stations.update'; stationId: string; set: StationChanges }
   | { method: 'events.set'; events: NonNullable<Config['events']> }
+  /** null: a station that an earlier step makes. */
+  | { method: 'retention.set'; stationId: string | null; name: string; retention: Retention }
   /** null: a station that an earlier step makes. */
   | { method: 'golden.add'; stationId: string | null; name: string; folder: string }
 ) & { method: keyof Methods };
@@ -139,7 +144,18 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
         'Add its file: backbones add FILE',
       );
     const place = `stations[${JSON.stringify(station.name)}]`;
-    const { backbone, golden, ...rest } = station;
+    const { backbone, golden, retention, ...rest } = station;
+    const setRetention = () => {
+      const from = home.retention.get(there?.id ?? '') ?? retentionSchema.parse({});
+      if (retention === undefined || isDeepStrictEqual(retention, from)) return;
+      steps.push({
+        method: 'retention.set',
+        stationId: there?.id ?? null,
+        name: station.name,
+        retention,
+        changes: changesIn(from, retention, `${place}.retention`),
+      });
+    };
     const addGolden = () => {
       if (golden === undefined || (there !== undefined && home.golden.has(there.id))) return;
       steps.push({
@@ -156,6 +172,7 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
         station,
         changes: [{ path: place, from: null, to: { ...rest, ...(backbone && { backbone }) } }],
       });
+      setRetention();
       addGolden();
       return;
     }
@@ -170,6 +187,7 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
         set: Object.fromEntries(changed),
         changes: changed.flatMap(([key, value]) => changesIn(there[key as keyof Station], value, `${place}.${key}`)),
       });
+    setRetention();
     addGolden();
   });
   if (problems.length > 0) return { problems };

@@ -11,6 +11,7 @@ import {
 } from '../../contract/domain.ts';
 import { approvalRuleSchema } from '../../contract/methods.ts';
 import { plantEventsSchema } from '../../contract/plant-events.ts';
+import { retentionSchema } from '../../contract/retention.ts';
 import { shiftStartsSchema } from '../../contract/shifts.ts';
 
 /* What a configuration file may say. Values have the contract's own schemas: the file can hold nothing that the window could not set. */
@@ -42,6 +43,8 @@ const stationEntrySchema = z.strictObject({
   threads: stationSchema.shape.threads.unwrap().optional(),
   line: lineSettingsSchema.optional(),
   lineOutput: lineOutputSchema.optional(),
+  /** How long pictures and records are kept (main/core/retention.ts). */
+  retention: retentionSchema.optional(),
   /**
    * Folder of `<class>/*` whose images judge and never teach; a relative path is from the configuration file. Read only where the station
    * has no golden set yet, classes made by the folders' names: what is in one stays.

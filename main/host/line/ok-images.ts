@@ -13,6 +13,8 @@ export interface OkImages {
   store(png: Uint8Array, ok: boolean): Promise<string>;
 }
 
+/** Pictures that go for one that comes: when fewer are kept than before, the line is not held up by thousands at once. */
+const DELETED_AT_ONCE = 4;
 /** Lines beyond those in use before the file is written anew. */
 const MAX_STALE = 1000;
 
@@ -63,7 +65,7 @@ export function createOkImages(
   const add = async (sha: string) => {
     if (keep === null) return;
     list.put(sha, true);
-    while (list.entries.size > keep) await deleteOldest();
+    for (let n = 0; n < DELETED_AT_ONCE && list.entries.size > keep; n += 1) await deleteOldest();
     list.compact(list.entries.size + MAX_STALE);
   };
   /** Another station's list may have it, and delete it. */

@@ -28,6 +28,7 @@ import { passwordDue } from './0960-password-due.ts';
 import { labelsWithoutPlace } from './0970-labels-without-place.ts';
 import { activationsTold } from './1000-activations-told.ts';
 import { labelBoxes } from './1040-label-boxes.ts';
+import { retention } from './1100-retention.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -61,4 +62,5 @@ export const migrations: readonly Migration[] = [
   labelsWithoutPlace,
   activationsTold,
   labelBoxes,
+  retention,
 ];

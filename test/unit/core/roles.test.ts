@@ -66,6 +66,7 @@ describe('every method asks for its role in the core', () => {
       'users.makeRecovery',
       'candidates.setApprovalRule',
       'home.backup',
+      'retention.set',
     ] as const)
       expect(methods[name].roles).toEqual(['supervisor']);
   });

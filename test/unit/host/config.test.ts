@@ -48,7 +48,7 @@ stations:
       'plant.yaml:8 stations[1].camera.kind: it is "firewire". Give one of simulated, folder, gige, usb.',
       'plant.yaml:9 stations[1].threads: it is 0.5. Give a whole number.',
       'plant.yaml:10 stations[1].lineOutput.address: it is "plc". Give an IPv4 address or an IPv6 address.',
-      'plant.yaml:11 stations[1].colour: there is no such key. Known here: name, camera, recipe, criteria, backbone, threads, line, lineOutput, golden.',
+      'plant.yaml:11 stations[1].colour: there is no such key. Known here: name, camera, recipe, criteria, backbone, threads, line, lineOutput, retention, golden.',
       'plant.yaml:12 stations[2].name: it is missing. Add text in quotes.',
       'plant.yaml:12 stations[2].camera: it is missing. Add a group of keys.',
     ]);
@@ -153,8 +153,8 @@ stations:
 test('whatever can be changed at a station can be said in a file', () => {
   const known = Object.keys(methods['stations.update'].input.shape).filter((key) => key !== 'stationId');
   const named = keysAt(['stations', 0], {}).map((key) => (key === 'backbone' ? 'backboneId' : key));
-  // The golden set is the station's, and has a method of its own.
-  expect(named.toSorted()).toEqual([...known, 'golden'].toSorted());
+  // The golden set is the station's, and what is kept how long; both have methods of their own.
+  expect(named.toSorted()).toEqual([...known, 'golden', 'retention'].toSorted());
 });
 
 describe('the plan', () => {
@@ -178,6 +178,7 @@ describe('the plan', () => {
     backbones: ['shipped'],
     events: null,
     golden: new Set(),
+    retention: new Map(),
     ...rest,
   });
 
@@ -213,6 +214,33 @@ describe('the plan', () => {
       'plant.yaml:2 shifts: shifts begin at different hours, named in order. Correct it.',
     ]);
     expect(problemsOf('mekiki: 1\nshifts: [6, 24]\n')).toEqual(['plant.yaml:2 shifts[1]: it is 24. Give at most 23.']);
+  });
+
+  test('how long a station keeps things is set where it differs, also at one that is made', () => {
+    const config = (retention: string) =>
+      configOf(`mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: ${retention}}]`);
+    const stepsFor = (retention: string, there: Partial<HomeState>) => {
+      const plan = planOf(config(retention), home(there));
+      return 'steps' in plan && plan.steps.filter(({ method }) => method === 'retention.set');
+    };
+    const kept = { okPictures: 2000, otherPicturesDays: null, recordsDays: null };
+    const there = { stations: [station('A')], retention: new Map([['st-A', { ...kept, recordsDays: 365 }]]) };
+    expect(stepsFor('{recordsDays: 365}', there)).toEqual([]);
+    expect(stepsFor('{}', {})).toEqual([]);
+    expect(stepsFor('{recordsDays: 90}', there)).toEqual([
+      {
+        method: 'retention.set',
+        stationId: 'st-A',
+        name: 'A',
+        retention: { ...kept, recordsDays: 90 },
+        changes: [{ path: 'stations["A"].retention.recordsDays', from: 365, to: 90 }],
+      },
+    ]);
+    expect(stepsFor('{otherPicturesDays: 30}', {})).toMatchObject([{ stationId: null, name: 'A' }]);
+    expect(problemsOf('mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: {recordsDays: 7}}]')).toEqual(
+      ['plant.yaml:2 stations[0].retention.recordsDays: it is 7. Give at least 30.'],
+    );
+    expect(problemsOf('mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: {days: 7}}]')).toHaveLength(1);
   });
 
   test('an account keeps its role, and stays disabled; an unknown backbone is refused', () => {

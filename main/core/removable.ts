@@ -1,0 +1,91 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { REFERENCE_PARTS } from '../learning/monitor/part-monitor.ts';
+import type { RecordRow } from '../store/retention.ts';
+import type { Store } from '../store/open.ts';
+
+/*
+ * What of a station is old enough to go and named by nobody. A slice at a time, so that whoever asks can let others go on between two; a slice is true until somebody else had
+ * his turn.
+ */
+
+const SLICE = 200;
+
+export interface Age {
+  stationId: string;
+  /** ISO time: what is not older stays. */
+  before: string;
+  /** Pictures that stay (`referencedPictures`). */
+  referenced: ReadonlySet<string>;
+}
+
+/** Whatever looks like a picture's name in evidence, shadow runs and lists of what a knowledge learnt, and what people imported. */
+export const referencedPictures = async (store: Store, signal?: AbortSignal): Promise<Set<string>> => {
+  const found = new Set<string>(store.retention.imported());
+  const takeFrom = (text: string) => {
+    for (const [sha] of text.matchAll(/\b[0-9a-f]{64}\b/g)) found.add(sha);
+  };
+  for (const id of store.candidates.ids()) {
+    signal?.throwIfAborted();
+    takeFrom(store.candidates.documents(id));
+    await othersGoOn();
+  }
+  for (const id of store.knowledge.ids()) {
+    signal?.throwIfAborted();
+    // One from before there were lists learnt what is labelled.
+    takeFrom(await readFile(join(store.home, 'knowledge', id, 'data.json'), 'utf8').catch(noFile));
+  }
+  return found;
+};
+
+const noFile = (error: NodeJS.ErrnoException): string => {
+  if (error.code === 'ENOENT') return '';
+  throw error;
+};
+
+export const othersGoOn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Rows of a slice that are old, slice by slice. A clock that was wrong for a while leaves younger ones between; a whole slice of them is the end. */
+function* oldOnes<T extends { id: number; at: string }>(
+  before: string,
+  read: (after: number, limit: number) => T[],
+): Generator<T[]> {
+  for (let after = 0; ;) {
+    const slice = read(after, SLICE);
+    const old = slice.filter(({ at }) => at < before);
+    if (old.length === 0) return;
+    after = slice.at(-1)!.id;
+    yield old;
+  }
+}
+
+/** Pictures of parts that are not ok; each once. */
+export function* removablePictures(
+  store: Store,
+  { stationId, before, referenced }: Age,
+): Generator<{ imageSha: string; at: string }[]> {
+  const seen = new Set<string>();
+  const isKept = (sha: string) =>
+    referenced.has(sha) || store.retention.isPictureNeeded(sha, stationId, before);
+  for (const old of oldOnes(before, (after, limit) => store.retention.pictured(stationId, after, limit))) {
+    const byImage = new Map(old.map((row) => [row.imageSha, row]));
+    for (const sha of byImage.keys()) if (seen.has(sha) || isKept(sha)) byImage.delete(sha);
+    for (const { imageSha } of old) seen.add(imageSha);
+    yield [...byImage.values()];
+  }
+}
+
+/** @param without pictures that would have gone before: their records may go */
+export function* removableRecords(
+  store: Store,
+  { stationId, before, referenced }: Age,
+  without: ReadonlySet<string> = new Set(),
+): Generator<RecordRow[]> {
+  const reference = store.retention.reference(stationId, REFERENCE_PARTS);
+  const isKept = ({ id, imageSha, isNamed, isPictured }: RecordRow): boolean =>
+    isNamed ||
+    (reference !== null && id >= reference.first && id <= reference.last) ||
+    (imageSha !== null && (referenced.has(imageSha) || (isPictured && !without.has(imageSha))));
+  for (const old of oldOnes(before, (after, limit) => store.retention.records(stationId, after, limit)))
+    yield old.filter((row) => !isKept(row));
+}

@@ -1,0 +1,240 @@
+import { z } from 'zod';
+import { problemOf } from '../contract/errors.ts';
+import type { MethodOutput } from '../contract/methods.ts';
+import type { Retention } from '../contract/retention.ts';
+import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { JobService } from './jobs.ts';
+import type { Lines } from './lines.ts';
+import { othersGoOn, referencedPictures, removablePictures, removableRecords, type Age } from './removable.ts';
+import { removePictureFiles } from './removed-pictures.ts';
+import { noteRemovedUntil, removedUntil, retentionOf, setRetention } from './retention-settings.ts';
+
+/*
+ * Old pictures and records go in small steps while no job runs: rows in a transaction, then the files (removed-pictures.ts). A step is short enough that a line's records wait for it unnoticed, and each
+ * ends with a commit, so the write-ahead log stays as small as it is. Pictures of good parts are the line's own to delete (host/line/ok-images.ts).
+ */
+
+const DAY_MS = 86_400_000;
+const FIRST_AFTER_MS = 2 * 60_000;
+const EVERY_MS = 60 * 60_000;
+/** Between two steps. */
+const PAUSE_MS = 20;
+/** Files that are measured for how much disk a kind takes. */
+const SAMPLE = 100;
+
+/** A clock that leapt so far is perhaps wrong: nothing is removed for a day, in which somebody can set it right. Also after so long a time without the program. */
+const LEAP_MS = 7 * DAY_MS;
+const LOOKED = 'retention.looked';
+const NOT_BEFORE = 'retention.notBefore';
+
+/** What a cleaning has removed so far: it may be cut off and go on later, and has one entry in the trail. */
+const cleanedSchema = z.object({
+  pictures: z.number().int(),
+  records: z.number().int(),
+  oldest: z.iso.datetime(),
+  newest: z.iso.datetime(),
+});
+type Cleaned = z.infer<typeof cleanedSchema>;
+const cleanedOf = (stationId: string): string => `retention.cleaned:${stationId}`;
+
+export interface RetentionService {
+  handlers: HandlersOf<'retention.get' | 'retention.set' | 'retention.preview'>;
+  /** Cleans all stations, or goes on where a job or the end of the program cut it off. */
+  clean(): Promise<void>;
+  start(): void;
+  close(): Promise<void>;
+}
+
+type Preview = MethodOutput<'retention.preview'>;
+
+export const createRetentionService = (
+  context: CoreContext,
+  { jobs, lines }: { jobs: Pick<JobService, 'busy'>; lines: Pick<Lines, 'reconfigure'> },
+): RetentionService => {
+  const { store, log, now } = context;
+  let closed = false;
+  let timer: NodeJS.Timeout | null = null;
+  const beforeOf = (days: number): string => new Date(now().getTime() - days * DAY_MS).toISOString();
+  const mayRemove = () => !closed && !jobs.busy();
+
+  /** Notes that we looked; gives whether the clock can be believed. */
+  const clockIsBelieved = (): boolean => {
+    const time = now().getTime();
+    const looked = store.settings.get(LOOKED);
+    const notBefore = store.settings.get(NOT_BEFORE);
+    const leapt = typeof looked === 'number' && Math.abs(time - looked) > LEAP_MS;
+    store.transaction(() => {
+      store.settings.set(LOOKED, time);
+      if (leapt) store.settings.set(NOT_BEFORE, time + DAY_MS);
+    });
+    if (leapt) log.warn('clock leapt: nothing is removed for a day', { from: looked, to: time });
+    // One that was set back across it since.
+    const waits = typeof notBefore === 'number' && time < notBefore && notBefore - time <= DAY_MS;
+    return !leapt && !waits;
+  };
+
+  const cleaned = (stationId: string): Cleaned | null => {
+    const found = cleanedSchema.safeParse(store.settings.get(cleanedOf(stationId)));
+    return found.success ? found.data : null;
+  };
+  /** Within the transaction that removes. */
+  const note = (stationId: string, what: 'pictures' | 'records', rows: readonly { at: string }[]): void => {
+    const times = rows.map(({ at }) => at).toSorted();
+    const [first, last] = [times[0]!, times.at(-1)!];
+    const so = cleaned(stationId) ?? { pictures: 0, records: 0, oldest: first, newest: last };
+    store.settings.set(cleanedOf(stationId), {
+      ...so,
+      [what]: so[what] + rows.length,
+      oldest: first < so.oldest ? first : so.oldest,
+      newest: last > so.newest ? last : so.newest,
+    } satisfies Cleaned);
+    if (what === 'records') noteRemovedUntil(store, stationId, last);
+  };
+
+  /** Removes slice by slice; false: cut off. */
+  const removeEach = async <T extends { at: string }>(
+    stationId: string,
+    what: 'pictures' | 'records',
+    slices: Iterable<T[]>,
+    remove: (row: T) => void,
+  ): Promise<boolean> => {
+    for (const rows of slices) {
+      if (!mayRemove()) return false;
+      if (rows.length > 0) {
+        store.transaction(() => {
+          for (const row of rows) remove(row);
+          note(stationId, what, rows);
+        });
+        await removePictureFiles(store);
+      }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+    return true;
+  };
+  /** One entry for all that this cleaning removed, also before it was cut off. */
+  const tell = (stationId: string, { otherPicturesDays, recordsDays }: Retention): void => {
+    const done = cleaned(stationId);
+    if (done === null) return;
+    store.transaction(() => {
+      store.settings.set(cleanedOf(stationId), null);
+      store.audit.append({
+        user: actor(null),
+        action: 'retention.clean',
+        subject: stationId,
+        details: { ...done, otherPicturesDays, recordsDays },
+      });
+    });
+    log.info('old pictures and records removed', { stationId, ...done });
+  };
+  const cleanStation = async (stationId: string, kept: Retention, referenced: Set<string>): Promise<void> => {
+    const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });
+    const { retention } = store;
+    const { otherPicturesDays, recordsDays } = kept;
+    if (otherPicturesDays !== null) {
+      const slices = removablePictures(store, age(otherPicturesDays));
+      const remove = ({ imageSha }: { imageSha: string }) => retention.removePicture(imageSha);
+      if (!(await removeEach(stationId, 'pictures', slices, remove))) return;
+    }
+    if (recordsDays !== null) {
+      const slices = removableRecords(store, age(recordsDays));
+      if (!(await removeEach(stationId, 'records', slices, (row) => void retention.removeRecord(row)))) return;
+    }
+    tell(stationId, kept);
+  };
+  const cleanAll = async (): Promise<void> => {
+    const due = store.stations
+      .list()
+      .map(({ id }) => ({ id, kept: retentionOf(store, id) }))
+      .filter(
+        ({ id, kept }) => kept.otherPicturesDays !== null || kept.recordsDays !== null || cleaned(id) !== null,
+      );
+    if (closed || !clockIsBelieved() || due.length === 0 || !mayRemove()) return;
+    await removePictureFiles(store);
+    const referenced = await referencedPictures(store);
+    for (const { id, kept } of due) await cleanStation(id, kept, referenced);
+  };
+  let cleaning: Promise<void> = Promise.resolve();
+  const clean = (): Promise<void> =>
+    (cleaning = cleaning.then(cleanAll).catch((error: unknown) => {
+      log.warn('old pictures and records not removed; tried again', { problem: problemOf(error), error });
+    }));
+
+  const meanBytes = async (stationId: string, kind: 'ok' | 'other'): Promise<number> => {
+    const sizes = [];
+    for (const sha of store.retention.newestPictures(stationId, kind, SAMPLE)) {
+      const size = await store.images.size(sha);
+      if (size !== null) sizes.push(size);
+    }
+    return sizes.reduce((sum, size) => sum + size, 0) / Math.max(1, sizes.length);
+  };
+  const preview = async (stationId: string, wanted: Retention, signal: AbortSignal): Promise<Preview> => {
+    const { okPictures: limit } = retentionOf(store, stationId);
+    const totals = store.retention.totals(stationId, limit);
+    const [okBytes, otherBytes] = [await meanBytes(stationId, 'ok'), await meanBytes(stationId, 'other')];
+    const referenced = await referencedPictures(store, signal);
+    const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });
+    const pictures = new Set<string>();
+    const records = { count: 0, bytes: 0 };
+    if (wanted.otherPicturesDays !== null)
+      for (const rows of removablePictures(store, age(wanted.otherPicturesDays))) {
+        for (const { imageSha } of rows) pictures.add(imageSha);
+        await othersGoOn();
+        signal.throwIfAborted();
+      }
+    if (wanted.recordsDays !== null)
+      for (const rows of removableRecords(store, age(wanted.recordsDays), pictures)) {
+        records.count += rows.length;
+        records.bytes += rows.reduce((sum, { bytes }) => sum + bytes, 0);
+        await othersGoOn();
+        signal.throwIfAborted();
+      }
+    const amount = (count: number, bytesEach: number) => ({ count, bytes: count * bytesEach });
+    const okGoes = Math.max(0, totals.okPictures - wanted.okPictures);
+    return {
+      okPictures: { ...amount(totals.okPictures, okBytes), goes: amount(okGoes, okBytes) },
+      otherPictures: { ...amount(totals.otherPictures, otherBytes), goes: amount(pictures.size, otherBytes) },
+      records: { ...amount(totals.records, totals.recordBytes), goes: records },
+    };
+  };
+
+  const later = (ms: number): void => {
+    timer = setTimeout(() => void clean().then(() => closed || later(EVERY_MS)), ms);
+    timer.unref();
+  };
+  return {
+    clean,
+    start: () => later(FIRST_AFTER_MS),
+    async close() {
+      closed = true;
+      if (timer !== null) clearTimeout(timer);
+      await cleaning;
+    },
+    handlers: {
+      async 'retention.get'({ stationId }) {
+        store.stations.get(stationId);
+        return { retention: retentionOf(store, stationId), removedUntil: removedUntil(store, stationId) };
+      },
+      async 'retention.preview'({ stationId, retention }, _session, signal) {
+        store.stations.get(stationId);
+        return preview(stationId, retention, signal);
+      },
+      async 'retention.set'({ stationId, retention: after }, session) {
+        store.stations.get(stationId);
+        const before = retentionOf(store, stationId);
+        if (JSON.stringify(before) === JSON.stringify(after)) return { retention: after };
+        store.transaction(() => {
+          setRetention(store, stationId, after);
+          store.audit.append({
+            user: actor(session),
+            action: 'retention.set',
+            subject: stationId,
+            details: { before, after },
+          });
+        });
+        if (before.okPictures !== after.okPictures) await lines.reconfigure(stationId);
+        void clean();
+        return { retention: after };
+      },
+    },
+  };
+};
