@@ -5,7 +5,7 @@ import type { Retention } from '../contract/retention.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { JobService } from './jobs.ts';
 import type { Lines } from './lines.ts';
-import { othersGoOn, referencedPictures, removablePictures, removableRecords, type Age } from './removable.ts';
+import { countOf, othersGoOn, referencedPictures, removablePictures, removableRecords, type Age } from './removable.ts';
 import { removePictureFiles } from './removed-pictures.ts';
 import { noteRemovedUntil, removedUntil, retentionOf, setRetention } from './retention-settings.ts';
 
@@ -19,6 +19,8 @@ const FIRST_AFTER_MS = 2 * 60_000;
 const EVERY_MS = 60 * 60_000;
 /** Between two steps. */
 const PAUSE_MS = 20;
+/** Rows that go before the files do, so that many files of one folder wait for the disk together. */
+const FILES_AT_ONCE = 1_000;
 /** Files that are measured for how much disk a kind takes. */
 const SAMPLE = 100;
 
@@ -98,17 +100,25 @@ export const createRetentionService = (
     slices: Iterable<T[]>,
     remove: (row: T) => void,
   ): Promise<boolean> => {
+    let withoutRow = 0;
     for (const rows of slices) {
       if (!mayRemove()) return false;
-      if (rows.length > 0) {
-        store.transaction(() => {
-          for (const row of rows) remove(row);
-          note(stationId, what, rows);
-        });
+      if (rows.length === 0) {
+        await othersGoOn();
+        continue;
+      }
+      store.transaction(() => {
+        for (const row of rows) remove(row);
+        note(stationId, what, rows);
+      });
+      withoutRow += rows.length;
+      if (withoutRow >= FILES_AT_ONCE) {
         await removePictureFiles(store);
+        withoutRow = 0;
       }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
+    await removePictureFiles(store);
     return true;
   };
   /** One entry for all that this cleaning removed, also before it was cut off. */
@@ -145,9 +155,7 @@ export const createRetentionService = (
     const due = store.stations
       .list()
       .map(({ id }) => ({ id, kept: retentionOf(store, id) }))
-      .filter(
-        ({ id, kept }) => kept.otherPicturesDays !== null || kept.recordsDays !== null || cleaned(id) !== null,
-      );
+      .filter(({ id, kept }) => kept.otherPicturesDays !== null || kept.recordsDays !== null || cleaned(id) !== null);
     if (closed || !clockIsBelieved() || due.length === 0 || !mayRemove()) return;
     await removePictureFiles(store);
     const referenced = await referencedPictures(store);
@@ -168,8 +176,10 @@ export const createRetentionService = (
     return sizes.reduce((sum, size) => sum + size, 0) / Math.max(1, sizes.length);
   };
   const preview = async (stationId: string, wanted: Retention, signal: AbortSignal): Promise<Preview> => {
-    const { okPictures: limit } = retentionOf(store, stationId);
-    const totals = store.retention.totals(stationId, limit);
+    const { retention } = store;
+    // Those that the line has not deleted yet.
+    const okPictures = retention.countOk(stationId, retentionOf(store, stationId).okPictures);
+    const [others, all] = [await countOf(store, 'other', stationId), await countOf(store, 'records', stationId)];
     const [okBytes, otherBytes] = [await meanBytes(stationId, 'ok'), await meanBytes(stationId, 'other')];
     const referenced = await referencedPictures(store, signal);
     const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });
@@ -189,11 +199,11 @@ export const createRetentionService = (
         signal.throwIfAborted();
       }
     const amount = (count: number, bytesEach: number) => ({ count, bytes: count * bytesEach });
-    const okGoes = Math.max(0, totals.okPictures - wanted.okPictures);
+    const okGoes = Math.max(0, okPictures - wanted.okPictures);
     return {
-      okPictures: { ...amount(totals.okPictures, okBytes), goes: amount(okGoes, okBytes) },
-      otherPictures: { ...amount(totals.otherPictures, otherBytes), goes: amount(pictures.size, otherBytes) },
-      records: { ...amount(totals.records, totals.recordBytes), goes: records },
+      okPictures: { ...amount(okPictures, okBytes), goes: amount(okGoes, okBytes) },
+      otherPictures: { ...amount(others, otherBytes), goes: amount(pictures.size, otherBytes) },
+      records: { ...amount(all, retention.recordBytes(stationId)), goes: records },
     };
   };
 

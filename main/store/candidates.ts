@@ -98,9 +98,7 @@ export const createCandidates = (db: Database): Candidates => {
   const all = db.prepare('SELECT * FROM candidates WHERE station_id = ? ORDER BY position DESC');
   const byId = db.prepare('SELECT * FROM candidates WHERE id = ?');
   const ids = db.prepare('SELECT id FROM candidates').pluck();
-  const documents = db
-    .prepare(`SELECT concat_ws(' ', evidence, shadow, golden) FROM candidates WHERE id = ?`)
-    .pluck();
+  const documents = db.prepare(`SELECT concat_ws(' ', evidence, shadow, golden) FROM candidates WHERE id = ?`).pluck();
   const unapproved = db
     .prepare(`SELECT id FROM candidates WHERE state IN ('candidate', 'submitted', 'rejected')`)
     .pluck();

@@ -19,14 +19,6 @@ export interface RecordRow {
   isPictured: boolean;
 }
 
-export interface Totals {
-  okPictures: number;
-  otherPictures: number;
-  records: number;
-  /** Of a record in the database, on average. */
-  recordBytes: number;
-}
-
 /** What retention reads and removes. Removing is within the caller's transaction, and a picture's file goes after it (`toRemove`). */
 export interface RetentionRows {
   /** In the order in which they were stored, after a part's id. */
@@ -48,8 +40,17 @@ export interface RetentionRows {
   /** Pictures whose rows are gone and whose files are to go. One that has come again since is no longer among them. */
   toRemove(limit: number): string[];
   removed(shas: readonly string[]): void;
-  /** @param okLimit good parts beyond so many newest ones have no picture */
-  totals(stationId: string, okLimit: number): Totals;
+  /** Of the parts after this id, in order, at most so many; `last`: the last one that was counted, null: none was. */
+  count(
+    kind: 'other' | 'records',
+    stationId: string,
+    after: number,
+    limit: number,
+  ): { count: number; last: number | null };
+  /** Good parts with a picture, counted up to a limit. */
+  countOk(stationId: string, limit: number): number;
+  /** Of a record in the database, on average. */
+  recordBytes(stationId: string): number;
   /** Pictures of the newest parts, to measure their files. */
   newestPictures(stationId: string, kind: 'ok' | 'other', limit: number): string[];
 }
@@ -127,16 +128,27 @@ export const createRetentionRows = (db: Database): RetentionRows => {
   const cameAgain = db.prepare('DELETE FROM pictures_to_remove WHERE sha IN (SELECT sha FROM images)');
   const toRemove = db.prepare('SELECT sha FROM pictures_to_remove ORDER BY sha LIMIT ?').pluck();
   const removed = db.prepare('DELETE FROM pictures_to_remove WHERE sha = ?');
-  const totals = db.prepare(`
-    SELECT
-      (SELECT count(*) FROM (SELECT 1 FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL LIMIT @okLimit)) AS okPictures,
-      (SELECT count(*) FROM parts p WHERE ${OTHER}) AS otherPictures,
-      (SELECT count(*) FROM parts p WHERE ${LINE}) AS records,
-      (SELECT coalesce(avg(bytes), 0) FROM (SELECT ${RECORD_BYTES} AS bytes FROM parts p WHERE ${LINE} ORDER BY p.id DESC
-        LIMIT ${SAMPLED_RECORDS})) AS recordBytes`);
+  const counts = Object.fromEntries(
+    Object.entries({ other: OTHER, records: LINE }).map(([kind, where]) => [
+      kind,
+      db.prepare(
+        `SELECT count(*) AS count, max(id) AS last FROM (SELECT p.id FROM parts p WHERE ${where} AND p.id > @after ORDER BY p.id LIMIT @limit)`,
+      ),
+    ]),
+  );
+  const countOk = db
+    .prepare(`SELECT count(*) FROM (SELECT 1 FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL LIMIT @limit)`)
+    .pluck();
+  const recordBytes = db
+    .prepare(
+      `SELECT coalesce(avg(bytes), 0) FROM (SELECT ${RECORD_BYTES} AS bytes FROM parts p WHERE ${LINE} ORDER BY p.id DESC LIMIT ${SAMPLED_RECORDS})`,
+    )
+    .pluck();
   const newest = {
     ok: db
-      .prepare(`SELECT p.image_sha FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL ORDER BY p.id DESC LIMIT @limit`)
+      .prepare(
+        `SELECT p.image_sha FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL ORDER BY p.id DESC LIMIT @limit`,
+      )
       .pluck(),
     other: db.prepare(`SELECT p.image_sha FROM parts p WHERE ${OTHER} ORDER BY p.id DESC LIMIT @limit`).pluck(),
   };
@@ -176,7 +188,10 @@ export const createRetentionRows = (db: Database): RetentionRows => {
     removed(shas) {
       for (const sha of shas) removed.run(sha);
     },
-    totals: (stationId, okLimit) => totals.get({ stationId, okLimit }) as Totals,
+    count: (kind, stationId, after, limit) =>
+      counts[kind]!.get({ stationId, after, limit }) as { count: number; last: number | null },
+    countOk: (stationId, limit) => countOk.get({ stationId, limit }) as number,
+    recordBytes: (stationId) => recordBytes.get({ stationId }) as number,
     newestPictures: (stationId, kind, limit) => newest[kind].all({ stationId, limit }) as string[],
   };
 };

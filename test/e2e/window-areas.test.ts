@@ -279,6 +279,35 @@ describe('Settings', () => {
       .toEqual(['from 05:00', 'from 17:00']);
   });
 
+  it('tells what a time limit would remove before it is saved; the report says what is gone', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    const goes = (kind: string) => page.textContent(testId(`goes-${kind}`));
+    const save = testId('save-retention');
+    await expect.poll(() => goes('records')).toContain('0');
+    expect(await page.isDisabled(save)).toBe(true);
+    await page.fill(testId('keep-records'), '20');
+    await page.waitForSelector('text=30 days or more');
+    await page.fill(testId('keep-records'), '365');
+    await page.fill(testId('keep-okPictures'), '500');
+    await expect.poll(() => goes('records')).toContain('804,000');
+    expect(await goes('okPictures')).toContain('232.5 MB');
+    expect(await page.textContent(save)).toBe('Save and remove');
+    expect(await findings(page)).toEqual([]);
+    await page.click(save);
+    await expect
+      .poll(() => server.world.retention)
+      .toEqual({ okPictures: 500, otherPicturesDays: null, recordsDays: 365 });
+    // 0 says the same as nothing.
+    await page.fill(testId('keep-otherPictures'), '0');
+    await expect.poll(() => goes('otherPictures')).toContain('0');
+    expect(await page.isDisabled(save)).toBe(true);
+    await go(page, 'reports');
+    await page.waitForSelector(testId('removed-until'));
+    expect(await findings(page)).toEqual([]);
+  });
+
   it('asks before it disables an account: that is for ever', async () => {
     const { page } = await open();
     await signIn(page, 'SV-02', 'supervisor');

@@ -16,6 +16,7 @@ import { databaseFile } from '../../../main/store/home.ts';
 import { openStore, type Store } from '../../../main/store/open.ts';
 import type { NewPart } from '../../../main/store/parts.ts';
 import { newJudgement, newPart, newStation } from '../../store/examples.ts';
+import { setUp, startWorld } from './world.ts';
 
 const DAY = 86_400_000;
 const START = Date.parse('2026-01-01T00:00:00.000Z');
@@ -132,9 +133,7 @@ const act = (kind: 'label' | 'skip', part: { id: number; sha: string }) =>
     at: dayOf(1),
     kind,
     classId: null,
-    changes: [
-      { partId: part.id, stationId: 'st-1', imageSha: part.sha, labelBefore: null, queueStateBefore: 'open' },
-    ],
+    changes: [{ partId: part.id, stationId: 'st-1', imageSha: part.sha, labelBefore: null, queueStateBefore: 'open' }],
   });
 
 describe('pictures of parts that are not ok', () => {
@@ -250,7 +249,9 @@ describe('records', () => {
     const year = await summary(0, 100);
     expect(year.hours.reduce((n, { ok, ng }) => n + ok + ng, 0)).toBe(3);
     expect([year.removedUntil, (await summary(12, 100)).removedUntil]).toEqual([dayOf(10), null]);
-    expect(entries('retention.clean')).toMatchObject([{ pictures: 0, records: 1, oldest: dayOf(10), newest: dayOf(10) }]);
+    expect(entries('retention.clean')).toMatchObject([
+      { pictures: 0, records: 1, oldest: dayOf(10), newest: dayOf(10) },
+    ]);
   });
 
   test('of an ng part go once its picture may', async () => {
@@ -282,7 +283,7 @@ describe('records', () => {
       });
     await keep({ recordsDays: 60 });
     await service.clean();
-    expect(store.retention.totals('st-1', 1).records).toBe(0);
+    expect(store.retention.count('records', 'st-1', 0, 10)).toEqual({ count: 0, last: null });
     expect(statSync(`${databaseFile(store.home)}-wal`).size).toBeLessThan(8 * 1024 * 1024);
   });
 
@@ -296,29 +297,32 @@ describe('records', () => {
 });
 
 describe('a kill', () => {
-  test.each([0, 1, 2, 3])('after %i files: the next start finds the others, and the trail has one entry', async (after) => {
-    const all = [];
-    for (let n = 0; n < 4; n += 1) all.push(await add(10 + n));
-    await die();
-    let gone = 0;
-    await open({
-      ...nodeFiles,
-      async remove(path) {
-        if (path.endsWith('.png') && gone++ >= after) throw new Error('the power is gone');
-        await nodeFiles.remove(path);
-      },
-    });
-    await keep({ otherPicturesDays: 30 });
-    await service.clean();
-    expect(all.filter(({ sha }) => lies(sha)).length).toBe(4 - after);
-    expect(entries('retention.clean')).toEqual([]);
-    await die();
-    await open();
-    expect(all.map(({ sha }) => lies(sha))).toEqual([false, false, false, false]);
-    await service.clean();
-    expect(entries('retention.clean')).toMatchObject([{ pictures: 4, oldest: dayOf(10), newest: dayOf(13) }]);
-    expect(store.retention.toRemove(10)).toEqual([]);
-  });
+  test.each([0, 1, 2, 3])(
+    'after %i files: the next start finds the others, and the trail has one entry',
+    async (after) => {
+      const all = [];
+      for (let n = 0; n < 4; n += 1) all.push(await add(10 + n));
+      await die();
+      let gone = 0;
+      await open({
+        ...nodeFiles,
+        async remove(path) {
+          if (path.endsWith('.png') && gone++ >= after) throw new Error('the power is gone');
+          await nodeFiles.remove(path);
+        },
+      });
+      await keep({ otherPicturesDays: 30 });
+      await service.clean();
+      expect(all.filter(({ sha }) => lies(sha)).length).toBe(4 - after);
+      expect(entries('retention.clean')).toEqual([]);
+      await die();
+      await open();
+      expect(all.map(({ sha }) => lies(sha))).toEqual([false, false, false, false]);
+      await service.clean();
+      expect(entries('retention.clean')).toMatchObject([{ pictures: 4, oldest: dayOf(10), newest: dayOf(13) }]);
+      expect(store.retention.toRemove(10)).toEqual([]);
+    },
+  );
 
   test('before the commit leaves row and file', async () => {
     const old = await add(10);
@@ -376,6 +380,23 @@ describe('a clock that leapt', () => {
 });
 
 describe('the setting', () => {
+  test('reaches the line, running or started later; only a supervisor changes it', async () => {
+    const world = await startWorld();
+    try {
+      const { stationId, technician } = await setUp(world);
+      const set = (okPictures: number, session?: Session) =>
+        world.call('retention.set', { stationId, retention: { okPictures } }, session);
+      await expect(set(300, technician)).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+      await set(300);
+      await world.call('line.start', { stationId });
+      await set(400);
+      const kept = world.lines.get(stationId)!.configured.map(({ keepOkImages }) => keepOkImages);
+      expect(kept).toEqual([300, 400]);
+    } finally {
+      await world.close();
+    }
+  });
+
   test('tells what it would remove, and removes as much', async () => {
     for (let n = 0; n < 3; n += 1) await add(10, 'ng', { picture: 'x'.repeat(1000 + n) });
     await add(90, 'ng');

@@ -237,10 +237,12 @@ describe('the plan', () => {
       },
     ]);
     expect(stepsFor('{otherPicturesDays: 30}', {})).toMatchObject([{ stationId: null, name: 'A' }]);
-    expect(problemsOf('mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: {recordsDays: 7}}]')).toEqual(
-      ['plant.yaml:2 stations[0].retention.recordsDays: it is 7. Give at least 30.'],
-    );
-    expect(problemsOf('mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: {days: 7}}]')).toHaveLength(1);
+    expect(
+      problemsOf('mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: {recordsDays: 7}}]'),
+    ).toEqual(['plant.yaml:2 stations[0].retention.recordsDays: it is 7. Give at least 30.']);
+    expect(
+      problemsOf('mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, retention: {days: 7}}]'),
+    ).toHaveLength(1);
   });
 
   test('an account keeps its role, and stays disabled; an unknown backbone is refused', () => {
