@@ -67,6 +67,11 @@ export const WITHOUT_PLACE = `
   LEFT JOIN parts p ON p.id = l.part_id
   WHERE c.is_ok = 0 AND (p.tile_x IS NULL OR p.verdict = 'ok')`;
 
+/** An action that no part is left of cannot be taken back. */
+export const CLOSE_EMPTY_ACTIONS = `
+  UPDATE label_actions SET undone = 1
+  WHERE undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = id)`;
+
 interface Row {
   station_id: string;
   image_sha: string;
@@ -159,9 +164,7 @@ export const createLabels = (db: Database): Labels => {
   const changesOf = db.prepare('SELECT * FROM label_action_parts WHERE action_id = ? ORDER BY part_id');
   const setUndone = db.prepare('UPDATE label_actions SET undone = 1 WHERE id = ?');
   const forgetChanges = db.prepare('DELETE FROM label_action_parts WHERE station_id = ? AND image_sha = ?');
-  const closeEmpty = db.prepare(
-    'UPDATE label_actions SET undone = 1 WHERE undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = id)',
-  );
+  const closeEmpty = db.prepare(CLOSE_EMPTY_ACTIONS);
   return {
     get(stationId, imageSha) {
       const row = one.get(stationId, imageSha) as Row | undefined;

@@ -1,4 +1,5 @@
 import type { Database } from 'better-sqlite3';
+import { CLOSE_EMPTY_ACTIONS } from './labels.ts';
 
 /** A part of the line that is not ok and has a picture. */
 export interface PicturedPart {
@@ -98,9 +99,7 @@ export const createRetentionRows = (db: Database): RetentionRows => {
   const pictureNeeded = db.prepare(PICTURE_NEEDED).pluck();
   const skips = db.prepare(`
     DELETE FROM label_action_parts WHERE part_id IN (SELECT id FROM parts WHERE image_sha = ?)`);
-  const closeEmpty = db.prepare(
-    'UPDATE label_actions SET undone = 1 WHERE undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = id)',
-  );
+  const closeEmpty = db.prepare(CLOSE_EMPTY_ACTIONS);
   const unqueue = db.prepare('DELETE FROM queue WHERE part_id IN (SELECT id FROM parts WHERE image_sha = ?)');
   const withoutPicture = db.prepare('UPDATE parts SET image_sha = NULL WHERE image_sha = ?');
   const dropImage = db.prepare(`
