@@ -30,7 +30,7 @@ describe('groups of commands', () => {
 });
 
 describe('options', () => {
-  test('none takes a word for a number', async () => {
+  test('none takes a word, or nothing, for a number', async () => {
     const program = new Command();
     for (const { add } of commandGroups)
       await add(
@@ -40,14 +40,17 @@ describe('options', () => {
       );
     const parsed = optionsOf(program).filter(({ parseArg }) => parseArg !== undefined);
     expect(parsed.length).toBeGreaterThan(50);
-    for (const { flags, parseArg } of parsed) {
-      let value: unknown;
+    const valueOf = ({ flags, parseArg }: Option, text: string): unknown => {
       try {
-        value = parseArg!('abc', undefined);
+        return parseArg!(text, undefined);
       } catch (error) {
         expect(error, flags).toMatchObject({ code: 'commander.invalidArgument' });
+        return undefined;
       }
-      expect(value, flags).not.toBeNaN();
+    };
+    for (const option of parsed) {
+      expect(valueOf(option, 'abc'), option.flags).not.toBeNaN();
+      for (const nothing of ['', ' ']) expect(valueOf(option, nothing), option.flags).not.toBeTypeOf('number');
     }
   });
 
@@ -56,6 +59,7 @@ describe('options', () => {
     'capture 24001 --count 1 --out frames --exposure-us 0',
     'capture 24001 --count 1 --out frames --pixel-format=',
     'knowledge labels --limit abc',
+    'serve --port=',
     'queue list --limit 10001',
   ])('%s is refused before anything is done', async (line) => {
     let ran = false;
