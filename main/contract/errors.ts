@@ -393,6 +393,10 @@ export const errorCatalogue = {
     ['{model} may not inspect: {problem}.', 'Have it approved by a supervisor first.'],
     ['{model} は検査に使えません: {problem}', '先に監督者の承認を受けてください。'],
   ),
+  SIGNATURE_NEEDED: entry(
+    ['This decision about {model} has to be signed.', 'Type your password and what the signature stands for.'],
+    ['{model} に関するこの決定には署名が必要です。', 'パスワードと署名の意味を入力してください。'],
+  ),
   GATE_FAILED: entry(
     ['{model} fails: {gates}.', 'Reject it, or label more parts and compress again.'],
     ['{model} は不合格です: {gates}', '却下するか、ラベルを増やして圧縮し直してください。'],

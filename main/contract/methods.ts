@@ -58,6 +58,8 @@ const none = z.object({});
 const path = z.string().min(1).max(4096);
 const password = z.string().min(1).max(256);
 const newPassword = z.string().min(8).max(256);
+/** Asks for the person, not for the session that was left open. */
+const signature = z.object({ password, meaning: z.string().trim().min(1).max(500) });
 const page = { limit: z.number().int().min(1).max(500).default(100), before: z.number().int().optional() };
 const method = <R extends MethodDefinition['roles'], I extends z.ZodType, O extends z.ZodType>(
   roles: R,
@@ -423,8 +425,6 @@ export const methods = {
       interval: z.tuple([z.number(), z.number()]).nullable(),
       /** Which classes were taken for each other, most often first. */
       differing: z.array(z.object({ classIds: z.tuple([id, id]), parts: z.number().int() })),
-      /** Who gave the labels that are learnt, most first. */
-      labelledBy: z.array(z.object({ name: z.string(), parts: z.number().int() })),
     }),
   ),
   /** Labels of a station, newest first. */
@@ -524,6 +524,15 @@ export const methods = {
   ),
   'candidates.list': method(anyone, z.object({ stationId: id }), z.array(candidateSchema)),
   'candidates.show': method(anyone, z.object({ candidateId: id }), candidateSchema),
+  /** Who gave the labels that its own knowledge learnt, most first (main/core/labelled-by.ts). */
+  'candidates.labelledBy': method(
+    anyone,
+    z.object({ candidateId: id }),
+    z.object({
+      source: z.enum(['learnt', 'now', 'elsewhere']),
+      people: z.array(z.object({ name: z.string(), parts: z.number().int() })),
+    }),
+  ),
   'candidates.submit': method(technicians, z.object({ candidateId: id }), candidateSchema),
   /** Judges the newest archived frames with a candidate that is not approved and with the active model, in the trainer: a job. */
   'candidates.shadow': method(
@@ -574,30 +583,38 @@ export const methods = {
     }),
     candidateSchema,
   ),
+  /** Takes the approval of an approved one away, which is signed as it was given: with the password. SIGNATURE_NEEDED. */
   'candidates.reject': method(
     supervisors,
-    z.object({ candidateId: id, reason: z.string().min(1).max(2000) }),
+    z.object({
+      candidateId: id,
+      reason: z.string().trim().min(1).max(2000),
+      password: password.nullable().default(null),
+    }),
     candidateSchema,
   ),
 
+  /** The first use of an approved model is signed by its approval; going back to one that inspected before is signed here. SIGNATURE_NEEDED. */
   'models.activate': method(
     supervisors,
-    z.object({ candidateId: id }),
+    z.object({ candidateId: id, signature: signature.nullable().default(null) }),
     z.object({ active: candidateSchema, previous: id.nullable() }),
   ),
-  /** Once, between two parts at that time or soon after, in place of what was planned for the station; void as soon as another model is made active. null: nothing is planned any more. */
+  /** Once, between two parts at that time or soon after, in place of what was planned for the station, signed where models.activate is; void as soon as another model is made active. null: nothing is planned any more. */
   'models.plan': method(
     supervisors,
     z.object({
       stationId: id,
-      activation: z.object({ candidateId: id, at: z.iso.datetime() }).nullable(),
+      activation: z
+        .object({ candidateId: id, at: z.iso.datetime(), signature: signature.nullable().default(null) })
+        .nullable(),
     }),
     plannedActivationSchema.nullable(),
   ),
   'models.planned': method(anyone, z.object({ stationId: id }), plannedActivationSchema.nullable()),
   'models.rollback': method(
     supervisors,
-    z.object({ stationId: id }),
+    z.object({ stationId: id, signature }),
     z.object({ active: candidateSchema, previous: id.nullable() }),
   ),
 

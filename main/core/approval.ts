@@ -2,18 +2,27 @@ import type { KeyObject } from 'node:crypto';
 import type { ActiveModel } from '../audit/activation.ts';
 import { removeApproval, signApproval, verifyBundle } from '../audit/approval.ts';
 import type { Candidate, Gate } from '../contract/domain.ts';
-import { AppError, assert } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Account } from '../store/users.ts';
 import type { Accounts } from './accounts.ts';
 import type { ActiveModelsService } from './active-models.ts';
 import { bundleDirOf, readEvidence } from './candidates.ts';
-import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import type { GoldenService } from './golden.ts';
 import type { Lines } from './lines.ts';
 import type { MonitorService } from './monitor.ts';
+import type { DecisionSignature, SignedDecisions } from './signed-decisions.ts';
+import type { Session } from './port.ts';
 import { requireSameHere, type RecheckService } from './recheck.ts';
 import type { TwoPersons } from './two-persons.ts';
+
+/** `signature`: given for just this; absent where the approval, or the signed plan, stands for it. */
+interface ActivatedBy {
+  userId: string;
+  name: string;
+  signature?: DecisionSignature | null;
+}
 
 export interface ApprovalService {
   handlers: HandlersOf<'candidates.approve' | 'candidates.reject' | 'models.activate' | 'models.rollback'>;
@@ -26,8 +35,19 @@ export interface ApprovalService {
   activate(
     candidateId: string,
     kind: 'activate' | 'rollback',
-    by: { userId: string; name: string },
+    by: ActivatedBy,
   ): Promise<{ active: Candidate; previous: string | null }>;
+}
+
+interface Parts {
+  accounts: Accounts;
+  lines: Lines;
+  monitor: Pick<MonitorService, 'restart'>;
+  twoPersons: Pick<TwoPersons, 'check' | 'rule'>;
+  recheck: RecheckService;
+  golden: Pick<GoldenService, 'gates'>;
+  actives: Pick<ActiveModelsService, 'exchange'>;
+  decisions: SignedDecisions;
 }
 
 const namesOf = (gates: Gate[]): string => gates.map((gate) => gate.name).join(', ');
@@ -68,13 +88,7 @@ export const createActiveCheck = (context: Pick<CoreContext, 'store' | 'keys'>) 
 
 export const createApprovalService = (
   context: CoreContext,
-  accounts: Accounts,
-  lines: Lines,
-  monitor: Pick<MonitorService, 'restart'>,
-  twoPersons: Pick<TwoPersons, 'check' | 'rule'>,
-  recheck: RecheckService,
-  golden: Pick<GoldenService, 'gates'>,
-  actives: Pick<ActiveModelsService, 'exchange'>,
+  { accounts, lines, monitor, twoPersons, recheck, golden, actives, decisions }: Parts,
 ): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
@@ -191,7 +205,7 @@ export const createApprovalService = (
   /** Rows and entry of an activation; gives what was active before. */
   const record = (
     { candidateId, bundleSha256 }: ActiveModel,
-    { stationId, kind, by }: { stationId: string; kind: 'activate' | 'rollback'; by: { userId: string; name: string } },
+    { stationId, kind, by }: { stationId: string; kind: 'activate' | 'rollback'; by: ActivatedBy },
   ): string | null =>
     store.transaction(() => {
       // Once more: it may have been rejected while it was measured here.
@@ -201,7 +215,7 @@ export const createApprovalService = (
         user: by.name,
         action: kind === 'activate' ? 'models.activate' : 'models.rollback',
         subject: candidateId,
-        details: { stationId, previous: before, bundleSha256 },
+        details: { stationId, previous: before, bundleSha256, ...(by.signature && { signature: by.signature }) },
       });
       // Activated once more: its signature is made anew (active-models.ts), nothing else is another.
       if (before === candidateId) return before;
@@ -219,6 +233,8 @@ export const createApprovalService = (
     const { stationId } = store.candidates.get(candidateId);
     checkApproved(candidateId);
     const model = await checkBundle(stationId, candidateId);
+    if (by.signature && by.signature.bundleSha256 !== model.bundleSha256)
+      throw new AppError('BUNDLE_ALTERED', { file: bundleDirOf(store.home, candidateId) });
     // Back goes to what has inspected here already, and at once: a trainer that does not start must not keep a bad model on the line.
     if (kind === 'activate') requireSameHere(await recheck.measure(candidateId, by.name));
     const previous = await actives.exchange(stationId, model, by.name, async () => {
@@ -239,28 +255,41 @@ export const createApprovalService = (
     return { active: store.candidates.get(candidateId), previous };
   };
 
+  /** Null where no approval is taken away. SIGNATURE_NEEDED, WRONG_PASSWORD, TOO_MANY_ATTEMPTS. */
+  const signWithdrawal = async (
+    { id: candidateId, state }: Candidate,
+    { reason, password }: { reason: string; password: string | null },
+    session: Session,
+  ): Promise<DecisionSignature | null> => {
+    if (state !== 'approved') return null;
+    if (password === null) throw new AppError('SIGNATURE_NEEDED', { model: candidateId });
+    return decisions.sign(session, { action: 'candidates.reject', candidateId, password, meaning: reason });
+  };
+
   return {
     approve,
     activate,
     handlers: {
       async 'candidates.approve'({ candidateId, password, meaning, waiver, seenChanged }, session) {
-        assert(session.user !== null, 'the method table asks for a supervisor');
         checkState(store.candidates.get(candidateId));
         // Signing asks for the person, not for the session that was left open.
-        const signer = await accounts.unlock(session.user.name, password);
+        const signer = await accounts.unlock(userOf(session).name, password);
         return approve(candidateId, signer, { meaning, waiver, seenChanged });
       },
-      async 'candidates.reject'({ candidateId, reason }, session) {
-        const candidate = store.candidates.get(candidateId);
-        if (!['candidate', 'submitted', 'approved'].includes(candidate.state)) {
-          throw new AppError('CONFLICT', {
-            what: `candidate ${candidateId}`,
-            state: candidate.state,
-            needed: 'not yet active',
-          });
-        }
+      async 'candidates.reject'({ candidateId, reason, password }, session) {
+        const checkOpen = (): Candidate => {
+          const candidate = store.candidates.get(candidateId);
+          if (['candidate', 'submitted', 'approved'].includes(candidate.state)) return candidate;
+          const { state } = candidate;
+          throw new AppError('CONFLICT', { what: `candidate ${candidateId}`, state, needed: 'not yet active' });
+        };
+        const candidate = checkOpen();
+        const signature = await signWithdrawal(candidate, { reason, password }, session);
         // The row first: a kill between the two leaves a signature that no row stands by (sweep.ts), never an approved model without one.
         store.transaction(() => {
+          // Once more: it may have been activated, or approved, while the password was tried.
+          if (checkOpen().state === 'approved' && signature === null)
+            throw new AppError('SIGNATURE_NEEDED', { model: candidateId });
           store.candidates.setState(candidateId, 'rejected');
           store.candidates.setApproval(candidateId, null);
           store.candidates.setRejection(candidateId, {
@@ -272,7 +301,7 @@ export const createApprovalService = (
             user: actor(session),
             action: 'candidates.reject',
             subject: candidateId,
-            details: { reason },
+            details: { reason, ...(signature && { signature }) },
           });
         });
         await removeApproval(bundleDirOf(store.home, candidateId));
@@ -280,17 +309,26 @@ export const createApprovalService = (
         context.emit('candidates.changed', { stationId: candidate.stationId });
         return store.candidates.get(candidateId);
       },
-      async 'models.activate'({ candidateId }, session) {
-        assert(session.user !== null, 'the method table asks for a supervisor');
-        return activate(candidateId, 'activate', { userId: session.user.id, name: session.user.name });
+      async 'models.activate'({ candidateId, signature: given }, session) {
+        const { id: userId, name } = userOf(session);
+        checkApproved(candidateId);
+        const signature = await decisions.signReturn(session, {
+          action: 'models.activate',
+          candidateId,
+          signature: given,
+        });
+        return activate(candidateId, 'activate', { userId, name, signature });
       },
-      async 'models.rollback'({ stationId }, session) {
-        assert(session.user !== null, 'the method table asks for a supervisor');
+      async 'models.rollback'({ stationId, signature: given }, session) {
+        const { id: userId, name } = userOf(session);
         const { activeModelId } = store.stations.get(stationId);
         if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
         const previous = store.candidates.previousOf(stationId, activeModelId);
         if (previous === null) throw new AppError('NO_PREVIOUS_MODEL', { stationId });
-        return activate(previous, 'rollback', { userId: session.user.id, name: session.user.name });
+        const signature = await decisions.sign(session, { action: 'models.rollback', candidateId: previous, ...given });
+        if (store.stations.get(stationId).activeModelId !== activeModelId)
+          throw new AppError('CONFLICT', { what: `station ${stationId}`, state: 'changed', needed: activeModelId });
+        return activate(previous, 'rollback', { userId, name, signature });
       },
     },
   };

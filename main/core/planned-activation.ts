@@ -5,6 +5,7 @@ import { AppError } from '../contract/errors.ts';
 import type { Accounts } from './accounts.ts';
 import type { ApprovalService } from './approval.ts';
 import { userOf, type CoreContext, type HandlersOf } from './context.ts';
+import type { SignedDecisions } from './signed-decisions.ts';
 import { toldProblem } from './told-problem.ts';
 
 /** An activation that is later than this does not come about any more: whoever planned it for the change of shifts is not there. */
@@ -29,6 +30,7 @@ export const createPlannedActivations = (
   context: CoreContext,
   approvals: Pick<ApprovalService, 'activate'>,
   accounts: Pick<Accounts, 'refuseAltered'>,
+  decisions: Pick<SignedDecisions, 'signReturn'>,
 ): PlannedActivations => {
   const { store, keys, log, now } = context;
   let timer: NodeJS.Timeout | undefined;
@@ -146,7 +148,7 @@ export const createPlannedActivations = (
           note(stationId, null, { user, action: 'models.unplan', subject, details: { at } });
           return null;
         }
-        const { candidateId, at } = activation;
+        const { candidateId, at, signature: given } = activation;
         const candidate = store.candidates.get(candidateId);
         if (candidate.stationId !== stationId) throw new AppError('NOT_FOUND', { kind: 'candidate', id: candidateId });
         if (!['approved', 'retired'].includes(candidate.state)) {
@@ -155,9 +157,11 @@ export const createPlannedActivations = (
         if (Date.parse(at) <= now().getTime()) {
           throw new AppError('INVALID_INPUT', { what: 'models.plan', problem: `${at} has passed` });
         }
+        // Signed now, by whoever plans: nobody need be there at its time.
+        const signed = await decisions.signReturn(session, { action: 'models.plan', candidateId, signature: given });
         const plan = { candidateId, at, userId, userName: user, plannedAt: now().toISOString(), problem: null };
         const signature = signBody(PLAN, bodyOf(stationId, plan), keys.signing);
-        const details = { at, before: before?.candidateId ?? null };
+        const details = { at, before: before?.candidateId ?? null, ...(signed && { signature: signed }) };
         note(stationId, { ...plan, signature }, { user, action: 'models.plan', subject: candidateId, details });
         setTimer();
         return plan;

@@ -96,9 +96,6 @@ export const createSecondOpinionService = (context: CoreContext): SecondOpinionS
           differing: [...differ.values()]
             .map((of) => ({ classIds: of[0]!.toSorted() as [string, string], parts: of.length }))
             .sort((a, b) => b.parts - a.parts),
-          labelledBy: [...store.labels.learntByUser(stationId)]
-            .map(([userId, parts]) => ({ name: store.users.get(userId)?.name ?? userId, parts }))
-            .sort((a, b) => b.parts - a.parts),
         };
       },
     },

@@ -28,6 +28,7 @@ import { createIngest } from './ingest.ts';
 import { createJobService } from './jobs.ts';
 import { createKnowledgeExchange } from './knowledge-exchange.ts';
 import { createKnowledgeService } from './knowledge.ts';
+import { createLabelledByService } from './labelled-by.ts';
 import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
 import { createMonitorService } from './monitor.ts';
@@ -42,6 +43,7 @@ import { createQueueRanking } from './queue-ranking.ts';
 import { createRecheckService } from './recheck.ts';
 import { createReportService } from './reports.ts';
 import { createStudyService } from './studies.ts';
+import { createSignedDecisions } from './signed-decisions.ts';
 import { shippedSources } from './shipped-sources.ts';
 import { createShadowService } from './shadow.ts';
 import { createSecondOpinionService } from './second-opinion.ts';
@@ -156,11 +158,21 @@ const build = async (
   const twoPersons = createTwoPersons(context);
   const recheck = createRecheckService(context);
   const golden = createGoldenService(context, { jobs, classes });
-  const approvals = createApprovalService(context, accounts, lines, monitor, twoPersons, recheck, golden, actives);
+  const decisions = createSignedDecisions(context, accounts);
+  const approvals = createApprovalService(context, {
+    accounts,
+    lines,
+    monitor,
+    twoPersons,
+    recheck,
+    golden,
+    actives,
+    decisions,
+  });
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
   const demo = createDemoService(context, parts);
-  const planned = createPlannedActivations(context, approvals, accounts);
+  const planned = createPlannedActivations(context, approvals, accounts, decisions);
 
   const audit = createAuditService(context);
   const backups = createBackupService(context, jobs, accounts, secrets);
@@ -185,6 +197,7 @@ const build = async (
     ...createKnowledgeExchange(context, backbones, jobs, knowledge).handlers,
     ...jobs.handlers,
     ...candidates.handlers,
+    ...createLabelledByService(context).handlers,
     ...shadow.handlers,
     ...golden.handlers,
     ...approvals.handlers,

@@ -1,8 +1,8 @@
-import { z } from 'zod';
 import type { Candidate } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { approvalRuleSchema } from '../contract/methods.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { asMade, labellersOf } from './labelled-by.ts';
 
 /*
  * Four eyes: who gave most of a model's labels, started its update or made it, is not the one to approve it. `auto` asks for it where there is somebody else who could;
@@ -17,9 +17,8 @@ export interface TwoPersons {
 
 const SETTING = 'approval.twoPersons';
 
-const countsSchema = z.record(z.string(), z.number());
-
-export const createTwoPersons = ({ store, keys }: CoreContext): TwoPersons => {
+export const createTwoPersons = (context: CoreContext): TwoPersons => {
+  const { store } = context;
   const rule = () => approvalRuleSchema.catch('auto').parse(store.settings.get(SETTING));
   const others = (userId: string): string[] =>
     store.users
@@ -27,23 +26,14 @@ export const createTwoPersons = ({ store, keys }: CoreContext): TwoPersons => {
       .filter(({ id, role, disabled }) => id !== userId && role === 'supervisor' && !disabled)
       .map(({ name }) => name);
 
-  /** A bundle that left this home and came back is the model that it was. */
-  const asMade = (candidate: Candidate): Candidate => {
-    const { origin } = candidate;
-    const ours = origin?.installation === keys.installation && store.candidates.ids().includes(origin.candidateId);
-    return ours ? asMade(store.candidates.get(origin.candidateId)) : candidate;
-  };
-
   const tookPart = (candidate: Candidate, userId: string): boolean => {
-    const { id, stationId, knowledgeId } = asMade(candidate);
+    const { id, stationId, knowledgeId } = asMade(context, candidate);
     const update = store.audit.last('knowledge.update', knowledgeId);
-    // As it was when the model learnt: labels that were given or taken away since are not in it. Updates of earlier versions did not note it.
-    const noted = countsSchema.safeParse(update?.details['labelledBy']);
-    const counts = noted.success ? noted.data : Object.fromEntries(store.labels.learntByUser(stationId));
-    const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+    const { parts } = labellersOf(context, candidate);
+    const all = Object.values(parts).reduce((sum, n) => sum + n, 0);
     const name = store.users.get(userId)?.name;
     return (
-      (counts[userId] ?? 0) * 2 > all ||
+      (parts[userId] ?? 0) * 2 > all ||
       update?.user === name ||
       store.audit.last('candidates.create', stationId, id)?.user === name
     );

@@ -78,6 +78,7 @@ describe('by fingers alone', () => {
     await tap('area-models');
     await page.waitForSelector(`${testId('model-pane')}[data-state="active"]`);
     await tap('rollback');
+    await page.fill(testId('rollback-password'), 'supervisor');
     await tap('rollback-confirm');
     await expect.poll(() => window_.server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
   });

@@ -140,6 +140,7 @@ describe('the loop with the real core', () => {
     await goByKeys(page, 'models');
     await page.waitForSelector(`${testId('model-pane')}[data-model="${next}"][data-state="active"]`);
     await press(page, testId('rollback'));
+    await page.fill(testId('rollback-password'), 'mekiki-demo');
     await press(page, testId('rollback-confirm'));
     await page.waitForSelector(`${testId('model-pane')}[data-model="${first}"][data-state="active"]`);
     await goByKeys(page, 'audit');

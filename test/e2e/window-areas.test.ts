@@ -177,6 +177,8 @@ describe('by keyboard alone', () => {
     await page.keyboard.press('Enter');
     await page.waitForSelector(testId('approve-sign'));
     await page.waitForSelector(`${testId('sureness')} >> text=off by 1.3 %`);
+    // Of this candidate's own knowledge, whatever the station has learnt since.
+    await page.waitForSelector(`${testId('labelled-by')} >> text=TE-04 (590), TE-09 (224)`);
     // Closed, and it says why, until everything was seen.
     expect(await page.getAttribute(testId('approve-sign'), 'aria-disabled')).toBe('true');
     await page.waitForSelector('#why >> text=Opens when all 6 changed verdicts have been seen');
@@ -210,9 +212,18 @@ describe('by keyboard alone', () => {
     await page.waitForSelector(`${testId('model-pane')}[data-state="active"]`);
     await tabTo(page, testId('rollback'));
     await page.keyboard.press('Enter');
-    await tabTo(page, testId('rollback-confirm'));
+    // As an approval: with the password, which is all that has to be typed.
+    await page.waitForSelector(`${testId('rollback-confirm')}[disabled]`);
+    await tabTo(page, testId('rollback-password'));
+    await page.keyboard.type('not it');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('text=Name or password is wrong.');
+    expect(server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0042');
+    await tabTo(page, testId('rollback-password'));
+    await page.keyboard.type('supervisor');
     await page.keyboard.press('Enter');
     await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
+    expect(server.world.signed).toEqual(['The earlier model is to inspect again']);
   });
 });
 

@@ -23,6 +23,8 @@ export interface Plant extends AsyncDisposable {
   station: Station;
   /** Approved; the first is active. */
   models: Candidate[];
+  /** Of its supervisor, for what has to be signed. */
+  signature: { password: string; meaning: string };
   pidOf(kind: 'core' | 'line'): number | undefined;
   /** All records of the station, the oldest first. */
   parts(): Promise<Part[]>;
@@ -129,6 +131,7 @@ export async function openPlant(options: PlantOptions): Promise<Plant> {
       client,
       station,
       models,
+      signature: { password, meaning: 'for a measurement' },
       pidOf: (kind) =>
         supervisor.processes().find(({ name }) => (kind === 'core' ? name === 'core' : name.startsWith('line:')))?.pid,
       async parts() {

@@ -238,8 +238,8 @@ function addCandidateCommands(program: Command, action: Action): void {
   );
   withUser(program.command('reject <id>').requiredOption('--reason <text>', 'why')).action(
     action(async (context: Context, candidateId: string, options: UserOption & { reason: string }) => {
-      await signedIn(context, options, async (client) => {
-        const rejected = await client.call('candidates.reject', { candidateId, reason: options.reason });
+      await signedIn(context, options, async (client, password) => {
+        const rejected = await client.call('candidates.reject', { candidateId, reason: options.reason, password });
         context.out.result({ id: rejected.id, state: rejected.state }, () => `${rejected.id} is rejected.`);
       });
     }),
@@ -247,36 +247,47 @@ function addCandidateCommands(program: Command, action: Action): void {
   withUser(
     program
       .command('activate <id>')
-      .description('let an approved model inspect')
+      .description('let an approved model inspect; back to an earlier one is signed')
+      .option('--meaning <text>', 'what the signature stands for', RETURN)
       .option('--at <time>', 'at a time of this PC, as 2026-05-01T22:00, if the program runs then; default: now'),
   ).action(
-    action(async (context: Context, candidateId: string, options: UserOption & { at?: string }) => {
+    action(async (context: Context, candidateId: string, options: UserOption & { meaning: string; at?: string }) => {
       const time = options.at === undefined ? null : timeOf(options.at);
-      await signedIn(context, options, async (client) => {
+      await signedIn(context, options, async (client, password) => {
+        const signature = { password, meaning: options.meaning };
         if (time) {
           const at = time.toISOString();
           const { stationId } = await client.call('candidates.show', { candidateId });
-          await client.call('models.plan', { stationId, activation: { candidateId, at } });
+          await client.call('models.plan', { stationId, activation: { candidateId, at, signature } });
           context.out.result(
             { id: candidateId, at },
             () => `${candidateId} becomes active at ${time.toLocaleString()}.`,
           );
           return;
         }
-        const { active, previous } = await client.call('models.activate', { candidateId });
+        const { active, previous } = await client.call('models.activate', { candidateId, signature });
         context.out.result({ id: active.id, state: active.state, previous }, () => `${active.id} is active.`);
       });
     }),
   );
-  withUser(program.command('rollback').description('go back to the model before')).action(
-    action(async (context: Context, options: UserOption) => {
-      await atStation(context, options, async (client, station) => {
-        const { active, previous } = await client.call('models.rollback', { stationId: station.id });
+  withUser(
+    program
+      .command('rollback')
+      .description('go back to the model before, signed')
+      .option('--meaning <text>', 'what the signature stands for', RETURN),
+  ).action(
+    action(async (context: Context, options: UserOption & { meaning: string }) => {
+      await atStation(context, options, async (client, station, password) => {
+        const signature = { password, meaning: options.meaning };
+        const { active, previous } = await client.call('models.rollback', { stationId: station.id, signature });
         context.out.result({ id: active.id, state: active.state, previous }, () => `${active.id} is active again.`);
       });
     }),
   );
 }
+
+/** Nothing has to be thought up while bad parts go by. */
+const RETURN = 'The earlier model is to inspect again';
 
 function timeOf(text: string): Date {
   const time = new Date(text);

@@ -20,22 +20,23 @@ export const withUser = (command: Command) =>
     'account (default: the only one; password from MEKIKI_PASSWORD or the terminal)',
   );
 
+/** @param run also gets the password, for commands that sign with it */
 export async function signedIn(
   context: Context,
   options: UserOption,
-  run: (client: CoreClient) => Promise<void>,
+  run: (client: CoreClient, password: string) => Promise<void>,
 ): Promise<void> {
   await withCore(context, async (client) => {
-    await signIn(client, options.user);
-    await run(client);
+    const password = await signIn(client, options.user);
+    await run(client, password);
   });
 }
 
 export const atStation = (
   context: Context,
   options: UserOption,
-  run: (client: CoreClient, station: Station) => Promise<void>,
-) => signedIn(context, options, async (client) => run(client, await stationOf(client, options)));
+  run: (client: CoreClient, station: Station, password: string) => Promise<void>,
+) => signedIn(context, options, async (client, password) => run(client, await stationOf(client, options), password));
 
 /** The station that is named by id or name, or the only one. @throws NOT_FOUND, UsageError */
 export async function stationOf(client: CoreClient, options: StationOption): Promise<Station> {

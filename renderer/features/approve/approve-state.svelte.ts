@@ -17,7 +17,8 @@ export class ApproveState {
   /** Index of the changed verdict that is open; null: none. */
   viewing = $state<number | null>(null);
   password = $state('');
-  meaning = $state<'1' | '2' | '3'>('1');
+  /** Index of the chosen meaning. */
+  meaning = $state(0);
   waiver = $state('');
   failure = $state.raw<unknown>(null);
   busy = $state(false);

@@ -76,9 +76,11 @@ describe('the loop', () => {
     expect(swapped).toMatchObject({ previous: first.id, active: { state: 'active' } });
     expect((await world.call('candidates.show', { candidateId: first.id })).state).toBe('retired');
 
-    const back = await world.call('models.rollback', { stationId });
+    const rollBack = () =>
+      world.call('models.rollback', { stationId, signature: { password: PASSWORD, meaning: 'bad verdicts' } });
+    const back = await rollBack();
     expect(back).toMatchObject({ active: { id: first.id, state: 'active' }, previous: second.id });
-    await expect(world.call('models.rollback', { stationId })).rejects.toMatchObject({ code: 'NO_PREVIOUS_MODEL' });
+    await expect(rollBack()).rejects.toMatchObject({ code: 'NO_PREVIOUS_MODEL' });
 
     const audit = await world.call('audit.list', {});
     expect(audit.valid).toBe(true);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
@@ -71,12 +72,55 @@ describe('whoever made a model', () => {
     expect((await approve(id, other)).state).toBe('approved');
   });
 
+  test('a newer knowledge of other labels changes neither who is shown nor who may approve', async () => {
+    const other = await second();
+    const own = await learn(technician, technician);
+    const path = await writeDataset(join(world.home, '..', 'mine'), { ok: 20, pit: 20 });
+    await world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    await world.done(await world.call('candidates.create', { stationId }, technician));
+    const offered = (await world.call('candidates.list', { stationId })).filter((each) => each.offered);
+    const newer = offered.find(({ id }) => id !== own)!.id;
+    expect(await world.call('candidates.labelledBy', { candidateId: own })).toEqual({
+      source: 'learnt',
+      people: [{ name: 'tanaka', parts: 5 }],
+    });
+    expect(await world.call('candidates.labelledBy', { candidateId: newer })).toEqual({
+      source: 'learnt',
+      people: [
+        { name: 'sato', parts: 40 },
+        { name: 'tanaka', parts: 5 },
+      ],
+    });
+    await expect(approve(newer)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
+    expect((await approve(own)).state).toBe('approved');
+    expect((await approve(newer, other)).state).toBe('approved');
+  });
+
+  test('of an update that did not note its labellers today’s stand for them, and that is said', async () => {
+    const id = await learn(technician, technician);
+    await world.core.close();
+    const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+    db.exec(
+      `DROP TRIGGER audit_no_update; UPDATE audit SET details = json_remove(details, '$.labelledBy') WHERE action = 'knowledge.update'`,
+    );
+    db.close();
+    await world.reopen();
+    expect(await world.call('candidates.labelledBy', { candidateId: id })).toEqual({
+      source: 'now',
+      people: [{ name: 'tanaka', parts: 5 }],
+    });
+  });
+
   test('a model that left as a bundle and came back is still theirs', async () => {
     await second();
     const id = await learn(technician, world.session);
     const file = join(world.home, '..', 'own.mekiki');
     await world.call('bundles.export', { candidateId: id, file });
     const back = await world.call('bundles.import', { stationId, file });
+    expect((await world.call('candidates.labelledBy', { candidateId: back.id })).people).toEqual([
+      { name: 'tanaka', parts: 5 },
+    ]);
     await expect(approve(back.id)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
   });
 

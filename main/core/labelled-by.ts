@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import type { Candidate } from '../contract/domain.ts';
+import type { CoreContext, HandlersOf } from './context.ts';
+
+/** Parts by user id. */
+const countsSchema = z.record(z.string(), z.number());
+
+interface Labellers {
+  /** Labelled parts by user id. */
+  parts: Readonly<Record<string, number>>;
+  /**
+   * `learnt`: as it was when the candidate's knowledge learnt them. `now`: its update was made by a version that did not note it, so what the station's newest knowledge
+   * learnt stands for it. `elsewhere`: it was learnt in another installation, and nobody here labelled for it.
+   */
+  source: 'learnt' | 'now' | 'elsewhere';
+}
+
+type Facts = Pick<CoreContext, 'store' | 'keys'>;
+
+/** A bundle that left this home and came back is the model that it was. */
+export const asMade = ({ store, keys }: Facts, candidate: Candidate): Candidate => {
+  const { origin } = candidate;
+  const ours = origin?.installation === keys.installation && store.candidates.ids().includes(origin.candidateId);
+  return ours ? asMade({ store, keys }, store.candidates.get(origin.candidateId)) : candidate;
+};
+
+/** Whose labels the knowledge learnt that this candidate was made of: labels given or taken away since are not in it. */
+export const labellersOf = (facts: Facts, candidate: Candidate): Labellers => {
+  const { store } = facts;
+  const { stationId, knowledgeId } = asMade(facts, candidate);
+  const update = store.audit.last('knowledge.update', knowledgeId);
+  if (update === null) return { parts: {}, source: 'elsewhere' };
+  const noted = countsSchema.safeParse(update.details['labelledBy']);
+  if (noted.success) return { parts: noted.data, source: 'learnt' };
+  return { parts: Object.fromEntries(store.labels.learntByUser(stationId)), source: 'now' };
+};
+
+/** What whoever signs is shown, and two-persons.ts judges by. */
+export const createLabelledByService = (facts: Facts): { handlers: HandlersOf<'candidates.labelledBy'> } => ({
+  handlers: {
+    async 'candidates.labelledBy'({ candidateId }) {
+      const { store } = facts;
+      const { parts, source } = labellersOf(facts, store.candidates.get(candidateId));
+      const people = Object.entries(parts)
+        .map(([userId, n]) => ({ name: store.users.get(userId)?.name ?? userId, parts: n }))
+        .sort((a, b) => b.parts - a.parts);
+      return { source, people };
+    },
+  },
+});
