@@ -244,6 +244,26 @@ export const errorCatalogue = {
     ['Port {port} of this PC cannot be used: {problem}.', 'Choose another with --port, or leave it out.'],
     ['この PC のポート {port} は使えません: {problem}', '--port で別の番号を指定するか、指定を省いてください。'],
   ),
+  NO_KEYCHAIN: entry(
+    [
+      'The key of the new data folder {home} is to rest in the keychain, and this session has none: {problem}.',
+      'Start again from a desktop session with an unlocked keychain, or without --keychain: then the key lies in a file that only this account may read.',
+    ],
+    [
+      '新しいデータフォルダー {home} の鍵をキーチェーンに保管できません。このセッションにキーチェーンがありません: {problem}',
+      'キーチェーンのロックを解除したデスクトップで起動し直すか、--keychain を付けずに起動してください。その場合、鍵はこのアカウントだけが読めるファイルに置かれます。',
+    ],
+  ),
+  KEY_SEALED: entry(
+    [
+      '"{name}" of {home} is sealed by a keychain that does not open it here: {problem}.',
+      'Start the desktop program on the PC and with the account that made this data folder, with its keychain unlocked; or restore a backup into an empty folder.',
+    ],
+    [
+      '{home} の「{name}」はキーチェーンで封印されていて、ここでは開けません: {problem}',
+      'このデータフォルダーを作成した PC とアカウントで、キーチェーンのロックを解除してデスクトップ版を起動するか、空のフォルダーにバックアップを復元してください。',
+    ],
+  ),
   ROOT_KEY_LOST: entry(
     ['The root key of {home} cannot be used: {problem}.', 'Restore the folders secrets and trust from a backup.'],
     ['{home} のルート鍵を使用できません: {problem}', 'secrets と trust フォルダーをバックアップから復元してください。'],

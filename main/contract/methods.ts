@@ -91,6 +91,8 @@ export const homeStateSchema = z.object({
   clockBehindSeconds: z.number().int(),
   /** The last backup that was verified whole; null: none yet. */
   lastBackup: z.object({ at: z.iso.datetime(), file: z.string(), bytes: z.number().int() }).nullable(),
+  /** The keychain was asked for (--keychain), and the key of this home lies in a file all the same: it was made so. */
+  keyInFile: z.boolean(),
 });
 
 /** A damaged database. */

@@ -33,16 +33,21 @@ export interface HomeKeys {
 
 export const ROOT_KEY_NAME = 'root.key';
 
+const secretFile = (home: string, name: string): string => join(home, 'secrets', name);
+/** The root key lies in a file. */
+export const isKeyInFile = (home: string): boolean => existsSync(secretFile(home, ROOT_KEY_NAME));
+
 /** A file of mode 0600 under home/secrets: what there is without a keychain (plain Node). */
 export const createFileSecretStore = (home: string, log: Logger): SecretStore => {
-  const path = (name: string): string => join(home, 'secrets', name);
+  const path = (name: string): string => secretFile(home, name);
   return {
     get: (name) =>
       readFile(path(name)).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error;
         if (!existsSync(`${path(name)}.sealed`)) return null;
-        throw new AppError('ROOT_KEY_LOST', {
+        throw new AppError('KEY_SEALED', {
           home,
+          name,
           problem: 'it rests in the keychain of the account that opens the desktop window; nobody else has it',
         });
       }),

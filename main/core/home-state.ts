@@ -4,6 +4,7 @@ import { AppError } from '../contract/errors.ts';
 import type { homeStateSchema } from '../contract/methods.ts';
 import type { BackupService } from './backup.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
+import { isKeyInFile } from './home-keys.ts';
 import type { JobService } from './jobs.ts';
 import type { Lines } from './lines.ts';
 
@@ -62,12 +63,14 @@ interface Parts {
   jobs: Pick<JobService, 'hold'>;
   lines: Pick<Lines, 'refusePictures'>;
   backups: Pick<BackupService, 'last'>;
+  /** The keychain was asked to keep the home's key. */
+  keychainAsked?: boolean | undefined;
   freeSpace?: ((home: string) => Promise<FreeSpace>) | undefined;
 }
 
 export const createHomeState = (
   context: CoreContext,
-  { jobs, lines, backups, freeSpace = freeSpaceOf }: Parts,
+  { jobs, lines, backups, keychainAsked = false, freeSpace = freeSpaceOf }: Parts,
 ): HomeStateService => {
   const { store, log, now } = context;
   let space: Space = 'enough';
@@ -86,6 +89,7 @@ export const createHomeState = (
     space,
     clockBehindSeconds: behindSeconds(),
     lastBackup: backups.last(),
+    keyInFile: keychainAsked && isKeyInFile(store.home),
   });
   const lowError = (what: string): AppError =>
     new AppError('DISK_LOW', { path: store.home, free: Math.floor(free.freeBytes / MB), what });

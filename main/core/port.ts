@@ -66,6 +66,8 @@ export interface CoreOptions {
   processes: Processes;
   /** Default: a file of mode 0600 under home/secrets, with a warning in the log. */
   secrets?: SecretStore;
+  /** The keychain was asked to keep them: a root key that lies in a file all the same is told (home.state). */
+  keychainAsked?: boolean;
   /** Program version for session.state. Default: 0.0.0. */
   version?: string;
   testRuntime?: boolean;

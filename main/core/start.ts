@@ -177,7 +177,13 @@ const build = async (
   const audit = createAuditService(context);
   const backups = createBackupService(context, jobs, accounts, secrets);
   const retention = createRetentionService(context, { jobs, lines });
-  const homeState = createHomeState(context, { jobs, lines, backups, freeSpace: options.freeSpace });
+  const homeState = createHomeState(context, {
+    jobs,
+    lines,
+    backups,
+    keychainAsked: options.keychainAsked,
+    freeSpace: options.freeSpace,
+  });
 
   const handlers: Handlers = {
     ...accounts.handlers,

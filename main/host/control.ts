@@ -28,8 +28,8 @@ export const supervisorMethods = {
   'processes.running': { input: z.object({}), output: z.array(z.string()) },
   /** Lets one page read a USB camera for this station's line; null: the line wants no pictures, or a page reads already. */
   'feeds.ticket': { input: z.object({ stationId: z.string().min(1).max(64) }), output: z.string().nullable() },
-  /** Whether the system's keychain keeps this home's secrets. */
-  'secrets.kept': { input: z.object({}), output: z.boolean() },
+  /** Whether the system's keychain keeps this home's secrets, and whether it was asked to. NO_KEYCHAIN, KEY_SEALED. */
+  'secrets.kept': { input: z.object({}), output: z.object({ inKeychain: z.boolean(), asked: z.boolean() }) },
   /** Base64; null: none of this name. */
   'secrets.get': { input: z.object({ name: secretName }), output: z.string().nullable() },
   'secrets.set': { input: z.object({ name: secretName, value: z.base64() }), output: z.null() },

@@ -12,7 +12,7 @@ import { createFeeds, type Feeds } from './feeds.ts';
 import { hostMethods, noEvents, processNameSchema, supervisorMethods } from './control.ts';
 import { keepProcess } from './kept-process.ts';
 import { keepThumbnails } from './kept-thumbnails.ts';
-import type { Keychain } from './sealed-secrets.ts';
+import type { Keychain, KeyPlace } from './sealed-secrets.ts';
 import type { ChildSettings, SpawnPort } from './spawn.ts';
 
 export interface SupervisorOptions {
@@ -20,8 +20,8 @@ export interface SupervisorOptions {
   settings: Omit<ChildSettings, 'name'>;
   log: Logger;
   entries?: Entries;
-  /** Asked once, when the core first starts; absent or null: the core keeps secrets in files. */
-  keychain?: () => Keychain | null;
+  /** Asked when the core first starts; absent: the core keeps secrets in files. What it throws, the core cannot start for. */
+  keyPlace?: () => KeyPlace;
   backOff?: BackOff;
   graceMs?: number;
 }
@@ -48,9 +48,10 @@ export interface Supervisor {
 }
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { spawn, settings, log, entries = defaultEntries(), keychain: openKeychain, ...kept } = options;
-  let found: Keychain | null | undefined;
-  const keychain = (): Keychain | null => (found ??= openKeychain?.() ?? null);
+  const { spawn, settings, log, entries = defaultEntries(), keyPlace: findKeyPlace, ...kept } = options;
+  let found: KeyPlace | undefined;
+  const keyPlace = (): KeyPlace => (found ??= findKeyPlace?.() ?? { keychain: null, asked: false });
+  const keychain = (): Keychain | null => keyPlace().keychain;
   const feeds = createFeeds(log);
   const onFeed = (stationId: string, channel: Channel) => feeds.offer(stationId, channel);
   const children: Children = createChildren({ spawn, settings, log, entries, onFeed, ...kept });
@@ -82,7 +83,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         'processes.stop': async ({ name }) => (await children.stop(name), null),
         'processes.running': () => children.running(),
         'feeds.ticket': ({ stationId }) => feeds.ticket(stationId),
-        'secrets.kept': () => keychain() !== null,
+        'secrets.kept': () => ({ inKeychain: keychain() !== null, asked: keyPlace().asked }),
         async 'secrets.get'({ name }) {
           const value = (await keychain()?.get(name)) ?? null;
           return value === null ? null : Buffer.from(value).toString('base64');

@@ -1,26 +1,16 @@
-import { existsSync } from 'node:fs';
 import { safeStorage } from 'electron';
-import type { Logger } from '../contract/log.ts';
-import { createKeychain, sealedFile, type Keychain } from '../host/sealed-secrets.ts';
-
-const ROOT_KEY = 'root.key';
+import type { SystemCipher } from '../host/sealed-secrets.ts';
 
 /** Electron's stand-ins where a Linux session has no keychain: what they seal, anybody opens. */
 const PRETENDED = new Set(['basic_text', 'unknown']);
 
-/**
- * The system's keychain for the secrets of this home: where it was asked for, or where the home's key lies in it already. null: a file that
- * only this account may read, as under plain Node. To be called when the program is ready.
- */
-export function keychainOf(home: string, asked: boolean, log: Logger): Keychain | null {
-  if (!asked && !existsSync(sealedFile(home, ROOT_KEY))) return null;
+/** The system's keychain; a text: why this session has none. To be called when the program is ready. */
+export function systemCipher(): SystemCipher | string {
   const backend = process.platform === 'linux' ? safeStorage.getSelectedStorageBackend() : process.platform;
-  if (!safeStorage.isEncryptionAvailable() || PRETENDED.has(backend)) {
-    log.warn('this session has no keychain', { backend });
-    return null;
-  }
-  return createKeychain(home, {
+  if (PRETENDED.has(backend)) return `the system offers "${backend}" only, which anybody opens`;
+  if (!safeStorage.isEncryptionAvailable()) return `"${backend}" is there, and does not seal now`;
+  return {
     seal: (text) => safeStorage.encryptString(text),
     open: (sealed) => safeStorage.decryptString(Buffer.from(sealed)),
-  });
+  };
 }

@@ -6,6 +6,7 @@ import { AppError, errorText, isAppError, problemOf } from '../contract/errors.t
 import { createContent, type Content } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
 import { createLogger } from '../host/log.ts';
+import { keyPlaceOf } from '../host/sealed-secrets.ts';
 import { createForkSpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
@@ -14,7 +15,7 @@ import { keepCameraWindows } from './camera-windows.ts';
 import { askBeforeClosing } from './close-question.ts';
 import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
-import { keychainOf } from './keychain.ts';
+import { systemCipher } from './keychain.ts';
 import { keepOffline, lockDown } from './security.ts';
 import { reached, startTimes } from './start-times.ts';
 import { shellTexts } from './texts.ts';
@@ -59,7 +60,7 @@ const supervisor = createSupervisor({
     trainerThreads: 2,
   },
   log,
-  keychain: () => keychainOf(home, asked.keychain, log),
+  keyPlace: () => keyPlaceOf(home, { asked: asked.keychain, cipher: systemCipher() }),
 });
 
 function refuseToStart(error: unknown): void {

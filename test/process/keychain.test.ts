@@ -6,7 +6,7 @@ import { silentLog } from '../../main/contract/log.ts';
 import type { events, methods } from '../../main/contract/methods.ts';
 import { createClient } from '../../main/contract/rpc/client.ts';
 import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
-import { createKeychain, type SystemCipher } from '../../main/host/sealed-secrets.ts';
+import { keyPlaceOf, type SystemCipher } from '../../main/host/sealed-secrets.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor } from '../../main/host/supervisor.ts';
 
@@ -30,8 +30,10 @@ const cipherOf = (mask: number): SystemCipher => ({
   },
 });
 
+const NONE = 'the system offers "basic_text" only';
+/** @param cipher null: a start without --keychain, where there is none */
 const started = async <T>(
-  cipher: SystemCipher | null,
+  cipher: SystemCipher | string | null,
   work: (client: ReturnType<typeof createClient<typeof methods, typeof events>>) => Promise<T>,
 ): Promise<T> => {
   const supervisor = createSupervisor({
@@ -46,7 +48,7 @@ const started = async <T>(
       trainerThreads: 1,
     },
     log: silentLog,
-    keychain: () => (cipher === null ? null : createKeychain(home, cipher)),
+    keyPlace: () => keyPlaceOf(home, { asked: cipher !== null, cipher: cipher ?? NONE }),
   });
   try {
     await supervisor.start();
@@ -69,15 +71,28 @@ test('the key of a new home goes into the keychain, and only there', async () =>
   const again = await started(cipherOf(7), (client) => client.call('bundles.trusted', {}));
   expect(again.installation).toBe(installation);
   // Without it, or as somebody else: told, and no other key is made in its place.
-  await expect(started(null, async () => 0)).rejects.toMatchObject({ code: 'ROOT_KEY_LOST' });
-  await expect(started(cipherOf(8), async () => 0)).rejects.toMatchObject({ code: 'ROOT_KEY_LOST' });
+  for (const other of [null, NONE, cipherOf(8)])
+    await expect(started(other, async () => 0)).rejects.toMatchObject({ code: 'KEY_SEALED', details: { home } });
   expect(readdirSync(join(home, 'secrets'))).toEqual(['root.key.sealed']);
 });
 
-test('a home whose key lies in a file keeps it there', async () => {
+test('a new home whose key is to rest in a keychain that is not there does not start, and no key is made', async () => {
+  await expect(started(NONE, async () => 0)).rejects.toMatchObject({
+    code: 'NO_KEYCHAIN',
+    details: { home, problem: NONE },
+    nextAction: expect.stringContaining('without --keychain'),
+  });
+  expect(existsSync(join(home, 'secrets/root.key'))).toBe(false);
+  // As it was told: both ways out are open.
+  await started(cipherOf(7), (client) => client.call('session.firstStart', firstStart));
+});
+
+test('a home whose key lies in a file keeps it there, and says so where the keychain was asked for', async () => {
   await started(null, (client) => client.call('session.firstStart', firstStart));
   const key = readFileSync(join(home, 'secrets/root.key'));
-  await started(cipherOf(7), (client) => client.call('session.state', {}));
+  for (const asked of [cipherOf(7), NONE])
+    expect(await started(asked, (client) => client.call('home.state', {}))).toMatchObject({ keyInFile: true });
+  expect(await started(null, (client) => client.call('home.state', {}))).toMatchObject({ keyInFile: false });
   expect(readFileSync(join(home, 'secrets/root.key')).equals(key)).toBe(true);
   expect(existsSync(join(home, 'secrets/root.key.sealed'))).toBe(false);
 });

@@ -10,7 +10,7 @@ import type { Multiplexer } from '../../contract/rpc/multiplex.ts';
 import { createServer } from '../../contract/rpc/server.ts';
 import type { trainerEvents, trainerMethods } from '../../contract/trainer.ts';
 import { createFileSecretStore } from '../../core/home-keys.ts';
-import type { Core, Processes, SecretStore } from '../../core/port.ts';
+import type { Core, CoreOptions, Processes } from '../../core/port.ts';
 import { linesOf } from '../children.ts';
 import { hostMethods, noEvents, supervisorMethods } from '../control.ts';
 
@@ -45,27 +45,33 @@ export function relayedProcesses(wire: Multiplexer): Processes {
 }
 
 /**
- * Secrets that the supervisor keeps in the system's keychain; a home whose key lies in a file keeps it there. null: no keychain, files are for
- * the core to choose.
+ * Secrets that the supervisor keeps in the system's keychain; a home whose key lies in a file keeps it there. Without `secrets`: no keychain, files are for
+ * the core to choose. NO_KEYCHAIN, KEY_SEALED.
  */
-export async function relayedSecrets(wire: Multiplexer, home: string, log: Logger): Promise<SecretStore | null> {
+export async function relayedSecrets(
+  wire: Multiplexer,
+  home: string,
+  log: Logger,
+): Promise<Pick<CoreOptions, 'secrets' | 'keychainAsked'>> {
   const supervisor = createClient<typeof supervisorMethods, typeof noEvents>(wire.open('supervisor'), {
     peer: 'supervisor',
   });
-  if (!(await supervisor.call('secrets.kept', {}))) return null;
+  const { inKeychain, asked: keychainAsked } = await supervisor.call('secrets.kept', {});
+  if (!inKeychain) return { keychainAsked };
   const files = createFileSecretStore(home, log);
-  return {
-    async get(name) {
+  const secrets = {
+    async get(name: string) {
       const kept = await supervisor.call('secrets.get', { name }).catch((cause: unknown) => {
         const problem = 'the keychain of this account does not open it';
-        throw new AppError('ROOT_KEY_LOST', { home, problem }, { cause });
+        throw new AppError('KEY_SEALED', { home, name, problem }, { cause });
       });
       return kept === null ? files.get(name) : Buffer.from(kept, 'base64');
     },
-    async set(name, value) {
+    async set(name: string, value: Uint8Array) {
       await supervisor.call('secrets.set', { name, value: Buffer.from(value).toString('base64') });
     },
   };
+  return { secrets, keychainAsked };
 }
 
 /** Serves one window: a session of its own, the methods of its roles, the events that concern it. */

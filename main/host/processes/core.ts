@@ -12,7 +12,7 @@ void runChild(async ({ settings, wire, log }) => {
     import('../../core/repair-mode.ts'),
   ]);
   const core = await startCore({
-    ...(secrets !== null && { secrets }),
+    ...secrets,
     home: settings.home,
     demo: settings.demo,
     version: settings.version,

@@ -1088,6 +1088,8 @@ export const en = {
   'clock.behind': 'set back',
   'clock.behindWhy':
     'The clock of this PC is {n} s behind a time that was recorded already. Correct it: records keep their order, but their times do not follow each other.',
+  'settings.keyInFile':
+    'Started with --keychain, but the key of this data folder was made in a file and stays there. Protect the folder “secrets”; a key in the keychain needs a new data folder.',
   'settings.freeSpace': 'Free on this disk',
   'settings.usersCount': '{n:account:accounts}',
   'settings.role': 'Role',

@@ -1076,6 +1076,8 @@ export const ja: Record<MessageKey, string> = {
   'clock.behind': '遅れ',
   'clock.behindWhy':
     'この PC の時計は、すでに記録した時刻より {n} 秒遅れています。修正してください。記録の順序は保たれますが、時刻が前後します。',
+  'settings.keyInFile':
+    '--keychain 付きで起動しましたが、このデータフォルダーの鍵はファイルに作成されており、そのままです。「secrets」フォルダーを保護してください。キーチェーンに置くには新しいデータフォルダーが必要です。',
   'settings.freeSpace': 'このディスクの空き',
   'settings.usersCount': '{n} アカウント',
   'settings.role': '権限',
