@@ -701,6 +701,8 @@ export const methods = {
       overkill: checkedSchema,
       /** Single records of the period up to then were removed; the counts still hold them. null: none were. */
       removedUntil: z.iso.datetime().nullable(),
+      /** Which model was active since when, oldest first; the first may have been before the period. */
+      models: z.array(z.object({ modelId: id, since: z.iso.datetime() })),
     }),
   ),
 

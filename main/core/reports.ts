@@ -94,6 +94,7 @@ export const createReportService = ({ store }: CoreContext): ReportService => ({
         escape: wrongOf(false, 'ok'),
         overkill: wrongOf(true, 'ng'),
         removedUntil: removed !== null && removed >= since ? removed : null,
+        models: store.candidates.activeBetween(stationId, since, until),
       };
     },
   },

@@ -37,6 +37,8 @@ export interface Candidates {
   setRecheck(id: string, recheck: Recheck): void;
   setGolden(id: string, golden: GoldenResult): void;
   recordActivation(activation: Activation): void;
+  /** Which model was active since when, oldest first; the first may have been before `since`. ISO 8601, `until` not included. */
+  activeBetween(stationId: string, since: string, until: string): { modelId: string; since: string }[];
   /** The model that was active when this one was last activated (not rolled back to); null: none. */
   previousOf(stationId: string, candidateId: string): string | null;
 }
@@ -117,6 +119,11 @@ export const createCandidates = (db: Database): Candidates => {
   const insertActivation = db.prepare(`
     INSERT INTO activations (station_id, candidate_id, previous_id, kind, user_id, at)
     VALUES (@stationId, @candidateId, @previousId, @kind, @userId, @at)`);
+  const activeBetween = db.prepare(`
+    SELECT candidate_id AS modelId, at AS since FROM activations
+    WHERE station_id = @stationId AND at < @until
+      AND id >= coalesce((SELECT max(id) FROM activations WHERE station_id = @stationId AND at <= @since), 0)
+    ORDER BY id`);
   const previous = db.prepare(`
     SELECT previous_id FROM activations WHERE station_id = ? AND candidate_id = ? AND kind = 'activate' ORDER BY id DESC LIMIT 1`);
   return {
@@ -156,6 +163,8 @@ export const createCandidates = (db: Database): Candidates => {
     setShadow: (id, shadow) => void setShadow.run(JSON.stringify(shadow), id),
     setRecheck: (id, recheck) => void setRecheck.run(JSON.stringify(recheck), id),
     recordActivation: (activation) => void insertActivation.run(activation),
+    activeBetween: (stationId, since, until) =>
+      activeBetween.all({ stationId, since, until }) as { modelId: string; since: string }[],
     previousOf: (stationId, candidateId) =>
       (previous.get(stationId, candidateId) as { previous_id: string | null } | undefined)?.previous_id ?? null,
   };

@@ -61,3 +61,14 @@ export function durationOf(seconds: number): Duration {
   const whole = Math.max(0, Math.round(seconds));
   return { hours: Math.floor(whole / 3600), minutes: Math.floor(whole / 60) % 60, seconds: whole % 60 };
 }
+
+const minutesText = (minutes: number): string => {
+  const ahead = Math.abs(minutes);
+  return `UTC${minutes < 0 ? '−' : '+'}${two(Math.floor(ahead / 60))}:${two(ahead % 60)}`;
+};
+/** This PC's time zone at some times: "Asia/Tokyo, UTC+09:00"; both offsets where a clock change lies between them. */
+export function zoneText(times: readonly string[]): string {
+  const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
+  const offsets = times.map((iso) => minutesText(-new Date(iso).getTimezoneOffset()));
+  return `${timeZone}, ${[...new Set(offsets)].join(' / ')}`;
+}

@@ -89,6 +89,8 @@ it('guides two people through blind judging to a result, with a file and a page 
   await page.click(testId('study-csv'));
   const csv = await readFile(await (await download).path(), 'utf8');
   expect(csv).toContain('OP-17,2,Marginal,17,18');
+  for (const name of ['Station', 'Period', 'Models', 'Time zone', 'Made']) expect(csv).toContain(`\n${name},`);
+  expect(csv).not.toContain('DEMO');
   const pdf = await page.pdf();
   expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
   expect(problems).toEqual([]);

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { Browser } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { appears, go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
@@ -383,6 +384,44 @@ describe('Settings', () => {
 });
 
 describe('Reports', () => {
+  it('say on paper and in a file what they cover, and that a demo is one, in both languages', async () => {
+    server.world.session = { ...server.world.session, demo: true };
+    const { page } = await open();
+    await go(page, 'reports');
+    await page.waitForSelector(`${testId('report-head')} dd >> nth=5`, { state: 'attached' });
+    const saved = async () => {
+      const download = page.waitForEvent('download');
+      await page.click(testId('report-csv'));
+      const file = await download;
+      expect(file.suggestedFilename()).toContain('DEMO');
+      return (await readFile(await file.path(), 'utf8')).replace('\uFEFF', '').split('\r\n');
+    };
+    const zone = await page.evaluate(() => new Intl.DateTimeFormat().resolvedOptions().timeZone);
+    const [mark, station, period, models, zones, made, gap, columns] = await saved();
+    expect(mark).toBe('DEMO,Made in a demo: no part of a plant was inspected.');
+    expect(station).toBe(`Station,${server.world.stations[0]!.name}`);
+    expect(period).toMatch(/^Period,\d{4}-\d\d-\d\d \d\d:00:00 – \d{4}-\d\d-\d\d \d\d:00:00$/);
+    expect(models).toContain('m-0041 (since 2026-0');
+    expect(zones).toMatch(new RegExp(`^Time zone,"?${zone}, UTC[+−]\\d\\d:\\d\\d`));
+    expect(made).toContain('Made,');
+    expect([gap, columns]).toEqual(['', 'When,Parts,OK,NG,Unsure']);
+    await page.click(testId('language-ja'));
+    await expect.poll(async () => (await saved())[0]).toContain('デモで作成');
+    // The same on paper, and the mark on every sheet; on the screen neither.
+    expect(await page.isVisible(testId('report-head'))).toBe(false);
+    expect(await page.isVisible('.demo-mark')).toBe(false);
+    await page.emulateMedia({ media: 'print' });
+    expect(await page.isVisible(testId('report-head'))).toBe(true);
+    expect(await page.textContent(testId('report-head'))).toContain(zone);
+    expect(await page.locator('.demo-mark').evaluate((mark) => getComputedStyle(mark).position)).toBe('fixed');
+    expect(await page.textContent('.demo-mark')).toBe('デモ');
+    // The rail is not printed, and leaves no gap: the report has the sheet.
+    const width = (await page.locator('.panel').first().boundingBox())!.width;
+    expect(width).toBeGreaterThan(0.9 * page.viewportSize()!.width);
+    if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/print.png` });
+    await page.emulateMedia({ media: 'screen' });
+  });
+
   it('keeps what somebody zoomed in on while a chart is drawn anew, until a double click', async () => {
     const { page } = await open();
     await go(page, 'reports');

@@ -668,6 +668,12 @@ export const en = {
   // --- reports
   'reports.title': 'Report',
   'reports.period': 'Period',
+  'reports.station': 'Station',
+  'reports.models': 'Models',
+  'reports.modelSince': '{id} (since {time})',
+  'reports.zone': 'Time zone',
+  'reports.madeAt': 'Made',
+  'reports.demoMark': 'Made in a demo: no part of a plant was inspected.',
   'reports.period.day': '24 hours',
   'reports.period.week': '7 days',
   'reports.period.month': '30 days',

@@ -664,6 +664,12 @@ export const ja: Record<MessageKey, string> = {
 
   // --- reports
   'reports.title': 'レポート',
+  'reports.station': 'ステーション',
+  'reports.models': 'モデル',
+  'reports.modelSince': '{id}（{time} から）',
+  'reports.zone': 'タイムゾーン',
+  'reports.madeAt': '作成日時',
+  'reports.demoMark': 'デモで作成：実際の部品の検査結果ではありません。',
   'reports.period': '期間',
   'reports.period.day': '24 時間',
   'reports.period.week': '7 日',

@@ -82,6 +82,19 @@ describe('the loop', () => {
     expect(back).toMatchObject({ active: { id: first.id, state: 'active' }, previous: second.id });
     await expect(rollBack()).rejects.toMatchObject({ code: 'NO_PREVIOUS_MODEL' });
 
+    const activeIn = async (from: number, to: number) =>
+      (
+        await world.call('reports.summary', {
+          stationId,
+          from: new Date(Date.now() + from).toISOString(),
+          to: new Date(Date.now() + to).toISOString(),
+        })
+      ).models.map(({ modelId }) => modelId);
+    expect(await activeIn(-3_600_000, 3_600_000)).toEqual([first.id, second.id, first.id]);
+    // Active before the period began: it judged in it all the same.
+    expect(await activeIn(60_000, 3_600_000)).toEqual([first.id]);
+    expect(await activeIn(-7_200_000, -3_600_000)).toEqual([]);
+
     const audit = await world.call('audit.list', {});
     expect(audit.valid).toBe(true);
     expect(audit.entries.map((entry) => entry.action).slice(0, 3)).toEqual([
