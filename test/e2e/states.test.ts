@@ -280,12 +280,28 @@ describe('evidence', () => {
     ] as const) {
       world.session.language = language;
       const { page } = await open(world, { width, height });
+      // How sure a figure is stands beside it or below it, never in a tooltip alone.
+      const bounds = async (...names: string[]) => {
+        for (const name of names) {
+          const shown = await page.locator(testId(name)).evaluateAll((all) =>
+            all.map((each) => {
+              const panel = each.closest('.scroll')!.getBoundingClientRect();
+              const { left, right, height } = each.getBoundingClientRect();
+              return height > 0 && left >= panel.left - 1 && right <= panel.right + 1;
+            }),
+          );
+          expect(shown.length, name).toBeGreaterThan(0);
+          expect(shown, `${name} ${width} ${language}`).not.toContain(false);
+        }
+      };
       await go(page, 'approve');
       await settled(page);
       expect(await faults(page), `${width} ${language}`).toEqual([]);
+      await bounds('recall-bounds', 'parity-bound');
       await go(page, 'learn');
       await settled(page);
       expect(await faults(page), `${width}`).toEqual([]);
+      await bounds('accuracy-bounds');
     }
   });
 });
