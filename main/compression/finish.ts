@@ -12,6 +12,7 @@ import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
+import { worseDifference } from './evidence/gates.ts';
 import type { ImageSource } from './image-source.ts';
 import { madeSample } from './parity-sample.ts';
 import {
@@ -203,8 +204,7 @@ async function measureParity(
     pictures.push({ imageSha: ledger[row]!.sha, region: source.region(images[row]!), logits: [...logits] });
     for (let c = 0; c < width; c++) {
       const difference = Math.abs(logits[c]! - wanted.data[i * width + c]!);
-      // NaN must not pass for equal.
-      maxLogitDifference = difference <= maxLogitDifference ? maxLogitDifference : difference;
+      maxLogitDifference = worseDifference(maxLogitDifference, difference);
     }
     if (argmax(logits, 0, width) === argmax(wanted.data, i * width, width)) equal++;
   }

@@ -12,7 +12,7 @@ import { openSession } from '../runtime/session.ts';
 import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
 import { dataDigest } from './evidence/evidence.ts';
-import { escapeGate, hasFailed, latencyGate, overkillGate, parityGate } from './evidence/gates.ts';
+import { escapeGate, hasFailed, latencyGate, overkillGate, parityGate, worseDifference } from './evidence/gates.ts';
 import { clopperPearson } from './evidence/statistics.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import type { Measure } from './plan/contender.ts';
@@ -157,8 +157,7 @@ export async function makeGoodPartsCandidate(
       const outputs = await session.run({ image: { type: 'float32', dims: [1, 3, size, size], data } }, ['novelty']);
       const novelty = Number(outputs['novelty']!.data[0]);
       const difference = Math.abs(novelty - own[row]!) / Math.max(1, Math.abs(own[row]!));
-      // NaN must not pass for equal.
-      worst = difference <= worst ? worst : difference;
+      worst = worseDifference(worst, difference);
       const verdictOf = (score: number) => judgeTile({ logits: [0], novelty: score }, card).verdict;
       if (verdictOf(novelty) === verdictOf(own[row]!) || difference <= PARITY_SHARE) equal += 1;
     }

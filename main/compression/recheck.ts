@@ -10,7 +10,7 @@ import type { PixelImage } from '../vision/image.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { createImageSource } from './image-source.ts';
 import { describeEnvironment, sameEnvironment } from './environment.ts';
-import { latencyGate, parityGate } from './evidence/gates.ts';
+import { latencyGate, parityGate, worseDifference } from './evidence/gates.ts';
 import { measureInterleaved, type Contender } from './evidence/latency.ts';
 import { madePicture } from './parity-sample.ts';
 import { createLogits } from './region-logits.ts';
@@ -87,9 +87,7 @@ export async function recheckBundle(
     parity.images += 1;
     if (argmax(given, 0, given.length) === argmax(wanted, 0, wanted.length)) parity.equal += 1;
     for (const [c, value] of wanted.entries()) {
-      const difference = Math.abs(given[c]! - value);
-      // NaN must not pass for equal.
-      if (!(difference <= parity.maxLogitDifference)) parity.maxLogitDifference = difference;
+      parity.maxLogitDifference = worseDifference(parity.maxLogitDifference, Math.abs(given[c]! - value));
     }
   };
   let pictures = 0;

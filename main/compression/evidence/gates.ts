@@ -172,6 +172,13 @@ export const latencyGate = (samplesMs: readonly number[], criteria: Criteria): G
 /** The deployed model must decide exactly as the pipeline that was measured. */
 const PARITY_LOGIT_TOLERANCE = 1e-2;
 
+/**
+ * The worse of two differences. One that is no finite number becomes the largest that there is: it neither passes for equal nor is forgotten by those after it, and JSON can
+ * hold it.
+ */
+export const worseDifference = (worst: number, difference: number): number =>
+  Number.isFinite(difference) ? Math.max(worst, difference) : Number.MAX_VALUE;
+
 /** @param parity what the file says of some images beside what the measured pipeline said of them */
 export const parityGate = (parity: { images: number; equal: number; maxLogitDifference: number }): Gate => {
   const same = parity.equal === parity.images && parity.maxLogitDifference <= PARITY_LOGIT_TOLERANCE;

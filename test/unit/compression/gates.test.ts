@@ -8,12 +8,22 @@ import {
   overkillGate,
   parityGate,
   recallGate,
+  worseDifference,
 } from '../../../main/compression/evidence/gates.ts';
 import { clopperPearsonBounds } from '../../../main/compression/evidence/statistics.ts';
 
 const criteria = criteriaSchema.parse({});
 
 describe('gates', () => {
+  it('parity: what is no number fails, whatever comes after it', () => {
+    for (const broken of [Number.NaN, Infinity]) {
+      const maxLogitDifference = [1e-6, broken, 1e-5].reduce(worseDifference, 0);
+      expect(parityGate({ images: 3, equal: 3, maxLogitDifference }).outcome).toBe('fail');
+      expect(JSON.parse(JSON.stringify(maxLogitDifference))).toBe(maxLogitDifference);
+    }
+    expect([1e-6, 2e-6, 1e-7].reduce(worseDifference, 0)).toBe(2e-6);
+  });
+
   it('a share passes, fails, or says how many more images it needs', () => {
     expect(escapeGate({ ng: 100, escaped: 0 }, criteria).outcome).toBe('pass');
     expect(escapeGate({ ng: 100, escaped: 20 }, criteria).outcome).toBe('fail');

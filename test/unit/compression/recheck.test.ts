@@ -15,7 +15,7 @@ import { recheckBundle } from '../../../main/compression/recheck.ts';
 import { criteriaSchema, type Evidence, type Recipe } from '../../../main/contract/domain.ts';
 import { wholeFrame } from '../../../main/inspection/inspector.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
-import { encodeModel } from '../../../main/onnx/index.ts';
+import { decodeModel, encodeModel, float32Of, float32Tensor } from '../../../main/onnx/index.ts';
 import { CLASSES, smallBackboneFile, texture } from './small-data.ts';
 
 const criteria = criteriaSchema.parse({ maxLatencyMsP99: 10_000 });
@@ -118,6 +118,23 @@ describe('a model that was measured elsewhere', () => {
     const measured = await recheckBundle(input(await bundle('other', float)));
     expect(measured!.gates[0]).toMatchObject({ name: 'parity', outcome: 'fail' });
     expect(measured!.parity.maxLogitDifference).toBeGreaterThan(0.01);
+  });
+
+  it('fails where a logit is no number here, also when the others are as they were', async () => {
+    const model = decodeModel(new Uint8Array(float.inspector));
+    const initializers = new Map(model.graph.initializers);
+    for (const [name, tensor] of initializers) {
+      if (tensor.type !== 'float32' || tensor.dims.join() !== '3') continue;
+      const values = Float32Array.from(float32Of(tensor));
+      values[0] = Number.NaN;
+      initializers.set(name, float32Tensor([3], values));
+    }
+    const broken = encodeModel({ ...model, graph: { ...model.graph, initializers } });
+    const modelSha256 = createHash('sha256').update(broken).digest('hex');
+    const dir = await bundle('nan', { ...float, inspector: broken, card: { ...float.card, modelSha256 } });
+    const { parity, gates } = (await recheckBundle(input(dir)))!;
+    expect(parity.maxLogitDifference).toBe(Number.MAX_VALUE);
+    expect(gates[0]).toMatchObject({ name: 'parity', outcome: 'fail' });
   });
 
   it('fails where it is too slow', async () => {
