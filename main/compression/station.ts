@@ -114,7 +114,8 @@ async function compress(
       : await openCheckpoint({
           work: input.workDir,
           key: {
-            environment: describeEnvironment(threads),
+            environment: describeEnvironment(lineThreads),
+            threads,
             weightBits: integerWeightBits(),
             backbone: backbone.sha256,
             images: images.map((index) => {
@@ -139,6 +140,7 @@ async function compress(
     firstTask: images,
     products,
     threads,
+    lineThreads,
     seed: 0,
     signal,
     measure,

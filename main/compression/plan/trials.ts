@@ -75,7 +75,10 @@ export interface TrialOptions {
   /** What pre-pruning starts from; default: the backbone as it is. */
   adapted?: AdaptedBackbone | null;
   products: Products;
+  /** Of all that is made and judged here. */
   threads: number;
+  /** Of the line: what is timed and profiled runs with these; default: `threads`. */
+  lineThreads?: number | undefined;
   /** What pruning goes by; default: reconstruction. */
   importance?: ImportanceOptions | undefined;
   seed: number;
@@ -100,10 +103,17 @@ const rowsOf = (some: ReadonlySet<number>, images: readonly number[]): ReadonlyS
   new Set(images.flatMap((image, row) => (some.has(image) ? [row] : [])));
 
 export async function openTrials(options: TrialOptions): Promise<TrialBench> {
-  const { backbone, source, ledger, products, threads, signal, measure } = options;
+  const { backbone, source, ledger, products, threads, lineThreads = threads, signal, measure } = options;
   const image = options.images[0]!;
-  const contender = (name: string, model: Uint8Array, inputSize: number) =>
-    openContender(name, model, { inputName: backbone.inputName, inputSize, backbone, source, image, threads });
+  const contender = (name: string, model: Uint8Array, inputSize: number, ownThreads: number) =>
+    openContender(name, model, {
+      inputName: backbone.inputName,
+      inputSize,
+      backbone,
+      source,
+      image,
+      threads: ownThreads,
+    });
   const folds = groupedFolds(ledger);
   const untaught = untaughtImages(options.images, folds);
   const classOfImage = new Map(options.images.map((image, row) => [image, ledger[row]!.classId]));
@@ -125,8 +135,9 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         return lossBetween(reference, held, rowsOf(untaught, images)).certaintyPp;
       },
       async epochs(student, size) {
-        await using taught = await contender('student', student, size);
-        await using whole = await contender('teacher', baseBytes, size);
+        // Teaching runs with the trainer's threads.
+        await using taught = await contender('student', student, size, threads);
+        await using whole = await contender('teacher', baseBytes, size, threads);
         const times = await measure([taught, whole], { rounds: 10, warmUp: 2, signal, budgetMs: 1000 });
         return epochsWithin(teachingMsWithin(options.budgetMs) / 1000, options.images.length, {
           student: times.get('student')!.p50,
@@ -191,7 +202,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     const small = inputSizesOf(backbone).findLast((each) => each >= size / 2) ?? size;
     const sizes = [...new Set([size, small])];
     const key = {
-      ...describeEnvironment(threads),
+      ...describeEnvironment(lineThreads),
       weightBits: integerWeightBits(),
       graph: createHash('sha256').update(baseBytes).digest('hex'),
       sizes,
@@ -201,7 +212,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         if (options.budgetMs < LEAST_PROFILED_MS) return null;
         const integer = await workshop.make({ strategy: 'none', ratio: 0, inputSize: small, precision: 'int8' });
         const networks = sizes.map((at) => ({ model: workshop.base, size: at }));
-        return profile([...networks, { model: integer.model, size: small }], { threads });
+        return profile([...networks, { model: integer.model, size: small }], { threads: lineThreads });
       });
       return table && costModelOf(table);
     } catch (error) {
@@ -240,8 +251,8 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       : await seenAgain({ bytes, inputSize, compared: once, choice: held }, views, again);
     const lost = lossBetween(reference, compared, unseen);
     const others = newDefects && (await newDefectsOf(own, held));
-    await using original = await contender('reference', baseBytes, backbone.inputSize);
-    await using changed = await contender(id, made.bytes, variant.inputSize);
+    await using original = await contender('reference', baseBytes, backbone.inputSize, lineThreads);
+    await using changed = await contender(id, made.bytes, variant.inputSize, lineThreads);
     const times = await measure([original, changed], { rounds: 60, warmUp: 4, signal, budgetMs: 3000 });
     const before = undisturbedMs(times.get('reference')!);
     const after = undisturbedMs(times.get(id)!);

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { InferenceSession } from 'onnxruntime-node';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { describeEnvironment } from '../../../main/compression/environment.ts';
 import { clopperPearson } from '../../../main/compression/evidence/statistics.ts';
 import { runShadow, weighBundle } from '../../../main/compression/shadow.ts';
@@ -224,6 +225,29 @@ describe('compressStation', () => {
       expect(100 * (reference.balancedAccuracy - candidate.balancedAccuracy)).toBeCloseTo(lost, 1);
     }
   }, 180_000);
+
+  it('times what it tries with the threads of the line, whatever the trainer works with', async () => {
+    const create = vi.spyOn(InferenceSession, 'create');
+    const seen: number[] = [];
+    const outDir = join(folder, 'threads');
+    await mkdir(outDir);
+    const asked = { ...input, outDir, timeBudgetS: 1, threads: 1, lineThreads: 2 };
+    await compressStation(asked, {
+      measure: (contenders, settings) => {
+        // Sessions of the contenders are the last that were opened.
+        const opened = create.mock.calls.slice(-contenders.length) as unknown as [
+          unknown,
+          { intraOpNumThreads: number },
+        ][];
+        if (contenders[0]!.name === 'reference')
+          seen.push(...opened.map(([, { intraOpNumThreads }]) => intraOpNumThreads));
+        return measure(contenders, settings);
+      },
+    });
+    create.mockRestore();
+    expect(seen.length).toBeGreaterThan(0);
+    expect(new Set(seen)).toEqual(new Set([2]));
+  }, 60_000);
 
   it('is cancelled, and refuses a station of one class', async () => {
     await expect(compressStation(input, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'CANCELLED' });
