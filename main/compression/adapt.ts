@@ -6,6 +6,7 @@ import type { Products } from '../learning/dense.ts';
 import type { LedgerRow } from '../learning/folds.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { epochsWithin } from './distill/epochs.ts';
+import { LEAST_IMAGES } from './enough-images.ts';
 import { groupedFolds, untaughtImages } from './plan/held-apart.ts';
 import type { Strategy } from './plan/variant.ts';
 import type { AdaptedBackbone } from './plan/workshop.ts';
@@ -63,12 +64,22 @@ const MOST_EPOCHS = 10;
 /**
  * The first step of pre-pruning as the paper has it: the backbone is fine-tuned on the first task's images. It learns from labels, so a fold of the first task
  * is kept from it: by that, and by the later tasks, what is pruned from it is compared.
- * @throws INVALID_INPUT (mode `on` and a first task of one class), CANCELLED, and with mode `on` what fine-tuning throws
+ * @throws INVALID_INPUT (mode `on` and a first task of one class, or of few pictures), CANCELLED, and with mode `on` what fine-tuning throws
  */
 export async function adaptForPruning(options: AdaptForPruningOptions): Promise<PruningAdaptation> {
   const { backbone, mode, images, ledger, describe, signal } = options;
   const apart = untaughtImages(images, groupedFolds(ledger));
   const taught = options.firstTask.filter((image) => !apart.has(image));
+  const classOf = new Map(images.map((image, row) => [image, ledger[row]!.classId]));
+  const classesOf = (some: readonly number[]) => new Set(some.map((image) => classOf.get(image))).size;
+  const wanted = classesOf(options.firstTask);
+  // Of one class it is told further on.
+  if (wanted > 1 && (taught.length < LEAST_IMAGES || classesOf(taught) < wanted)) {
+    const left = `${taught.length} of ${options.firstTask.length} pictures are left of the first task when a fold is kept apart to judge by`;
+    const reason = `${left}: ${LEAST_IMAGES} and some of each class are needed`;
+    if (mode === 'on') throw new AppError('INVALID_INPUT', { what: 'adapt-first-task', problem: reason });
+    return { backbone: null, reason, validation: null };
+  }
   // Twice: on a part of them for the trial, on all of them if it pays.
   const epochs = Math.min(
     MOST_EPOCHS,

@@ -9,6 +9,7 @@ import {
   setInputSize,
   type Model,
 } from '../../onnx/index.ts';
+import { LEAST_IMAGES } from '../enough-images.ts';
 import { integerWeightBits } from '../environment.ts';
 import type { TrainingProgress } from '../../training/progress.ts';
 import { teachStudent, type StudentChoice, type Taught, type Teaching } from '../distill/teach-student.ts';
@@ -80,7 +81,7 @@ export interface WorkshopOptions {
 export interface Workshop {
   /** The unchanged backbone with its feature outputs only and BatchNorm folded. */
   readonly base: Model;
-  /** @throws CANCELLED, UNSUPPORTED_OP, GRAPH_INVALID, MODEL_UNREADABLE: this variant cannot be made of this backbone */
+  /** @throws CANCELLED, TOO_FEW_IMAGES (pre-pruning by a first task of a few), UNSUPPORTED_OP, GRAPH_INVALID, MODEL_UNREADABLE: this variant cannot be made of this backbone */
   make(variant: Variant): Promise<Made>;
   /** From now on pruning goes by what layers cost here. */
   useCosts(costs: CostModel): void;
@@ -127,8 +128,8 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   const withoutApart = (images: readonly number[]) => (apart ? images.filter((image) => !apart.has(image)) : images);
   const fitted = withoutApart(options.images);
   const leftOfFirst = withoutApart(options.firstTask);
-  /** A first task of few kinds of look may lie apart as a whole: then pre-pruning fits to all of it, and is compared by the later tasks. */
-  const fittedFirst = leftOfFirst.length > 0 ? leftOfFirst : options.firstTask;
+  /** A first task of few kinds of look may lie apart as a whole, or nearly so: then pre-pruning fits to all of it, and is compared by the later tasks. */
+  const fittedFirst = leftOfFirst.length >= LEAST_IMAGES ? leftOfFirst : options.firstTask;
 
   const calibrationOf = (strategy: Strategy, size: number): CalibrationOptions => ({
     images: spreadOverClasses(strategy === 'pre-prune' ? fittedFirst : fitted, PRUNING_IMAGES, classOf),
@@ -146,6 +147,11 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], dropped: [], untouched: [] };
     const key = `${strategy} ${inputSize}`;
     const calibration = calibrationOf(strategy, inputSize);
+    const found = calibration.images.length;
+    if (strategy === 'pre-prune' && found < LEAST_IMAGES) {
+      const missing = LEAST_IMAGES - found;
+      throw new AppError('TOO_FEW_IMAGES', { what: 'the first task', found, needed: LEAST_IMAGES, missing });
+    }
     let analysis = analyses.get(key);
     if (!analysis) {
       // One at a time: the targets of an analysis are some hundred megabytes.

@@ -118,6 +118,40 @@ describe('adaptation to the first task before pruning', () => {
     expect(Buffer.compare(adapted!.bytes, await readFile(backbone.file))).not.toBe(0);
   }, 60_000);
 
+  it('asks for more of a first task of which too few pictures are left, and prunes without where it need not be', async () => {
+    const { train } = await scanDataset(join(folder, 'set'), {});
+    const images = train.map((_, i) => i);
+    const ledger = train.map(({ className, sha }) => ({ classId: className, sha }));
+    const apart = untaughtImages(images, groupedFolds(ledger));
+    // Of two classes, and one of them lies apart with all it has.
+    const firstTask = images.filter((i) => train[i]!.className === (apart.has(i) ? 'plain' : 'fine'));
+    await using products = openProducts({ threads: 1 });
+    const asked = {
+      backbone,
+      ledger,
+      images,
+      firstTask,
+      describe: (image: number) => train[image]!,
+      engine: createOrtEngine(),
+      products,
+      seconds: 1,
+      forwardMs: 10,
+      threads: 1,
+      seed: 0,
+    };
+    const told = await adaptForPruning({ ...asked, mode: 'auto' });
+    expect(told).toMatchObject({ backbone: null, validation: null });
+    expect(told.reason).toMatch(
+      /^\d+ of \d+ pictures are left of the first task .*: 8 and some of each class are needed$/,
+    );
+    const refused = { code: 'INVALID_INPUT', details: { what: 'adapt-first-task', problem: told.reason } };
+    await expect(adaptForPruning({ ...asked, mode: 'on' })).rejects.toMatchObject(refused);
+    // Both classes, but two pictures.
+    const one = (name: string) => images.find((i) => train[i]!.className === name && !apart.has(i))!;
+    const few = await adaptForPruning({ ...asked, firstTask: [one('plain'), one('fine')], mode: 'auto' });
+    expect(few.reason).toMatch(/^2 of 2 pictures/);
+  });
+
   it('judges by no copy of a picture that it was trained on', async () => {
     const copies = join(folder, 'copies');
     await mkdir(copies);

@@ -58,7 +58,7 @@ describe('workshop', () => {
         },
       },
       images: range(0, 60),
-      firstTask: range(16, 24),
+      firstTask: range(12, 24),
       untaught: new Set(),
       apart,
       threads: 1,
@@ -76,17 +76,20 @@ describe('workshop', () => {
     // By the first task alone: later ones tell as well what it is worth.
     seen.clear();
     const { untaught } = await shop.make({ ...variant, strategy: 'pre-prune', precision: 'fp32' });
-    expect([...seen].toSorted((a, b) => a - b)).toEqual(range(16, 20));
-    expect(untaught).toEqual(new Set([...range(0, 16), ...range(20, 60)]));
+    expect([...seen].toSorted((a, b) => a - b)).toEqual(range(12, 20));
+    expect(untaught).toEqual(new Set([...range(0, 12), ...range(20, 60)]));
   });
 
-  it('fits to a first task that lies apart as a whole, and has the model compared on the later ones', async () => {
+  it.each([
+    ['as a whole', 20],
+    ['but for two images, which would tell nothing', 18],
+  ])('fits to a first task that lies apart %s, and has the model compared on the later ones', async (_, from) => {
     const shop = openWorkshop({
       backbone,
       bytes: await readFile(backbone.file),
       source: randomImages(60),
       images: range(0, 60),
-      firstTask: range(20, 28),
+      firstTask: range(from, from + 8),
       untaught: new Set(),
       apart: new Set(range(20, 60)),
       threads: 1,
@@ -100,7 +103,27 @@ describe('workshop', () => {
       precision: 'fp32',
     });
     expect(ratio).toBeGreaterThan(0.2);
-    expect(untaught).toEqual(new Set([...range(0, 20), ...range(28, 60)]));
+    expect(untaught).toEqual(new Set([...range(0, from), ...range(from + 8, 60)]));
+  });
+
+  it('asks for more images where a first task has too few to prune by', async () => {
+    const shop = openWorkshop({
+      backbone,
+      bytes: await readFile(backbone.file),
+      source: randomImages(20),
+      images: range(0, 20),
+      firstTask: [0, 1],
+      untaught: new Set(),
+      threads: 1,
+      seed: 0,
+      teaching,
+    });
+    const variant = { ratio: 0.3, inputSize: 64, precision: 'fp32' } as const;
+    await expect(shop.make({ ...variant, strategy: 'pre-prune' })).rejects.toMatchObject({
+      code: 'TOO_FEW_IMAGES',
+      details: { what: 'the first task', found: 2, needed: 8, missing: 6 },
+    });
+    expect((await shop.make({ ...variant, strategy: 'post-prune' })).ratio).toBeGreaterThan(0.2);
   });
 
   it('takes a backbone whose file fixes one picture in each run, but has no student taught by it', async () => {
