@@ -39,6 +39,13 @@ export const narrowed = (layer: Layer, input: number, output: number): Layer => 
   },
 });
 
+/** A layer whose channels come in as they go out (depthwise), when this share of them is left: all of it grows with the one width. */
+export const narrowedAlike = (layer: Layer, share: number): Layer => ({
+  ...layer,
+  macs: layer.macs * share,
+  bytes: { input: layer.bytes.input * share, weight: layer.bytes.weight * share, output: layer.bytes.output * share },
+});
+
 const moved = ({ bytes }: Layer): number => bytes.input + bytes.weight + bytes.output;
 
 export interface LayerTime extends Layer {

@@ -2,7 +2,7 @@ import { AppError, assert } from '../../contract/errors.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { openProducts } from '../../learning/dense.ts';
 import { foldConstants, intAttribute, modelCost, runtimeInputs, type Model } from '../../onnx/index.ts';
-import { layerOf, narrowed, type CostModel } from '../cost/cost-model.ts';
+import { layerOf, narrowed, narrowedAlike, type CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { leastOf, type NodeCost, type Sides } from './allocate.ts';
 import { findGroups, type DependencyGroup } from './groups.ts';
@@ -89,7 +89,7 @@ export const nodeCosts = (
       ...(layer && costs
         ? {
             ms: (input: number, output: number) =>
-              costs.layer(narrowed(layer, mixes ? input : output, mixes ? output : 1))!,
+              costs.layer(mixes ? narrowed(layer, input, output) : narrowedAlike(layer, output))!,
           }
         : {}),
       node: node.outputs[0]!,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { costModelOf, layersOf } from '../../../main/compression/cost/cost-model.ts';
 import { allocate, totalMacs } from '../../../main/compression/prune/allocate.ts';
 import { analysePruning, nodeCosts } from '../../../main/compression/prune/analyse.ts';
 import { cutChannels } from '../../../main/compression/prune/cut.ts';
@@ -87,6 +88,28 @@ describe('dependency groups', () => {
       expect(relativeError(original, b)).toBeGreaterThan(1e-4);
       expect(modelCost(cut, [1, 3, SIZE, SIZE]).macs).toBeLessThan(modelCost(model, [1, 3, SIZE, SIZE]).macs);
     }
+  });
+});
+
+describe('cost of nodes', () => {
+  it('is that of the narrower layers themselves, of depthwise ones too', () => {
+    const model = smallBackbone();
+    const groups = findGroups(model);
+    // Bytes alone take time here, so that none of them is forgotten.
+    const costs = costModelOf({
+      layers: layersOf(model, SIZE).map(({ kind, precision, macs, bytes }) => {
+        return { kind, precision, macs, bytes, ms: bytes.input + bytes.weight + bytes.output };
+      }),
+      between: [],
+    });
+    const wide = groups.find(({ id }) => id === 'wide')!;
+    const keep = new Map([['wide', Int32Array.from({ length: wide.channels / 2 }, (_, c) => c)]]);
+    const cut = cutChannels(model, groups, keep);
+    const narrower = layersOf(cut, SIZE);
+    const at = cut.graph.nodes.filter(({ op }) => op === 'Conv').findIndex(({ outputs }) => outputs[0] === 'dw');
+    const told = nodeCosts(model, groups, SIZE, costs).find((each) => each.node === 'dw')!;
+    expect(narrower[at]!.kind).toBe('depthwise');
+    expect(told.ms!(1, 0.5)).toBeCloseTo(costs.layer(narrower[at]!)!, 6);
   });
 });
 
