@@ -29,12 +29,13 @@ import { LEAST_IMAGES } from './enough-images.ts';
 import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
+import { madePicture } from './parity-sample.ts';
 import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
-import { analysePruning } from './prune/analyse.ts';
+import { analysePruning, analyseWeights, type PruningAnalysis } from './prune/analyse.ts';
 import { unknownOperators } from './prune/groups.ts';
-import type { ImportanceOptions } from './prune/measures.ts';
-import { pruneModel } from './prune/prune.ts';
+import type { Importance, ImportanceOptions } from './prune/measures.ts';
+import { pruneModel, type Pruned } from './prune/prune.ts';
 import { describeRule } from './quantize/calibrate.ts';
 import { chooseInteger, outputsOn, relativeOutputError, type Levelling } from './quantize/choose.ts';
 
@@ -65,8 +66,8 @@ export interface ToolReport {
   after: { macs: number; params: number; bytes: number; latencyMsP50: number };
   /** Medians of whole inferences in turns, resize included. */
   speedup: number;
-  /** Squared error of the outputs relative to their variance over pictures that were not calibrated on. */
-  outputError: number;
+  /** Squared error of the outputs relative to their variance over pictures that were not calibrated on; null: there were none. */
+  outputError: number | null;
 }
 
 const PICTURES = new Set(['.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp']);
@@ -74,8 +75,10 @@ const MOST_IMAGES = 2000;
 const CALIBRATION = 96;
 const COMPARED = 32;
 const DEFAULT_SIZE = 224;
+/** Share of multiply-accumulates that is removed where nothing else is said. */
+export const PRUNED_SHARE = 0.4;
 
-interface Opened {
+interface OpenedModel {
   model: Model;
   bytes: Uint8Array;
   inputName: string;
@@ -83,17 +86,25 @@ interface Opened {
   /** Images per run; undefined: any. */
   batch: number | undefined;
   normalisation: Normalisation;
+}
+
+interface Pictures {
   source: ImageSource;
   calibration: number[];
   compared: number[];
   images: number[];
 }
 
+type Opened = OpenedModel & Pictures;
+type ModelOptions = Omit<ToolOptions, 'calibrate'>;
+
 /** @param open whether the batch will be opened, whatever the file states; else a file that takes several pictures in each run is refused: the last run has fewer, and times are of one */
-async function openTool(
-  { file, calibrate, size: asked, signal, onProgress }: ToolOptions,
-  { open }: { open: boolean },
-): Promise<Opened> {
+async function openTool(options: ToolOptions, { open }: { open: boolean }): Promise<Opened> {
+  const opened = await openModel(options, { open });
+  return { ...opened, ...(await openPictures(options, opened)) };
+}
+
+async function openModel({ file, size: asked }: ModelOptions, { open }: { open: boolean }): Promise<OpenedModel> {
   const read = readModelFile(file);
   const unsuitable = (problem: string) => new AppError('BACKBONE_UNSUITABLE', { file, problem });
   const inputs = runtimeInputs(read.graph);
@@ -112,7 +123,20 @@ async function openTool(
       ? setInputSize(read, { batch: batch ?? 'N', height: asked, width: asked })
       : read,
   );
-  const normalisation = await normalisationBeside(file);
+  return {
+    model,
+    bytes: encodeModel(model),
+    inputName: input.name,
+    size,
+    batch: typeof batch === 'number' ? batch : undefined,
+    normalisation: await normalisationBeside(file),
+  };
+}
+
+async function openPictures(
+  { calibrate, signal, onProgress }: ToolOptions,
+  { normalisation }: OpenedModel,
+): Promise<Pictures> {
   const names = await readdir(calibrate, { recursive: true }).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
   });
@@ -131,12 +155,6 @@ async function openTool(
   // Every fourth is kept apart for the comparison, whatever the order of the names.
   const apart = images.filter((_, i) => i % 4 === 3);
   return {
-    model,
-    bytes: encodeModel(model),
-    inputName: input.name,
-    size,
-    batch: typeof batch === 'number' ? batch : undefined,
-    normalisation,
     source,
     images,
     calibration: spread(
@@ -147,18 +165,25 @@ async function openTool(
   };
 }
 
+/** Without pictures there is nothing to compare on, and a made one is timed. */
 async function report(
   made: Model,
-  opened: Opened,
-  { out, threads, signal, onProgress }: ToolOptions,
+  opened: OpenedModel & { pictures: Pictures | null },
+  { out, threads, signal, onProgress }: ModelOptions,
 ): Promise<ToolReport> {
-  const { model, bytes, inputName, size, batch, source, compared, normalisation } = opened;
+  const { model, bytes, inputName, size, batch, normalisation, pictures } = opened;
   const after = encodeModel(made);
   onProgress?.('comparing and timing');
   const run = { size, threads, batch, signal };
-  const wanted = await outputsOn(model, source, compared, run);
-  const outputError = relativeOutputError(wanted, await outputsOn(made, source, compared, run), compared.length);
-  const common = { inputName, inputSize: size, backbone: normalisation, source, image: compared[0]!, threads };
+  const differ = async ({ source, compared }: Pictures): Promise<number> => {
+    const wanted = await outputsOn(model, source, compared, run);
+    return relativeOutputError(wanted, await outputsOn(made, source, compared, run), compared.length);
+  };
+  const outputError = pictures && (await differ(pictures));
+  const timed = pictures
+    ? { source: pictures.source, image: pictures.compared[0]! }
+    : { source: { view: async () => ({ image: madePicture(0, 2 * size), region: null }) }, image: 0 };
+  const common = { inputName, inputSize: size, backbone: normalisation, ...timed, threads };
   await using first = await openContender('before', bytes, common);
   await using second = await openContender('after', after, common);
   const times = await measureInterleaved([first, second], { rounds: 60, warmUp: 5, signal, budgetMs: 20_000 });
@@ -172,7 +197,7 @@ async function report(
     out,
     threads,
     inputSize: size,
-    calibrationImages: opened.calibration.length,
+    calibrationImages: pictures?.calibration.length ?? 0,
     before: a,
     after: b,
     speedup: a.latencyMsP50 / b.latencyMsP50,
@@ -183,6 +208,10 @@ async function report(
 export interface PruneReport extends ToolReport {
   /** Share of multiply-accumulates that went. */
   ratio: number;
+  /** What channels were chosen by. */
+  importance: readonly Importance[];
+  /** Whether what is left was fitted, on pictures, to give what the whole model gave. */
+  fitted: boolean;
   widths: readonly { group: string; before: number; after: number }[];
   /** What was left alone, and why. */
   untouched: readonly { group: string; why: string }[];
@@ -190,35 +219,54 @@ export interface PruneReport extends ToolReport {
   unknownOperators: Readonly<Record<string, number>>;
 }
 
-/**
- * @param options.ratio share of multiply-accumulates to remove
- * @param options.importance without `head`, which needs labels
- * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED
- */
-export const pruneFile = (
-  options: ToolOptions & { ratio: number; importance?: ImportanceOptions | undefined },
-): Promise<PruneReport> =>
+interface PruneOptions extends ModelOptions {
+  /** Without pictures nothing is fitted, and weights alone choose. */
+  calibrate: string | null;
+  /** Share of multiply-accumulates to remove. */
+  ratio: number;
+  /** Without `head`, which needs labels, and without pictures of WEIGHT_MEASURES alone; default: reconstruction, without pictures l2. */
+  importance?: Pick<ImportanceOptions, 'measures' | 'hedge'> | undefined;
+}
+
+/** @throws UNSUPPORTED_OP where nothing can be pruned */
+async function cutModel(
+  { model, size, batch, pictures }: OpenedModel & { pictures: Pictures | null },
+  options: PruneOptions,
+): Promise<{ pruned: Pruned; analysis: PruningAnalysis; measures: readonly Importance[] }> {
+  const { threads, seed, signal, ratio, onProgress } = options;
+  const importance = options.importance ?? { measures: [pictures ? 'reconstruction' : 'l2'] };
+  const calibration = { images: pictures?.calibration ?? [], size, batch, threads, seed, signal, importance };
+  onProgress?.('measuring what each channel is worth');
+  const analysis = pictures
+    ? await analysePruning(model, pictures.source, calibration)
+    : analyseWeights(model, { size, importance });
+  if (analysis.curves.length === 0) {
+    const [first] = analysis.untouched;
+    throw new AppError('UNSUPPORTED_OP', {
+      op: 'model',
+      opset: model.opsets.get('') ?? 0,
+      node: first?.group ?? options.file,
+      problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
+    });
+  }
+  onProgress?.(pictures ? 'cutting and fitting what is left' : 'cutting');
+  const pruned = await pruneModel(analysis, pictures?.source ?? null, ratio, calibration);
+  return { pruned, analysis, measures: importance.measures };
+}
+
+/** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
+export const pruneFile = (options: PruneOptions): Promise<PruneReport> =>
   cancellable(options.signal, async () => {
-    const opened = await openTool(options, { open: false });
-    const { model, source, calibration: images, size, batch } = opened;
-    const { threads, seed, signal, ratio, importance, onProgress } = options;
-    const calibration = { images, size, batch, threads, seed, signal, importance };
-    onProgress?.('measuring what each channel is worth');
-    const analysis = await analysePruning(model, source, calibration);
-    if (analysis.curves.length === 0) {
-      const [first] = analysis.untouched;
-      throw new AppError('UNSUPPORTED_OP', {
-        op: 'model',
-        opset: model.opsets.get('') ?? 0,
-        node: first?.group ?? options.file,
-        problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
-      });
-    }
-    onProgress?.('cutting and fitting what is left');
-    const pruned = await pruneModel(analysis, source, ratio, calibration);
+    const { calibrate } = options;
+    const model = await openModel(options, { open: false });
+    const pictures = calibrate === null ? null : await openPictures({ ...options, calibrate }, model);
+    const opened = { ...model, pictures };
+    const { pruned, analysis, measures } = await cutModel(opened, options);
     return {
       ...(await report(pruned.model, opened, options)),
       ratio: pruned.ratio,
+      importance: measures,
+      fitted: pictures !== null,
       widths: pruned.widths.filter(({ before, after }) => after < before),
       untouched: analysis.untouched,
       unknownOperators: Object.fromEntries(unknownOperators(analysis.model)),
@@ -256,7 +304,7 @@ export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
       weightBits: integerWeightBits(),
     });
     return {
-      ...(await report(made, opened, options)),
+      ...(await report(made, { ...opened, pictures: opened }, options)),
       rule: describeRule(rule),
       levelling,
       integers,
@@ -269,34 +317,50 @@ export interface DistillReport extends ToolReport {
   student: StudentFamily | null;
 }
 
+interface DistillOptions extends ToolOptions {
+  /** null: the file itself teaches, and its student is a pruned copy of it. */
+  teacher: string | null;
+  /** Share of multiply-accumulates that a pruned copy has less; default: PRUNED_SHARE. */
+  ratio?: number | undefined;
+  epochs: number;
+}
+
 /**
  * Teaches a student to give what a teacher gives, on pictures without labels.
- * @param options.file a model with the outputs of the teacher, or the name of a family: then it is built, with a learnt projector to each of the teacher's outputs
+ * @param options.file a model with the outputs of the teacher, or the name of a family (which needs a teacher): then it is built, with a learnt projector to each of the teacher's outputs
  * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
  */
-export const distillFile = (options: ToolOptions & { teacher: string; epochs: number }): Promise<DistillReport> =>
+export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
   cancellable(options.signal, async () => {
-    const family = await familyNamed(options.file);
+    const { file, teacher: teacherFile } = options;
+    const family = teacherFile === null ? null : await familyNamed(file);
     // Of a family that is built, input and scaling are the teacher's.
-    const opened = await openTool(family ? { ...options, file: options.teacher } : options, { open: true });
+    const opened = await openTool(family && teacherFile ? { ...options, file: teacherFile } : options, { open: true });
     const { inputName, normalisation, source, images, compared, size } = opened;
-    const teacher = family ? opened.model : foldBatchNorm(readModelFile(options.teacher));
+    const teacher = family || teacherFile === null ? opened.model : foldBatchNorm(readModelFile(teacherFile));
     const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
+    const prunedCopy = async (): Promise<Model> => {
+      const whole = { ...opened, model: open(opened.model), batch: undefined, pictures: opened };
+      return (await cutModel(whole, { ...options, ratio: options.ratio ?? PRUNED_SHARE })).pruned.model;
+    };
+    const taughtBy = teacherFile ?? file;
     const student = family
       ? buildStudent(family, {
           inputName,
-          outputs: outputsTaught(teacher, size, options),
+          outputs: outputsTaught(teacher, size, taughtBy),
           inputSize: size,
           seed: options.seed,
         })
-      : opened.model;
+      : teacherFile === null
+        ? await prunedCopy()
+        : opened.model;
     const names = (of: Model) => of.graph.outputs.map(({ name: output }) => output);
     const missing = names(student).find((output) => !names(teacher).includes(output));
     const [theirs] = runtimeInputs(teacher.graph);
     if (missing !== undefined || theirs?.name !== inputName) {
       const problem =
         missing === undefined ? `its input is not called "${inputName}"` : `it has no output "${missing}"`;
-      throw new AppError('BACKBONE_UNSUITABLE', { file: options.teacher, problem: `${problem} as the student's` });
+      throw new AppError('BACKBONE_UNSUITABLE', { file: taughtBy, problem: `${problem} as the student's` });
     }
     const held = new Set(compared);
     options.onProgress?.('teaching');
@@ -316,7 +380,8 @@ export const distillFile = (options: ToolOptions & { teacher: string; epochs: nu
     });
     const made = family ? foldBatchNorm(poolBeforeProjecting(taught)) : taught;
     // Compared with what it was taught by, not with what it was before.
-    const against = { ...opened, batch: undefined, model: open(teacher), bytes: encodeModel(open(teacher)) };
+    const whole = open(teacher);
+    const against = { ...opened, batch: undefined, model: whole, bytes: encodeModel(whole), pictures: opened };
     return { ...(await report(made, against, options)), student: family };
   });
 
@@ -327,7 +392,7 @@ async function familyNamed(name: string): Promise<StudentFamily | null> {
 }
 
 /** @throws BACKBONE_UNSUITABLE for an output that is no vector */
-function outputsTaught(teacher: Model, size: number, { teacher: file }: { teacher: string }): TaughtOutput[] {
+function outputsTaught(teacher: Model, size: number, file: string): TaughtOutput[] {
   return taughtOutputs(setInputSize(teacher, { batch: 'N', height: size, width: size }), size).map((output) => {
     if (typeof output.channels === 'number' && output.rank === 2) return output;
     throw new AppError('BACKBONE_UNSUITABLE', { file, problem: `its output "${output.name}" is not [N, channels]` });

@@ -16,7 +16,7 @@ export async function openContender(
     inputName: string;
     inputSize: number;
     backbone: Pick<Backbone, 'mean' | 'std'>;
-    source: ImageSource;
+    source: Pick<ImageSource, 'view'>;
     image: number;
     threads: number;
   },

@@ -130,17 +130,8 @@ async function eachSite(
   }
 }
 
-/**
- * Measures on calibration images what each channel of each group is worth.
- * @param model a backbone whose outputs are its features (fold BatchNorm first)
- */
-export async function analysePruning(
-  given: Model,
-  source: ImageSource,
-  options: CalibrationOptions,
-): Promise<PruningAnalysis> {
-  // Weights that are turned or reshaped before use are weights all the same.
-  const model = foldConstants(given);
+/** Groups of a model, those of them that may lose channels, and why the others may not. */
+function prunableGroups(model: Model) {
   const groups = findGroups(model);
   const untouched: { group: string; why: string }[] = [];
   const prunable = groups.filter((group) => {
@@ -156,6 +147,53 @@ export async function analysePruning(
     if (why !== null) untouched.push({ group: group.id, why });
     return why === null;
   });
+  return { groups, prunable, untouched };
+}
+
+/** What needs no picture to be told. */
+export const WEIGHT_MEASURES = ['l1', 'l2'] as const satisfies readonly Importance[];
+
+/**
+ * What each channel is worth by its weights alone, for want of pictures. In a model whose BatchNorm is folded they hold its scale as well. There is nothing to fit what is
+ * left by: no sites.
+ * @param options.importance of WEIGHT_MEASURES
+ */
+export function analyseWeights(
+  given: Model,
+  options: { size: number; importance: Pick<ImportanceOptions, 'measures' | 'hedge'> },
+): PruningAnalysis {
+  const model = foldConstants(given);
+  const { groups, prunable, untouched } = prunableGroups(model);
+  const { measures, hedge = 0 } = options.importance;
+  const normsBy = { l1: 1, l2: 2 } as const;
+  const parts = measures.map((measure) => {
+    assert(measure === 'l1' || measure === 'l2', `${measure} needs pictures`);
+    return weightNorms(model, prunable, normsBy[measure]);
+  });
+  const worth = combined(parts, hedge, weightNorms(model, prunable, 2));
+  return {
+    model,
+    groups,
+    curves: prunable.map((group) => ({ group, ...energyOrder(worth.get(group.id)!, mostOf(group)) })),
+    costs: nodeCosts(model, groups, options.size),
+    sites: [],
+    targets: new Map(),
+    untouched,
+  };
+}
+
+/**
+ * Measures on calibration images what each channel of each group is worth.
+ * @param model a backbone whose outputs are its features (fold BatchNorm first)
+ */
+export async function analysePruning(
+  given: Model,
+  source: ImageSource,
+  options: CalibrationOptions,
+): Promise<PruningAnalysis> {
+  // Weights that are turned or reshaped before use are weights all the same.
+  const model = foldConstants(given);
+  const { groups, prunable, untouched } = prunableGroups(model);
   const { measures, hedge = 0, head } = options.importance ?? DEFAULT_IMPORTANCE;
   const reconstructs = measures.includes('reconstruction');
   /** Nothing else is asked for. */

@@ -1,3 +1,4 @@
+import { assert } from '../../contract/errors.ts';
 import { cholesky, matrix, openProducts, solveCholesky, type Products } from '../../learning/dense.ts';
 import {
   float32Of,
@@ -119,12 +120,13 @@ const withWeights = (model: Model, site: Site, node: Node, weight: Float32Array,
  * consumers of cut groups get their weights and bias are fitted by
  * least squares so that from the cut network's activations it gives what the uncut network gave. Behind a residual Add the sum
  * is what is fitted, so errors of earlier layers are repaired as well.
+ * @param source null: of an analysis by weights alone, after which nothing is fitted
  * @param ratio share of multiply-accumulates to remove
  * @param options.blocks that may go whole, by `blockErrors`; default: none may
  */
 export async function pruneModel(
   analysis: PruningAnalysis,
-  source: ImageSource,
+  source: ImageSource | null,
   ratio: number,
   options: CalibrationOptions & { blocks?: readonly RemovableBlock[] },
 ): Promise<Pruned> {
@@ -180,6 +182,7 @@ export async function pruneModel(
   }
 
   async function refit(of: Model, site: Site, heir: Site): Promise<Model> {
+    assert(source !== null, 'sites are found on pictures');
     const { output } = site;
     const { target } = heir;
     const skip = site.skip === null ? null : renamed(site.skip);

@@ -56,7 +56,7 @@ interface CompressOptions {
   maxDropPp: number;
   out?: string;
   work?: string;
-  importance: Importance[];
+  importance?: Importance[];
   hedge: number;
   resume?: boolean;
   seed: number;
@@ -190,7 +190,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {
-        const { backbone: asked, out, work, importance: measures, hedge, ...rest } = options;
+        const { backbone: asked, out, work, importance: measures = ['reconstruction'], hedge, ...rest } = options;
         const result = await compressDataset({
           ...rest,
           dir: resolve(dir),

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +54,30 @@ describe('tools on plain ONNX files', () => {
     expect((await readFile(report.out)).length).toBe(report.after.bytes);
   });
 
+  it('prune without pictures: by weight norms alone, nothing is fitted, and it says so', async () => {
+    const report = await pruneFile({ ...options('bare.onnx'), calibrate: null, ratio: 0.5 });
+    expect(report).toMatchObject({ importance: ['l2'], fitted: false, outputError: null, calibrationImages: 0 });
+    expect(1 - report.after.macs / report.before.macs).toBeCloseTo(report.ratio, 1);
+    expect(report.ratio).toBeGreaterThan(0.25);
+    expect(report.speedup).toBeGreaterThan(0);
+    expect(await outputs(report.out)).toEqual(await outputs(file));
+    // The strongest channels stayed, with the biases that they had.
+    const constant = (path: string, name: string) =>
+      float32Of(decodeModel(new Uint8Array(readFileSync(path)), path).graph.initializers.get(name)!);
+    const [weights, biases, left] = [
+      constant(file, 'fused_w'),
+      constant(file, 'fused_b'),
+      constant(report.out, 'fused_b'),
+    ];
+    const row = weights.length / biases.length;
+    const norms = Array.from(biases, (_, c) => Math.hypot(...weights.subarray(c * row, (c + 1) * row)));
+    const weakestKept = norms.toSorted((a, b) => b - a)[left.length - 1]!;
+    expect(left.length).toBeLessThan(biases.length);
+    expect([...left]).toEqual([...biases].filter((_, c) => norms[c]! >= weakestKept));
+    const fitted = await pruneFile({ ...options('fitted.onnx'), ratio: 0.3 });
+    expect(fitted).toMatchObject({ importance: ['reconstruction'], fitted: true });
+  });
+
   it('quantize: integers inside, nearly the same outputs', async () => {
     const report = await quantizeFile(options('int8.onnx'));
     expect(report.outputError).toBeLessThan(0.05);
@@ -74,16 +99,27 @@ describe('tools on plain ONNX files', () => {
     const taught = (epochs: number) =>
       distillFile({ ...options(`taught-${epochs}.onnx`), file: student, teacher: file, epochs });
     const [little, much] = [await taught(1), await taught(40)];
-    expect(much.outputError).toBeLessThan(0.5 * little.outputError);
+    expect(much.outputError).toBeLessThan(0.5 * little.outputError!);
     expect(much.before.macs).toBe(much.after.macs);
   });
+
+  it('distill without a teacher: the file teaches a pruned copy of itself', async () => {
+    const report = await distillFile({ ...options('copy.onnx'), teacher: null, ratio: 0.5, epochs: 20 });
+    const pruned = await pruneFile({ ...options('half.onnx'), ratio: 0.5 });
+    expect(report.student).toBeNull();
+    expect([report.before.macs, report.after.macs]).toEqual([pruned.before.macs, pruned.after.macs]);
+    expect(report.outputError).toBeLessThan(0.05);
+    // It was taught, not only pruned.
+    expect(Buffer.compare(await readFile(report.out), await readFile(pruned.out))).not.toBe(0);
+    expect(await outputs(report.out)).toEqual(await outputs(file));
+  }, 120_000);
 
   it('distill: a family by its name is built with the outputs of the teacher', async () => {
     const taught = (name: string, epochs: number) =>
       distillFile({ ...options(name), file: 'small', teacher: file, epochs });
     const [little, much] = [await taught('family-1.onnx', 1), await taught('family-30.onnx', 30)];
     expect(much.student).toBe('small');
-    expect(much.outputError).toBeLessThan(little.outputError);
+    expect(much.outputError).toBeLessThan(little.outputError!);
     expect(await outputs(much.out)).toEqual(await outputs(file));
     const made = decodeModel(new Uint8Array(await readFile(much.out)), 'student');
     expect(made.graph.initializers.get('project.0.weight')!.dims[0]).toBe(24);
@@ -145,5 +181,20 @@ describe('tools on plain ONNX files', () => {
     expect(code, stderr).toBe(0);
     expect(json()).toMatchObject({ out, inputSize: 64, ratio: expect.any(Number), speedup: expect.any(Number) });
     expect((await cli(['quantize', file, '--json'], {})).code).toBe(2);
-  });
+    const bare = ['prune', file, '--out', out, '--size', '64'];
+    const weights = await cli([...bare, '--json'], {});
+    expect(weights.json()).toMatchObject({ importance: ['l2'], fitted: false, outputError: null });
+    expect((await cli(bare, {})).stdout).toContain('Chosen by weights alone (l2), and nothing was fitted');
+    for (const [args, told] of [
+      [[...bare, '--importance', 'l1,taylor'], '--calibrate'],
+      [['distill', 'small', '--out', out, '--calibrate', pictures], '--teacher'],
+      [['distill', file, '--out', out, '--calibrate', pictures, '--teacher', file, '--ratio', '0.5'], '--ratio'],
+    ] as const) {
+      const refused = await cli([...args, '--json'], {});
+      expect(refused.code).toBe(2);
+      expect(refused.json()).toMatchObject({
+        error: { code: 'INVALID_INPUT', message: expect.stringContaining(told) },
+      });
+    }
+  }, 120_000);
 });
