@@ -10,10 +10,13 @@ export const MAX_MESSAGE_BYTES = 1_048_576;
 /** A server that takes the connection and says nothing is not waited for longer than this. */
 const OPEN_MS = 5000;
 
-/** Opens one WebSocket (the global one: browser, Node >= 22). Rejects with DISCONNECTED when it does not open. */
-export function connectWebSocket(url: string): Promise<Channel> {
+/**
+ * Opens one WebSocket (the global one: browser, Node >= 22). Rejects with DISCONNECTED when it does not open.
+ * @param open outside a browser: with the headers that a page would send
+ */
+export function connectWebSocket(url: string, open = (at: string) => new WebSocket(at)): Promise<Channel> {
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url);
+    const socket = open(url);
     const core = createChannelCore();
     const limit = setTimeout(() => socket.close(), OPEN_MS);
     socket.addEventListener('message', (event: { data: unknown }) => {

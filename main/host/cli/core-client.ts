@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { AppError } from '../../contract/errors.ts';
 import { events, methods } from '../../contract/methods.ts';
+import type { Channel } from '../../contract/rpc/channel.ts';
 import { createClient } from '../../contract/rpc/client.ts';
 import { createMemoryPair } from '../../contract/rpc/memory.ts';
 import { createLogger } from '../log.ts';
@@ -9,6 +10,7 @@ import { createSupervisor } from '../supervisor.ts';
 import { programVersion } from '../version.ts';
 import type { CoreClient } from './accounts.ts';
 import type { Context } from './context.ts';
+import { connectServed } from './served-window.ts';
 
 /**
  * Starts the core of the data folder as its own process, exactly as the window has it, runs `work` with a signed-out
@@ -39,18 +41,26 @@ export async function withCore<T>(
     await supervisor.start();
     const [window, ours] = createMemoryPair();
     supervisor.attachWindow(window);
-    const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
-    const lost = new Promise<never>((_, reject) => {
-      client.onClose(() => reject(new AppError('DISCONNECTED', { peer: 'core' })));
-    });
-    try {
-      return await Promise.race([work(client), lost]);
-    } finally {
-      lost.catch(() => {});
-      client.close();
-    }
+    return await talk(ours, work);
   } finally {
     await supervisor.close();
     log.close();
+  }
+}
+
+/** The same with the core behind a window that is served on this PC: what it starts goes on there. @throws as connectServed */
+export const withServed = async <T>(work: (client: CoreClient) => Promise<T>): Promise<T> =>
+  talk(await connectServed(), work);
+
+async function talk<T>(channel: Channel, work: (client: CoreClient) => Promise<T>): Promise<T> {
+  const client = createClient<typeof methods, typeof events>(channel, { peer: 'core' });
+  const lost = new Promise<never>((_, reject) => {
+    client.onClose(() => reject(new AppError('DISCONNECTED', { peer: 'core' })));
+  });
+  try {
+    return await Promise.race([work(client), lost]);
+  } finally {
+    lost.catch(() => {});
+    client.close();
   }
 }

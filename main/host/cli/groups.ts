@@ -35,6 +35,10 @@ export const commandGroups: readonly CommandGroup[] = [
     add: async (program, action) => (await import('./home-commands.ts')).addHomeCommands(program, action),
   },
   {
+    words: ['line', 'alarms', 'reports', 'studies', 'second-labels'],
+    add: async (program, action) => (await import('./station-groups.ts')).addStationGroups(program, action),
+  },
+  {
     words: ['golden'],
     add: async (program, action) => (await import('./golden-commands.ts')).addGoldenCommands(program, action),
   },

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import type { Candidate, Station } from '../../contract/domain.ts';
 import { signIn, type CoreClient } from './accounts.ts';
+import { findClass } from './classes.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { addKnowledgeCommands } from './knowledge-commands.ts';
@@ -338,10 +339,8 @@ async function partOfFile(context: Context, client: CoreClient, station: Station
   return partId;
 }
 
-/** Id of the class with this id or name (either language); made if there is none. */
+/** Id of the class with this id or name; made if there is none. */
 async function classOf(client: CoreClient, name: string): Promise<string> {
-  const classes = await client.call('classes.list', {});
-  const found = classes.find((c) => c.id === name || c.names.en === name || c.names.ja === name);
-  if (found) return found.id;
-  return (await client.call('classes.create', { names: { en: name, ja: name } })).id;
+  const found = await findClass(client, name);
+  return found ?? (await client.call('classes.create', { names: { en: name, ja: name } })).id;
 }

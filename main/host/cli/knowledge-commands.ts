@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import type { Job, Station } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
+import { knownClass } from './classes.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
@@ -217,12 +218,4 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       });
     }),
   );
-}
-
-/** Id of the class with this id or name. NOT_FOUND. */
-async function knownClass(client: CoreClient, name: string): Promise<string> {
-  const classes = await client.call('classes.list', {});
-  const found = classes.find((c) => c.id === name || c.names.en === name || c.names.ja === name);
-  if (!found) throw new AppError('NOT_FOUND', { kind: 'class', id: name });
-  return found.id;
 }

@@ -6,29 +6,12 @@ import { shiftOf } from '../../lib/shifts.ts';
 export type Summary = MethodOutput<'reports.summary'>;
 export type HourCount = Summary['hours'][number];
 
-/** The periods that are offered: how far back, and what one point of the trend stands for. */
-export const periods = {
-  day: { hours: 24, point: 'hour' },
-  week: { hours: 7 * 24, point: 'hour' },
-  month: { hours: 30 * 24, point: 'day' },
-  year: { hours: 365 * 24, point: 'day' },
-} as const;
-export type Period = keyof typeof periods;
-
 export interface Bucket {
   /** Start, local, as milliseconds. */
   start: number;
   ok: number;
   ng: number;
   unsure: number;
-}
-
-const HOUR_MS = 3_600_000;
-
-/** `from` and `to` of a period that ends with the running hour. */
-export function rangeOf(period: Period, now: Date): { from: string; to: string } {
-  const to = Math.floor(now.getTime() / HOUR_MS + 1) * HOUR_MS;
-  return { from: new Date(to - periods[period].hours * HOUR_MS).toISOString(), to: new Date(to).toISOString() };
 }
 
 const startOf = (at: string, point: 'hour' | 'day'): number => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { bucketsOf, partsOf, rangeOf, shiftsOf, yieldFloor } from '../../../renderer/features/reports/report.ts';
+import { rangeOf } from '../../../main/contract/report-period.ts';
+import { bucketsOf, partsOf, shiftsOf, yieldFloor } from '../../../renderer/features/reports/report.ts';
 import { shiftStartsSchema } from '../../../main/contract/shifts.ts';
 import { nextShiftStart, startsOf } from '../../../renderer/lib/shifts.ts';
-import { csvText } from '../../../renderer/lib/csv.ts';
+import { csvText } from '../../../main/contract/csv.ts';
 
 const local = (day: number, hour: number) => new Date(2026, 0, day, hour).toISOString();
 const hours = [
