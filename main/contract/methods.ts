@@ -309,9 +309,13 @@ export const methods = {
     }),
     defectClassSchema,
   ),
+  /** Id, key and colour stay, so whatever names the class by its id means it still. A name that is left out stays; an empty one becomes the other language's. */
   'classes.rename': method(
     technicians,
-    z.object({ classId: id, names: z.object({ en: z.string().max(80), ja: z.string().max(80) }) }),
+    z.object({
+      classId: id,
+      names: z.object({ en: z.string().max(80).optional(), ja: z.string().max(80).optional() }),
+    }),
     defectClassSchema,
   ),
 

@@ -166,9 +166,10 @@ export const createClassService = (context: CoreContext): ClassService => {
         context.emit('classes.changed', {});
         return store.classes.get(classId);
       },
-      async 'classes.rename'({ classId, names: asked }, session) {
+      async 'classes.rename'({ classId, names: { en, ja } }, session) {
         const before = store.classes.get(classId);
-        const names = complete(asked);
+        const names = complete({ en: en ?? before.names.en, ja: ja ?? before.names.ja });
+        if (names.en === before.names.en && names.ja === before.names.ja) return before;
         refuseTaken(names, classId);
         store.transaction(() => {
           store.classes.rename(classId, names);

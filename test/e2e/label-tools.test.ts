@@ -159,6 +159,24 @@ describe('the history', () => {
   });
 });
 
+describe('a class', () => {
+  it('gets another name in one language, said beforehand, and keeps its key', async () => {
+    await page.click(testId('rename-class'));
+    await page.selectOption(testId('rename-class-of'), 'c-pit');
+    expect(await page.textContent(testId('rename-changes'))).toBe('Nothing is changed yet.');
+    expect(await page.inputValue(testId('rename-class-en'))).toBe('Pit');
+    const { ja } = window_.server.world.classes.find(({ id }) => id === 'c-pit')!.names;
+    await page.fill(testId('rename-class-en'), 'Dent');
+    expect(await page.textContent(testId('rename-changes'))).toBe('“Pit” becomes “Dent”');
+    expect(await findings(page)).toEqual([]);
+    expect(await smallTargets(page)).toEqual([]);
+    const key = await page.getAttribute('.kbtn[data-class="c-pit"]', 'data-testid');
+    await page.click(testId('rename-class-do'));
+    await page.waitForSelector(`.kbtn[data-class="c-pit"][data-testid="${key}"] >> text=Dent`);
+    expect(window_.server.world.classes.find(({ id }) => id === 'c-pit')!.names).toEqual({ en: 'Dent', ja });
+  });
+});
+
 describe('almost the same pictures', () => {
   const groups = () => page.getAttribute(testId('near-found'), 'data-groups');
   const sizes = () =>

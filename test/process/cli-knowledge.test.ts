@@ -83,6 +83,15 @@ describe('knowledge on the command line', () => {
       const one = await a.done<Known>('knowledge', 'merge', 'stain', 'pit', '--station', 'Second');
       expect(counts(one)).toEqual({ ok: 6, 'c-pit': 12 });
       await a.done('knowledge', 'rename', 'pit', 'dent');
+      const renamed = await a.done<{ id: string; names: object }>(
+        'knowledge',
+        'rename',
+        'dent',
+        '打痕',
+        '--language',
+        'ja',
+      );
+      expect(renamed).toMatchObject({ id: 'c-pit', names: { en: 'dent', ja: '打痕' } });
       expect((await a.failed('knowledge', 'retire', 'ok')).code).toBe('CONFLICT');
     },
   );

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
-import type { Job, Station } from '../../contract/domain.ts';
+import { Option, type Command } from 'commander';
+import { languageSchema, type Job, type Station } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
 import { knownClass } from './classes.ts';
@@ -201,12 +201,19 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(knowledge.command('rename <class> <name>').description('another name for a class; its id stays')).action(
-    action(async (context: Context, name: string, next: string, options: UserOption) => {
+  withUser(
+    knowledge
+      .command('rename <class> <name>')
+      .description('another name for a class, in both languages unless one is named; its id stays')
+      .addOption(new Option('--language <language>', 'whose name alone is set').choices(languageSchema.options)),
+  ).action(
+    action(async (context: Context, name: string, next: string, options: UserOption & { language?: 'en' | 'ja' }) => {
       await signedIn(context, options, async (client) => {
         const classId = await knownClass(client, name);
-        const renamed = await client.call('classes.rename', { classId, names: { en: next, ja: next } });
-        context.out.result(renamed, () => `${classId} is called ${next}.`);
+        const { language } = options;
+        const names = language === undefined ? { en: next, ja: next } : { [language]: next };
+        const renamed = await client.call('classes.rename', { classId, names });
+        context.out.result(renamed, () => `${classId} is called ${renamed.names.en} / ${renamed.names.ja}.`);
       });
     }),
   );

@@ -340,4 +340,13 @@ export class LabelState {
     await this.#app.fetchClasses();
     this.label(created.id);
   }
+
+  /** A name that is as it was is not sent: who changes one language does not undo another person's change of the other. @throws what the core said. */
+  async renameClass(classId: string, { en, ja }: { en: string; ja: string }): Promise<void> {
+    const before = this.#app.classById.get(classId)?.names;
+    const names = { ...(en !== before?.en && { en }), ...(ja !== before?.ja && { ja }) };
+    const renamed = await this.#app.client.call('classes.rename', { classId, names });
+    await this.#app.fetchClasses();
+    this.#app.tell(t('rename.done', { en: renamed.names.en, ja: renamed.names.ja }));
+  }
 }

@@ -383,6 +383,16 @@ export const en = {
   'near.part': 'Part {part}, {name}, teaches',
   'near.undo': 'Give {n:label:labels} back',
 
+  // --- another name for a class
+  'rename.title': 'Rename a class',
+  'rename.text':
+    'Key, colour and identity stay: models, bundles and reports of before mean the same class. An empty name becomes the other language’s.',
+  'rename.class': 'Class',
+  'rename.change': '“{before}” becomes “{after}”',
+  'rename.nothing': 'Nothing is changed yet.',
+  'rename.do': 'Rename',
+  'rename.done': 'The class is called “{en}” / “{ja}” now.',
+
   // --- learn
   'learn.steps': 'Steps',
   'learn.newLabels': 'New labels',

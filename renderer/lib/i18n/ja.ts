@@ -383,6 +383,16 @@ export const ja: Record<MessageKey, string> = {
   'near.part': '部品 {part}（{name}）、学習に使用',
   'near.undo': '{n} 枚のラベルを戻す',
 
+  // --- another name for a class
+  'rename.title': 'クラス名の変更',
+  'rename.text':
+    'キー、色、ID は変わりません。これまでのモデル、バンドル、レポートは同じクラスを指します。空欄にするともう一方の言語の名前になります。',
+  'rename.class': 'クラス',
+  'rename.change': '「{before}」→「{after}」',
+  'rename.nothing': 'まだ何も変わっていません。',
+  'rename.do': '名前を変更',
+  'rename.done': 'クラス名は「{en}」／「{ja}」になりました。',
+
   // --- learn
   'learn.steps': '手順',
   'learn.newLabels': '新しいラベル',

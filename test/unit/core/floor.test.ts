@@ -328,6 +328,24 @@ describe('labels', () => {
       'c-deep-scratch-2',
     );
   });
+
+  test('a class gets another name in one language or both; key and the other name stay, and the trail tells of it', async () => {
+    const { id, hotKey } = await world.call('classes.create', { names: { en: 'Pit', ja: '' } }, technician);
+    const rename = (names: { en?: string; ja?: string }) =>
+      world.call('classes.rename', { classId: id, names }, technician);
+    expect(await rename({ ja: '打痕' })).toMatchObject({ names: { en: 'Pit', ja: '打痕' }, hotKey });
+    expect(await rename({ en: 'Dent' })).toMatchObject({ id, names: { en: 'Dent', ja: '打痕' }, hotKey });
+    // Nothing to say, nothing to note.
+    await rename({ en: 'Dent' });
+    const entries = (await world.call('audit.list', {})).entries.filter(({ action }) => action === 'classes.rename');
+    expect(entries.map(({ user, subject }) => [user, subject])).toEqual([
+      ['tanaka', id],
+      ['tanaka', id],
+    ]);
+    expect((await rename({ en: '' })).names).toEqual({ en: '打痕', ja: '打痕' });
+    await expect(rename({ en: 'OK' })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    await expect(rename({ en: '../x' })).rejects.toMatchObject({ code: 'BAD_CLASS_NAME' });
+  });
 });
 
 describe('import', () => {

@@ -8,6 +8,7 @@ import { openRootKey } from '../../../main/audit/keys.ts';
 import { chainEntry } from '../../../main/audit/trail.ts';
 import type { Candidate, Gate } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
+import { newJudgement } from '../../store/examples.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
 
 let world: World;
@@ -102,6 +103,31 @@ describe('the loop', () => {
       'models.activate',
       'candidates.approve',
     ]);
+  });
+
+  test('what was made before a class got another name means it still, by its id', async () => {
+    await learn();
+    const before = await activated();
+    const classId = 'c-deep-scratch';
+    await world.call('classes.rename', { classId, names: { en: 'Gouge', ja: '深い傷' } }, technician);
+    expect((await world.call('knowledge.show', { stationId }))!.classes[0]).toEqual({ classId, labelled: 2 });
+    // The signed files are as they were: the model is activated again, and after a restart it still may inspect.
+    expect(await world.call('models.activate', { candidateId: before.id })).toMatchObject({
+      active: { id: before.id },
+    });
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    await world.call('line.start', { stationId });
+    const line = world.lines.get(stationId)!;
+    line.emit([lineRecord(1, { judgement: newJudgement({ verdict: 'ng', unsureReason: null, classId }) })]);
+    await until(() => line.acknowledged.includes(1));
+    const [from, to] = ['2025-12-31T00:00:00.000Z', '2026-01-02T00:00:00.000Z'];
+    expect(await world.call('reports.summary', { stationId, from, to })).toMatchObject({
+      ngByClass: [{ classId, parts: 1 }],
+    });
+    expect((await world.call('classes.list', {})).find(({ id }) => id === classId)).toMatchObject({
+      names: { en: 'Gouge', ja: '深い傷' },
+    });
   });
 
   test('a part inspected while the bundle is being checked is stored after those that are sent again', async () => {
