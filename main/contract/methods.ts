@@ -272,6 +272,7 @@ export const methods = {
     z.array(partSchema),
   ),
   'parts.get': method(anyone, z.object({ partId: z.number().int() }), partSchema),
+  /** GOLDEN_IMAGE: its picture judges, so it can have no label. */
   'parts.toQueue': method(anyone, z.object({ partId: z.number().int() }), queueItemSchema),
   /** Weights 0..255 of the class activation map of the part's deciding class, row-major, over the whole frame. */
   'parts.heatMap': method(
@@ -342,10 +343,13 @@ export const methods = {
     }),
     z.object({ labelled: z.number().int(), undoId: z.number().int() }),
   ),
-  /** Takes labels away: these pictures teach nothing from the next update on. `labels.undo` gives them back. NOT_FOUND: one has no label. */
+  /**
+   * Takes labels away: these pictures teach nothing from the next update on; with `toQueue` the parts wait in the queue for another label.
+   * `labels.undo` gives them back. NOT_FOUND: one has no label. GOLDEN_IMAGE: one could not be labelled again.
+   */
   'labels.leaveOut': method(
     technicians,
-    z.object({ partIds: z.array(z.number().int()).min(1).max(500) }),
+    z.object({ partIds: z.array(z.number().int()).min(1).max(500), toQueue: z.boolean().default(false) }),
     z.object({ leftOut: z.number().int(), undoId: z.number().int() }),
   ),
   /** Labelled pictures that look almost the same, in groups: those under several classes first, then the largest. */
@@ -378,8 +382,8 @@ export const methods = {
       z.object({
         undoId: z.number().int(),
         at: z.iso.datetime(),
-        kind: z.enum(['label', 'skip', 'leave-out']),
-        /** Of what was left out, the first one's. null: skipped, or noted before classes were. */
+        kind: z.enum(['label', 'skip', 'leave-out', 'send-back']),
+        /** Of what was left out or sent back, the first one's. null: skipped, or noted before classes were. */
         classId: id.nullable(),
         parts: z.array(z.object({ partId: z.number().int(), imageSha: sha256Schema.nullable() })),
       }),
@@ -446,6 +450,8 @@ export const methods = {
         partId: z.number().int(),
         imageSha: sha256Schema,
         classId: id,
+        /** As they were drawn with the label. */
+        boxes: z.array(regionSchema),
         userId: id,
         at: z.iso.datetime(),
         /** The newest knowledge has learnt it so. */

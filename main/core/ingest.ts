@@ -28,6 +28,7 @@ const queueReasonOf = (judgement: Judgement): QueueReason | null => {
 /** Where a reason lies in the queue: a person's wish first, then what was taught wrong, what is novel, what is doubtful. */
 const BANDS: Record<QueueReason, { from: number; to: number }> = {
   sent: { from: 2.5, to: 3 },
+  returned: { from: 2.5, to: 3 },
   suspect: { from: 2, to: 2.5 },
   novel: { from: 1, to: 2 },
   'low-margin': { from: 0.5, to: 1 },

@@ -3,6 +3,7 @@ import { AppError } from '../contract/errors.ts';
 import type { Label, LabelAction, LabelChange } from '../store/labels.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
+import { usefulnessOf } from './ingest.ts';
 import type { Session } from './port.ts';
 import { isTakenAway, setTakenAway } from './taken-away.ts';
 
@@ -31,8 +32,10 @@ export interface LabelService {
 }
 
 /** What an action was, as the window names it: one that took labels away is kept as a skip that names a class. */
-const kindOf = ({ kind, classId }: LabelAction) =>
-  kind === 'skip' && classId !== null ? ('leave-out' as const) : kind;
+const kindOf = ({ kind, classId, sentBack }: LabelAction) => {
+  if (kind !== 'skip' || classId === null) return kind;
+  return sentBack ? ('send-back' as const) : ('leave-out' as const);
+};
 
 /** What the trail keeps of a label: the picture by its hash, and its class before and after (null: none). */
 const labelForTrail = ({ partId, imageSha }: LabelChange, before: string | null, after: string | null) => ({
@@ -91,15 +94,20 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     });
   };
 
-  /** Removes the label of a part; a part that waits in the queue because of it waits no longer. */
-  const leaveOut = (partId: number): LabelChange & { labelBefore: Label } => {
-    const { stationId, imageSha } = store.parts.get(partId);
+  /** Removes the label of a part. It waits in the queue for another one, or no longer for what was asked about this one. */
+  const leaveOut = (partId: number, toQueue: boolean): LabelChange & { labelBefore: Label } => {
+    const { stationId, imageSha, judgement } = store.parts.get(partId);
     const labelBefore = imageSha === null ? null : store.labels.get(stationId, imageSha);
     if (labelBefore === null) throw new AppError('NOT_FOUND', { kind: 'label of part', id: String(partId) });
     const queueStateBefore = store.queue.state(partId);
     store.labels.remove(stationId, labelBefore.imageSha);
     if (labelBefore.learntClassId !== null) setTakenAway(store, stationId, true);
-    if (queueStateBefore !== null) store.queue.setState(partId, 'skipped');
+    if (toQueue) {
+      if (store.golden.has(stationId, labelBefore.imageSha)) throw new AppError('GOLDEN_IMAGE', { part: partId });
+      // What waits already, because its label is doubted, say, is asked for that reason still.
+      if (queueStateBefore !== 'open')
+        store.queue.put(partId, stationId, 'returned', usefulnessOf('returned', judgement), judgement.classId);
+    } else if (queueStateBefore !== null) store.queue.setState(partId, 'skipped');
     return { partId, stationId, imageSha, labelBefore, queueStateBefore };
   };
 
@@ -110,7 +118,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     const label = store.labels.get(stationId, imageSha);
     const kind = kindOf(action);
     if (kind === 'label' && label?.userId !== userId) return true;
-    if (kind === 'leave-out' && label !== null && label.userId !== userId) return true;
+    if (kind !== 'label' && kind !== 'skip' && label !== null && label.userId !== userId) return true;
     if (kind === 'skip' && label?.at !== labelBefore?.at) return true;
     if (labelBefore === null || labelBefore.classId === label?.classId) return false;
     return store.classes.get(labelBefore.classId).retired || store.golden.has(stationId, imageSha);
@@ -168,15 +176,16 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         tellQueues(partIds.map((id) => store.parts.get(id).stationId));
         return result;
       },
-      async 'labels.leaveOut'({ partIds }, session) {
+      async 'labels.leaveOut'({ partIds, toQueue }, session) {
         const action = store.transaction(() => {
-          const changes = [...new Set(partIds)].map((partId) => leaveOut(partId));
+          const changes = [...new Set(partIds)].map((partId) => leaveOut(partId, toQueue));
           const classId = changes[0]!.labelBefore.classId;
           const at = context.now().toISOString();
-          const id = store.labels.recordAction({ userId: userOf(session).id, at, kind: 'skip', classId, changes });
+          const userId = userOf(session).id;
+          const id = store.labels.recordAction({ userId, at, kind: 'skip', classId, sentBack: toQueue, changes });
           store.audit.append({
             user: actor(session),
-            action: 'labels.leaveOut',
+            action: toQueue ? 'labels.sendBack' : 'labels.leaveOut',
             subject: String(id),
             details: { labels: changes.map((change) => labelForTrail(change, change.labelBefore.classId, null)) },
           });
@@ -214,10 +223,11 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         store.stations.get(stationId);
         return store.labels
           .recent(stationId, { limit, ...(classId !== undefined && { classId }) })
-          .map(({ partId, imageSha, classId: own, userId, at, learntClassId }) => ({
+          .map(({ partId, imageSha, classId: own, boxes, userId, at, learntClassId }) => ({
             partId,
             imageSha,
             classId: own,
+            boxes: [...boxes],
             userId,
             at,
             learnt: learntClassId === own,

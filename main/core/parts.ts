@@ -24,6 +24,7 @@ export const createPartService = (context: CoreContext): PartService => {
       async 'parts.toQueue'({ partId }, session) {
         const part = store.parts.get(partId);
         if (part.imageSha === null) throw new AppError('NOT_FOUND', { kind: 'image of part', id: String(partId) });
+        if (store.golden.has(part.stationId, part.imageSha)) throw new AppError('GOLDEN_IMAGE', { part: partId });
         store.images.keep(part.imageSha);
         store.transaction(() => {
           store.queue.put(partId, part.stationId, 'sent', usefulnessOf('sent', part.judgement), part.judgement.classId);

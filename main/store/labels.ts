@@ -42,7 +42,7 @@ export interface Labels {
   /** Marks what a knowledge was made of: a label changed since then stays fresh. */
   setLearnt(stationId: string, learnt: { imageSha: string; classId: string }[]): void;
   /** Notes what undo has to put back; gives the action's number. */
-  recordAction(action: Omit<LabelAction, 'id'> & { userId: string }): number;
+  recordAction(action: Omit<LabelAction, 'id' | 'sentBack'> & { userId: string; sentBack?: boolean }): number;
   /** The person's actions that were not taken back, newest first; of one station, or of all. */
   openActions(userId: string, limit: number, stationId?: string): LabelAction[];
   setUndone(actionId: number): void;
@@ -57,6 +57,8 @@ export interface LabelAction {
   kind: 'label' | 'skip';
   /** null: skipped, or noted before classes were. */
   classId: string | null;
+  /** Of labels that were taken away: the parts came into the queue. */
+  sentBack: boolean;
   changes: LabelChange[];
 }
 
@@ -153,12 +155,14 @@ export const createLabels = (db: Database): Labels => {
     SELECT user_id AS userId, count(*) AS n FROM labels WHERE station_id = ? AND learnt_class_id IS NOT NULL GROUP BY user_id`);
   const clearLearnt = db.prepare('UPDATE labels SET learnt_class_id = NULL WHERE station_id = ?');
   const setLearnt = db.prepare('UPDATE labels SET learnt_class_id = ? WHERE station_id = ? AND image_sha = ?');
-  const insertAction = db.prepare('INSERT INTO label_actions (user_id, at, kind, class_id) VALUES (?, ?, ?, ?)');
+  const insertAction = db.prepare(
+    'INSERT INTO label_actions (user_id, at, kind, class_id, sent_back) VALUES (?, ?, ?, ?, ?)',
+  );
   const insertChange = db.prepare(`
     INSERT INTO label_action_parts (action_id, part_id, station_id, image_sha, label_before, queue_state_before)
     VALUES (?, ?, ?, ?, ?, ?)`);
   const openActions = db.prepare(`
-    SELECT id, at, kind, class_id AS classId FROM label_actions a WHERE user_id = @userId AND undone = 0 AND (@stationId IS NULL OR EXISTS (
+    SELECT id, at, kind, class_id AS classId, sent_back FROM label_actions a WHERE user_id = @userId AND undone = 0 AND (@stationId IS NULL OR EXISTS (
       SELECT 1 FROM label_action_parts c WHERE c.action_id = a.id AND c.station_id = @stationId))
     ORDER BY id DESC LIMIT @limit`);
   const changesOf = db.prepare('SELECT * FROM label_action_parts WHERE action_id = ? ORDER BY part_id');
@@ -197,8 +201,8 @@ export const createLabels = (db: Database): Labels => {
       clearLearnt.run(stationId);
       for (const { imageSha, classId } of learnt) setLearnt.run(classId, stationId, imageSha);
     },
-    recordAction({ userId, at, kind, classId, changes }) {
-      const id = Number(insertAction.run(userId, at, kind, classId).lastInsertRowid);
+    recordAction({ userId, at, kind, classId, sentBack = false, changes }) {
+      const id = Number(insertAction.run(userId, at, kind, classId, Number(sentBack)).lastInsertRowid);
       for (const change of changes) {
         const before = change.labelBefore === null ? null : JSON.stringify(change.labelBefore);
         insertChange.run(id, change.partId, change.stationId, change.imageSha, before, change.queueStateBefore);
@@ -206,8 +210,15 @@ export const createLabels = (db: Database): Labels => {
       return id;
     },
     openActions(userId, limit, stationId) {
-      const found = openActions.all({ userId, limit, stationId: stationId ?? null }) as Omit<LabelAction, 'changes'>[];
-      return found.map((action) => ({ ...action, changes: (changesOf.all(action.id) as ChangeRow[]).map(toChange) }));
+      const found = openActions.all({ userId, limit, stationId: stationId ?? null }) as (Omit<
+        LabelAction,
+        'changes' | 'sentBack'
+      > & { sent_back: number })[];
+      return found.map(({ sent_back: sentBack, ...action }) => ({
+        ...action,
+        sentBack: sentBack === 1,
+        changes: (changesOf.all(action.id) as ChangeRow[]).map(toChange),
+      }));
     },
     setUndone: (actionId) => void setUndone.run(actionId),
     forgetInActions(stationId, imageSha) {

@@ -177,6 +177,60 @@ describe('a class', () => {
   });
 });
 
+describe('labelled parts', () => {
+  const now = () => page.textContent(testId('labelled-now'));
+  const rows = () => page.locator(testId('labelled-row')).count();
+
+  it('that no model doubts are given another class or sent back, and that is taken back', async () => {
+    const { world } = window_.server;
+    await page.keyboard.press('l');
+    await page.waitForSelector(testId('labelled-row'));
+    expect(await page.getAttribute(testId('labelled-count'), 'data-count')).toBe('30');
+    await page.selectOption(testId('labelled-class'), 'c-pit');
+    await expect.poll(rows).toBe(6);
+    await page.waitForSelector(`${testId('labelled-picture')}[data-part="9030"] .view`);
+    expect(await findings(page)).toEqual([]);
+    expect(await smallTargets(page)).toEqual([]);
+
+    // Its place goes with it to another defect, and not to good parts.
+    await page.click(`${testId('correct-to')}[data-class="c-scratch"]`);
+    await expect.poll(rows).toBe(5);
+    await page.waitForSelector(`${testId('labelled-picture')}[data-part="9031"] .view`);
+    expect(world.labels.at(-1)).toMatchObject({ partId: 9030, classId: 'c-scratch', boxes: [{ x: 60 }] });
+    await page.click(testId('labelled-undo'));
+    await expect.poll(rows).toBe(6);
+    await page.fill(testId('labelled-find'), '9030');
+    await expect.poll(rows).toBe(1);
+    await page.click(`${testId('correct-to')}[data-class="c-ok"]`);
+    await expect.poll(rows).toBe(0);
+    expect(world.labels.at(-1)).toEqual({ partId: 9030, classId: 'c-ok', boxes: [] });
+
+    await page.fill(testId('labelled-find'), '');
+    await expect.poll(rows).toBe(5);
+    await page.focus(`${testId('labelled-row')} >> nth=0`);
+    await page.keyboard.press('ArrowDown');
+    await page.waitForSelector(`${testId('labelled-row')}[data-part="9032"][aria-current]`);
+    await page.click(testId('send-back'));
+    await expect.poll(rows).toBe(4);
+    expect(world.corrected.get(9032)).toBeNull();
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('u');
+    await page.waitForSelector(`${testId('history-row')} >> text=sent back to the queue`);
+  });
+
+  it('are looked at from where they lie beside the part to be labelled', async () => {
+    await page.keyboard.press('r');
+    await page.click('[data-reference-class="c-scratch"]');
+    await page.click(`${testId('reference-pane')}[data-class="c-scratch"] ${testId('reference')} >> nth=2`);
+    await page.click(testId('correct-reference'));
+    await page.waitForSelector(`${testId('labelled-row')}[data-class="c-scratch"][aria-current]`);
+    expect(await now()).toContain('Scratch');
+    const partId = await page.getAttribute(testId('labelled-picture'), 'data-part');
+    await page.click(`${testId('correct-to')}[data-class="c-pit"]`);
+    await expect.poll(() => window_.server.world.corrected.get(Number(partId))).toBe('c-pit');
+  });
+});
+
 describe('almost the same pictures', () => {
   const groups = () => page.getAttribute(testId('near-found'), 'data-groups');
   const sizes = () =>

@@ -72,6 +72,7 @@ const rows: Record<number, string> = {
   1000: `INSERT INTO audit VALUES (2, '2026-01-01', 'sato', 'models.activate', 'm-1', '{"stationId":"st-1"}', '1', '2');`,
   1040: `UPDATE labels SET more_boxes = '[{"x":1,"y":1,"width":2,"height":2}]';`,
   1100: `INSERT INTO pictures_to_remove VALUES ('bb');`,
+  1110: `UPDATE label_actions SET sent_back = 1;`,
 };
 
 const contents = (): Record<string, number> => {

@@ -66,7 +66,8 @@ export const partSchema = z.object({
 });
 export type Part = z.infer<typeof partSchema>;
 
-export const queueReasonSchema = z.enum(['novel', 'low-margin', 'error', 'sent', 'imported', 'suspect']);
+/** `returned`: its label was taken away, so that it gets another one. */
+export const queueReasonSchema = z.enum(['novel', 'low-margin', 'error', 'sent', 'imported', 'suspect', 'returned']);
 
 /** Why a label that was given is doubted (learning/suspects.ts). */
 export const labelDoubtSchema = z.object({

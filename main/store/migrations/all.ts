@@ -29,6 +29,7 @@ import { labelsWithoutPlace } from './0970-labels-without-place.ts';
 import { activationsTold } from './1000-activations-told.ts';
 import { labelBoxes } from './1040-label-boxes.ts';
 import { retention } from './1100-retention.ts';
+import { labelsSentBack } from './1110-labels-sent-back.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -63,4 +64,5 @@ export const migrations: readonly Migration[] = [
   activationsTold,
   labelBoxes,
   retention,
+  labelsSentBack,
 ];

@@ -20,6 +20,7 @@ export type LastAction =
   | { kind: 'label'; partIds: number[]; classId: string }
   | { kind: 'skip'; partIds: number[] }
   | { kind: 'leave-out'; partIds: number[] }
+  | { kind: 'send-back'; partIds: number[] }
   | { kind: 'second'; partIds: number[] }
   | null;
 
@@ -325,6 +326,29 @@ export class LabelState {
       this.last = { kind: 'leave-out', partIds };
       await Promise.all([this.fetch(), this.#lookForNearDuplicates()]);
     });
+  }
+
+  /** Another label for a part that is labelled, whether it waits in the queue or not. */
+  correct(partId: number, classId: string, boxes: readonly Region[]): void {
+    this.#queue(async () => {
+      await this.#app.client.call('labels.create', { partIds: [partId], classId, boxes: [...boxes] });
+      this.last = { kind: 'label', partIds: [partId], classId };
+      await this.fetch();
+    });
+  }
+
+  /** Takes the label of a part away, which waits in the queue for another one. */
+  sendBack(partId: number): void {
+    this.#queue(async () => {
+      await this.#app.client.call('labels.leaveOut', { partIds: [partId], toQueue: true });
+      this.last = { kind: 'send-back', partIds: [partId] };
+      await this.fetch();
+    });
+  }
+
+  /** Once all that was asked for until now is done, or refused. */
+  settled(): Promise<unknown> {
+    return this.#pending;
   }
 
   showOnly(show: QueueShow): void {

@@ -36,6 +36,8 @@ export function reasonLong(
       });
     case 'sent':
       return t('label.long.sent', { verdict: t(`verdict.${verdict}`), confidence: confidence.toFixed(2) });
+    case 'returned':
+      return t('label.long.returned');
     case 'error':
       return t('label.long.error');
     case 'imported':

@@ -284,6 +284,7 @@ export const en = {
   'label.reason.error': 'Could not be judged',
   'label.reason.sent': 'Sent from the line',
   'label.reason.imported': 'Imported, not labelled',
+  'label.reason.returned': 'Its label was taken away',
   'label.reason.suspect': 'Is it really “{name}”?',
   'label.fact.novelty': 'novelty {value}',
   'label.fact.margin': 'margin {value}',
@@ -294,6 +295,7 @@ export const en = {
   'label.long.error': 'The model gave no answer for this part. An error is never OK.',
   'label.long.sent': 'Somebody at the line wants this part looked at. Judged {verdict}, confidence {confidence}.',
   'label.long.imported': 'From an imported folder.',
+  'label.long.returned': 'Somebody sent this labelled part back: it teaches nothing until it gets another label.',
   'label.long.suspect':
     'Labelled “{name}”. A model that did not learn this part says “{other}” ({suggested} against {given}). Choose either class: it is not asked again.',
   'label.long.suspectCopies':
@@ -356,10 +358,12 @@ export const en = {
   'label.historyMany': '{n:part:parts}',
   'label.historySkip': 'left for later',
   'label.historyLeaveOut': 'left out of learning',
+  'label.historySendBack': 'sent back to the queue',
   'label.lastSecond': 'Last: a second opinion on part {part}',
   'label.secondStands':
     'A second opinion is not taken back: where the two differ, the part has come into the queue. The history takes back earlier labels.',
   'label.lastLeaveOut': 'Last: {n:part:parts} left out of learning',
+  'label.lastSendBack': 'Last: part {part} sent back to the queue',
   'label.undoLeft':
     'Left as they are: {n}. Somebody else decided on them since, or their class of before is no longer in use.',
   'label.historyNone': 'Nothing to take back.',
@@ -382,6 +386,22 @@ export const en = {
   'near.leaveWhy': 'Press the pictures that are to teach no longer.',
   'near.part': 'Part {part}, {name}, teaches',
   'near.undo': 'Give {n:label:labels} back',
+
+  // --- labelled parts
+  'labelled.title': 'Labelled parts',
+  'labelled.text':
+    'Give a part another class, or send it back to the queue. The next update learns it so, as if the old label had never been.',
+  'labelled.all': 'All classes',
+  'labelled.find': 'Part number',
+  'labelled.count': '{n:label:labels}, newest first',
+  'labelled.most': 'The newest {n} labels; choose a class to see older ones.',
+  'labelled.none': 'Nothing is labelled so.',
+  'labelled.learnt': 'learnt',
+  'labelled.fresh': 'not learnt yet',
+  'labelled.by': 'Labelled {time} by {name}',
+  'labelled.another': 'Another class',
+  'labelled.sendBack': 'Back to the queue',
+  'labelled.correct': 'Correct',
 
   // --- another name for a class
   'rename.title': 'Rename a class',

@@ -286,6 +286,7 @@ export const ja: Record<MessageKey, string> = {
   'label.reason.error': '判定できませんでした',
   'label.reason.sent': 'ラインから送られました',
   'label.reason.imported': '取り込み・ラベルなし',
+  'label.reason.returned': 'ラベルが取り消されました',
   'label.reason.suspect': '本当に「{name}」ですか？',
   'label.fact.novelty': '新規度 {value}',
   'label.fact.margin': '差 {value}',
@@ -296,6 +297,7 @@ export const ja: Record<MessageKey, string> = {
   'label.long.error': 'モデルはこの部品に答えを出せませんでした。エラーが OK になることはありません。',
   'label.long.sent': 'ラインで確認が求められました。判定は {verdict}、確信度 {confidence}。',
   'label.long.imported': '取り込んだフォルダーの画像です。',
+  'label.long.returned': 'ラベル済みの部品が差し戻されました。新しいラベルを付けるまで学習に使われません。',
   'label.long.suspect':
     'ラベルは「{name}」。この部品を学習していないモデルの答えは「{other}」です（{suggested} 対 {given}）。どちらかを選ぶと、再び尋ねません。',
   'label.long.suspectCopies':
@@ -357,10 +359,12 @@ export const ja: Record<MessageKey, string> = {
   'label.historyMany': '{n} 個',
   'label.historySkip': '後回し',
   'label.historyLeaveOut': '学習から除外',
+  'label.historySendBack': '待ち列へ差し戻し',
   'label.lastSecond': '直前：部品 {part} への 2 人目の判断',
   'label.secondStands':
     '2 人目の判断は取り消せません。判断が分かれた部品は待ち列に入っています。以前のラベルは履歴から取り消せます。',
   'label.lastLeaveOut': '直前：{n} 個を学習から除外',
+  'label.lastSendBack': '直前：部品 {part} を待ち列へ差し戻し',
   'label.undoLeft': '{n} 件はそのままです。後から別の人が判断したか、以前のクラスが使われなくなっています。',
   'label.historyNone': '取り消せるものはありません。',
   'label.undoSteps': 'この前まで戻す（{n} 手）',
@@ -382,6 +386,22 @@ export const ja: Record<MessageKey, string> = {
   'near.leaveWhy': '学習から外す画像を押してください。',
   'near.part': '部品 {part}（{name}）、学習に使用',
   'near.undo': '{n} 枚のラベルを戻す',
+
+  // --- labelled parts
+  'labelled.title': 'ラベル済みの部品',
+  'labelled.text':
+    'クラスを付け直すか、待ち列へ差し戻します。次の更新で、元のラベルが初めからなかったかのように学習し直します。',
+  'labelled.all': 'すべてのクラス',
+  'labelled.find': '部品番号',
+  'labelled.count': '{n} 件（新しい順）',
+  'labelled.most': '新しい {n} 件です。古いものはクラスを選ぶと表示されます。',
+  'labelled.none': '該当するラベルはありません。',
+  'labelled.learnt': '学習済み',
+  'labelled.fresh': '未学習',
+  'labelled.by': '{time} に {name} がラベル付け',
+  'labelled.another': '別のクラス',
+  'labelled.sendBack': '待ち列へ差し戻す',
+  'labelled.correct': '訂正',
 
   // --- another name for a class
   'rename.title': 'クラス名の変更',

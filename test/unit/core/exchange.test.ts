@@ -71,6 +71,53 @@ const exportTo = async ({ world, stationId, technician }: Place, name: string): 
 const take = async ({ world, stationId, technician }: Place, file: string) =>
   world.done(await world.call('knowledge.import', { stationId, file }, technician));
 
+describe('a corrected label', () => {
+  test('is un-learnt exactly by the next update: as if it had been right from the start, and back again', async () => {
+    const files = (['plain', 'stripes', 'dots'] as const).flatMap((surface, s) =>
+      [0, 1, 2, 3].map((i) => ({ surface, name: `${i}.png`, pixels: picture(surface, 100 * s + i) })),
+    );
+    let moved = '';
+    /** @param wrong the class that the last picture of dots is labelled as */
+    const taught = async (wrong: Surface): Promise<Place> => {
+      const place = await open();
+      const path = join(folder, `as-${wrong}`);
+      for (const [i, { surface, name, pixels }] of files.entries()) {
+        const last = i === files.length - 1;
+        moved = (await writePicture(join(path, last ? wrong : surface, last ? 'last.png' : name), pixels)).sha;
+      }
+      const { world, stationId, technician } = place;
+      await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+      return place;
+    };
+    const headAfterUpdate = async ({ world, stationId, technician }: Place): Promise<Buffer> => {
+      const { result } = await world.done(await world.call('knowledge.update', { stationId }, technician));
+      return readFileSync(join(world.home, 'knowledge', result[0]!, 'head.f64'));
+    };
+    const right = await headAfterUpdate(await taught('dots'));
+    const place = await taught('stripes');
+    const { world, stationId, technician } = place;
+    const wrong = await headAfterUpdate(place);
+    expect(wrong.equals(right)).toBe(false);
+
+    const labelled = await world.call('labels.list', { stationId, classId: 'c-stripes' }, technician);
+    const partIds = labelled.filter(({ imageSha }) => imageSha === moved).map(({ partId }) => partId);
+    expect(partIds).toHaveLength(1);
+    await world.call('labels.create', { partIds, classId: 'c-dots' }, technician);
+    expect(await world.call('labels.summary', { stationId })).toMatchObject({ fresh: 1 });
+    expect((await headAfterUpdate(place)).equals(right)).toBe(true);
+    await world.call('labels.undo', { stationId }, technician);
+    expect((await headAfterUpdate(place)).equals(wrong)).toBe(true);
+    // Sent back, it teaches nothing at all; given back, the same as before.
+    await world.call('labels.leaveOut', { partIds, toQueue: true }, technician);
+    expect(await world.call('labels.summary', { stationId })).toMatchObject({ takenAway: true });
+    await headAfterUpdate(place);
+    expect(await counts(place)).toEqual({ 'c-dots': 3, 'c-plain': 4, 'c-stripes': 4 });
+    await world.call('labels.undo', { stationId }, technician);
+    expect((await headAfterUpdate(place)).equals(wrong)).toBe(true);
+    expect((await world.done(await world.call('knowledge.check', { stationId }, technician))).result).toEqual([]);
+  });
+});
+
 describe('knowledge by file', () => {
   test('a newer file of a station replaces its earlier one; the same one twice is refused', async () => {
     const [here, there] = [await open(), await open()];

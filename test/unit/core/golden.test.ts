@@ -135,6 +135,42 @@ describe('the golden set', () => {
     );
   });
 
+  test('a part that shows one of its pictures gets no label, neither by the queue nor by a correction', async () => {
+    const golden = await writeDataset(join(folder, 'golden'), { scratch: 1 });
+    await add(golden);
+    const loose = { stationId, path: join(golden, 'scratch'), asLabels: false };
+    const [shown] = (await world.done(await world.call('import.start', loose))).result;
+    const partId = Number(shown);
+    await expect(world.call('parts.toQueue', { partId })).rejects.toMatchObject({ code: 'GOLDEN_IMAGE' });
+    await expect(world.call('labels.create', { partIds: [partId], classId: 'ok' })).rejects.toMatchObject({
+      code: 'GOLDEN_IMAGE',
+    });
+
+    // Labelled while it was being taken in: it is not sent where it could get no label, but its label can go.
+    const [label] = await world.call('labels.list', { stationId, limit: 1 });
+    await world.core.close();
+    const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+    db.prepare('INSERT INTO golden (station_id, image_sha, class_id, user_name, at) VALUES (?, ?, ?, ?, ?)').run(
+      stationId,
+      label!.imageSha,
+      'ok',
+      'sato',
+      '2026-01-01T00:00:00.000Z',
+    );
+    db.close();
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    const partIds = [label!.partId];
+    for (const correction of [
+      world.call('labels.create', { partIds, classId: 'ok' }),
+      world.call('labels.leaveOut', { partIds, toQueue: true }),
+    ])
+      await expect(correction).rejects.toMatchObject({ code: 'GOLDEN_IMAGE' });
+    expect((await world.call('parts.get', { partId: partIds[0]! })).label).not.toBeNull();
+    await world.call('labels.leaveOut', { partIds });
+    expect(await world.call('labels.undo', {})).toEqual({ partIds: [], left: 1 });
+  });
+
   test('is locked in the database, and its pictures outlive the ring of ok pictures', async () => {
     await add(await writeDataset(join(folder, 'golden'), { ok: 2 }));
     await tryOn((await offered()).id);

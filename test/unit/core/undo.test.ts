@@ -75,6 +75,40 @@ test('a label that somebody else gave or took away after a skip stays given, or 
   expect(await labelOf(second)).toBeNull();
 });
 
+test('a label that no model doubts is taken away for another one: the part waits for it, and undo gives the label back', async () => {
+  const [part, other] = partIds as [number, number];
+  await label(part, 'ok');
+  await label(other, 'ok');
+  expect(await world.call('labels.leaveOut', { partIds: [part], toQueue: true }, colleague)).toMatchObject({
+    leftOut: 1,
+  });
+  expect(await labelOf(part)).toBeNull();
+  const { items } = await world.call('queue.list', { stationId }, technician);
+  expect(items.map(({ part: { id }, reason }) => [id, reason])).toEqual([[part, 'returned']]);
+  expect(await world.call('labels.history', { stationId }, colleague)).toMatchObject([
+    { kind: 'send-back', classId: 'ok', parts: [{ partId: part }] },
+  ]);
+  expect(await world.call('labels.undo', {}, colleague)).toEqual({ partIds: [part], left: 0 });
+  expect(await labelOf(part)).toBe('ok');
+  expect(await world.call('queue.count', { stationId })).toEqual({ total: 0 });
+
+  // Somebody gave it another label meanwhile: that one stays.
+  const pit = await newClass('Pit');
+  await world.call('labels.leaveOut', { partIds: [part], toQueue: true }, colleague);
+  await label(part, pit.id);
+  expect(await world.call('labels.undo', {}, colleague)).toEqual({ partIds: [], left: 1 });
+  expect(await labelOf(part)).toBe(pit.id);
+  const trail = join(world.home, '..', 'trail.jsonl');
+  await world.call('audit.export', { file: trail });
+  const entry = readFileSync(trail, 'utf8')
+    .split('\n')
+    .find((line) => line.includes('labels.sendBack'))!;
+  expect(JSON.parse(entry)).toMatchObject({
+    user: 'mori',
+    details: { labels: [{ part, before: 'ok', after: null }] },
+  });
+});
+
 test('no part goes back to a class that was merged away', async () => {
   const [part] = partIds as [number];
   const [pit, dent] = [await newClass('Pit'), await newClass('Dent')];

@@ -1,0 +1,105 @@
+import type { Part } from '../../../main/contract/domain.ts';
+import type { MethodOutput } from '../../../main/contract/methods.ts';
+import type { AppState } from '../../app/app-state.svelte.ts';
+import type { LabelState } from './label-state.svelte.ts';
+
+/** As many labels as the contract gives at once; of more, those of one class are seen. */
+export const MOST_LABELLED = 10_000;
+
+export type LabelledPart = MethodOutput<'labels.list'>[number];
+
+/** Labels of a station and what is corrected among them. Calls go out through the bench: an undo never overtakes what it takes back. */
+export class LabelledState {
+  readonly #app: AppState;
+  readonly #label: LabelState;
+  readonly #stationId: string;
+  /** null: not fetched yet. */
+  rows = $state.raw<LabelledPart[] | null>(null);
+  /** null: all classes. */
+  classId = $state<string | null>(null);
+  /** The number of a part, or how it begins. */
+  find = $state('');
+  partId = $state<number | null>(null);
+  /** The one that is looked at, with all that is known of it. */
+  part = $state.raw<Part | null>(null);
+  /** Something was done here that can be taken back. */
+  changed = $state(false);
+
+  shown = $derived.by(() => {
+    const wanted = this.find.replace(/\D/g, '');
+    // Whoever gives a second opinion is not to see what the first one was.
+    const blind = this.#label.show === 'second' ? new Set(this.#label.waiting.map(({ partId }) => partId)) : null;
+    return (this.rows ?? []).filter(({ partId }) => String(partId).startsWith(wanted) && blind?.has(partId) !== true);
+  });
+  index = $derived(this.shown.findIndex(({ partId }) => partId === this.partId));
+  current = $derived(this.shown[this.index] ?? this.shown[0] ?? null);
+
+  constructor(app: AppState, label: LabelState, stationId: string, from: { classId: string; partId: number } | null) {
+    this.#app = app;
+    this.#label = label;
+    this.#stationId = stationId;
+    this.classId = from?.classId ?? null;
+    this.partId = from?.partId ?? null;
+  }
+
+  async fetch(): Promise<void> {
+    const { classId } = this;
+    await this.#app.run(async () => {
+      const rows = await this.#app.client.call('labels.list', {
+        stationId: this.#stationId,
+        limit: MOST_LABELLED,
+        ...(classId !== null && { classId }),
+      });
+      if (classId === this.classId) this.rows = rows;
+    });
+  }
+
+  /** @param partId null: none is looked at */
+  async look(partId: number | null): Promise<void> {
+    if (partId === null) {
+      this.part = null;
+      return;
+    }
+    await this.#app.run(async () => {
+      const part = await this.#app.client.call('parts.get', { partId });
+      if (partId === this.current?.partId) this.part = part;
+    });
+  }
+
+  move(step: number): void {
+    const at = Math.min(this.shown.length - 1, Math.max(0, Math.max(0, this.index) + step));
+    this.partId = this.shown[at]?.partId ?? null;
+  }
+
+  /** A box says where the defect is: another class of defect has it at the same place, a good part has none. */
+  correct(classId: string): void {
+    const { current } = this;
+    if (current === null || current.classId === classId) return;
+    const boxes = this.#app.classById.get(classId)?.isOk === true ? [] : current.boxes;
+    this.#after(() => this.#label.correct(current.partId, classId, boxes));
+  }
+
+  sendBack(): void {
+    const { current } = this;
+    if (current !== null) this.#after(() => this.#label.sendBack(current.partId));
+  }
+
+  undo(): void {
+    this.#after(() => this.#label.undo());
+    this.changed = false;
+  }
+
+  #after(action: () => void): void {
+    // Where the part leaves the list, the next one comes into its place.
+    const at = Math.max(0, this.index);
+    const partId = this.current?.partId ?? null;
+    action();
+    this.changed = true;
+    void this.#label.settled().then(async () => {
+      await this.fetch();
+      const stays = this.shown.some((row) => row.partId === partId);
+      this.partId = stays ? partId : (this.shown[Math.min(at, this.shown.length - 1)]?.partId ?? null);
+      await this.look(this.current?.partId ?? null);
+    });
+  }
+}
