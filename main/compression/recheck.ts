@@ -51,11 +51,11 @@ async function partToTime(inspector: Inspector, taken: PixelImage | null): Promi
 /**
  * Measures a model again where CPU, runtime or threads are not those of its evidence: decisions and logits on the pictures of the evidence that are at hand
  * and on those that every PC can make, and the time for one part with all tiles of its recipe.
- * @returns null when this PC is one that it was measured on
+ * @returns null when this PC is one that it was measured on, and it is not to be measured `always`
  * @throws BUNDLE_ALTERED, MODEL_UNREADABLE, CANCELLED
  */
 export async function recheckBundle(
-  { bundleDir, measuredOn, files, threads, criteria }: Input,
+  { bundleDir, measuredOn, always, files, threads, criteria }: Input,
   options: { signal?: AbortSignal | undefined } = {},
 ): Promise<Output> {
   const environment = describeEnvironment(threads);
@@ -66,7 +66,8 @@ export async function recheckBundle(
       throw new AppError('BUNDLE_ALTERED', { file }, { cause });
     },
   );
-  if ([evidence.environment, ...measuredOn].some((known) => sameEnvironment(known, environment))) return null;
+  if (!always && [evidence.environment, ...measuredOn].some((known) => sameEnvironment(known, environment)))
+    return null;
   const sample: ParitySample = evidence.sample ?? { rotation: 0, pictures: [], made: [] };
   await using inspector = await openInspector({ bundleDir, threads });
   const { card, session } = inspector;

@@ -292,7 +292,7 @@ export const methods = {
     z.object({ stationId: id, openOnly: z.boolean().default(false) }),
     z.array(alarmSchema),
   ),
-  /** Somebody has seen it and looks into it. Until then the same measure raises no other alarm. */
+  /** Somebody has seen it and looks into it. Until then the same measure raises no other alarm. CONFLICT: `revalidation`, which `candidates.recheck` ends. */
   'alarms.acknowledge': method(workers, z.object({ alarmId: z.number().int() }), alarmSchema),
   /** What the charts know: parts of the reference so far, of how many, and the parts watched against it. */
   'alarms.state': method(
@@ -453,6 +453,7 @@ export const methods = {
         /** As they were drawn with the label. */
         boxes: z.array(regionSchema),
         userId: id,
+        userName: z.string(),
         at: z.iso.datetime(),
         /** The newest knowledge has learnt it so. */
         learnt: z.boolean(),
@@ -556,6 +557,10 @@ export const methods = {
     }),
     jobSchema,
   ),
+  /**
+   * Measures a model on this PC once more: decisions and time, by the limits of its station. Where it passes, the reminder to look at the model again is over. A job.
+   */
+  'candidates.recheck': method(supervisors, z.object({ candidateId: id }), jobSchema),
   'golden.show': method(anyone, z.object({ stationId: id }), goldenSchema),
   /** What an approval looks at beside the evidence. `due`: the candidate was not tried on the set as it is now. Nothing, where the station has no set. */
   'golden.gates': method(

@@ -198,11 +198,12 @@ export const trainerMethods = {
       unreadable: z.array(sha256Schema),
     }),
   },
-  /** Measures a model on this PC, unless its evidence or `measuredOn` is of an equal one: null. */
+  /** Measures a model on this PC, `always` or unless its evidence or `measuredOn` is of an equal one: null. */
   'trainer.recheck': {
     input: z.object({
       bundleDir: z.string(),
       measuredOn: z.array(environmentSchema),
+      always: z.boolean().optional(),
       /** Pictures of the evidence's sample that are here. */
       files: z.array(z.object({ sha: sha256Schema, file: z.string() })),
       threads: z.number().int().min(1),

@@ -15,6 +15,7 @@ import type { MonitorService } from './monitor.ts';
 import type { DecisionSignature, SignedDecisions } from './signed-decisions.ts';
 import type { Session } from './port.ts';
 import { requireSameHere, type RecheckService } from './recheck.ts';
+import type { Revalidation } from './revalidation.ts';
 import type { TwoPersons } from './two-persons.ts';
 
 /** `signature`: given for just this; absent where the approval, or the signed plan, stands for it. */
@@ -48,6 +49,7 @@ interface Parts {
   golden: Pick<GoldenService, 'gates'>;
   actives: Pick<ActiveModelsService, 'exchange'>;
   decisions: SignedDecisions;
+  revalidation: Pick<Revalidation, 'settle'>;
 }
 
 const namesOf = (gates: Gate[]): string => gates.map((gate) => gate.name).join(', ');
@@ -88,7 +90,7 @@ export const createActiveCheck = (context: Pick<CoreContext, 'store' | 'keys'>) 
 
 export const createApprovalService = (
   context: CoreContext,
-  { accounts, lines, monitor, twoPersons, recheck, golden, actives, decisions }: Parts,
+  { accounts, lines, monitor, twoPersons, recheck, golden, actives, decisions, revalidation }: Parts,
 ): ApprovalService => {
   const { store, log } = context;
   const checkBundle = createBundleCheck(context);
@@ -225,6 +227,7 @@ export const createApprovalService = (
       store.candidates.setActivatedAt(candidateId, at);
       store.stations.setActiveModel(stationId, candidateId);
       monitor.restart(stationId);
+      revalidation.settle(stationId, by.name);
       store.candidates.recordActivation({ stationId, candidateId, previousId: before, kind, userId: by.userId, at });
       return before;
     });

@@ -221,6 +221,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       },
       async 'labels.list'({ stationId, classId, limit }) {
         store.stations.get(stationId);
+        const nameOf = new Map(store.users.list().map(({ id, name }) => [id, name]));
         return store.labels
           .recent(stationId, { limit, ...(classId !== undefined && { classId }) })
           .map(({ partId, imageSha, classId: own, boxes, userId, at, learntClassId }) => ({
@@ -229,6 +230,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
             classId: own,
             boxes: [...boxes],
             userId,
+            userName: nameOf.get(userId) ?? userId,
             at,
             learnt: learntClassId === own,
           }));

@@ -1,4 +1,5 @@
 import type { Judgement } from '../contract/domain.ts';
+import { AppError } from '../contract/errors.ts';
 import { createPartMonitor, REFERENCE_PARTS, type WatchedPart } from '../learning/monitor/part-monitor.ts';
 import type { MonitorRow } from '../store/alarms.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -107,6 +108,12 @@ export const createMonitorService = (context: CoreContext): MonitorService => {
       'alarms.list': async ({ stationId, openOnly }) => store.alarms.list(stationId, { openOnly, limit: LISTED }),
       async 'alarms.acknowledge'({ alarmId }, session) {
         const alarm = store.alarms.get(alarmId);
+        if (alarm.measure === 'revalidation')
+          throw new AppError('CONFLICT', {
+            what: `alarm ${alarmId}`,
+            state: 'a reminder to look at the model again',
+            needed: 'a measurement that passes, or a newer approved model',
+          });
         if (alarm.acknowledged === null) {
           store.transaction(() => {
             store.alarms.acknowledge(alarmId, actor(session), context.now().toISOString());

@@ -43,6 +43,7 @@ import { createQueueRanking } from './queue-ranking.ts';
 import { createRecheckService } from './recheck.ts';
 import { createReportService } from './reports.ts';
 import { createStudyService } from './studies.ts';
+import { createRevalidation } from './revalidation.ts';
 import { createSignedDecisions } from './signed-decisions.ts';
 import { shippedSources } from './shipped-sources.ts';
 import { createShadowService } from './shadow.ts';
@@ -159,6 +160,7 @@ const build = async (
   const recheck = createRecheckService(context);
   const golden = createGoldenService(context, { jobs, classes });
   const decisions = createSignedDecisions(context, accounts);
+  const revalidation = createRevalidation(context, jobs, recheck);
   const approvals = createApprovalService(context, {
     accounts,
     lines,
@@ -168,6 +170,7 @@ const build = async (
     golden,
     actives,
     decisions,
+    revalidation,
   });
   const render = options.renderDemoImages ?? sources.renderDemoImages;
   const parts = { jobs, accounts, stations, classes, backbones, imports, knowledge, candidates, approvals, render };
@@ -206,6 +209,7 @@ const build = async (
     ...createLabelledByService(context).handlers,
     ...shadow.handlers,
     ...golden.handlers,
+    ...revalidation.handlers,
     ...approvals.handlers,
     ...planned.handlers,
     ...twoPersons.handlers,
@@ -231,6 +235,7 @@ const build = async (
   jobs.takeUp();
   planned.start();
   retention.start();
+  revalidation.start();
   log.info('core started', { home, demo: store.demo, stations: store.stations.list().length });
 
   let closing: Promise<void> | null = null;
@@ -255,6 +260,7 @@ const build = async (
     close({ stopLines = false } = {}) {
       closing ??= (async () => {
         homeState.close();
+        revalidation.close();
         await planned.close();
         await retention.close();
         await ranking.close();

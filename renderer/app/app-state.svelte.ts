@@ -88,7 +88,10 @@ export class AppState {
   station = $derived(this.stations.find(({ id }) => id === this.stationId) ?? null);
   classById = $derived(new Map(this.classes.map((defectClass) => [defectClass.id, defectClass])));
   active = $derived(this.candidates.find(({ state }) => state === 'active') ?? null);
-  openAlarms = $derived(this.alarms.filter(({ acknowledged }) => acknowledged === null));
+  #unacknowledged = $derived(this.alarms.filter(({ acknowledged }) => acknowledged === null));
+  openAlarms = $derived(this.#unacknowledged.filter(({ measure }) => measure !== 'revalidation'));
+  /** The active model is to be looked at again: nobody acknowledges that away. */
+  reminder = $derived(this.#unacknowledged.find(({ measure }) => measure === 'revalidation') ?? null);
   submitted = $derived(this.candidates.filter(({ state }) => state === 'submitted'));
   runningJobs = $derived(this.jobs.filter(({ state }) => state === 'running' || state === 'waiting'));
   user = $derived(this.session?.user ?? null);

@@ -138,6 +138,40 @@ describe('Live', () => {
     expect(new Set(widths).size).toBe(1);
   });
 
+  it('reminds a supervisor, and nobody else, of looking at the active model again until it was measured', async () => {
+    const { page } = await open();
+    server.world.alarms = [
+      {
+        id: 9,
+        stationId: STATION,
+        modelId: 'm-0041',
+        measure: 'revalidation',
+        at: new Date().toISOString(),
+        partId: 16_812,
+        acknowledged: null,
+      },
+    ];
+    server.emit('alarms.changed', { stationId: STATION });
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'reports');
+    await page.waitForSelector(`${testId('alarm-history')} >> text=The active model is to be looked at again.`);
+    await go(page, 'live');
+    expect(await page.locator(testId('revalidation')).count()).toBe(0);
+    await page.click(testId('user-menu'));
+    await page.click(testId('sign-out'));
+    await signIn(page, 'SV-02', 'supervisor');
+    await page.waitForSelector(`${testId('revalidation')} >> text=90 days ago`);
+    // Quiet: it is no alarm, and nothing of it can be acknowledged.
+    expect(await page.locator(testId('alarm')).count()).toBe(0);
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('revalidation-go'));
+    await page.waitForSelector(`${testId('model-pane')}[data-model="m-0041"] ${testId('revalidation')}`);
+    expect(await smallTargets(page)).toEqual([]);
+    await page.click(testId('measure-again'));
+    await page.waitForSelector(testId('revalidation'), { state: 'detached' });
+    await page.waitForSelector(`${testId('measured-here')} >> text=as it was approved`);
+  });
+
   it('shows an alarm in Live and Reports until it is acknowledged, and keeps it in the history', async () => {
     const { page } = await open();
     await signIn(page, 'TE-04', 'technician');

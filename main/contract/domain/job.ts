@@ -5,7 +5,7 @@ import { id, share } from './values.ts';
 /** Work that takes longer than a call. */
 export const jobSchema = z.object({
   id,
-  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup', 'golden']),
+  kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup', 'golden', 'recheck']),
   stationId: id.nullable(),
   state: z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']),
   progress: share,

@@ -4,16 +4,24 @@ import { id } from './values.ts';
 
 /* How a line stands, and what its monitor raises. */
 
-/** What a chart of the monitor watches. */
-const alarmMeasureSchema = z.enum(['novelty', 'margin', 'feature-mean', 'ng-share', 'unsure-share', 'unusual-share']);
-/** The line is no longer what it was when the model was activated. */
+/** What a chart of the monitor watches, and `revalidation`: the active model is to be looked at again. */
+const alarmMeasureSchema = z.enum([
+  'novelty',
+  'margin',
+  'feature-mean',
+  'ng-share',
+  'unsure-share',
+  'unusual-share',
+  'revalidation',
+]);
+/** The line is no longer what it was when the model was activated, or it was activated long ago. */
 export const alarmSchema = z.object({
   id: z.number().int(),
   stationId: id,
   modelId: id,
   measure: alarmMeasureSchema,
   at: z.iso.datetime(),
-  /** At which the chart went beyond its limit. */
+  /** At which the chart went beyond its limit; of `revalidation` the newest one. */
   partId: z.number().int(),
   acknowledged: z.object({ by: z.string(), at: z.iso.datetime() }).nullable(),
 });

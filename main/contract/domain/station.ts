@@ -171,6 +171,8 @@ export const criteriaSchema = z.object({
   maxLatencyMsP99: z.number().positive().default(50),
   /** Greatest drop of balanced accuracy against the uncompressed model, in percentage points. */
   maxDropPp: z.number().min(0).default(1),
+  /** So long after its last approval or measurement the active model is to be looked at again, in days; 0: nobody is reminded. */
+  revalidateDays: z.number().int().min(0).max(3_650).default(90),
 });
 export type Criteria = z.infer<typeof criteriaSchema>;
 

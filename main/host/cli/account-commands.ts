@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { roleSchema } from '../../contract/domain.ts';
-import { decimalNumber, type Action, type Context } from './context.ts';
+import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { format, UsageError } from './output.ts';
 import { addPasswordCommands } from './password-commands.ts';
@@ -16,6 +16,7 @@ interface StationChanges extends UserOption {
   maxEscape?: number;
   maxOverkill?: number;
   maxDropPp?: number;
+  revalidateDays?: number;
 }
 
 /** Accounts and stations of a data folder. */
@@ -132,12 +133,17 @@ export function addAccountCommands(program: Command, action: Action): void {
       .option('--max-latency-ms <x>', 'greatest p99 of one part', decimalNumber(0.1, 60_000))
       .option('--max-escape <share>', 'greatest share of NG parts judged ok', decimalNumber(0, 1))
       .option('--max-overkill <share>', 'greatest share of OK parts judged ng', decimalNumber(0, 1))
-      .option('--max-drop-pp <p>', 'greatest drop of balanced accuracy by compression, points', decimalNumber(0, 100)),
+      .option('--max-drop-pp <p>', 'greatest drop of balanced accuracy by compression, points', decimalNumber(0, 100))
+      .option(
+        '--revalidate-days <n>',
+        'remind of looking at the model again after so long; 0: never',
+        wholeNumber(0, 3_650),
+      ),
   ).action(
     action(async (context: Context, stationId: string, options: StationChanges) => {
       await signedIn(context, options, async (client) => {
         const before = await stationOf(client, { station: stationId });
-        const { maxLatencyMs, maxEscape, maxOverkill, maxDropPp } = options;
+        const { maxLatencyMs, maxEscape, maxOverkill, maxDropPp, revalidateDays } = options;
         const station = await client.call('stations.update', {
           stationId: before.id,
           ...(options.name === undefined ? {} : { name: options.name }),
@@ -151,6 +157,7 @@ export function addAccountCommands(program: Command, action: Action): void {
             ...(maxEscape === undefined ? {} : { maxEscape }),
             ...(maxOverkill === undefined ? {} : { maxOverkill }),
             ...(maxDropPp === undefined ? {} : { maxDropPp }),
+            ...(revalidateDays === undefined ? {} : { revalidateDays }),
           },
         });
         context.out.result({ station }, () => `${station.id} is changed.`);

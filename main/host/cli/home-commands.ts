@@ -208,6 +208,20 @@ function addCandidateCommands(program: Command, action: Action): void {
   );
 
   withUser(
+    candidates.command('recheck <id>').description('measure a model on this PC once more; ends the reminder to do so'),
+  ).action(
+    action(async (context: Context, candidateId: string, options: UserOption) => {
+      await signedIn(context, options, async (client) => {
+        await followJob(context, client, await client.call('candidates.recheck', { candidateId }));
+        const { recheck } = await client.call('candidates.show', { candidateId });
+        context.out.result({ id: candidateId, ...recheck }, () =>
+          (recheck?.gates ?? []).map(({ name, outcome, measured }) => `${name}: ${outcome}, ${measured}`).join('\n'),
+        );
+      });
+    }),
+  );
+
+  withUser(
     program
       .command('approve <id>')
       .description('sign a candidate as supervisor')

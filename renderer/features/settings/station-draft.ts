@@ -26,6 +26,7 @@ export interface StationDraft {
   maxOverkillPercent: number;
   maxLatencyMsP99: number;
   maxDropPp: number;
+  revalidateDays: number;
   line: LineDraft;
 }
 
@@ -56,6 +57,7 @@ export function draftOf(station: Station | null): StationDraft {
     maxOverkillPercent: percent(station?.criteria.maxOverkill ?? 0.1),
     maxLatencyMsP99: station?.criteria.maxLatencyMsP99 ?? 50,
     maxDropPp: station?.criteria.maxDropPp ?? 1,
+    revalidateDays: station?.criteria.revalidateDays ?? 90,
     line: lineDraftOf(station),
   };
 }
@@ -107,6 +109,7 @@ export function stationInput(
     maxOverkill: draft.maxOverkillPercent / 100,
     maxLatencyMsP99: draft.maxLatencyMsP99,
     maxDropPp: draft.maxDropPp,
+    revalidateDays: draft.revalidateDays,
   };
   return {
     name: draft.name.trim(),

@@ -165,10 +165,14 @@ describe('a model that was measured elsewhere', () => {
     expect(measured!.gates[0]).toMatchObject({ name: 'parity', outcome: 'not-enough-evidence' });
   });
 
-  it('is not measured again on an equal PC', async () => {
+  it('is not measured again on an equal PC, unless it is asked for', async () => {
     expect(await recheckBundle(input(await bundle('here', integer, { environment: here })))).toBeNull();
     const dir = await bundle('known', integer);
     expect(await recheckBundle({ ...input(dir), measuredOn: [here] })).toBeNull();
+    expect(await recheckBundle({ ...input(dir), measuredOn: [here], always: true })).toMatchObject({
+      environment: here,
+      parity: { images: 38, equal: 38 },
+    });
     expect(await recheckBundle({ ...input(dir), measuredOn: [elsewhere] })).not.toBeNull();
   });
 });
