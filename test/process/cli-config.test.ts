@@ -25,7 +25,7 @@ stations:
   - name: Press 1
     camera: {kind: gige, serial: "24001", exposureUs: 5000, trigger: {mode: 'on', source: Line1}}
     recipe: {rotation: 90, regions: [{x: 8, y: 8, width: 200, height: 100}]}
-    criteria: {maxLatencyMsP99: 40}
+    criteria: {maxLatencyMsP99: 40, revalidateDays: 30}
     line: {trigger: {source: camera}, picture: {darkBelow: 20}}
     lineOutput: {kind: modbus-server, address: 192.0.2.10, peers: [192.0.2.20], addresses: {busy: 200}}
     retention: {okPictures: 500, otherPicturesDays: 180, recordsDays: 400}
@@ -107,7 +107,7 @@ describe('a plant PC set up from one file', () => {
     expect(stations.map(({ name }) => name).toSorted()).toEqual(['Press 1', 'Press 2']);
     expect(stations.find(({ name }) => name === 'Press 1')).toMatchObject({
       camera: { kind: 'gige', serial: '24001', exposureUs: 5000 },
-      criteria: { maxLatencyMsP99: 40, maxEscape: 0.05 },
+      criteria: { maxLatencyMsP99: 40, maxEscape: 0.05, revalidateDays: 30 },
       lineOutput: { kind: 'modbus-server', addresses: { busy: 200 } },
     });
     // It was made by somebody else: first of all its owner changes it.

@@ -127,6 +127,11 @@ describe('knowledge on the command line', () => {
     expect((await b.failed('knowledge', 'split', 'ok', 'deep', ...some)).code).toBe('NOT_FOUND');
     const split = await b.done<Known>('knowledge', 'split', 'scratch', 'deep', ...some);
     expect(counts(split)).toEqual({ ok: 12, 'c-deep': 2, 'c-pit': 12, 'c-scratch': 3 });
+    const [back] = some;
+    await b.done('knowledge', 'send-back', back!);
+    expect((await b.failed('knowledge', 'send-back', back!)).code).toBe('NOT_FOUND');
+    expect(await b.done('queue', 'list')).toMatchObject({ items: [{ reason: 'returned' }] });
+    expect(counts(await b.done<Known>('update'))).toMatchObject({ 'c-deep': 1, 'c-scratch': 3 });
     expect(await b.done('knowledge', 'check')).toEqual({ differing: [] });
   });
 });

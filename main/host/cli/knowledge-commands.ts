@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { languageSchema, type Job, type Station } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
+import type { MethodOutput } from '../../contract/methods.ts';
 import type { CoreClient } from './accounts.ts';
 import { knownClass } from './classes.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
@@ -20,6 +21,7 @@ import {
 
 /** As many as the contract takes. */
 const LABELLED_AT_ONCE = 500;
+const MOST_LABELS = 10_000;
 
 /** What a station has learnt: shown, given and taken, corrected. */
 export function addKnowledgeCommands(program: Command, action: Action): void {
@@ -136,13 +138,8 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       await atStation(context, options, async (client, station) => {
         const stationId = station.id;
         const classId = await knownClass(client, from);
-        const labels = await client.call('labels.list', { stationId, classId, limit: 10_000 });
-        const byImage = new Map(labels.map((label) => [label.imageSha, label.partId]));
-        const partIds = [...new Set(shas)].map((sha) => {
-          const partId = byImage.get(sha);
-          if (partId === undefined) throw new AppError('NOT_FOUND', { kind: `image labelled ${from}`, id: sha });
-          return partId;
-        });
+        const labels = await client.call('labels.list', { stationId, classId, limit: MOST_LABELS });
+        const partIds = labelledParts(labels, shas, `image labelled ${from}`);
         if (partIds.length === labels.length) {
           throw new AppError('INVALID_INPUT', {
             what: 'knowledge split',
@@ -154,6 +151,24 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
           await client.call('labels.create', { partIds: partIds.slice(i, i + LABELLED_AT_ONCE), classId: made.id });
         }
         await changed(context, client, station, await client.call('knowledge.update', { stationId }), 'Split');
+      });
+    }),
+  );
+  withUser(
+    knowledge
+      .command('send-back <sha...>')
+      .description('take labels away and put their parts into the queue for other ones, named by their sha256'),
+  ).action(
+    action(async (context: Context, shas: string[], options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const labels = await client.call('labels.list', { stationId: station.id, limit: MOST_LABELS });
+        const partIds = labelledParts(labels, shas, 'labelled image');
+        for (let i = 0; i < partIds.length; i += LABELLED_AT_ONCE)
+          await client.call('labels.leaveOut', { partIds: partIds.slice(i, i + LABELLED_AT_ONCE), toQueue: true });
+        context.out.result(
+          { sentBack: partIds },
+          () => `${partIds.length} in the queue; update to forget their labels.`,
+        );
       });
     }),
   );
@@ -225,4 +240,14 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       });
     }),
   );
+}
+
+/** Numbers of the parts that show these pictures, each once. @throws NOT_FOUND of `kind` */
+function labelledParts(labels: MethodOutput<'labels.list'>, shas: readonly string[], kind: string): number[] {
+  const byImage = new Map(labels.map((label) => [label.imageSha, label.partId]));
+  return [...new Set(shas)].map((sha) => {
+    const partId = byImage.get(sha);
+    if (partId === undefined) throw new AppError('NOT_FOUND', { kind, id: sha });
+    return partId;
+  });
 }

@@ -61,6 +61,10 @@ export const helpEn = {
       'Contrast',
       'Spreads the grey values that occur over the whole range. It changes what you see, not what is learnt.',
     ],
+    labelled: [
+      'Labelled parts',
+      'What is labelled, to be looked at again (L): another class or back to the queue. The next update learns it as if the old label had never been.',
+    ],
     compare: ['Compare', 'Labelled parts of a class beside this one, with the same zoom and contrast.'],
     undo: [
       'Undo',
@@ -124,6 +128,10 @@ export const helpEn = {
     rollback: [
       'Roll back',
       'The model that was active before inspects again, between two parts. It is signed and stays in the records.',
+    ],
+    measured: [
+      'Measure again',
+      'Lets the model judge the pictures of its evidence once more on this PC, and times it. Where both keep the limits, the reminder to look at the model again is over.',
     ],
     hash: ['Hash', 'A fingerprint of a file: one changed bit gives another one.'],
   },

@@ -393,6 +393,7 @@ export const en = {
   'labelled.title': 'Labelled parts',
   'labelled.text':
     'Give a part another class, or send it back to the queue. The next update learns it so, as if the old label had never been.',
+  'labelled.class': 'Class',
   'labelled.all': 'All classes',
   'labelled.find': 'Part number',
   'labelled.count': '{n:label:labels}, newest first',
@@ -409,7 +410,7 @@ export const en = {
   'revalidation.due': 'The active model was approved or measured more than {n:day:days} ago.',
   'revalidation.next': 'Look at its figures and measure it again, or approve a newer one.',
   'revalidation.go': 'To Models',
-  'revalidation.what': 'Decisions and time on this PC, by the limits of the station',
+  'revalidation.what': 'Decisions and time here',
   'revalidation.measure': 'Measure again',
   'revalidation.measuring': 'Measuring',
   'revalidation.measured': 'Measured here',

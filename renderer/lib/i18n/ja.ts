@@ -393,6 +393,7 @@ export const ja: Record<MessageKey, string> = {
   'labelled.title': 'ラベル済みの部品',
   'labelled.text':
     'クラスを付け直すか、待ち列へ差し戻します。次の更新で、元のラベルが初めからなかったかのように学習し直します。',
+  'labelled.class': 'クラス',
   'labelled.all': 'すべてのクラス',
   'labelled.find': '部品番号',
   'labelled.count': '{n} 件（新しい順）',
@@ -406,10 +407,10 @@ export const ja: Record<MessageKey, string> = {
   'labelled.correct': '訂正',
 
   // --- the active model is looked at again
-  'revalidation.due': '運用中のモデルは、承認または測定から {n} 日以上たっています。',
+  'revalidation.due': '有効なモデルは、承認または測定から {n} 日以上たっています。',
   'revalidation.next': '数値を確認して測定し直すか、新しいモデルを承認してください。',
   'revalidation.go': 'モデルへ',
-  'revalidation.what': 'この PC での判定と時間（ステーションの基準による）',
+  'revalidation.what': 'この PC での判定と時間',
   'revalidation.measure': '測定し直す',
   'revalidation.measuring': '測定中',
   'revalidation.measured': 'この PC での測定',
@@ -699,7 +700,7 @@ export const ja: Record<MessageKey, string> = {
   'alarm.ng-share': 'NG の割合が以前より増えています。',
   'alarm.unsure-share': '保留の割合が以前より増えています。',
   'alarm.unusual-share': '見慣れない部品が増えています。新しい欠陥の可能性があります。',
-  'alarm.revalidation': '運用中モデルの再確認の時期です。',
+  'alarm.revalidation': '有効なモデルの再確認の時期です。',
   'alarm.since': '部品 {part}、{time} に検出。',
   'alarm.next': 'カメラと照明を点検し、待ち列の部品にラベルを付けてください。',
   'alarm.acknowledge': '確認',

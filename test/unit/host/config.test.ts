@@ -197,6 +197,21 @@ describe('the plan', () => {
     expect(plan.untouched).toEqual({ users: ['hana'], stations: [] });
   });
 
+  test('the days until a model is to be looked at again are whole ones, 0 for never', () => {
+    const stationOf = (criteria: string) =>
+      `mekiki: 1\nstations: [{name: A, camera: {kind: simulated}, criteria: ${criteria}}]\n`;
+    const plan = planOf(configOf(stationOf('{revalidateDays: 0}')), home({ stations: [station('A')] }));
+    expect('steps' in plan && plan.steps[0]!.changes).toEqual([
+      { path: 'stations["A"].criteria.revalidateDays', from: 90, to: 0 },
+    ]);
+    expect(problemsOf(stationOf('{revalidateDays: -1}'))).toEqual([
+      'plant.yaml:2 stations[0].criteria.revalidateDays: it is -1. Give at least 0.',
+    ]);
+    expect(problemsOf(stationOf('{revalidateDays: 1.5}'))).toEqual([
+      'plant.yaml:2 stations[0].criteria.revalidateDays: it is 1.5. Give a whole number.',
+    ]);
+  });
+
   test('the hours of the shifts are set where they differ, and refused where they are none', () => {
     const stepsFor = (shifts: string) => {
       const plan = planOf(configOf(`mekiki: 1\nshifts: ${shifts}\n`), home());
