@@ -110,7 +110,8 @@ describe('a model that was measured elsewhere', () => {
   });
 
   it('proves itself on pictures that every PC can make where there are no others', async () => {
-    const measured = await recheckBundle({ ...input(await bundle('bare', integer)), files: [] });
+    const bare = await bundle('bare', integer);
+    const measured = await recheckBundle({ ...input(bare), files: [], measuredOn: [elsewhere] });
     expect(measured).toMatchObject({ pictures: 0, parity: { images: 8, equal: 8, maxLogitDifference: 0 } });
   });
 
@@ -173,7 +174,6 @@ describe('a model that was measured elsewhere', () => {
       environment: here,
       parity: { images: 38, equal: 38 },
     });
-    expect(await recheckBundle({ ...input(dir), measuredOn: [elsewhere] })).not.toBeNull();
   });
 });
 
