@@ -103,7 +103,8 @@ test('is over with a newer approved model, and due again where the old one comes
   expect(await due()).toEqual([['revalidation', old]]);
   await activate(await approved());
   expect(await due()).toEqual([]);
-  await world.call('models.rollback', { stationId });
+  const signature = { password: PASSWORD, meaning: 'bad verdicts' };
+  await world.call('models.rollback', { stationId, signature });
   expect(await due()).toEqual([['revalidation', old]]);
 });
 
