@@ -2,7 +2,7 @@ import { AppError, assert } from '../contract/errors.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
 import { judgeTile, worstOf, type TileJudgement } from '../inspection/decide.ts';
 import { partOf, type LedgerRow } from '../learning/folds.ts';
-import { judgedRows } from '../learning/knowledge.ts';
+import { judgedRows } from '../learning/selection.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
 import type { Verdict } from './evidence/verdicts.ts';
 import type { Finished } from './finish.ts';

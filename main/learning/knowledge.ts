@@ -5,8 +5,10 @@ import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
 import { partOf } from './folds.ts';
 import { fitNoveltyScale, fitSpace, heldOutSigns, type NoveltyInput, type NoveltyModel } from './novelty-score.ts';
+import { heldOutBesideSums, type OtherSums } from './held-out-beside-sums.ts';
 import {
   crossValidateSample,
+  judgedRows,
   pick,
   sampleOf,
   type Choice,
@@ -47,6 +49,8 @@ export interface KnowledgeInput {
   criteria: Pick<Criteria, 'maxEscape' | 'maxOverkill'>;
   /** Takes this lambda and g instead of choosing them. */
   fixed?: Choice;
+  /** What other stations gave, on these features: parts that are held out are judged beside it. */
+  others?: OtherSums | null;
 }
 
 /** Statistics of embedded rows. */
@@ -56,19 +60,6 @@ export function gather(z: Matrix, ledger: readonly LedgerRow[], rows?: readonly 
     statistics.add(ledger[i]!.classId, z.data.subarray(i * z.columns, (i + 1) * z.columns));
   }
   return statistics;
-}
-
-/** Rows of a cross-validation whose class was seen in another fold. */
-export function judgedRows(
-  { rows, folds }: Pick<CrossValidation, 'rows' | 'folds'>,
-  ledger: readonly LedgerRow[],
-): number[] {
-  const foldsOfClass = new Map<string, Set<number>>();
-  rows.forEach((row, i) => {
-    const { classId } = ledger[row]!;
-    foldsOfClass.set(classId, (foldsOfClass.get(classId) ?? new Set()).add(folds[i]!));
-  });
-  return rows.flatMap((row, i) => (foldsOfClass.get(ledger[row]!.classId)!.size > 1 ? [i] : []));
 }
 
 /** Logits of the rows of a cross-validation that can be judged: each by the fit without its fold. */
@@ -95,6 +86,7 @@ export interface SolveOptions {
 export interface Solved {
   knowledge: SolvedKnowledge;
   crossValidation: CrossValidation;
+  /** Of the ledger; from statistics: those. */
   statistics: Statistics;
 }
 
@@ -111,8 +103,11 @@ export async function solveKnowledge(
   assert(features.length === ledger.length * (embeddingSize(stages) - 1), 'every ledger row has its features');
   const z = embed(features, stages);
   const sample = sampleOf(ledger);
-  const input = { ...rest, ledger, statistics: gather(z, ledger), sample, picked: pick(z, sample.rows) };
-  return solveStatistics(input, options);
+  const own = gather(z, ledger);
+  const statistics = rest.others ? new Statistics(z.columns) : own;
+  if (rest.others) for (const each of [own, rest.others.statistics]) statistics.merge(each);
+  const input = { ...rest, ledger, statistics, sample, picked: pick(z, sample.rows) };
+  return { ...(await solveStatistics(input, options)), statistics: own };
 }
 
 export interface StatisticsInput extends Omit<KnowledgeInput, 'features'> {
@@ -129,7 +124,7 @@ export interface StatisticsInput extends Omit<KnowledgeInput, 'features'> {
  * @throws TOO_FEW_CLASSES, SINGULAR_STATISTICS, FEATURES_NOT_FINITE, CANCELLED
  */
 export async function solveStatistics(
-  { statistics, sample, picked, stages, ledger, okIds, criteria, fixed }: StatisticsInput,
+  { statistics, sample, picked, stages, ledger, okIds, criteria, fixed, others }: StatisticsInput,
   { products, onProgress, signal }: SolveOptions,
 ): Promise<Solved> {
   const { classIds } = statistics;
@@ -145,11 +140,12 @@ export async function solveStatistics(
   };
   checkpoint(0.1);
   const counts = new Map(classIds.map((id) => [id, statistics.count(id)]));
-  const validation = await crossValidateSample(picked, sample, ledger, products, {
+  const alone = await crossValidateSample(picked, sample, ledger, products, {
     known: counts,
     ...(fixed ? { fixed } : {}),
     ...(signal ? { signal } : {}),
   });
+  const validation = others ? await heldOutBesideSums(alone, picked, ledger, others, products) : alone;
   checkpoint(0.6);
   const weights = classWeights(counts, validation.balancing);
   const scatter = await statistics.weightedScatter(weights, products);

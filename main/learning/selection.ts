@@ -321,3 +321,16 @@ export async function crossValidateSample(
   const balancedAccuracy = raised.size > 0 ? scoreOf(problem, logits).accuracy : best.accuracy;
   return { lambda, balancing, raised, rows, folds, classIds, logits, balancedAccuracy };
 }
+
+/** Rows of a cross-validation whose class was seen in another fold. */
+export function judgedRows(
+  { rows, folds }: Pick<CrossValidation, 'rows' | 'folds'>,
+  ledger: readonly LedgerRow[],
+): number[] {
+  const foldsOfClass = new Map<string, Set<number>>();
+  rows.forEach((row, i) => {
+    const { classId } = ledger[row]!;
+    foldsOfClass.set(classId, (foldsOfClass.get(classId) ?? new Set()).add(folds[i]!));
+  });
+  return rows.flatMap((row, i) => (foldsOfClass.get(ledger[row]!.classId)!.size > 1 ? [i] : []));
+}

@@ -2,9 +2,9 @@ import { AppError } from '../contract/errors.ts';
 import { probabilities } from './calibration.ts';
 import { byCodeUnit } from './dataset.ts';
 import { matrix, type Matrix, type Products } from './dense.ts';
-import { gather, judgedRows } from './knowledge.ts';
+import { gather } from './knowledge.ts';
 import { nearDuplicateGroups } from './near-duplicates.ts';
-import type { CrossValidation, LedgerRow } from './selection.ts';
+import { judgedRows, type CrossValidation, type LedgerRow } from './selection.ts';
 import { solveHead } from './solve.ts';
 
 /*

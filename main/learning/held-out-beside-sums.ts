@@ -1,0 +1,113 @@
+import { byCodeUnit } from './dataset.ts';
+import { cholesky, matrix, solveCholesky, type Matrix, type Products } from './dense.ts';
+import { argmax } from './evaluation.ts';
+import { raisedLogits } from './few-parts.ts';
+import { judgedRows, type CrossValidation, type LedgerRow } from './selection.ts';
+import { classWeights } from './solve.ts';
+import type { Statistics } from './statistics.ts';
+
+/*
+ * Parts of this station held out of a head that other stations' sums are in as well: a class that is known by sums alone takes its share of them, as it will on the line. No row of
+ * the sums can be held out, and none needs to be; but what brought them to these features must not have seen the held-out parts.
+ */
+
+/** Weighted sums: sum_c w_c S_c [d, d], and s_c of each class. */
+export interface WeightedSums {
+  scatter: Matrix;
+  sums: ReadonlyMap<string, Float64Array>;
+}
+
+/** What other stations gave, on the features of a model. */
+export interface OtherSums {
+  statistics: Statistics;
+  /** The same as if some ledger rows had not been there. @param weights per class id */
+  without(weights: ReadonlyMap<string, number>, rows: ReadonlySet<number>): Promise<WeightedSums>;
+}
+
+export const sumsOf = (statistics: Statistics): Map<string, Float64Array> =>
+  new Map(statistics.classIds.map((id) => [id, statistics.of(id)!.sum]));
+
+/** Sums that are of these features anyhow. */
+export const asTheyAre = (statistics: Statistics, products: Products): OtherSums => ({
+  statistics,
+  without: async (weights) => ({
+    scatter: await statistics.weightedScatter(weights, products),
+    sums: sumsOf(statistics),
+  }),
+});
+
+/** Mean over classes of the share of judged rows that are right; null without any. */
+function balancedAccuracyOf(validation: Omit<CrossValidation, 'balancedAccuracy'>, ledger: readonly LedgerRow[]) {
+  const { rows, classIds, logits } = validation;
+  const k = classIds.length;
+  const judged = Map.groupBy(judgedRows(validation, ledger), (i) => ledger[rows[i]!]!.classId);
+  const recalls = [...judged].map(
+    ([id, own]) => own.filter((i) => classIds[argmax(logits.data, i * k, k)] === id).length / own.length,
+  );
+  return recalls.length === 0 ? null : recalls.reduce((sum, recall) => sum + recall, 0) / recalls.length;
+}
+
+/**
+ * A cross-validation over own rows once more, beside sums of other stations: with its folds, lambda and g, logits of all classes.
+ * @param picked embedded rows of the validation, in its order
+ * @throws SINGULAR_STATISTICS, CANCELLED
+ */
+export async function heldOutBesideSums(
+  validation: CrossValidation,
+  picked: Matrix,
+  ledger: readonly LedgerRow[],
+  others: OtherSums,
+  products: Products,
+): Promise<CrossValidation> {
+  const { rows, folds, lambda, balancing } = validation;
+  if (rows.length === 0) return validation;
+  const own = new Map<string, number>();
+  for (const { classId } of ledger) own.set(classId, (own.get(classId) ?? 0) + 1);
+  const classIds = [...new Set([...own.keys(), ...others.statistics.classIds])].sort(byCodeUnit);
+  const column = new Map(classIds.map((id, c) => [id, c]));
+  const counts = new Map(classIds.map((id) => [id, (own.get(id) ?? 0) + others.statistics.count(id)]));
+  const weights = classWeights(counts, balancing);
+  const truth = Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!);
+  const taken = classIds.map(() => 0);
+  for (const c of truth) taken[c]! += 1;
+  // A class of which only some rows take part keeps its whole weight.
+  const weightOf = (c: number) => (weights.get(classIds[c]!)! * own.get(classIds[c]!)!) / taken[c]!;
+  const [d, k] = [picked.columns, classIds.length];
+  const logits = matrix(rows.length, k);
+  for (const fold of new Set(folds)) {
+    const [held, kept] = [rowsWhere(fold, true), rowsWhere(fold, false)];
+    const given = await others.without(weights, new Set(held.map((i) => rows[i]!)));
+    const scaled = matrix(kept.length, d);
+    const b = matrix(d, k);
+    kept.forEach((i, at) => {
+      const weight = weightOf(truth[i]!);
+      for (let j = 0; j < d; j += 1) {
+        const value = picked.data[i * d + j]!;
+        scaled.data[at * d + j] = Math.sqrt(weight) * value;
+        b.data[j * k + truth[i]!]! += weight * value;
+      }
+    });
+    for (const [id, sum] of given.sums) {
+      const weight = weights.get(id)!;
+      for (let j = 0; j < d; j += 1) b.data[j * k + column.get(id)!]! += weight * sum[j]!;
+    }
+    const a = await products.multiply(scaled, scaled, { transposeA: true });
+    for (let i = 0; i < a.data.length; i += 1) a.data[i]! += given.scatter.data[i]!;
+    for (let i = 0; i < d; i += 1) a.data[i * d + i]! += lambda;
+    const head = await solveCholesky(await cholesky(a, products), b, products);
+    const some = matrix(held.length, d);
+    held.forEach((i, at) => some.data.set(picked.data.subarray(i * d, (i + 1) * d), at * d));
+    const { data } = await products.multiply(some, head);
+    held.forEach((i, at) => logits.data.set(data.subarray(at * k, (at + 1) * k), i * k));
+  }
+  const raised = raisedLogits({ classIds, truth, folds, logits, counts });
+  for (const [id, more] of raised) {
+    for (let at = column.get(id)!; at < logits.data.length; at += k) logits.data[at]! += more;
+  }
+  const beside = { lambda, balancing, raised, rows, folds, classIds, logits };
+  return { ...beside, balancedAccuracy: balancedAccuracyOf(beside, ledger) };
+
+  function rowsWhere(fold: number, isHeld: boolean): number[] {
+    return folds.flatMap((each, i) => ((each === fold) === isHeld ? [i] : []));
+  }
+}

@@ -1,0 +1,190 @@
+import { AppError } from '../contract/errors.ts';
+import {
+  cholesky,
+  invertLower,
+  matrix,
+  mirror,
+  slice,
+  solveCholesky,
+  type Cholesky,
+  type Matrix,
+  type Products,
+} from './dense.ts';
+import { pick } from './selection.ts';
+import { packedLength, Statistics } from './statistics.ts';
+
+/*
+ * Sums of parts whose pictures are not at hand, on the features of another backbone. What a linear map A turns z into has the sums s A and A^T S A: so they are mapped as if each part
+ * had been. A is the ridge solution from old to new features on what pictures there are. It takes the constant to the constant.
+ */
+
+/** How well the map tells features that it was not fitted on. */
+export interface MapFit {
+  /** Pictures that it was fitted on. */
+  images: number;
+  /** Explained share of the variance of the new features; 0: no better than their mean. */
+  r2: number;
+  /** What was held out of the fit: whole classes, as a class without any picture here is, or folds. */
+  heldOut: 'classes' | 'folds';
+}
+
+/** Explained share of the variance below which mapped parts may be anywhere. */
+export const LEAST_R2 = 0.5;
+
+/** @param fit null: nothing was mapped */
+export const isPoor = (fit: Pick<MapFit, 'r2'> | null): boolean => fit !== null && !(fit.r2 >= LEAST_R2);
+
+export interface FeatureMap {
+  /** A [d old, d new]. */
+  matrix: Matrix;
+  fit: MapFit;
+  /** The map of some of the rows alone, with the same ridge. */
+  of(rows: readonly number[]): Promise<Matrix>;
+}
+
+const RIDGES = [1e-4, 1e-3, 1e-2, 0.1, 1];
+/** Of the constant beside the features, so that the ridge leaves the mean alone. */
+const CONSTANT = 30;
+
+/** Sum of squared distances to the mean of all rows. */
+function spreadOf({ rows, columns, data }: Matrix): number {
+  let total = 0;
+  for (let j = 0; j < columns; j += 1) {
+    let sum = 0;
+    let squares = 0;
+    for (let i = 0; i < rows; i += 1) {
+      const value = data[i * columns + j]!;
+      sum += value;
+      squares += value * value;
+    }
+    total += squares - sum ** 2 / rows;
+  }
+  return total;
+}
+
+/** Sum of squares that is left over of rows by fits without their group: of a kernel fit it is that of G_gg^-1 (G y)_g. */
+async function leftOver(
+  inverse: Matrix,
+  alpha: Matrix,
+  groups: readonly (readonly number[])[],
+  products: Products,
+): Promise<number> {
+  const n = inverse.rows;
+  let total = 0;
+  for (const group of groups) {
+    const m = group.length;
+    const block = matrix(m, m);
+    const own = matrix(m, alpha.columns);
+    group.forEach((i, at) => {
+      group.forEach((j, to) => (block.data[at * m + to] = inverse.data[i * n + j]!));
+      own.data.set(slice(alpha, i, 1, 0, alpha.columns).data, at * alpha.columns);
+    });
+    const left = await solveCholesky(await cholesky(block, products), own, products);
+    for (const value of left.data) total += value * value;
+  }
+  return total;
+}
+
+/** Rows with the constant made large. */
+function enlarged(z: Matrix): Matrix {
+  const x = matrix(z.rows, z.columns, z.data.slice());
+  for (let i = 1; i <= x.rows; i += 1) x.data[i * x.columns - 1] = CONSTANT;
+  return x;
+}
+
+/** (K + ridge I) of a kernel K, factored. */
+function factorOf(kernel: Matrix, ridge: number, products: Products): Promise<Cholesky> {
+  const n = kernel.rows;
+  const a = matrix(n, n, kernel.data.slice());
+  for (let i = 0; i < n; i += 1) a.data[i * n + i]! += ridge;
+  return cholesky(a, products);
+}
+
+/** A = X^T alpha, for rows whose constant is 1. */
+async function mapOf(x: Matrix, alpha: Matrix, products: Products): Promise<Matrix> {
+  const map = await products.multiply(x, alpha, { transposeA: true });
+  const { rows, columns } = map;
+  for (let j = 0; j < columns; j += 1) map.data[(rows - 1) * columns + j]! *= CONSTANT;
+  for (let i = 1; i <= rows; i += 1) map.data[i * columns - 1] = i === rows ? 1 : 0;
+  return map;
+}
+
+/**
+ * Ridge map from old to new features of the same pictures; the ridge is the one that tells held-out groups best.
+ * @param from, @param to embedded rows [n, d old], [n, d new], the constant last
+ * @param groups rows that are held out together; at least two
+ * @throws CANCELLED, SINGULAR_STATISTICS
+ */
+export async function fitFeatureMap(
+  from: Matrix,
+  to: Matrix,
+  { groups, heldOut }: { groups: readonly (readonly number[])[]; heldOut: MapFit['heldOut'] },
+  products: Products,
+  signal?: AbortSignal,
+): Promise<FeatureMap> {
+  const x = enlarged(from);
+  const kernel = await products.multiply(x, x, { transposeB: true });
+  const spread = spreadOf(to);
+  let best: { ridge: number; alpha: Matrix; r2: number } | null = null;
+  for (const ridge of RIDGES) {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const factor = await factorOf(kernel, ridge, products);
+    const alpha = await solveCholesky(factor, to, products);
+    const half = await invertLower(factor, products);
+    const inverse = await products.multiply(half, half, { transposeA: true });
+    const r2 = 1 - (await leftOver(inverse, alpha, groups, products)) / spread;
+    if (best === null || r2 > best.r2) best = { ridge, alpha, r2 };
+  }
+  const { ridge, alpha, r2 } = best!;
+  return {
+    matrix: await mapOf(x, alpha, products),
+    fit: { images: from.rows, r2, heldOut },
+    async of(rows) {
+      const part = pick(x, rows);
+      const own = await products.multiply(part, part, { transposeB: true });
+      return mapOf(part, await solveCholesky(await factorOf(own, ridge, products), pick(to, rows), products), products);
+    },
+  };
+}
+
+/** Both triangles of a packed lower one. */
+function unpacked(packed: Float64Array, size: number): Matrix {
+  const full = matrix(size, size);
+  for (let i = 0, p = 0; i < size; i += 1, p += i) full.data.set(packed.subarray(p, p + i + 1), i * size);
+  return mirror(full);
+}
+
+function packedOf({ rows: size, data }: Matrix): Float64Array {
+  const packed = new Float64Array(packedLength(size));
+  for (let i = 0, p = 0; i < size; i += 1, p += i) packed.set(data.subarray(i * size, i * size + i + 1), p);
+  return packed;
+}
+
+/** A^T S A. */
+export const mapScatter = async (scatter: Matrix, map: Matrix, products: Products): Promise<Matrix> =>
+  products.multiply(map, await products.multiply(scatter, map), { transposeA: true });
+
+/** s A. */
+export const mapSum = async (sum: Float64Array, map: Matrix, products: Products): Promise<Float64Array> =>
+  (await products.multiply(matrix(1, sum.length, sum), map)).data;
+
+/** Sums on the new features: per class n, s A, A^T S A. @throws CANCELLED */
+export async function mapStatistics(
+  statistics: Statistics,
+  map: Matrix,
+  products: Products,
+  signal?: AbortSignal,
+): Promise<Statistics> {
+  const mapped = new Statistics(map.columns);
+  for (const classId of statistics.classIds) {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const { count, sum } = statistics.of(classId)!;
+    const scatter = unpacked(statistics.packedOf(classId), statistics.size);
+    mapped.restore(classId, {
+      count,
+      sum: await mapSum(sum, map, products),
+      packed: packedOf(await mapScatter(scatter, map, products)),
+    });
+  }
+  return mapped;
+}
