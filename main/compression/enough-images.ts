@@ -8,9 +8,13 @@ const LEAST_PER_CLASS = 2;
 /**
  * Said before any time is spent: what cannot be validated is not compressed.
  * @param found readable training images per class, with none for a class that has none; by the name to be shown
+ * @param classes names of all classes that are to be told apart, where some are known without pictures
  * @throws TOO_FEW_PER_CLASS, TOO_FEW_IMAGES
  */
-export function checkEnoughImages(found: ReadonlyMap<string, number>): void {
+export function checkEnoughImages(
+  found: ReadonlyMap<string, number>,
+  classes: readonly string[] = [...found.keys()],
+): void {
   const short = [...found].filter(([, count]) => count < LEAST_PER_CLASS);
   if (short.length > 0) {
     const told = (of: (count: number) => number) => short.map(([name, count]) => `${name}: ${of(count)}`).join(', ');
@@ -23,7 +27,7 @@ export function checkEnoughImages(found: ReadonlyMap<string, number>): void {
   const all = [...found.values()].reduce((sum, count) => sum + count, 0);
   if (all < LEAST_IMAGES) {
     throw new AppError('TOO_FEW_IMAGES', {
-      what: [...found.keys()].join(', '),
+      what: classes.join(', '),
       found: all,
       needed: LEAST_IMAGES,
       missing: LEAST_IMAGES - all,

@@ -10,19 +10,23 @@ import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/know
 import { argmax } from '../learning/evaluation.ts';
 import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
+import type { MapFit } from '../learning/statistics-map.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
 import { worseDifference } from './evidence/gates.ts';
 import type { ImageSource } from './image-source.ts';
+import { carryOver, type SumsOfOthers } from './sums-of-others.ts';
 import { madeSample } from './parity-sample.ts';
 import {
   comparedOf,
   featuresOf,
+  judgedOf,
   keepsLimits,
   lossBetween,
   stagesOf,
   validate,
   type Compared,
+  type Judged,
 } from './plan/evaluate.ts';
 import { MANY_ROWS } from './plan/repeated-folds.ts';
 import { type Variant } from './plan/variant.ts';
@@ -42,19 +46,24 @@ export interface Finished {
   inspector: Uint8Array;
   card: ModelCard;
   knowledge: SolvedKnowledge;
+  /** Of the labelled images alone. */
   statistics: Statistics;
   /** Raw, of the labelled images in ledger order. */
   features: Float32Array;
-  /** Held-out logits of the labelled images. */
+  /** Held-out logits of the labelled images, of all classes that the head knows. */
   validation: CrossValidation;
   /** What models are compared by: held out with whole groups of near-duplicates (plan/evaluate.ts), in several views. */
   compared: Compared;
+  /** What evidence shows of the labelled images: those that are compared, or beside the classes that other stations gave. */
+  judged: Judged;
   macs: number;
   params: number;
   parity: Parity;
   sample: ParitySample;
   /** How well classes that were held out are told from the others; null: too few classes. */
   newDefects: HeldOutNovelty | null;
+  /** Of the map that brought other stations' sums to the model's features; null: there are none, or they were added as they are. */
+  mapFit: MapFit | null;
 }
 
 /** Whether a finished model keeps the limits against the uncompressed one. @param rows ledger rows that are compared; null: all */
@@ -87,6 +96,8 @@ export interface FinishOptions {
   threads: number;
   /** Of the line that will inspect: what the file says is told with them, as its evidence states. Default: threads. */
   lineThreads?: number;
+  /** What other stations gave; absent: nothing. */
+  others?: SumsOfOthers | null;
   /** In how many views models are compared (plan/views.ts); default: 1. Of many images one is enough. */
   views?: number;
   now: () => Date;
@@ -112,6 +123,7 @@ export async function finishVariant(
     onProgress: (share) => options.onProgress?.(0.7 * share),
   });
   const stages = stagesOf(backbone);
+  const carried = options.others ? await carryOver(options.others, features, { ...options, stages }) : null;
   const { knowledge, crossValidation, statistics } = await solveKnowledge(
     {
       features,
@@ -119,6 +131,7 @@ export async function finishVariant(
       ledger,
       okIds: new Set(options.classes.filter(({ isOk }) => isOk).map((item) => item.id)),
       criteria: options.criteria,
+      others: carried?.others ?? null,
     },
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
@@ -168,11 +181,13 @@ export async function finishVariant(
     features,
     validation: crossValidation,
     compared,
+    judged: carried ? judgedOf(crossValidation, ledger) : compared.judged,
     macs: cost.macs,
     params: cost.params,
     parity,
     sample,
     newDefects,
+    mapFit: carried?.fit ?? null,
   };
 }
 

@@ -9,6 +9,7 @@ import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
 import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { openProducts } from '../learning/dense.ts';
 import { keyOf, picturesPerClass, type LedgerRow } from '../learning/folds.ts';
+import { isPoor } from '../learning/statistics-map.ts';
 import type { TrainerOptions } from '../learning/update.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { writeBundle } from './bundle-files.ts';
@@ -22,6 +23,7 @@ import {
   escapeGate,
   hasFailed,
   latencyGate,
+  mappingGate,
   noveltyGate,
   overkillGate,
   parityGate,
@@ -42,7 +44,8 @@ import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists
 import { recommend } from './plan/offers.ts';
 import { searchPlan } from './plan/search.ts';
 import { openTrials, type TrialRecord } from './plan/trials.ts';
-import { describeVariant, type Variant } from './plan/variant.ts';
+import { describeVariant, variantId, type Variant } from './plan/variant.ts';
+import { basisOfSums, evidenceOfSums, readSumsOfOthers } from './sums-of-others.ts';
 import { timeFinished } from './time-finished.ts';
 
 export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.compress']['input']>;
@@ -97,14 +100,20 @@ async function compress(
     return { sha, classId, look: looks[i]!, ...keyOf(region) };
   });
   const present = [...new Set(ledger.map(({ classId }) => classId))];
+  const others = await readSumsOfOthers(input.exports, backbone);
+  const classIds = new Set([...present, ...(others?.statistics.classIds ?? [])]);
   const [onlyId] = present;
   const okClass = input.classes.find(({ id, isOk }) => isOk && id === onlyId);
-  if (present.length === 1 && okClass && picturesPerClass(ledger).get(okClass.id)! >= LEAST_OK_PARTS) {
+  if (classIds.size === 1 && okClass && picturesPerClass(ledger).get(okClass.id)! >= LEAST_OK_PARTS) {
     return makeGoodPartsCandidate(input, okClass, { measure, signal, report });
   }
-  if (present.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: present.length, needed: 2 });
+  if (classIds.size < 2) throw new AppError('TOO_FEW_CLASSES', { found: classIds.size, needed: 2 });
   const shown = new Map(input.classes.map(({ id, names }) => [id, names.en]));
-  checkEnoughImages(new Map([...picturesPerClass(ledger)].map(([id, count]) => [shown.get(id) ?? id, count])));
+  const nameOf = (classId: string) => shown.get(classId) ?? classId;
+  checkEnoughImages(
+    new Map([...picturesPerClass(ledger)].map(([id, count]) => [nameOf(id), count])),
+    [...classIds].map(nameOf),
+  );
   await using products = openProducts({ threads });
 
   report(0.05, 'compress.reference');
@@ -152,6 +161,8 @@ async function compress(
   earlierMs = () => bench.now() - performance.now();
   const searchMs = Math.max(0, budgetMs - (performance.now() - startedAt));
   const searchStart = bench.now();
+  // Pictures of one class are all judged right by whatever is left of a model: nothing tells what compressing costs.
+  const comparable = present.length > 1;
   await searchPlan(
     {
       strategy: 'auto',
@@ -166,7 +177,7 @@ async function compress(
     {
       // Without tasks both pruning strategies are one.
       evaluate: async (variant) => {
-        if (variant.strategy === 'pre-prune') return null;
+        if (!comparable || variant.strategy === 'pre-prune') return null;
         report(0.1 + 0.5 * Math.min(1, (bench.now() - searchStart) / Math.max(1, searchMs)), 'compress.try', {
           variant: describeVariant(variant, backbone.inputSize),
         });
@@ -196,6 +207,7 @@ async function compress(
     threads,
     lineThreads,
     views: bench.views,
+    others,
     now: () => new Date(),
     signal,
   };
@@ -215,7 +227,12 @@ async function compress(
           variant: describeVariant(variant, backbone.inputSize),
         });
         const id = input.candidateIds[place]!;
-        const finished = await finishVariant(id, variant, made.model, made.bytes, finishOptions);
+        // What changed nothing of the backbone has the features that the sums are of.
+        const from = variantId(variant) === variantId(native) ? null : reference.features;
+        const finished = await finishVariant(id, variant, made.model, made.bytes, {
+          ...finishOptions,
+          others: others && { ...others, from },
+        });
         return { id, ratio: made.ratio, unseen, finished };
       },
       holds: ({ unseen, finished }) => holdsFinished(reference, finished, unseen, criteria.maxDropPp),
@@ -254,9 +271,7 @@ async function compress(
       balancedAccuracy: reference.compared.balancedAccuracy,
       offered: true,
       broken: [],
-      reason: anyOffered
-        ? 'Not compressed: for comparison, or where the smaller one is not wanted.'
-        : 'Not compressed: nothing faster kept the accuracy.',
+      reason: uncompressedBecause(),
     });
   }
 
@@ -283,29 +298,32 @@ async function compress(
     const gates: Gate[] = [
       escapeGate(escapesOf(verdicts, okIds), criteria),
       overkillGate(overkillsOf(verdicts, okIds), criteria),
-      dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
+      dropGate(discordantOf(reference.judged, finished.judged), criteria),
       ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
       ...noveltyGates(finished),
+      ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
       latencyGate(offer.latency.samples, criteria),
       parityGate(finished.parity),
     ];
-    // By what the offer was judged and recommended by: one loss, wherever it is shown.
+    const sumsOfOthers = others && evidenceOfSums(others, finished.mapFit, ledger);
+    // By what the offer was judged and recommended by: one loss, wherever it is shown. That is of this station's classes alone; beside others, figures are of what the line will do.
+    const compared = (balancedAccuracy: number) => (others ? {} : { compared: balancedAccuracy });
     const evidence = buildEvidence({
       reference: {
         finished: reference,
-        judged: reference.compared.judged,
+        judged: reference.judged,
         latency: referenceLatency,
-        compared: reference.compared.balancedAccuracy,
+        ...compared(reference.compared.balancedAccuracy),
       },
       candidate: {
         finished,
-        judged: finished.compared.judged,
+        judged: finished.judged,
         latency: offer.latency,
-        compared: offer.balancedAccuracy,
+        ...compared(offer.balancedAccuracy),
         speedupInterval: offer.speedupInterval,
       },
       active: active ? recallByClass(active) : null,
-      basis,
+      basis: sumsOfOthers ? basis + basisOfSums(sumsOfOthers, nameOf) : basis,
       gates,
       changed:
         active && inspecting
@@ -314,6 +332,7 @@ async function compress(
       environment: describeEnvironment(lineThreads),
       dataSha256,
       calibration: calibrationOf(finished, ledger, okIds, criteria),
+      sumsOfOthers,
     });
     await writeBundle(dir, { model: finished.inspector, card: finished.card, evidence });
     made.push({
@@ -326,8 +345,10 @@ async function compress(
     });
   }
   report(1, 'compress.done', { candidates: made.length });
-  // What no supervisor could approve is not recommended, however good it is beside the others.
-  const approvable = offers.filter((_, i) => !hasFailed(made[i]!.evidence.gates));
+  // What no supervisor could approve is not recommended, however good it is beside the others; nor what is uncertain of classes that others know.
+  const approvable = offers.filter(
+    ({ finished }, i) => !hasFailed(made[i]!.evidence.gates) && !isPoor(finished.mapFit),
+  );
   const faster = approvable.filter(({ id }) => id !== referenceId);
   const best = recommend(faster);
   const chosen = best === null ? approvable.find(({ id }) => id === referenceId) : faster[best]!;
@@ -341,9 +362,16 @@ async function compress(
       return `${describeVariant(chosen.finished.variant, backbone.inputSize)}: ${chosen.reason}`;
     }
     const nothing = anyOffered
-      ? 'each faster one on offer fails a gate'
+      ? `each faster one on offer fails a gate${others ? ' or has a poor map of what other stations gave' : ''}`
       : `nothing faster kept the balanced accuracy within ${criteria.maxDropPp} pp`;
     return chosen ? `The uncompressed model: ${nothing}.` : `None: ${nothing}, and no uncompressed model passes.`;
+  }
+
+  function uncompressedBecause(): string {
+    if (!comparable) return 'Not compressed: pictures of a single class do not show what compressing costs.';
+    return anyOffered
+      ? 'Not compressed: for comparison, or where the smaller one is not wanted.'
+      : 'Not compressed: nothing faster kept the accuracy.';
   }
 
   /** None with too few classes to hold one out. */

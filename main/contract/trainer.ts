@@ -119,6 +119,8 @@ export const trainerMethods = {
     input: z.object({
       ...base,
       featureFile: z.string(),
+      /** Exported statistics of other stations: they are in the candidates' heads too. */
+      exports: z.array(z.string()).default([]),
       knowledgeDir: z.string(),
       knowledgeId: z.string(),
       stationId: z.string(),

@@ -11,6 +11,7 @@ import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
+import { addedFiles } from './knowledge-folders.ts';
 import { samplesOf } from './samples.ts';
 import { isTrainerLost, withTrainer } from './trainer.ts';
 
@@ -145,7 +146,7 @@ export const createCandidateService = (
     await mkdir(outDir);
     const moved: string[] = [];
     try {
-      const { candidates, why } = await withTrainer(context, job, (trainer) =>
+      const { candidates, why } = await withTrainer(context, job, async (trainer) =>
         trainer.call(
           'trainer.compress',
           {
@@ -158,6 +159,7 @@ export const createCandidateService = (
             lineThreads: station.threads,
             outDir,
             featureFile: featureFileOf(store.home, backbone.id),
+            exports: await addedFiles(store.home, stationId, backbone.id),
             knowledgeDir: join(store.home, 'knowledge', knowledge.id),
             knowledgeId: knowledge.id,
             stationId,

@@ -103,6 +103,7 @@ for (const [name, recipe] of Object.entries(recipes)) {
       stationId: 's',
       demo: false,
       featureFile: join(work, 'none'),
+      exports: [],
       knowledgeDir: work,
       timeBudgetS: seconds,
       activeBundleDir: null,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Criteria, Environment, Evidence, Measures } from '../../contract/domain.ts';
+import type { Criteria, Environment, Evidence, EvidenceOfSums, Measures } from '../../contract/domain.ts';
 import { reportHeldOut } from '../../learning/calibration-report.ts';
 import { heldOutOf } from '../../learning/knowledge.ts';
 import type { LedgerRow } from '../../learning/selection.ts';
@@ -86,6 +86,8 @@ export function buildEvidence(parts: {
   calibration?: Evidence['calibration'];
   /** What pruning left alone. */
   leftAlone?: LeftAlone | null;
+  /** What the head has from other stations. */
+  sumsOfOthers?: EvidenceOfSums | null;
 }): Evidence {
   const { reference, candidate } = parts;
   const measured = ({ finished, judged, latency, compared }: Measured): Measures => ({
@@ -116,6 +118,7 @@ export function buildEvidence(parts: {
     ...(parts.leftAlone
       ? { untouched: [...parts.leftAlone.untouched], unknownOperators: { ...parts.leftAlone.unknownOperators } }
       : {}),
+    ...(parts.sumsOfOthers ? { sumsOfOthers: parts.sumsOfOthers } : {}),
     environment: parts.environment,
     sample: candidate.finished.sample,
     dataSha256: parts.dataSha256,

@@ -1,5 +1,6 @@
 import type { Criteria, Gate } from '../../contract/domain.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
+import { isPoor, LEAST_R2, type MapFit } from '../../learning/statistics-map.ts';
 import { isBlind, MOST_NOVELTY_LOSS } from './blindness.ts';
 import {
   balancedDropBounds,
@@ -150,6 +151,16 @@ export const noveltyGate = (newDefects: NoveltyLoss, images: number): Gate => {
         : 0,
   };
 };
+
+/** How well other stations' sums could be brought to a model's features: below the limit a person has to say that it will do. More classes with pictures help, in no number that can be told. */
+export const mappingGate = (fit: Pick<MapFit, 'r2'>): Gate => ({
+  name: 'mapping',
+  limit: `R² >= ${LEAST_R2.toFixed(2)}`,
+  measured: `R² ${fit.r2.toFixed(2)}`,
+  bound: null,
+  outcome: isPoor(fit) ? 'not-enough-evidence' : 'pass',
+  missing: 0,
+});
 
 /** 99th percentile of the time for one part; `missing` counts timed runs here, not images. */
 export const latencyGate = (samplesMs: readonly number[], criteria: Criteria): Gate => {

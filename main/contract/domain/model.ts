@@ -135,6 +135,25 @@ const paritySampleSchema = z.object({
 });
 export type ParitySample = z.infer<typeof paritySampleSchema>;
 
+const sumsOfOthersSchema = z.object({
+  /** Parts behind the sums of each class, and of how many parts this station has pictures. */
+  classes: z.array(z.object({ classId: id, parts: z.number().int().min(1), here: z.number().int().min(0) })).min(1),
+  /** sha256 of the sums that came in. */
+  files: z.array(sha256Schema).min(1),
+  /** Of the map from the backbone's features to this model's; null: they are the same, and the sums were added as they are. */
+  map: z
+    .object({
+      /** Pictures of this station that the map was fitted on. */
+      images: z.number().int(),
+      /** Explained share of the variance of features that were held out of the fit. */
+      r2: z.number(),
+      heldOut: z.enum(['classes', 'folds']),
+      poor: z.boolean(),
+    })
+    .nullable(),
+});
+export type EvidenceOfSums = z.infer<typeof sumsOfOthersSchema>;
+
 export const evidenceSchema = z.object({
   /** Uncompressed backbone with the same knowledge. */
   reference: measuresSchema,
@@ -176,6 +195,8 @@ export const evidenceSchema = z.object({
   untouched: z.array(z.object({ group: z.string(), why: z.string() })).optional(),
   /** Of a pruned model: operators that pruning does not know, and how many of each there are. */
   unknownOperators: z.record(z.string(), z.number().int()).optional(),
+  /** What the head has from other stations as sums, without their pictures. Absent: nothing. */
+  sumsOfOthers: sumsOfOthersSchema.optional(),
   environment: environmentSchema,
   /** Absent in older evidence, and of models that learnt good parts only. */
   sample: paritySampleSchema.optional(),

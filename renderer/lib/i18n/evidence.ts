@@ -46,6 +46,25 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
     '{basis}; against the active model: both as they inspect, both may have learnt from these parts',
     '{basis}。有効モデルとは検査時のままで比較。両方ともこれらの部品を学習済みの場合がある',
   ],
+  ['{basis}; not measured here, no pictures: {classes}', '{basis}。ここでは画像がなく未測定: {classes}'],
+  [
+    '{basis}; the map is poor: how such parts are judged is uncertain',
+    '{basis}。対応付けが不十分なため、これらの部品の判定は不確か',
+  ],
+  [
+    '{basis}; from sums of other stations, without their pictures, added exactly: {classes}',
+    '{basis}。他ステーションの合計（画像なし）をそのまま加算: {classes}',
+  ],
+  [
+    '{basis}; from sums of other stations, without their pictures, mapped to this model by least squares ({fit}): {classes}',
+    '{basis}。他ステーションの合計（画像なし）を最小二乗法でこのモデルに対応付け（{fit}）: {classes}',
+  ],
+  ['R² {r2} on classes held out, {n} pictures', '除いたクラスで R² {r2}、画像 {n} 枚'],
+  ['R² {r2} on folds held out, {n} pictures', '除いた分割で R² {r2}、画像 {n} 枚'],
+  [
+    'Not compressed: pictures of a single class do not show what compressing costs.',
+    '圧縮なし: 1 クラスの画像だけでは圧縮による低下が分からない。',
+  ],
   [
     '{n} good parts, each held out once over the folds; no defect is labelled yet, so what escapes is not known. Parts unlike the good ones are unsure, none is NG',
     '良品 {n} 個を分割ごとに 1 回ずつ除いて検証。欠陥のラベルがまだなく、見逃しは不明。良品に似ない部品は保留とし、NG にはしない',

@@ -90,6 +90,7 @@ describe('too few images', () => {
       threads: 1,
       outDir: folder,
       featureFile: '',
+      exports: [],
       knowledgeDir: folder,
       knowledgeId: 'k',
       stationId: 's',

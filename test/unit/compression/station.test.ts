@@ -55,6 +55,7 @@ beforeAll(async () => {
     threads: 1,
     outDir,
     featureFile: join(folder, 'none.f32'),
+    exports: [],
     knowledgeDir: folder,
     knowledgeId: 'k1',
     stationId: 's1',

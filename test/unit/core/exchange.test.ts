@@ -7,6 +7,7 @@ import type { Backbone } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { checkSums, exportKnowledge } from '../../../main/learning/sums.ts';
 import { updateKnowledge } from '../../../main/learning/update.ts';
+import { compressStation } from '../../../main/compression/station.ts';
 import { picture, writePicture, type Surface } from '../../numeric/learning/pictures.ts';
 import { writeTinyBackbone } from '../../numeric/learning/tiny-backbone.ts';
 import { setUp, startWorld, type World } from './world.ts';
@@ -45,6 +46,7 @@ const open = async (): Promise<Place> => {
       'trainer.update': (input) => updateKnowledge(input),
       'trainer.export': exportKnowledge,
       'trainer.check': checkSums,
+      'trainer.compress': (input) => compressStation(input),
     },
   });
   worlds.push(world);
@@ -147,6 +149,35 @@ describe('knowledge by file', () => {
     writeFileSync(join(added, `${name}.new`), 'half');
     await here.world.reopen();
     expect(readdirSync(added)).toEqual([name]);
+  });
+
+  test('candidates know what a file brought, and move on as bundles', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 12, stripes: 12 });
+    await teach(there, { plain: 3, dots: 12 });
+    await take(here, await exportTo(there, 'dots'));
+    const { world, stationId, technician } = here;
+    await world.done(await world.call('candidates.create', { stationId, timeBudgetS: 10 }, technician));
+    const candidates = await world.call('candidates.list', { stationId });
+    const whole = candidates.find(({ strategy, precision }) => strategy === 'none' && precision === 'fp32')!;
+    expect(whole.evidence.sumsOfOthers).toMatchObject({
+      classes: [
+        { classId: 'c-dots', parts: 12, here: 0 },
+        { classId: 'c-plain', parts: 3, here: 12 },
+      ],
+      map: null,
+    });
+    expect(whole.evidence.perClass.map(({ classId, n }) => [classId, n])).toEqual([
+      ['c-dots', 0],
+      ['c-plain', 12],
+      ['c-stripes', 12],
+    ]);
+    const file = join(folder, 'model.mekiki');
+    await world.call('bundles.export', { candidateId: whole.id, file });
+    const { installation } = await there.world.call('bundles.verify', { file });
+    await there.world.call('bundles.trust', { key: installation });
+    const taken = await there.world.call('bundles.import', { stationId: there.stationId, file });
+    expect(taken.evidence).toEqual(whole.evidence);
   });
 
   test('images that would count twice are refused: own ones that come back, and those of a third station in two files', async () => {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { judgeOffer } from '../../../main/compression/plan/offers.ts';
+import { basisOfSums } from '../../../main/compression/sums-of-others.ts';
 import { evidenceIn, sentences } from '../../../renderer/lib/i18n/evidence.ts';
 
 /** Units and names that are written alike in Japanese. */
@@ -65,6 +66,16 @@ describe('sentences of evidence', () => {
       '; against the active model: both as they inspect, both may have learnt from these parts';
     expect(englishIn(evidenceIn('ja', basis))).toEqual([]);
     expect(evidenceIn('ja', basis)).toContain('612');
+    for (const r2 of [null, 0.31, 0.92]) {
+      const map = r2 === null ? null : { images: 48, r2, heldOut: 'classes' as const, poor: r2 < 0.5 };
+      const classes = [{ classId: '割れ', parts: 24, here: 0 }];
+      const sums = basisOfSums({ classes, files: ['0'.repeat(64)], map }, (id) => id);
+      const japanese = evidenceIn('ja', basis + sums);
+      expect(englishIn(japanese), sums).toEqual([]);
+      expect(japanese).toMatch(/612.*割れ \(24\).*未測定: 割れ$/);
+      if (r2 !== null) expect(japanese).toContain(`R² ${r2}`);
+      expect(japanese.includes('不確か')).toBe(r2 === 0.31);
+    }
     expect(evidenceIn('ja', 'imported from Press 7 (left)')).toBe('Press 7 (left) から取り込み');
     for (const text of ['Something that no core has said yet.', '', 'equally accurate, or so'])
       expect(evidenceIn('ja', text)).toBe(text);
