@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Browser } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Candidate } from '../../main/contract/domain.ts';
 import { appears, go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { STATION } from './fixtures/parts.ts';
@@ -519,6 +520,46 @@ describe('Approve', () => {
     await page.waitForSelector('[data-gate="golden-escape"][data-outcome="not-enough-evidence"]');
     await page.waitForSelector(testId('waiver'));
     expect(await findings(page)).toEqual([]);
+  });
+
+  it('says what other stations gave as sums, how well it was mapped, and what was not measured', async () => {
+    const sums = (map: NonNullable<Candidate['evidence']['sumsOfOthers']>['map']) => {
+      server.world.candidates = server.world.candidates.map((candidate) => ({
+        ...candidate,
+        evidence: {
+          ...candidate.evidence,
+          perClass: candidate.evidence.perClass.map((row) => (row.classId === 'c-roll' ? { ...row, n: 0 } : row)),
+          sumsOfOthers: { classes: [{ classId: 'c-roll', parts: 14, here: 0 }], files: ['0'.repeat(64)], map },
+        },
+      }));
+    };
+    sums({ images: 612, r2: 0.312, heldOut: 'classes', poor: true });
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    const said = async () => (await page.locator(testId('sums-of-others')).innerText()).replaceAll(/\s+/g, ' ').trim();
+    const name = server.world.classes.find(({ id }) => id === 'c-roll')!.names.en;
+    expect(await said()).toBe(
+      `What other stations learnt is mapped poorly to this model (R² 0.31), so how such parts are judged is uncertain: ${name} (14). ` +
+        `Not measured here, no pictures: ${name}.`,
+    );
+    expect(await page.textContent(testId('not-measured'))).toBe('not measured here: no pictures');
+    expect(await findings(page)).toEqual([]);
+    for (const [width, height] of [
+      [1366, 768],
+      [1920, 1080],
+    ] as const) {
+      await page.setViewportSize({ width, height });
+      await settled(page);
+      const table = page.locator('.scroll:has(> .delta)');
+      expect(await table.evaluate((scroll) => scroll.scrollWidth - scroll.clientWidth)).toBeLessThanOrEqual(1);
+      if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/sums-${width}.png` });
+    }
+    sums(null);
+    await page.reload();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    expect(await said()).toContain(`What other stations learnt is added exactly: ${name} (14).`);
   });
 
   it('closes signing for a candidate that fails a gate', async () => {
