@@ -1,8 +1,7 @@
-import type { Evidence, Gate, Measures } from '../contract/domain.ts';
+import type { Evidence, Gate, Measures, Parity } from '../contract/domain.ts';
 import type { Adaptation } from '../learning/adaptation.ts';
 import type { StudentChoice } from './distill/teach-student.ts';
 import type { OperationsScore } from './evidence/operations-score.ts';
-import type { Parity } from './finish.ts';
 import type { GroupedMeasures } from './grouped-validation.ts';
 import { whatBinds, type Broken } from './plan/nearest.ts';
 import type { OfferLimits } from './plan/offers.ts';

@@ -19,6 +19,7 @@ import { operationsScore } from './evidence/operations-score.ts';
 import { finishVariant, holdsFinished } from './finish.ts';
 import { judgeFinished } from './judge-finished.ts';
 import { openLabelledImages } from './labelled-images.ts';
+import { floatOf } from './parity-stages.ts';
 import { teachingMsWithin } from './plan/budget.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import type { Measure } from './plan/contender.ts';
@@ -196,7 +197,8 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
   const offers = finished.map(({ record, finished: item }): FinishedTrial => {
     const times = timed.get(record.id)!;
-    return { record, finished: item, times, ...judgeFinished(reference, item, times, record.unseen, limits) };
+    const float = floatOf(record, bench.records);
+    return { record, finished: item, float, times, ...judgeFinished(reference, item, times, record.unseen, limits) };
   });
   const best = recommend(offers);
   const front = new Set(

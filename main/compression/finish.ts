@@ -1,20 +1,19 @@
 import { createHash } from 'node:crypto';
-import type { Backbone, Criteria, DefectClass, ModelCard, ParitySample, Recipe } from '../contract/domain.ts';
+import type { Backbone, Criteria, DefectClass, ModelCard, Parity, ParitySample, Recipe } from '../contract/domain.ts';
 import { modelCardSchema } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { assembleInspector } from '../learning/assemble.ts';
-import type { Products } from '../learning/dense.ts';
+import type { Matrix, Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
 import { heldOutNovelty, noveltyLossOf, type HeldOutNovelty, type NoveltyLoss } from '../learning/held-out-novelty.ts';
 import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/knowledge.ts';
-import { argmax } from '../learning/evaluation.ts';
 import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import type { MapFit } from '../learning/statistics-map.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
 import { openSession } from '../runtime/session.ts';
-import { worseDifference } from './evidence/gates.ts';
 import type { ImageSource } from './image-source.ts';
+import { parityOf } from './evidence/parity.ts';
 import { carryOver, type SumsOfOthers } from './sums-of-others.ts';
 import { madeSample } from './parity-sample.ts';
 import {
@@ -31,12 +30,6 @@ import {
 import { MANY_ROWS } from './plan/repeated-folds.ts';
 import { type Variant } from './plan/variant.ts';
 import { seenAgain } from './plan/views.ts';
-
-export interface Parity {
-  images: number;
-  equal: number;
-  maxLogitDifference: number;
-}
 
 /** A variant with its head solved anew on its own features, as the one file that the line would load. */
 export interface Finished {
@@ -58,6 +51,7 @@ export interface Finished {
   judged: Judged;
   macs: number;
   params: number;
+  /** The file beside the pipeline that was measured. */
   parity: Parity;
   sample: ParitySample;
   /** How well classes that were held out are told from the others; null: too few classes. */
@@ -105,8 +99,18 @@ export interface FinishOptions {
   onProgress?: ((share: number) => void) | undefined;
 }
 
-/** Images on which the deployed file is compared with the pipeline that was measured. */
+/** Images on which a model is compared with what it was before. */
 const PARITY_IMAGES = 48;
+
+/** Ledger rows that are compared, spread evenly over all. */
+export const parityRows = (images: number): number[] => {
+  const count = Math.min(PARITY_IMAGES, images);
+  return Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * images) / count));
+};
+
+/** Views of the rows. */
+export const rowsOfMatrix = ({ rows, columns, data }: Matrix): Float64Array[] =>
+  Array.from({ length: rows }, (_, row) => data.subarray(row * columns, (row + 1) * columns));
 
 /** @throws CANCELLED, TOO_FEW_CLASSES, SINGULAR_STATISTICS, MODEL_UNREADABLE */
 export async function finishVariant(
@@ -201,15 +205,11 @@ async function measureParity(
 ): Promise<{ parity: Parity; sample: ParitySample }> {
   const { inputSize } = card;
   const { backbone, source, images, ledger, products, lineThreads = options.threads } = options;
-  const count = Math.min(PARITY_IMAGES, images.length);
-  const rows = Array.from({ length: count }, (_, i) => Math.floor(((i + 0.5) * images.length) / count));
+  const rows = parityRows(images.length);
   const wanted = await logitsOf(knowledge, embed(features, stagesOf(backbone), rows), products);
-  const width = knowledge.classes.length;
   await using session = await openSession(inspector, { threads: lineThreads, name: 'parity' });
   const pictures: ParitySample['pictures'] = [];
-  let equal = 0;
-  let maxLogitDifference = 0;
-  for (const [i, row] of rows.entries()) {
+  for (const row of rows) {
     const data = await source.tensor([images[row]!], inputSize);
     const result = await session.run(
       { [session.inputs[0]!]: { type: 'float32', dims: [1, 3, inputSize, inputSize], data } },
@@ -217,12 +217,9 @@ async function measureParity(
     );
     const logits = result['logits']!.data as Float32Array;
     pictures.push({ imageSha: ledger[row]!.sha, region: source.region(images[row]!), logits: [...logits] });
-    for (let c = 0; c < width; c++) {
-      const difference = Math.abs(logits[c]! - wanted.data[i * width + c]!);
-      maxLogitDifference = worseDifference(maxLogitDifference, difference);
-    }
-    if (argmax(logits, 0, width) === argmax(wanted.data, i * width, width)) equal++;
   }
+  const said = rowsOfMatrix(wanted);
+  const parity = parityOf(pictures.map(({ logits }, i) => [logits, said[i]!]));
   const sample = { rotation: options.recipe?.rotation ?? 0, pictures, made: await madeSample(session, card) };
-  return { parity: { images: count, equal, maxLogitDifference }, sample };
+  return { parity, sample };
 }

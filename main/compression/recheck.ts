@@ -5,13 +5,13 @@ import { evidenceSchema, type ParitySample, type Recipe } from '../contract/doma
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { openInspector, wholeFrame, type Inspector } from '../inspection/inspector.ts';
-import { argmax } from '../learning/evaluation.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { createImageSource } from './image-source.ts';
 import { describeEnvironment, sameEnvironment } from './environment.ts';
-import { latencyGate, parityGate, worseDifference } from './evidence/gates.ts';
+import { latencyGate, parityGate } from './evidence/gates.ts';
 import { measureInterleaved, type Contender } from './evidence/latency.ts';
+import { parityOf } from './evidence/parity.ts';
 import { madePicture } from './parity-sample.ts';
 import { createLogits } from './region-logits.ts';
 import { partContender } from './time-finished.ts';
@@ -83,26 +83,20 @@ export async function recheckBundle(
     signal: options.signal,
   });
   const logits = createLogits(session, card);
-  const parity = { images: 0, equal: 0, maxLogitDifference: 0 };
-  const compare = (given: Float32Array, wanted: readonly number[]): void => {
-    parity.images += 1;
-    if (argmax(given, 0, given.length) === argmax(wanted, 0, wanted.length)) parity.equal += 1;
-    for (const [c, value] of wanted.entries()) {
-      parity.maxLogitDifference = worseDifference(parity.maxLogitDifference, Math.abs(given[c]! - value));
-    }
-  };
+  const compared: [given: Float32Array, wanted: readonly number[]][] = [];
   let pictures = 0;
   for (const [i, { logits: wanted }] of here.entries()) {
     if (options.signal?.aborted) throw new AppError('CANCELLED');
     const view = await source.view(i).catch(() => null);
     // Gone or damaged since it was listed: one picture fewer.
     if (view === null) continue;
-    compare(await logits(view.image, view.region), wanted);
+    compared.push([await logits(view.image, view.region), wanted]);
     pictures += 1;
   }
   for (const { seed, logits: wanted } of sample.made) {
-    compare(await logits(madePicture(seed, card.inputSize), null), wanted);
+    compared.push([await logits(madePicture(seed, card.inputSize), null), wanted]);
   }
+  const parity = parityOf(compared);
   const taken = pictures > 0 ? await source.view(0).catch(() => null) : null;
   const contender = await partToTime(inspector, taken?.image ?? null);
   const times = await measureInterleaved([contender], {

@@ -35,6 +35,7 @@ import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
 import { finishVariant, holdsFinished, newDefectsLost, type Finished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { judgeFinished } from './judge-finished.ts';
+import { floatOf, parityStages } from './parity-stages.ts';
 import { deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
 import { teachingMsWithin } from './plan/budget.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
@@ -233,7 +234,7 @@ async function compress(
           ...finishOptions,
           others: others && { ...others, from },
         });
-        return { id, ratio: made.ratio, unseen, finished };
+        return { id, ratio: made.ratio, unseen, finished, float: floatOf(record, bench.records) };
       },
       holds: ({ unseen, finished }) => holdsFinished(reference, finished, unseen, criteria.maxDropPp),
     },
@@ -252,12 +253,12 @@ async function compress(
     signal,
   });
   const referenceLatency = timed.get(referenceId)!.latency;
-  const offers = entries.map(({ id, ratio, unseen, finished }) => {
+  const offers = entries.map(({ id, ratio, unseen, finished, float }) => {
     const times = timed.get(id)!;
     const { latency, speedupInterval } = times;
     const limits = { maxDropPp: criteria.maxDropPp, latencyMs: null };
     const judged = judgeFinished(reference, finished, times, unseen, limits);
-    return { id, ratio, finished, latency, speedupInterval, ...judged };
+    return { id, ratio, finished, float, latency, speedupInterval, ...judged };
   });
   const anyOffered = offers.some(({ offered }) => offered);
   if (wanted > entries.length) {
@@ -265,6 +266,7 @@ async function compress(
       id: referenceId,
       ratio: 0,
       finished: reference,
+      float: null,
       latency: referenceLatency,
       speedupInterval: null,
       latencyMs: referenceLatency.p50,
@@ -331,6 +333,7 @@ async function compress(
           : changedBetween(referenceVerdicts, verdicts, shaOf),
       environment: describeEnvironment(lineThreads),
       dataSha256,
+      parityStages: await parityStages(reference, finished, offer.float, finishOptions),
       calibration: calibrationOf(finished, ledger, okIds, criteria),
       sumsOfOthers,
     });

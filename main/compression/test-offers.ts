@@ -10,6 +10,7 @@ import type { Finished } from './finish.ts';
 import { groupedMeasures, judgeGrouped } from './grouped-validation.ts';
 import type { FinishedOffer } from './judge-finished.ts';
 import type { LabelledImages } from './labelled-images.ts';
+import { parityStages } from './parity-stages.ts';
 import { discordantOf, type Judged } from './plan/evaluate.ts';
 import type { TrialRecord } from './plan/trials.ts';
 import { testFinished, type TestResult } from './test-report.ts';
@@ -20,6 +21,8 @@ import type { TimedModel } from './time-finished.ts';
 export interface FinishedTrial extends FinishedOffer {
   record: TrialRecord;
   finished: Finished;
+  /** Its backbone before it was quantised. */
+  float: Uint8Array | null;
   times: TimedModel;
 }
 
@@ -82,7 +85,7 @@ export async function testOffers(
 
   const dataSha256 = dataDigest(test.ledger);
   const candidates: ReportedCandidate[] = [];
-  for (const { record, finished, times, ...offer } of offers) {
+  for (const { record, finished, float, times, ...offer } of offers) {
     const { variant, made } = record;
     const tested = await testFinished(finished, testOptions);
     const gates = [dropGate(discordantOf(referenceTest.judged, tested.judged), criteria), parityGate(finished.parity)];
@@ -97,6 +100,7 @@ export async function testOffers(
       changed: [],
       environment: context.environment,
       dataSha256,
+      parityStages: await parityStages(reference, finished, float, { ...context, ...context.training }),
       leftAlone,
     });
     candidates.push({

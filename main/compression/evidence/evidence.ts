@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Criteria, Environment, Evidence, EvidenceOfSums, Measures } from '../../contract/domain.ts';
+import type { Criteria, Environment, Evidence, EvidenceOfSums, Measures, ParityStage } from '../../contract/domain.ts';
 import { reportHeldOut } from '../../learning/calibration-report.ts';
 import { heldOutOf } from '../../learning/knowledge.ts';
 import type { LedgerRow } from '../../learning/selection.ts';
@@ -84,6 +84,8 @@ export function buildEvidence(parts: {
   dataSha256: string;
   /** Of the candidate's held-out logits. */
   calibration?: Evidence['calibration'];
+  /** Of the candidate (parity-stages.ts). */
+  parityStages?: ParityStage[];
   /** What pruning left alone. */
   leftAlone?: LeftAlone | null;
   /** What the head has from other stations. */
@@ -114,6 +116,7 @@ export function buildEvidence(parts: {
     gates: parts.gates,
     ...(parts.calibration ? { calibration: parts.calibration } : {}),
     parity: candidate.finished.parity,
+    ...(parts.parityStages ? { parityStages: parts.parityStages } : {}),
     changed: parts.changed,
     ...(parts.leftAlone
       ? { untouched: [...parts.leftAlone.untouched], unknownOperators: { ...parts.leftAlone.unknownOperators } }

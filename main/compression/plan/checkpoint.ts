@@ -147,6 +147,7 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
               ...made,
               model: decodeModel(bytes, id),
               bytes,
+              float: null,
               careful: null,
               untaught: untaught && new Set(untaught),
             },

@@ -30,6 +30,8 @@ import type { Strategy, Variant } from './variant.ts';
 export interface Made {
   model: Model;
   bytes: Uint8Array;
+  /** What it was before it was quantised; null: it was not, or that is not known any more. */
+  float: Model | null;
   /** Share of multiply-accumulates that pruning really removed. */
   ratio: number;
   /** What pruning left alone, naming it. */
@@ -245,6 +247,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       const made = (model: Model, integer: IntegerChoice | null, careful: Made['careful']): Made => ({
         model,
         bytes: encodeModel(model),
+        float: integer === null ? null : float.model,
         ratio: float.ratio,
         untouched: float.untouched,
         rule: integer?.rule ?? null,

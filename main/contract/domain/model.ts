@@ -154,6 +154,18 @@ const sumsOfOthersSchema = z.object({
 });
 export type EvidenceOfSums = z.infer<typeof sumsOfOthersSchema>;
 
+/** How far two models say the same of the same pictures. */
+const paritySchema = z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() });
+export type Parity = z.infer<typeof paritySchema>;
+
+/** What a candidate was on its way onto the line. */
+const modelStageSchema = z.enum(['trained', 'compressed', 'quantised', 'deployed']);
+export type ModelStage = z.infer<typeof modelStageSchema>;
+
+/** One step on that way, or the whole of it: what it changed. */
+const parityStageSchema = z.object({ from: modelStageSchema, to: modelStageSchema, ...paritySchema.shape });
+export type ParityStage = z.infer<typeof parityStageSchema>;
+
 export const evidenceSchema = z.object({
   /** Uncompressed backbone with the same knowledge. */
   reference: measuresSchema,
@@ -189,7 +201,9 @@ export const evidenceSchema = z.object({
       falseNovel: share.nullable().optional(),
     })
     .optional(),
-  parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),
+  parity: paritySchema,
+  /** Step by step from the trained model to the deployed file, and the whole way last. Absent in older evidence, and of models that learnt good parts only. */
+  parityStages: z.array(parityStageSchema).optional(),
   changed: z.array(changedVerdictSchema),
   /** Of a pruned model: groups of channels that pruning left alone, and why. Absent in older evidence, and of others. */
   untouched: z.array(z.object({ group: z.string(), why: z.string() })).optional(),
@@ -234,7 +248,7 @@ export const recheckSchema = z.object({
   environment: environmentSchema,
   /** Pictures of the evidence that were at hand; `parity.images` counts the made ones too. */
   pictures: z.number().int(),
-  parity: z.object({ images: z.number().int(), equal: z.number().int(), maxLogitDifference: z.number() }),
+  parity: paritySchema,
   latencyMsP50: z.number(),
   latencyMsP99: z.number(),
   /** Parity and latency, by the limits of the evidence. */
@@ -257,6 +271,8 @@ const goldenResultSchema = z.object({
   setSha256: sha256Schema,
   /** Which use of the set this was, from 1: the more candidates were tried on it, the less it says. */
   use: z.number().int(),
+  /** So many candidates were tried on it that it should be refreshed. Absent: not yet. */
+  refreshDue: z.boolean().optional(),
   /** Judged, without those that leak. */
   images: z.number().int(),
   /** Left out: learnt by this candidate, or nearly like a picture that was. */
@@ -345,7 +361,14 @@ export const knowledgeSchema = z.object({
   backboneId: id,
   createdAt: z.iso.datetime(),
   parentId: id.nullable(),
-  classes: z.array(z.object({ classId: id, labelled: z.number().int() })),
+  classes: z.array(
+    z.object({
+      classId: id,
+      labelled: z.number().int(),
+      /** Of a class of few parts: of how many it was told right, each by a fit without it. Absent: of more parts, or of one alone. */
+      leaveOneOut: z.object({ right: z.number().int(), of: z.number().int() }).optional(),
+    }),
+  ),
   lambda: z.number(),
   balancing: z.number(),
   /** Cross-validated over the folds. */

@@ -5,14 +5,17 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeBundle } from '../../../main/compression/bundle-files.ts';
 import { describeEnvironment, sameEnvironment } from '../../../main/compression/environment.ts';
+import { parityOf } from '../../../main/compression/evidence/parity.ts';
 import { buildEvidence } from '../../../main/compression/evidence/evidence.ts';
 import { finishVariant, type Finished } from '../../../main/compression/finish.ts';
 import { createImageSource } from '../../../main/compression/image-source.ts';
+import { floatOf, parityStages } from '../../../main/compression/parity-stages.ts';
 import { madePicture } from '../../../main/compression/parity-sample.ts';
+import type { TrialRecord } from '../../../main/compression/plan/trials.ts';
 import { prepareBase } from '../../../main/compression/plan/workshop.ts';
 import { chooseInteger } from '../../../main/compression/quantize/choose.ts';
 import { recheckBundle } from '../../../main/compression/recheck.ts';
-import { criteriaSchema, type Evidence, type Recipe } from '../../../main/contract/domain.ts';
+import { criteriaSchema, type Evidence, type ParityStage, type Recipe } from '../../../main/contract/domain.ts';
 import { wholeFrame } from '../../../main/inspection/inspector.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
 import { decodeModel, encodeModel, float32Of, float32Tensor } from '../../../main/onnx/index.ts';
@@ -34,6 +37,7 @@ const bundle = async (name: string, of: Finished, change: Partial<Evidence> = {}
 };
 let float: Finished;
 let integer: Finished;
+let stages: Record<'smaller' | 'lost' | 'integers' | 'none', ParityStage[]>;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'mekiki-recheck-'));
@@ -76,6 +80,14 @@ beforeAll(async () => {
   const variant = { strategy: 'none', ratio: 0, inputSize: 64, precision: 'int8' } as const;
   integer = await finishVariant('m-int8', variant, choice.model, encodeModel(choice.model), options);
   float = await finishVariant('m-fp32', { ...variant, precision: 'fp32' }, base, encodeModel(base), options);
+  const made = { model: choice.model, bytes: encodeModel(choice.model), float: base } as TrialRecord['made'];
+  const native = { ...options, backbone: { ...backbone, inputSize: 64 } };
+  stages = {
+    smaller: await parityStages(float, integer, floatOf({ variant, made }, new Map()), options),
+    lost: await parityStages(float, integer, null, options),
+    integers: await parityStages(float, integer, null, native),
+    none: await parityStages(float, float, null, native),
+  };
   evidence = buildEvidence({
     reference: { finished: float, judged: float.compared.judged, latency },
     candidate: { finished: integer, judged: integer.compared.judged, latency, speedupInterval: null },
@@ -90,6 +102,46 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const input = (bundleDir: string) => ({ bundleDir, measuredOn: [], files, threads: 1, criteria });
+
+describe('parity step by step', () => {
+  const wayOf = (steps: ParityStage[]) => steps.map(({ from, to }) => `${from} ${to}`);
+
+  it('names the steps that a model went, and the whole way', () => {
+    expect(wayOf(stages.none)).toEqual(['trained deployed']);
+    expect(wayOf(stages.integers)).toEqual(['trained quantised', 'quantised deployed', 'trained deployed']);
+    expect(wayOf(stages.smaller)).toEqual([
+      'trained compressed',
+      'compressed quantised',
+      'quantised deployed',
+      'trained deployed',
+    ]);
+    // In floats it is not known any more: rounding is told together with what came before.
+    expect(wayOf(stages.lost)).toEqual(['trained quantised', 'quantised deployed', 'trained deployed']);
+    for (const { images, equal } of Object.values(stages).flat()) expect([images, equal <= images]).toEqual([30, true]);
+  });
+
+  it('tells rounding from the rest: floats against integers under one head, and the last step is what the gate asks for', () => {
+    expect(stages.none[0]).toMatchObject(float.parity);
+    expect(stages.integers[1]).toMatchObject(integer.parity);
+    expect(stages.integers[1]!.maxLogitDifference).toBeLessThan(1e-2);
+    const [, rounding] = stages.smaller;
+    expect(rounding!.maxLogitDifference).toBeGreaterThan(1e-4);
+    expect(rounding!.equal).toBeGreaterThan(25);
+  });
+
+  it('does not take what is no number for equal, wherever it comes', () => {
+    const nan = [0, Number.NaN];
+    expect(
+      parityOf([
+        [nan, [0, 1]],
+        [
+          [0, 1],
+          [0, 3],
+        ],
+      ]).maxLogitDifference,
+    ).toBeNaN();
+  });
+});
 
 describe('a model that was measured elsewhere', () => {
   it('says the same here on its station’s pictures, and is timed', async () => {

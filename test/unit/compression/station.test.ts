@@ -108,6 +108,22 @@ describe('compressStation', () => {
       });
       // As the line runs it, not as the trainer works.
       expect(evidence.environment).toEqual(describeEnvironment(2));
+      // From the trained model to the file, on the same pictures: the last step is the parity of the gate, and the whole way comes last.
+      const stages = evidence.parityStages!;
+      const uncompressed = card.strategy === 'none' && card.precision === 'fp32';
+      const way = [
+        'trained',
+        ...(card.strategy === 'none' ? [] : ['compressed']),
+        ...(card.precision === 'int8' ? ['quantised'] : []),
+        'deployed',
+      ];
+      const steps = way.slice(1).map((to, i) => [way[i], to]);
+      expect(stages.map(({ from, to }) => [from, to])).toEqual(
+        uncompressed ? steps : [...steps, ['trained', 'deployed']],
+      );
+      expect(stages[steps.length - 1]).toMatchObject(evidence.parity);
+      expect(new Set(stages.map(({ images }) => images))).toEqual(new Set([48]));
+      if (!uncompressed) expect(stages.at(-1)!.maxLogitDifference).toBeGreaterThan(1e-6);
       expect(evidence.basis).toContain('5-fold');
       expect(evidence.perClass.reduce((sum, { n }) => sum + n, 0)).toBe(72);
     }
