@@ -2,14 +2,27 @@ import type { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { openInspector } from '../inspection/inspector.ts';
-import { nearDuplicateGroups, type Picture } from '../learning/near-duplicates.ts';
+import { readLooks } from '../learning/feature-rows.ts';
+import { drawGolden } from '../learning/golden-share.ts';
+import { nearDuplicateGroups, NO_LOOK, type Picture } from '../learning/near-duplicates.ts';
 import type { TrainerOptions } from '../learning/update.ts';
 import { decodeImage } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { perceptualHash } from '../vision/perceptual-hash.ts';
 
+type ShareInput = z.output<(typeof trainerMethods)['trainer.goldenShare']['input']>;
+type ShareOutput = z.output<(typeof trainerMethods)['trainer.goldenShare']['output']>;
 type Input = z.output<(typeof trainerMethods)['trainer.golden']['input']>;
 type Output = z.output<(typeof trainerMethods)['trainer.golden']['output']>;
+
+const pictureOf = (file: string, maxPixels: number): Promise<PixelImage | null> =>
+  decodeImage(file, { name: file, maxPixels }).then(
+    ({ image }) => image,
+    () => null,
+  );
+
+/** As it is stored: a flat picture has none. */
+const knownLook = (look: string): string | null => (look === NO_LOOK ? null : look);
 
 /**
  * A model on the golden set, as the line would judge it, and whether the set is apart from what was learnt: the same picture, or one that
@@ -27,12 +40,9 @@ export async function tryGolden(
     const step = { key: 'golden.judge', details: { done, total } };
     options.onProgress?.({ progress: done / total, secondsLeft: null, step });
     done += 1;
-    return decodeImage(file, { name: file, maxPixels: recipe.maxPixels }).then(
-      ({ image }) => image,
-      () => null,
-    );
+    return pictureOf(file, recipe.maxPixels);
   };
-  const out: Output = { results: [], leaks: [], unreadable: [] };
+  const out: Output = { results: [], leaks: [], unreadable: [], looks: [] };
   const pictures: Picture[] = [];
   await using inspector = bundleDir === null ? null : await openInspector({ bundleDir, threads });
   for (const { sha, file } of golden) {
@@ -41,7 +51,9 @@ export async function tryGolden(
       out.unreadable.push(sha);
       continue;
     }
-    pictures.push({ sha, look: perceptualHash(image) });
+    const look = perceptualHash(image);
+    pictures.push({ sha, look });
+    if (knownLook(look) !== null) out.looks.push({ sha, look });
     if (inspector === null) continue;
     const { verdict, classId } = await inspector.inspect(image, { recipe });
     out.results.push({ sha, verdict, classId });
@@ -61,4 +73,33 @@ export async function tryGolden(
     if (like !== undefined) out.leaks.push({ sha, like });
   }
   return out;
+}
+
+/**
+ * Which newly labelled pictures judge instead of teaching (learning/golden-share.ts). One that cannot be read stays: learning it says so by name.
+ * @throws CANCELLED
+ */
+export async function shareGolden(
+  { fresh, taught, golden, most, maxPixels, featureFile }: ShareInput,
+  { signal }: TrainerOptions = {},
+): Promise<ShareOutput> {
+  const pictures: (Picture & { classId: string; look: string })[] = [];
+  for (const { sha, file, classId } of fresh) {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const image = await pictureOf(file, maxPixels);
+    if (image !== null) pictures.push({ sha, classId, look: perceptualHash(image) });
+  }
+  const known = taught.filter(({ row }) => row >= 0);
+  const looks = await readLooks(
+    featureFile,
+    known.map(({ row }) => row),
+  );
+  const drawn = drawGolden({
+    fresh: pictures,
+    taught: known.map(({ sha }, i) => ({ sha, look: looks[i]! })),
+    golden: golden.map(({ look, ...image }) => ({ ...image, look: look ?? undefined })),
+    most: new Map(most.map(({ classId, images }) => [classId, images])),
+  });
+  const lookOf = new Map(pictures.map(({ sha, look }) => [sha, knownLook(look)]));
+  return { drawn: drawn.map((sha) => ({ sha, look: lookOf.get(sha)! })) };
 }

@@ -130,8 +130,27 @@ export const goldenSchema = z
     by: z.string(),
     at: z.iso.datetime(),
     uses: z.number().int(),
+    /** It was used so often that it has chosen among the candidates. */
+    refreshDue: z.boolean(),
   })
   .nullable();
+
+const goldenFillingSchema = z.object({
+  on: z.boolean(),
+  /** Pictures of sets that were retired. */
+  retired: z.number().int(),
+  perClass: z.array(
+    z.object({
+      classId: id,
+      /** Labelled, and not learnt yet. */
+      fresh: z.number().int(),
+      most: z.number().int(),
+      few: z.boolean(),
+      /** In the set already. */
+      golden: z.number().int(),
+    }),
+  ),
+});
 
 /** Centre and control limits of a chart. */
 const driftLimitsSchema = z.object({ centre: z.number(), low: z.number(), high: z.number() });
@@ -576,6 +595,22 @@ export const methods = {
     configurers,
     z.object({ stationId: id, path, newClasses: z.boolean().default(false) }),
     jobSchema,
+  ),
+  /**
+   * Of newly labelled pictures a share goes to the golden set with the next update, in place of being learnt (`main/core/golden-filling.ts`). `most`: so many of a class
+   * at most, look-alikes of learnt ones stay; `few`: it has too few parts to give any away. On where the station has a set, unless somebody chose.
+   */
+  'golden.filling': method(anyone, z.object({ stationId: id }), goldenFillingSchema),
+  'golden.setFilling': method(configurers, z.object({ stationId: id, on: z.boolean() }), goldenFillingSchema),
+  /**
+   * Retires the golden set: its pictures become labels, to be learnt with the next update and never to judge again, and a new set is filled from what is labelled next. NOT_FOUND: there is none.
+   * CONFLICT: it is being judged, or the knowledge is being updated.
+   */
+  'golden.refresh': method(
+    configurers,
+    z.object({ stationId: id }),
+    /** Pictures that became labels, and those that could not: their class is retired. */
+    z.object({ returned: z.number().int(), left: z.number().int() }),
   ),
   /** Judges the golden set with a candidate, and counts the use: a job. */
   'candidates.golden': method(technicians, z.object({ candidateId: id }), jobSchema),

@@ -6,6 +6,7 @@ import {
   defectClassSchema,
   environmentSchema,
   evidenceSchema,
+  knowledgeSchema,
   modelCardSchema,
   recheckSchema,
   recipeSchema,
@@ -28,6 +29,9 @@ const labelledImageSchema = z.object({
 });
 export type LabelledImage = z.infer<typeof labelledImageSchema>;
 
+/** Perceptual hash of a picture (vision/perceptual-hash.ts). */
+const lookSchema = z.string().regex(/^[0-9a-f]{16}$/);
+
 const base = {
   backbone: backboneSchema,
   recipe: recipeSchema,
@@ -44,7 +48,7 @@ const knowledgeSummarySchema = z.object({
   balancing: z.number(),
   temperature: z.number(),
   balancedAccuracy: z.number().nullable(),
-  classes: z.array(z.object({ classId: z.string(), labelled: z.number().int() })),
+  classes: knowledgeSchema.shape.classes,
   seconds: z.number(),
 });
 
@@ -198,7 +202,22 @@ export const trainerMethods = {
       results: z.array(z.object({ sha: sha256Schema, verdict: verdictSchema, classId: z.string().nullable() })),
       leaks: z.array(z.object({ sha: sha256Schema, like: sha256Schema })),
       unreadable: z.array(sha256Schema),
+      /** Of golden images that could be read and are not flat. */
+      looks: z.array(z.object({ sha: sha256Schema, look: lookSchema })),
     }),
+  },
+  /** Which of the newly labelled pictures go to the golden set (learning/golden-share.ts). */
+  'trainer.goldenShare': {
+    input: z.object({
+      maxPixels: z.number().int().positive(),
+      fresh: z.array(z.object({ sha: sha256Schema, file: z.string(), classId: z.string() })),
+      /** All others that teach; row of the feature file, -1: none. */
+      taught: z.array(z.object({ sha: sha256Schema, row: z.number().int().min(-1) })),
+      golden: z.array(z.object({ sha: sha256Schema, classId: z.string(), look: lookSchema.nullable() })),
+      most: z.array(z.object({ classId: z.string(), images: z.number().int().min(0) })),
+      featureFile: z.string(),
+    }),
+    output: z.object({ drawn: z.array(z.object({ sha: sha256Schema, look: lookSchema.nullable() })) }),
   },
   /** Measures a model on this PC, `always` or unless its evidence or `measuredOn` is of an equal one: null. */
   'trainer.recheck': {

@@ -27,7 +27,11 @@ export interface GoldenService {
 
 type Shown = z.output<typeof goldenSchema>;
 
-const setOf = (images: readonly { sha: string; classId: string }[]): string =>
+/** Uses of one set from which on it has chosen among the candidates, and a new one is asked for. */
+const MOST_USES = 20;
+
+/** Of the images and classes of a set. */
+export const goldenSetSha256 = (images: readonly { sha: string; classId: string }[]): string =>
   sha256(canonicalJson(images.map(({ sha, classId }) => [sha, classId])));
 
 export const createGoldenService = (
@@ -47,7 +51,8 @@ export const createGoldenService = (
       ...facts,
       images: images.length,
       perClass: [...perClass].map(([classId, count]) => ({ classId, images: count })),
-      sha256: setOf(images),
+      sha256: goldenSetSha256(images),
+      refreshDue: facts.uses >= MOST_USES,
     };
   };
   const fileOf = (sha: string) => ({ sha, file: store.images.pathOf(sha) });
@@ -83,7 +88,11 @@ export const createGoldenService = (
     const { maxPixels } = store.stations.get(stationId).recipe;
     const files = await listSources(path, true);
     const taken = new Map<string, { sha: string; classId: string; width: number; height: number; name: string }>();
-    const learnt = store.labels.list(stationId).map(({ imageSha }) => imageSha);
+    // What judged in a set before teaches now, whether it has a label still or not.
+    const learnt = [
+      ...store.labels.list(stationId).map(({ imageSha }) => imageSha),
+      ...store.golden.retired(stationId),
+    ];
     for (const [done, { file, name, className }] of files.entries()) {
       job.signal.throwIfAborted();
       job.progress((0.5 * done) / files.length, { key: 'golden.read', details: { done, total: files.length } });
@@ -101,7 +110,7 @@ export const createGoldenService = (
         );
       }
     }
-    const { leaks } = await ask(job, stationId, [...taken.keys()], learnt, null);
+    const { leaks, looks } = await ask(job, stationId, [...taken.keys()], learnt, null);
     for (const { sha, like } of leaks) {
       job.skip(
         taken.get(sha)!.name,
@@ -109,10 +118,12 @@ export const createGoldenService = (
       );
       taken.delete(sha);
     }
+    const lookOf = new Map(looks.map(({ sha, look }) => [sha, look]));
+    const images = [...taken.values()].map((image) => ({ ...image, look: lookOf.get(image.sha) ?? null, label: null }));
     const at = context.now().toISOString();
     store.transaction(() => {
-      const added = store.golden.add(stationId, [...taken.values()], { userName: by, at });
-      const set = setOf(store.golden.list(stationId));
+      const added = store.golden.add(stationId, images, { userName: by, at });
+      const set = goldenSetSha256(store.golden.list(stationId));
       store.audit.append({
         user: by,
         action: 'golden.add',
@@ -143,7 +154,7 @@ export const createGoldenService = (
       const [low, high] = clopperPearson(wrong, list.length);
       return { wrong, parts: list.length, low, high };
     };
-    const setSha256 = setOf(images);
+    const setSha256 = goldenSetSha256(images);
     const at = context.now().toISOString();
     store.transaction(() => {
       const use = store.golden.recordUse({ stationId, candidateId: id, setSha256, userName: by, at });
@@ -151,6 +162,7 @@ export const createGoldenService = (
         at,
         setSha256,
         use,
+        ...(use >= MOST_USES && { refreshDue: true }),
         images: judged.length,
         leaks: leaks.length,
         unreadable: unreadable.length,

@@ -39,7 +39,7 @@ export interface ImportService {
 const RESULTS = 1_000;
 
 /** Of a picture that no line has seen. */
-const imported = unsure('no-model', { modelId: null, latencyMs: 0 });
+export const importedUnjudged = unsure('no-model', { modelId: null, latencyMs: 0 });
 
 type FoundFile = { file: string; name: string; className: string | null };
 
@@ -108,7 +108,7 @@ export const createImportService = (
             imageSha,
             width,
             height,
-            judgement: imported,
+            judgement: importedUnjudged,
             notes,
             source: file,
           });
@@ -118,7 +118,7 @@ export const createImportService = (
           // Beside the label, and not once at the end: an import that is cut off has labelled all the same.
           labels.note(changes, given, session, { imported: name });
         } else if (known === null)
-          store.queue.put(partId, station.id, 'imported', usefulnessOf('imported', imported), null);
+          store.queue.put(partId, station.id, 'imported', usefulnessOf('imported', importedUnjudged), null);
         return partId;
       });
     };

@@ -11,6 +11,7 @@ import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { eraseRow, featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
 import { placeOf } from './ingest.ts';
+import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { addedFiles, sumsDir } from './knowledge-folders.ts';
 import type { Session } from './port.ts';
@@ -40,6 +41,7 @@ export const createKnowledgeService = (
   context: CoreContext,
   backbones: Backbones,
   jobs: JobService,
+  filling: Pick<GoldenFilling, 'choose' | 'take'>,
 ): KnowledgeService => {
   const { store } = context;
 
@@ -74,7 +76,9 @@ export const createKnowledgeService = (
     const backbone = await backbones.get(station.backboneId);
     const added = await addedFiles(store.home, stationId, backbone.id);
     if (added.length === 0) checkEnough(stationId, forget);
-    const samples = (await samplesOf(store, station)).filter((sample) => !forget?.has(sample.sha));
+    const labelled = (await samplesOf(store, station)).filter((sample) => !forget?.has(sample.sha));
+    const withheld = await filling.choose(job, station, labelled);
+    const samples = labelled.filter((sample) => !withheld.has(sample.sha));
     // All classes: what other stations gave may know more of them than this one's labels.
     const known = new Set(samples.map((sample) => sample.classId));
     const classes = store.classes.list().filter((each) => added.length > 0 || known.has(each.id));
@@ -138,6 +142,7 @@ export const createKnowledgeService = (
           stationId,
           [...learnt].map(([imageSha, classId]) => ({ imageSha, classId })),
         );
+        const golden = filling.take(stationId, withheld, { userName: by, at: knowledge.createdAt });
         // Taken away while it was at work: it has learnt them still.
         setTakenAway(
           store,
@@ -152,6 +157,7 @@ export const createKnowledgeService = (
             stationId,
             snapshotId,
             images: learnt.size,
+            ...(golden > 0 && { golden }),
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.

@@ -115,13 +115,14 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
   const staysAsItIs = (action: LabelAction, change: LabelChange, userId: string): boolean => {
     const { stationId, imageSha, labelBefore } = change;
     if (imageSha === null) return false;
+    if (store.golden.has(stationId, imageSha)) return true;
     const label = store.labels.get(stationId, imageSha);
     const kind = kindOf(action);
     if (kind === 'label' && label?.userId !== userId) return true;
     if (kind !== 'label' && kind !== 'skip' && label !== null && label.userId !== userId) return true;
     if (kind === 'skip' && label?.at !== labelBefore?.at) return true;
     if (labelBefore === null || labelBefore.classId === label?.classId) return false;
-    return store.classes.get(labelBefore.classId).retired || store.golden.has(stationId, imageSha);
+    return store.classes.get(labelBefore.classId).retired;
   };
 
   const takeBack = (action: LabelAction, session: Session): { back: LabelChange[]; left: number } => {

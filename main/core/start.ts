@@ -19,6 +19,8 @@ import { createCandidateService } from './candidates.ts';
 import { createClassService } from './classes.ts';
 import type { CoreContext } from './context.ts';
 import { createDemoService } from './demo.ts';
+import { createGoldenFilling } from './golden-filling.ts';
+import { createGoldenRefresh } from './golden-refresh.ts';
 import { createGoldenService } from './golden.ts';
 import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
 import { createFoundCameras } from './found-cameras.ts';
@@ -153,7 +155,8 @@ const build = async (
   const ranking = createQueueRanking(context, backbones, jobs);
   const labels = createLabelService(context, ranking.wanted);
   const imports = createImportService(context, { jobs, labels, classes });
-  const knowledge = createKnowledgeService(context, backbones, jobs);
+  const filling = createGoldenFilling(context);
+  const knowledge = createKnowledgeService(context, backbones, jobs, filling);
   const candidates = createCandidateService(context, backbones, jobs);
   const shadow = createShadowService(context, jobs);
   const twoPersons = createTwoPersons(context);
@@ -210,6 +213,8 @@ const build = async (
     ...shadow.handlers,
     ...golden.handlers,
     ...revalidation.handlers,
+    ...filling.handlers,
+    ...createGoldenRefresh(context, { jobs, filling }).handlers,
     ...approvals.handlers,
     ...planned.handlers,
     ...twoPersons.handlers,

@@ -108,12 +108,12 @@ export function pick(z: Matrix, rows: readonly number[]): Matrix {
   return picked;
 }
 
-interface Problem {
+export interface Problem {
   classIds: string[];
-  rows: number[];
+  rows: readonly number[];
   /** Class of each row as a column. */
   truth: Int32Array;
-  /** First row of each fold, and the end. */
+  /** First row of each fold, and the end; rows beyond it are in none. */
   foldStart: number[];
   /** Z Z^T. */
   kernel: Matrix;
@@ -124,8 +124,12 @@ interface Problem {
   judged: Uint8Array;
 }
 
-/** Held-out logits of all rows for one choice. */
-async function heldOut(problem: Problem, { lambda, balancing }: Choice, products: Products): Promise<Matrix> {
+/** Logits of all rows for one choice, each by the fit without its fold; of rows in no fold zeros. */
+export async function heldOut(
+  problem: Omit<Problem, 'judged'>,
+  { lambda, balancing }: Choice,
+  products: Products,
+): Promise<Matrix> {
   const { rows, truth, classIds, kernel, counts, taken, foldStart } = problem;
   const n = rows.length;
   const perClass = classWeights(counts, balancing);
@@ -145,7 +149,7 @@ async function heldOut(problem: Problem, { lambda, balancing }: Choice, products
   const alpha = await solveCholesky(factor, y, products);
   const inverse = await invertLower(factor, products);
   const logits = matrix(n, classIds.length);
-  for (let fold = 0; fold < FOLDS; fold += 1) {
+  for (let fold = 0; fold + 1 < foldStart.length; fold += 1) {
     const from = foldStart[fold]!;
     const count = foldStart[fold + 1]! - from;
     if (count === 0) continue;

@@ -11,6 +11,7 @@ import { readExport } from './knowledge-export.ts';
 import { solveStatistics } from './knowledge.ts';
 import { writeKnowledge } from './knowledge-files.ts';
 import { keyOf, picturesPerClass } from './folds.ts';
+import { leaveOneOut } from './leave-one-out.ts';
 import { sampleOf, type LedgerRow } from './selection.ts';
 import { openStatistics } from './statistics-cache.ts';
 import { findSuspects, heldOutProbabilities } from './suspects.ts';
@@ -170,6 +171,7 @@ export async function updateKnowledge(
     sha: ledger[index]!.sha,
     contradicting: [...new Set(contradicting.map((other) => ledger[other]!.sha))],
   }));
+  const left = await leaveOneOut(picked, sample, ledger, crossValidation, products);
   await writeKnowledge(outDir, {
     knowledge,
     backboneId: backbone.id,
@@ -184,7 +186,10 @@ export async function updateKnowledge(
       balancing,
       temperature,
       balancedAccuracy,
-      classes: knowledge.classes,
+      classes: knowledge.classes.map((each) => {
+        const found = left.get(each.classId);
+        return found ? { ...each, leaveOneOut: found } : each;
+      }),
       seconds: (performance.now() - started) / 1000,
     },
     rows,

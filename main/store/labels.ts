@@ -31,6 +31,8 @@ export interface Labels {
   list(stationId: string): Label[];
   /** Newest first. */
   recent(stationId: string, options: { classId?: string; limit: number }): Label[];
+  /** Those whose pictures the newest knowledge has not learnt under any class. */
+  unlearnt(stationId: string): Label[];
   set(label: Label): void;
   /** Gives whether there was one. */
   remove(stationId: string, imageSha: string): boolean;
@@ -116,7 +118,7 @@ interface ChangeRow {
   queue_state_before: QueueState | null;
 }
 /** As it was written beside an action; before there were several boxes it named one, or none. */
-const labelOf = (text: string): Label => {
+export const labelOf = (text: string): Label => {
   const { box = null, ...label } = JSON.parse(text) as Omit<Label, 'boxes'> & {
     box?: Region | null;
     boxes?: Region[];
@@ -134,6 +136,9 @@ const toChange = (row: ChangeRow): LabelChange => ({
 export const createLabels = (db: Database): Labels => {
   const one = db.prepare('SELECT * FROM labels WHERE station_id = ? AND image_sha = ?');
   const all = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY image_sha');
+  const unlearnt = db.prepare(
+    'SELECT * FROM labels WHERE station_id = ? AND learnt_class_id IS NULL ORDER BY image_sha',
+  );
   const recent = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY at DESC, part_id DESC LIMIT ?');
   const recentOf = db.prepare(
     'SELECT * FROM labels WHERE station_id = ? AND class_id = ? ORDER BY at DESC, part_id DESC LIMIT ?',
@@ -175,6 +180,7 @@ export const createLabels = (db: Database): Labels => {
       return row === undefined ? null : toLabel(row);
     },
     list: (stationId) => (all.all(stationId) as Row[]).map(toLabel),
+    unlearnt: (stationId) => (unlearnt.all(stationId) as Row[]).map(toLabel),
     recent: (stationId, { classId, limit }) =>
       ((classId === undefined ? recent.all(stationId, limit) : recentOf.all(stationId, classId, limit)) as Row[]).map(
         toLabel,

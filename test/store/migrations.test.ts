@@ -73,6 +73,8 @@ const rows: Record<number, string> = {
   1040: `UPDATE labels SET more_boxes = '[{"x":1,"y":1,"width":2,"height":2}]';`,
   1100: `INSERT INTO pictures_to_remove VALUES ('bb');`,
   1110: `UPDATE label_actions SET sent_back = 1;`,
+  1120: `INSERT INTO golden_retirements VALUES (1, 'st-1', 'bb', 1, 'sato', '2026-01-02');
+         UPDATE golden SET retirement = 1;`,
 };
 
 const contents = (): Record<string, number> => {

@@ -49,6 +49,8 @@ void runChild(async ({ settings, wire, log }) => {
         'trainer.weigh': async (input) => (await import('../../compression/shadow.ts')).weighBundle(input),
         'trainer.golden': async (input, _session, signal) =>
           (await import('../../compression/golden.ts')).tryGolden(input, { signal, onProgress }),
+        'trainer.goldenShare': async (input, _session, signal) =>
+          (await import('../../compression/golden.ts')).shareGolden(input, { signal }),
         'trainer.recheck': async (input, _session, signal) =>
           (await import('../../compression/recheck.ts')).recheckBundle(input, { signal }),
         'trainer.heatMap': async (input) =>

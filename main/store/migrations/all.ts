@@ -30,6 +30,7 @@ import { activationsTold } from './1000-activations-told.ts';
 import { labelBoxes } from './1040-label-boxes.ts';
 import { retention } from './1100-retention.ts';
 import { labelsSentBack } from './1110-labels-sent-back.ts';
+import { goldenRefresh } from './1120-golden-refresh.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -65,4 +66,5 @@ export const migrations: readonly Migration[] = [
   labelBoxes,
   retention,
   labelsSentBack,
+  goldenRefresh,
 ];

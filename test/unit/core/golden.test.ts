@@ -15,6 +15,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { verifyBundle } from '../../../main/audit/approval.ts';
 import { sha256 } from '../../../main/audit/canonical.ts';
 import type { GoldenResult } from '../../../main/contract/domain.ts';
+import { decodeImage, encodePng } from '../../../main/vision/decode.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
 
 let world: World;
@@ -182,6 +183,186 @@ describe('the golden set', () => {
     db.close();
     for (const sha of shas) expect(existsSync(join(world.home, 'images', sha.slice(0, 2), `${sha}.keep`))).toBe(true);
     await world.reopen();
+  });
+});
+
+const lookAlikes = async (folder: string) => {
+  const sha = async (name: string) =>
+    sha256(await encodePng((await decodeImage(join(folder, name), { name, maxPixels: 1e6 })).image));
+  return { files: [await sha('0.png'), await sha('copy.png')] };
+};
+/** `<folder>/<class>/<n>.png`, none of which looks like another; with `copies` the first of each class once more, brighter. */
+const writeNoise = async (to: string, classes: Record<string, number>, copies = false): Promise<string> => {
+  for (const [name, count] of Object.entries(classes)) {
+    mkdirSync(join(to, name), { recursive: true });
+    for (let n = 0; n < count; n += 1) {
+      const data = Uint8Array.from(Buffer.from(sha256(`${to} ${name} ${n}`).repeat(4), 'hex'), (byte) => byte >> 1);
+      const picture = { width: 16, height: 8, channels: 1 as const };
+      writeFileSync(join(to, name, `${n}.png`), await encodePng({ ...picture, data }));
+      if (n > 0 || !copies) continue;
+      const brighter = data.map((value) => value + 9);
+      writeFileSync(join(to, name, 'copy.png'), await encodePng({ ...picture, data: brighter }));
+    }
+  }
+  return to;
+};
+const importLabelled = async (path: string) =>
+  world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+const update = async () => world.done(await world.call('knowledge.update', { stationId }));
+const filling = () => world.call('golden.filling', { stationId });
+const setNow = () => world.call('golden.show', { stationId });
+const learntOf = () => new Set(world.trainer.updates.at(-1)!.images.map(({ sha }) => sha));
+let exports = 0;
+/** Entries of the trail, the newest first. */
+const trail = async (action: string) => {
+  const file = join(folder, `trail-${(exports += 1)}.jsonl`);
+  await world.call('audit.export', { file });
+  return readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { action: string; user: string; subject: string; details: unknown })
+    .filter((entry) => entry.action === action)
+    .toReversed();
+};
+
+describe('a golden set that is filled from labels', () => {
+  test('is nobody’s surprise: without a set every label is learnt, until somebody asks for one', async () => {
+    await importLabelled(await writeNoise(join(folder, 'first'), { ok: 20, scratch: 12, rust: 4 }));
+    expect(await filling()).toMatchObject({ on: false });
+    await update();
+    expect([await setNow(), learntOf().size]).toEqual([null, 42]);
+
+    const technician = world.core.openSession();
+    await world.call('session.signIn', { name: 'tanaka', password: PASSWORD }, technician);
+    await expect(world.call('golden.setFilling', { stationId, on: true }, technician)).rejects.toMatchObject({
+      code: 'NOT_ALLOWED',
+    });
+    await world.call('golden.setFilling', { stationId, on: true });
+    // What is learnt never judges.
+    await update();
+    expect(await setNow()).toBeNull();
+    expect((await trail('golden.setFilling'))[0]).toMatchObject({
+      subject: stationId,
+      details: { before: false, after: true },
+    });
+  });
+
+  test('takes 30 % of what is new, learns the rest, and says so before and after', async () => {
+    await world.call('golden.setFilling', { stationId, on: true });
+    await importLabelled(await writeNoise(join(folder, 'new'), { ok: 20, scratch: 9, rust: 12, dent: 9 }));
+    const classId = async (name: string) =>
+      (await world.call('classes.list', {})).find(({ names }) => names.en === name)!.id;
+    const [scratch, rust, dent] = [await classId('scratch'), await classId('rust'), await classId('dent')];
+    // Three good parts and three scratches are learnt already.
+    const told = new Map((await filling()).perClass.map(({ classId: id, ...row }) => [id, row]));
+    expect(told.get('ok')).toEqual({ fresh: 20, most: 6, few: false, golden: 0 });
+    expect(told.get(scratch)).toEqual({ fresh: 9, most: 4, few: false, golden: 0 });
+    expect(told.get(rust)).toEqual({ fresh: 12, most: 5, few: false, golden: 0 });
+    expect(told.get(dent)).toEqual({ fresh: 9, most: 0, few: true, golden: 0 });
+    const before = (await world.call('knowledge.list', { stationId }))[0]!;
+    const known = new Set(world.trainer.updates.at(-1)!.images.map(({ sha }) => sha));
+
+    await update();
+    const set = (await setNow())!;
+    expect(set.perClass.toSorted((a, b) => a.images - b.images)).toEqual([
+      { classId: scratch, images: 4 },
+      { classId: rust, images: 5 },
+      { classId: 'ok', images: 6 },
+    ]);
+    const [entry] = await trail('golden.fill');
+    const golden = (entry!.details as { images: { image: string; part: number }[] }).images;
+    expect(golden).toHaveLength(15);
+    expect(golden.some(({ image }) => learntOf().has(image) || known.has(image))).toBe(false);
+    expect(learntOf().size).toBe(6 + 50 - 15);
+    expect((await trail('knowledge.update'))[0]!.details).toMatchObject({ images: 41, golden: 15 });
+    expect((await world.call('knowledge.show', { stationId }))!.parentId).toBe(before.id);
+    // They are labels no more: neither counted, nor labelled again, nor brought back by undo.
+    expect(await world.call('labels.summary', { stationId })).toMatchObject({ fresh: 0, takenAway: false });
+    const { part } = golden[0]!;
+    await expect(world.call('labels.create', { partIds: [part], classId: 'ok', boxes: [] })).rejects.toMatchObject({
+      code: 'GOLDEN_IMAGE',
+    });
+    expect((await filling()).perClass.find(({ classId: id }) => id === 'ok')).toMatchObject({ fresh: 0, golden: 6 });
+
+    // The next update has nothing new, and takes nothing.
+    await update();
+    expect((await setNow())!.sha256).toBe(set.sha256);
+    await world.call('golden.setFilling', { stationId, on: false });
+    await importLabelled(await writeNoise(join(folder, 'later'), { ok: 20 }));
+    await update();
+    expect((await setNow())!.images).toBe(15);
+  });
+
+  test('is nothing where the update fails, and nothing that looks like a learnt picture or is half of a pair', async () => {
+    await add(await writeDataset(join(folder, 'golden'), { ok: 1 }));
+    expect(await filling()).toMatchObject({ on: true });
+    await importLabelled(await writeNoise(join(folder, 'new'), { ok: 30 }, true));
+    world.trainer.crash = true;
+    await expect(update()).rejects.toMatchObject({ code: 'TRAINER_FAILED' });
+    expect((await setNow())!.images).toBe(1);
+    await update();
+    const golden = (await trail('golden.fill'))[0]!.details as { images: { image: string }[] };
+    const taken = new Set(golden.images.map(({ image }) => image));
+    const { files } = await lookAlikes(join(folder, 'new', 'ok'));
+    expect(files.filter((sha) => taken.has(sha)).length % 2).toBe(0);
+    expect(taken.size).toBeGreaterThanOrEqual(8);
+    expect(taken.size).toBeLessThanOrEqual(9);
+  });
+
+  test('of good parts alone leaves what a first model needs', async () => {
+    ({ id: stationId } = await world.call('stations.add', { name: 'Line 2', camera: { kind: 'simulated' } }));
+    await world.call('golden.setFilling', { stationId, on: true });
+    await importLabelled(await writeNoise(join(folder, 'good'), { ok: 12 }));
+    expect((await filling()).perClass).toEqual([{ classId: 'ok', fresh: 12, most: 0, few: false, golden: 0 }]);
+    await update();
+    expect([await setNow(), learntOf().size]).toEqual([null, 12]);
+  });
+});
+
+describe('a golden set that has judged too often', () => {
+  test('asks for a refresh after 20 uses; retired, it teaches and judges no more', async () => {
+    await world.call('golden.setFilling', { stationId, on: true });
+    await importLabelled(await writeNoise(join(folder, 'new'), { ok: 20 }));
+    await update();
+    await add(await writeDataset(join(folder, 'golden'), { scratch: 2 }));
+    const before = (await setNow())!;
+    expect(before).toMatchObject({ images: 8, refreshDue: false });
+    const { id } = await offered();
+    for (let use = 1; use < 20; use += 1) expect((await tryOn(id)).refreshDue).toBeUndefined();
+    expect((await setNow())!.refreshDue).toBe(false);
+    expect(await tryOn(id)).toMatchObject({ use: 20, refreshDue: true });
+    expect((await setNow())!.refreshDue).toBe(true);
+
+    expect(await world.call('golden.refresh', { stationId })).toEqual({ returned: 8, left: 0 });
+    expect(await setNow()).toBeNull();
+    await expect(world.call('golden.refresh', { stationId })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const [entry] = await trail('golden.refresh');
+    expect(entry).toMatchObject({ user: 'sato', details: { set: before.sha256, uses: 20, images: 8 } });
+    const { returned } = entry!.details as { returned: { image: string; classId: string }[] };
+    expect(returned).toHaveLength(8);
+    // Fresh, but never to judge again, nor to come back from a folder.
+    const { perClass } = await world.call('labels.summary', { stationId });
+    expect(perClass.reduce((sum, { fresh }) => sum + fresh, 0)).toBe(8);
+    expect((await filling()).perClass.every(({ most }) => most === 0)).toBe(true);
+    const again = await add(join(folder, 'golden'));
+    expect(again.skipped!.map(({ code }) => code)).toEqual(['GOLDEN_LEAK', 'GOLDEN_LEAK']);
+    await importLabelled(await writeNoise(join(folder, 'next'), { ok: 20 }));
+    await update();
+    for (const { image } of returned) expect(learntOf().has(image)).toBe(true);
+    // A new set, from what was labelled since, and its uses are counted from one.
+    expect(await setNow()).toMatchObject({ images: 6, uses: 0, refreshDue: false });
+    expect((await tryOn(id)).use).toBe(1);
+  }, 60_000);
+
+  test('is not taken away while it judges or an update waits', async () => {
+    await add(await writeDataset(join(folder, 'golden'), { ok: 2 }));
+    let go = (): void => {};
+    world.trainer.hold = new Promise((resolve) => (go = resolve));
+    const job = await world.call('knowledge.update', { stationId });
+    await expect(world.call('golden.refresh', { stationId })).rejects.toMatchObject({ code: 'CONFLICT' });
+    go();
+    await world.done(job);
+    expect(await world.call('golden.refresh', { stationId })).toEqual({ returned: 2, left: 0 });
   });
 });
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { verifyActiveBundle } from '../../../main/audit/activation.ts';
 import type { Backbone, Evidence, Job, LineStatus, ModelCard, Recheck } from '../../../main/contract/domain.ts';
+import { shareGolden } from '../../../main/compression/golden.ts';
 import { AppError } from '../../../main/contract/errors.ts';
 import { lineEvents, lineMethods, type LineRecord } from '../../../main/contract/line.ts';
 import { silentLog, type Logger } from '../../../main/contract/log.ts';
@@ -215,8 +216,12 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
       results: input.bundleDir === null ? [] : input.golden.map(({ sha }) => control.judge(sha)),
       leaks: input.golden.filter(({ sha }) => learnt.has(sha)).map(({ sha }) => ({ sha, like: sha })),
       unreadable: [],
+      looks: [],
     };
   },
+  // Little but reads pictures: as it is.
+  'trainer.goldenShare': async (input: z.output<(typeof trainerMethods)['trainer.goldenShare']['input']>) =>
+    shareGolden(input),
   'trainer.recheck': async (input: z.output<(typeof trainerMethods)['trainer.recheck']['input']>) => {
     control.rechecks.push(input);
     return control.recheck;
