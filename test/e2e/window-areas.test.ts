@@ -20,6 +20,16 @@ beforeEach(async () => {
 
 const { open } = window_;
 
+const goldenSet = (uses: number) => ({
+  images: 34,
+  perClass: [{ classId: 'ok', images: 34 }],
+  sha256: 'a'.repeat(64),
+  by: 'EN-01',
+  at: '2026-05-01T08:00:00.000Z',
+  uses,
+  refreshDue: uses >= 20,
+});
+
 describe('Label', () => {
   it('labels by key, makes a class for a whole group, skips and takes back', async () => {
     const { page } = await open();
@@ -230,6 +240,51 @@ describe('by keyboard alone', () => {
 });
 
 describe('Learn', () => {
+  it('says what goes to the golden set and why, lets it be chosen, and retires a set that is worn', async () => {
+    const row = { most: 0, few: false, golden: 0, fresh: 0 };
+    server.world.goldenFilling = {
+      on: true,
+      retired: 0,
+      perClass: [
+        { ...row, classId: 'c-ok', fresh: 20, most: 6 },
+        { ...row, classId: 'c-scratch', fresh: 12, most: 5 },
+        { ...row, classId: 'c-pit', fresh: 4, few: true },
+      ],
+    };
+    server.world.golden = goldenSet(20);
+    server.world.knowledge = server.world.knowledge.map((knowledge) => ({
+      ...knowledge,
+      classes: knowledge.classes.map((each) =>
+        each.classId === 'c-pit' ? { ...each, labelled: 6, leaveOneOut: { right: 5, of: 6 } } : each,
+      ),
+    }));
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'learn');
+    const why = () => page.innerText(testId('golden-why'));
+    await expect.poll(why).toContain('OK 6 / 20');
+    expect(await why()).toContain('Scratch 5 / 12');
+    expect(await why()).toMatch(/All learnt, below ten parts: Pit/);
+    expect(await page.innerText(testId('leave-one-out'))).toBe('Leave-one-out, right: Pit 5 / 6.');
+    await page.waitForSelector(`${testId('golden-due')} >> text=refresh it`);
+    expect(await findings(page)).toEqual([]);
+    // A technician sees it; whoever sets stations up chooses.
+    await page.click(testId('golden-off'));
+    await page.fill(testId('sign-in-name'), 'SV-02');
+    await page.fill(testId('sign-in-password'), 'supervisor');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector(testId('sign-in-name'), { state: 'detached' });
+    await page.click(testId('golden-off'));
+    await expect.poll(why).toContain('All new labels are learnt');
+    expect(server.world.goldenFilling.on).toBe(false);
+    await page.click(testId('golden-refresh'));
+    expect(await findings(page)).toEqual([]);
+    await page.click(testId('golden-refresh-do'));
+    await expect.poll(() => server.world.golden).toBeNull();
+    await page.waitForSelector(testId('golden-refresh'), { state: 'detached' });
+    await page.waitForSelector('text=34 images of the golden set will be learnt');
+  });
+
   it('keeps compression closed while a class has a single labelled part, and says which', async () => {
     server.world.knowledge = server.world.knowledge.map((knowledge) => ({
       ...knowledge,
@@ -560,6 +615,33 @@ describe('Approve', () => {
     await signIn(page, 'SV-02', 'supervisor');
     await go(page, 'approve');
     expect(await said()).toContain(`What other stations learnt is added exactly: ${name} (14).`);
+  });
+
+  it('tells parity step by step, and of older evidence the last step alone', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    const steps = () => page.locator(testId('parity-step')).allInnerTexts();
+    await expect.poll(async () => (await steps()).length).toBe(4);
+    expect((await steps())[0]).toMatch(/99\.5 %\s*Δ 0\.31/);
+    await page.waitForSelector('dt >> text=Trained → compressed');
+    expect(await findings(page)).toEqual([]);
+    server.world.candidates = server.world.candidates.map((candidate) => {
+      const { parityStages: _stages, ...evidence } = candidate.evidence;
+      return { ...candidate, evidence };
+    });
+    server.emit('candidates.changed', { stationId: STATION });
+    await expect.poll(async () => (await steps()).length).toBe(1);
+    await page.waitForSelector('dt >> text=Measured → deployed');
+  });
+
+  it('asks for a refresh of a golden set that judged too often', async () => {
+    server.world.golden = goldenSet(21);
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    await page.waitForSelector(`${testId('golden-refresh-due')} >> text=used 21 times`);
+    expect(await findings(page)).toEqual([]);
   });
 
   it('closes signing for a candidate that fails a gate', async () => {

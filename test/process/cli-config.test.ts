@@ -124,6 +124,18 @@ describe('a plant PC set up from one file', () => {
       'golden.add',
       'retention.set',
     ]);
+    // It has a set, so new labels fill it on, until somebody says otherwise.
+    const golden = (...words: string[]) => done('golden', ...words, '--station', 'Press 2', '--user', 'hana');
+    expect(await golden('fill')).toMatchObject({ filling: { on: true } });
+    expect(await golden('fill', 'off')).toMatchObject({ filling: { on: false } });
+    expect(await golden('refresh')).toEqual({ returned: 4, left: 0 });
+    expect(await done('golden', 'show', '--station', 'Press 2')).toEqual({ golden: null });
+    expect(await golden('fill')).toMatchObject({ filling: { on: true } });
+    expect((await actions()).filter((action) => action.startsWith('golden.'))).toEqual([
+      'golden.add',
+      'golden.setFilling',
+      'golden.refresh',
+    ]);
   });
 
   step(

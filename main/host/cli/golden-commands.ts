@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
+import type { MethodOutput } from '../../contract/methods.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
@@ -22,7 +23,9 @@ export function addGoldenCommands(program: Command, action: Action): void {
         const station = await stationOf(client, options);
         const set = await client.call('golden.show', { stationId: station.id });
         context.out.result({ golden: set }, () =>
-          set === null ? 'This station has no golden set.' : `${set.images} images, used ${set.uses} times.`,
+          set === null
+            ? 'This station has no golden set.'
+            : `${set.images} images, used ${set.uses} times.${set.refreshDue ? ' Refresh it: golden refresh.' : ''}`,
         );
       });
     }),
@@ -54,6 +57,47 @@ export function addGoldenCommands(program: Command, action: Action): void {
           () =>
             `${result?.images} images: ${result?.escape.wrong} of ${result?.escape.parts} escaped, ` +
             `${result?.overkill.wrong} of ${result?.overkill.parts} overkilled; use ${result?.use} of the set.`,
+        );
+      });
+    }),
+  );
+  withUser(
+    golden
+      .command('fill')
+      .description('whether 30 % of newly labelled parts go to the set with each update, in place of being learnt')
+      .addArgument(new Argument('[choice]', 'none: tells what the next update would do').choices(['on', 'off'])),
+  ).action(
+    action(async (context: Context, choice: 'on' | 'off' | undefined, options: UserOption) => {
+      const tell = (filling: MethodOutput<'golden.filling'>) =>
+        context.out.result({ filling }, () =>
+          [
+            filling.on ? 'On: a share of new labels judges, and is not learnt.' : 'Off: all new labels are learnt.',
+            ...filling.perClass.flatMap(({ classId, fresh, most, few }) =>
+              fresh > 0 ? [`${classId}: ${few ? 'below ten parts, none' : `at most ${most}`} of ${fresh} new`] : [],
+            ),
+          ].join('\n'),
+        );
+      if (choice === undefined) {
+        await withCore(context, async (client) => {
+          const station = await stationOf(client, options);
+          tell(await client.call('golden.filling', { stationId: station.id }));
+        });
+        return;
+      }
+      await atStation(context, options, async (client, station) => {
+        tell(await client.call('golden.setFilling', { stationId: station.id, on: choice === 'on' }));
+      });
+    }),
+  );
+  withUser(
+    golden.command('refresh').description('retire the set: its images are learnt next, and a new set is filled'),
+  ).action(
+    action(async (context: Context, options: UserOption) => {
+      await atStation(context, options, async (client, station) => {
+        const result = await client.call('golden.refresh', { stationId: station.id });
+        context.out.result(
+          result,
+          () => `${result.returned} images will be learnt with the next update; ${result.left} are left out.`,
         );
       });
     }),

@@ -17,9 +17,11 @@ export async function homeState(client: ConfigClient): Promise<HomeState> {
   const stations = await client.call('stations.list', {});
   const golden = new Set<string>();
   const retention = new Map<string, Retention>();
-  for (const { id } of stations) {
-    if ((await client.call('golden.show', { stationId: id })) !== null) golden.add(id);
-    retention.set(id, (await client.call('retention.get', { stationId: id })).retention);
+  for (const { id: stationId } of stations) {
+    const set = await client.call('golden.show', { stationId });
+    // A set that was retired is not filled from its folder again: those pictures teach now.
+    if (set !== null || (await client.call('golden.filling', { stationId })).retired > 0) golden.add(stationId);
+    retention.set(stationId, (await client.call('retention.get', { stationId })).retention);
   }
   return {
     golden,

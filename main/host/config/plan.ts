@@ -18,7 +18,7 @@ export interface HomeState {
   stations: readonly Station[];
   /** Ids, the shipped one among them. */
   backbones: readonly string[];
-  /** Ids of the stations that have a golden set. */
+  /** Ids of the stations that have a golden set, or had one. */
   golden: ReadonlySet<string>;
   /** By station's id. */
   retention: ReadonlyMap<string, Retention>;

@@ -46,8 +46,8 @@ const stationEntrySchema = z.strictObject({
   /** How long pictures and records are kept (main/core/retention.ts). */
   retention: retentionSchema.optional(),
   /**
-   * Folder of `<class>/*` whose images judge and never teach; a relative path is from the configuration file. Read only where the station
-   * has no golden set yet, classes made by the folders' names: what is in one stays.
+   * Folder of `<class>/*` whose images judge and never teach; a relative path is from the configuration file. Read only where the station never
+   * had a golden set, classes made by the folders' names: what is in one stays.
    */
   golden: z.string().min(1).max(4096).optional(),
 });
