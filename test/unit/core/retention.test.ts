@@ -179,10 +179,14 @@ describe('pictures of parts that are not ok', () => {
     const skipped = await add(5, 'unsure', { picture: 'skipped' });
     label(parts['labelled']!.sha, parts['labelled']!.id);
     store.queue.put(parts['queued']!.id, 'st-1', 'novel', 1, null);
-    store.golden.add('st-1', [{ sha: parts['golden']!.sha, classId: 'ok', width: 8, height: 8 }], {
-      userName: 'sato',
-      at: dayOf(1),
-    });
+    store.golden.add(
+      'st-1',
+      [{ sha: parts['golden']!.sha, classId: 'ok', width: 8, height: 8, look: null, label: null }],
+      {
+        userName: 'sato',
+        at: dayOf(1),
+      },
+    );
     store.features.insert('bb-1', parts['learnt']!.sha, 'v', 0);
     store.alarms.raise({
       stationId: 'st-1',
