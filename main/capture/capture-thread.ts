@@ -7,6 +7,7 @@ import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import type { Camera, FrameSink } from './camera.ts';
 import { createIntake, type Intake, type IntakeOptions } from './intake.ts';
 import { createCamera, type OpenCameraOptions } from './open-camera.ts';
+import { openPreview, type PreviewNews } from './preview.ts';
 import { createRingWriter, type FrameNotice, type RingMemory } from './ring.ts';
 
 /*
@@ -32,6 +33,8 @@ export type ToCapture =
       intake: IntakeOptions;
     }
   | { kind: 'trigger' }
+  /** Shows what a camera sees, without taking parts; answered as `open` is. `id` comes back with its news. */
+  | { kind: 'preview'; id: number; camera: CameraConfig; options: Pick<OpenCameraOptions, 'cameraId' | 'maxPixels'> }
   /** Answered by `closed` when no more frame will come. */
   | { kind: 'close'; id: number }
   /** Nobody waits any more for the answer to this question, nor wants what it or one before opens: that gives no frame, and is closed. */
@@ -46,6 +49,7 @@ export type FromCapture =
   /** Has a record, but no frame. */
   | { kind: 'rejected'; seq: number; source: string; problem: WireError }
   | { kind: 'triggered'; taken: boolean }
+  | { kind: 'preview'; id: number; news: PreviewNews }
   /** A trigger without a frame: a record, `unsure: late`. */
   | { kind: 'missed'; seq: number; waitedMs: number; part: number | null; notes: string[] }
   | { kind: 'trouble'; id: number; problem: WireError }
@@ -102,11 +106,14 @@ const openFeed = (): Channel => {
 };
 
 let camera: Camera | null = null;
+let preview: AsyncDisposable | null = null;
 /** Where the simulated line stands; a line that is set up differently begins anew. */
 let simulated = { config: '', position: { next: 0 } };
 const close = async () => {
-  const open = camera;
+  const [open, shown] = [camera, preview];
   camera = null;
+  preview = null;
+  await shown?.[Symbol.asyncDispose]();
   await open?.dispose();
   // No more frame comes: who still waits for one is answered before anybody hears that it is closed.
   intake?.setCamera('lost');
@@ -147,6 +154,11 @@ const open = async ({ id, ...message }: Extract<ToCapture, { kind: 'open' }>): P
   camera = next;
 };
 
+const openToLook = async ({ id, camera, options }: Extract<ToCapture, { kind: 'preview' }>): Promise<void> => {
+  const tell = (news: PreviewNews) => say({ kind: 'preview', id, news });
+  preview = await openPreview(camera, { ...options, openFeed, next: simulated.position.next, tell });
+};
+
 // One after the other: a close that is asked for while the camera opens must find it open.
 let queue: Promise<void> = Promise.resolve();
 main.on('message', (message: ToCapture) => {
@@ -161,7 +173,8 @@ main.on('message', (message: ToCapture) => {
     // One that waited behind a slow one is not opened to be closed again.
     if (message.kind === 'give-up' || id <= givenUp) return;
     try {
-      await open(message);
+      if (message.kind === 'preview') await openToLook(message);
+      else await open(message);
       say({ kind: 'opened', id });
     } catch (error) {
       say({ kind: 'refused', id, error: wire(error) });

@@ -598,6 +598,16 @@ export const errorCatalogue = {
       'そのプログラムを終了するか、ラインを停止してください。自動で再試行します。',
     ],
   ),
+  CAMERA_SHOWN: entry(
+    [
+      'Another window shows the picture of camera {cameraId}.',
+      'Stop it there; once that window is closed it takes some seconds.',
+    ],
+    [
+      '別の画面がカメラ {cameraId} の画像を表示しています。',
+      'その画面で表示を停止してください。画面を閉じた場合は数秒お待ちください。',
+    ],
+  ),
   CAMERA_FEATURE: entry(
     ['Camera {cameraId}: {problem}.', 'See what it offers with "camera features", and correct the setting.'],
     ['カメラ {cameraId}: {problem}', '「camera features」で設定できる値を確認し、修正してください。'],

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { judgementSchema, lineStatusSchema, sha256Schema, stationSchema, testSignalsSchema } from './domain.ts';
+import { previewedSchema, previewPictureSchema, previewQuestionSchema } from './preview.ts';
 import { wireErrorSchema } from './errors.ts';
 
 /* What the core asks of a line process, and what it hears from it. Same rpc as the window's contract. */
@@ -45,6 +46,16 @@ export const lineMethods = {
   /** Asks for a part now, where the station's trigger source is software. `taken` false: too soon, bounced, or the source is another. */
   'line.trigger': { input: none, output: z.object({ taken: z.boolean() }) },
   'line.status': { input: none, output: lineStatusSchema },
+  /**
+   * What a camera sees now, set as given, without a part being taken. Opened by the first call and by one with other settings; closed some seconds after
+   * the last, and left as it was. null: the line runs, and its camera is not touched.
+   */
+  'line.preview': {
+    input: previewQuestionSchema,
+    output: previewedSchema.extend({ picture: previewPictureSchema(z.instanceof(Uint8Array)).nullable() }).nullable(),
+  },
+  /** Closes it at once; nothing to do where none is open. */
+  'line.endPreview': { input: none, output: none },
   /** Puts signals out by hand for so long, while the line is stopped. CONFLICT on a line that runs, or without a line output. */
   'line.testOutput': {
     input: z.object({ signals: testSignalsSchema, seconds: z.number().min(1).max(60) }),

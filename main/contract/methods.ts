@@ -34,7 +34,9 @@ import {
 } from './domain.ts';
 import { id } from './domain/values.ts';
 import { bundleAboutSchema } from './bundle.ts';
+import { problemSchema } from './errors.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
+import { previewedSchema, previewPictureSchema, previewQuestionSchema } from './preview.ts';
 import { unpackedUpdateSchema, updateAboutSchema } from './update.ts';
 import { retentionPreviewSchema, retentionSchema } from './retention.ts';
 import { shiftStartsSchema } from './shifts.ts';
@@ -237,10 +239,26 @@ export const methods = {
   ),
 
   /**
-   * Lets this browser tab read the USB camera of a line that runs: the ticket is for one WebSocket at /feed/<ticket>, within 30 seconds.
+   * Lets this browser tab read the USB camera of a line that runs, or that is being set up: the ticket is for one WebSocket at /feed/<ticket>, within 30 seconds.
    * CONFLICT: the line is stopped, or another page reads already. (The desktop reads by itself.)
    */
   'cameras.feed': method(workers, z.object({ stationId: id }), z.object({ ticket: z.string() })),
+
+  /**
+   * What the station's camera sees now, set as given: for whoever sets it up, asked again for each picture. No part is taken, and the camera is left as it was, some
+   * seconds after the last call. `line-runs`: the camera is the line's, and is not touched. CAMERA_SHOWN: another window looks.
+   */
+  'cameras.preview': method(
+    configurers,
+    previewQuestionSchema.extend({ stationId: id }),
+    z.object({
+      state: z.enum([...previewedSchema.shape.state.options, 'line-runs']),
+      problem: problemSchema.nullable(),
+      /** JPEG. null: none is newer than `after`. */
+      picture: previewPictureSchema(z.base64()).nullable(),
+    }),
+  ),
+  'cameras.endPreview': method(configurers, z.object({ stationId: id }), none),
 
   'stations.list': method(anyone, none, z.array(stationSchema)),
   'stations.add': method(

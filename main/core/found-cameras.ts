@@ -38,9 +38,10 @@ export const createFoundCameras = ({
       'cameras.find': ({ addresses }, _session, signal) => find(addresses, signal),
       async 'cameras.feed'({ stationId }, session) {
         const { camera } = store.stations.get(stationId);
-        const ticket = camera.kind === 'usb' ? await processes.feedTicket(stationId) : null;
+        // Where a camera is only being set up, the station may still have another one.
+        const ticket = await processes.feedTicket(stationId);
         if (ticket === null) {
-          const needed = 'a line that runs with a USB camera which no page reads';
+          const needed = 'a USB camera that a line or its setting up wants, and no page reads';
           throw new AppError('CONFLICT', { what: 'the camera', state: camera.kind, needed });
         }
         // Whose browser the pictures of the parts come from.

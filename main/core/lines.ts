@@ -1,6 +1,8 @@
+import type { z } from 'zod';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, isAppError, type WireError } from '../contract/errors.ts';
-import type { LineRecord } from '../contract/line.ts';
+import type { lineMethods, LineRecord } from '../contract/line.ts';
+import type { PreviewQuestion } from '../contract/preview.ts';
 import { bundleDirOf } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
@@ -21,12 +23,17 @@ export interface Lines {
   activate(stationId: string, bundleDir: string): Promise<void>;
   /** After a change of the station: a running line stops, takes it over, and starts again. */
   reconfigure(stationId: string): Promise<void>;
+  /** What a camera sees while its line stands; null: the line runs. Errors of line.preview. */
+  preview(stationId: string, question: PreviewQuestion): Promise<LinePreviewed>;
+  endPreview(stationId: string): Promise<void>;
   /** Why lines store no pictures: those that run now, and each that starts later. null: they do. */
   refusePictures(reason: AppError | null): Promise<void>;
   /** Takes up the line processes that outlived an earlier core. */
   takeUp(): Promise<void>;
   close(stopLines: boolean): Promise<void>;
 }
+
+type LinePreviewed = z.output<(typeof lineMethods)['line.preview']['output']>;
 
 interface Line {
   client: LineClient | null;
@@ -305,6 +312,13 @@ export const createLines = (
       if (line.client === null) return;
       // The line itself reopens the camera if that is what changed, and goes on otherwise.
       await configure(line, line.client);
+    },
+    async preview(stationId, question) {
+      const line = lineOf(stationId);
+      return line.wanted ? null : (await connect(line)).call('line.preview', question);
+    },
+    async endPreview(stationId) {
+      await lineOf(stationId).client?.call('line.endPreview', {});
     },
     async refusePictures(reason) {
       refused = reason?.toWire('core') ?? null;

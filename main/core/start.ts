@@ -15,6 +15,7 @@ import { createAuditService } from './audit.ts';
 import { createBackbones } from './backbones.ts';
 import { createBackupService } from './backup.ts';
 import { createBundleService } from './bundles.ts';
+import { createCameraPreview } from './camera-preview.ts';
 import { createCandidateService } from './candidates.ts';
 import { createClassService } from './classes.ts';
 import type { CoreContext } from './context.ts';
@@ -198,6 +199,7 @@ const build = async (
     ...demo.handlers,
     ...stations.handlers,
     ...createFoundCameras(context).handlers,
+    ...createCameraPreview(context, lines).handlers,
     ...lines.handlers,
     ...createPartService(context).handlers,
     ...classes.handlers,

@@ -152,6 +152,20 @@ export async function encodePng(image: PixelImage): Promise<Uint8Array> {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** JPEG of at most `side` pixels each way: small enough to be sent several times a second. */
+export async function previewJpeg(
+  { width, height, channels, data }: PixelImage,
+  side: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const sharp = await imaging();
+  const bytes = await sharp(data, { raw: { width, height, channels }, limitInputPixels: false })
+    .resize({ width: side, height: side, fit: 'inside', withoutEnlargement: true })
+    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .jpeg({ quality: 82 })
+    .toBuffer();
+  return Uint8Array.from(bytes);
+}
+
 /**
  * WebP of at most `width` pixels across, for lists and the window.
  * @throws IMAGE_UNREADABLE

@@ -56,6 +56,8 @@ export class AppState {
   stations = $state.raw<Station[]>([]);
   stationId = $state<string | null>(null);
   line = $state.raw<LineStatus | null>(null);
+  /** Station whose USB camera this window looks at while it is set up; null: none. */
+  previewedId = $state<string | null>(null);
   jobs = $state.raw<Job[]>([]);
   classes = $state.raw<DefectClass[]>([]);
   candidates = $state.raw<Candidate[]>([]);

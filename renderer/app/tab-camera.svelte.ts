@@ -1,3 +1,4 @@
+import { untrack } from 'svelte';
 import type { LineStatus, Station } from '../../main/contract/domain.ts';
 import { isAppError } from '../../main/contract/errors.ts';
 import type { Channel } from '../../main/contract/rpc/channel.ts';
@@ -5,13 +6,13 @@ import { canFeed, feedCamera } from '../lib/camera/feed-camera.ts';
 import { openFeedSocket } from '../lib/camera/feed-socket.ts';
 import { workers, type AppState } from './app-state.svelte.ts';
 
-/** What stands between a line and its USB camera; null: nothing to do for this tab. */
+/** What stands between a line, or whoever sets one up, and its USB camera; null: nothing to do for this tab. */
 export type TabCameraNeed = 'reading' | 'sign-in' | 'permission' | 'denied' | 'unsupported' | null;
 
 const RETRY_MS = 2_000;
 
 /**
- * In browser mode a tab reads the USB cameras of lines that run (the shell has windows of its own for it). It begins by itself where
+ * In browser mode a tab reads the USB cameras of lines that run, and the one that it shows under Settings (the shell has windows of its own for it). It begins by itself where
  * the browser lets this page use the camera already; else the user is asked for a click, because browsers ask only then.
  */
 export class TabCamera {
@@ -38,15 +39,19 @@ export class TabCamera {
     this.#app = app;
   }
 
-  /** Lives as long as the page. */
+  /** Within a component that lives as long as the page. */
   open(): void {
     const { client } = this.#app;
     client.on('line.changed', (line) => this.#takeLine(line));
+    $effect(() => {
+      // Asked for or not any more: it begins or ends at once.
+      if (this.#app.previewedId !== null) untrack(() => void this.#tryAll());
+    });
     void this.#watchPermission();
     setInterval(() => void this.#tryAll(), RETRY_MS);
     // Whoever leaves stops the camera; the browser asks in its own words.
     window.addEventListener('beforeunload', (event) => {
-      if (this.#reading.size > 0) event.preventDefault();
+      if ([...this.#reading.keys()].some((id) => this.#running.get(id) === true)) event.preventDefault();
     });
   }
 
@@ -89,7 +94,8 @@ export class TabCamera {
       for (const { id } of cameras)
         if (!this.#running.has(id))
           this.#running.set(id, (await app.client.call('line.status', { stationId: id })).state !== 'stopped');
-      this.#wanted = cameras.filter(({ id }) => this.#running.get(id) === true);
+      const { previewedId } = app;
+      this.#wanted = app.stations.filter(({ id }) => id === previewedId || this.#running.get(id) === true);
       if (!canFeed() || this.#permission !== 'granted' || !app.has(workers)) return;
       for (const { id } of this.#wanted) if (!this.#reading.has(id)) await this.#read(id);
     } catch (error) {

@@ -126,18 +126,66 @@ export function boxByKey(box: Region | null, key: string, sizing: boolean, frame
   };
   const move = moves[key];
   if (!move) return undefined;
-  if (sizing) {
-    return {
-      ...box,
-      width: Math.min(frame.width - box.x, Math.max(LEAST_BOX, box.width + move.x)),
-      height: Math.min(frame.height - box.y, Math.max(LEAST_BOX, box.height + move.y)),
-    };
-  }
-  return {
-    ...box,
-    x: Math.min(frame.width - box.width, Math.max(0, box.x + move.x)),
-    y: Math.min(frame.height - box.height, Math.max(0, box.y + move.y)),
+  return dragged(box, sizing ? { right: true, bottom: true } : WHOLE, move, frame);
+}
+
+/** Where a box is held: the edges that follow the pointer. All four: the box is moved. */
+export interface Edges {
+  left?: boolean;
+  top?: boolean;
+  right?: boolean;
+  bottom?: boolean;
+}
+const WHOLE: Edges = { left: true, top: true, right: true, bottom: true };
+
+/** The box after its held edges went so far; inside the frame, and no smaller than a box can be. */
+export function dragged(box: Region, { left, top, right, bottom }: Edges, by: Point, frame: Size): Region {
+  const along = (at: number, size: number, move: number, first: boolean, last: boolean, room: number) => {
+    const within = (value: number, least: number, most: number) => Math.round(Math.min(most, Math.max(least, value)));
+    if (first && last) return { at: within(at + move, 0, room - size), size };
+    if (last) return { at, size: within(size + move, LEAST_BOX, room - at) };
+    if (!first) return { at, size };
+    const start = within(at + move, 0, at + size - LEAST_BOX);
+    return { at: start, size: at + size - start };
   };
+  const x = along(box.x, box.width, by.x, left === true, right === true, frame.width);
+  const y = along(box.y, box.height, by.y, top === true, bottom === true, frame.height);
+  return { x: x.at, y: y.at, width: x.size, height: y.size };
+}
+
+export interface Grip {
+  box: number;
+  edges: Edges;
+}
+
+/**
+ * What a press at a point of the frame takes hold of: edges of the chosen box, else the topmost box as a whole.
+ * @param reach so near is on an edge, pixels of the frame
+ */
+export function gripAt({ boxes, chosen }: Boxes, at: Point, reach: number): Grip | null {
+  const box = boxes[chosen];
+  if (box) {
+    const [right, bottom] = [box.x + box.width, box.y + box.height];
+    const near = (a: number, b: number) => Math.abs(a - b) <= reach;
+    const beside = at.x >= box.x - reach && at.x <= right + reach && at.y >= box.y - reach && at.y <= bottom + reach;
+    const edges = { right: near(at.x, right), bottom: near(at.y, bottom), left: false, top: false };
+    // Of a box so small that both are near, the last one.
+    edges.left = !edges.right && near(at.x, box.x);
+    edges.top = !edges.bottom && near(at.y, box.y);
+    if (beside && Object.values(edges).includes(true)) return { box: chosen, edges };
+  }
+  const inside = boxAt(boxes, at);
+  return inside < 0 ? null : { box: inside, edges: WHOLE };
+}
+
+/** The pointer over it, as CSS names it. */
+export function cursorOf(grip: Grip | null): string | null {
+  if (grip === null) return null;
+  const { left, top, right, bottom } = grip.edges;
+  if (left && right) return 'move';
+  if ((left && top) || (right && bottom)) return 'nwse-resize';
+  if ((left && bottom) || (right && top)) return 'nesw-resize';
+  return left || right ? 'ew-resize' : 'ns-resize';
 }
 
 /** The boxes of a label and which of them keys mean; -1: none. */

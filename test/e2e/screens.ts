@@ -126,6 +126,21 @@ const shots: readonly Shot[] = [
   },
   { name: 'settings', area: 'settings' },
   {
+    name: 'settings-preview',
+    area: 'live',
+    prepare: async (page) => {
+      await page.click(testId('stop-line'));
+      await go(page, 'settings');
+      await page.click(testId('camera-gige'));
+      await page.fill(testId('camera-serial'), '4D-1027');
+      await page.fill(testId('exposure'), '2500');
+      await page.fill(testId('regions'), '300, 200, 900, 700\n1500, 500, 500, 800');
+      await page.click(testId('preview-toggle'));
+      await page.waitForSelector(`${testId('preview-picture')} canvas`);
+      await page.locator(testId('camera-preview')).scrollIntoViewIfNeeded();
+    },
+  },
+  {
     name: 'settings-found-cameras',
     area: 'settings',
     prepare: async (page) => {

@@ -193,10 +193,6 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
     expect(await page.inputValue(testId('device-label'))).toMatch(/fake/);
     await page.fill(testId('frame-width'), '320');
     await page.fill(testId('frame-height'), '240');
-    await page.click(testId('save-station'));
-    await page.waitForSelector('text=Saved.');
-    await page.click(testId('area-live'));
-    await page.click(testId('start-line'));
     const allow = page.locator(testId('tab-camera-allow'));
     const reading = page.locator('[data-testid="tab-camera"][data-need="reading"]');
     const goOn = async (allow: Locator, reading: Locator) => {
@@ -205,6 +201,17 @@ test('the whole program: chosen in the settings, read by the tab, judged, lost w
       if (await allow.isVisible()) await allow.click({ timeout: 5_000 }).catch(() => {});
       await reading.waitFor();
     };
+    // Looked at before it is saved: the tab reads it for the picture alone.
+    await page.click(testId('preview-toggle'));
+    await goOn(allow, reading);
+    await page.waitForSelector(`${testId('preview-picture')} canvas`);
+    expect(await page.textContent(testId('preview-size'))).toContain('320 × 240');
+    await page.click(testId('preview-toggle'));
+    await reading.waitFor({ state: 'detached' });
+    await page.click(testId('save-station'));
+    await page.waitForSelector('text=Saved.');
+    await page.click(testId('area-live'));
+    await page.click(testId('start-line'));
     await goOn(allow, reading);
     const parts = () => page.locator(testId('strip-part')).count();
     await expect.poll(parts).toBeGreaterThan(3);

@@ -28,7 +28,7 @@ const MAX_BYTES = 2 ** 31 - 1;
 /** Names whose next number in the done folder is remembered; for others it is looked for. */
 const MAX_NUMBERED = 1000;
 /** Names of files that others are still writing. */
-const isTemporary = (name: string) =>
+export const isTemporary = (name: string) =>
   name.startsWith('.') || name.startsWith('~') || /\.(tmp|part|partial|crdownload)$/i.test(name);
 
 const isThere = (path: string): Promise<boolean> =>

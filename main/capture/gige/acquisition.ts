@@ -38,8 +38,29 @@ const MAX_CHUNK_BYTES = 2 ** 20;
 /** What starts a picture: the camera as it is set, `Acquisition.trigger`, or an input of the camera. */
 export type Triggering = 'free-run' | 'software' | 'hardware';
 
+/** Values that features had before they were set, by name, in the order of setting. */
+export type Originals = Map<string, string | number | boolean>;
+
+/** Features whose values of before are noted at their first setting. */
+const noting = (features: NodeMap, originals: Originals): Pick<NodeMap, 'has' | 'set'> => ({
+  has: features.has,
+  async set(name, value) {
+    const { value: before } = await features.describe(name);
+    await features.set(name, value);
+    if (before !== null && !originals.has(name)) originals.set(name, before);
+  },
+});
+/** The last one set goes back first: some can be set only while another is as it was made. */
+async function putBack(features: NodeMap, originals: Originals): Promise<void> {
+  for (const [name, value] of [...originals].reverse()) await setWherePossible(features, name, value);
+}
+
 /** Sets what the configuration and the way of triggering name, and nothing else. @throws FeatureError */
-async function applySettings(features: NodeMap, config: GigeConfig, triggering: Triggering): Promise<void> {
+async function applySettings(
+  features: Pick<NodeMap, 'has' | 'set'>,
+  config: GigeConfig,
+  triggering: Triggering,
+): Promise<void> {
   const first = (names: string[]): string => names.find((name) => features.has(name)) ?? names[0]!;
   if (config.pixelFormat !== undefined) await features.set('PixelFormat', config.pixelFormat);
   if (config.exposureUs !== undefined) {
@@ -57,7 +78,11 @@ async function applySettings(features: NodeMap, config: GigeConfig, triggering: 
   if (source !== undefined) await features.set('TriggerSource', source);
   await features.set('TriggerMode', mode === 'on' ? 'On' : 'Off');
 }
-async function setWherePossible(features: NodeMap, name: string, value: string): Promise<void> {
+async function setWherePossible(
+  features: Pick<NodeMap, 'set'>,
+  name: string,
+  value: string | number | boolean,
+): Promise<void> {
   await features.set(name, value).catch((error: unknown) => {
     if (!(error instanceof FeatureError)) throw error;
   });
@@ -73,12 +98,14 @@ export async function startAcquisition(
     triggering?: Triggering;
     /** Wanted of the system; default: stream-channel.ts. */
     receiveBufferBytes?: number;
+    /** Given: what is set here is put back as it was at the end, and kept in it until then. */
+    originals?: Originals;
     cache: DescriptionCache;
     signal: AbortSignal;
   },
   events: AcquisitionEvents,
 ): Promise<Acquisition> {
-  const { cameraId, maxPixels, triggering = 'free-run' } = options;
+  const { cameraId, maxPixels, triggering = 'free-run', originals } = options;
   const device = await openDevice(found, { ...options, control: true, onLost: (error) => events.onLost(error) });
   const { features } = device;
   let told = false;
@@ -119,7 +146,7 @@ export async function startAcquisition(
   try {
     await stopRunning(features);
     try {
-      await applySettings(features, config, triggering);
+      await applySettings(originals ? noting(features, originals) : features, config, triggering);
     } catch (error) {
       if (!(error instanceof FeatureError)) throw error;
       // A camera that runs otherwise than it was told to would judge parts by other pictures.
@@ -162,12 +189,16 @@ export async function startAcquisition(
       trigger: () => features.execute('TriggerSoftware'),
       stop: () =>
         (stopping ??= (async () => {
-          await stopRunning(features).catch(() => {});
+          await stopRunning(features)
+            .then(() => originals && putBack(features, originals))
+            // It is gone, or does not listen: its values of before are kept for when it is back.
+            .catch(() => {});
           await stream.close();
           await device.close();
         })()),
     };
   } catch (error) {
+    if (originals) await putBack(features, originals).catch(() => {});
     await device.close();
     throw error;
   }

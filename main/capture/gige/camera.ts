@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../contract/errors.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
-import { startAcquisition, type Acquisition, type GigeConfig, type Triggering } from './acquisition.ts';
+import { startAcquisition, type Acquisition, type GigeConfig, type Originals, type Triggering } from './acquisition.ts';
 import { cameraError, type DescriptionCache } from './device.ts';
 import { discover, isDevice, type FoundDevice } from './discovery.ts';
 import { LEAST_BUFFER_BYTES } from './stream-channel.ts';
@@ -40,9 +40,17 @@ export async function findCamera(
  */
 export function createGigeCamera(
   config: GigeConfig,
-  options: { cameraId: string; maxPixels: number; triggering?: Triggering; receiveBufferBytes?: number },
+  options: {
+    cameraId: string;
+    maxPixels: number;
+    triggering?: Triggering;
+    receiveBufferBytes?: number;
+    /** As it leaves a camera that is only looked at: with the settings that it had before. */
+    putsBack?: boolean;
+  },
 ): Camera {
   const { cameraId, triggering = 'free-run' } = options;
+  const originals: Originals | null = options.putsBack ? new Map() : null;
   const stop = new AbortController();
   const { signal } = stop;
   const cache: DescriptionCache = new Map();
@@ -71,7 +79,7 @@ export function createGigeCamera(
         acquisition = await startAcquisition(
           found,
           config,
-          { ...options, cache, signal },
+          { ...options, cache, signal, ...(originals && { originals }) },
           {
             // What was still under way when the camera was lost comes after whoever waited for it was answered.
             onFrame: (frame) => void (over ? sink.missed?.(1) : sink.offer(frame)),

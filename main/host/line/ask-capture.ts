@@ -3,8 +3,9 @@ import type { FromCapture, ToCapture } from '../../capture/capture-thread.ts';
 const ANSWER_MS = 15_000;
 
 type Opening = Extract<ToCapture, { kind: 'open' }>;
+type Look = Extract<ToCapture, { kind: 'preview' }>;
 /** What is asked of the capture thread: a camera to open, or the open one to close. */
-export type CaptureQuestion = Omit<Opening, 'id'> | { kind: 'close' };
+export type CaptureQuestion = Omit<Opening, 'id'> | Omit<Look, 'id'> | { kind: 'close' };
 export type CaptureAnswer = Extract<FromCapture, { kind: 'opened' | 'refused' | 'closed' }>;
 
 export interface AskCapture {
@@ -26,7 +27,7 @@ export function createAskCapture(send: (message: ToCapture) => void, answerMs = 
     ask(question) {
       last += 1;
       const id = last;
-      if (question.kind === 'open') wanted = id;
+      if (question.kind !== 'close') wanted = id;
       return new Promise((resolve) => {
         const timer = setTimeout(() => {
           waiting = null;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { CameraConfig } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import { monotonicMs } from '../../inspection/inspector.ts';
 import { isDemoHome } from './active-model.ts';
@@ -10,6 +11,12 @@ import type { Problems } from './problems.ts';
 const DEMO_CAMERAS: readonly string[] = ['simulated', 'folder'];
 /** Pictures of the last parts may still be on their way to the disk when the line stops. */
 const DRAIN_MS = 5_000;
+
+/** @throws DEMO_FORBIDS */
+export async function refuseInDemo(home: string, { kind }: CameraConfig): Promise<void> {
+  if (!DEMO_CAMERAS.includes(kind) && (await isDemoHome(home)))
+    throw new AppError('DEMO_FORBIDS', { what: `a ${kind} camera` });
+}
 
 /** Opens and closes the line's camera, which the capture thread owns. */
 export function createLineCamera(
@@ -40,9 +47,7 @@ export function createLineCamera(
     },
     /** @throws DEMO_FORBIDS, CAMERA_OPENS_SLOWLY, what the camera says: then the line stands */
     async open({ home, station }: Setup): Promise<void> {
-      if (!DEMO_CAMERAS.includes(station.camera.kind) && (await isDemoHome(home))) {
-        throw new AppError('DEMO_FORBIDS', { what: `a ${station.camera.kind} camera` });
-      }
+      await refuseInDemo(home, station.camera);
       line.state = 'starting';
       line.camera = 'busy';
       const answer = await capture.ask({

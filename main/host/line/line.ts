@@ -16,6 +16,7 @@ import { isDemoHome } from './active-model.ts';
 import { createAskCapture } from './ask-capture.ts';
 import { createLane } from './lane.ts';
 import { createLineCamera } from './line-camera.ts';
+import { createLinePreview } from './line-preview.ts';
 import { lateAfterMs, setupOf, type LineState, type Setup } from './line-state.ts';
 import { createModelSlot } from './model-slot.ts';
 import { createOutbox } from './outbox.ts';
@@ -116,6 +117,9 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
         if (!capture.isWanted(message.id)) return;
         problems.set('frames', message.problem);
         return;
+      case 'preview':
+        preview.heard(message);
+        return;
       case 'feed': {
         const feed = createEmitterPortChannel(message.port, { wrapped: false });
         if (openFeed) bridge(feed, openFeed());
@@ -156,9 +160,11 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
   const slot = createModelSlot(line, { between, threads, problems, log });
   const capture = createAskCapture(threads.capture, cameraMs);
   const camera = createLineCamera(line, { capture, problems });
+  const preview = createLinePreview(line, { capture, exclusive });
 
   /** The PLC hears of it when the camera is refused: the line stands. */
   const openCamera = async (at: Setup): Promise<void> => {
+    preview.over();
     try {
       await camera.open(at);
     } catch (error) {
@@ -302,6 +308,8 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
       setupOf(line);
       return status();
     },
+    'line.preview': (question) => exclusive(() => preview.look(question)),
+    'line.endPreview': () => exclusive(async () => (await preview.close(), {})),
     'line.testOutput': async ({ signals, seconds }) => {
       const { station } = setupOf(line);
       if (line.state !== 'stopped')
@@ -328,6 +336,9 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
     },
     dispose: () =>
       exclusive(async () => {
+        // A camera that was only looked at gets its settings back.
+        await preview.close();
+        preview.dispose();
         await camera.close();
         clearInterval(flushTimer);
         clearInterval(statusTimer);

@@ -1,4 +1,11 @@
-import type { Finder, Recipe, Region, Station, Template } from '../../../main/contract/domain.ts';
+import {
+  regionSchema,
+  type Finder,
+  type Recipe,
+  type Region,
+  type Station,
+  type Template,
+} from '../../../main/contract/domain.ts';
 
 /** How a station looks at a part, as a form holds it: all kinds of part finder at once. */
 export interface RecipeDraft {
@@ -24,6 +31,20 @@ export function regionOf(line: string): Region {
   const [x = NaN, y = NaN, width = NaN, height = NaN] = line.split(/[\s,、]+/).map(Number);
   return { x, y, width, height };
 }
+
+const isRegion = (line: string): boolean => regionSchema.safeParse(regionOf(line)).success;
+const linesOf = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+
+/** The regions that can be read of their text. */
+export const regionsOf = (text: string): Region[] => linesOf(text).filter(isRegion).map(regionOf);
+
+/** The text of regions, and after them those lines of before that no region could be read of: somebody may still be typing one. */
+export const regionsText = (regions: readonly Region[], before: string): string =>
+  [...regions.map(regionText), ...linesOf(before).filter((line) => !isRegion(line))].join('\n');
 
 export function recipeDraftOf(station: Station | null): RecipeDraft {
   const recipe = station?.recipe;
@@ -56,11 +77,7 @@ const finderOf = (draft: RecipeDraft): Finder => {
 export const recipeInput = (draft: RecipeDraft, station: Station | null): Recipe => ({
   finder: finderOf(draft),
   rotation: draft.rotation,
-  regions: draft.regions
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '')
-    .map(regionOf),
+  regions: linesOf(draft.regions).map(regionOf),
   tiles: { columns: draft.columns, rows: draft.rows, overlap: draft.overlapPercent / 100 },
   maxPixels: station?.recipe.maxPixels ?? 100_000_000,
 });

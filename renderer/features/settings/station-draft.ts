@@ -65,45 +65,49 @@ export function draftOf(station: Station | null): StationDraft {
 const nothing = { trigger: undefined, pixelFormat: undefined, packetSizeLimit: undefined };
 
 /** What a form does not show (image size, drift, polling) keeps the station's value. */
+export function cameraInput(
+  draft: StationDraft,
+  before: CameraConfig | undefined,
+): MethodInput<'stations.add'>['camera'] {
+  const { kind, surface, seed, partsPerMinute, newDefectAfterS, path, after } = draft;
+  switch (kind) {
+    case 'simulated':
+      return {
+        ...(before?.kind === 'simulated' ? before : {}),
+        kind,
+        surface,
+        seed,
+        partsPerMinute,
+        newDefectAfterS,
+        defectShare: draft.defectPercent / 100,
+      };
+    case 'folder':
+      return { ...(before?.kind === 'folder' ? before : {}), kind, path, after };
+    case 'gige': {
+      const { trigger, pixelFormat, packetSizeLimit } = before?.kind === 'gige' ? before : nothing;
+      const serial = draft.serial.trim();
+      const address = draft.address.trim();
+      return {
+        kind,
+        ...(serial === '' ? {} : { serial }),
+        ...(address === '' ? {} : { address }),
+        ...(draft.exposureUs === null ? {} : { exposureUs: draft.exposureUs }),
+        ...(draft.gain === null ? {} : { gain: draft.gain }),
+        ...(trigger === undefined ? {} : { trigger }),
+        ...(pixelFormat === undefined ? {} : { pixelFormat }),
+        ...(packetSizeLimit === undefined ? {} : { packetSizeLimit }),
+      };
+    }
+    case 'usb':
+      return usbInput(draft.usb, before);
+  }
+}
+
 export function stationInput(
   draft: StationDraft,
   station: Station | null,
 ): MethodInput<'stations.add'> & { recipe: Recipe } {
-  const { kind, surface, seed, partsPerMinute, newDefectAfterS, path, after } = draft;
-  const before = station?.camera;
-  const camera = ((): MethodInput<'stations.add'>['camera'] => {
-    switch (kind) {
-      case 'simulated':
-        return {
-          ...(before?.kind === 'simulated' ? before : {}),
-          kind,
-          surface,
-          seed,
-          partsPerMinute,
-          newDefectAfterS,
-          defectShare: draft.defectPercent / 100,
-        };
-      case 'folder':
-        return { ...(before?.kind === 'folder' ? before : {}), kind, path, after };
-      case 'gige': {
-        const { trigger, pixelFormat, packetSizeLimit } = before?.kind === 'gige' ? before : nothing;
-        const serial = draft.serial.trim();
-        const address = draft.address.trim();
-        return {
-          kind,
-          ...(serial === '' ? {} : { serial }),
-          ...(address === '' ? {} : { address }),
-          ...(draft.exposureUs === null ? {} : { exposureUs: draft.exposureUs }),
-          ...(draft.gain === null ? {} : { gain: draft.gain }),
-          ...(trigger === undefined ? {} : { trigger }),
-          ...(pixelFormat === undefined ? {} : { pixelFormat }),
-          ...(packetSizeLimit === undefined ? {} : { packetSizeLimit }),
-        };
-      }
-      case 'usb':
-        return usbInput(draft.usb, before);
-    }
-  })();
+  const camera = cameraInput(draft, station?.camera);
   const criteria: Criteria = {
     maxEscape: draft.maxEscapePercent / 100,
     maxOverkill: draft.maxOverkillPercent / 100,

@@ -340,6 +340,8 @@ const createProcesses = (
           },
           'line.trigger': async () => ({ taken: true }),
           'line.testOutput': async () => ({}),
+          'line.preview': async () => (control.state === 'running' ? null : PREVIEWED),
+          'line.endPreview': async () => ({}),
           'line.stop': async () => {
             control.state = 'stopped';
             return status();
@@ -372,6 +374,13 @@ const createProcesses = (
     },
     runningLines: async () => [...running],
   };
+};
+
+/** What the made-up line's camera shows. */
+const PREVIEWED = {
+  state: 'delivering' as const,
+  problem: null,
+  picture: { number: 1, width: 64, height: 48, jpeg: Uint8Array.of(0xff, 0xd8, 0xff, 0xd9) },
 };
 
 const isDemo = (home: string): boolean =>

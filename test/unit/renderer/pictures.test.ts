@@ -8,6 +8,9 @@ import {
   boxByKey,
   boxesByKey,
   boxOf,
+  cursorOf,
+  dragged,
+  gripAt,
   movedBy,
   placed,
   wholePicture,
@@ -49,6 +52,31 @@ describe('a box', () => {
     expect(boxByKey(box, 'Delete', false, frame)).toBeNull();
     expect(boxByKey(box, 'q', false, frame)).toBeUndefined();
     expect(boxByKey(null, 'ArrowUp', false, frame)).toBeUndefined();
+  });
+
+  it('is moved by its inside and sized by the edge that is held, and stays inside', () => {
+    const boxes = [
+      { x: 100, y: 100, width: 200, height: 100 },
+      { x: 250, y: 150, width: 100, height: 100 },
+    ];
+    const grip = (x: number, y: number, chosen = 0) => gripAt({ boxes, chosen }, { x, y }, 6);
+    expect([grip(500, 400), cursorOf(null)]).toEqual([null, null]);
+    expect(grip(270, 170)?.box).toBe(1);
+    expect([grip(150, 150), grip(298, 198), grip(104, 97), grip(300, 130), grip(200, 203)].map(cursorOf)).toEqual([
+      'move',
+      'nwse-resize',
+      'nwse-resize',
+      'ew-resize',
+      'ns-resize',
+    ]);
+    expect(cursorOf(grip(302, 102))).toBe('nesw-resize');
+    const pull = (x: number, y: number, by: { x: number; y: number }) =>
+      dragged(boxes[0]!, grip(x, y)!.edges, by, frame);
+    expect(pull(150, 150, { x: 20.4, y: -10 })).toEqual({ x: 120, y: 90, width: 200, height: 100 });
+    expect(pull(150, 150, { x: -900, y: 900 })).toEqual({ x: 0, y: 380, width: 200, height: 100 });
+    expect(pull(300, 200, { x: 50, y: -10 })).toEqual({ x: 100, y: 100, width: 250, height: 90 });
+    expect(pull(100, 130, { x: 999, y: 5 })).toEqual({ x: 296, y: 100, width: 4, height: 100 });
+    expect(pull(102, 101, { x: -200, y: -200 })).toEqual({ x: 0, y: 0, width: 300, height: 200 });
   });
 
   it('is one of several: set, chosen, moved and taken away by keys, none beyond the most, none outside', () => {
