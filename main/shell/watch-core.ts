@@ -83,6 +83,8 @@ export function watchCore({ supervisor, log, onLanguage, onNotification }: Watch
     for (const { id, stationId, measure, at } of alarms) {
       if (told.has(id)) continue;
       told.add(id);
+      // The line is as it was: supervisors find it in the window.
+      if (measure === 'revalidation') continue;
       if (fresh && Date.now() - Date.parse(at) < NEWS_MS)
         tell(
           texts.alarm,
