@@ -18,7 +18,7 @@ export interface Queue {
   ): void;
   /** Opens the part of a doubted label, unless it is open for another reason already. */
   putSuspect(partId: number, stationId: string, usefulness: number, suggestedClassId: string, doubt: LabelDoubt): void;
-  /** Labels that a model doubts and nobody has looked at leave the queue: a newer check decides anew. What a person doubts stays. */
+  /** Labels that a model doubts and nobody has looked at leave the queue: a newer check decides anew. What a person doubts stays, and what has no label any more: it waits for one. */
   closeSuspects(stationId: string): void;
   /** Open items, most useful first. */
   list(stationId: string, limit: number): QueueItem[];
@@ -56,9 +56,9 @@ export const createQueue = (db: Database, parts: Parts): Queue => {
     INSERT INTO queue (part_id, station_id, reason, usefulness, suggested_class_id, doubt, state) VALUES (?, ?, 'suspect', ?, ?, ?, 'open')
     ON CONFLICT (part_id) DO UPDATE SET reason = 'suspect', usefulness = excluded.usefulness, doubt = excluded.doubt,
       suggested_class_id = excluded.suggested_class_id, state = 'open' WHERE queue.state <> 'open' OR queue.reason = 'suspect'`);
-  const closeSuspects = db.prepare(
-    `UPDATE queue SET state = 'labelled' WHERE station_id = ? AND reason = 'suspect' AND state <> 'labelled' AND doubt ->> 'by' IS NULL`,
-  );
+  const closeSuspects = db.prepare(`
+    UPDATE queue SET state = 'labelled' WHERE station_id = ? AND reason = 'suspect' AND state <> 'labelled' AND doubt ->> 'by' IS NULL
+      AND EXISTS (SELECT 1 FROM parts p JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha WHERE p.id = queue.part_id)`);
   const columns = `q.part_id, q.reason, q.usefulness, q.group_id, q.suggested_class_id, q.doubt, ${GROUP_SIZE} AS group_size`;
   const list = db.prepare(`
     SELECT ${columns} FROM queue q WHERE q.station_id = ? AND q.state = 'open' ORDER BY q.usefulness DESC, q.part_id LIMIT ?`);

@@ -311,6 +311,27 @@ describe('the loop', () => {
     expect((await waiting()).map(({ doubt }) => doubt?.classId).toSorted()).toEqual(['c-deep-scratch', 'ok']);
   });
 
+  test('a part whose doubted label was sent back waits until it is labelled, over every update', async () => {
+    world.trainer.suspects = ({ images }) => {
+      const { sha, classId } = images.find((image) => image.classId === 'ok')!;
+      return [{ sha, classId, suggestedClassId: 'c-打痕', given: 0.1, suggested: 0.9, contradicting: [] }];
+    };
+    await learn();
+    const waiting = async () =>
+      (await world.call('queue.list', { stationId }, technician)).items.map(({ part, reason }) => [part.id, reason]);
+    const update = async () => world.done(await world.call('knowledge.update', { stationId }, technician));
+    world.trainer.suspects = () => [];
+    const [[partId]] = (await waiting()) as [[number]];
+    await world.call('labels.leaveOut', { partIds: [partId], toQueue: true }, technician);
+    await update();
+    expect(await waiting()).toEqual([[partId, 'suspect']]);
+    // Taken back it is a doubt as it was, which the next update looks at anew.
+    await world.call('labels.undo', {}, technician);
+    expect(await waiting()).toEqual([[partId, 'suspect']]);
+    await update();
+    expect(await waiting()).toEqual([]);
+  });
+
   test('candidates are timed with the threads of the line, and made with those of the trainer', async () => {
     await world.call('stations.update', { stationId, threads: 3 });
     await learn();
