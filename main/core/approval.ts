@@ -18,11 +18,12 @@ import { requireSameHere, type RecheckService } from './recheck.ts';
 import type { Revalidation } from './revalidation.ts';
 import type { TwoPersons } from './two-persons.ts';
 
-/** `signature`: given for just this; absent where the approval, or the signed plan, stands for it. */
+/** `signature`: given for just this; absent where the approval stands for it, or, with `planSigned`, the signature that the plan was made with. */
 interface ActivatedBy {
   userId: string;
   name: string;
   signature?: DecisionSignature | null;
+  planSigned?: boolean;
 }
 
 export interface ApprovalService {
@@ -212,6 +213,9 @@ export const createApprovalService = (
     store.transaction(() => {
       // Once more: it may have been rejected while it was measured here.
       checkApproved(candidateId);
+      // So is whether it goes back: another model may have been made active meanwhile.
+      if (!by.signature && !by.planSigned && decisions.isReturn(candidateId))
+        throw new AppError('SIGNATURE_NEEDED', { model: candidateId });
       const before = store.stations.get(stationId).activeModelId;
       store.audit.append({
         user: by.name,

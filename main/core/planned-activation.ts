@@ -88,7 +88,9 @@ export const createPlannedActivations = (
         throw new AppError('NOT_ALLOWED', { method: 'models.activate', roles: 'supervisor' });
       }
       accounts.refuseAltered(account);
-      await approvals.activate(candidateId, 'activate', { userId, name: userName });
+      // By the trail, as everything that saves a signature: the plan's newest entry for this model is that of this plan.
+      const planSigned = store.audit.last('models.plan', candidateId)?.details['signature'] !== undefined;
+      await approvals.activate(candidateId, 'activate', { userId, name: userName, planSigned });
       if (stored(stationId)?.plannedAt !== plan.plannedAt) return;
       store.settings.set(keyOf(stationId), null);
       context.emit('candidates.changed', { stationId });

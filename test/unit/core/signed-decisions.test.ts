@@ -86,6 +86,28 @@ test('an earlier model does not come back by the way of an activation without it
   expect(await provenSignature()).toMatchObject({ action: 'models.activate', candidateId: models[0] });
 });
 
+test('what became a going back while it was measured is none without it; a plan was signed when it was made', async () => {
+  await world.call('line.start', { stationId });
+  const { promise, resolve: go } = Promise.withResolvers<void>();
+  world.trainer.hold = promise;
+  const before = world.trainer.rechecks.length;
+  // It is active: once more the same needs no signature.
+  const late = expect(world.call('models.activate', { candidateId: models[1]! })).rejects.toMatchObject({
+    code: 'SIGNATURE_NEEDED',
+  });
+  await expect.poll(() => world.trainer.rechecks.length).toBe(before + 1);
+  await world.call('models.rollback', { stationId, signature: signed });
+  go();
+  await late;
+  expect(await active()).toBe(models[0]);
+  expect(await lastEntry()).toMatchObject({ action: 'models.rollback', subject: models[0] });
+  expect(world.lines.get(stationId)!.configured.at(-1)!.bundleDir).toContain(models[0]);
+
+  const at = new Date(Date.now() + 300).toISOString();
+  await world.call('models.plan', { stationId, activation: { candidateId: models[1]!, at, signature: signed } });
+  await expect.poll(active, { timeout: 20_000 }).toBe(models[1]);
+});
+
 test('the first use of an approved model is signed by its approval: none is asked for', async () => {
   const first = models[2]!;
   const at = new Date(Date.now() + 60_000).toISOString();

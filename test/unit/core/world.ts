@@ -55,7 +55,7 @@ type TrainerHandlers = {
 type UpdateInput = z.output<(typeof trainerMethods)['trainer.update']['input']>;
 type CompressInput = z.output<(typeof trainerMethods)['trainer.compress']['input']>;
 export interface TrainerControl {
-  /** Next trainer.update waits for this before it writes anything. */
+  /** Next trainer.update, before it writes anything, and trainer.recheck wait for this. */
   hold: Promise<void> | null;
   /** Next call, or each, drops the connection, as a crash does. */
   crash: boolean | 'always';
@@ -224,6 +224,7 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
     shareGolden(input),
   'trainer.recheck': async (input: z.output<(typeof trainerMethods)['trainer.recheck']['input']>) => {
     control.rechecks.push(input);
+    if (control.hold !== null) await control.hold;
     return control.recheck;
   },
   'trainer.heatMap': async () => ({ width: 1, height: 1, weights: [255], region: { x: 0, y: 0, width: 8, height: 8 } }),
