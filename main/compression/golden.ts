@@ -83,20 +83,26 @@ export async function shareGolden(
   { fresh, taught, golden, most, maxPixels, featureFile }: ShareInput,
   { signal }: TrainerOptions = {},
 ): Promise<ShareOutput> {
-  const pictures: (Picture & { classId: string; look: string })[] = [];
-  for (const { sha, file, classId } of fresh) {
+  const lookAt = async (file: string): Promise<string | undefined> => {
     if (signal?.aborted) throw new AppError('CANCELLED');
     const image = await pictureOf(file, maxPixels);
-    if (image !== null) pictures.push({ sha, classId, look: perceptualHash(image) });
+    return image === null ? undefined : perceptualHash(image);
+  };
+  const pictures: (Picture & { classId: string; look: string })[] = [];
+  for (const { sha, file, classId } of fresh) {
+    const look = await lookAt(file);
+    if (look !== undefined) pictures.push({ sha, classId, look });
   }
-  const known = taught.filter(({ row }) => row >= 0);
+  const [noted, others] = [taught.filter(({ row }) => row >= 0), taught.filter(({ row }) => row < 0)];
   const looks = await readLooks(
     featureFile,
-    known.map(({ row }) => row),
+    noted.map(({ row }) => row),
   );
+  const known: Picture[] = noted.map(({ sha }, i) => ({ sha, look: looks[i] }));
+  for (const { sha, file } of others) known.push({ sha, look: await lookAt(file) });
   const drawn = drawGolden({
     fresh: pictures,
-    taught: known.map(({ sha }, i) => ({ sha, look: looks[i]! })),
+    taught: known,
     golden: golden.map(({ look, ...image }) => ({ ...image, look: look ?? undefined })),
     most: new Map(most.map(({ classId, images }) => [classId, images])),
   });

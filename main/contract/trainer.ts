@@ -211,8 +211,8 @@ export const trainerMethods = {
     input: z.object({
       maxPixels: z.number().int().positive(),
       fresh: z.array(z.object({ sha: sha256Schema, file: z.string(), classId: z.string() })),
-      /** All others that teach; row of the feature file, -1: none. */
-      taught: z.array(z.object({ sha: sha256Schema, row: z.number().int().min(-1) })),
+      /** All others that teach; row of the feature file, -1: none, and the picture itself is looked at. */
+      taught: z.array(z.object({ sha: sha256Schema, file: z.string(), row: z.number().int().min(-1) })),
       golden: z.array(z.object({ sha: sha256Schema, classId: z.string(), look: lookSchema.nullable() })),
       most: z.array(z.object({ classId: z.string(), images: z.number().int().min(0) })),
       featureFile: z.string(),

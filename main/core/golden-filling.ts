@@ -4,6 +4,7 @@ import type { LabelledImage } from '../contract/trainer.ts';
 import { learnableFrom } from '../learning/anomaly/cold-start.ts';
 import { picturesPerClass } from '../learning/folds.ts';
 import { FEW_PARTS, goldenShare, type ClassCount } from '../learning/golden-share.ts';
+import type { Label } from '../store/labels.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobWork } from './jobs.ts';
@@ -23,7 +24,7 @@ export interface GoldenFilling {
   choose(job: JobWork, station: Station, samples: readonly LabelledImage[]): Promise<Withheld>;
   /** Sets the choice, without a word in the trail. */
   turn(stationId: string, on: boolean): void;
-  /** Within the update's transaction; what was labelled otherwise meanwhile stays a label. Gives how many were taken. */
+  /** Within the update's transaction; what was labelled otherwise, or doubted, meanwhile stays a label. Gives how many were taken. */
   take(stationId: string, withheld: Withheld, by: { userName: string; at: string }): number;
 }
 
@@ -44,14 +45,18 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
     return counts;
   };
 
-  /** Pictures that no update has learnt. What judged once has chosen models: it only teaches from then on. */
+  /** Somebody, or a model, asks whether it is right: nothing is judged by it, for what is locked under a wrong class stays wrong. */
+  const isDisputed = ({ partId }: Label): boolean => store.queue.state(partId) === 'open';
+
+  /** Pictures that no update has learnt, of undisputed labels. What judged once has chosen models: it only teaches from then on. */
   const freshOf = (stationId: string): Map<string, string> => {
     const { backboneId } = store.stations.get(stationId);
     const judged = store.golden.retired(stationId);
     return new Map(
       store.labels
         .unlearnt(stationId)
-        .filter(({ imageSha }) => !judged.has(imageSha) && store.features.rowOfImage(backboneId, imageSha) < 0)
+        .filter((label) => !judged.has(label.imageSha) && !isDisputed(label))
+        .filter(({ imageSha }) => store.features.rowOfImage(backboneId, imageSha) < 0)
         .map(({ imageSha, classId }) => [imageSha, classId]),
     );
   };
@@ -102,10 +107,10 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
       if (!isOn(station.id)) return NOTHING;
       const unlearnt = freshOf(station.id);
       const fresh = new Map<string, LabelledImage>();
-      const taught = new Set<string>();
+      const taught = new Map<string, string>();
       for (const sample of samples) {
         if (unlearnt.has(sample.sha)) fresh.set(sample.sha, sample);
-        else taught.add(sample.sha);
+        else taught.set(sample.sha, sample.file);
       }
       const classOf = new Map([...fresh].map(([sha, { classId }]) => [sha, classId]));
       const most = mostOf(countsOf(station.id, picturesPerClass(samples), classOf));
@@ -118,7 +123,7 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
           {
             maxPixels: recipe.maxPixels,
             fresh: [...fresh.values()].map(({ sha, file, classId }) => ({ sha, file, classId })),
-            taught: [...taught].map((sha) => ({ sha, row: store.features.rowOfImage(backboneId, sha) })),
+            taught: [...taught].map(([sha, file]) => ({ sha, file, row: store.features.rowOfImage(backboneId, sha) })),
             golden: store.golden.list(station.id).map(({ sha, classId, look }) => ({ sha, classId, look })),
             most: [...most].map(([classId, images]) => ({ classId, images })),
             featureFile: featureFileOf(store.home, backboneId),
@@ -132,7 +137,9 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
     take(stationId, withheld, by) {
       const taken = [...withheld].flatMap(([sha, { classId, look }]) => {
         const label = store.labels.get(stationId, sha);
-        return label?.classId === classId ? [{ sha, classId, look, label, ...store.parts.imageSize(sha) }] : [];
+        return label?.classId === classId && !isDisputed(label)
+          ? [{ sha, classId, look, label, ...store.parts.imageSize(sha) }]
+          : [];
       });
       if (taken.length === 0) return 0;
       for (const { sha } of taken) store.labels.remove(stationId, sha);

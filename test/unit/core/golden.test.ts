@@ -309,6 +309,29 @@ describe('a golden set that is filled from labels', () => {
     expect(taken.size).toBeLessThanOrEqual(9);
   });
 
+  test('takes no label that somebody asks about, before the update or while it runs', async () => {
+    await world.call('golden.setFilling', { stationId, on: true });
+    await importLabelled(await writeNoise(join(folder, 'new'), { ok: 30 }));
+    const fresh = (await world.call('labels.list', { stationId, limit: 100 })).filter(({ learnt }) => !learnt);
+    const doubted = fresh.slice(0, 20);
+    for (const { partId } of doubted) await world.call('parts.toQueue', { partId });
+    expect((await filling()).perClass.find(({ classId }) => classId === 'ok')).toMatchObject({ fresh: 10, most: 5 });
+
+    const { promise, resolve: go } = Promise.withResolvers<void>();
+    world.trainer.hold = promise;
+    const updates = world.trainer.updates.length;
+    const job = await world.call('knowledge.update', { stationId });
+    await expect.poll(() => world.trainer.updates.length).toBe(updates + 1);
+    const chosen = fresh.filter(({ imageSha }) => !learntOf().has(imageSha));
+    expect(chosen).toHaveLength(5);
+    expect(chosen.some((label) => doubted.includes(label))).toBe(false);
+    await world.call('parts.toQueue', { partId: chosen[0]!.partId });
+    go();
+    await world.done(job);
+    expect((await setNow())!.images).toBe(4);
+    expect((await world.call('parts.get', { partId: chosen[0]!.partId })).label?.classId).toBe('ok');
+  });
+
   test('of good parts alone leaves what a first model needs', async () => {
     ({ id: stationId } = await world.call('stations.add', { name: 'Line 2', camera: { kind: 'simulated' } }));
     await world.call('golden.setFilling', { stationId, on: true });
