@@ -599,7 +599,7 @@ export const methods = {
    */
   'candidates.recheck': method(supervisors, z.object({ candidateId: id }), jobSchema),
   'golden.show': method(anyone, z.object({ stationId: id }), goldenSchema),
-  /** What an approval looks at beside the evidence. `due`: the candidate was not tried on the set as it is now. Nothing, where the station has no set. */
+  /** What an approval looks at beside the evidence. `due`: the candidate was not tried on the set as it is now. Nothing, where the station never had a set; until a retired one is followed by a new one, what that one said, or that a waiver is needed. */
   'golden.gates': method(
     anyone,
     z.object({ candidateId: id }),

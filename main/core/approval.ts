@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { ActiveModel } from '../audit/activation.ts';
 import { removeApproval, signApproval, verifyBundle } from '../audit/approval.ts';
-import type { Candidate, Gate } from '../contract/domain.ts';
+import type { Candidate, Gate, GoldenResult } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Account } from '../store/users.ts';
@@ -47,7 +47,7 @@ interface Parts {
   monitor: Pick<MonitorService, 'restart'>;
   twoPersons: Pick<TwoPersons, 'check' | 'rule'>;
   recheck: RecheckService;
-  golden: Pick<GoldenService, 'gates'>;
+  golden: Pick<GoldenService, 'decide'>;
   actives: Pick<ActiveModelsService, 'exchange'>;
   decisions: SignedDecisions;
   revalidation: Pick<Revalidation, 'settle'>;
@@ -110,15 +110,16 @@ export const createApprovalService = (
       throw new AppError('NOT_APPROVED', { model: candidateId, problem: `its state is "${state}"` });
   };
 
-  /** By the evidence in the bundle, not by the row. GATE_FAILED, WAIVER_NEEDED, CHANGED_NOT_SEEN, GOLDEN_DUE. */
+  /** By the evidence in the bundle, not by the row; gives the figures on the golden set that it stands on, if any. GATE_FAILED, WAIVER_NEEDED, CHANGED_NOT_SEEN, GOLDEN_DUE. */
   const checkGates = async (
     candidate: Candidate,
     waiver: string | null,
     seenChanged: readonly string[],
-  ): Promise<void> => {
+  ): Promise<GoldenResult | undefined> => {
     const evidence = await readEvidence(bundleDirOf(store.home, candidate.id));
     const model = candidate.id;
-    const gates = [...evidence.gates, ...golden.gates(candidate)];
+    const { gates: ofGolden, figures } = golden.decide(candidate);
+    const gates = [...evidence.gates, ...ofGolden];
     const failed = gates.filter((gate) => gate.outcome === 'fail');
     if (failed.length > 0) throw new AppError('GATE_FAILED', { model, gates: namesOf(failed) });
     const thin = gates.filter((gate) => gate.outcome === 'not-enough-evidence');
@@ -128,6 +129,7 @@ export const createApprovalService = (
     const seen = new Set(seenChanged);
     const unseen = evidence.changed.filter((change) => change.kind === 'worse' && !seen.has(change.imageSha));
     if (unseen.length > 0) throw new AppError('CHANGED_NOT_SEEN', { model, count: unseen.length });
+    return figures;
   };
 
   const signNow: ApprovalService['approve'] = async (
@@ -137,7 +139,7 @@ export const createApprovalService = (
   ) => {
     const candidate = store.candidates.get(candidateId);
     checkState(candidate);
-    await checkGates(candidate, waiver, seenChanged);
+    const figures = await checkGates(candidate, waiver, seenChanged);
     if (account.user.role !== 'supervisor') {
       throw new AppError('NOT_ALLOWED', { method: 'candidates.approve', roles: 'supervisor' });
     }
@@ -151,7 +153,7 @@ export const createApprovalService = (
       demo: store.demo,
       meaning,
       waiver,
-      golden: candidate.golden,
+      golden: figures,
       at: context.now(),
       certificate: account.certificate,
       privateKey,
@@ -185,7 +187,7 @@ export const createApprovalService = (
             waiver,
             seenChanged,
             twoPersons: twoPersons.rule(),
-            ...(candidate.golden && { golden: candidate.golden.setSha256, goldenUse: candidate.golden.use }),
+            ...(figures && { golden: figures.setSha256, goldenUse: figures.use }),
           },
         });
       });

@@ -7,6 +7,7 @@ import { FEW_PARTS, goldenShare, type ClassCount } from '../learning/golden-shar
 import type { Label } from '../store/labels.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf } from './feature-file.ts';
+import { goldenImages } from './golden-images.ts';
 import type { JobWork } from './jobs.ts';
 import { withTrainer } from './trainer.ts';
 
@@ -41,7 +42,7 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
 
   const inSet = (stationId: string): Map<string, number> => {
     const counts = new Map<string, number>();
-    for (const { classId } of store.golden.list(stationId)) counts.set(classId, (counts.get(classId) ?? 0) + 1);
+    for (const { classId } of goldenImages(store, stationId)) counts.set(classId, (counts.get(classId) ?? 0) + 1);
     return counts;
   };
 
@@ -124,7 +125,7 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
             maxPixels: recipe.maxPixels,
             fresh: [...fresh.values()].map(({ sha, file, classId }) => ({ sha, file, classId })),
             taught: [...taught].map(([sha, file]) => ({ sha, file, row: store.features.rowOfImage(backboneId, sha) })),
-            golden: store.golden.list(station.id).map(({ sha, classId, look }) => ({ sha, classId, look })),
+            golden: goldenImages(store, station.id).map(({ sha, classId, look }) => ({ sha, classId, look })),
             most: [...most].map(([classId, images]) => ({ classId, images })),
             featureFile: featureFileOf(store.home, backboneId),
           },

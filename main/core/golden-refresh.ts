@@ -2,6 +2,7 @@ import { AppError } from '../contract/errors.ts';
 import type { Label } from '../store/labels.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import type { GoldenFilling } from './golden-filling.ts';
+import { goldenImages } from './golden-images.ts';
 import { goldenSetSha256 } from './golden.ts';
 import { importedUnjudged } from './import.ts';
 import type { JobService } from './jobs.ts';
@@ -48,7 +49,7 @@ export const createGoldenRefresh = (
     const facts = store.golden.facts(stationId);
     if (facts === null) throw new AppError('NOT_FOUND', { kind: 'golden set', id: stationId });
     refuseWhileUsed(stationId);
-    const images = store.golden.list(stationId);
+    const images = goldenImages(store, stationId);
     const setSha256 = goldenSetSha256(images);
     const by = { userName: actor(session), at: context.now().toISOString() };
     return store.transaction(() => {
@@ -58,7 +59,7 @@ export const createGoldenRefresh = (
         .map(({ sha, classId, label }) => {
           const back = label ?? labelOf(stationId, sha, classId, userOf(session).id);
           store.images.keep(sha);
-          store.labels.set({ ...back, learntClassId: null });
+          store.labels.set({ ...back, classId, learntClassId: null });
           return { image: sha, classId, part: back.partId };
         });
       filling.turn(stationId, true);

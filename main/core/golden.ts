@@ -9,6 +9,7 @@ import type { z } from 'zod';
 import { bundleDirOf, refuseAltered } from './candidates.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { goldenImages, mergedInto } from './golden-images.ts';
 import { listSources } from './import.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { readSnapshot } from './snapshots.ts';
@@ -21,14 +22,24 @@ import { withTrainer } from './trainer.ts';
 
 export interface GoldenService {
   handlers: HandlersOf<'golden.show' | 'golden.gates' | 'golden.add' | 'candidates.golden'>;
-  /** What an approval has to look at beside the evidence; empty where the station has no set. GOLDEN_DUE. */
-  gates(candidate: Candidate): Gate[];
+  /** What an approval has to look at beside the evidence, and the figures that it then stands on, if any; empty where the station never had a set. GOLDEN_DUE. */
+  decide(candidate: Candidate): { gates: Gate[]; figures: GoldenResult | undefined };
 }
 
 type Shown = z.output<typeof goldenSchema>;
 
 /** Uses of one set from which on it has chosen among the candidates, and a new one is asked for. */
 const MOST_USES = 20;
+
+/** The station's set is retired, and no new one is there yet. */
+const NO_SET: Gate = {
+  name: 'golden-set',
+  limit: '>= 1',
+  measured: '0',
+  bound: null,
+  outcome: 'not-enough-evidence',
+  missing: 0,
+};
 
 /** Of the images and classes of a set. */
 export const goldenSetSha256 = (images: readonly { sha: string; classId: string }[]): string =>
@@ -44,7 +55,7 @@ export const createGoldenService = (
     store.stations.get(stationId);
     const facts = store.golden.facts(stationId);
     if (facts === null) return null;
-    const images = store.golden.list(stationId);
+    const images = goldenImages(store, stationId);
     const perClass = new Map<string, number>();
     for (const { classId } of images) perClass.set(classId, (perClass.get(classId) ?? 0) + 1);
     return {
@@ -123,7 +134,7 @@ export const createGoldenService = (
     const at = context.now().toISOString();
     store.transaction(() => {
       const added = store.golden.add(stationId, images, { userName: by, at });
-      const set = goldenSetSha256(store.golden.list(stationId));
+      const set = goldenSetSha256(goldenImages(store, stationId));
       store.audit.append({
         user: by,
         action: 'golden.add',
@@ -137,8 +148,10 @@ export const createGoldenService = (
 
   const judge = async (job: JobWork, candidate: Candidate, by: string): Promise<string[]> => {
     const { id, stationId, bundleSha256 } = candidate;
-    const images = store.golden.list(stationId);
+    const images = goldenImages(store, stationId);
     const truth = new Map(images.map(({ sha, classId }) => [sha, classId]));
+    // A model that was made before classes were merged still names the one that is gone.
+    const meaning = (classId: string | null) => classId && mergedInto(store, classId);
     const okIds = store.classes.okIds();
     const dir = bundleDirOf(store.home, id);
     await refuseAltered(dir, bundleSha256);
@@ -167,8 +180,9 @@ export const createGoldenService = (
         leaks: leaks.length,
         unreadable: unreadable.length,
         unsure: judged.filter(({ verdict }) => verdict === 'unsure').length,
-        rightClass: judged.filter(({ sha, verdict, classId }) => verdict !== 'unsure' && classId === truth.get(sha))
-          .length,
+        rightClass: judged.filter(
+          ({ sha, verdict, classId }) => verdict !== 'unsure' && meaning(classId) === truth.get(sha),
+        ).length,
         escape: wrongOf(bad, 'ok'),
         overkill: wrongOf(good, 'ng'),
       };
@@ -180,28 +194,39 @@ export const createGoldenService = (
     return [id];
   };
 
-  const gatesOf = ({ stationId, golden }: Candidate): { due: boolean; gates: Gate[] } => {
-    const set = show(stationId);
-    if (set === null) return { due: false, gates: [] };
-    if (golden === undefined || golden.setSha256 !== set.sha256) return { due: true, gates: [] };
+  const gatesBy = ({ escape, overkill }: GoldenResult, stationId: string): Gate[] => {
     const { criteria } = store.stations.get(stationId);
-    const { escape, overkill } = golden;
-    const gates = [
+    return [
       { ...escapeGate({ ng: escape.parts, escaped: escape.wrong }, criteria), name: 'golden-escape' },
       { ...overkillGate({ ok: overkill.parts, overkilled: overkill.wrong }, criteria), name: 'golden-overkill' },
     ];
-    return { due: false, gates };
+  };
+
+  /** Until there is a set again, what the one before it said of a candidate holds; whoever was not tried on it needs a reason to be approved. A refresh takes no failure away. */
+  const gatesOf = ({ stationId, golden }: Candidate): { due: boolean; gates: Gate[]; figures?: GoldenResult } => {
+    const set = show(stationId);
+    const sets = set === null ? store.golden.retiredSets(stationId) : new Set([set.sha256]);
+    if (golden !== undefined && sets.has(golden.setSha256))
+      return { due: false, gates: gatesBy(golden, stationId), figures: golden };
+    if (set !== null) return { due: true, gates: [] };
+    if (sets.size === 0) return { due: false, gates: [] };
+    // Tried on the set before it grew: enough to fail by, not to pass by.
+    const failed = golden === undefined ? [] : gatesBy(golden, stationId).filter(({ outcome }) => outcome === 'fail');
+    return { due: false, gates: [...failed, NO_SET] };
   };
 
   return {
-    gates(candidate) {
-      const { due, gates } = gatesOf(candidate);
+    decide(candidate) {
+      const { due, gates, figures } = gatesOf(candidate);
       if (due) throw new AppError('GOLDEN_DUE', { model: candidate.id });
-      return gates;
+      return { gates, figures };
     },
     handlers: {
       'golden.show': async ({ stationId }) => show(stationId),
-      'golden.gates': async ({ candidateId }) => gatesOf(store.candidates.get(candidateId)),
+      async 'golden.gates'({ candidateId }) {
+        const { due, gates } = gatesOf(store.candidates.get(candidateId));
+        return { due, gates };
+      },
       async 'golden.add'({ stationId, path, newClasses }, session) {
         store.stations.get(stationId);
         const firstStep = { key: 'golden.read', details: {} };

@@ -22,6 +22,8 @@ export interface Golden {
   has(stationId: string, sha: string): boolean;
   /** Images that were in a set of the station once. */
   retired(stationId: string): ReadonlySet<string>;
+  /** Of each retired set the hash that it had when it was retired. */
+  retiredSets(stationId: string): ReadonlySet<string>;
   /** Adds images that were in no set yet; gives how many. */
   add(stationId: string, images: readonly NewGoldenImage[], by: { userName: string; at: string }): number;
   /** Who added to it last, and how often it was used; null: there is no set. */
@@ -42,6 +44,7 @@ export const createGolden = (db: Database): Golden => {
     SELECT image_sha AS sha, class_id AS classId, look, label FROM golden WHERE station_id = ? AND retirement IS NULL ORDER BY image_sha`);
   const has = db.prepare('SELECT 1 FROM golden WHERE station_id = ? AND image_sha = ? AND retirement IS NULL');
   const retired = db.prepare('SELECT image_sha FROM golden WHERE station_id = ? AND retirement IS NOT NULL').pluck();
+  const retiredSets = db.prepare('SELECT set_sha256 FROM golden_retirements WHERE station_id = ?').pluck();
   const image = db.prepare(
     'INSERT INTO images (sha, width, height, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (sha) DO NOTHING',
   );
@@ -71,6 +74,7 @@ export const createGolden = (db: Database): Golden => {
       })),
     has: (stationId, sha) => has.get(stationId, sha) !== undefined,
     retired: (stationId) => new Set(retired.all(stationId) as string[]),
+    retiredSets: (stationId) => new Set(retiredSets.all(stationId) as string[]),
     add(stationId, images, { userName, at }) {
       let added = 0;
       for (const { sha, classId, width, height, look, label } of images) {

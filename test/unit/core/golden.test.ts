@@ -377,6 +377,65 @@ describe('a golden set that has judged too often', () => {
     expect((await tryOn(id)).use).toBe(1);
   }, 60_000);
 
+  test('retired, it clears no failed gate: what it said holds until there is a new one, and what it said nothing of needs a reason', async () => {
+    const made = async () => {
+      const before = new Set((await world.call('candidates.list', { stationId })).map(({ id }) => id));
+      await world.done(await world.call('candidates.create', { stationId }));
+      return (await world.call('candidates.list', { stationId })).find(({ id, offered: is }) => is && !before.has(id))!
+        .id;
+    };
+    const [early, failed, untried, unsure] = [await made(), await made(), await made(), await made()];
+    await add(await writeDataset(join(folder, 'golden'), { ok: 3, scratch: 2 }));
+    await tryOn(early);
+    await add(await writeDataset(join(folder, 'more'), { ok: 1 }));
+    await tryOn(failed);
+    world.trainer.judge = (sha) => ({ sha, verdict: 'unsure', classId: null });
+    const figures = await tryOn(unsure);
+    await world.call('golden.refresh', { stationId });
+
+    const gates = async (candidateId: string) => {
+      const told = await world.call('golden.gates', { candidateId });
+      expect(told.due).toBe(false);
+      return told.gates.map(({ name, outcome }) => `${name} ${outcome}`);
+    };
+    expect(await gates(failed)).toEqual(['golden-escape fail', expect.stringContaining('golden-overkill')]);
+    expect(await gates(early)).toEqual(['golden-escape fail', 'golden-set not-enough-evidence']);
+    for (const id of [failed, early])
+      await expect(approve(id, 'because')).rejects.toMatchObject({ code: 'GATE_FAILED' });
+    expect(await gates(untried)).toEqual(['golden-set not-enough-evidence']);
+    await expect(approve(untried)).rejects.toMatchObject({ code: 'WAIVER_NEEDED' });
+    expect((await approve(untried, 'no set yet')).approval).toMatchObject({ waiver: 'no set yet' });
+    expect((await world.call('candidates.show', { candidateId: untried })).approval?.golden).toBeUndefined();
+    await expect(approve(unsure)).rejects.toMatchObject({ code: 'WAIVER_NEEDED' });
+    expect((await approve(unsure, 'because')).approval?.golden).toEqual(figures);
+    // With a new set all is as ever.
+    await add(await writeDataset(join(folder, 'new'), { scratch: 1 }));
+    await expect(approve(failed, 'because')).rejects.toMatchObject({ code: 'GOLDEN_DUE' });
+  });
+
+  test('judges, counts and comes back under the class that its own was merged into', async () => {
+    const newClass = async (en: string) => (await world.call('classes.create', { names: { en, ja: '' } })).id;
+    const [dent, pit, mark] = [await newClass('dent'), await newClass('pit'), await newClass('mark')];
+    const scratch = (await world.call('classes.list', {})).find(({ names }) => names.en === 'scratch')!.id;
+    await add(await writeDataset(join(folder, 'golden'), { ok: 1, scratch: 2, dent: 1 }));
+    const { id } = await offered();
+    await tryOn(id);
+    await world.call('classes.merge', { from: scratch, into: pit });
+    await world.call('classes.merge', { from: pit, into: mark });
+    await world.call('classes.retire', { classId: dent });
+    expect((await setNow())!.perClass).toContainEqual({ classId: mark, images: 2 });
+    expect((await filling()).perClass).toContainEqual(expect.objectContaining({ classId: mark, golden: 2 }));
+    // Another set than what was tried. The model still names the class of before.
+    expect((await world.call('golden.gates', { candidateId: id })).due).toBe(true);
+    world.trainer.judge = (sha) => ({ sha, verdict: 'ng', classId: scratch });
+    expect(await tryOn(id)).toMatchObject({ rightClass: 2, overkill: { wrong: 1, parts: 1 } });
+
+    expect(await world.call('golden.refresh', { stationId })).toEqual({ returned: 3, left: 1 });
+    const { perClass } = await world.call('labels.summary', { stationId });
+    expect(perClass).toContainEqual(expect.objectContaining({ classId: mark, labelled: 5 }));
+    expect(perClass.some(({ classId }) => classId === scratch)).toBe(false);
+  });
+
   test('is not taken away while it judges or an update waits', async () => {
     await add(await writeDataset(join(folder, 'golden'), { ok: 2 }));
     let go = (): void => {};
