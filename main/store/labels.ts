@@ -72,9 +72,18 @@ export const WITHOUT_PLACE = `
   WHERE c.is_ok = 0 AND (p.tile_x IS NULL OR p.verdict = 'ok')`;
 
 /** An action that no part is left of cannot be taken back. */
-export const CLOSE_EMPTY_ACTIONS = `
+export const CLOSE_IF_EMPTY = `
   UPDATE label_actions SET undone = 1
-  WHERE undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = id)`;
+  WHERE id = ? AND undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = label_actions.id)`;
+
+/** Takes parts out of the actions that name them, and closes the actions that none is left of. @param which condition on `label_action_parts` */
+export const createForgetInActions = (db: Database, which: string): ((...bound: string[]) => void) => {
+  const forget = db.prepare(`DELETE FROM label_action_parts WHERE ${which} RETURNING action_id`).pluck();
+  const closeIfEmpty = db.prepare(CLOSE_IF_EMPTY);
+  return (...bound) => {
+    for (const actionId of new Set(forget.all(...bound))) closeIfEmpty.run(actionId);
+  };
+};
 
 interface Row {
   station_id: string;
@@ -172,8 +181,6 @@ export const createLabels = (db: Database): Labels => {
     ORDER BY id DESC LIMIT @limit`);
   const changesOf = db.prepare('SELECT * FROM label_action_parts WHERE action_id = ? ORDER BY part_id');
   const setUndone = db.prepare('UPDATE label_actions SET undone = 1 WHERE id = ?');
-  const forgetChanges = db.prepare('DELETE FROM label_action_parts WHERE station_id = ? AND image_sha = ?');
-  const closeEmpty = db.prepare(CLOSE_EMPTY_ACTIONS);
   return {
     get(stationId, imageSha) {
       const row = one.get(stationId, imageSha) as Row | undefined;
@@ -227,9 +234,6 @@ export const createLabels = (db: Database): Labels => {
       }));
     },
     setUndone: (actionId) => void setUndone.run(actionId),
-    forgetInActions(stationId, imageSha) {
-      forgetChanges.run(stationId, imageSha);
-      closeEmpty.run();
-    },
+    forgetInActions: createForgetInActions(db, 'station_id = ? AND image_sha = ?'),
   };
 };

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { CLOSE_EMPTY_ACTIONS } from './labels.ts';
+import { createForgetInActions } from './labels.ts';
 
 /** A part of the line that is not ok and has a picture. */
 export interface PicturedPart {
@@ -92,14 +92,16 @@ const RECORD_NAMED = `
   OR EXISTS (SELECT 1 FROM labels WHERE image_sha = p.image_sha)
   OR EXISTS (SELECT 1 FROM golden WHERE image_sha = p.image_sha)`;
 
+/** One at a time: nobody walks through all pictures that there are. */
+export const CAME_AGAIN = `
+  DELETE FROM pictures_to_remove WHERE sha = @sha AND EXISTS (SELECT 1 FROM images WHERE sha = @sha)`;
+
 export const createRetentionRows = (db: Database): RetentionRows => {
   const pictured = db.prepare(
     `SELECT p.id, p.at, p.image_sha AS imageSha FROM parts p WHERE ${OTHER} AND p.id > @after ORDER BY p.id LIMIT @limit`,
   );
   const pictureNeeded = db.prepare(PICTURE_NEEDED).pluck();
-  const skips = db.prepare(`
-    DELETE FROM label_action_parts WHERE part_id IN (SELECT id FROM parts WHERE image_sha = ?)`);
-  const closeEmpty = db.prepare(CLOSE_EMPTY_ACTIONS);
+  const forgetSkips = createForgetInActions(db, 'part_id IN (SELECT id FROM parts WHERE image_sha = ?)');
   const unqueue = db.prepare('DELETE FROM queue WHERE part_id IN (SELECT id FROM parts WHERE image_sha = ?)');
   const withoutPicture = db.prepare('UPDATE parts SET image_sha = NULL WHERE image_sha = ?');
   const dropImage = db.prepare(`
@@ -124,7 +126,7 @@ export const createRetentionRows = (db: Database): RetentionRows => {
     .prepare(`SELECT image_sha FROM parts WHERE origin = 'import' AND station_id = ? AND image_sha IS NOT NULL`)
     .pluck();
   const stations = db.prepare('SELECT id FROM stations').pluck();
-  const cameAgain = db.prepare('DELETE FROM pictures_to_remove WHERE sha IN (SELECT sha FROM images)');
+  const cameAgain = db.prepare(CAME_AGAIN);
   const toRemove = db.prepare('SELECT sha FROM pictures_to_remove ORDER BY sha LIMIT ?').pluck();
   const removed = db.prepare('DELETE FROM pictures_to_remove WHERE sha = ?');
   const counts = Object.fromEntries(
@@ -160,7 +162,7 @@ export const createRetentionRows = (db: Database): RetentionRows => {
     pictured: (stationId, after, limit) => pictured.all({ stationId, after, limit }) as PicturedPart[],
     isPictureNeeded: (imageSha, stationId, before) => pictureNeeded.get({ imageSha, stationId, before }) === 1,
     removePicture(imageSha) {
-      if (skips.run(imageSha).changes > 0) closeEmpty.run();
+      forgetSkips(imageSha);
       unqueue.run(imageSha);
       withoutPicture.run(imageSha);
       drop(imageSha);
@@ -181,8 +183,12 @@ export const createRetentionRows = (db: Database): RetentionRows => {
       for (const id of stations.all()) yield* imported.all(id) as string[];
     },
     toRemove(limit) {
-      cameAgain.run();
-      return toRemove.all(limit) as string[];
+      for (;;) {
+        const page = toRemove.all(limit) as string[];
+        const gone = page.filter((sha) => cameAgain.run({ sha }).changes === 0);
+        // Of a page all of which came again none is left, and the next ones are not looked at yet.
+        if (gone.length > 0 || page.length === 0) return gone;
+      }
     },
     removed(shas) {
       for (const sha of shas) removed.run(sha);
