@@ -95,22 +95,34 @@ export class TabCamera {
         if (!this.#running.has(id))
           this.#running.set(id, (await app.client.call('line.status', { stationId: id })).state !== 'stopped');
       const { previewedId } = app;
-      this.#wanted = app.stations.filter(({ id }) => id === previewedId || this.#running.get(id) === true);
+      // One that is only looked at may be saved with another camera still.
+      this.#wanted = app.stations.filter(
+        ({ id, camera }) => id === previewedId || (camera.kind === 'usb' && this.#running.get(id) === true),
+      );
       if (!canFeed() || this.#permission !== 'granted' || !app.has(workers)) return;
       for (const { id } of this.#wanted) if (!this.#reading.has(id)) await this.#read(id);
     } catch (error) {
-      // The line stopped meanwhile, another page reads, or the core is away: tried again.
-      if (!isAppError(error)) app.notify(error);
+      this.#failed(error);
     } finally {
       this.#trying = false;
     }
   }
 
+  /** A station that cannot be read for keeps none of the others waiting. */
   async #read(stationId: string): Promise<void> {
-    const { ticket } = await this.#app.client.call('cameras.feed', { stationId });
-    const channel = openFeedSocket(ticket);
-    this.#reading = new Map([...this.#reading, [stationId, channel]]);
-    channel.onClose(() => (this.#reading = new Map([...this.#reading].filter(([id]) => id !== stationId))));
-    feedCamera(channel);
+    try {
+      const { ticket } = await this.#app.client.call('cameras.feed', { stationId });
+      const channel = openFeedSocket(ticket);
+      this.#reading = new Map([...this.#reading, [stationId, channel]]);
+      channel.onClose(() => (this.#reading = new Map([...this.#reading].filter(([id]) => id !== stationId))));
+      feedCamera(channel);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** The line stopped meanwhile, another page reads, or the core is away: tried again. */
+  #failed(error: unknown): void {
+    if (!isAppError(error)) this.#app.notify(error);
   }
 }
