@@ -49,7 +49,12 @@ const noFile = (error: NodeJS.ErrnoException): string => {
 };
 
 /** Pictures of parts that are not ok, or records, that a station has: counted without holding up others. */
-export const countOf = async (store: Store, kind: 'other' | 'records', stationId: string): Promise<number> => {
+export const countOf = async (
+  store: Store,
+  kind: 'other' | 'records',
+  stationId: string,
+  signal: AbortSignal,
+): Promise<number> => {
   let all = 0;
   for (let after = 0; ;) {
     const { count, last } = store.retention.count(kind, stationId, after, COUNTED_AT_ONCE);
@@ -57,6 +62,7 @@ export const countOf = async (store: Store, kind: 'other' | 'records', stationId
     all += count;
     after = last;
     await othersGoOn();
+    signal.throwIfAborted();
   }
 };
 

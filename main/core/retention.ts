@@ -179,7 +179,8 @@ export const createRetentionService = (
     const { retention } = store;
     // Those that the line has not deleted yet.
     const okPictures = retention.countOk(stationId, retentionOf(store, stationId).okPictures);
-    const [others, all] = [await countOf(store, 'other', stationId), await countOf(store, 'records', stationId)];
+    const others = await countOf(store, 'other', stationId, signal);
+    const all = await countOf(store, 'records', stationId, signal);
     const [okBytes, otherBytes] = [await meanBytes(stationId, 'ok'), await meanBytes(stationId, 'other')];
     const referenced = await referencedPictures(store, signal);
     const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });

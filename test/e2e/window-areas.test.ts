@@ -384,6 +384,26 @@ describe('Settings', () => {
     expect(await findings(page)).toEqual([]);
   });
 
+  it('gives up the count for what is no longer meant, without a word', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    const goes = () => page.textContent(testId('goes-records'));
+    await expect.poll(goes).toContain('0');
+    const before = server.calls('retention.preview');
+    const release = server.hold('retention.preview');
+    await page.fill(testId('keep-records'), '400');
+    await expect.poll(() => server.calls('retention.preview')).toBe(before + 1);
+    expect(server.cancelled('retention.preview')).toBe(0);
+    await page.fill(testId('keep-records'), '365');
+    await expect.poll(() => server.cancelled('retention.preview')).toBe(1);
+    await expect.poll(() => server.calls('retention.preview')).toBe(before + 2);
+    await go(page, 'live');
+    await expect.poll(() => server.cancelled('retention.preview')).toBe(2);
+    release();
+    expect(await page.locator(testId('notice-error')).count()).toBe(0);
+  });
+
   it('asks before it disables an account: that is for ever', async () => {
     const { page } = await open();
     await signIn(page, 'SV-02', 'supervisor');
