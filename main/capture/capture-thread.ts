@@ -34,7 +34,12 @@ export type ToCapture =
     }
   | { kind: 'trigger' }
   /** Shows what a camera sees, without taking parts; answered as `open` is. `id` comes back with its news. */
-  | { kind: 'preview'; id: number; camera: CameraConfig; options: Pick<OpenCameraOptions, 'cameraId' | 'maxPixels'> }
+  | {
+      kind: 'preview';
+      id: number;
+      camera: CameraConfig;
+      options: Pick<OpenCameraOptions, 'cameraId' | 'maxPixels' | 'settingsFile'>;
+    }
   /** Answered by `closed` when no more frame will come. */
   | { kind: 'close'; id: number }
   /** Nobody waits any more for the answer to this question, nor wants what it or one before opens: that gives no frame, and is closed. */

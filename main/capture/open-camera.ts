@@ -10,6 +10,8 @@ export interface OpenCameraOptions {
   cameraId: string;
   /** For cameras that remember what they have taken. */
   journalFile: string;
+  /** For cameras whose settings lie in the camera: what they were set to before they were only looked at, until that is put back. */
+  settingsFile: string;
   maxPixels: number;
   /**
    * What starts a picture: the camera itself (`free-run`), `trigger()` (`software`), or the input of the camera (`hardware`). A camera that cannot do

@@ -25,7 +25,7 @@ export type PreviewNews =
   | { kind: 'state'; state: 'starting' | 'delivering' | 'lost'; problem: WireError | null }
   | { kind: 'picture'; width: number; height: number; jpeg: Uint8Array<ArrayBuffer> };
 
-type PreviewOptions = Pick<OpenCameraOptions, 'cameraId' | 'maxPixels' | 'openFeed'>;
+type PreviewOptions = Pick<OpenCameraOptions, 'cameraId' | 'maxPixels' | 'openFeed' | 'settingsFile'>;
 
 /** @param next number of the simulated line's next part: it is shown, and stays the next */
 function createPreviewCamera(config: CameraConfig, options: PreviewOptions, next: number): Camera {

@@ -1,11 +1,13 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../main/capture/gige/device.ts';
 import { createGigeCamera, findCamera } from '../../main/capture/gige/camera.ts';
-import type { Triggering } from '../../main/capture/gige/acquisition.ts';
 import type { SimulatorSettings } from '../../main/capture/gige/simulator/settings.ts';
-import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
+import { startSimulator, type Simulator } from '../../main/capture/gige/simulator/simulator.ts';
 import { patternFormats } from '../../main/capture/gige/simulator/test-pattern.ts';
-import { gigeConfig, ownAddress, receiveFrom, type Reception } from '../helpers/simulated-gige.ts';
+import { gigeConfig, ownAddress, receiveFrom, settingsOf, type Reception } from '../helpers/simulated-gige.ts';
 
 /** Few packets a second: simulator and driver share a thread here, and whatever else this machine does takes from both. */
 const small = { width: 128, height: 96, framesPerSecond: 25 };
@@ -132,13 +134,9 @@ describe('frames that cannot be had', () => {
 });
 
 describe('the camera port', () => {
-  const open = async (
-    settings: Partial<SimulatorSettings>,
-    options: { triggering?: Triggering; receiveBufferBytes?: number } = {},
-  ) => {
-    const address = ownAddress();
-    const simulator = await startSimulator({ address, ...small, ...settings });
-    const camera = createGigeCamera(gigeConfig({ address }), { cameraId: 'C', maxPixels: 1e8, ...options });
+  type Options = Partial<Parameters<typeof createGigeCamera>[1]>;
+  const openAt = async (address: string, config: object = {}, options: Options = {}) => {
+    const camera = createGigeCamera(gigeConfig({ address, ...config }), { cameraId: 'C', maxPixels: 1e8, ...options });
     const [states, problems, troubles, frames]: [string[], string[], string[], string[]] = [[], [], [], []];
     await camera.open(
       { offer: ({ source }) => frames.push(source) > 0, whenFree: async () => {}, missed: () => {} },
@@ -151,19 +149,33 @@ describe('the camera port', () => {
         onTrouble: (problem) => troubles.push(problem.code),
       },
     );
+    return { camera, states, problems, troubles, frames };
+  };
+  const open = async (settings: Partial<SimulatorSettings>, options: Options = {}) => {
+    const address = ownAddress();
+    const simulator = await startSimulator({ address, ...small, ...settings });
+    const opened = await openAt(address, {}, options);
     return {
+      ...opened,
       address,
       simulator,
-      camera,
-      states,
-      problems,
-      troubles,
-      frames,
       async [Symbol.asyncDispose]() {
-        await camera.dispose();
+        await opened.camera.dispose();
         await simulator.close();
       },
     };
+  };
+  /** Each wants it: on a busy machine the one that lost it may be the first again. */
+  const takeAway = async (
+    { address, simulator }: { address: string; simulator: Simulator },
+    tries = 10,
+  ): Promise<Awaited<ReturnType<typeof openDevice>>> => {
+    const found = (await findCamera({ address }))!;
+    simulator.dropController();
+    return openDevice(found, { cameraId: 'other', control: true }).catch((error: unknown) => {
+      if (tries === 0) throw error;
+      return takeAway({ address, simulator }, tries - 1);
+    });
   };
 
   it('finds a camera again that went silent and came back as new', async () => {
@@ -184,16 +196,7 @@ describe('the camera port', () => {
     at.simulator.dropController();
     await expect.poll(() => at.states.slice(1)).toEqual(['delivering', 'lost', 'delivering']);
 
-    const found = (await findCamera({ address: at.address }))!;
-    // Each wants it: on a busy machine the one that lost it may be the first again.
-    const takeAway = async (tries = 10): Promise<Awaited<ReturnType<typeof openDevice>>> => {
-      at.simulator.dropController();
-      return openDevice(found, { cameraId: 'other', control: true }).catch((error: unknown) => {
-        if (tries === 0) throw error;
-        return takeAway(tries - 1);
-      });
-    };
-    const other = await takeAway();
+    const other = await takeAway(at);
     try {
       // Whoever has it, the register of privilege looks the same: it is the refused write that tells.
       await expect.poll(() => at.problems.at(-1)).toBe('CAMERA_BUSY');
@@ -203,6 +206,41 @@ describe('the camera port', () => {
     await expect.poll(() => at.states.at(-1)).toBe('delivering');
     const before = at.frames.length;
     await expect.poll(() => at.frames.length).toBeGreaterThan(before);
+  });
+
+  it('gets its settings of before back, from whoever opens it next, where it was lost while somebody only looked', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mekiki-settings-'));
+    const settingsFile = join(folder, 'st-1.settings-before');
+    const address = ownAddress();
+    await using simulator = await startSimulator({ address, ...small });
+    const first = await openDevice((await findCamera({ address }))!, { cameraId: 'C', control: true });
+    await first.features.set('ExposureTime', 2_000);
+    await first.features.set('TriggerMode', 'On');
+    const before = await settingsOf(first);
+    await first.close();
+
+    const shown = { exposureUs: 750, gain: 6, trigger: { mode: 'off' } };
+    const looking = await openAt(address, shown, { settingsFile, putsBack: true });
+    await expect.poll(() => looking.frames.length).toBeGreaterThan(1);
+    const other = await takeAway({ address, simulator });
+    await expect.poll(() => looking.problems.at(-1)).toBe('CAMERA_BUSY');
+    await looking.camera.dispose();
+    expect(await settingsOf(other)).toEqual({ exposure: 750, gain: 6, trigger: 'Off' });
+    await other.close();
+
+    // The line of a station that names an exposure alone: the camera waits for its trigger, as it did.
+    const line = await openAt(address, { exposureUs: 500 }, { settingsFile });
+    await expect.poll(() => line.states.at(-1)).toBe('delivering');
+    await line.camera.dispose();
+    const last = await openDevice((await findCamera({ address }))!, { cameraId: 'C', control: true });
+    expect(await settingsOf(last)).toEqual({ ...before, exposure: 500 });
+    // Once: what is set from now on is not taken back.
+    await last.features.set('TriggerMode', 'Off');
+    await last.close();
+    const again = await openAt(address, {}, { settingsFile });
+    await expect.poll(() => again.frames.length).toBeGreaterThan(1);
+    await again.camera.dispose();
+    rmSync(folder, { recursive: true });
   });
 
   it('lets go of the camera when it is disposed of', async () => {

@@ -1,5 +1,6 @@
 import { startAcquisition, type Acquisition } from '../../main/capture/gige/acquisition.ts';
 import { findCamera, type GigeConfig } from '../../main/capture/gige/camera.ts';
+import type { Device } from '../../main/capture/gige/device.ts';
 import { pixelFormatOf, toImage } from '../../main/capture/gige/pixel-formats.ts';
 import type { LostReason } from '../../main/capture/gige/reassembly.ts';
 import type { SimulatorSettings } from '../../main/capture/gige/simulator/settings.ts';
@@ -13,6 +14,13 @@ export const ownAddress = (): string => {
   const part = () => 1 + Math.floor(Math.random() * 250);
   return `127.${part()}.${part()}.${part()}`;
 };
+
+/** Of what a station can set. */
+export const settingsOf = async ({ features }: Pick<Device, 'features'>) => ({
+  exposure: await features.float('ExposureTime'),
+  gain: await features.float('Gain'),
+  trigger: await features.text('TriggerMode'),
+});
 
 export const gigeConfig = (over: object): GigeConfig =>
   cameraConfigSchema.parse({ kind: 'gige', ...over }) as GigeConfig;

@@ -14,7 +14,7 @@ import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor, type Supervisor } from '../../main/host/supervisor.ts';
 import { decodeImage, encodePng } from '../../main/vision/decode.ts';
 import { childSettings } from '../helpers/child-settings.ts';
-import { gigeConfig, ownAddress } from '../helpers/simulated-gige.ts';
+import { gigeConfig, ownAddress, settingsOf } from '../helpers/simulated-gige.ts';
 
 /* A camera that is looked at while its station is set up: window, core, line process, capture thread, camera. */
 
@@ -53,6 +53,20 @@ describe('cameras.preview', () => {
     (await lookUntil(camera, ({ picture }) => picture !== null)).picture!;
   const decoded = async ({ jpeg }: { jpeg: string }) =>
     (await decodeImage(Buffer.from(jpeg, 'base64'), { name: 'picture', maxPixels: 1e8 })).image;
+  /** Sets features of a camera that nobody has, and reads some. */
+  const features = async (
+    address: string,
+    work: (set: (name: string, value: string | number) => Promise<void>) => Promise<void> = async () => {},
+  ) => {
+    const found = await findCamera({ address });
+    const device = await openDevice(found!, { cameraId: address, control: true });
+    try {
+      await work((name, value) => device.features.set(name, value));
+      return await settingsOf(device);
+    } finally {
+      await device.close();
+    }
+  };
   const lineStatus = () => client.call('line.status', { stationId });
 
   beforeEach(async () => {
@@ -119,21 +133,7 @@ describe('cameras.preview', () => {
     const address = ownAddress();
     const serial = `P${Date.now() % 1e9}`;
     await using simulator = await startSimulator({ address, serial, width: 640, height: 480, framesPerSecond: 10 });
-    const features = async (work: (set: (name: string, value: string | number) => Promise<void>) => Promise<void>) => {
-      const found = await findCamera({ address });
-      const device = await openDevice(found!, { cameraId: serial, control: true });
-      try {
-        await work((name, value) => device.features.set(name, value));
-        return {
-          exposure: await device.features.float('ExposureTime'),
-          gain: await device.features.float('Gain'),
-          trigger: await device.features.text('TriggerMode'),
-        };
-      } finally {
-        await device.close();
-      }
-    };
-    const before = await features(async (set) => {
+    const before = await features(address, async (set) => {
       await set('ExposureTime', 2_000);
       await set('TriggerMode', 'On');
     });
@@ -148,8 +148,33 @@ describe('cameras.preview', () => {
     await pictureOf(camera);
     // Nobody says that the page was left.
     await expect.poll(() => simulator.status().controller, POLL).toBeNull();
-    expect(await features(async () => {})).toEqual({ ...before, exposure: 2_000, trigger: 'On' });
+    expect(await features(address)).toEqual({ ...before, exposure: 2_000, trigger: 'On' });
   });
+
+  it(
+    'goes on with newer pictures after a kill, and gives a GigE camera back as it was before',
+    { timeout: 120_000 },
+    async () => {
+      const address = ownAddress();
+      await using simulator = await startSimulator({ address, width: 320, height: 240, framesPerSecond: 10 });
+      const before = await features(address, async (set) => {
+        await set('ExposureTime', 2_000);
+        await set('TriggerMode', 'On');
+      });
+      const camera = gigeConfig({ address, exposureUs: 750, gain: 6 });
+      const first = await pictureOf(camera);
+      const last = await lookUntil(camera, ({ picture }) => picture !== null && picture.number > first.number + 5);
+      const line = () => supervisor.processes().find(({ name }) => name === `line:${stationId}`)!.pid!;
+      const killed = line();
+      process.kill(killed, 'SIGKILL');
+      await expect.poll(async () => (await look(camera).catch(() => null))?.picture ?? null, POLL).not.toBeNull();
+      expect(line()).not.toBe(killed);
+      expect((await pictureOf(camera)).number).toBeGreaterThan(last.picture!.number);
+      await client.call('cameras.endPreview', { stationId });
+      expect(simulator.status().controller).toBeNull();
+      expect(await features(address)).toEqual({ ...before, exposure: 2_000, trigger: 'On' });
+    },
+  );
 
   it('tells which camera does not answer, and goes on when it does', { timeout: 120_000 }, async () => {
     const address = ownAddress();

@@ -6,6 +6,7 @@ import type { FoundDevice } from './discovery.ts';
 import { FeatureError, type NodeMap } from './genicam/node-map.ts';
 import { imageBytes, pixelFormatOf, toImage } from './pixel-formats.ts';
 import type { CompleteBlock, LostReason, StreamCounts } from './reassembly.ts';
+import type { SettingsBefore } from './settings-before.ts';
 import { openStreamChannel } from './stream-channel.ts';
 
 export type GigeConfig = Extract<CameraConfig, { kind: 'gige' }>;
@@ -38,21 +39,19 @@ const MAX_CHUNK_BYTES = 2 ** 20;
 /** What starts a picture: the camera as it is set, `Acquisition.trigger`, or an input of the camera. */
 export type Triggering = 'free-run' | 'software' | 'hardware';
 
-/** Values that features had before they were set, by name, in the order of setting. */
-export type Originals = Map<string, string | number | boolean>;
-
-/** Features whose values of before are noted at their first setting. */
-const noting = (features: NodeMap, originals: Originals): Pick<NodeMap, 'has' | 'set'> => ({
+/** Features whose values of before are noted, each before it is set: whatever ends this process, it is known. */
+const noting = (features: NodeMap, before: SettingsBefore): Pick<NodeMap, 'has' | 'set'> => ({
   has: features.has,
   async set(name, value) {
-    const { value: before } = await features.describe(name);
+    const { value: is } = await features.describe(name);
+    if (is !== null) before.note(name, is);
     await features.set(name, value);
-    if (before !== null && !originals.has(name)) originals.set(name, before);
   },
 });
 /** The last one set goes back first: some can be set only while another is as it was made. */
-async function putBack(features: NodeMap, originals: Originals): Promise<void> {
-  for (const [name, value] of [...originals].reverse()) await setWherePossible(features, name, value);
+async function putBack(features: NodeMap, before: SettingsBefore): Promise<void> {
+  for (const [name, value] of [...before.values].reverse()) await setWherePossible(features, name, value);
+  before.forget();
 }
 
 /** Sets what the configuration and the way of triggering name, and nothing else. @throws FeatureError */
@@ -98,14 +97,17 @@ export async function startAcquisition(
     triggering?: Triggering;
     /** Wanted of the system; default: stream-channel.ts. */
     receiveBufferBytes?: number;
-    /** Given: what is set here is put back as it was at the end, and kept in it until then. */
-    originals?: Originals;
+    /** What somebody who only looked could not put back is put back first. */
+    before?: SettingsBefore;
+    /** What is set here is noted in `before`, and put back at the end. */
+    putsBack?: boolean;
     cache: DescriptionCache;
     signal: AbortSignal;
   },
   events: AcquisitionEvents,
 ): Promise<Acquisition> {
-  const { cameraId, maxPixels, triggering = 'free-run', originals } = options;
+  const { cameraId, maxPixels, triggering = 'free-run', before } = options;
+  const noted = options.putsBack ? before : undefined;
   const device = await openDevice(found, { ...options, control: true, onLost: (error) => events.onLost(error) });
   const { features } = device;
   let told = false;
@@ -145,8 +147,9 @@ export async function startAcquisition(
 
   try {
     await stopRunning(features);
+    if (before) await putBack(features, before);
     try {
-      await applySettings(originals ? noting(features, originals) : features, config, triggering);
+      await applySettings(noted ? noting(features, noted) : features, config, triggering);
     } catch (error) {
       if (!(error instanceof FeatureError)) throw error;
       // A camera that runs otherwise than it was told to would judge parts by other pictures.
@@ -190,15 +193,15 @@ export async function startAcquisition(
       stop: () =>
         (stopping ??= (async () => {
           await stopRunning(features)
-            .then(() => originals && putBack(features, originals))
-            // It is gone, or does not listen: its values of before are kept for when it is back.
+            .then(() => noted && putBack(features, noted))
+            // It is gone, or does not listen: its values of before are kept for whoever opens it next.
             .catch(() => {});
           await stream.close();
           await device.close();
         })()),
     };
   } catch (error) {
-    if (originals) await putBack(features, originals).catch(() => {});
+    if (noted) await putBack(features, noted).catch(() => {});
     await device.close();
     throw error;
   }

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../contract/errors.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
-import { startAcquisition, type Acquisition, type GigeConfig, type Originals, type Triggering } from './acquisition.ts';
+import { startAcquisition, type Acquisition, type GigeConfig, type Triggering } from './acquisition.ts';
 import { cameraError, type DescriptionCache } from './device.ts';
 import { discover, isDevice, type FoundDevice } from './discovery.ts';
+import { openSettingsBefore } from './settings-before.ts';
 import { LEAST_BUFFER_BYTES } from './stream-channel.ts';
 
 export type { GigeConfig } from './acquisition.ts';
@@ -45,12 +46,14 @@ export function createGigeCamera(
     maxPixels: number;
     triggering?: Triggering;
     receiveBufferBytes?: number;
-    /** As it leaves a camera that is only looked at: with the settings that it had before. */
+    /** Where the settings of cameras that are only looked at lie until they are put back; absent: none are. */
+    settingsFile?: string;
+    /** Only looked at: left with the settings that it had before. */
     putsBack?: boolean;
   },
 ): Camera {
-  const { cameraId, triggering = 'free-run' } = options;
-  const originals: Originals | null = options.putsBack ? new Map() : null;
+  const { cameraId, triggering = 'free-run', settingsFile } = options;
+  const beforeOf = settingsFile === undefined ? null : openSettingsBefore(settingsFile);
   const stop = new AbortController();
   const { signal } = stop;
   const cache: DescriptionCache = new Map();
@@ -79,7 +82,7 @@ export function createGigeCamera(
         acquisition = await startAcquisition(
           found,
           config,
-          { ...options, cache, signal, ...(originals && { originals }) },
+          { ...options, cache, signal, ...(beforeOf && { before: beforeOf(found.id) }) },
           {
             // What was still under way when the camera was lost comes after whoever waited for it was answered.
             onFrame: (frame) => void (over ? sink.missed?.(1) : sink.offer(frame)),

@@ -18,6 +18,13 @@ export async function refuseInDemo(home: string, { kind }: CameraConfig): Promis
     throw new AppError('DEMO_FORBIDS', { what: `a ${kind} camera` });
 }
 
+/** Of a station's camera, whether its line runs or it is only looked at. */
+export const optionsOf = ({ home, station }: Pick<Setup, 'home' | 'station'>) => ({
+  cameraId: station.name,
+  maxPixels: station.recipe.maxPixels,
+  settingsFile: join(home, 'spool', `${encodeURIComponent(station.id)}.settings-before`),
+});
+
 /** Opens and closes the line's camera, which the capture thread owns. */
 export function createLineCamera(
   line: LineState,
@@ -54,9 +61,8 @@ export function createLineCamera(
         kind: 'open',
         camera: station.camera,
         options: {
-          cameraId: station.name,
+          ...optionsOf({ home, station }),
           journalFile: join(home, 'spool', `${encodeURIComponent(station.id)}.taken`),
-          maxPixels: station.recipe.maxPixels,
         },
         intake: {
           trigger: station.line.trigger,

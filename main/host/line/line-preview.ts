@@ -7,7 +7,7 @@ import type { CallOutput } from '../../contract/rpc/api.ts';
 import { monotonicMs } from '../../inspection/inspector.ts';
 import type { AskCapture } from './ask-capture.ts';
 import type { Lane } from './lane.ts';
-import { refuseInDemo } from './line-camera.ts';
+import { optionsOf, refuseInDemo } from './line-camera.ts';
 import { setupOf, type LineState } from './line-state.ts';
 
 /** Whoever looks asks several times a second: one who does not is gone. */
@@ -27,8 +27,8 @@ interface Open extends Previewed {
 /** The line's camera while it is only looked at. All but `heard` and `dispose` within the line's exclusive lane. */
 export function createLinePreview(line: LineState, { capture, exclusive }: { capture: AskCapture; exclusive: Lane }) {
   let open: Open | null = null;
-  /** Counted on, so that no picture counts as seen already. */
-  let pictures = 0;
+  /** Counted on, so that no picture counts as seen already: also from one process to the next, for whoever goes on looking. */
+  let pictures = Date.now();
 
   const close = async (): Promise<void> => {
     if (open === null) return;
@@ -37,12 +37,11 @@ export function createLinePreview(line: LineState, { capture, exclusive }: { cap
     if (line.state === 'stopped') await capture.ask({ kind: 'close' });
   };
   const openAnew = async ({ camera }: PreviewQuestion, config: string): Promise<Open> => {
-    const { home, station } = setupOf(line);
-    await refuseInDemo(home, camera);
+    const at = setupOf(line);
+    await refuseInDemo(at.home, camera);
     const made: Open = { config, state: 'starting', problem: null, picture: null, askedAt: monotonicMs() };
     open = made;
-    const options = { cameraId: station.name, maxPixels: station.recipe.maxPixels };
-    const answer = await capture.ask({ kind: 'preview', camera, options });
+    const answer = await capture.ask({ kind: 'preview', camera, options: optionsOf(at) });
     if (answer?.kind === 'opened') return made;
     open = null;
     if (answer?.kind === 'refused') throw AppError.fromWire(answer.error);
