@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import { openDevice } from '../../main/capture/gige/device.ts';
 import { findCamera } from '../../main/capture/gige/camera.ts';
 import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
@@ -15,6 +15,7 @@ import { createSupervisor, type Supervisor } from '../../main/host/supervisor.ts
 import { decodeImage, encodePng } from '../../main/vision/decode.ts';
 import { childSettings } from '../helpers/child-settings.ts';
 import { gigeConfig, ownAddress, settingsOf } from '../helpers/simulated-gige.ts';
+import { createLineHome, lineStation, listenedLine } from './line-home.ts';
 
 /* A camera that is looked at while its station is set up: window, core, line process, capture thread, camera. */
 
@@ -216,4 +217,18 @@ describe('cameras.preview', () => {
     const away = await lookUntil(camera, ({ state }) => state === 'lost');
     expect(away.problem).toMatchObject({ code: 'CAMERA_LOST' });
   });
+});
+
+test('a line that a demo refuses takes the camera from nobody who looks at one', async () => {
+  using at = await createLineHome({ demo: true });
+  const { line, configure, start } = listenedLine();
+  const look = () => line['line.preview']({ camera: simulated, after: 0 }, null, new AbortController().signal);
+  try {
+    await configure(at.home, lineStation({ kind: 'usb', label: 'Camera' }), null);
+    await expect.poll(async () => (await look())?.picture ?? null, POLL).not.toBeNull();
+    await expect(start()).rejects.toMatchObject({ code: 'DEMO_FORBIDS' });
+    expect(await look()).toMatchObject({ state: 'delivering', picture: { width: 1920 } });
+  } finally {
+    await line.dispose();
+  }
 });

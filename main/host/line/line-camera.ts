@@ -52,9 +52,8 @@ export function createLineCamera(
       stand(answer === null ? new AppError('CAMERA_CLOSES_SLOWLY', { cameraId, seconds }) : null);
       problems.set('frames', null);
     },
-    /** @throws DEMO_FORBIDS, CAMERA_OPENS_SLOWLY, what the camera says: then the line stands */
+    /** Of a station whose camera `refuseInDemo` let pass. @throws CAMERA_OPENS_SLOWLY, what the camera says: then the line stands */
     async open({ home, station }: Setup): Promise<void> {
-      await refuseInDemo(home, station.camera);
       line.state = 'starting';
       line.camera = 'busy';
       const answer = await capture.ask({

@@ -15,7 +15,7 @@ import type { FromLineio } from '../../lineio/lineio-thread.ts';
 import { isDemoHome } from './active-model.ts';
 import { createAskCapture } from './ask-capture.ts';
 import { createLane } from './lane.ts';
-import { createLineCamera } from './line-camera.ts';
+import { createLineCamera, refuseInDemo } from './line-camera.ts';
 import { createLinePreview } from './line-preview.ts';
 import { lateAfterMs, setupOf, type LineState, type Setup } from './line-state.ts';
 import { createModelSlot } from './model-slot.ts';
@@ -164,8 +164,10 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
 
   /** The PLC hears of it when the camera is refused: the line stands. */
   const openCamera = async (at: Setup): Promise<void> => {
-    preview.over();
     try {
+      // Before whoever looks at a camera loses it.
+      await refuseInDemo(at.home, at.station.camera);
+      preview.over();
       await camera.open(at);
     } catch (error) {
       threads.lineio({ kind: 'state', running: false });
