@@ -561,6 +561,10 @@ export const methods = {
 
   'jobs.list': method(anyone, none, z.array(jobSchema)),
   'jobs.cancel': method(technicians, z.object({ jobId: id }), jobSchema),
+  /** Ends the work and keeps what it has done, over restarts too. CONFLICT: it cannot go on where it was, or has ended. */
+  'jobs.pause': method(technicians, z.object({ jobId: id }), jobSchema),
+  /** Queues it again. CONFLICT: it is not paused. */
+  'jobs.resume': method(technicians, z.object({ jobId: id }), jobSchema),
 
   'candidates.create': method(
     technicians,

@@ -3,6 +3,7 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { bundleDigest } from '../audit/approval.ts';
+import { takeBackBegun } from '../compression/plan/begun.ts';
 import { evidenceSchema, modelCardSchema, type Candidate, type Evidence, type Station } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
@@ -113,8 +114,11 @@ export const createCandidateService = (
       try {
         return await compress(job, asked.stationId, asked.budgetS, asked.by, workDir);
       } catch (error) {
-        // Ended in order with the program: that does not count.
-        if (job.signal.aborted) jobs.remember(job.id, before);
+        // Ended in order, paused or with the program: that does not count.
+        if (job.signal.aborted) {
+          jobs.remember(job.id, before);
+          await takeBackBegun(workDir).catch((problem: unknown) => context.log.warn('count of tries', { problem }));
+        }
         if (job.signal.aborted || asked.begun === MOST_BEGUN || !isTrainerLost(error)) throw error;
         context.log.warn('trainer ended; job taken up again', { job: job.id, begun: asked.begun });
       }
@@ -214,6 +218,10 @@ export const createCandidateService = (
         if (store.knowledge.newest(stationId) === null) throw new AppError('NO_KNOWLEDGE', { stationId });
         const underWay = jobs.unfinished('compress', stationId);
         if (underWay !== null) return underWay;
+        if (jobs.paused('compress', stationId) !== null) {
+          const needed = 'it to be resumed or discarded first';
+          throw new AppError('CONFLICT', { what: 'the compression of this station', state: 'paused', needed });
+        }
         const request: z.infer<typeof requestSchema> = {
           stationId,
           budgetS: timeBudgetS,

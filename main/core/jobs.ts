@@ -27,6 +27,18 @@ export interface ResumableWork {
   ended(jobId: string): Promise<void>;
 }
 
+/** Ends the work of a job that shall go on later. */
+class Paused extends Error {}
+
+interface Running {
+  job: Job;
+  userId: string | null;
+  controller: AbortController;
+  cancelled: boolean;
+  /** Settled when the work has ended. */
+  over: Promise<void>;
+}
+
 interface JobFacts {
   kind: Job['kind'];
   stationId: string | null;
@@ -35,7 +47,7 @@ interface JobFacts {
 }
 
 export interface JobService {
-  handlers: HandlersOf<'jobs.list' | 'jobs.cancel'>;
+  handlers: HandlersOf<'jobs.list' | 'jobs.cancel' | 'jobs.pause' | 'jobs.resume'>;
   /** Queues the work; the first state is given at once, the rest comes as events. Work runs one at a time. */
   start(what: JobFacts, work: (job: JobWork) => Promise<string[]>): Job;
   /** The same for work that the next run takes up if this one ends without it; `resumable` must know its kind. */
@@ -46,8 +58,10 @@ export interface JobService {
   resumable(kind: Job['kind'], work: ResumableWork): void;
   /** Queues what the run before left unfinished; what nobody can take up ends as interrupted. */
   takeUp(): void;
-  /** A job of this kind that has not ended yet. */
+  /** A job of this kind that runs or waits for its turn. */
   unfinished(kind: Job['kind'], stationId?: string): Job | null;
+  /** One that a person paused. */
+  paused(kind: Job['kind'], stationId: string): Job | null;
   /** Work of no job (queue ranking) steps aside while this is true. */
   busy(): boolean;
   /** While there is a reason, nothing but a backup starts, and what runs ends with it. null: over. */
@@ -63,7 +77,7 @@ const TELL_EVERY_MS = 100;
 
 export const createJobService = (context: CoreContext): JobService => {
   const { store, log } = context;
-  const running = new Map<string, { job: Job; controller: AbortController; cancelled: boolean }>();
+  const running = new Map<string, Running>();
   const known = new Map<Job['kind'], ResumableWork>();
   let last: Promise<void> = Promise.resolve();
   let closing = false;
@@ -82,8 +96,8 @@ export const createJobService = (context: CoreContext): JobService => {
     else left.push(each);
   }
 
-  /** How jobs ended that the database does not know yet: a full disk may not hide it. */
-  const ended = new Map<string, { job: Job; userId: string | null; at: string }>();
+  /** How jobs ended, or that they were paused (`at` null), which the database does not know yet: a full disk may not hide it. */
+  const ended = new Map<string, { job: Job; userId: string | null; at: string | null }>();
   const storeEnded = (): void => {
     try {
       for (const [id, { job, userId, at }] of ended) {
@@ -138,8 +152,12 @@ export const createJobService = (context: CoreContext): JobService => {
       job.state = 'done';
       job.progress = 1;
     } catch (error) {
+      // Paused while it waited for its turn, and perhaps queued again since.
+      if (running.get(job.id)?.controller !== controller) return;
+      const isKept = resumable !== null && running.get(job.id)?.cancelled !== true;
+      if (isKept && signal.reason instanceof Paused) return void running.delete(job.id);
       // Left as it is for the next run.
-      if (closing && resumable !== null && running.get(job.id)?.cancelled !== true) return;
+      if (closing && isKept) return;
       await tidy();
       const held = isAppError(signal.reason) ? signal.reason : null;
       job.state = signal.aborted && held === null ? 'cancelled' : 'failed';
@@ -155,6 +173,32 @@ export const createJobService = (context: CoreContext): JobService => {
     tell(job);
   };
 
+  /** Seconds of the job's own, without its pauses. */
+  const usedSeconds = ({ startedAt, resumedAt = startedAt, usedSeconds: before = 0 }: Job): number =>
+    before + Math.max(0, (context.now().getTime() - Date.parse(resumedAt)) / 1000);
+  /** Stored before its work has ended: a power cut meanwhile does not take it up. */
+  const rest = ({ job, userId }: Running): void => {
+    Object.assign(job, { state: 'paused', secondsLeft: null, usedSeconds: usedSeconds(job) } satisfies Partial<Job>);
+    ended.set(job.id, { job: structuredClone(job), userId, at: null });
+    storeEnded();
+    tell(job);
+  };
+  /** Again in the queue, from where it was. */
+  const goOn = ({ job, userId, request }: LeftJob, resumable: ResumableWork): Job => {
+    const step = { key: `${job.kind}.resuming`, details: {} };
+    const again: Job = { ...job, state: 'waiting', secondsLeft: null, step, resumable: true };
+    return queue(again, userId, (work) => resumable.work(work, request), resumable);
+  };
+  const noted = (action: string, job: Job, session: Session): void =>
+    void store.transaction(() =>
+      store.audit.append({
+        user: actor(session),
+        action,
+        subject: job.stationId ?? job.id,
+        details: { job: job.id, kind: job.kind },
+      }),
+    );
+
   const queue = (
     job: Job,
     userId: string | null,
@@ -162,9 +206,9 @@ export const createJobService = (context: CoreContext): JobService => {
     resumable: ResumableWork | null,
   ): Job => {
     const controller = new AbortController();
-    running.set(job.id, { job, controller, cancelled: false });
     const first = structuredClone(job);
     last = last.then(() => run(job, controller, userId, work, resumable));
+    running.set(job.id, { job, userId, controller, cancelled: false, over: last });
     return first;
   };
 
@@ -191,6 +235,32 @@ export const createJobService = (context: CoreContext): JobService => {
     return found;
   };
 
+  /** One that is paused has ended its work, and is stored, after this. */
+  const rested = async (jobId: string): Promise<void> => {
+    const found = running.get(jobId);
+    if (found?.job.state === 'paused') await found.over;
+    storeEnded();
+  };
+  const storedJob = (jobId: string): Job => {
+    const job = store.jobs.list(LISTED).find(({ id }) => id === jobId) ?? store.jobs.paused(jobId)?.job;
+    if (job === undefined) throw new AppError('NOT_FOUND', { kind: 'job', id: jobId });
+    return job;
+  };
+  /** A paused job ends, and what was kept for it goes; one that has ended stays as it is. */
+  const discard = async (job: Job, session: Session): Promise<Job> => {
+    const left = store.jobs.paused(job.id);
+    if (left === null) return job;
+    const over: Job = { ...job, state: 'cancelled' };
+    store.transaction(() => {
+      store.jobs.setRequest(job.id, undefined);
+      store.jobs.save(over, left.userId, context.now().toISOString());
+    });
+    noted('jobs.discard', over, session);
+    await known.get(job.kind)?.ended(job.id);
+    tell(over);
+    return over;
+  };
+
   return {
     start(what, work) {
       const { job, userId } = begin(what);
@@ -199,7 +269,8 @@ export const createJobService = (context: CoreContext): JobService => {
     },
     startResumable(what, request) {
       const resumable = resumableOf(what.kind);
-      const { job, userId } = begin(what);
+      const { job: begun, userId } = begin(what);
+      const job: Job = { ...begun, resumable: true };
       store.transaction(() => {
         store.jobs.save(job, userId, null);
         store.jobs.setRequest(job.id, request);
@@ -216,17 +287,20 @@ export const createJobService = (context: CoreContext): JobService => {
           continue;
         }
         log.info('job taken up again', { job: job.id, kind: job.kind });
-        const step = { key: `${job.kind}.resuming`, details: {} };
-        const again: Job = { ...job, state: 'waiting', progress: 0, secondsLeft: null, step };
-        queue(again, userId, (work) => resumable.work(work, request), resumable);
+        goOn({ job: { ...job, progress: 0 }, userId, request }, resumable);
       }
     },
     unfinished(kind, stationId) {
       for (const { job } of running.values()) {
-        if (job.kind === kind && (stationId === undefined || job.stationId === stationId)) return structuredClone(job);
+        if (job.kind !== kind || job.state === 'paused') continue;
+        if (stationId === undefined || job.stationId === stationId) return structuredClone(job);
       }
       return null;
     },
+    paused: (kind, stationId) =>
+      store.jobs
+        .list(LISTED)
+        .find((job) => job.state === 'paused' && job.kind === kind && job.stationId === stationId) ?? null,
     busy: () => running.size > 0,
     hold(reason) {
       holding = reason;
@@ -246,18 +320,48 @@ export const createJobService = (context: CoreContext): JobService => {
         return store.jobs.list(LISTED).map((job) => structuredClone(now(job)));
       },
       async 'jobs.cancel'({ jobId }, session) {
+        await rested(jobId);
         const found = running.get(jobId);
-        if (found === undefined) {
-          const ended = store.jobs.list(LISTED).find((job) => job.id === jobId);
-          if (ended !== undefined) return ended;
-          throw new AppError('NOT_FOUND', { kind: 'job', id: jobId });
-        }
+        if (found === undefined) return discard(storedJob(jobId), session);
         // A power cut from here on does not bring it back.
         store.jobs.setRequest(jobId, undefined);
         found.cancelled = true;
         found.controller.abort();
         log.info('job cancelled', { job: jobId, by: actor(session) });
         return structuredClone(found.job);
+      },
+      async 'jobs.pause'({ jobId }, session) {
+        const found = running.get(jobId);
+        const { job } = found ?? { job: storedJob(jobId) };
+        if (job.state === 'paused') return structuredClone(job);
+        if (found === undefined || job.resumable !== true || found.controller.signal.aborted) {
+          const needed = 'a job under way that can be paused';
+          throw new AppError('CONFLICT', { what: `the job ${jobId}`, state: job.state, needed });
+        }
+        noted('jobs.pause', job, session);
+        // One that waits for its turn has nothing to end.
+        if (job.state === 'waiting') running.delete(jobId);
+        rest(found);
+        found.controller.abort(new Paused());
+        return structuredClone(job);
+      },
+      async 'jobs.resume'({ jobId }, session) {
+        await rested(jobId);
+        const left = store.jobs.paused(jobId);
+        if (left === null) {
+          const { state } = running.get(jobId)?.job ?? storedJob(jobId);
+          throw new AppError('CONFLICT', { what: `the job ${jobId}`, state, needed: 'a paused one' });
+        }
+        if (holding !== null) throw holding;
+        const resumable = resumableOf(left.job.kind);
+        const job: Job = { ...left.job, state: 'waiting', resumedAt: context.now().toISOString() };
+        store.transaction(() => {
+          store.jobs.save(job, left.userId, null);
+          noted('jobs.resume', job, session);
+        });
+        const queued = goOn({ ...left, job }, resumable);
+        tell(queued);
+        return queued;
       },
     },
   };

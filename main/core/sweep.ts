@@ -37,6 +37,5 @@ export const sweepHome = async (store: Store, log: Logger): Promise<void> => {
   await removePictureFiles(store);
   // Signed, and then the program died before the row said so; or rejected, and it died before the file was gone.
   for (const id of store.candidates.unapproved()) await removeApproval(bundleDirOf(store.home, id));
-  const taken = store.jobs.unfinished().filter(({ request }) => request !== undefined);
-  await remove('work', new Set(taken.map(({ job }) => job.id)));
+  await remove('work', new Set(store.jobs.kept()));
 };

@@ -85,7 +85,10 @@ export async function listen({ port, content, log, onWindow, feed, coreUp }: Ser
     response.writeHead(status, { ...safe, 'Content-Type': 'text/plain; charset=utf-8' }).end(text);
   const isKnown = (request: IncomingMessage) => {
     const value = cookieOf(request, cookie);
-    return value !== null && browsers.some((browser) => same(browser, value));
+    const found = value === null ? -1 : browsers.findIndex((browser) => same(browser, value));
+    // The one that asked longest ago makes room for a new one: a command line that asks again and again takes a cookie each time.
+    if (found >= 0) browsers.push(...browsers.splice(found, 1));
+    return found >= 0;
   };
   const admit = (response: ServerResponse) => {
     const browser = secret();

@@ -276,8 +276,15 @@ export class AppState {
     );
   }
 
-  async cancelJob(job: Job): Promise<void> {
-    await this.run(async () => this.takeJob(await this.client.call('jobs.cancel', { jobId: job.id })));
+  /** The one that somebody paused. */
+  pausedJobOf(kind: Job['kind']): Job | null {
+    return (
+      this.jobs.find((job) => job.kind === kind && job.state === 'paused' && job.stationId === this.stationId) ?? null
+    );
+  }
+
+  async changeJob(job: Job, verb: 'cancel' | 'pause' | 'resume'): Promise<void> {
+    await this.run(async () => this.takeJob(await this.client.call(`jobs.${verb}`, { jobId: job.id })));
   }
 
   // ------------------------------------------------------------- session

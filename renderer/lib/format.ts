@@ -66,9 +66,13 @@ const minutesText = (minutes: number): string => {
   const ahead = Math.abs(minutes);
   return `UTC${minutes < 0 ? '−' : '+'}${two(Math.floor(ahead / 60))}:${two(ahead % 60)}`;
 };
-/** This PC's time zone at some times: "Asia/Tokyo, UTC+09:00"; both offsets where a clock change lies between them. */
-export function zoneText(times: readonly string[]): string {
+const MONTH_MS = 30 * 86_400_000;
+/** This PC's time zone in a period: "Asia/Tokyo, UTC+09:00"; both offsets where a clock change lies in it. @param from ISO 8601, as `to` */
+export function zoneText(from: string, to: string): string {
   const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
-  const offsets = times.map((iso) => minutesText(-new Date(iso).getTimezoneOffset()));
+  const [first, last] = [Date.parse(from), Date.parse(to)];
+  // A year that begins and ends in winter has its summer between.
+  const months = Array.from({ length: Math.floor((last - first) / MONTH_MS) }, (_, n) => first + (n + 1) * MONTH_MS);
+  const offsets = [first, ...months, last].map((at) => minutesText(-new Date(at).getTimezoneOffset()));
   return `${timeZone}, ${[...new Set(offsets)].join(' / ')}`;
 }

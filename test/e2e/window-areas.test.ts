@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Browser } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Candidate } from '../../main/contract/domain.ts';
+import type { Candidate, Job } from '../../main/contract/domain.ts';
 import { appears, go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { STATION } from './fixtures/parts.ts';
@@ -826,6 +826,46 @@ describe('jobs', () => {
     await page.click(testId('cancel-job'));
     await page.waitForSelector(testId('job'), { state: 'detached' });
     expect(server.world.jobs[0]?.state).toBe('cancelled');
+  });
+
+  it('can be paused where it goes on later, is paused still after a reload, and is resumed or discarded', async () => {
+    const { page } = await open();
+    await signIn(page, 'TE-04', 'technician');
+    await go(page, 'learn');
+    const job: Job = {
+      id: 'j-long',
+      kind: 'compress',
+      stationId: STATION,
+      state: 'running',
+      progress: 0.4,
+      secondsLeft: 900,
+      step: { key: 'compress.measure', details: {} },
+      startedAt: '2026-01-01T00:00:00.000Z',
+      problem: null,
+      result: [],
+    };
+    server.world.jobs = [job];
+    server.emit('jobs.progressed', job);
+    await page.waitForSelector(testId('job'));
+    // One that would begin anew has no pause.
+    expect(await page.isVisible(testId('pause-job'))).toBe(false);
+    server.world.jobs = [{ ...job, resumable: true }];
+    server.emit('jobs.progressed', { ...job, resumable: true });
+    await page.click(testId('pause-job'));
+    await page.waitForSelector(testId('resume-job'));
+    await page.reload();
+    await page.waitForSelector(testId('resume-job'));
+    expect(await page.textContent(testId('job'))).toMatch(/Paused.*1 min 30 s used/s);
+    await signIn(page, 'TE-04', 'technician');
+    await page.click(testId('resume-job'));
+    await page.waitForSelector(testId('pause-job'));
+    // The pause, of months here, is no time that it used.
+    expect(await page.textContent(testId('job'))).toMatch(/1 min 3\d s used/);
+    await page.click(testId('pause-job'));
+    await page.waitForSelector(testId('resume-job'));
+    expect(await page.textContent(testId('cancel-job'))).toBe('Discard');
+    await page.click(testId('cancel-job'));
+    await page.waitForSelector(testId('job'), { state: 'detached' });
   });
 
   it('says what failed and what to do next', async () => {

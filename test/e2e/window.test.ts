@@ -122,7 +122,7 @@ describe('Live', () => {
     });
     await page.waitForSelector('[data-verdict="fault"]');
     await measure();
-    expect(sizes.size).toBe(1);
+    expect([...sizes]).toHaveLength(1);
   });
 
   it('has a clock whose digits are of one width: as it ticks nothing moves', async () => {

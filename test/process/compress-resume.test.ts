@@ -105,14 +105,14 @@ beforeEach(async () => {
   await start();
   const client = await connect();
   for (const job of await client.call('jobs.list', {})) {
-    if (!['waiting', 'running'].includes(job.state)) continue;
+    if (!['waiting', 'running', 'paused'].includes(job.state)) continue;
     await client.call('jobs.cancel', { jobId: job.id });
     await ended(client, job);
   }
 });
 
 describe('a compression of a station', { timeout: 1_800_000 }, () => {
-  test('goes on after kill -9 of the trainer, of core and trainer, and after the program was closed', async () => {
+  test('goes on after kill -9 of the trainer, of core and trainer, after a pause, and after the program was closed', async () => {
     let client = await connect();
     const list = () => client.call('candidates.list', { stationId });
     const created = async () =>
@@ -136,8 +136,20 @@ describe('a compression of a station', { timeout: 1_800_000 }, () => {
     const third = kept(job);
     for (const [name, inode] of second) expect(third.get(name)).toBe(inode);
 
+    // A person holds it: it is so still when the program was closed meanwhile, until somebody lets it go on.
+    await client.call('jobs.pause', { jobId: job.id });
+    expect(await jobOf(client, job)).toMatchObject({ state: 'paused' });
     await supervisor.close();
-    for (const [name, inode] of third) expect(kept(job).get(name)).toBe(inode);
+    const atPause = kept(job);
+    await start();
+    client = await connect();
+    expect(await jobOf(client, job)).toMatchObject({ state: 'paused' });
+    for (const [name, inode] of third) expect(atPause.get(name)).toBe(inode);
+    expect(kept(job)).toEqual(atPause);
+    await client.call('jobs.resume', { jobId: job.id });
+
+    await supervisor.close();
+    for (const [name, inode] of atPause) expect(kept(job).get(name)).toBe(inode);
     await start();
     client = await connect();
     // The same one, not another beside it.

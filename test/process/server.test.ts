@@ -114,6 +114,16 @@ describe('browser mode', () => {
     expect((await get('/', { cookie: cookie.replace(/^[^=]+/, 'mekiki') })).status).toBe(403);
   });
 
+  test('a browser that is in use keeps its place, however often others are let in', async () => {
+    const { pathname, search } = new URL(serving.url);
+    const gone = (await get(pathname + search, {})).headers['set-cookie']![0]!.split(';')[0]!;
+    for (let n = 0; n < 60; n += 1) await get(pathname + search, {});
+    expect((await get('/')).status).toBe(200);
+    for (let n = 0; n < 60; n += 1) await get(pathname + search, {});
+    expect((await get('/')).status).toBe(200);
+    expect((await get('/', { cookie: gone })).status).toBe(403);
+  });
+
   test('another Host (DNS rebinding) is refused, token or not', async () => {
     const { search } = new URL(serving.url);
     for (const host of ['evil.example', `evil.example:${serving.port}`, '127.0.0.1', `0.0.0.0:${serving.port}`])

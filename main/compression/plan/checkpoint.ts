@@ -8,6 +8,7 @@ import { decodeModel } from '../../onnx/index.ts';
 import { makeFolder, writeAtomically } from '../bundle-files.ts';
 import type { StudentChoice } from '../distill/teach-student.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
+import { begunFile, searchFolder, timesBegun } from './begun.ts';
 import type { TrialRecord } from './trials.ts';
 
 /*
@@ -104,7 +105,7 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
   const name = createHash('sha256')
     .update(JSON.stringify([CHECKPOINT_FORMAT, key]))
     .digest('hex');
-  const folder = join(work, `search-${name.slice(0, 20)}`);
+  const folder = searchFolder(work, name);
   let writable = true;
   try {
     if (!resume) await rm(folder, { recursive: true, force: true });
@@ -173,8 +174,8 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
       ]);
     },
     async begin(id) {
-      const name = `${id}.begun`;
-      const before = await readFile(join(folder, name), 'utf8').then(Number, () => 0);
+      const name = begunFile(id);
+      const before = await timesBegun(join(folder, name));
       if (before >= MOST_BEGUN) return null;
       await write([[name, String(before + 1)]]);
       return () => rm(join(folder, name), { force: true });

@@ -7,12 +7,19 @@ export const jobSchema = z.object({
   id,
   kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup', 'golden', 'recheck']),
   stationId: id.nullable(),
-  state: z.enum(['waiting', 'running', 'done', 'failed', 'cancelled']),
+  /** `paused`: a person holds it; what it has done so far is kept until it is resumed or cancelled. */
+  state: z.enum(['waiting', 'running', 'paused', 'done', 'failed', 'cancelled']),
   progress: share,
   secondsLeft: z.number().nullable(),
   /** What is being done, as a message key with details: the window translates it. */
   step: z.object({ key: z.string(), details: z.record(z.string(), z.union([z.string(), z.number()])).default({}) }),
   startedAt: z.iso.datetime(),
+  /** It can be paused, and goes on where it was. */
+  resumable: z.boolean().optional(),
+  /** Seconds that it ran, or waited for its turn, until it was paused last: a pause does not count. */
+  usedSeconds: z.number().min(0).optional(),
+  /** Since when it runs or waits again after a pause. */
+  resumedAt: z.iso.datetime().optional(),
   problem: problemSchema.nullable(),
   /** Id of what was made: a knowledge id, candidate ids. */
   result: z.array(z.string()),

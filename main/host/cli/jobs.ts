@@ -12,7 +12,8 @@ export async function followJob(context: Context, client: CoreClient, job: Job):
       const settle = (state: Job) => {
         if (state.id !== job.id) return;
         const left = state.secondsLeft === null ? '' : `, ${Math.ceil(state.secondsLeft)} s left`;
-        context.out.progress(`${state.kind}: ${(100 * state.progress).toFixed(0)} %${left}`);
+        const paused = state.state === 'paused' ? ', paused in the window' : '';
+        context.out.progress(`${state.kind}: ${(100 * state.progress).toFixed(0)} %${left}${paused}`);
         if (state.state === 'done') resolveJob(state);
         else if (state.state === 'cancelled') reject(new AppError('CANCELLED'));
         else if (state.state === 'failed') {

@@ -22,7 +22,7 @@ export function reportHead(
     [t('reports.station'), station?.name ?? '–'],
     [t('reports.period'), `${dateTimeText(from)} – ${dateTimeText(to)}`],
     [t('reports.models'), models.length > 0 ? models.join(', ') : '–'],
-    [t('reports.zone'), zoneText([from, to])],
+    [t('reports.zone'), zoneText(from, to)],
     [t('reports.madeAt'), dateTimeText(madeAt)],
   ];
 }

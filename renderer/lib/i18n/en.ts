@@ -137,6 +137,12 @@ export const en = {
   'job.leftUnknown': 'Working…',
   'job.used': '{time} used',
   'job.cancel': 'Cancel',
+  'job.pause': 'Pause',
+  'job.resume': 'Resume',
+  'job.discard': 'Discard',
+  'job.paused': 'Paused',
+  'job.pausedText':
+    'What it measured is kept, after a restart too, while knowledge and limits stay the same. A pause costs none of its time.',
   'job.waiting': 'Waiting for its turn',
   'job.progress': 'Progress',
   'step.render': 'Rendering parts',

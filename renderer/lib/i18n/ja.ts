@@ -139,6 +139,12 @@ export const ja: Record<MessageKey, string> = {
   'job.leftUnknown': '処理中…',
   'job.used': '経過 {time}',
   'job.cancel': '中止',
+  'job.pause': '一時停止',
+  'job.resume': '再開',
+  'job.discard': '破棄',
+  'job.paused': '一時停止中',
+  'job.pausedText':
+    '測定済みの結果は、知識と制限が変わらないかぎり再起動後も残ります。停止中の時間は予算に含まれません。',
   'job.waiting': '順番を待っています',
   'job.progress': '進み具合',
   'step.render': '部品を描画しています',
@@ -1029,7 +1035,7 @@ export const ja: Record<MessageKey, string> = {
   'settings.previewOfLine': '稼働中のラインの部品です。設定は保存済みのもので、変更は保存後に反映されます。',
   'settings.previewNotKept': 'このフォームの設定で表示しています。ラインには保存すると反映されます。',
   'settings.previewRegions':
-    '検査範囲: 画像上のドラッグで追加、枠や辺のドラッグで変更します。キー: Enter、矢印、Shift + 矢印、Delete、Page Up / Down で選択。',
+    '検査範囲: 画像上のドラッグで追加、枠や辺のドラッグで変更します。キー: Enter、矢印、Shift + 矢印、Delete、PageUp / PageDown で選択。',
   'settings.surface': '表面',
   'surface.brushed-metal': 'ヘアライン金属',
   'surface.cast': '鋳物',

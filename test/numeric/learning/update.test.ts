@@ -60,7 +60,11 @@ describe('updateKnowledge', () => {
     const one = await input(images, path.join(folder, 'one.f32'));
     const whole = await updateKnowledge(one);
     expect(whole.rows.map(({ row }) => row)).toEqual(images.map((_, i) => i));
-    expect(whole.summary.classes).toEqual([...surfaces].sort().map((classId) => ({ classId, labelled: 9 })));
+    // Few parts of each: leave-one-out is told beside them.
+    const leaveOneOut = { right: 9, of: 9 };
+    expect(whole.summary.classes).toEqual(
+      [...surfaces].sort().map((classId) => ({ classId, labelled: 9, leaveOneOut })),
+    );
 
     const file = path.join(folder, 'two.f32');
     const early = images.filter((_, i) => i % 3 !== 1);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compressDataset, type CompressDatasetOptions } from '../../../main/compression/dataset.ts';
 import type { CompressReport } from '../../../main/compression/dataset-report.ts';
+import { takeBackBegun } from '../../../main/compression/plan/begun.ts';
 import { openCheckpoint } from '../../../main/compression/plan/checkpoint.ts';
 import { fakeMeasure, smallBackboneFile, writeDataset } from './small-data.ts';
 
@@ -133,6 +134,11 @@ describe('a search that was cut short', () => {
     for (let run = 0; run < 3; run++)
       expect(await (await openCheckpoint(settings)).begin('size-64-fp32')).not.toBeNull();
     expect(await (await openCheckpoint(settings)).begin('size-64-fp32')).toBeNull();
+    // What ended in order was not the variant's doing.
+    await takeBackBegun(settings.work);
+    expect(await (await openCheckpoint(settings)).begin('size-64-fp32')).not.toBeNull();
+    expect(await (await openCheckpoint(settings)).begin('size-64-fp32')).toBeNull();
+    await takeBackBegun(join(folder, 'not there'));
     // One that came to its end, whatever it was, starts from nothing.
     for (let run = 0; run < 4; run++) await (await (await openCheckpoint(settings)).begin('size-96-fp32'))!();
     // And the search says so instead of trying.

@@ -26,7 +26,7 @@ test('a model that is rejected while it is looked at does not become active', as
   const candidateId = await offered();
   await approve(candidateId);
   const activating = world.call('models.activate', { candidateId });
-  await world.call('candidates.reject', { candidateId, reason: 'wrong lot' });
+  await world.call('candidates.reject', { candidateId, reason: 'wrong lot', password: PASSWORD });
   await expect(activating).rejects.toMatchObject({ code: 'NOT_APPROVED' });
   expect((await world.call('candidates.show', { candidateId })).state).toBe('rejected');
   expect((await world.call('stations.list', {}))[0]!.activeModelId).toBeNull();

@@ -6,7 +6,7 @@ import { signActive, type ActiveModels } from '../../../main/audit/activation.ts
 import { canonicalJson } from '../../../main/audit/canonical.ts';
 import { openRootKey } from '../../../main/audit/keys.ts';
 import { chainEntry } from '../../../main/audit/trail.ts';
-import type { Candidate, Gate } from '../../../main/contract/domain.ts';
+import type { Candidate, Gate, Job } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { newJudgement } from '../../store/examples.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
@@ -699,6 +699,72 @@ describe('jobs', () => {
     });
     expect(readdirSync(join(world.home, 'bundles')).toSorted()).toEqual(job.result.toSorted());
     expect(readdirSync(join(world.home, 'work'))).toEqual([]);
+  });
+
+  test('a compression is paused over a restart, resumed, and discarded; an update cannot be paused', async () => {
+    await learn();
+    const stateOf = async ({ id }: Job) => (await world.call('jobs.list', {})).find((job) => job.id === id)!;
+    const until = (job: Job, state: Job['state']) =>
+      expect.poll(async () => (await stateOf(job)).state, { interval: 5, timeout: 20_000 }).toBe(state);
+    const works = () => readdirSync(join(world.home, 'work'));
+    const hold = () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      world.trainer.hold = promise;
+      return () => {
+        world.trainer.hold = null;
+        resolve();
+      };
+    };
+    const release = hold();
+    const job = await world.call('candidates.create', { stationId }, technician);
+    await until(job, 'running');
+    const nobody = world.core.openSession();
+    await expect(world.call('jobs.pause', { jobId: job.id }, nobody)).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    // Behind it one that waits, and would begin anew.
+    const update = await world.call('knowledge.update', { stationId }, technician);
+    await expect(world.call('jobs.pause', { jobId: update.id }, technician)).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+    await world.call('jobs.pause', { jobId: job.id }, technician);
+    await until(job, 'paused');
+    release();
+    await world.done(update);
+    expect(works()).toEqual([job.id]);
+    expect(await world.call('jobs.pause', { jobId: job.id }, technician)).toMatchObject({ state: 'paused' });
+    await expect(world.call('candidates.create', { stationId }, technician)).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+
+    await edit('SELECT 1');
+    expect(await stateOf(job)).toMatchObject({ state: 'paused', resumable: true });
+    expect(works()).toEqual([job.id]);
+    const letGo = hold();
+    expect(await world.call('jobs.resume', { jobId: job.id })).toMatchObject({ state: 'waiting' });
+    await expect(world.call('jobs.resume', { jobId: job.id })).rejects.toMatchObject({ code: 'CONFLICT' });
+    // While it waits for its turn, too.
+    await world.call('jobs.pause', { jobId: job.id });
+    await until(job, 'paused');
+    await world.call('jobs.resume', { jobId: job.id });
+    letGo();
+    expect((await world.done(job)).state).toBe('done');
+    expect(works()).toEqual([]);
+
+    const letGoAgain = hold();
+    const other = await world.call('candidates.create', { stationId });
+    await until(other, 'running');
+    await world.call('jobs.pause', { jobId: other.id });
+    await until(other, 'paused');
+    letGoAgain();
+    expect(await world.call('jobs.cancel', { jobId: other.id })).toMatchObject({ state: 'cancelled' });
+    expect(works()).toEqual([]);
+    await expect(world.call('jobs.resume', { jobId: other.id })).rejects.toMatchObject({ code: 'CONFLICT' });
+    const { entries } = await world.call('audit.list', {});
+    expect(
+      entries
+        .map(({ action }) => action)
+        .filter((action) => action.startsWith('jobs.'))
+        .toReversed(),
+    ).toEqual(['jobs.pause', 'jobs.resume', 'jobs.pause', 'jobs.resume', 'jobs.pause', 'jobs.discard']);
   });
 
   test('a job that a killed run left behind is shown as interrupted', async () => {

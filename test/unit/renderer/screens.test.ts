@@ -1,15 +1,26 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { areaOfHash } from '../../../renderer/app/areas.ts';
 import { keyOfClasses, labelsPerMinute } from '../../../renderer/features/label/keys.ts';
 import { bannerKind } from '../../../renderer/features/live/banner.ts';
 import { lineOutputSchema, lineSettingsSchema, recipeSchema } from '../../../main/contract/domain.ts';
 import { draftOf, stationInput } from '../../../renderer/features/settings/station-draft.ts';
-import { durationOf, millisText, shortId, signedText } from '../../../renderer/lib/format.ts';
+import { durationOf, millisText, shortId, signedText, zoneText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
 import { judgementOf, partOf } from '../../e2e/fixtures/parts.ts';
 import { createWorld } from '../../e2e/fixtures/world.ts';
 
 const { classes, line, stations } = createWorld('shift');
+
+describe('the time zone of a period', () => {
+  afterEach(() => vi.unstubAllEnvs());
+  it('is told with every offset that lies in it, also between two winters', () => {
+    vi.stubEnv('TZ', 'Europe/Berlin');
+    expect(zoneText('2025-11-20T00:00:00Z', '2026-11-20T00:00:00Z')).toBe('Europe/Berlin, UTC+01:00 / UTC+02:00');
+    expect(zoneText('2026-05-01T00:00:00Z', '2026-05-02T00:00:00Z')).toBe('Europe/Berlin, UTC+02:00');
+    vi.stubEnv('TZ', 'Asia/Tokyo');
+    expect(zoneText('2025-11-20T00:00:00Z', '2026-11-20T00:00:00Z')).toBe('Asia/Tokyo, UTC+09:00');
+  });
+});
 
 describe('the banner', () => {
   const old = partOf(1, judgementOf('ok', 'c-ok'), 'none', 600);
