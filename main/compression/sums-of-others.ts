@@ -20,6 +20,8 @@ export interface SumsOfOthers {
   statistics: Statistics;
   /** sha256 of each file's sums. */
   files: string[];
+  /** How many of them do not name their images: own ones may be in them. */
+  unlisted: number;
   /** Raw features of the labelled images by the uncompressed backbone; null: these are what the model itself gives. */
   from: Float32Array | null;
 }
@@ -32,12 +34,14 @@ export async function readSumsOfOthers(exports: readonly string[], backbone: Bac
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   const statistics = new Statistics(embeddingSize(stages));
   const files: string[] = [];
+  let unlisted = 0;
   for (const file of exports) {
     const given = await readExport(file, { backboneSha256: backbone.sha256, stages });
     statistics.merge(given.statistics);
     files.push(given.header.bodySha256);
+    if (given.header.images === undefined) unlisted += 1;
   }
-  return files.length === 0 ? null : { statistics, files, from: null };
+  return files.length === 0 ? null : { statistics, files, unlisted, from: null };
 }
 
 /** Rows that the fit of the map is judged by: a class without pictures here is mapped as a class that was held out. */
@@ -91,7 +95,7 @@ export async function carryOver(
 
 /** What evidence says of them. */
 export function evidenceOfSums(
-  { statistics, files }: SumsOfOthers,
+  { statistics, files, unlisted }: SumsOfOthers,
   fit: MapFit | null,
   ledger: readonly LedgerRow[],
 ): EvidenceOfSums {
@@ -101,11 +105,14 @@ export function evidenceOfSums(
     parts: statistics.count(classId),
     here: here.get(classId) ?? 0,
   }));
-  return { classes, files, map: fit && { ...fit, poor: isPoor(fit) } };
+  return { classes, files, unlisted, map: fit && { ...fit, poor: isPoor(fit) } };
 }
 
 /** The same in words, to follow how accuracies were found. @param nameOf a class, for people */
-export function basisOfSums({ classes, map }: EvidenceOfSums, nameOf: (classId: string) => string): string {
+export function basisOfSums(
+  { classes, unlisted = 0, map }: EvidenceOfSums,
+  nameOf: (classId: string) => string,
+): string {
   const given = classes.map(({ classId, parts }) => `${nameOf(classId)} (${parts})`).join(', ');
   const unseen = classes.filter(({ here }) => here === 0).map(({ classId }) => nameOf(classId));
   const held = map?.heldOut === 'classes' ? ' on classes held out, ' : ' on folds held out, ';
@@ -115,6 +122,7 @@ export function basisOfSums({ classes, map }: EvidenceOfSums, nameOf: (classId: 
       ? `; from sums of other stations, without their pictures, added exactly: ${given}`
       : `; from sums of other stations, without their pictures, mapped to this model by least squares (${fit}): ${given}`,
     ...(map?.poor ? ['; the map is poor: how such parts are judged is uncertain'] : []),
+    ...(unlisted > 0 ? ['; sums that came by file may hold pictures of this station as well'] : []),
     ...(unseen.length > 0 ? [`; not measured here, no pictures: ${unseen.join(', ')}`] : []),
   ].join('');
 }

@@ -93,6 +93,8 @@ export const trainerMethods = {
       featureFile: z.string(),
       statisticsDir: z.string(),
       exports: z.array(z.string()),
+      /** The file names its images: it stays in the home. */
+      namesImages: z.boolean(),
       lambda: z.number(),
       balancing: z.number(),
       file: z.string(),

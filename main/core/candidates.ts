@@ -12,7 +12,7 @@ import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
-import { addedFiles } from './knowledge-folders.ts';
+import type { MergedSums } from './merged-sums.ts';
 import { samplesOf } from './samples.ts';
 import { isTrainerLost, withTrainer } from './trainer.ts';
 
@@ -62,6 +62,7 @@ export const createCandidateService = (
   context: CoreContext,
   backbones: Backbones,
   jobs: JobService,
+  merged: Pick<MergedSums, 'settle'>,
 ): CandidateService => {
   const { store } = context;
 
@@ -144,6 +145,7 @@ export const createCandidateService = (
     const images = (await samplesOf(store, station)).filter(
       (sample) => sample.row >= 0 && learnt.get(sample.sha) === sample.classId,
     );
+    const exports = await merged.settle(job, stationId, by);
     const known = new Set(knowledge.classes.map((each) => each.classId));
     const outDir = join(store.home, 'bundles', `.making-${randomUUID().slice(0, 8)}`);
     const candidateIds = Array.from({ length: CANDIDATES_AT_MOST }, () => `m-${randomUUID().slice(0, 12)}`);
@@ -163,7 +165,7 @@ export const createCandidateService = (
             lineThreads: station.threads,
             outDir,
             featureFile: featureFileOf(store.home, backbone.id),
-            exports: await addedFiles(store.home, stationId, backbone.id),
+            exports,
             knowledgeDir: join(store.home, 'knowledge', knowledge.id),
             knowledgeId: knowledge.id,
             stationId,

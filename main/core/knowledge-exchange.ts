@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Backbone, DefectClass, Knowledge } from '../contract/domain.ts';
@@ -10,6 +9,7 @@ import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import type { KnowledgeService } from './knowledge.ts';
 import { addedDir, addedFiles, sumsDir } from './knowledge-folders.ts';
+import type { MergedSums } from './merged-sums.ts';
 import { refuseInHome } from './outside.ts';
 import { samplesOf } from './samples.ts';
 import { withTrainer } from './trainer.ts';
@@ -43,51 +43,9 @@ export const createKnowledgeExchange = (
   context: CoreContext,
   backbones: Backbones,
   jobs: JobService,
-  { update }: Pick<KnowledgeService, 'update'>,
+  { knowledge: { update }, merged }: { knowledge: Pick<KnowledgeService, 'update'>; merged: MergedSums },
 ): KnowledgeExchange => {
   const { store } = context;
-
-  /** Tells homes apart, and says nothing of them. */
-  const homeId = (): string => createHash('sha256').update(context.keys.rootPublicKey()).digest('hex').slice(0, 32);
-
-  /** `without`: pictures left out, and then also what the station took in from others. */
-  const exportTo = async (
-    job: JobWork,
-    stationId: string,
-    file: string,
-    without: ReadonlySet<string> | null = null,
-  ): Promise<void> => {
-    const station = store.stations.get(stationId);
-    const newest = store.knowledge.newest(stationId);
-    if (!newest) throw new AppError('NO_KNOWLEDGE', { stationId });
-    const backbone = await backbones.get(station.backboneId);
-    if (newest.backboneId !== backbone.id) {
-      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: newest.backboneId, needed: backbone.id });
-    }
-    await withTrainer(context, job, async (trainer) =>
-      trainer.call(
-        'trainer.export',
-        {
-          backbone,
-          recipe: station.recipe,
-          classes: store.classes.list(),
-          // Labels that no update has learnt yet have no features.
-          images: (await samplesOf(store, station)).filter(({ row, sha }) => row >= 0 && !without?.has(sha)),
-          criteria: station.criteria,
-          threads: context.trainerThreads,
-          outDir: dirname(file),
-          featureFile: featureFileOf(store.home, backbone.id),
-          statisticsDir: sumsDir(store.home, stationId, backbone.id),
-          exports: without ? [] : await addedFiles(store.home, stationId, backbone.id),
-          lambda: newest.lambda,
-          balancing: newest.balancing,
-          file,
-          source: { home: homeId(), station: stationId },
-        },
-        { signal: job.signal },
-      ),
-    );
-  };
 
   /** Classes that only the other home knows, under their ids; after a look at the whole file, for a class cannot be taken back. */
   const addClasses = async (
@@ -162,15 +120,10 @@ export const createKnowledgeExchange = (
   /** Own images of another station of this home. */
   const mergeFrom = async (job: JobWork, stationId: string, fromId: string, by: string): Promise<Knowledge> => {
     const { backboneId } = store.stations.get(stationId);
-    const other = store.stations.get(fromId);
-    if (other.backboneId !== backboneId) {
-      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: other.backboneId, needed: backboneId });
-    }
-    // A picture that both have labelled is learnt once, by this station's label.
-    const own = new Set(store.labels.list(stationId).map(({ imageSha }) => imageSha));
+    const place = join(addedDir(store.home, stationId, backboneId), `station-${fromId}.knowledge`);
     return takeIn(
-      join(addedDir(store.home, stationId, backboneId), `station-${fromId}.knowledge`),
-      (file) => exportTo(job, fromId, file, own),
+      place,
+      (file) => merged.exportFor(job, stationId, fromId, file, place),
       () => learnWith(job, stationId, by, 'knowledge.merge', { fromStationId: fromId }),
     );
   };
@@ -183,7 +136,16 @@ export const createKnowledgeExchange = (
       throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: header.backboneId, needed: backbone.id });
     }
     const { source, bodySha256 } = header;
-    const ours = homeId();
+    const ours = merged.homeId();
+    // Its images can be told apart here, and only a merge does that.
+    const known = store.stations.list().find(({ id }) => source?.home === ours && source.station === id);
+    if (known !== undefined && known.id !== stationId) {
+      throw new AppError('CONFLICT', {
+        what: `knowledge of station ${known.name}`,
+        state: 'of this data folder',
+        needed: 'a merge with that station, without a file',
+      });
+    }
     const name = !source
       ? bodySha256
       : source.home === ours
@@ -192,9 +154,9 @@ export const createKnowledgeExchange = (
     const place = join(addedDir(store.home, stationId, backbone.id), `${name}.knowledge`);
     const taken = new Map([[nameOf({ home: ours, station: stationId }), 'this station']]);
     for (const other of await addedFiles(store.home, stationId, backbone.id)) {
-      const known = (await readExportHeader(other)).header;
-      if (known.bodySha256 === bodySha256) throw new AppError('ALREADY_EXISTS', { kind: 'knowledge', id: file });
-      if (other !== place) for (const station of stationsIn(known)) taken.set(station, 'what was added before');
+      const before = (await readExportHeader(other)).header;
+      if (before.bodySha256 === bodySha256) throw new AppError('ALREADY_EXISTS', { kind: 'knowledge', id: file });
+      if (other !== place) for (const station of stationsIn(before)) taken.set(station, 'what was added before');
     }
     for (const station of stationsIn(header)) {
       const where = taken.get(station);
@@ -243,7 +205,7 @@ export const createKnowledgeExchange = (
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
           async (job) => {
-            await exportTo(job, stationId, file);
+            await merged.exportAll(job, stationId, file, actor(session));
             store.transaction(() =>
               store.audit.append({
                 user: actor(session),

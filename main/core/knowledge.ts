@@ -14,6 +14,7 @@ import { placeOf } from './ingest.ts';
 import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { addedFiles, sumsDir } from './knowledge-folders.ts';
+import { mergedImages, type MergedSums } from './merged-sums.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
 import { writeSnapshot } from './snapshots.ts';
@@ -25,7 +26,7 @@ export interface KnowledgeService {
     'knowledge.show' | 'knowledge.list' | 'knowledge.update' | 'knowledge.forget' | 'knowledge.forgetClass'
   >;
   /**
-   * Learns all labels of the station and makes the result its newest knowledge, or changes nothing.
+   * Learns all labels of the station and makes the result its newest knowledge, or changes nothing (but own images are taken out of what it merged).
    * `forget`: images that are left out, and whose labels and features go in the same step.
    */
   update(job: JobWork, stationId: string, by: string, forget?: ReadonlySet<string>): Promise<Knowledge>;
@@ -41,7 +42,7 @@ export const createKnowledgeService = (
   context: CoreContext,
   backbones: Backbones,
   jobs: JobService,
-  filling: Pick<GoldenFilling, 'choose' | 'take'>,
+  { filling, merged }: { filling: Pick<GoldenFilling, 'choose' | 'take'>; merged: Pick<MergedSums, 'settle'> },
 ): KnowledgeService => {
   const { store } = context;
 
@@ -74,9 +75,11 @@ export const createKnowledgeService = (
   const update: KnowledgeService['update'] = async (job, stationId, by, forget) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
-    const added = await addedFiles(store.home, stationId, backbone.id);
-    if (added.length === 0) checkEnough(stationId, forget);
     const labelled = (await samplesOf(store, station)).filter((sample) => !forget?.has(sample.sha));
+    // After the labels: what was labelled meanwhile is in neither, and the next update's.
+    const added = await merged.settle(job, stationId, by);
+    const others = await mergedImages(store, stationId, backbone.id);
+    if (added.length === 0) checkEnough(stationId, forget);
     const withheld = await filling.choose(job, station, labelled);
     const samples = labelled.filter((sample) => !withheld.has(sample.sha));
     // All classes: what other stations gave may know more of them than this one's labels.
@@ -110,7 +113,7 @@ export const createKnowledgeService = (
         ),
       );
       const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));
-      const snapshotId = await writeSnapshot(outDir, stationId, learnt);
+      const snapshotId = await writeSnapshot(outDir, { stationId, images: learnt, others });
       await Promise.all([
         syncFile(featureFile),
         syncFile(join(outDir, 'knowledge.json')),

@@ -34,6 +34,7 @@ import { createKnowledgeService } from './knowledge.ts';
 import { createLabelledByService } from './labelled-by.ts';
 import { createLabelService } from './labels.ts';
 import { createLines } from './lines.ts';
+import { createMergedSums } from './merged-sums.ts';
 import { createMonitorService } from './monitor.ts';
 import { createNearDuplicateService } from './near-duplicates.ts';
 import { createPartService } from './parts.ts';
@@ -157,8 +158,9 @@ const build = async (
   const labels = createLabelService(context, ranking.wanted);
   const imports = createImportService(context, { jobs, labels, classes });
   const filling = createGoldenFilling(context);
-  const knowledge = createKnowledgeService(context, backbones, jobs, filling);
-  const candidates = createCandidateService(context, backbones, jobs);
+  const merged = createMergedSums(context, backbones);
+  const knowledge = createKnowledgeService(context, backbones, jobs, { filling, merged });
+  const candidates = createCandidateService(context, backbones, jobs, merged);
   const shadow = createShadowService(context, jobs);
   const twoPersons = createTwoPersons(context);
   const recheck = createRecheckService(context);
@@ -208,7 +210,7 @@ const build = async (
     ...createSecondOpinionService(context).handlers,
     ...imports.handlers,
     ...knowledge.handlers,
-    ...createKnowledgeExchange(context, backbones, jobs, knowledge).handlers,
+    ...createKnowledgeExchange(context, backbones, jobs, { knowledge, merged }).handlers,
     ...jobs.handlers,
     ...candidates.handlers,
     ...createLabelledByService(context).handlers,

@@ -8,7 +8,8 @@ import type { Statistics } from './statistics.ts';
 
 /*
  * Parts of this station held out of a head that other stations' sums are in as well: a class that is known by sums alone takes its share of them, as it will on the line. No row of
- * the sums can be held out, and none needs to be; but what brought them to these features must not have seen the held-out parts.
+ * the sums can be held out, and none needs to be as long as no held-out part is in them: the core takes own pictures out of what a station of this home gave (core/merged-sums.ts); of a file nobody can
+ * tell, and the evidence says so. What brought the sums to these features must not have seen the held-out parts.
  */
 
 /** Weighted sums: sum_c w_c S_c [d, d], and s_c of each class. */

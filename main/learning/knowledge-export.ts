@@ -30,6 +30,8 @@ const headerSchema = z.object({
   source: sourceSchema.optional(),
   /** Stations whose exports the source had taken in: their images are in the sums too. */
   includes: z.array(sourceSchema).default([]),
+  /** Hashes of the images, in what one station of a home merged from another. Never in files that are for another home. */
+  images: z.array(z.string()).optional(),
   backboneId: z.string(),
   backboneSha256: z.string(),
   stages: z.array(z.number().int().positive()).min(1),
@@ -66,6 +68,7 @@ export interface ExportInput {
   classes?: readonly { id: string; names: { en: string; ja: string }; isOk: boolean }[];
   source?: ExportSource;
   includes?: readonly ExportSource[];
+  images?: readonly string[];
 }
 
 const bytesOf = (values: Float64Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -88,6 +91,7 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
     format: 1,
     ...(input.source ? { source: input.source } : {}),
     includes: [...(input.includes ?? [])],
+    ...(input.images ? { images: [...input.images] } : {}),
     backboneId,
     backboneSha256,
     stages: [...stages],

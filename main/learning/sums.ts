@@ -36,7 +36,7 @@ async function openSums(
  * @throws FEATURES_NOT_FINITE, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE, TOO_FEW_CLASSES, DISK_FULL, HOME_NOT_WRITABLE
  */
 export async function exportKnowledge(input: Input<'trainer.export'>): Promise<Output<'trainer.export'>> {
-  const { backbone, lambda, balancing, classes, threads, file, source } = input;
+  const { backbone, lambda, balancing, classes, threads, file, source, images, namesImages } = input;
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   await using products = openProducts({ threads });
   const { statistics } = await openSums(input, products);
@@ -56,6 +56,7 @@ export async function exportKnowledge(input: Input<'trainer.export'>): Promise<O
     classes,
     source,
     includes,
+    ...(namesImages && { images: [...new Set(images.map(({ sha }) => sha))] }),
   });
   return { classes: header.classes.map(({ classId, count }) => ({ classId, labelled: count })) };
 }

@@ -140,6 +140,8 @@ const sumsOfOthersSchema = z.object({
   classes: z.array(z.object({ classId: id, parts: z.number().int().min(1), here: z.number().int().min(0) })).min(1),
   /** sha256 of the sums that came in. */
   files: z.array(sha256Schema).min(1),
+  /** How many of them came by file and do not name their pictures: this station's own may be among them. Absent in older evidence. */
+  unlisted: z.number().int().min(0).optional(),
   /** Of the map from the backbone's features to this model's; null: they are the same, and the sums were added as they are. */
   map: z
     .object({

@@ -48,6 +48,10 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
   ],
   ['{basis}; not measured here, no pictures: {classes}', '{basis}。ここでは画像がなく未測定: {classes}'],
   [
+    '{basis}; sums that came by file may hold pictures of this station as well',
+    '{basis}。ファイルで受け取った合計には、このステーションの画像が含まれている可能性がある',
+  ],
+  [
     '{basis}; the map is poor: how such parts are judged is uncertain',
     '{basis}。対応付けが不十分なため、これらの部品の判定は不確か',
   ],

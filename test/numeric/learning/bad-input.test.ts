@@ -137,6 +137,7 @@ describe('an update refuses, and changes nothing', () => {
       outDir: folder,
       classes,
       images: known,
+      namesImages: false,
       threads,
       featureFile,
       statisticsDir: path.join(statisticsDir, 'other'),

@@ -153,11 +153,15 @@ describe('on other features', () => {
     const ledger = here.map((i) => taught.ledger[i]!);
     const statistics = gather(embed(taught.features, stages), taught.ledger, half('e', false));
     const features = part(mixed, here);
-    const { others, fit } = await carryOver({ statistics, files: [], from: part(taught.features, here) }, features, {
-      stages,
-      ledger,
-      products,
-    });
+    const { others, fit } = await carryOver(
+      { statistics, files: [], unlisted: 0, from: part(taught.features, here) },
+      features,
+      {
+        stages,
+        ledger,
+        products,
+      },
+    );
     expect(fit).toMatchObject({ images: 80, heldOut: 'classes' });
     const { knowledge, crossValidation } = await solveKnowledge(
       { features, stages, ledger, okIds: new Set(['a']), criteria, others },

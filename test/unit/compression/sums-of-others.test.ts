@@ -124,6 +124,8 @@ describe('candidates with what other stations gave', () => {
         { classId: 'plain', parts: 12, here: 24 },
       ]);
       expect(evidence.sumsOfOthers!.files).toHaveLength(1);
+      expect(evidence.sumsOfOthers!.unlisted).toBe(1);
+      expect(evidence.basis).toContain('; sums that came by file may hold pictures of this station as well');
       expect(evidence.perClass.map(({ classId, n }) => [classId, n])).toEqual([
         ['coarse', 24],
         ['fine', 0],

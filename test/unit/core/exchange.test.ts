@@ -1,12 +1,14 @@
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Backbone } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
+import { readExportHeader } from '../../../main/learning/knowledge-export.ts';
 import { checkSums, exportKnowledge } from '../../../main/learning/sums.ts';
 import { updateKnowledge } from '../../../main/learning/update.ts';
+import { tryGolden } from '../../../main/compression/golden.ts';
 import { compressStation } from '../../../main/compression/station.ts';
 import { picture, writePicture, type Surface } from '../../numeric/learning/pictures.ts';
 import { writeTinyBackbone } from '../../numeric/learning/tiny-backbone.ts';
@@ -47,6 +49,7 @@ const open = async (): Promise<Place> => {
       'trainer.export': exportKnowledge,
       'trainer.check': checkSums,
       'trainer.compress': (input) => compressStation(input),
+      'trainer.golden': (input) => tryGolden(input),
     },
   });
   worlds.push(world);
@@ -234,6 +237,155 @@ describe('knowledge by file', () => {
     // None of them stays behind: the next update is as good as the last.
     await teach(here, { plain: 1 });
     expect(await counts(here)).toEqual({ 'c-plain': 4, 'c-stripes': 3 });
+  });
+});
+
+describe('knowledge of a station of the same home', () => {
+  const another = async (place: Place, name: string): Promise<Place> => {
+    const camera = (await place.world.call('stations.list', {}))[0]!.camera;
+    const { id } = await place.world.call('stations.add', { name, camera });
+    return { ...place, stationId: id };
+  };
+  /** A second station of the home that has learnt such pictures; `folder` of them. */
+  const beside = async (here: Place, classes: Partial<Record<Surface, number>>) => {
+    const place = await another(here, 'Second');
+    await teach(place, classes);
+    return { ...place, folder: join(folder, `set-${seeds}`) };
+  };
+  const merge = async ({ world, stationId, technician }: Place, { stationId: fromStationId }: Place) =>
+    world.done(await world.call('knowledge.merge', { stationId, fromStationId }, technician));
+  const update = async ({ world, stationId, technician }: Place) =>
+    world.done(await world.call('knowledge.update', { stationId }, technician));
+  /** Some pictures of a class alone, in a folder of their own. */
+  const some = (from: string, surface: Surface, names: string[]): string => {
+    const path = join(folder, `some-${(seeds += 1)}`);
+    for (const name of names) cpSync(join(from, surface, `${name}.png`), join(path, surface, `${name}.png`));
+    return path;
+  };
+  const label = async ({ world, stationId, technician }: Place, path: string) =>
+    world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+  const fileOf = ({ world, stationId }: Place, from: Place) =>
+    join(world.home, 'knowledge', 'added', stationId, 'bb-one', `station-${from.stationId}.knowledge`);
+
+  test('a picture that is labelled here after the merge is learnt once, and a file for others says nothing of pictures', async () => {
+    const here = await open();
+    await teach(here, { plain: 4, stripes: 4 });
+    const there = await beside(here, { plain: 3, dots: 4 });
+    await merge(here, there);
+    expect(await counts(here)).toEqual({ 'c-dots': 4, 'c-plain': 7, 'c-stripes': 4 });
+    const before = (await readExportHeader(fileOf(here, there))).header;
+    expect(before.images).toHaveLength(7);
+
+    await label(here, some(there.folder, 'dots', ['0', '1']));
+    // Before an export too: their features are there already.
+    const { header } = await readExportHeader(await exportTo(here, 'both'));
+    expect(header.classes.map(({ classId, count }) => [classId, count])).toEqual([
+      ['c-dots', 4],
+      ['c-plain', 7],
+      ['c-stripes', 4],
+    ]);
+    expect(header.images).toBeUndefined();
+    await update(here);
+    expect(await counts(here)).toEqual({ 'c-dots': 4, 'c-plain': 7, 'c-stripes': 4 });
+    const after = (await readExportHeader(fileOf(here, there))).header;
+    expect(after.images).toEqual(before.images!.filter((sha) => after.images!.includes(sha)));
+    expect(after.images).toHaveLength(5);
+    const trail = join(folder, 'trail.jsonl');
+    await here.world.call('audit.export', { file: trail });
+    const entries = readFileSync(trail, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { action: string; details: unknown });
+    expect(entries.filter(({ action }) => action === 'knowledge.takeOut').map(({ details }) => details)).toEqual([
+      { fromStationId: there.stationId, before: 7, left: 5 },
+    ]);
+    // All of them: nothing is left of the file.
+    await label(here, there.folder);
+    await update(here);
+    expect(await counts(here)).toEqual({ 'c-dots': 4, 'c-plain': 7, 'c-stripes': 4 });
+    expect(readdirSync(join(fileOf(here, there), '..'))).toEqual([]);
+  });
+
+  test('a file that was merged before files named their pictures is written again, whatever backbone the other has now', async () => {
+    const here = await open();
+    await teach(here, { plain: 4, stripes: 4 });
+    const there = await beside(here, { plain: 3, dots: 4 });
+    await merge(here, there);
+    const file = fileOf(here, there);
+    const { images: _, ...header } = (await readExportHeader(file)).header;
+    const bytes = readFileSync(file);
+    const text = Buffer.from(JSON.stringify(header));
+    const { bodyAt } = await readExportHeader(file);
+    bytes.writeUInt32LE(text.byteLength, 8);
+    writeFileSync(file, Buffer.concat([bytes.subarray(0, 12), text, bytes.subarray(bodyAt)]));
+    await here.world.call('stations.update', { stationId: there.stationId, backboneId: 'bb-two' });
+    await label(here, some(there.folder, 'dots', ['2']));
+    await update(here);
+    expect(await counts(here)).toEqual({ 'c-dots': 4, 'c-plain': 7, 'c-stripes': 4 });
+    expect((await readExportHeader(file)).header.images).toHaveLength(6);
+  });
+
+  test('pictures that two others have are learnt once; views that are not learnt anew are named and not lost', async () => {
+    const here = await open();
+    await teach(here, { plain: 4, stripes: 4 });
+    const there = await beside(here, { plain: 3, dots: 4 });
+    await merge(here, there);
+    const third = await another(here, 'Third');
+    await label(third, there.folder);
+    await teach(third, { dots: 1 });
+    await merge(here, third);
+    expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
+
+    const { recipe } = (await here.world.call('stations.list', {})).find(({ id }) => id === there.stationId)!;
+    await here.world.call('stations.update', {
+      stationId: there.stationId,
+      recipe: { ...recipe, rotation: 90 },
+    });
+    await label(here, some(there.folder, 'dots', ['0']));
+    await expect(update(here)).rejects.toMatchObject({
+      code: 'CONFLICT',
+      details: { what: 'knowledge of station Second', needed: 'an update of station Second first' },
+    });
+    expect((await readExportHeader(fileOf(here, there))).header.images).toHaveLength(7);
+  });
+
+  test('a golden picture never teaches: neither by a merge nor afterwards, and what was learnt with it is a leak', async () => {
+    const here = await open();
+    const { world, stationId, technician } = here;
+    await teach(here, { plain: 12, stripes: 12 });
+    const there = await beside(here, { plain: 3, dots: 12 });
+    const golden = async (path: string) => world.done(await world.call('golden.add', { stationId, path }));
+    await golden(some(there.folder, 'dots', ['0']));
+    await merge(here, there);
+    expect(await counts(here)).toEqual({ 'c-dots': 11, 'c-plain': 15, 'c-stripes': 12 });
+
+    await golden(some(there.folder, 'dots', ['1', '2']));
+    await world.done(await world.call('candidates.create', { stationId, timeBudgetS: 10 }, technician));
+    const [candidate] = await world.call('candidates.list', { stationId });
+    expect(candidate!.evidence.sumsOfOthers).toMatchObject({
+      unlisted: 0,
+      classes: [
+        { classId: 'c-dots', parts: 9, here: 0 },
+        { classId: 'c-plain', parts: 3, here: 12 },
+      ],
+    });
+    expect(candidate!.evidence.basis).not.toContain('by file');
+    // The knowledge that it is of had learnt two of the three.
+    await world.done(await world.call('candidates.golden', { candidateId: candidate!.id }, technician));
+    const judged = await world.call('candidates.show', { candidateId: candidate!.id });
+    expect(judged.golden).toMatchObject({ leaks: 2, images: 1 });
+    await update(here);
+    expect(await counts(here)).toEqual({ 'c-dots': 9, 'c-plain': 15, 'c-stripes': 12 });
+  });
+
+  test('comes by a merge and not by a file', async () => {
+    const here = await open();
+    await teach(here, { plain: 4, stripes: 4 });
+    const there = await beside(here, { plain: 3, dots: 4 });
+    await expect(take(here, await exportTo(there, 'own'))).rejects.toMatchObject({
+      code: 'CONFLICT',
+      details: { what: 'knowledge of station Second', needed: 'a merge with that station, without a file' },
+    });
   });
 });
 

@@ -69,9 +69,10 @@ describe('sentences of evidence', () => {
     for (const r2 of [null, 0.31, 0.92]) {
       const map = r2 === null ? null : { images: 48, r2, heldOut: 'classes' as const, poor: r2 < 0.5 };
       const classes = [{ classId: '割れ', parts: 24, here: 0 }];
-      const sums = basisOfSums({ classes, files: ['0'.repeat(64)], map }, (id) => id);
+      const sums = basisOfSums({ classes, files: ['0'.repeat(64)], unlisted: 1, map }, (id) => id);
       const japanese = evidenceIn('ja', basis + sums);
       expect(englishIn(japanese), sums).toEqual([]);
+      expect(japanese).toContain('含まれている可能性');
       expect(japanese).toMatch(/612.*割れ \(24\).*未測定: 割れ$/);
       if (r2 !== null) expect(japanese).toContain(`R² ${r2}`);
       expect(japanese.includes('不確か')).toBe(r2 === 0.31);
