@@ -3,12 +3,12 @@ import { AppError } from '../contract/errors.ts';
 import type { Products } from '../learning/dense.ts';
 import { embed, embeddingSize, type Stages } from '../learning/embedding.ts';
 import { picturesPerClass } from '../learning/folds.ts';
-import { asTheyAre, sumsOf, type OtherSums } from '../learning/held-out-beside-sums.ts';
+import { asTheyAre, countsOf, type OtherSums } from '../learning/held-out-beside-sums.ts';
 import { readExport } from '../learning/knowledge-export.ts';
 import { nearDuplicateRadii } from '../learning/near-duplicates.ts';
 import { inFolds, representativeRows, type LedgerRow } from '../learning/selection.ts';
 import { Statistics } from '../learning/statistics.ts';
-import { fitFeatureMap, isPoor, mapScatter, mapStatistics, mapSum, type MapFit } from '../learning/statistics-map.ts';
+import { fitFeatureMap, isPoor, mapSums, type MapFit } from '../learning/statistics-map.ts';
 
 /*
  * What a station took in from others as sums, in the head of its candidates. Sums are of the backbone's features: the uncompressed model has these, and they are added as they are; a
@@ -80,14 +80,12 @@ export async function carryOver(
     signal,
   );
   const others: OtherSums = {
-    statistics: await mapStatistics(statistics, map.matrix, products, signal),
-    async without(weights, held) {
+    counts: countsOf(statistics),
+    samples: 0,
+    async weighted(weights, held) {
       if (signal?.aborted) throw new AppError('CANCELLED');
-      const matrix = await map.of(rows.flatMap((row, i) => (held.has(row) ? [] : [i])));
-      const sums = new Map<string, Float64Array>();
-      for (const [id, sum] of sumsOf(statistics)) sums.set(id, await mapSum(sum, matrix, products));
-      const scatter = await statistics.weightedScatter(weights, products);
-      return { scatter: await mapScatter(scatter, matrix, products), sums };
+      const matrix = held ? await map.of(rows.flatMap((row, i) => (held.has(row) ? [] : [i]))) : map.matrix;
+      return mapSums(statistics, weights, matrix, products);
     },
   };
   return { others, fit: map.fit };

@@ -12,30 +12,48 @@ import type { Statistics } from './statistics.ts';
  * tell, and the evidence says so. What brought the sums to these features must not have seen the held-out parts.
  */
 
-/** Weighted sums: sum_c w_c S_c [d, d], and s_c of each class. */
-export interface WeightedSums {
+/** What other stations gave, weighted: sum_c w_c S_c [d, d], and s_c of each class. */
+export interface GivenSums {
   scatter: Matrix;
   sums: ReadonlyMap<string, Float64Array>;
 }
 
 /** What other stations gave, on the features of a model. */
 export interface OtherSums {
-  statistics: Statistics;
-  /** The same as if some ledger rows had not been there. @param weights per class id */
-  without(weights: ReadonlyMap<string, number>, rows: ReadonlySet<number>): Promise<WeightedSums>;
+  /** Parts per class. */
+  counts: ReadonlyMap<string, number>;
+  /** Parts with directions of their own: none of those that were mapped, into the span of this station's. */
+  samples: number;
+  /**
+   * @param weights per class id
+   * @param held ledger rows that what brought the sums to these features has not seen; default: none
+   */
+  weighted(weights: ReadonlyMap<string, number>, held?: ReadonlySet<number>): Promise<GivenSums>;
 }
 
-export const sumsOf = (statistics: Statistics): Map<string, Float64Array> =>
-  new Map(statistics.classIds.map((id) => [id, statistics.of(id)!.sum]));
+export const countsOf = (statistics: Statistics): Map<string, number> =>
+  new Map(statistics.classIds.map((id) => [id, statistics.count(id)]));
 
 /** Sums that are of these features anyhow. */
-export const asTheyAre = (statistics: Statistics, products: Products): OtherSums => ({
-  statistics,
-  without: async (weights) => ({
-    scatter: await statistics.weightedScatter(weights, products),
-    sums: sumsOf(statistics),
-  }),
-});
+export function asTheyAre(statistics: Statistics, products: Products): OtherSums {
+  const counts = countsOf(statistics);
+  return {
+    counts,
+    samples: [...counts.values()].reduce((sum, count) => sum + count, 0),
+    weighted: async (weights) => ({
+      scatter: await statistics.weightedScatter(weights, products),
+      sums: new Map(statistics.classIds.map((id) => [id, statistics.of(id)!.sum])),
+    }),
+  };
+}
+
+/** Parts per class with those of other stations, in name order. */
+export const countsWith = (own: ReadonlyMap<string, number>, others: OtherSums | null): Map<string, number> =>
+  new Map(
+    [...new Set([...own.keys(), ...(others?.counts.keys() ?? [])])]
+      .sort(byCodeUnit)
+      .map((id) => [id, (own.get(id) ?? 0) + (others?.counts.get(id) ?? 0)]),
+  );
 
 /** Mean over classes of the share of judged rows that are right; null without any. */
 function balancedAccuracyOf(validation: Omit<CrossValidation, 'balancedAccuracy'>, ledger: readonly LedgerRow[]) {
@@ -64,9 +82,9 @@ export async function heldOutBesideSums(
   if (rows.length === 0) return validation;
   const own = new Map<string, number>();
   for (const { classId } of ledger) own.set(classId, (own.get(classId) ?? 0) + 1);
-  const classIds = [...new Set([...own.keys(), ...others.statistics.classIds])].sort(byCodeUnit);
+  const counts = countsWith(own, others);
+  const classIds = [...counts.keys()];
   const column = new Map(classIds.map((id, c) => [id, c]));
-  const counts = new Map(classIds.map((id) => [id, (own.get(id) ?? 0) + others.statistics.count(id)]));
   const weights = classWeights(counts, balancing);
   const truth = Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!);
   const taken = classIds.map(() => 0);
@@ -77,7 +95,7 @@ export async function heldOutBesideSums(
   const logits = matrix(rows.length, k);
   for (const fold of new Set(folds)) {
     const [held, kept] = [rowsWhere(fold, true), rowsWhere(fold, false)];
-    const given = await others.without(weights, new Set(held.map((i) => rows[i]!)));
+    const given = await others.weighted(weights, new Set(held.map((i) => rows[i]!)));
     const scaled = matrix(kept.length, d);
     const b = matrix(d, k);
     kept.forEach((i, at) => {

@@ -5,7 +5,7 @@ import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
 import { partOf } from './folds.ts';
 import { fitNoveltyScale, fitSpace, heldOutSigns, type NoveltyInput, type NoveltyModel } from './novelty-score.ts';
-import { heldOutBesideSums, type OtherSums } from './held-out-beside-sums.ts';
+import { countsOf, countsWith, heldOutBesideSums, type OtherSums } from './held-out-beside-sums.ts';
 import {
   crossValidateSample,
   judgedRows,
@@ -16,7 +16,7 @@ import {
   type LedgerRow,
   type Sample,
 } from './selection.ts';
-import { classWeights, solveHead } from './solve.ts';
+import { classWeights, solveWeighted } from './solve.ts';
 import { Statistics } from './statistics.ts';
 
 /** All that was learnt: what an inspector needs beside the backbone. */
@@ -86,7 +86,7 @@ export interface SolveOptions {
 export interface Solved {
   knowledge: SolvedKnowledge;
   crossValidation: CrossValidation;
-  /** Of the ledger; from statistics: those. */
+  /** Of the ledger, without `others`; from statistics: those. */
   statistics: Statistics;
 }
 
@@ -103,19 +103,43 @@ export async function solveKnowledge(
   assert(features.length === ledger.length * (embeddingSize(stages) - 1), 'every ledger row has its features');
   const z = embed(features, stages);
   const sample = sampleOf(ledger);
-  const own = gather(z, ledger);
-  const statistics = rest.others ? new Statistics(z.columns) : own;
-  if (rest.others) for (const each of [own, rest.others.statistics]) statistics.merge(each);
-  const input = { ...rest, ledger, statistics, sample, picked: pick(z, sample.rows) };
-  return { ...(await solveStatistics(input, options)), statistics: own };
+  return solveStatistics(
+    { ...rest, ledger, statistics: gather(z, ledger), sample, picked: pick(z, sample.rows) },
+    options,
+  );
 }
 
 export interface StatisticsInput extends Omit<KnowledgeInput, 'features'> {
-  /** Of the ledger, and of what other stations gave. */
+  /** Of the ledger, and of what other stations gave on these features, unless that is in `others`. */
   statistics: Statistics;
   sample: Sample;
   /** Embedded rows of the sample, in its order. */
   picked: Matrix;
+}
+
+/**
+ * Sums of own parts with those of other stations.
+ * @param own sum_c w_c S_c of the statistics
+ * @param held ledger rows that what brought the others' sums here has not seen
+ */
+async function sumsBeside(
+  statistics: Statistics,
+  own: Matrix,
+  weights: ReadonlyMap<string, number>,
+  others: OtherSums,
+  held?: ReadonlySet<number>,
+): Promise<NoveltyInput> {
+  const given = await others.weighted(weights, held);
+  const { scatter } = given;
+  for (let i = 0; i < scatter.data.length; i += 1) scatter.data[i]! += own.data[i]!;
+  let { samples } = others;
+  const classes = [...countsWith(countsOf(statistics), others)].map(([id, count]) => {
+    const [mine, theirs] = [statistics.of(id), given.sums.get(id)];
+    samples += mine?.count ?? 0;
+    const sum = mine && theirs ? theirs.map((value, i) => value + mine.sum[i]!) : (mine?.sum ?? theirs!);
+    return [id, { count, sum, weight: weights.get(id)! }] as const;
+  });
+  return { scatter, classes: new Map(classes), samples };
 }
 
 /**
@@ -127,10 +151,11 @@ export async function solveStatistics(
   { statistics, sample, picked, stages, ledger, okIds, criteria, fixed, others }: StatisticsInput,
   { products, onProgress, signal }: SolveOptions,
 ): Promise<Solved> {
-  const { classIds } = statistics;
+  const counts = countsWith(countsOf(statistics), others ?? null);
+  const classIds = [...counts.keys()];
   if (classIds.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
   // One number that is none spoils every weight; which image it came from is told where features are read.
-  for (const id of classIds) {
+  for (const id of statistics.classIds) {
     if (!statistics.of(id)!.sum.every(Number.isFinite))
       throw new AppError('FEATURES_NOT_FINITE', { file: `class ${id}` });
   }
@@ -139,7 +164,6 @@ export async function solveStatistics(
     onProgress?.(progress);
   };
   checkpoint(0.1);
-  const counts = new Map(classIds.map((id) => [id, statistics.count(id)]));
   const alone = await crossValidateSample(picked, sample, ledger, products, {
     known: counts,
     ...(fixed ? { fixed } : {}),
@@ -148,24 +172,31 @@ export async function solveStatistics(
   const validation = others ? await heldOutBesideSums(alone, picked, ledger, others, products) : alone;
   checkpoint(0.6);
   const weights = classWeights(counts, validation.balancing);
-  const scatter = await statistics.weightedScatter(weights, products);
+  const own = await statistics.weightedScatter(weights, products);
   checkpoint(0.7);
-  const sums: NoveltyInput = {
-    scatter,
-    classes: new Map(
-      classIds.map((id) => {
-        const { sum, count } = statistics.of(id)!;
-        return [id, { sum, count, weight: weights.get(id)! }];
-      }),
-    ),
-  };
+  const sums = others
+    ? await sumsBeside(statistics, own, weights, others)
+    : {
+        scatter: own,
+        classes: new Map(classIds.map((id) => [id, { ...statistics.of(id)!, weight: weights.get(id)! }])),
+      };
   const space = await fitSpace(sums, products);
   checkpoint(0.75);
   const classOf = ledger.map(({ classId }) => classId);
-  const { signs, judged } = await heldOutSigns(sums, space, picked, classOf, validation, products);
+  const { signs, judged } = await heldOutSigns(
+    async (held) =>
+      // Mapped parts are made of the rows that the map was fitted on: whatever is known of the whole knows those that are held out.
+      others
+        ? { input: await sumsBeside(statistics, own, weights, others, held), space: null }
+        : { input: sums, space },
+    picked,
+    classOf,
+    validation,
+    products,
+  );
   checkpoint(0.85);
   // Overwrites the scatter.
-  const head = await solveHead(statistics, { ...validation, scatter }, products);
+  const head = await solveWeighted(sums, validation, products);
   checkpoint(0.95);
   const heldOut = heldOutOf(validation, ledger);
   const temperature = fitTemperature(heldOut);

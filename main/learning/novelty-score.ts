@@ -3,6 +3,7 @@ import { matrix, type Matrix, type Products } from './dense.ts';
 import { distancesOf, fitNovelty, type NoveltySpace } from './novelty.ts';
 import { project } from './subspace.ts';
 import { pick, type CrossValidation } from './selection.ts';
+import type { WeightedSums } from './solve.ts';
 
 /*
  * Novelty from four signs that fail on different parts: distance and angle to the nearest class (novelty.ts), the energy outside the known
@@ -46,15 +47,13 @@ export async function signsOf(space: NoveltySpace, z: Matrix, logits: Matrix, pr
 }
 
 /** Sums that a novelty model is made of, and what rows can be taken out of them. */
-export interface NoveltyInput {
-  /** sum_c w_c S_c [d, d]. */
-  scatter: Matrix;
-  /** Per class: images, their sum [d] and the weight of each. */
-  classes: ReadonlyMap<string, { count: number; sum: Float64Array; weight: number }>;
+export interface NoveltyInput extends WeightedSums {
+  /** Parts with directions of their own, by which the rank is chosen; default: all. */
+  samples?: number;
 }
 
-const samplesOf = ({ classes }: NoveltyInput): number =>
-  [...classes.values()].reduce((sum, { count }) => sum + count, 0);
+const samplesOf = ({ classes, samples }: NoveltyInput): number =>
+  samples ?? [...classes.values()].reduce((sum, { count }) => sum + count, 0);
 
 /** @throws SINGULAR_STATISTICS */
 export const fitSpace = (input: NoveltyInput, products: Products): Promise<NoveltySpace> =>
@@ -72,13 +71,13 @@ export const fitSpace = (input: NoveltyInput, products: Products): Promise<Novel
 
 /**
  * The same model as if some rows had never been seen: directions, class means and covariances.
- * @param space of all rows
+ * @param space of all rows; null: the directions are looked for anew
  * @param z rows [n, d] of which those of `out` are taken away, @param classOf class of each
  * @returns null when no row would be left
  */
 export async function fitSpaceWithout(
   input: NoveltyInput,
-  space: NoveltySpace,
+  space: NoveltySpace | null,
   z: Matrix,
   out: readonly number[],
   classOf: (row: number) => string,
@@ -110,23 +109,28 @@ export async function fitSpaceWithout(
       })),
       without,
     },
-    samplesOf(input) - out.length,
+    samplesOf(input),
     products,
-    space.directions,
+    space?.directions,
   );
   return { space: fitted, known: new Set(kept.map(([id]) => id)) };
+}
+
+/** Sums from which the rows of a fold are yet to be taken, and the model of much the same sums; null: no such model may be known. */
+export interface FoldSums {
+  input: NoveltyInput;
+  space: NoveltySpace | null;
 }
 
 /**
  * Signs of ledger rows by models that did not see their fold: all that the model is made of is fitted anew without it. Rows whose class is
  * not in another fold are left out; `judged` says which rows of the validation the signs are of.
- * @param space of the whole ledger
+ * @param sumsFor held-out rows of the ledger: sums in which nothing but the rows themselves is of them
  * @param picked embedded rows of the validation, in its order
  * @param classOf class of each ledger row
  */
 export async function heldOutSigns(
-  input: NoveltyInput,
-  space: NoveltySpace,
+  sumsFor: (held: ReadonlySet<number>) => Promise<FoldSums>,
   picked: Matrix,
   classOf: readonly string[],
   validation: Pick<CrossValidation, 'rows' | 'folds' | 'logits'>,
@@ -137,6 +141,7 @@ export async function heldOutSigns(
   const judged: number[] = [];
   for (const fold of new Set(folds)) {
     const held = rows.flatMap((_, i) => (folds[i] === fold ? [i] : []));
+    const { input, space } = await sumsFor(new Set(held.map((i) => rows[i]!)));
     const part = await fitSpaceWithout(input, space, picked, held, (i) => classOf[rows[i]!]!, products);
     const seen = held.filter((i) => part?.known.has(classOf[rows[i]!]!));
     if (!part || seen.length === 0) continue;

@@ -23,31 +23,48 @@ export function classWeights(counts: ReadonlyMap<string, number>, balancing: num
   return new Map([...counts].map(([classId, count]) => [classId, (count ** -balancing * images) / total]));
 }
 
+/** Sums over parts, with the weight of each class. */
+export interface WeightedSums {
+  /** sum_c w_c S_c [d, d]. */
+  scatter: Matrix;
+  /** Per class: images, their sum [d] and the weight of each. */
+  classes: ReadonlyMap<string, { count: number; sum: Float64Array; weight: number }>;
+}
+
 /**
  * W = (sum_c w_c S_c + lambda I)^-1 [w_c s_c].
  * @param raised added to the bias of classes of few parts (few-parts.ts)
- * @param scatter sum_c w_c S_c where it is at hand already; it is overwritten.
  * @throws TOO_FEW_CLASSES without any class, SINGULAR_STATISTICS
  */
 export async function solveHead(
   statistics: Statistics,
-  {
-    lambda,
-    balancing,
-    raised,
-    scatter,
-  }: { lambda: number; balancing: number; raised?: ReadonlyMap<string, number>; scatter?: Matrix },
+  { balancing, ...choice }: { lambda: number; balancing: number; raised?: ReadonlyMap<string, number> },
   products: Products,
 ): Promise<Head> {
-  const { classIds, size } = statistics;
+  const { classIds } = statistics;
   if (classIds.length === 0) throw new AppError('TOO_FEW_CLASSES', { found: 0, needed: 1 });
   const weights = classWeights(new Map(classIds.map((id) => [id, statistics.count(id)])), balancing);
-  const a = scatter ?? (await statistics.weightedScatter(weights, products));
+  const scatter = await statistics.weightedScatter(weights, products);
+  const classes = new Map(classIds.map((id) => [id, { ...statistics.of(id)!, weight: weights.get(id)! }]));
+  return solveWeighted({ scatter, classes }, choice, products);
+}
+
+/**
+ * The same from weighted sums, classes in their order.
+ * @param sums the scatter is overwritten
+ * @throws SINGULAR_STATISTICS
+ */
+export async function solveWeighted(
+  { scatter: a, classes }: WeightedSums,
+  { lambda, raised }: { lambda: number; raised?: ReadonlyMap<string, number> },
+  products: Products,
+): Promise<Head> {
+  const size = a.rows;
+  const classIds = [...classes.keys()];
   for (let i = 0; i < size; i += 1) a.data[i * size + i]! += lambda;
   const b = matrix(size, classIds.length);
   classIds.forEach((classId, c) => {
-    const { sum } = statistics.of(classId)!;
-    const weight = weights.get(classId)!;
+    const { sum, weight } = classes.get(classId)!;
     for (let i = 0; i < size; i += 1) b.data[i * classIds.length + c] = weight * sum[i]!;
   });
   const factor = await cholesky(a, products);

@@ -3,15 +3,15 @@ import {
   cholesky,
   invertLower,
   matrix,
-  mirror,
   slice,
   solveCholesky,
   type Cholesky,
   type Matrix,
   type Products,
 } from './dense.ts';
+import type { GivenSums } from './held-out-beside-sums.ts';
 import { pick } from './selection.ts';
-import { packedLength, Statistics } from './statistics.ts';
+import type { Statistics } from './statistics.ts';
 
 /*
  * Sums of parts whose pictures are not at hand, on the features of another backbone. What a linear map A turns z into has the sums s A and A^T S A: so they are mapped as if each part
@@ -147,44 +147,18 @@ export async function fitFeatureMap(
   };
 }
 
-/** Both triangles of a packed lower one. */
-function unpacked(packed: Float64Array, size: number): Matrix {
-  const full = matrix(size, size);
-  for (let i = 0, p = 0; i < size; i += 1, p += i) full.data.set(packed.subarray(p, p + i + 1), i * size);
-  return mirror(full);
-}
-
-function packedOf({ rows: size, data }: Matrix): Float64Array {
-  const packed = new Float64Array(packedLength(size));
-  for (let i = 0, p = 0; i < size; i += 1, p += i) packed.set(data.subarray(i * size, i * size + i + 1), p);
-  return packed;
-}
-
-/** A^T S A. */
-export const mapScatter = async (scatter: Matrix, map: Matrix, products: Products): Promise<Matrix> =>
-  products.multiply(map, await products.multiply(scatter, map), { transposeA: true });
-
-/** s A. */
-export const mapSum = async (sum: Float64Array, map: Matrix, products: Products): Promise<Float64Array> =>
-  (await products.multiply(matrix(1, sum.length, sum), map)).data;
-
-/** Sums on the new features: per class n, s A, A^T S A. @throws CANCELLED */
-export async function mapStatistics(
+/** Weighted sums on the new features: A^T (sum_c w_c S_c) A, and s A of each class. @param weights per class id */
+export async function mapSums(
   statistics: Statistics,
+  weights: ReadonlyMap<string, number>,
   map: Matrix,
   products: Products,
-  signal?: AbortSignal,
-): Promise<Statistics> {
-  const mapped = new Statistics(map.columns);
-  for (const classId of statistics.classIds) {
-    if (signal?.aborted) throw new AppError('CANCELLED');
-    const { count, sum } = statistics.of(classId)!;
-    const scatter = unpacked(statistics.packedOf(classId), statistics.size);
-    mapped.restore(classId, {
-      count,
-      sum: await mapSum(sum, map, products),
-      packed: packedOf(await mapScatter(scatter, map, products)),
-    });
+): Promise<GivenSums> {
+  const sums = new Map<string, Float64Array>();
+  for (const id of statistics.classIds) {
+    const { sum } = statistics.of(id)!;
+    sums.set(id, (await products.multiply(matrix(1, sum.length, sum), map)).data);
   }
-  return mapped;
+  const scatter = await products.multiply(await statistics.weightedScatter(weights, products), map);
+  return { scatter: await products.multiply(map, scatter, { transposeA: true }), sums };
 }

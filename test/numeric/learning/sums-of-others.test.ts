@@ -5,8 +5,10 @@ import { embed, embeddingSize } from '../../../main/learning/embedding.ts';
 import { asTheyAre, heldOutBesideSums } from '../../../main/learning/held-out-beside-sums.ts';
 import { jointFit } from '../../../main/learning/joint.ts';
 import { gather, logitsOf, solveKnowledge } from '../../../main/learning/knowledge.ts';
+import { fitNoveltyScale, fitSpace, joinSigns, signsOf, type Signs } from '../../../main/learning/novelty-score.ts';
 import { crossValidate, pick } from '../../../main/learning/selection.ts';
-import { fitFeatureMap, isPoor, mapStatistics } from '../../../main/learning/statistics-map.ts';
+import { classWeights } from '../../../main/learning/solve.ts';
+import { fitFeatureMap, isPoor, mapSums } from '../../../main/learning/statistics-map.ts';
 import { carryOver } from '../../../main/compression/sums-of-others.ts';
 import { randomOf, rowsOf, worldOf } from './synthetic.ts';
 
@@ -112,13 +114,13 @@ describe('on other features', () => {
     expect(isPoor(fitted.fit)).toBe(false);
     const other = embed(worldOf({ '40': 25 }, stages, 0.9, 11).features, stages);
     const ledger = Array.from({ length: 25 }, () => ({ classId: '40', sha: '00' }));
-    const mapped = await mapStatistics(gather(other, ledger), map, products);
+    const weights = new Map([['40', 0.7]]);
+    const mapped = await mapSums(gather(other, ledger), weights, map, products);
     const wanted = gather(await products.multiply(other, map), ledger);
-    expect(mapped.count('40')).toBe(25);
-    closeTo(mapped.of('40')!.sum, wanted.of('40')!.sum);
-    closeTo(mapped.packedOf('40'), wanted.packedOf('40'));
+    closeTo(mapped.sums.get('40')!, wanted.of('40')!.sum);
+    closeTo(mapped.scatter.data, (await wanted.weightedScatter(weights, products)).data);
     // The constant stays one: its sum is the number of parts.
-    expect(mapped.of('40')!.sum.at(-1)).toBeCloseTo(25, 12);
+    expect(mapped.sums.get('40')!.at(-1)).toBeCloseTo(25, 12);
   });
 
   it('what has nothing to do with the old features is told as poor', async () => {
@@ -136,50 +138,87 @@ describe('on other features', () => {
   });
 
   it('a class that is known by mapped sums alone is recognised, and held-out parts are judged as new ones are', async () => {
-    // Fewer pictures than features, as mostly: a map could know its pictures by heart.
-    const ids = { a: 40, b: 40, c: 40, d: 40, e: 40 };
-    const stages = [60, 80];
-    const taught = worldOf(ids, stages, 1.6, 21);
-    const width = 140;
-    const mixed = changedOf(taught.features, width, 0.2);
-    const half = (classId: string, odd: boolean) =>
-      taught.ledger.flatMap((row, i) => (row.classId === classId && i % 2 === (odd ? 1 : 0) ? [i] : []));
-    const here = ['a', 'b', 'c', 'd'].flatMap((id) => half(id, false));
-    const part = (features: Float32Array, rows: readonly number[]) => {
-      const out = new Float32Array(rows.length * width);
-      rows.forEach((row, to) => out.set(features.subarray(row * width, (row + 1) * width), to * width));
-      return out;
-    };
-    const ledger = here.map((i) => taught.ledger[i]!);
-    const statistics = gather(embed(taught.features, stages), taught.ledger, half('e', false));
-    const features = part(mixed, here);
-    const { others, fit } = await carryOver(
-      { statistics, files: [], unlisted: 0, from: part(taught.features, here) },
-      features,
-      {
-        stages,
-        ledger,
-        products,
-      },
-    );
+    const { knowledge, crossValidation, fit, fresh } = await besideMapped(21);
     expect(fit).toMatchObject({ images: 80, heldOut: 'classes' });
-    const { knowledge, crossValidation } = await solveKnowledge(
-      { features, stages, ledger, okIds: new Set(['a']), criteria, others },
-      { products },
-    );
-    const test = ['a', 'b', 'c', 'd', 'e'].flatMap((id) => half(id, true));
-    const logits = await logitsOf(knowledge, embed(part(mixed, test), stages), products);
+    const z = embed(fresh.features, fresh.stages);
     const share = recall(
-      logits,
+      await logitsOf(knowledge, z, products),
       knowledge.classes.map(({ classId }) => classId),
-      test.map((i) => taught.ledger[i]!.classId),
+      fresh.ledger.map(({ classId }) => classId),
     );
     expect(share(['e'])).toBeGreaterThan(0.8);
     expect(share(['a', 'b', 'c', 'd'])).toBeGreaterThan(0.8);
     // Had the map seen the parts that are held out, the sums would draw them to e.
     expect(Math.abs(crossValidation.balancedAccuracy! - share(['a', 'b', 'c', 'd']))).toBeLessThan(0.1);
   });
+
+  it('the novelty limit is that of models and maps which no held-out part has had a hand in', async () => {
+    const { knowledge, crossValidation, own, others } = await besideMapped(21);
+    const { rows, folds, logits } = crossValidation;
+    const z = embed(own.features, own.stages);
+    const counts = new Map(['a', 'b', 'c', 'd', 'e'].map((id) => [id, 20]));
+    const weights = classWeights(counts, crossValidation.balancing);
+    const signs: Signs[] = [];
+    for (const fold of new Set(folds)) {
+      const held = rows.flatMap((_, i) => (folds[i] === fold ? [i] : []));
+      const left = rows.filter((_, i) => folds[i] !== fold);
+      const kept = gather(z, own.ledger, left);
+      const given = await others.weighted(weights, new Set(held.map((i) => rows[i]!)));
+      const scatter = await kept.weightedScatter(weights, products);
+      const total = scatter.data.map((value, i) => value + given.scatter.data[i]!);
+      const classes = ['a', 'b', 'c', 'd', 'e'].map((id) => {
+        const { count, sum } = kept.of(id) ?? { count: 20, sum: given.sums.get(id)! };
+        return [id, { count, sum, weight: weights.get(id)! }] as const;
+      });
+      // Only own parts tell directions.
+      const space = await fitSpace(
+        { scatter: matrix(z.columns, z.columns, total), classes: new Map(classes), samples: rows.length },
+        products,
+      );
+      const part = pick(
+        z,
+        held.map((i) => rows[i]!),
+      );
+      signs.push(await signsOf(space, part, pick(logits, held), products));
+    }
+    const { scale, limit } = fitNoveltyScale(joinSigns(signs));
+    expect(knowledge.novelty.rank).toBe(32);
+    expect(knowledge.thresholds.novelty).toBeCloseTo(limit, 6);
+    expect(knowledge.novelty.scale.constant).toBeCloseTo(scale.constant, 6);
+  });
 });
+
+/** A station with half of the parts of classes a to d; all it knows of e are sums on other features. `fresh`: the other parts. */
+async function besideMapped(seed: number) {
+  // Fewer pictures than features, as mostly: a map could know its pictures by heart.
+  const stages = [60, 80];
+  const taught = worldOf({ a: 40, b: 40, c: 40, d: 40, e: 40 }, stages, 1.6, seed);
+  const mixed = { ...taught, features: changedOf(taught.features, 140, 0.2) };
+  const half = (classId: string, odd: boolean) =>
+    taught.ledger.flatMap((row, i) => (row.classId === classId && i % 2 === (odd ? 1 : 0) ? [i] : []));
+  const here = ['a', 'b', 'c', 'd'].flatMap((id) => half(id, false));
+  const own = rowsOf(mixed, here);
+  const { features, ledger } = own;
+  const statistics = gather(embed(taught.features, stages), taught.ledger, half('e', false));
+  const { others, fit } = await carryOver(
+    { statistics, files: [], unlisted: 0, from: rowsOf(taught, here).features },
+    features,
+    {
+      stages,
+      ledger,
+      products,
+    },
+  );
+  const solved = await solveKnowledge(
+    { features, stages, ledger, okIds: new Set(['a']), criteria, others },
+    { products },
+  );
+  const fresh = rowsOf(
+    mixed,
+    ['a', 'b', 'c', 'd', 'e'].flatMap((id) => half(id, true)),
+  );
+  return { ...solved, fit, own, others, fresh };
+}
 
 /** Raw features of a changed backbone: all mixed with all, and noise. */
 function changedOf(features: Float32Array, width: number, noise: number): Float32Array {
