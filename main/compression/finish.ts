@@ -5,9 +5,10 @@ import { AppError } from '../contract/errors.ts';
 import { assembleInspector } from '../learning/assemble.ts';
 import type { Matrix, Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
+import { heldOutBesideSums, type OtherSums } from '../learning/held-out-beside-sums.ts';
 import { heldOutNovelty, noveltyLossOf, type HeldOutNovelty, type NoveltyLoss } from '../learning/held-out-novelty.ts';
 import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/knowledge.ts';
-import type { CrossValidation, LedgerRow } from '../learning/selection.ts';
+import { pick, type CrossValidation, type LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import type { MapFit } from '../learning/statistics-map.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
@@ -19,13 +20,11 @@ import { madeSample } from './parity-sample.ts';
 import {
   comparedOf,
   featuresOf,
-  judgedOf,
   keepsLimits,
   lossBetween,
   stagesOf,
   validate,
   type Compared,
-  type Judged,
 } from './plan/evaluate.ts';
 import { MANY_ROWS } from './plan/repeated-folds.ts';
 import { type Variant } from './plan/variant.ts';
@@ -45,10 +44,8 @@ export interface Finished {
   features: Float32Array;
   /** Held-out logits of the labelled images, of all classes that the head knows. */
   validation: CrossValidation;
-  /** What models are compared by: held out with whole groups of near-duplicates (plan/evaluate.ts), in several views. */
+  /** What models are compared by, and what evidence shows: held out with whole groups of near-duplicates (plan/evaluate.ts), in several views; or once, by heads that other stations' sums are in. */
   compared: Compared;
-  /** What evidence shows of the labelled images: those that are compared, or beside the classes that other stations gave. */
-  judged: Judged;
   macs: number;
   params: number;
   /** The file beside the pipeline that was measured. */
@@ -140,11 +137,13 @@ export async function finishVariant(
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
   const choice = await validate(features, backbone, ledger, products, { signal });
-  const compared = await seenAgain(
-    { bytes: backboneBytes, inputSize: variant.inputSize, compared: comparedOf(choice, ledger), choice },
-    images.length > MANY_ROWS ? 1 : (options.views ?? 1),
-    options,
-  );
+  const compared = carried
+    ? await comparedBeside(carried.others, choice, features, options)
+    : await seenAgain(
+        { bytes: backboneBytes, inputSize: variant.inputSize, compared: comparedOf(choice, ledger), choice },
+        images.length > MANY_ROWS ? 1 : (options.views ?? 1),
+        options,
+      );
   const newDefects = await heldOutNovelty(embed(features, stages), ledger, knowledge, products, signal);
   const inspector = assembleInspector({ model, backbone, knowledge });
   const byId = new Map(options.classes.map((item) => [item.id, item]));
@@ -185,7 +184,6 @@ export async function finishVariant(
     features,
     validation: crossValidation,
     compared,
-    judged: carried ? judgedOf(crossValidation, ledger) : compared.judged,
     macs: cost.macs,
     params: cost.params,
     parity,
@@ -193,6 +191,17 @@ export async function finishVariant(
     newDefects,
     mapFit: carried?.fit ?? null,
   };
+}
+
+/** On the same folds by heads that other stations' sums are in: of one drawing and one view, since each fold is a map and a head of the full width. */
+async function comparedBeside(
+  others: OtherSums,
+  choice: CrossValidation,
+  features: Float32Array,
+  { backbone, ledger, products }: FinishOptions,
+): Promise<Compared> {
+  const picked = pick(embed(features, stagesOf(backbone)), choice.rows);
+  return comparedOf(await heldOutBesideSums(choice, picked, ledger, others, products), ledger);
 }
 
 /** The file against features -> embedding -> head in float64, on the same images; and what it said, for other PCs. */

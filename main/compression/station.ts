@@ -15,7 +15,7 @@ import { tilesOf } from '../vision/tiles.ts';
 import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureLayers } from './cost/cost-model.ts';
-import { checkEnoughImages } from './enough-images.ts';
+import { checkEnoughImages, LEAST_PER_CLASS } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
 import {
@@ -103,17 +103,18 @@ async function compress(
   const present = [...new Set(ledger.map(({ classId }) => classId))];
   const others = await readSumsOfOthers(input.exports, backbone);
   const classIds = new Set([...present, ...(others?.statistics.classIds ?? [])]);
+  const pictures = picturesPerClass(ledger);
   const [onlyId] = present;
   const okClass = input.classes.find(({ id, isOk }) => isOk && id === onlyId);
-  if (classIds.size === 1 && okClass && picturesPerClass(ledger).get(okClass.id)! >= LEAST_OK_PARTS) {
+  if (classIds.size === 1 && okClass && pictures.get(okClass.id)! >= LEAST_OK_PARTS) {
     return makeGoodPartsCandidate(input, okClass, { measure, signal, report });
   }
   if (classIds.size < 2) throw new AppError('TOO_FEW_CLASSES', { found: classIds.size, needed: 2 });
   const shown = new Map(input.classes.map(({ id, names }) => [id, names.en]));
   const nameOf = (classId: string) => shown.get(classId) ?? classId;
   checkEnoughImages(
-    new Map([...picturesPerClass(ledger)].map(([id, count]) => [nameOf(id), count])),
-    [...classIds].map(nameOf),
+    new Map([...pictures].map(([id, count]) => [nameOf(id), count])),
+    (others?.statistics.classIds ?? []).map(nameOf),
   );
   await using products = openProducts({ threads });
 
@@ -163,7 +164,7 @@ async function compress(
   const searchMs = Math.max(0, budgetMs - (performance.now() - startedAt));
   const searchStart = bench.now();
   // Pictures of one class are all judged right by whatever is left of a model: nothing tells what compressing costs.
-  const comparable = present.length > 1;
+  const comparable = [...pictures.values()].filter((count) => count >= LEAST_PER_CLASS).length > 1;
   await searchPlan(
     {
       strategy: 'auto',
@@ -300,7 +301,7 @@ async function compress(
     const gates: Gate[] = [
       escapeGate(escapesOf(verdicts, okIds), criteria),
       overkillGate(overkillsOf(verdicts, okIds), criteria),
-      dropGate(discordantOf(reference.judged, finished.judged), criteria),
+      dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
       ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
       ...noveltyGates(finished),
       ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
@@ -308,20 +309,19 @@ async function compress(
       parityGate(finished.parity),
     ];
     const sumsOfOthers = others && evidenceOfSums(others, finished.mapFit, ledger);
-    // By what the offer was judged and recommended by: one loss, wherever it is shown. That is of this station's classes alone; beside others, figures are of what the line will do.
-    const compared = (balancedAccuracy: number) => (others ? {} : { compared: balancedAccuracy });
     const evidence = buildEvidence({
       reference: {
         finished: reference,
-        judged: reference.judged,
+        judged: reference.compared.judged,
         latency: referenceLatency,
-        ...compared(reference.compared.balancedAccuracy),
+        compared: reference.compared.balancedAccuracy,
       },
       candidate: {
         finished,
-        judged: finished.judged,
+        judged: finished.compared.judged,
         latency: offer.latency,
-        ...compared(offer.balancedAccuracy),
+        // By what the offer was judged and recommended by: one loss, wherever it is shown.
+        compared: offer.balancedAccuracy,
         speedupInterval: offer.speedupInterval,
       },
       active: active ? recallByClass(active) : null,

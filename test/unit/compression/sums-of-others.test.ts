@@ -4,16 +4,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeBundle } from '../../../main/compression/bundle-files.ts';
+import { finishVariant } from '../../../main/compression/finish.ts';
 import { featuresOf } from '../../../main/compression/plan/evaluate.ts';
 import { createImageSource } from '../../../main/compression/image-source.ts';
+import { prepareBase } from '../../../main/compression/plan/workshop.ts';
 import { recheckBundle } from '../../../main/compression/recheck.ts';
 import { compressStation, type CompressStationInput } from '../../../main/compression/station.ts';
-import { basisOfSums } from '../../../main/compression/sums-of-others.ts';
+import { basisOfSums, readSumsOfOthers } from '../../../main/compression/sums-of-others.ts';
 import { criteriaSchema, evidenceSchema, recipeSchema } from '../../../main/contract/domain.ts';
+import { openProducts } from '../../../main/learning/dense.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { embed } from '../../../main/learning/embedding.ts';
 import { writeExport } from '../../../main/learning/knowledge-export.ts';
 import { gather } from '../../../main/learning/knowledge.ts';
+import { nearDuplicateRadii } from '../../../main/learning/near-duplicates.ts';
+import { inFolds, representativeRows } from '../../../main/learning/selection.ts';
+import { encodeModel } from '../../../main/onnx/index.ts';
 import { decodeImage } from '../../../main/vision/decode.ts';
 import { CLASSES, fakeMeasure, smallBackboneFile, texture } from './small-data.ts';
 
@@ -183,6 +189,75 @@ describe('candidates with what other stations gave', () => {
     expect(evidence.gates.find(({ name }) => name === 'escape')!.outcome).toBe('not-enough-evidence');
     expect(await named(dir, unseen, 'fine')).toBeGreaterThan(0.8);
   }, 120_000);
+
+  it('are offered by what they lose beside the sums, and the evidence says the same', async () => {
+    // With some parts under the wrong name the map takes nearly all of a class to one that others know.
+    const images = input.images.map((image, i) =>
+      i % 6 === 0 ? { ...image, classId: i < 24 ? 'plain' : 'coarse' } : image,
+    );
+    const criteria = { ...input.criteria, maxDropPp: 5 };
+    const { candidates } = await compress('doubtful', { images, criteria, candidateIds: ['c1', 'c2'] });
+    const [small, whole] = candidates as [(typeof candidates)[number], (typeof candidates)[number]];
+    const { evidence, offered, reason } = small;
+    expect(offered).toBe(false);
+    expect(evidence.accuracyDropPp).toBeGreaterThan(20);
+    expect(reason).toContain(`${evidence.accuracyDropPp.toFixed(2)} pp less accurate`);
+    expect(evidence.gates.find(({ name }) => name === 'drop')).toMatchObject({
+      measured: `${evidence.accuracyDropPp.toFixed(1)} pp`,
+      outcome: 'fail',
+    });
+    expect(whole).toMatchObject({ offered: true, card: { strategy: 'none' } });
+  }, 180_000);
+
+  it('are judged on folds of whole looks', async () => {
+    const { images, backbone } = input;
+    const source = createImageSource(images, backbone, { rotation: 0, maxPixels: 1e8 });
+    // Two shots of each look: their hashes differ in one bit.
+    const ledger = images.map(({ sha, classId }, i) => {
+      const look = createHash('sha256')
+        .update(`look ${i >> 1}`)
+        .digest('hex')
+        .slice(0, 15);
+      return { sha, classId, look: `${look}${i % 2}` };
+    });
+    await using products = openProducts({ threads: 1 });
+    const variant = { strategy: 'none', ratio: 0, inputSize: backbone.inputSize, precision: 'fp32' } as const;
+    const model = prepareBase(await readFile(backbone.file), backbone);
+    const { compared, validation } = await finishVariant('whole', variant, model, encodeModel(model), {
+      backbone,
+      source,
+      images: images.map((_, i) => i),
+      ledger,
+      classes: input.classes,
+      criteria: input.criteria,
+      recipe: null,
+      identity: { demo: true, stationId: 's1', knowledgeId: 'k1' },
+      products,
+      threads: 1,
+      others: await readSumsOfOthers(input.exports, backbone),
+      now: () => new Date(0),
+    });
+    expect(compared.judged.classIds).toEqual(['coarse', 'fine', 'plain']);
+    const folds = inFolds(representativeRows(ledger), ledger, nearDuplicateRadii);
+    expect(compared.judged.rows).toEqual(folds.rows);
+    expect(validation.rows).not.toEqual(folds.rows);
+  }, 120_000);
+
+  it('may know one picture of a class that another station has more of', async () => {
+    const single = await write(1, 700);
+    const { candidates } = await compress('one', { images: [...input.images, single] });
+    const { sumsOfOthers, perClass } = candidates.at(-1)!.evidence;
+    expect(sumsOfOthers!.classes[0]).toEqual({ classId: 'fine', parts: 24, here: 1 });
+    expect(perClass[1]).toMatchObject({ classId: 'fine', n: 1 });
+    // Beside another class alone it does not tell what compressing costs.
+    const plain = input.images.filter(({ classId }) => classId === 'plain');
+    const { candidates: few } = await compress('one-and-plain', { images: [...plain, single] });
+    expect(few.map(({ reason }) => reason)).toEqual([expect.stringContaining('pictures of a single class')]);
+    const stranger = { ...single, classId: 'coarse' };
+    await expect(compress('stranger', { images: [...plain, stranger] })).rejects.toMatchObject({
+      code: 'TOO_FEW_PER_CLASS',
+    });
+  }, 180_000);
 
   it('need pictures of this station: what is missing is said', async () => {
     await expect(compress('none', { images: [] })).rejects.toMatchObject({
