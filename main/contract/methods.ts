@@ -38,6 +38,7 @@ import { problemSchema } from './errors.ts';
 import { plantEventsSchema, plantEventsStateSchema } from './plant-events.ts';
 import { previewedSchema, previewPictureSchema, previewQuestionSchema } from './preview.ts';
 import { unpackedUpdateSchema, updateAboutSchema } from './update.ts';
+import { rangeProblem } from './report-period.ts';
 import { retentionPreviewSchema, retentionSchema } from './retention.ts';
 import { shiftStartsSchema } from './shifts.ts';
 import { countedSchema, studyNextSchema, studyReportSchema, studySchema } from './study.ts';
@@ -754,12 +755,10 @@ export const methods = {
   /** Counts of the archive, `from` <= hour < `to` (cut to full hours, UTC); 400 days at most. */
   'reports.summary': method(
     anyone,
-    z
-      .object({ stationId: id, from: z.iso.datetime(), to: z.iso.datetime() })
-      .refine(({ from, to }) => Date.parse(from) < Date.parse(to), { message: 'from is not before to' })
-      .refine(({ from, to }) => Date.parse(to) - Date.parse(from) <= 400 * 86_400_000, {
-        message: 'more than 400 days',
-      }),
+    z.object({ stationId: id, from: z.iso.datetime(), to: z.iso.datetime() }).superRefine((range, context) => {
+      const message = rangeProblem(range);
+      if (message !== null) context.addIssue({ code: 'custom', message });
+    }),
     z.object({
       /** Oldest first; hours without parts are left out. */
       hours: z.array(

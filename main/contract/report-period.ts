@@ -10,6 +10,14 @@ export const periods = {
 export type Period = keyof typeof periods;
 
 const HOUR_MS = 3_600_000;
+const LONGEST_DAYS = 400;
+
+/** What is wrong with a range of a report; null: nothing. */
+export function rangeProblem({ from, to }: { from: string; to: string }): string | null {
+  const ms = Date.parse(to) - Date.parse(from);
+  if (ms <= 0) return 'from is not before to';
+  return ms > LONGEST_DAYS * 24 * HOUR_MS ? `more than ${LONGEST_DAYS} days` : null;
+}
 
 /** `from` and `to` of a period that ends with the running hour. */
 export function rangeOf(period: Period, now: Date): { from: string; to: string } {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -42,6 +42,11 @@ interface Waiting {
   parts: { partId: number }[];
 }
 
+const isThere = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
 const partsIn = ({ hours }: Report): number => hours.reduce((sum, { unsure }) => sum + unsure, 0);
 
 describe('a station on the command line', () => {
@@ -85,6 +90,8 @@ describe('a station on the command line', () => {
       ['--out', 'week.txt'],
       ['--from', '2026-01-01'],
       ['--to', '2026-01-01'],
+      ['--from', '2026-01-02', '--to', '2026-01-02'],
+      ['--from', '2025-01-01', '--to', '2026-02-06'],
     ])
       expect((await misused('reports', 'summary', ...wrong)).code).toBe('INVALID_INPUT');
   });
@@ -149,6 +156,22 @@ describe('a station on the command line', () => {
     expect((await failed('studies', 'show', 'June')).code).toBe('NOT_FOUND');
   });
 });
+
+test('a line that ends in fault has failed: its problem is the answer', async () => {
+  await using own = await newCommandLine(password);
+  await own.done('init', '--user', 'hana');
+  const watched = join(folder, 'watched');
+  await cp(join(folder, 'labelled', 'ok'), watched, { recursive: true });
+  const { stationId } = await own.done<Line>('line', 'status');
+  await own.done('stations', 'set', stationId, '--folder', watched);
+  const ended = own.failed('line', 'start', '--seconds', '12');
+  const taken = async () => {
+    while (!(await isThere(join(own.home, 'spool', `${stationId}.taken`)))) await sleep(100);
+    await rm(watched, { recursive: true });
+  };
+  const [problem] = await Promise.all([ended, taken()]);
+  expect(problem.code).toBe('CAMERA_LOST');
+}, 120_000);
 
 test('a line that is started at a served window goes on there, until it is stopped', async () => {
   await using own = await newCommandLine(password);

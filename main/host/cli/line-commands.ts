@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LineStatus } from '../../contract/domain.ts';
+import { AppError } from '../../contract/errors.ts';
 import { decimalNumber } from './context.ts';
 import { UsageError } from './output.ts';
 import { stationCommand, type At, type ServedOption, type StationGroup } from './station-command.ts';
@@ -14,7 +15,11 @@ interface StartOptions extends ServedOption {
   seconds?: number;
 }
 
-/** Keeps this process, whose child the line is, until the time is over or Ctrl-C; then the line stops. @returns how it stood before */
+/**
+ * Keeps this process, whose child the line is, until the time is over or Ctrl-C; then the line stops.
+ * @returns how it stood before
+ * @throws what was wrong with a line that was in fault then
+ */
 async function keepRunning({ context, client, station }: At, seconds: number | undefined): Promise<LineStatus> {
   const { signal, out } = context;
   const stop = client.on('line.changed', (status) => {
@@ -26,6 +31,7 @@ async function keepRunning({ context, client, station }: At, seconds: number | u
   stop();
   const last = await client.call('line.status', { stationId: station.id });
   await client.call('line.stop', { stationId: station.id });
+  if (last.state === 'fault' && last.problem) throw AppError.fromWire({ ...last.problem, ref: 'cli' });
   return last;
 }
 

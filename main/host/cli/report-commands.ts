@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { writeAtomically } from '../../compression/bundle-files.ts';
 import { csvText } from '../../contract/csv.ts';
 import type { MethodOutput } from '../../contract/methods.ts';
-import { periods, rangeOf, type Period } from '../../contract/report-period.ts';
+import { periods, rangeOf, rangeProblem, type Period } from '../../contract/report-period.ts';
 import { classNames } from './classes.ts';
 import { format, UsageError } from './output.ts';
 import { stationCommand, type ServedOption, type StationGroup } from './station-command.ts';
@@ -30,11 +30,13 @@ const time = (text: string): string => {
   return at.toISOString();
 };
 
-/** @throws UsageError for half a range */
+/** @throws UsageError for half a range, and for one that is none or too long */
 function rangeAsked({ period, from, to }: ReportOptions): { from: string; to: string } {
-  if (from !== undefined && to !== undefined) return { from, to };
-  if (from !== undefined || to !== undefined) throw new UsageError('--from, --to', 'give both, or --period');
-  return rangeOf(period, new Date());
+  if (from === undefined && to === undefined) return rangeOf(period, new Date());
+  if (from === undefined || to === undefined) throw new UsageError('--from, --to', 'give both, or --period');
+  const problem = rangeProblem({ from, to });
+  if (problem !== null) throw new UsageError('--from, --to', problem);
+  return { from, to };
 }
 
 const estimates = ({ escape, overkill }: Summary): Cells[] => [
