@@ -84,8 +84,8 @@ export async function carryOver(
     samples: 0,
     async weighted(weights, held) {
       if (signal?.aborted) throw new AppError('CANCELLED');
-      const matrix = held ? await map.of(rows.flatMap((row, i) => (held.has(row) ? [] : [i]))) : map.matrix;
-      return mapSums(statistics, weights, matrix, products);
+      const some = held ? await map.of(rows.flatMap((row, i) => (held.has(row) ? [] : [i]))) : map;
+      return mapSums(statistics, weights, some, products);
     },
   };
   return { others, fit: map.fit };

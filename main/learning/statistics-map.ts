@@ -15,7 +15,7 @@ import type { Statistics } from './statistics.ts';
 
 /*
  * Sums of parts whose pictures are not at hand, on the features of another backbone. What a linear map A turns z into has the sums s A and A^T S A: so they are mapped as if each part
- * had been. A is the ridge solution from old to new features on what pictures there are. It takes the constant to the constant.
+ * had been, with the covariance of the residual for each of them, since z_new = z A + e. A is the ridge solution from old to new features on what pictures there are. It takes the constant to the constant.
  */
 
 /** How well the map tells features that it was not fitted on. */
@@ -37,9 +37,14 @@ export const isPoor = (fit: Pick<MapFit, 'r2'> | null): boolean => fit !== null 
 export interface FeatureMap {
   /** A [d old, d new]. */
   matrix: Matrix;
+  /** Mean of e e^T over the rows, each held out of the fit [d new, d new]. */
+  residual: Matrix;
+}
+
+export interface FittedMap extends FeatureMap {
   fit: MapFit;
   /** The map of some of the rows alone, with the same ridge. */
-  of(rows: readonly number[]): Promise<Matrix>;
+  of(rows: readonly number[]): Promise<FeatureMap>;
 }
 
 const RIDGES = [1e-4, 1e-3, 1e-2, 0.1, 1];
@@ -62,15 +67,15 @@ function spreadOf({ rows, columns, data }: Matrix): number {
   return total;
 }
 
-/** Sum of squares that is left over of rows by fits without their group: of a kernel fit it is that of G_gg^-1 (G y)_g. */
+/** What is left over of rows by fits without their group: of a kernel fit it is G_gg^-1 (G y)_g. */
 async function leftOver(
   inverse: Matrix,
   alpha: Matrix,
   groups: readonly (readonly number[])[],
   products: Products,
-): Promise<number> {
+): Promise<Matrix> {
   const n = inverse.rows;
-  let total = 0;
+  const all = matrix(n, alpha.columns);
   for (const group of groups) {
     const m = group.length;
     const block = matrix(m, m);
@@ -80,9 +85,9 @@ async function leftOver(
       own.data.set(slice(alpha, i, 1, 0, alpha.columns).data, at * alpha.columns);
     });
     const left = await solveCholesky(await cholesky(block, products), own, products);
-    for (const value of left.data) total += value * value;
+    group.forEach((i, at) => all.data.set(slice(left, at, 1, 0, alpha.columns).data, i * alpha.columns));
   }
-  return total;
+  return all;
 }
 
 /** Rows with the constant made large. */
@@ -100,13 +105,40 @@ function factorOf(kernel: Matrix, ridge: number, products: Products): Promise<Ch
   return cholesky(a, products);
 }
 
-/** A = X^T alpha, for rows whose constant is 1. */
-async function mapOf(x: Matrix, alpha: Matrix, products: Products): Promise<Matrix> {
+/** Of a kernel: alpha [n, d new], and what is left over of each row by the fit without its group. */
+interface Fit {
+  alpha: Matrix;
+  left: Matrix;
+}
+
+async function fitWith(
+  ridge: number,
+  kernel: Matrix,
+  to: Matrix,
+  groups: readonly (readonly number[])[],
+  products: Products,
+): Promise<Fit> {
+  const factor = await factorOf(kernel, ridge, products);
+  const alpha = await solveCholesky(factor, to, products);
+  const half = await invertLower(factor, products);
+  const inverse = await products.multiply(half, half, { transposeA: true });
+  return { alpha, left: await leftOver(inverse, alpha, groups, products) };
+}
+
+/** A = X^T alpha and E^T E / n, for rows whose constant is 1. */
+async function mapOf(x: Matrix, { alpha, left }: Fit, products: Products): Promise<FeatureMap> {
   const map = await products.multiply(x, alpha, { transposeA: true });
+  const residual = await products.multiply(left, left, { transposeA: true });
+  for (let i = 0; i < residual.data.length; i += 1) residual.data[i]! /= left.rows;
   const { rows, columns } = map;
-  for (let j = 0; j < columns; j += 1) map.data[(rows - 1) * columns + j]! *= CONSTANT;
+  for (let j = 0; j < columns; j += 1) {
+    map.data[(rows - 1) * columns + j]! *= CONSTANT;
+    // The constant is mapped exactly.
+    residual.data[(columns - 1) * columns + j] = 0;
+    residual.data[j * columns + columns - 1] = 0;
+  }
   for (let i = 1; i <= rows; i += 1) map.data[i * columns - 1] = i === rows ? 1 : 0;
-  return map;
+  return { matrix: map, residual };
 }
 
 /**
@@ -121,44 +153,47 @@ export async function fitFeatureMap(
   { groups, heldOut }: { groups: readonly (readonly number[])[]; heldOut: MapFit['heldOut'] },
   products: Products,
   signal?: AbortSignal,
-): Promise<FeatureMap> {
+): Promise<FittedMap> {
   const x = enlarged(from);
   const kernel = await products.multiply(x, x, { transposeB: true });
   const spread = spreadOf(to);
-  let best: { ridge: number; alpha: Matrix; r2: number } | null = null;
+  let best: (Fit & { ridge: number; r2: number }) | null = null;
   for (const ridge of RIDGES) {
     if (signal?.aborted) throw new AppError('CANCELLED');
-    const factor = await factorOf(kernel, ridge, products);
-    const alpha = await solveCholesky(factor, to, products);
-    const half = await invertLower(factor, products);
-    const inverse = await products.multiply(half, half, { transposeA: true });
-    const r2 = 1 - (await leftOver(inverse, alpha, groups, products)) / spread;
-    if (best === null || r2 > best.r2) best = { ridge, alpha, r2 };
+    const fit = await fitWith(ridge, kernel, to, groups, products);
+    const r2 = 1 - fit.left.data.reduce((sum, value) => sum + value * value, 0) / spread;
+    if (best === null || r2 > best.r2) best = { ...fit, ridge, r2 };
   }
-  const { ridge, alpha, r2 } = best!;
+  const { ridge, r2 } = best!;
   return {
-    matrix: await mapOf(x, alpha, products),
+    ...(await mapOf(x, best!, products)),
     fit: { images: from.rows, r2, heldOut },
     async of(rows) {
-      const part = pick(x, rows);
+      const [part, wanted] = [pick(x, rows), pick(to, rows)];
+      const place = new Map(rows.map((row, i) => [row, i]));
+      const kept = groups.map((group) => group.flatMap((row) => place.get(row) ?? []));
       const own = await products.multiply(part, part, { transposeB: true });
-      return mapOf(part, await solveCholesky(await factorOf(own, ridge, products), pick(to, rows), products), products);
+      return mapOf(part, await fitWith(ridge, own, wanted, kept, products), products);
     },
   };
 }
 
-/** Weighted sums on the new features: A^T (sum_c w_c S_c) A, and s A of each class. @param weights per class id */
+/** Weighted sums on the new features: A^T (sum_c w_c S_c) A + sum_c w_c n_c times the residual, and s A of each class. @param weights per class id */
 export async function mapSums(
   statistics: Statistics,
   weights: ReadonlyMap<string, number>,
-  map: Matrix,
+  { matrix: map, residual }: FeatureMap,
   products: Products,
 ): Promise<GivenSums> {
   const sums = new Map<string, Float64Array>();
+  let parts = 0;
   for (const id of statistics.classIds) {
-    const { sum } = statistics.of(id)!;
+    const { sum, count } = statistics.of(id)!;
+    parts += (weights.get(id) ?? 0) * count;
     sums.set(id, (await products.multiply(matrix(1, sum.length, sum), map)).data);
   }
-  const scatter = await products.multiply(await statistics.weightedScatter(weights, products), map);
-  return { scatter: await products.multiply(map, scatter, { transposeA: true }), sums };
+  const half = await products.multiply(await statistics.weightedScatter(weights, products), map);
+  const scatter = await products.multiply(map, half, { transposeA: true });
+  for (let i = 0; i < scatter.data.length; i += 1) scatter.data[i]! += parts * residual.data[i]!;
+  return { scatter, sums };
 }

@@ -5,7 +5,14 @@ import { embed, embeddingSize } from '../../../main/learning/embedding.ts';
 import { asTheyAre, heldOutBesideSums } from '../../../main/learning/held-out-beside-sums.ts';
 import { jointFit } from '../../../main/learning/joint.ts';
 import { gather, logitsOf, solveKnowledge } from '../../../main/learning/knowledge.ts';
-import { fitNoveltyScale, fitSpace, joinSigns, signsOf, type Signs } from '../../../main/learning/novelty-score.ts';
+import {
+  fitNoveltyScale,
+  fitSpace,
+  joinSigns,
+  scoreNovelty,
+  signsOf,
+  type Signs,
+} from '../../../main/learning/novelty-score.ts';
 import { crossValidate, pick } from '../../../main/learning/selection.ts';
 import { classWeights } from '../../../main/learning/solve.ts';
 import { fitFeatureMap, isPoor, mapSums } from '../../../main/learning/statistics-map.ts';
@@ -115,7 +122,8 @@ describe('on other features', () => {
     const other = embed(worldOf({ '40': 25 }, stages, 0.9, 11).features, stages);
     const ledger = Array.from({ length: 25 }, () => ({ classId: '40', sha: '00' }));
     const weights = new Map([['40', 0.7]]);
-    const mapped = await mapSums(gather(other, ledger), weights, map, products);
+    const exact = { matrix: map, residual: matrix(15, 15) };
+    const mapped = await mapSums(gather(other, ledger), weights, exact, products);
     const wanted = gather(await products.multiply(other, map), ledger);
     closeTo(mapped.sums.get('40')!, wanted.of('40')!.sum);
     closeTo(mapped.scatter.data, (await wanted.weightedScatter(weights, products)).data);
@@ -150,6 +158,18 @@ describe('on other features', () => {
     expect(share(['a', 'b', 'c', 'd'])).toBeGreaterThan(0.8);
     // Had the map seen the parts that are held out, the sums would draw them to e.
     expect(Math.abs(crossValidation.balancedAccuracy! - share(['a', 'b', 'c', 'd']))).toBeLessThan(0.1);
+  });
+
+  it('parts of a class that is known by mapped sums alone are not new, though the map leaves much over', async () => {
+    for (const seed of [1, 2]) {
+      const { knowledge, fit, fresh } = await besideMapped(seed);
+      expect(fit!.r2).toBeLessThan(0.1);
+      const mapped = fresh.ledger.flatMap(({ classId }, i) => (classId === 'e' ? [i] : []));
+      const z = embed(fresh.features, fresh.stages, mapped);
+      const scores = await scoreNovelty(knowledge.novelty, z, await logitsOf(knowledge, z, products), products);
+      const novel = scores.filter((score) => score > knowledge.thresholds.novelty).length;
+      expect(novel / mapped.length).toBeLessThan(0.5);
+    }
   });
 
   it('the novelty limit is that of models and maps which no held-out part has had a hand in', async () => {
