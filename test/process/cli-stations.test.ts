@@ -69,32 +69,37 @@ describe('a station on the command line', () => {
     expect(text.stdout).toMatch(/: stopped, no model; 0 parts/);
   });
 
-  step('reports count it, by the hour, as JSON and as a file for a spreadsheet', async ({ done, misused, parts }) => {
-    const csv = join(folder, 'week.csv');
-    const week = await done<Report>('reports', 'summary', '--out', csv);
-    // What was under way when the line stopped is counted too.
-    expect(partsIn(week)).toBeGreaterThanOrEqual(parts);
-    expect(Date.parse(week.to) - Date.parse(week.from)).toBe(7 * 24 * 3_600_000);
-    expect(week.file).toBe(csv);
-    const lines = (await readFile(csv, 'utf8')).replace('\uFEFF', '').split('\r\n');
-    expect(lines[0]).toBe('hour,parts,OK,NG,unsure');
-    const { at, unsure } = week.hours[0]!;
-    expect(lines[1]).toBe(`${at},${unsure},0,0,${unsure}`);
-    expect(lines).toContain('escape,0,0,0,1');
-    const json = join(folder, 'range.json');
-    const range = ['--from', '2026-01-01', '--to', '2026-01-03T06:00Z'];
-    const { file, ...told } = await done<Report>('reports', 'summary', ...range, '--out', json);
-    expect(told).toMatchObject({ from: '2026-01-01T00:00:00.000Z', to: '2026-01-03T06:00:00.000Z', hours: [] });
-    expect(JSON.parse(await readFile(file!, 'utf8'))).toEqual(told);
-    for (const wrong of [
-      ['--out', 'week.txt'],
-      ['--from', '2026-01-01'],
-      ['--to', '2026-01-01'],
-      ['--from', '2026-01-02', '--to', '2026-01-02'],
-      ['--from', '2025-01-01', '--to', '2026-02-06'],
-    ])
-      expect((await misused('reports', 'summary', ...wrong)).code).toBe('INVALID_INPUT');
-  });
+  step(
+    'reports count it, by the hour, as JSON and as a file for a spreadsheet',
+    async ({ done, misused, parts, home }) => {
+      const csv = join(folder, 'week.csv');
+      const week = await done<Report>('reports', 'summary', '--out', csv);
+      // What was under way when the line stopped is counted too.
+      expect(partsIn(week)).toBeGreaterThanOrEqual(parts);
+      expect(Date.parse(week.to) - Date.parse(week.from)).toBe(7 * 24 * 3_600_000);
+      expect(week.file).toBe(csv);
+      const lines = (await readFile(csv, 'utf8')).replace('\uFEFF', '').split('\r\n');
+      expect(lines[0]).toBe('hour,parts,OK,NG,unsure');
+      const { at, unsure } = week.hours[0]!;
+      expect(lines[1]).toBe(`${at},${unsure},0,0,${unsure}`);
+      expect(lines).toContain('escape,0,0,0,1');
+      const json = join(folder, 'range.json');
+      const range = ['--from', '2026-01-01T00:30Z', '--to', '2026-01-03T05:10Z'];
+      const { file, ...told } = await done<Report>('reports', 'summary', ...range, '--out', json);
+      expect(told).toMatchObject({ from: '2026-01-01T00:00:00.000Z', to: '2026-01-03T06:00:00.000Z', hours: [] });
+      expect(JSON.parse(await readFile(file!, 'utf8'))).toEqual(told);
+      for (const wrong of [
+        ['--out', 'week.txt'],
+        ['--from', '2026-01-01'],
+        ['--to', '2026-01-01'],
+        ['--from', '2026-01-02', '--to', '2026-01-02'],
+        ['--from', '2025-01-01', '--to', '2026-02-06'],
+      ])
+        expect((await misused('reports', 'summary', ...wrong)).code).toBe('INVALID_INPUT');
+      const five = await cli(['reports', 'summary', '--from', '5', '--to', '2026-01-03', '--home', home]);
+      expect([five.code, five.stderr]).toEqual([2, expect.stringContaining('no time')]);
+    },
+  );
 
   step('alarms are listed, and acknowledged once', async (world) => {
     const { done, failed, misused, home } = world;
@@ -171,6 +176,24 @@ test('a line that ends in fault has failed: its problem is the answer', async ()
   };
   const [problem] = await Promise.all([ended, taken()]);
   expect(problem.code).toBe('CAMERA_LOST');
+}, 120_000);
+
+test('a line whose core is lost ends, and does not wait for its time', async () => {
+  await using own = await newCommandLine(password);
+  await own.done('init', '--user', 'hana');
+  const started = spawn(process.execPath, [entry, 'line', 'start', '--home', own.home, '--json'], {
+    env: { ...process.env, ...password },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const ended = once(started, 'exit');
+  let said = '';
+  started.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  await once(started.stderr, 'data');
+  const children = (await readFile(`/proc/${started.pid}/task/${started.pid}/children`, 'utf8')).trim().split(' ');
+  const commands = await Promise.all(children.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8')));
+  process.kill(Number(children[commands.findIndex((command) => command.includes('core'))]), 'SIGKILL');
+  expect((await ended)[0]).toBe(1);
+  expect(JSON.parse(said)).toMatchObject({ error: { code: 'DISCONNECTED' } });
 }, 120_000);
 
 test('a line that is started at a served window goes on there, until it is stopped', async () => {

@@ -21,7 +21,10 @@ interface StartOptions extends ServedOption {
  * @throws what was wrong with a line that was in fault then
  */
 async function keepRunning({ context, client, station }: At, seconds: number | undefined): Promise<LineStatus> {
-  const { signal, out } = context;
+  const { out } = context;
+  const lost = new AbortController();
+  client.onClose(() => lost.abort());
+  const signal = AbortSignal.any([context.signal, lost.signal]);
   const stop = client.on('line.changed', (status) => {
     if (status.stationId === station.id) out.progress(told(status));
   });

@@ -12,8 +12,8 @@ type Cells = (string | number)[];
 
 interface ReportOptions extends ServedOption {
   period: Period;
-  from?: string;
-  to?: string;
+  from?: number;
+  to?: number;
   out?: string;
 }
 
@@ -24,19 +24,30 @@ type Summary = Omit<MethodOutput<'reports.summary'>, 'ngByClass'> & {
   ngByClass: { classId: string | null; className: string; parts: number }[];
 };
 
-const time = (text: string): string => {
-  const at = new Date(text);
-  if (Number.isNaN(at.getTime())) throw new InvalidArgumentError(`"${text}" is no time`);
-  return at.toISOString();
+const ISO_TIME = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+/** ISO 8601; without an offset it is a time of this PC, a date alone its midnight. @returns milliseconds since the epoch */
+const time = (text: string): number => {
+  const at = ISO_TIME.test(text) ? Date.parse(text.includes('T') ? text : `${text}T00:00`) : Number.NaN;
+  if (Number.isNaN(at)) throw new InvalidArgumentError(`"${text}" is no time like 2026-05-01 or 2026-05-01T06:00`);
+  return at;
 };
+
+const HOUR_MS = 3_600_000;
+/** Hours are what is counted: those that the range touches. */
+const wholeHours = (from: number, to: number): { from: string; to: string } => ({
+  from: new Date(Math.floor(from / HOUR_MS) * HOUR_MS).toISOString(),
+  to: new Date(Math.ceil(to / HOUR_MS) * HOUR_MS).toISOString(),
+});
 
 /** @throws UsageError for half a range, and for one that is none or too long */
 function rangeAsked({ period, from, to }: ReportOptions): { from: string; to: string } {
   if (from === undefined && to === undefined) return rangeOf(period, new Date());
   if (from === undefined || to === undefined) throw new UsageError('--from, --to', 'give both, or --period');
-  const problem = rangeProblem({ from, to });
+  if (from >= to) throw new UsageError('--from, --to', 'from is not before to');
+  const range = wholeHours(from, to);
+  const problem = rangeProblem(range);
   if (problem !== null) throw new UsageError('--from, --to', problem);
-  return { from, to };
+  return range;
 }
 
 const estimates = ({ escape, overkill }: Summary): Cells[] => [
@@ -84,7 +95,11 @@ export const reportCommands: StationGroup = {
           .addOption(
             new Option('--period <name>', 'up to the running hour').choices(Object.keys(periods)).default('week'),
           )
-          .option('--from <time>', 'instead of a period, with --to: 2026-05-01T06:00; 400 days at most', time)
+          .option(
+            '--from <time>',
+            'instead of a period, with --to: 2026-05-01T06:00, by the whole hours that it touches; 400 days at most',
+            time,
+          )
           .option('--to <time>', 'see --from', time)
           .option('--out <file>', 'write it there, as .csv or .json'),
       run(options: ReportOptions) {
