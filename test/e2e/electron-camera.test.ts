@@ -81,7 +81,9 @@ describe.skipIf(!electronFolder)('a USB camera (needs ELECTRON_OVERRIDE_DIST_PAT
     const cameraPage = `process.mainModule.require('electron').BrowserWindow.getAllWindows()
       .find((w) => w.webContents.getURL() === 'app://camera/').webContents`;
     const crash = async () => {
-      await expect.poll(() => app.inMain(`${cameraPage}.isCrashed()`), { timeout: 30_000 }).toBe(false);
+      // While it is loaded again there may be no process yet that could crash.
+      const isThere = `!${cameraPage}.isCrashed() && !${cameraPage}.isLoading()`;
+      await expect.poll(() => app.inMain(isThere), { timeout: 30_000 }).toBe(true);
       await app.inMain(`new Promise((gone) => {
         const page = ${cameraPage};
         page.once('render-process-gone', () => gone(null));
