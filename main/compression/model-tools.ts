@@ -32,7 +32,7 @@ import { createImageSource, readableImages, type ImageSource } from './image-sou
 import { madePicture } from './parity-sample.ts';
 import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
-import { analysePruning, analyseWeights, type PruningAnalysis } from './prune/analyse.ts';
+import { analysePruning, analyseWeights, requirePrunable, type PruningAnalysis } from './prune/analyse.ts';
 import { unknownOperators } from './prune/groups.ts';
 import type { Importance, ImportanceOptions } from './prune/measures.ts';
 import { pruneModel, type Pruned } from './prune/prune.ts';
@@ -240,15 +240,7 @@ async function cutModel(
   const analysis = pictures
     ? await analysePruning(model, pictures.source, calibration)
     : analyseWeights(model, { size, importance });
-  if (analysis.curves.length === 0) {
-    const [first] = analysis.untouched;
-    throw new AppError('UNSUPPORTED_OP', {
-      op: 'model',
-      opset: model.opsets.get('') ?? 0,
-      node: first?.group ?? options.file,
-      problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
-    });
-  }
+  requirePrunable(analysis, { op: 'model', name: options.file });
   onProgress?.(pictures ? 'cutting and fitting what is left' : 'cutting');
   const pruned = await pruneModel(analysis, pictures?.source ?? null, ratio, calibration);
   return { pruned, analysis, measures: importance.measures };

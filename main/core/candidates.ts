@@ -152,7 +152,7 @@ export const createCandidateService = (
     await mkdir(outDir);
     const moved: string[] = [];
     try {
-      const { candidates, why } = await withTrainer(context, job, async (trainer) =>
+      const { candidates, why } = await withTrainer(context, job, (trainer) =>
         trainer.call(
           'trainer.compress',
           {

@@ -16,7 +16,7 @@ import { teachStudent, type StudentChoice, type Taught, type Teaching } from '..
 import type { CostModel } from '../cost/cost-model.ts';
 import type { ImageSource } from '../image-source.ts';
 import { oneClass, spreadOverClasses, type ClassOf } from '../spread.ts';
-import { analysePruning, type PruningAnalysis } from '../prune/analyse.ts';
+import { analysePruning, requirePrunable, type PruningAnalysis } from '../prune/analyse.ts';
 import type { CalibrationOptions } from '../prune/sites.ts';
 import { blockErrors, type RemovableBlock } from '../prune/block-errors.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
@@ -162,15 +162,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       analysis = await analysePruning((strategy === 'pre-prune' && adapted) || base, source, calibration);
       analyses.set(key, analysis);
     }
-    if (analysis.curves.length === 0) {
-      const [first] = analysis.untouched;
-      throw new AppError('UNSUPPORTED_OP', {
-        op: 'backbone',
-        opset: base.opsets.get('') ?? 0,
-        node: first?.group ?? backbone.id,
-        problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
-      });
-    }
+    requirePrunable(analysis, { op: 'backbone', name: backbone.id });
     const floatKey = `${key} ${ratio} ${variant.shallow ?? false}`;
     const known = floats.get(floatKey);
     if (known) return known;

@@ -51,6 +51,21 @@ export interface PruningAnalysis {
   untouched: readonly { group: string; why: string }[];
 }
 
+/**
+ * @param of what is cut, in words, and its name where no group says why
+ * @throws UNSUPPORTED_OP where nothing can be pruned
+ */
+export function requirePrunable({ model, curves, untouched }: PruningAnalysis, of: { op: string; name: string }): void {
+  if (curves.length > 0) return;
+  const [first] = untouched;
+  throw new AppError('UNSUPPORTED_OP', {
+    op: of.op,
+    opset: model.opsets.get('') ?? 0,
+    node: first?.group ?? of.name,
+    problem: `no group of channels can be pruned${first ? `: ${first.why}` : ''}`,
+  });
+}
+
 /** Narrower groups bring no time: kernels work on whole vectors. */
 const LEAST_CHANNELS = 16;
 /** Least share of a group's channels that allocation leaves. */
