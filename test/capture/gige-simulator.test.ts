@@ -7,7 +7,15 @@ import { createGigeCamera, findCamera } from '../../main/capture/gige/camera.ts'
 import type { SimulatorSettings } from '../../main/capture/gige/simulator/settings.ts';
 import { startSimulator, type Simulator } from '../../main/capture/gige/simulator/simulator.ts';
 import { patternFormats } from '../../main/capture/gige/simulator/test-pattern.ts';
-import { gigeConfig, ownAddress, receiveFrom, settingsOf, type Reception } from '../helpers/simulated-gige.ts';
+import {
+  foundCamera,
+  gigeConfig,
+  ownAddress,
+  receiveFrom,
+  settingsOf,
+  turns,
+  type Reception,
+} from '../helpers/simulated-gige.ts';
 
 /** Few packets a second: simulator and driver share a thread here, and whatever else this machine does takes from both. */
 const small = { width: 128, height: 96, framesPerSecond: 25 };
@@ -170,7 +178,7 @@ describe('the camera port', () => {
     { address, simulator }: { address: string; simulator: Simulator },
     tries = 10,
   ): Promise<Awaited<ReturnType<typeof openDevice>>> => {
-    const found = (await findCamera({ address }))!;
+    const found = await foundCamera(address);
     simulator.dropController();
     return openDevice(found, { cameraId: 'other', control: true }).catch((error: unknown) => {
       if (tries === 0) throw error;
@@ -194,7 +202,7 @@ describe('the camera port', () => {
     await using at = await open({});
     await expect.poll(() => at.frames.length).toBeGreaterThan(3);
     at.simulator.dropController();
-    await expect.poll(() => at.states.slice(1)).toEqual(['delivering', 'lost', 'delivering']);
+    await expect.poll(() => turns(at.states)).toEqual(['delivering', 'lost', 'delivering']);
 
     const other = await takeAway(at);
     try {
@@ -213,7 +221,7 @@ describe('the camera port', () => {
     const settingsFile = join(folder, 'st-1.settings-before');
     const address = ownAddress();
     await using simulator = await startSimulator({ address, ...small });
-    const first = await openDevice((await findCamera({ address }))!, { cameraId: 'C', control: true });
+    const first = await openDevice(await foundCamera(address), { cameraId: 'C', control: true });
     await first.features.set('ExposureTime', 2_000);
     await first.features.set('TriggerMode', 'On');
     const before = await settingsOf(first);
@@ -232,7 +240,7 @@ describe('the camera port', () => {
     const line = await openAt(address, { exposureUs: 500 }, { settingsFile });
     await expect.poll(() => line.states.at(-1)).toBe('delivering');
     await line.camera.dispose();
-    const last = await openDevice((await findCamera({ address }))!, { cameraId: 'C', control: true });
+    const last = await openDevice(await foundCamera(address), { cameraId: 'C', control: true });
     expect(await settingsOf(last)).toEqual({ ...before, exposure: 500 });
     // Once: what is set from now on is not taken back.
     await last.features.set('TriggerMode', 'Off');

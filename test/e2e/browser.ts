@@ -61,8 +61,12 @@ export async function buildRenderer(): Promise<string> {
   await rename(made, dir).catch(() => rm(made, { recursive: true, force: true }));
   for (const name of await readdir(builds)) {
     const old = join(builds, name);
-    if (old !== dir && (await stat(old)).mtimeMs < Date.now() - OLD_BUILD)
-      await rm(old, { recursive: true, force: true });
+    // Another test may have renamed its own by now.
+    const mtimeMs = await stat(old).then(
+      (found) => found.mtimeMs,
+      () => Infinity,
+    );
+    if (old !== dir && mtimeMs < Date.now() - OLD_BUILD) await rm(old, { recursive: true, force: true });
   }
   return dir;
 }

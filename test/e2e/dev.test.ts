@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { describe, expect } from 'vitest';
 import { story } from '../helpers/story.ts';
-import { launchBrowser } from './browser.ts';
+import { appears, launchBrowser } from './browser.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -76,9 +76,11 @@ describe('npm run dev', () => {
 
   step('a changed source of the core starts it again, and the page goes on', async ({ home, page }) => {
     const before = cores(home).at(-1);
+    const told = await appears(page, '[data-testid=connection-banner]');
     const now = new Date();
     utimesSync(join(root, 'main/host/version.ts'), now, now);
     await expect.poll(() => cores(home).at(-1)).not.toBe(before);
+    await told();
     await page.waitForSelector('[data-testid=try-demo]');
     await page.waitForSelector('[data-testid=connection-banner]', { state: 'detached' });
   });

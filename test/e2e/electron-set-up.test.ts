@@ -1,10 +1,11 @@
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { electronFolder, installShell, startElectron, type InstalledShell } from './electron-app.ts';
 
 const PEOPLE = 12;
+type Three = [string, string, string];
 
 /** The shell as it ships, told to end while it applies a configuration; core under MEKIKI_NODE. */
 describe.skipIf(!electronFolder)(
@@ -21,14 +22,14 @@ describe.skipIf(!electronFolder)(
     const folder = () => {
       home = join(mkdtempSync(join(shell.folder, 'set-up-')), 'home');
     };
-    const setUp = () => {
+    const setUp = (node = process.execPath) => {
       const file = join(shell.folder, 'plant.yaml');
       const people = Array.from({ length: PEOPLE }, (_, i) => `{name: person ${i}, role: engineer}`);
       writeFileSync(file, `mekiki: 1\nusers: [{name: hana, role: supervisor}, ${people.join(', ')}]\n`);
       return startElectron(shell.program, ['--home', home, '--setup', file], {
         DISPLAY: shell.display,
         HOME: shell.folder,
-        MEKIKI_NODE: process.execPath,
+        MEKIKI_NODE: node,
         MEKIKI_PASSWORD: 'three blind measuring mice',
       });
     };
@@ -47,9 +48,14 @@ describe.skipIf(!electronFolder)(
 
     test('before the first change: none is made, and its status says so', async () => {
       folder();
-      const started = setUp();
-      await expect.poll(() => existsSync(join(home, 'logs')), { timeout: 60_000, interval: 5 }).toBe(true);
+      // A core that waits at its door until the signal is given.
+      const [node, asked, open] = ['node', 'asked', 'open'].map((name) => join(dirname(home), name)) as Three;
+      const gate = ['#!/bin/sh', `touch '${asked}'`, `while [ ! -e '${open}' ]; do sleep .05; done`];
+      writeFileSync(node, [...gate, `exec '${process.execPath}' "$@"`, ''].join('\n'), { mode: 0o755 });
+      const started = setUp(node);
+      await expect.poll(() => existsSync(asked), { timeout: 60_000 }).toBe(true);
       started.process.kill('SIGTERM');
+      writeFileSync(open, '');
       expect(await started.ended, started.output()).toBe(1);
       expect(started.output()).toContain('Cancelled.');
       expect(accounts()).toBe(0);

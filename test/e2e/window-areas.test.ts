@@ -125,7 +125,7 @@ describe('Label', () => {
     await page.waitForSelector(`${testId('queue-row')} img`);
     // Its time stands still: the list never rests.
     await page.clock.install();
-    await page.clock.pauseAt(Date.now() + 1000);
+    await page.clock.pauseAt(Date.now() + 60_000);
     const rows = page.locator(testId('queue-row'));
     const list = page.locator('.scroll', { has: rows });
     for (let step = 1; step <= 6; step += 1) {

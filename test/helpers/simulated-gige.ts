@@ -15,6 +15,19 @@ export const ownAddress = (): string => {
   return `127.${part()}.${part()}.${part()}`;
 };
 
+/** One that answers there. Camera and search share a thread: one that was held up may have ended before it looked for answers. */
+export async function foundCamera(address: string): Promise<NonNullable<Awaited<ReturnType<typeof findCamera>>>> {
+  for (let tries = 10; tries > 0; tries -= 1) {
+    const found = await findCamera({ address });
+    if (found) return found;
+  }
+  throw new Error(`no simulated camera answers at ${address}`);
+}
+
+/** From the first picture on, each once: a camera that is looked for may be told as lost in more than one way. */
+export const turns = (states: readonly string[]): string[] =>
+  states.slice(states.indexOf('delivering')).filter((state, i, all) => state !== all[i - 1]);
+
 /** Of what a station can set. */
 export const settingsOf = async ({ features }: Pick<Device, 'features'>) => ({
   exposure: await features.float('ExposureTime'),
@@ -52,10 +65,7 @@ export async function receiveFrom(
 ): Promise<Reception> {
   const address = ownAddress();
   await using simulator = await startSimulator({ address, ...over });
-  // Camera and search share a thread: one that was held up may have ended before it looked for answers.
-  let found = await findCamera({ address });
-  for (let tries = 10; !found && tries > 0; tries -= 1) found = await findCamera({ address });
-  if (!found) throw new Error(`no simulated camera answers at ${address}`);
+  const found = await foundCamera(address);
   const [ids, wrong, troubles, ended]: [number[], number[], string[], unknown[]] = [[], [], [], []];
   const lost: Reception['lost'] = {};
   const acquisition = await startAcquisition(

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { defaultEntries } from '../../main/host/children.ts';
 import { driveLine } from '../../main/host/line-bench/drive-line.ts';
 import { quantile, slope } from '../../main/host/line-bench/figures.ts';
 import { createLineHome, STATION } from './line-home.ts';
@@ -11,6 +12,8 @@ const options = {
   // Of a test machine nothing is known: whether parts are in time is what the command is for.
   deadlineMs: 60_000,
   size: 96,
+  // Not the bundles: a packing beside this test reads them.
+  entries: defaultEntries(),
   signal: new AbortController().signal,
 };
 
@@ -42,7 +45,7 @@ test('a real line process under triggers: every one is answered, with figures of
 test('with the trainer at work beside it', async () => {
   let updates = 0;
   // How long an update takes on a machine with other work nobody knows: longer where a short run does not see the end of one.
-  for (const seconds of [20, 100]) {
+  for (const seconds of [8, 30, 100]) {
     using at = await createLineHome({ demo: true });
     const bundleDir = await at.bundle('m-1');
     const result = await driveLine({ ...options, home: at.home, bundleDir, rate: 4, seconds, trainer: 'busy' });

@@ -172,6 +172,7 @@ test('minimum spacing and bouncing contacts are kept by the line output', async 
 test('while inference hangs a trigger is answered late, with ng, in time', async () => {
   await using at = await openLine({ deadlineMs: 300 });
   await at.line.start();
+  await at.plc.until('ready', (s) => s.triggerReady === true);
   await at.plc.part();
   const master = fileURLToPath(new URL('plc-child.ts', import.meta.url));
   // This thread owns inference: it is stuck until the master, a process of its own, has had three results.

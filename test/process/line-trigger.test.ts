@@ -46,7 +46,7 @@ test('a camera that is closed, or opened anew, while a part is under way: the pa
   const line = listenedLine();
   try {
     // The second picture of the part is not asked for before the line stops.
-    const frames = { perPart: 2, rule: 'worst-of', spacingMs: 1000 };
+    const frames = { perPart: 2, rule: 'worst-of', spacingMs: 10_000 };
     const settings = lineSettings({ trigger: { source: 'software' }, frames });
     const bundleDir = await at.bundle('m-1');
     await line.configure(at.home, lineStation(simulated, { line: settings }), bundleDir);

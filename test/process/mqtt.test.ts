@@ -189,6 +189,7 @@ test.skipIf(missing)(
       await world.reopen();
       await world.call('session.signIn', { name: 'sato', password: PASSWORD });
       await until(async () => (await world.call('events.get', {})).state.connection === 'connected');
+      await until(() => of(heard, '/online').at(-1)?.text === '1');
       await world.call('events.set', { config: { kind: 'none' } });
       await until(() => of(heard, '/online').at(-1)?.text === '0');
     } finally {

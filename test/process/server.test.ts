@@ -73,7 +73,7 @@ describe('browser mode', () => {
       stderrLevel: null,
       rendererDir,
       // However long a core takes to start and lives, its second crash is followed by a pause that is long enough to be asked in.
-      supervisor: { entries, backOff: { firstMs: 3_000, maxMs: 3_000, stableMs: 600_000 } },
+      supervisor: { entries, backOff: { firstMs: 8_000, maxMs: 8_000, stableMs: 600_000 } },
     });
     const admitted = await get(new URL(serving.url).pathname + new URL(serving.url).search, {});
     expect(admitted.status).toBe(303);

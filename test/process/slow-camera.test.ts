@@ -55,7 +55,7 @@ test.skipIf(process.platform === 'win32')(
       expect(line.status()).toMatchObject({ state: 'stopped', camera: 'fault', problem: slow });
       expect(line.records).toEqual([]);
 
-      await line.start();
+      await startAtLast(line);
       expect(await plc.until('the part is told', (s) => s.resultReady === true)).toMatchObject({ running: true });
       await until('the part is recorded', () => line.records.length === 1);
       expect(line.status()).toMatchObject({ state: 'running', camera: 'well', problem: null });

@@ -42,8 +42,13 @@ test('two lines run side by side, each with its own numbers; one that is killed 
     expect(first).not.toBe(second);
     const before = { one: last(one)!.parts, two: last(two)!.parts };
     told.get(two.id)!.splice(0, told.get(two.id)!.length - 1);
+    const begun = last(one)!.startedAt;
     process.kill(first, 'SIGKILL');
-    await until('the killed one is back', () => line(one.id).pid !== first && last(one)?.state === 'running');
+    await until('the killed one is back', () => {
+      const { pid } = line(one.id);
+      const { state, startedAt } = last(one)!;
+      return pid !== undefined && pid !== first && state === 'running' && startedAt !== begun;
+    });
     // Counts begin anew with the process; numbers do not.
     await until('both go on', () => last(one)!.parts >= 3 && last(two)!.parts >= before.two + 10);
     expect(line(two.id)).toMatchObject({ pid: second, restarts: 0 });

@@ -6,7 +6,7 @@ import type { lineEvents, lineMethods, LineRecord } from '../../contract/line.ts
 import type { Client } from '../../contract/rpc/api.ts';
 import { createClient } from '../../contract/rpc/client.ts';
 import type { trainerEvents, trainerMethods } from '../../contract/trainer.ts';
-import { createChildren, type Children } from '../children.ts';
+import { createChildren, type Children, type Entries } from '../children.ts';
 import { createLogger } from '../log.ts';
 import { createForkSpawnPort } from '../spawn.ts';
 import { programVersion } from '../version.ts';
@@ -35,6 +35,8 @@ export interface DriveOptions {
   /** Side of a frame, pixels. */
   size: number;
   signal: AbortSignal;
+  /** Of the processes; by rule the bundles, built anew where sources are newer. */
+  entries?: Entries;
   onProgress?: (line: string) => void;
   /** Resident memory of the line process every so often. */
   onSample?: (sample: { second: number; rssBytes: number }) => void;
@@ -118,7 +120,7 @@ export async function driveLines(
       trainerThreads: options.trainerThreads,
     },
     log,
-    entries: await builtEntries(),
+    entries: options.entries ?? (await builtEntries()),
   });
   const idle = new AbortController();
   const stop = AbortSignal.any([signal, idle.signal]);
