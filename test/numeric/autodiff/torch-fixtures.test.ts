@@ -47,7 +47,7 @@ const engines: readonly (readonly [string, TrainingEngine])[] = [
 /** How much is computed again, and for how many steps that is followed: what is computed again is the same in each. */
 const recomputes = [
   ['none', 20],
-  ['activations', 8],
+  ['activations', 4],
 ] as const;
 
 describe('a ResNet-18 from random initialisation', () => {
