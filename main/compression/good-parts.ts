@@ -13,7 +13,7 @@ import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
 import { dataDigest } from './evidence/evidence.ts';
 import { escapeGate, hasFailed, latencyGate, overkillGate, parityGate, worseDifference } from './evidence/gates.ts';
-import { clopperPearson } from './evidence/statistics.ts';
+import { clopperPearson } from '../learning/exact-statistics.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import type { Measure } from './plan/contender.ts';
 import { openPartContender } from './time-finished.ts';

@@ -1,5 +1,5 @@
 import { assert } from '../contract/errors.ts';
-import { clopperPearson } from '../compression/evidence/statistics.ts';
+import { clopperPearson } from '../learning/exact-statistics.ts';
 
 /*
  * Agreement of people (and models) who judge the same parts: what an attribute agreement study reports (AIAG, Measurement Systems

@@ -1,4 +1,4 @@
-import { clopperPearson } from '../compression/evidence/statistics.ts';
+import { clopperPearson } from '../learning/exact-statistics.ts';
 import { escapeGate, overkillGate } from '../compression/evidence/gates.ts';
 import { canonicalJson, sha256 } from '../audit/canonical.ts';
 import type { Candidate, Gate, GoldenResult } from '../contract/domain.ts';

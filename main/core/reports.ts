@@ -1,4 +1,4 @@
-import { clopperPearson } from '../compression/evidence/statistics.ts';
+import { clopperPearson } from '../learning/exact-statistics.ts';
 import { REFERENCE_PARTS } from '../learning/monitor/part-monitor.ts';
 import { shiftStartsSchema, USUAL_SHIFTS, type ShiftStarts } from '../contract/shifts.ts';
 import type { Store } from '../store/open.ts';

@@ -8,6 +8,7 @@ import { progressLine } from '../training/progress.ts';
 import type { DatasetImage } from './dataset.ts';
 import type { Products } from './dense.ts';
 import { argmax } from './evaluation.ts';
+import { binomialCdf } from './exact-statistics.ts';
 import { extractFeatures, featureRows, openExtractor } from './extract.ts';
 import { foldsOf, type LedgerRow } from './folds.ts';
 import { createAnalyticLearner } from './learners/analytic.ts';
@@ -48,20 +49,9 @@ const SIGNIFICANCE = 0.05;
 const JUDGING_FOLD = 0;
 
 /** One-sided sign test on the discordant pictures (exact McNemar): chance of so many or more wins when both are equally good. */
-export function winsByChance(wins: number, losses: number): number {
-  const n = wins + losses;
-  let p = 0;
-  let term = 0.5 ** n;
-  for (let k = 0; k <= n; k += 1) {
-    if (k >= wins) p += term;
-    term = (term * (n - k)) / (k + 1);
-  }
-  return Math.min(1, p);
-}
+export const winsByChance = (wins: number, losses: number): number => binomialCdf(losses, wins + losses, 0.5);
 
-/**
- * @throws what fineTune throws
- */
+/** @throws INVALID_INPUT with mode `on` for a task of one class; what fineTune throws */
 export async function adaptToFirstTask(options: AdaptationOptions): Promise<Adaptation> {
   const { backbone, images, mode, engine, products, epochs, threads, seed, signal } = options;
   const classes = [...new Set(images.map(({ className }) => className))].sort((a, b) => (a < b ? -1 : 1));

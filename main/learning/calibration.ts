@@ -1,5 +1,6 @@
 import type { Criteria } from '../contract/domain.ts';
-import { argmax, upperBound } from './evaluation.ts';
+import { argmax } from './evaluation.ts';
+import { upperBound } from './exact-statistics.ts';
 
 /* From held-out logits to probabilities, and from probabilities to verdicts: all of it on predictions that did not see the part. */
 

@@ -80,29 +80,3 @@ export class AccuracyMatrix {
     return Math.max(...recalls) - recalls.at(-1)!;
   }
 }
-
-/** P(X <= k) of a binomial, in logarithms so that no power underflows. */
-function binomialCdf(k: number, n: number, p: number): number {
-  if (p <= 0 || k >= n) return 1;
-  if (p >= 1) return 0;
-  let term = n * Math.log1p(-p);
-  let sum = Math.exp(term);
-  for (let i = 1; i <= k; i += 1) {
-    term += Math.log((n - i + 1) / i) + Math.log(p / (1 - p));
-    sum += Math.exp(term);
-  }
-  return Math.min(1, sum);
-}
-
-/** One-sided Clopper-Pearson upper bound of a share, k of n; 1 for n = 0. */
-export function upperBound(k: number, n: number, confidence = 0.95): number {
-  if (n === 0 || k >= n) return 1;
-  let low = k / n;
-  let high = 1;
-  for (let step = 0; step < 50; step += 1) {
-    const middle = (low + high) / 2;
-    if (binomialCdf(k, n, middle) > 1 - confidence) low = middle;
-    else high = middle;
-  }
-  return high;
-}

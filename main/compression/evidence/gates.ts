@@ -4,7 +4,6 @@ import { isPoor, LEAST_R2, type MapFit } from '../../learning/statistics-map.ts'
 import { isBlind, MOST_NOVELTY_LOSS } from './blindness.ts';
 import {
   balancedDropBounds,
-  clopperPearsonBounds,
   holm,
   mcnemarExact,
   pairedDropBounds,
@@ -13,6 +12,7 @@ import {
   samplesForQuantileBound,
   type Discordant,
 } from './statistics.ts';
+import { clopperPearsonBounds } from '../../learning/exact-statistics.ts';
 
 /*
  * Gates of an approval. Each is three-valued: pass when the 95 % bound keeps the limit, fail when the opposite bound breaks

@@ -1,4 +1,4 @@
-import { upperBound } from '../evaluation.ts';
+import { upperBound } from '../exact-statistics.ts';
 import { createTail } from './tail-chart.ts';
 
 /*
@@ -31,7 +31,7 @@ const SHARE_MORE = 0.04;
 /** Its allowance for the error of means and covariances of the reference, in parts of 1 / n. Chosen by false alarms in stationary simulation. */
 const VECTOR_ERROR = 2.5;
 
-/** Inverse of the normal distribution function (Acklam's rational approximation, |error| < 1.2e-9). */
+/** Inverse of the normal distribution function (Acklam's rational approximation, |error| < 1.2e-9): asked of every number of every part, so not by bisection as `normalQuantile`. */
 export function normalDeviate(p: number): number {
   const tail = (q: number) =>
     (((((-7.784894002430293e-3 * q - 0.3223964580411365) * q - 2.400758277161838) * q - 2.549732539343734) * q +

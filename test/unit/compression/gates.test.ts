@@ -10,7 +10,7 @@ import {
   recallGate,
   worseDifference,
 } from '../../../main/compression/evidence/gates.ts';
-import { clopperPearsonBounds } from '../../../main/compression/evidence/statistics.ts';
+import { clopperPearsonBounds } from '../../../main/learning/exact-statistics.ts';
 
 const criteria = criteriaSchema.parse({});
 

@@ -3,14 +3,12 @@ import { criteriaSchema } from '../../../main/contract/domain.ts';
 import { escapeGate, overkillGate, recallGate } from '../../../main/compression/evidence/gates.ts';
 import {
   balancedDropBounds,
-  clopperPearson,
-  clopperPearsonBounds,
   holm,
   mcnemarExact,
-  normalQuantile,
   pairedDropBounds,
   wilson,
 } from '../../../main/compression/evidence/statistics.ts';
+import { clopperPearson, clopperPearsonBounds, normalQuantile } from '../../../main/learning/exact-statistics.ts';
 
 /*
  * Worked figures as they are printed elsewhere, to the printed digits.

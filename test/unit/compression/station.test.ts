@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { InferenceSession } from 'onnxruntime-node';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { describeEnvironment } from '../../../main/compression/environment.ts';
-import { clopperPearson } from '../../../main/compression/evidence/statistics.ts';
+import { clopperPearson } from '../../../main/learning/exact-statistics.ts';
 import { runShadow, weighBundle } from '../../../main/compression/shadow.ts';
 import { openInspector } from '../../../main/inspection/inspector.ts';
 import { decodeImage } from '../../../main/vision/decode.ts';

@@ -3,20 +3,22 @@ import { describe, expect, it } from 'vitest';
 import {
   balancedAccuracyInterval,
   balancedDropBounds,
-  binomialCdf,
-  clopperPearson,
-  clopperPearsonBounds,
   holm,
-  incompleteBeta,
   mcnemarExact,
-  normalCdf,
-  normalQuantile,
   pairedDropBounds,
   quantile,
   quantileUpperBound,
   samplesForQuantileBound,
   wilson,
 } from '../../../main/compression/evidence/statistics.ts';
+import {
+  binomialCdf,
+  clopperPearson,
+  clopperPearsonBounds,
+  incompleteBeta,
+  normalCdf,
+  normalQuantile,
+} from '../../../main/learning/exact-statistics.ts';
 
 const choose = (n: number, k: number): number => {
   let value = 1;

@@ -8,7 +8,7 @@ import {
   probabilities,
   type HeldOut,
 } from '../../../main/learning/calibration.ts';
-import { upperBound } from '../../../main/learning/evaluation.ts';
+import { upperBound } from '../../../main/learning/exact-statistics.ts';
 
 const OK = new Set(['ok']);
 

@@ -42,6 +42,8 @@ describe('winsByChance', () => {
   it('is the tail of a fair coin', () => {
     expect(winsByChance(0, 0)).toBe(1);
     expect(winsByChance(5, 0)).toBeCloseTo(1 / 32, 12);
+    // Two to the minus 1100 is no number.
+    expect(winsByChance(500, 600)).toBeGreaterThan(0.99);
     expect(winsByChance(4, 1)).toBeCloseTo(6 / 32, 12);
     expect(winsByChance(0, 5)).toBeCloseTo(1, 12);
   });

@@ -8,7 +8,8 @@ import {
   probabilities,
   withinLimitOfOthers,
 } from '../../../main/learning/calibration.ts';
-import { AccuracyMatrix, balancedAccuracyOf, upperBound, type Prediction } from '../../../main/learning/evaluation.ts';
+import { AccuracyMatrix, balancedAccuracyOf, type Prediction } from '../../../main/learning/evaluation.ts';
+import { upperBound } from '../../../main/learning/exact-statistics.ts';
 import { splitTasks } from '../../../main/learning/protocol.ts';
 
 const given = (truth: string, ...predicted: string[]): Prediction[] => predicted.map((p) => ({ truth, predicted: p }));
