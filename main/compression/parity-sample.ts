@@ -2,6 +2,7 @@ import type { ModelCard, ParitySample } from '../contract/domain.ts';
 import type { Session } from '../runtime/session.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { createLogits } from './region-logits.ts';
+import { mulberry32 } from '../vision/random.ts';
 
 /*
  * Pictures that every PC can make alike, so that a bundle proves itself where none of its station's pictures are. They are no parts: what a
@@ -13,14 +14,7 @@ const MADE = 8;
 
 /** A picture of integers alone (waves of three periods in each direction, and grain), the same to the bit wherever it is made. */
 export function madePicture(seed: number, size: number): PixelImage {
-  // mulberry32 as the source of chance.
-  let state = (seed + 1) >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return (t ^ (t >>> 14)) >>> 0;
-  };
+  const next = mulberry32(seed + 1);
   const waves = Array.from({ length: 3 }, () => ({
     period: 8 + (next() % Math.max(8, size)),
     slope: (next() % 7) - 3,

@@ -4,6 +4,7 @@ import type { Recipe, Verdict } from '../contract/domain.ts';
 import { AppError, isAppError } from '../contract/errors.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { wholeFrame, type Inspector } from './inspector.ts';
+import { isClutter } from '../vision/clutter.ts';
 
 /** One judged file, as the command line prints it. */
 export interface FileRecord {
@@ -35,13 +36,13 @@ export interface InspectFilesOptions {
   onProgress?: (line: string) => void;
 }
 
-/** Files of a folder and below, by name; hidden ones are left out. A file is itself. */
+/** Files of a folder and below, by name; what is no picture of anybody's is left out. A file is itself. */
 async function filesOf(path: string): Promise<string[]> {
   const info = await stat(path).catch(() => null);
   if (!info?.isDirectory()) return [path];
   const entries = await readdir(path, { withFileTypes: true, recursive: true });
   return entries
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.'))
+    .filter((entry) => !entry.isDirectory() && !isClutter(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 }

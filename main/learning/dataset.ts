@@ -4,6 +4,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { checkClassName } from '../contract/class-name.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
+import { isClutter } from '../vision/clutter.ts';
 
 export interface DatasetImage {
   /** Absolute path. */
@@ -30,13 +31,6 @@ export interface Dataset {
 }
 
 export const byCodeUnit = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
-/** Files that systems leave in folders, and half-written copies. */
-export const isClutter = (name: string): boolean =>
-  name.startsWith('.') ||
-  /^(thumbs\.db|desktop\.ini)$/i.test(name) ||
-  /\.(tmp|part|crdownload)$/i.test(name) ||
-  name.endsWith('~');
 
 async function entriesOf(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true });

@@ -10,6 +10,7 @@ import { solveKnowledge, type SolvedKnowledge } from './knowledge.ts';
 import { scoreNovelty } from './novelty-score.ts';
 import { likenessOfMany, rankQueue, usefulness, type Likeness } from './queue.ts';
 import { pick } from './selection.ts';
+import { mulberry32 } from '../vision/random.ts';
 
 /*
  * What the queue is worth: the labels of the training images are revealed batch by batch, in the order in which the queue would ask for them
@@ -47,18 +48,12 @@ interface Pool {
   images: readonly { className: string; sha: string; look: string }[];
 }
 
-/** mulberry32 (Tommy Ettinger, public domain): an order that any machine repeats. */
+/** An order that any machine repeats. */
 function randomOrder(count: number, seed: number): number[] {
-  let state = Math.imul(seed + 1, 0x9e3779b9) >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const next = mulberry32(Math.imul(seed + 1, 0x9e3779b9));
   const order = Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i -= 1) {
-    const j = Math.floor(next() * (i + 1));
+    const j = Math.floor((next() / 2 ** 32) * (i + 1));
     [order[i], order[j]] = [order[j]!, order[i]!];
   }
   return order;

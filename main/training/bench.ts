@@ -2,6 +2,7 @@ import { buildTrainingStep, type TrainingStep } from '../autodiff/index.ts';
 import { buildNetwork, encodeModel, type Architecture, type Model } from '../onnx/index.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
 import type { TrainingEngine } from './engine.ts';
+import { mulberry32 } from '../vision/random.ts';
 
 export interface BenchTrainingOptions {
   engine: TrainingEngine;
@@ -118,13 +119,8 @@ export async function benchTraining(options: BenchTrainingOptions): Promise<Trai
 /** Standard normal values, the same for the same seed (Box and Muller 1958 over a 32-bit mixing of the index). */
 function noise(count: number, seed: number): Float32Array {
   const values = new Float32Array(count);
-  let state = seed * 0x9e3779b9;
-  const uniform = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return (((mixed ^ (mixed >>> 14)) >>> 0) + 0.5) / 4294967296;
-  };
+  const next = mulberry32(seed * 0x9e3779b9);
+  const uniform = (): number => (next() + 0.5) / 2 ** 32;
   for (let i = 0; i < count; i++) values[i] = Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
   return values;
 }

@@ -132,6 +132,7 @@ test('what is no picture is told once, also after a restart; temporary names and
   writeFileSync(join(folder, 'empty.png'), '');
   writeFileSync(join(folder, 'big.png'), await png(1, 128));
   writeFileSync(join(folder, 'upload.tmp'), 'half');
+  writeFileSync(join(folder, 'Thumbs.db'), 'small pictures of a Windows share');
   writeFileSync(join(folder, '.hidden.png'), await png(1));
   mkdirSync(join(folder, 'sub.png'));
   {

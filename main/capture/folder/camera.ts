@@ -8,6 +8,7 @@ import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
 import { decodeImage, loadDecoder } from '../../vision/decode.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
 import { openJournal, type FileIdentity, type Journal } from './journal.ts';
+import { isClutter } from '../../vision/clutter.ts';
 
 export type FolderConfig = Extract<CameraConfig, { kind: 'folder' }>;
 
@@ -27,9 +28,6 @@ const MAX_TRIES = 5;
 const MAX_BYTES = 2 ** 31 - 1;
 /** Names whose next number in the done folder is remembered; for others it is looked for. */
 const MAX_NUMBERED = 1000;
-/** Names of files that others are still writing. */
-export const isTemporary = (name: string) =>
-  name.startsWith('.') || name.startsWith('~') || /\.(tmp|part|partial|crdownload)$/i.test(name);
 
 const isThere = (path: string): Promise<boolean> =>
   access(path).then(
@@ -70,7 +68,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     const found: string[] = [];
     const folder = await opendir(config.path);
     for await (const entry of folder as AsyncIterable<Dirent>) {
-      if (!entry.isDirectory() && !isTemporary(entry.name)) found.push(entry.name);
+      if (!entry.isDirectory() && !isClutter(entry.name)) found.push(entry.name);
     }
     found.sort();
     const files: FileIdentity[] = [];

@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
 import { decodeImage } from '../../vision/decode.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
-import { isTemporary, type FolderCameraOptions, type FolderConfig } from './camera.ts';
+import type { FolderCameraOptions, FolderConfig } from './camera.ts';
+import { isClutter } from '../../vision/clutter.ts';
 
 /**
  * The newest file of a watched folder, for whoever sets a station up: nothing is taken, moved or remembered, so the line finds every
@@ -21,7 +22,7 @@ export function createNewestFile(
   const newest = async (): Promise<{ name: string; mark: string } | null> => {
     const entries = await readdir(config.path, { withFileTypes: true });
     let found: { name: string; mark: string; mtimeMs: number } | null = null;
-    for (const { name } of entries.filter((entry) => entry.isFile() && !isTemporary(entry.name))) {
+    for (const { name } of entries.filter((entry) => entry.isFile() && !isClutter(entry.name))) {
       // Gone again between listing and looking.
       const info = await stat(join(config.path, name)).catch(() => null);
       if (info === null || (found !== null && info.mtimeMs < found.mtimeMs)) continue;

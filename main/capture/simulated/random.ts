@@ -1,3 +1,5 @@
+import { mulberry32 } from '../../vision/random.ts';
+
 /** A seeded source of numbers: the same seeds give the same part on every machine. */
 export interface Random {
   /** [0, 1) */
@@ -30,15 +32,9 @@ export const textSeed = (text: string): number => {
   return h >>> 0;
 };
 
-/** mulberry32 (Tommy Ettinger, public domain). */
 export function createRandom(seed: number): Random {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  const whole = mulberry32(seed);
+  const next = () => whole() / 2 ** 32;
   return {
     next,
     between: (low, high) => low + (high - low) * next(),

@@ -14,6 +14,7 @@ import {
 } from '../../onnx/index.ts';
 import { openSession, type Session, type Tensor } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
+import { mulberry32 } from '../../vision/random.ts';
 
 /** Where a convolution is looked at: an output position of one image. */
 export interface Position {
@@ -199,14 +200,10 @@ export const seededPositions =
   (image: number, height: number, width: number): { y: number; x: number }[] => {
     const total = height * width;
     if (total <= most) return Array.from({ length: total }, (_, i) => ({ y: Math.floor(i / width), x: i % width }));
-    // One position per stripe of the map, so that the sample covers it (mulberry32 as the source of chance).
-    let state = (seed * 0x9e3779b1 + image * 0x85ebca6b + total) >>> 0;
+    // One position per stripe of the map, so that the sample covers it.
+    const next = mulberry32(seed * 0x9e3779b1 + image * 0x85ebca6b + total);
     return Array.from({ length: most }, (_, i) => {
-      state = (state + 0x6d2b79f5) >>> 0;
-      let t = Math.imul(state ^ (state >>> 15), 1 | state);
-      t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-      const chance = ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-      const index = Math.min(total - 1, Math.floor(((i + chance) * total) / most));
+      const index = Math.min(total - 1, Math.floor(((i + next() / 2 ** 32) * total) / most));
       return { y: Math.floor(index / width), x: index % width };
     });
   };

@@ -25,7 +25,7 @@ describe('scanDataset', () => {
       await put(`${part}/.DS_Store`);
       await put(`${part}/ok part/Thumbs.db`);
       await put(`${part}/ok part/.hidden.png`);
-      await put(`${part}/ok part/copying.png.part`);
+      for (const end of ['part', 'partial']) await put(`${part}/ok part/copying.png.${end}`);
     }
     const set = await scanDataset(dir);
     expect(set.classes).toEqual(['ok part', 'Äther', '傷 あり']);
