@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { scanDataset } from '../learning/dataset.ts';
+import { writeDurably } from '../store/files.ts';
 import { compressDataset } from './dataset.ts';
 import type { CompressReport } from './dataset-report.ts';
 import { dataDigest } from './evidence/evidence.ts';
@@ -117,9 +118,7 @@ export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOf
       onProgress: say,
     });
     const job = { key, seconds: report.seconds, points: pointsOf(set.name, report) };
-    const temporary = `${file}.${process.pid}.tmp`;
-    await writeFile(temporary, JSON.stringify(job), { flush: true });
-    await rename(temporary, file);
+    await writeDurably(file, JSON.stringify(job));
     seconds += job.seconds;
     points.push(...job.points);
   }

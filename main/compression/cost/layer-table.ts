@@ -3,7 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isAppError } from '../../contract/errors.ts';
-import { writeAtomically } from '../bundle-files.ts';
+import { writeDurably } from '../../store/files.ts';
 
 /*
  * What the layers of a backbone take on this PC, kept in a file: measuring takes seconds of each search, most of them to make the integer form. It holds for one processor,
@@ -70,7 +70,7 @@ export async function keptLayerTable(
   if (table === null) return null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await writeAtomically(file, JSON.stringify({ format: FORMAT, key, table }));
+    await writeDurably(file, JSON.stringify({ format: FORMAT, key, table }));
   } catch (error) {
     // A full disk costs the next search some seconds.
     if (!isAppError(error) && !(error instanceof Error && 'code' in error)) throw error;

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { decodeModel } from '../../onnx/index.ts';
-import { makeFolder, writeAtomically } from '../bundle-files.ts';
+import { writeDurably } from '../../store/files.ts';
+import { makeFolder } from '../bundle-files.ts';
 import type { StudentChoice } from '../distill/teach-student.ts';
 import type { RangeRule } from '../quantize/calibrate.ts';
 import { begunFile, searchFolder, timesBegun } from './begun.ts';
@@ -124,11 +125,10 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
   const write = async (files: readonly (readonly [string, Uint8Array | string])[]) => {
     if (!writable) return;
     try {
-      for (const [file, bytes] of files) await writeAtomically(join(folder, file), bytes);
+      for (const [file, bytes] of files) await writeDurably(join(folder, file), bytes);
     } catch (error) {
-      if (!isAppError(error)) throw error;
       writable = false;
-      onProblem?.(error.message);
+      onProblem?.(problemOf(error));
     }
   };
   return {

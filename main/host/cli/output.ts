@@ -1,4 +1,5 @@
-import { AppError, asAppError } from '../../contract/errors.ts';
+import { AppError, asAppError, isAppError, problemOf } from '../../contract/errors.ts';
+import { writeDurably } from '../../store/files.ts';
 
 /** Exit codes of the command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
@@ -35,6 +36,17 @@ export function createOutput(json: boolean): Output {
       }
     },
   };
+}
+
+/** Writes a file of `--out`, whole or not at all. @throws INVALID_INPUT where it cannot be written, DISK_FULL */
+export async function writeOut(file: string, bytes: Uint8Array | string): Promise<void> {
+  try {
+    await writeDurably(file, bytes);
+  } catch (cause) {
+    if (isAppError(cause, 'DISK_FULL')) throw cause;
+    const { cause: first } = cause as Error;
+    throw new AppError('INVALID_INPUT', { what: '--out', problem: problemOf(first ?? cause) }, { cause });
+  }
 }
 
 /** Prints what went wrong and returns the exit code for it. */

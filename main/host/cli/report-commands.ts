@@ -1,11 +1,10 @@
 import { extname, resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
-import { writeAtomically } from '../../compression/bundle-files.ts';
 import { csvText } from '../../contract/csv.ts';
 import type { MethodOutput } from '../../contract/methods.ts';
 import { periods, rangeOf, rangeProblem, type Period } from '../../contract/report-period.ts';
 import { classNames } from './classes.ts';
-import { format, UsageError } from './output.ts';
+import { format, UsageError, writeOut } from './output.ts';
 import { stationCommand, type ServedOption, type StationGroup } from './station-command.ts';
 
 type Cells = (string | number)[];
@@ -111,7 +110,7 @@ export const reportCommands: StationGroup = {
           const { ngByClass, ...counts } = await client.call('reports.summary', { stationId: station.id, ...range });
           const named = ngByClass.map((each) => ({ ...each, className: nameOf(each.classId) }));
           const summary: Summary = { stationId: station.id, ...range, ...counts, ngByClass: named };
-          if (write && file !== null) await writeAtomically(file, write(summary));
+          if (write && file !== null) await writeOut(file, write(summary));
           return { ...summary, file };
         };
       },

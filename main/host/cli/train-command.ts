@@ -1,7 +1,5 @@
-import { rename, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import { AppError, problemOf } from '../../contract/errors.ts';
 import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
 import { encodeModel } from '../../onnx/index.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
@@ -11,7 +9,7 @@ import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
 import { resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format } from './output.ts';
+import { format, writeOut } from './output.ts';
 
 interface TrainCommandOptions {
   backbone?: string;
@@ -39,17 +37,6 @@ async function openEngine(options: TrainCommandOptions, context: Context, steps:
       process.stderr.write(`TensorFlow.js (${backend}): about ${secondsPerStep.toFixed(1)} s per step${whole}\n`);
     },
   });
-}
-
-/** Writes the model, whole or not at all. */
-async function writeModel(file: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${file}.${process.pid}.tmp`;
-  try {
-    await writeFile(temporary, bytes, { flush: true });
-    await rename(temporary, file);
-  } catch (cause) {
-    throw new AppError('INVALID_INPUT', { what: '--out', problem: problemOf(cause) }, { cause });
-  }
 }
 
 /** `train`: fine-tunes a backbone on a folder of images. */
@@ -103,7 +90,7 @@ export function addTrainCommand(program: Command, action: Action): void {
           ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
         });
         const { model, epochs, skipped, ...facts } = result;
-        if (options.out !== undefined) await writeModel(resolve(options.out), encodeModel(model));
+        if (options.out !== undefined) await writeOut(resolve(options.out), encodeModel(model));
         const document = {
           epochs,
           classes,
