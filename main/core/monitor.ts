@@ -47,6 +47,17 @@ export const createMonitorService = (context: CoreContext): MonitorService => {
     return watch;
   };
 
+  /** Whoever looks at an alarm wants to see its part. Records are stored all the same where that fails. */
+  const keepPicture = (partId: number): void => {
+    const { imageSha } = store.parts.get(partId);
+    if (imageSha === null) return;
+    try {
+      store.images.keep(imageSha);
+    } catch (error) {
+      log.warn('the picture of an alarm is not kept', { partId, error });
+    }
+  };
+
   return {
     watch(stationId, parts) {
       let raised = false;
@@ -77,6 +88,7 @@ export const createMonitorService = (context: CoreContext): MonitorService => {
         );
         for (const measure of measures) {
           if (silent.has(measure)) continue;
+          keepPicture(partId);
           const at = context.now().toISOString();
           const alarmId = store.alarms.raise({ stationId, modelId: watch.modelId, measure, at, partId });
           store.audit.append({

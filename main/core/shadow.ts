@@ -83,13 +83,18 @@ export const createShadowService = (
             );
             const memory = await weigh(job, candidateDir, activeDir);
             await refuseAltered(candidateDir, candidate.bundleSha256);
+            // Whoever approves looks at them: the line's ring may not take them any more. What it took meanwhile is shown to nobody.
+            for (const { imageSha } of result.examples) store.images.keep(imageSha);
+            const there = await Promise.all(result.examples.map(({ imageSha }) => store.images.has(imageSha)));
             const labels = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.classId]));
             const shadow = shadowSchema.parse({
               ...result,
               ...(memory && { memory }),
               at: context.now().toISOString(),
               activeModelId,
-              examples: result.examples.map((each) => ({ ...each, truthClassId: labels.get(each.imageSha) ?? null })),
+              examples: result.examples
+                .filter((_, i) => there[i])
+                .map((each) => ({ ...each, truthClassId: labels.get(each.imageSha) ?? null })),
             });
             store.transaction(() => {
               store.candidates.setShadow(candidateId, shadow);

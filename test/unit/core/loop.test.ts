@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { signActive, type ActiveModels } from '../../../main/audit/activation.ts';
@@ -369,6 +369,9 @@ describe('shadow running', () => {
     });
     const second = await compress();
     const queue = await world.call('queue.list', { stationId });
+    const kept = () =>
+      readdirSync(join(world.home, 'images'), { recursive: true }).filter((name) => String(name).endsWith('.keep'));
+    for (const name of kept()) rmSync(join(world.home, 'images', String(name)));
     const job = await world.call('candidates.shadow', { candidateId: second.id, frames: 5 }, technician);
     expect((await world.done(job)).result).toEqual([second.id]);
     const shown = await world.call('candidates.show', { candidateId: second.id });
@@ -381,6 +384,8 @@ describe('shadow running', () => {
     expect(world.trainer.stops).toBe(3);
     // The label of the frame is told with the disagreement.
     expect(shown.shadow!.examples).toEqual([expect.objectContaining({ truthClassId: expect.any(String) })]);
+    // Whoever approves will look at it: the line's ring of good pictures leaves it alone.
+    expect(kept().map((name) => basename(String(name), '.keep'))).toEqual([shown.shadow!.examples[0]!.imageSha]);
     expect(await world.call('queue.list', { stationId })).toEqual(queue);
     const entry = (await world.call('audit.list', {})).entries.find(({ action }) => action === 'candidates.shadow');
     expect(entry).toMatchObject({ subject: second.id });

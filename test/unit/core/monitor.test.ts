@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createRandom } from '../../../main/capture/simulated/random.ts';
 import type { LineRecord } from '../../../main/contract/line.ts';
@@ -51,11 +53,16 @@ test('a change of the line raises one alarm, audited and told, that lasts over a
   await send(records(REFERENCE_PARTS + 201, 10, 1.2));
   await world.reopen();
   await world.call('line.start', { stationId });
-  await send(records(REFERENCE_PARTS + 211, 190, 1.2));
+  await send(
+    records(REFERENCE_PARTS + 211, 190, 1.2).map((each) => ({ ...each, imageSha: lineRecord(each.seq).imageSha })),
+  );
   const open = await world.call('alarms.list', { stationId, openOnly: true });
   // The chart goes beyond its limit again and again: one alarm until somebody has seen it.
   expect(open).toMatchObject([{ measure: 'feature-mean', modelId: 'm-1', acknowledged: null }]);
   expect(open[0]!.partId).toBeGreaterThan(REFERENCE_PARTS + 200);
+  // Whoever looks at it wants to see its part: the line's ring does not take that picture.
+  const { imageSha } = await world.call('parts.get', { partId: open[0]!.partId! });
+  expect(existsSync(join(world.home, 'images', imageSha!.slice(0, 2), `${imageSha}.keep`))).toBe(true);
   expect(world.events.some((event) => event.name === 'alarms.changed')).toBe(true);
 
   const nobody = world.core.openSession();
