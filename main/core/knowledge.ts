@@ -72,6 +72,17 @@ export const createKnowledgeService = (
     });
   };
 
+  /** Parts by user: own labels, and those of other stations here whose pictures are in the sums. Of a file from another home nobody knows. */
+  const labellersOf = (stationId: string, others: readonly string[]): ReadonlyMap<string, number> => {
+    const parts = new Map(store.labels.learntByUser(stationId));
+    const elsewhere = store.stations.list().filter(({ id }) => id !== stationId);
+    for (const sha of others) {
+      const [label] = elsewhere.flatMap(({ id }) => store.labels.get(id, sha) ?? []);
+      if (label) parts.set(label.userId, (parts.get(label.userId) ?? 0) + 1);
+    }
+    return parts;
+  };
+
   const update: KnowledgeService['update'] = async (job, stationId, by, forget) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
@@ -164,7 +175,7 @@ export const createKnowledgeService = (
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.
-            labelledBy: Object.fromEntries(store.labels.learntByUser(stationId)),
+            labelledBy: Object.fromEntries(labellersOf(stationId, others)),
           },
         });
         const gone = [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));

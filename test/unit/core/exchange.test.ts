@@ -296,6 +296,9 @@ describe('knowledge of a station of the same home', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { action: string; details: unknown });
+    // Whoever labelled them there has labelled for this model: four eyes go by it.
+    const learnt = entries.findLast(({ action }) => action === 'knowledge.update')!.details as { labelledBy: object };
+    expect(Object.values(learnt.labelledBy)).toEqual([15]);
     expect(entries.filter(({ action }) => action === 'knowledge.takeOut').map(({ details }) => details)).toEqual([
       { fromStationId: there.stationId, before: 7, left: 5 },
     ]);
