@@ -40,6 +40,14 @@ export const plantEventsSchema = z.discriminatedUnion('kind', [
 ]);
 export type PlantEvents = z.infer<typeof plantEventsSchema>;
 
+/** Whether the password that is kept may go on being used: it goes where it was given for, and nowhere else. */
+export const keepsPassword = (before: PlantEvents, after: PlantEvents): boolean => {
+  if (after.kind === 'none' || after.user === '') return true;
+  const receiver = ({ address, port, user, tls }: Extract<PlantEvents, { kind: 'mqtt' }>) =>
+    JSON.stringify([address, port, user, tls?.ca.trim(), tls?.serverName]);
+  return before.kind === 'mqtt' && receiver(before) === receiver(after);
+};
+
 export const plantEventsStateSchema = z.object({
   connection: z.enum(['off', 'connecting', 'connected']),
   /** Since the start of the program or the last change. */

@@ -4,6 +4,7 @@ import type { LineStatus } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import type { LineRecord } from '../contract/line.ts';
 import {
+  keepsPassword,
   plantEventsSchema,
   type LineMessage,
   type PartMessage,
@@ -71,10 +72,11 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       log.error('events cannot be sent', { error });
     }
   };
+  const hasPassword = () => store.settings.get(`${SETTING}.password`) === true;
   const stationOf = (id: string) => ({ id, name: store.stations.get(id).name });
   const view = () => ({
     config: config(),
-    hasPassword: store.settings.get(`${SETTING}.password`) === true,
+    hasPassword: hasPassword(),
     state: publisher?.state() ?? { ...OFF, problem: failure },
   });
 
@@ -84,6 +86,11 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       async 'events.set'({ config: wanted, password }, session) {
         if (store.demo && wanted.kind !== 'none') throw new AppError('DEMO_FORBIDS', { what: 'events out' });
         if (wanted.kind === 'mqtt' && wanted.tls !== null) refuseUnreadable(wanted.tls.ca);
+        if (password === undefined && hasPassword() && !keepsPassword(config(), wanted))
+          throw new AppError('INVALID_INPUT', {
+            what: 'password',
+            problem: 'what is kept was given for another broker, account or certificate; give it again',
+          });
         if (password !== undefined) await secrets.set(PLANT_PASSWORD, Buffer.from(password, 'utf8'));
         const before = config();
         store.transaction(() => {

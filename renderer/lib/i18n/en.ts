@@ -1083,6 +1083,7 @@ export const en = {
   'events.user': 'User (empty: none)',
   'events.password': 'Password',
   'events.passwordKept': 'kept; type to change',
+  'events.passwordDue': 'for this broker, once more',
   'events.connection.off': 'off',
   'events.connection.connecting': 'connecting',
   'events.connection.connected': 'connected',

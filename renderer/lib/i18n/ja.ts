@@ -1073,6 +1073,7 @@ export const ja: Record<MessageKey, string> = {
   'events.user': 'ユーザー（空欄: なし）',
   'events.password': 'パスワード',
   'events.passwordKept': '保存済み。変更時のみ入力',
+  'events.passwordDue': 'この送信先のパスワードを再入力',
   'events.connection.off': '停止中',
   'events.connection.connecting': '接続中',
   'events.connection.connected': '接続済み',
