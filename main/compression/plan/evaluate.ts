@@ -16,6 +16,7 @@ export const stagesOf = (backbone: Backbone): number[] => backbone.featureOutput
 /**
  * Raw features of images by a (compressed) backbone at its input size, through the learner's own extractor.
  * @returns row-major [indices.length, backbone.features]
+ * @throws CANCELLED, BACKBONE_UNSUITABLE, what reading a picture does, PART_NOT_FOUND
  */
 export async function featuresOf(
   backbone: Backbone,
@@ -317,6 +318,7 @@ export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] =>
   return counts;
 };
 
+/** Share that is right, 0 to 1; 0 of none. */
 export const accuracyOf = ({ truth, given }: Judged): number => {
   let right = 0;
   truth.forEach((c, i) => (right += given[i] === c ? 1 : 0));

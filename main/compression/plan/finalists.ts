@@ -39,8 +39,8 @@ export function chooseFinalists(
 }
 
 /**
- * Finishes the finalists. The fastest of many variants hold in the search partly by chance, and finishing validates on more images: where none of them holds then, the next
- * slower that held in the search is finished, until one does.
+ * Finishes the finalists. The fastest of many variants hold in the search partly by chance, and finishing validates on more images: while none holds that is as fast, the
+ * next that held in the search is finished.
  * @param places how many there may be; further ones take the place of the fastest that failed
  */
 export async function finishFinalists<T>(
@@ -49,17 +49,21 @@ export async function finishFinalists<T>(
   { maxDropPp, places }: { maxDropPp: number; places: number },
   port: { finish(record: TrialRecord, place: number): Promise<T>; holds(done: T): boolean },
 ): Promise<T[]> {
-  const done: T[] = [];
-  for (const [place, record] of finalists.entries()) done.push(await port.finish(record, place));
-  const slower = records
-    .filter((record) => keepsLimits(record, maxDropPp) && finalists.every((each) => each.latencyMs < record.latencyMs))
+  const done: { made: T; holds: boolean; latencyMs: number }[] = [];
+  const finish = async (record: TrialRecord, place: number) => {
+    const made = await port.finish(record, place);
+    done[place] = { made, holds: port.holds(made), latencyMs: record.latencyMs };
+  };
+  for (const [place, record] of finalists.entries()) await finish(record, place);
+  const others = records
+    .filter((record) => keepsLimits(record, maxDropPp) && !finalists.includes(record))
     .toSorted((a, b) => a.latencyMs - b.latencyMs);
-  for (const [i, record] of slower.slice(0, MOST_MORE).entries()) {
-    if (done.some((each) => port.holds(each))) break;
-    const place = done.length < places ? done.length : i % places;
-    done[place] = await port.finish(record, place);
+  for (const record of others.slice(0, MOST_MORE)) {
+    if (done.some(({ holds, latencyMs }) => holds && latencyMs <= record.latencyMs)) break;
+    const failed = done.filter(({ holds }) => !holds).toSorted((a, b) => a.latencyMs - b.latencyMs);
+    await finish(record, done.length < places ? done.length : done.indexOf(failed[0]!));
   }
-  return done;
+  return done.map(({ made }) => made);
 }
 
 /** Shares of the backbone's own size that are tried, rounded to its stride. */

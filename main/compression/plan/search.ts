@@ -35,11 +35,10 @@ export interface SearchRequest {
 }
 
 export interface SearchPort {
-  /** Null: the variant could not be made (nothing to prune, refused by the runtime); the reason goes to `onSkipped`. */
+  /** Null: the variant could not be made (nothing to prune, refused by the runtime); the reason is in `TrialBench.skipped`. */
   evaluate(variant: Variant): Promise<Trial | null>;
   now(): number;
   signal?: AbortSignal | undefined;
-  onTrial?: ((trial: Trial, done: number) => void) | undefined;
 }
 
 export interface SearchResult {
@@ -89,8 +88,8 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   /** When what goes on now has to be done. */
   let until = request.timeBudgetMs - kept;
   let outOfTime = false;
-  /** Longest time of a trial so far; a student takes many times that of the others. */
-  const slowest = { student: request.teachingMs, other: 0 };
+  /** Longest time of a trial so far, of each kind: a student takes many times that of the others, and pruning several times that of a size alone. */
+  const slowest = { student: request.teachingMs, pruned: 0, plain: 0 };
   const dropPp = (trial: Trial) => trial.lost.expectedPp;
   const holds = (trial: Trial | null | undefined): trial is Trial =>
     trial !== null && trial !== undefined && keepsLimits(trial, request.maxDropPp);
@@ -103,9 +102,10 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     if (known !== undefined) return known;
     if (port.signal?.aborted) throw new AppError('CANCELLED');
     const elapsed = port.now() - startedAt;
-    const kind = variant.strategy === 'distill' ? 'student' : 'other';
+    const kind = variant.strategy === 'distill' ? 'student' : variant.strategy === 'none' ? 'plain' : 'pruned';
     // The first trial is always made: an answer is worth more than the budget.
-    if (trials.size > 0 && elapsed + slowest[kind] > until) {
+    const expected = kind === 'pruned' ? Math.max(slowest.plain, slowest.pruned) : slowest[kind];
+    if (trials.size > 0 && elapsed + expected > until) {
       outOfTime = true;
       return null;
     }
@@ -113,7 +113,6 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     const trial = await port.evaluate(variant);
     slowest[kind] = Math.max(slowest[kind], port.now() - before);
     trials.set(id, trial);
-    if (trial) port.onTrial?.(trial, trials.size);
     return trial;
   };
 

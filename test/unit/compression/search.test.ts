@@ -75,10 +75,10 @@ describe('finalists', () => {
   });
 
   const records = [trial(1, 0), trial(2, 0.9), trial(3, 5), trial(4, 0.5), trial(5, 0.1), trial(6, 0)];
-  const finishing = async (holding: (latencyMs: number) => boolean, places = 9) => {
+  const finishing = async (holding: (latencyMs: number) => boolean, places = 9, finalists = [1, 2]) => {
     const order: number[] = [];
     const done = await finishFinalists(
-      records.slice(0, 2),
+      records.filter(({ latencyMs }) => finalists.includes(latencyMs)),
       records,
       { maxDropPp: 1, places },
       {
@@ -97,6 +97,12 @@ describe('finalists', () => {
     expect(await finishing((ms) => ms === 5)).toEqual({ order: [1, 2, 4, 5], done: [1, 2, 4, 5] });
     // Three more at most.
     expect((await finishing(() => false)).order).toEqual([1, 2, 4, 5, 6]);
+  });
+
+  it('goes on to what held in the search and is faster than the fastest that holds when finished', async () => {
+    expect(await finishing((ms) => ms > 2, 9, [1, 6])).toEqual({ order: [1, 6, 2, 4], done: [1, 6, 2, 4] });
+    // What holds keeps its place.
+    expect(await finishing((ms) => ms > 2, 2, [1, 6])).toEqual({ order: [1, 6, 2, 4], done: [4, 6] });
   });
 
   it('puts further ones in the place of the fastest that failed where there are no more places', async () => {
@@ -274,6 +280,19 @@ describe('search', () => {
       'post-prune-65-shallow-128-int8',
       'size-128-int8',
     ]);
+  });
+
+  it('looks at a size alone though pruning is too slow for the time that is left', async () => {
+    const { asked, port } = world(
+      ({ inputSize, ratio, precision }) =>
+        inputSize < 128 ? 5 : ratio > 0 ? 3 : inputSize < 160 ? (precision === 'int8' ? 1.2 : 0.3) : 0,
+      ({ strategy, inputSize }) =>
+        strategy === 'none' ? 15_000 : strategy === 'distill' ? 132_000 : inputSize < 160 ? 34_000 : 72_000,
+    );
+    await searchPlan({ ...request, timeBudgetMs: 555_000, teachingMs: 120_000 }, port);
+    const ids = asked.map(variantId);
+    expect(ids).toContain('size-160-int8');
+    expect(ids.indexOf('size-160-int8')).toBeLessThan(ids.findIndex((id) => id.startsWith('distill')));
   });
 
   it('keeps its time budget, and makes at least one trial whatever it is', async () => {
