@@ -46,6 +46,16 @@ test('each package is fixed by its version and a hash, and none runs anything wh
   for (const name of scripts) expect(allowScripts[name], name).toBe(false);
 });
 
+test('of packages only those are taken that bring native code: all others are in the bundles', () => {
+  const { files, asarUnpack } = config as unknown as { files: string[]; asarUnpack: string[] };
+  const names = (lines: readonly string[], form: RegExp) =>
+    lines.flatMap((line) => form.exec(line)?.slice(1) ?? []).flatMap((list) => list.split(/[|,]/));
+  const kept = names(files, /^!node_modules\/!\((.*)\)\/\*\*$/);
+  const unpacked = names(asarUnpack, /^node_modules\/\{?([^{}*]*)\}?\/\*\*$/);
+  expect(kept.length).toBeGreaterThan(3);
+  expect(kept.toSorted()).toEqual(unpacked.toSorted());
+});
+
 describe('electron-builder.yml', () => {
   test('is what electron-builder takes, targets that were not tried here included', () => {
     expect(() => validate(structuredClone(config))).not.toThrow();
