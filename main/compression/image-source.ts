@@ -28,6 +28,7 @@ export interface ImageSource {
 /** Decoded images are kept up to this many bytes: every candidate reads all of them again at its own size. */
 const CACHE_BYTES = 768 * 1024 * 1024;
 
+/** Pictures are read when they are asked for. Its calls throw what reading does (IMAGE_UNREADABLE) and PART_NOT_FOUND. */
 export function createImageSource(
   images: readonly SourceImage[],
   backbone: Pick<Backbone, 'mean' | 'std'>,

@@ -34,7 +34,7 @@ export interface TestResult {
 /** Each task needs one solve; beyond this many they would take longer than all the rest. */
 const MOST_TASKS = 20;
 
-/** Judges test images with a finished model, for the report alone. */
+/** Judges test images with a finished model, for the report alone. @throws DATASET_CLASSES_DIFFER, and as featuresOf */
 export async function testFinished(finished: Finished, options: TestOptions): Promise<TestResult> {
   const { backbone, products, truth } = options;
   const { knowledge, variant } = finished;

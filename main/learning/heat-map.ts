@@ -35,7 +35,11 @@ export interface ClassMap {
   bias: number;
 }
 
-/** A session over an assembled model that gives class maps. Whoever opens, disposes. */
+/**
+ * A session over an assembled model that gives class maps. Whoever opens, disposes.
+ * `run` takes one picture [3, size, size] and the column of a class.
+ * @throws GRAPH_INVALID for a model that is not an assembled one
+ */
 export async function openClassMaps(
   bytes: Uint8Array,
   { threads, name }: { threads: number; name: string },

@@ -89,7 +89,7 @@ export interface ProtocolResult {
 export const orderClasses = (classes: readonly string[], seed: number | undefined): string[] =>
   seed === undefined ? [...classes] : shuffled(classes, seed);
 
-/** Classes in their order, in `tasks` parts of nearly one size. */
+/** Classes in their order, in `tasks` parts of nearly one size. @throws INVALID_INPUT for more tasks than classes */
 export function splitTasks(classes: readonly string[], tasks: number): string[][] {
   if (tasks > classes.length) {
     throw new AppError('INVALID_INPUT', {

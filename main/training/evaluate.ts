@@ -14,6 +14,7 @@ export interface Accuracy {
  * Judges every readable image of a loader once.
  * @param model its one input takes the loader's batches; its first output is logits [N, classes].
  * @param loader without augmentation, not shuffled.
+ * @throws what the loader throws
  */
 export async function evaluateClassifier(
   model: Model,

@@ -29,11 +29,21 @@ const runs: Record<string, string[][]> = {
     ['mobilenet_edgetpu_1.0_224', 'ir_solar'],
     ['mobilenet_v2_1.0_224', 'magnetic_tile'],
   ],
-  window: [[], ['heap', '30']],
+  faults: [
+    ['kills', '500', '1'],
+    ['full', '40', '1'],
+    ['power', '500', '1'],
+  ],
+  importance: [['shipped', '--rows', '300']],
+  'large-frames': [['40']],
+  learn: [[], ['--backbone', 'mobilenet_edgetpu_1.0_224.onnx']],
   'line-faults': [
     ['kills', '50'],
     ['swaps', '100'],
   ],
+  repeat: [['2']],
+  stations: [['40', '10']],
+  window: [[], ['heap', '22']],
 };
 /** Whatever records a result is a bench. */
 const benches = readdirSync(here)

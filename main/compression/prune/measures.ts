@@ -166,6 +166,7 @@ const MOMENTUM = 1e-30;
  * What taking a channel away does to the outputs, to first order (Molchanov et al. 2019): a gate of 1 before each reader of the channel, and the squared
  * derivative of the outputs by it, summed over pictures. The derivative is the sum of weight times gradient over the readers' columns. No labels are needed: the
  * outputs are projected on random directions, whose squares have the sum over all outputs as their mean. With a head the logits are what is looked at.
+ * @throws TOO_FEW_IMAGES for less than one batch
  */
 export async function sensitivities(
   model: Model,
