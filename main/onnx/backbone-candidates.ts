@@ -78,7 +78,9 @@ function findImage(model: Model): { image: Value; problems: string[] } | { image
   const inputs = runtimeInputs(model.graph);
   const byRank = inputs.filter((input) => input.shape?.length === 4);
   const image =
-    byRank.find((input) => input.shape![1] === 3) ?? byRank.find((input) => typeof input.shape![1] !== 'number');
+    byRank.find((input) => input.shape![1] === 3) ??
+    // An open size before three channels is a height.
+    byRank.find((input) => typeof input.shape![1] !== 'number' && input.shape![3] !== 3);
   if (!image) {
     const stated = inputs
       .map((input) => `${input.name} [${input.shape?.map((dim) => dim ?? '?').join(', ') ?? '?'}]`)

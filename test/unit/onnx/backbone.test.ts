@@ -228,6 +228,12 @@ describe('what cannot serve is refused with the reason', () => {
   };
   it.each<[string, Model, RegExp]>([
     ['channels last', onlyConv(['N', 224, 224, 3]), /channels last is not supported/],
+    ['channels last of open sizes', onlyConv(['N', 'H', 'W', 3]), /\[N, H, W, 3\] \(channels last is not supported/],
+    [
+      'channels last, nothing named',
+      onlyConv([null, null, null, 3]),
+      /\[\?, \?, \?, 3\] \(channels last is not supported/,
+    ],
     ['one channel', onlyConv(['N', 1, 'H', 'W']), /no input is an RGB image .*image \[N, 1, H, W\]/],
     [
       'a second input',
