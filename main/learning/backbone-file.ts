@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { backboneSchema, type Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
+import { readModelFile } from '../onnx/model-file.ts';
 import { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from '../onnx/normalisation.ts';
 import { prepareBackbone } from '../onnx/prepare-backbone.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
@@ -16,16 +17,14 @@ export interface ImportBackboneOptions {
   threads: number;
 }
 
-const MAX_BYTES = 2 ** 31;
-
 /**
  * Takes any ONNX image model as backbone: finds its input and features (or takes those named), cuts off what they do not need, runs it, and
- * writes the prepared copy. The same file and features give the same id.
+ * writes the prepared copy. The same file and features give the same id. Weights in files beside the model are in the copy.
  * How its pixels are scaled comes from a file beside it (onnx/normalisation.ts).
- * @throws MODEL_UNREADABLE, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE with the reason, NOT_FOUND for an output that is not there.
+ * @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE with the reason
  */
 export async function importBackbone(file: string, options: ImportBackboneOptions): Promise<Backbone> {
-  const { bytes, backbone: described } = prepareBackbone(await readModel(file), {
+  const { bytes, backbone: described } = prepareBackbone(readModelFile(file), {
     id: slug(basename(file, extname(file))),
     file,
     source: basename(file),
@@ -56,16 +55,6 @@ export async function readImportedBackbone(folder: string, id: string): Promise<
   if (createHash('sha256').update(bytes).digest('hex') !== described.sha256)
     throw new AppError('BUNDLE_ALTERED', { file });
   return { ...described, file };
-}
-
-async function readModel(file: string): Promise<Uint8Array> {
-  try {
-    const { size } = await stat(file);
-    if (size >= MAX_BYTES) throw new Error('it is larger than 2 GB');
-    return await readFile(file);
-  } catch (cause) {
-    throw new AppError('MODEL_UNREADABLE', { file, problem: problemOf(cause) }, { cause });
-  }
 }
 
 const slug = (name: string): string =>

@@ -3,7 +3,6 @@ import type { Backbone } from '../contract/domain.ts';
 import { AppError, isAppError } from '../contract/errors.ts';
 import { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from './backbone-candidates.ts';
 import { modelCost } from './cost.ts';
-import { decodeModel } from './decode.ts';
 import { encodeModel } from './encode.ts';
 import { inferShapes } from './infer-shapes.ts';
 import type { Model } from './model.ts';
@@ -24,7 +23,7 @@ export interface PrepareOptions {
 }
 
 export interface PreparedBackbone {
-  /** The cut model: outputs `features_…` [N, d] in order, then `map_…` [N, d, h, w] behind those that are means of maps. */
+  /** The cut model, all weights in it: outputs `features_…` [N, d] in order, then `map_…` [N, d, h, w] behind those that are means of maps. */
   bytes: Uint8Array;
   /** All but where it will lie; `sha256` is that of `bytes`. */
   backbone: Omit<Backbone, 'file'>;
@@ -34,11 +33,9 @@ export interface PreparedBackbone {
 /**
  * Turns any ONNX image model into a backbone: features found or given, classifier dropped, outputs named in one way. The result has not
  * been run: the caller does that before trusting it.
- * @throws MODEL_UNREADABLE, GRAPH_INVALID, UNSUPPORTED_OP (work cannot be counted), BACKBONE_UNSUITABLE with the reasons and what could be
- * chosen by name.
+ * @throws GRAPH_INVALID, UNSUPPORTED_OP (work cannot be counted), BACKBONE_UNSUITABLE with the reasons and what could be chosen by name.
  */
-export function prepareBackbone(bytes: Uint8Array, options: PrepareOptions): PreparedBackbone {
-  const model = decodeModel(bytes, options.file);
+export function prepareBackbone(model: Model, options: PrepareOptions): PreparedBackbone {
   const analysis = analyseBackbone(model);
   const features = options.features ? givenFeatures(model, analysis, options) : analysis.featureOutputs;
   const problems = analysis.problems.filter((problem) => features.length === 0 || !problem.startsWith('no map after'));

@@ -88,7 +88,7 @@ describe.each(files)('%s', (file) => {
       channels: 1280,
     });
 
-    const { bytes: cut, backbone } = prepareBackbone(bytes, { id: 'given', file, source: file, licence: 'test' });
+    const { bytes: cut, backbone } = prepareBackbone(model, { id: 'given', file, source: file, licence: 'test' });
     const results = await run(cut);
     expect(backbone.featureOutputs.map(({ name, map }) => [name, map])).toEqual([
       ['features_s16', 'map_s16'],

@@ -3,7 +3,6 @@ import { isAppError } from '../../../main/contract/errors.ts';
 import {
   analyseBackbone,
   decodeModel,
-  encodeModel,
   float32Tensor,
   graph,
   int64Tensor,
@@ -142,7 +141,7 @@ function transformer(): Model {
 }
 
 const prepare = (of: Model, features?: string[]) =>
-  prepareBackbone(encodeModel(of), {
+  prepareBackbone(of, {
     id: 'b',
     file: 'b.onnx',
     source: 'b',
