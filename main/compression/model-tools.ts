@@ -7,7 +7,6 @@ import {
   foldBatchNorm,
   modelCost,
   readModelFile,
-  runtimeInputs,
   setInputSize,
   writeModelFile,
   type Model,
@@ -30,6 +29,7 @@ import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
 import { madePicture } from './parity-sample.ts';
+import { pictureInput, refuseHalfPrecision, unsuitable } from './picture-model.ts';
 import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
 import { analysePruning, analyseWeights, requirePrunable, type PruningAnalysis } from './prune/analyse.ts';
@@ -106,17 +106,13 @@ async function openTool(options: ToolOptions, { open }: { open: boolean }): Prom
 
 async function openModel({ file, size: asked }: ModelOptions, { open }: { open: boolean }): Promise<OpenedModel> {
   const read = readModelFile(file);
-  const unsuitable = (problem: string) => new AppError('BACKBONE_UNSUITABLE', { file, problem });
-  const inputs = runtimeInputs(read.graph);
-  const [input] = inputs;
-  if (!input || inputs.length > 1) throw unsuitable(`it has ${inputs.length} inputs; one picture is needed`);
-  const [batch, channels, height, width] = input.shape ?? [];
-  if (input.shape?.length !== 4 || channels !== 3) throw unsuitable('its input is not [batch, 3, height, width]');
+  const { name: inputName, shape } = pictureInput(read, file);
+  const [batch, , height, width] = shape;
   if (!open && typeof batch === 'number' && batch > 1) {
-    throw unsuitable(`it takes ${batch} pictures in each run; export it for one, or for any number`);
+    throw unsuitable(file, `it takes ${batch} pictures in each run; export it for one, or for any number`);
   }
   const stated = typeof height === 'number' ? height : null;
-  if (stated !== null && height !== width) throw unsuitable('its input is not square');
+  if (stated !== null && height !== width) throw unsuitable(file, 'its input is not square');
   const size = asked ?? stated ?? DEFAULT_SIZE;
   const model = foldBatchNorm(
     asked !== undefined && stated !== null && asked !== stated
@@ -126,7 +122,7 @@ async function openModel({ file, size: asked }: ModelOptions, { open }: { open: 
   return {
     model,
     bytes: encodeModel(model),
-    inputName: input.name,
+    inputName,
     size,
     batch: typeof batch === 'number' ? batch : undefined,
     normalisation: await normalisationBeside(file),
@@ -134,9 +130,10 @@ async function openModel({ file, size: asked }: ModelOptions, { open }: { open: 
 }
 
 async function openPictures(
-  { calibrate, signal, onProgress }: ToolOptions,
-  { normalisation }: OpenedModel,
+  { file, calibrate, signal, onProgress }: ToolOptions,
+  { model, normalisation }: OpenedModel,
 ): Promise<Pictures> {
+  refuseHalfPrecision(model, file);
   const names = await readdir(calibrate, { recursive: true }).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
   });
@@ -326,10 +323,11 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
   cancellable(options.signal, async () => {
     const { file, teacher: teacherFile } = options;
     const family = teacherFile === null ? null : await familyNamed(file);
+    const other = family || teacherFile === null ? null : readTeacher(teacherFile);
     // Of a family that is built, input and scaling are the teacher's.
     const opened = await openTool(family && teacherFile ? { ...options, file: teacherFile } : options, { open: true });
     const { inputName, normalisation, source, images, compared, size } = opened;
-    const teacher = family || teacherFile === null ? opened.model : foldBatchNorm(readModelFile(teacherFile));
+    const teacher = other ?? opened.model;
     const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
     const prunedCopy = async (): Promise<Model> => {
       const whole = { ...opened, model: open(opened.model), batch: undefined, pictures: opened };
@@ -348,11 +346,10 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
         : opened.model;
     const names = (of: Model) => of.graph.outputs.map(({ name: output }) => output);
     const missing = names(student).find((output) => !names(teacher).includes(output));
-    const [theirs] = runtimeInputs(teacher.graph);
-    if (missing !== undefined || theirs?.name !== inputName) {
+    if (missing !== undefined || pictureInput(teacher, taughtBy).name !== inputName) {
       const problem =
         missing === undefined ? `its input is not called "${inputName}"` : `it has no output "${missing}"`;
-      throw new AppError('BACKBONE_UNSUITABLE', { file: taughtBy, problem: `${problem} as the student's` });
+      throw unsuitable(taughtBy, `${problem} as the student's`);
     }
     const held = new Set(compared);
     options.onProgress?.('teaching');
@@ -377,6 +374,14 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
     return { ...(await report(made, against, options)), student: family };
   });
 
+/** @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, BACKBONE_UNSUITABLE */
+function readTeacher(file: string): Model {
+  const read = readModelFile(file);
+  pictureInput(read, file);
+  refuseHalfPrecision(read, file);
+  return foldBatchNorm(read);
+}
+
 /** Null: it is a file, where there is one of that name. */
 async function familyNamed(name: string): Promise<StudentFamily | null> {
   const isFile = (await stat(name).catch(() => null))?.isFile() ?? false;
@@ -387,6 +392,6 @@ async function familyNamed(name: string): Promise<StudentFamily | null> {
 function outputsTaught(teacher: Model, size: number, file: string): TaughtOutput[] {
   return taughtOutputs(setInputSize(teacher, { batch: 'N', height: size, width: size }), size).map((output) => {
     if (typeof output.channels === 'number' && output.rank === 2) return output;
-    throw new AppError('BACKBONE_UNSUITABLE', { file, problem: `its output "${output.name}" is not [N, channels]` });
+    throw unsuitable(file, `its output "${output.name}" is not [N, channels]`);
   });
 }

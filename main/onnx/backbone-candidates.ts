@@ -4,6 +4,7 @@ import { inferShapes, type TensorInfo } from './infer-shapes.ts';
 import type { Dim, Graph, Model, Node, Value } from './model.ts';
 import { setInputSize } from './passes/reshape-interface.ts';
 import { selectFeatureOutputs } from './passes/select-feature-outputs.ts';
+import { halfPrecisionIn } from './requirements.ts';
 import { verifyStructure } from './verify.ts';
 
 /** A value of the model that could serve as features. */
@@ -299,6 +300,8 @@ export function analyseBackbone(model: Model): BackboneAnalysis {
   const automatic = fallback ? [fallback] : stages.map((stage) => pooledForm(found, stage) ?? stage);
   const featureOutputs = own.length > 0 ? own : automatic;
   const chosen = new Set([...featureOutputs, ...stages].map((feature) => feature.name));
+  const half = halfPrecisionIn(found.graph, found.infos);
+  if (half !== null) problems.push(half);
   if (featureOutputs.length === 0)
     problems.push('no map after a non-linearity and no last fully connected layer were found');
 

@@ -34,7 +34,7 @@ export { foldConstants } from './passes/fold-constants.ts';
 export { addOutputs, removeOutputs } from './passes/outputs.ts';
 export { replaceHead, type HeadOptions } from './passes/replace-head.ts';
 export {
-  requireFloat32,
+  halfPrecisionIn,
   requireStaticShapes,
   requireSupportedOps,
   NEWEST_OPSET,

@@ -1,7 +1,7 @@
 import { AppError } from '../contract/errors.ts';
-import { indexGraph, runtimeInputs } from './edit.ts';
-import { factsOf, inferShapes, type InferOptions } from './infer-shapes.ts';
-import { opsetOf, type ElementType, type Model } from './model.ts';
+import { runtimeInputs } from './edit.ts';
+import { factsOf, inferShapes, type InferOptions, type TensorInfo } from './infer-shapes.ts';
+import { opsetOf, type ElementType, type Graph, type Model } from './model.ts';
 
 /* What a pass, autodiff or an engine needs of a model before it starts; each names the first thing that is in the way. */
 
@@ -23,34 +23,22 @@ export function requireSupportedOps(model: Model, options: Pick<InferOptions, 'e
   }
 }
 
-/** Types that carry weights but no gradients. Whole numbers of 32 and 64 bits are indices and shapes. */
-const NOT_TRAINABLE = new Set<ElementType>(['float16', 'bfloat16', 'float64', 'int8', 'uint8', 'int16', 'uint16']);
+const HALF: ReadonlySet<ElementType | null | undefined> = new Set(['float16', 'bfloat16']);
 
-/** @throws UNSUPPORTED_OP naming the node that reads a constant, or makes a value, of half, double or 8 or 16 bit whole numbers. */
-export function requireFloat32(model: Model, options: InferOptions = {}): void {
-  const { consumers } = indexGraph(model.graph);
-  const opset = opsetOf(model);
-  for (const [name, tensor] of model.graph.initializers) {
-    const reader = consumers.get(name)?.[0];
-    if (!reader || !NOT_TRAINABLE.has(tensor.type)) continue;
-    throw new AppError('UNSUPPORTED_OP', {
-      op: reader.op,
-      opset,
-      node: reader.name || reader.outputs[0] || reader.op,
-      problem: `its constant "${name}" is ${tensor.type}; float32 is needed`,
-    });
+/**
+ * The first node that computes in half precision, in words; null: none does. Features, pruning, INT8 and training take float32 alone. Weights that are stored as halves
+ * and cast before use are not in the way.
+ * @param infos as inferShapes gives them
+ */
+export function halfPrecisionIn({ nodes }: Graph, infos: ReadonlyMap<string, TensorInfo>): string | null {
+  const typeOf = (name: string) => infos.get(name)?.type;
+  for (const { op, name, outputs } of nodes) {
+    const half = op === 'Constant' ? undefined : outputs.find((output) => HALF.has(typeOf(output)));
+    if (half !== undefined) {
+      return `its ${op} "${name || half}" gives ${typeOf(half)}; half precision is not taken, export it in float32`;
+    }
   }
-  const infos = inferShapes(model, options);
-  for (const node of model.graph.nodes) {
-    const odd = node.outputs.find((name) => NOT_TRAINABLE.has(infos.get(name)?.type ?? 'float32'));
-    if (odd === undefined) continue;
-    throw new AppError('UNSUPPORTED_OP', {
-      op: node.op,
-      opset,
-      node: node.name || node.outputs[0] || node.op,
-      problem: `its result "${odd}" is ${infos.get(odd)!.type}; float32 is needed`,
-    });
-  }
+  return null;
 }
 
 /** Type and shape of a value of which nothing is open. */

@@ -15,9 +15,11 @@ import {
   setInitializer,
   setInputSize,
   value,
+  withGraph,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { cli } from '../../helpers/cli.ts';
+import { halfInside } from '../../helpers/half-precision.ts';
 import { olderBackbone } from './networks.ts';
 import { smallBackboneFile, texture } from './small-data.ts';
 
@@ -169,6 +171,21 @@ describe('tools on plain ONNX files', () => {
     const refused = { code: 'BACKBONE_UNSUITABLE', details: { problem: expect.stringContaining('4 pictures') } };
     await expect(pruneFile({ ...options('none.onnx'), file: four, ratio: 0.3 })).rejects.toMatchObject(refused);
     await expect(quantizeFile({ ...options('none.onnx'), file: four })).rejects.toMatchObject(refused);
+    const ofBytes = whole.graph.inputs.map((input) => ({ ...input, type: 'uint8' as const }));
+    for (const [type, odd] of [
+      ['float16', halfInside(whole)],
+      ['uint8', withGraph(whole, { ...whole.graph, inputs: ofBytes })],
+    ] as const) {
+      const refusal = { code: 'BACKBONE_UNSUITABLE', details: { problem: expect.stringContaining(type) } };
+      const given = join(folder, `${type}.onnx`);
+      await writeFile(given, encodeModel(odd));
+      // Before a picture is looked for: there are none.
+      const tried = { ...options('none.onnx'), file: given, calibrate: join(folder, 'gone') };
+      await expect(quantizeFile(tried)).rejects.toMatchObject(refusal);
+      await expect(pruneFile({ ...tried, ratio: 0.3 })).rejects.toMatchObject(refusal);
+      await expect(distillFile({ ...tried, teacher: null, epochs: 1 })).rejects.toMatchObject(refusal);
+      await expect(distillFile({ ...tried, file, teacher: given, epochs: 1 })).rejects.toMatchObject(refusal);
+    }
     await expect(readFile(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 

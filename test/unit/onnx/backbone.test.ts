@@ -21,6 +21,7 @@ import {
   type Node,
   type Value,
 } from '../../../main/onnx/index.ts';
+import { halfInside } from '../../helpers/half-precision.ts';
 import { noise } from './example-models.ts';
 
 /** Writes networks layer by layer. */
@@ -240,6 +241,7 @@ describe('what cannot serve is refused with the reason', () => {
       /also needs the input boxes/,
     ],
     ['half floats', onlyConv(['N', 3, 'H', 'W'], [], 'float16'), /is float16, not float32/],
+    ['half floats inside', halfInside(resnet()), /Cast "image\/cast" gives float16.* export it in float32/],
     ['not square', onlyConv(['N', 3, 128, 256]), /256 x 128 pixels, not square/],
   ])('%s', (_name, of, expected) => {
     expect(problemOf(of)).toMatch(expected);
