@@ -261,6 +261,21 @@ export const createJobService = (context: CoreContext): JobService => {
     return over;
   };
 
+  const cancel = (found: Running, session: Session): void => {
+    const { job, controller } = found;
+    found.cancelled = true;
+    controller.abort();
+    try {
+      // A power cut from here on does not bring it back.
+      store.jobs.setRequest(job.id, undefined);
+      noted('jobs.cancel', job, session);
+    } catch (error) {
+      // A disk that is full keeps nothing running.
+      log.error('cancelling of a job could not be stored', { job: job.id, by: actor(session), error });
+    }
+    log.info('job cancelled', { job: job.id, by: actor(session) });
+  };
+
   return {
     start(what, work) {
       const { job, userId } = begin(what);
@@ -323,11 +338,7 @@ export const createJobService = (context: CoreContext): JobService => {
         await rested(jobId);
         const found = running.get(jobId);
         if (found === undefined) return discard(storedJob(jobId), session);
-        // A power cut from here on does not bring it back.
-        store.jobs.setRequest(jobId, undefined);
-        found.cancelled = true;
-        found.controller.abort();
-        log.info('job cancelled', { job: jobId, by: actor(session) });
+        if (!found.cancelled) cancel(found, session);
         return structuredClone(found.job);
       },
       async 'jobs.pause'({ jobId }, session) {

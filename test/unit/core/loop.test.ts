@@ -684,13 +684,30 @@ describe('jobs', () => {
     const job = await world.call('knowledge.update', { stationId }, technician);
     while (world.trainer.updates.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     await world.call('jobs.cancel', { jobId: job.id }, technician);
+    await world.call('jobs.cancel', { jobId: job.id });
     expect((await world.done(job)).state).toBe('cancelled');
+    const { entries } = await world.call('audit.list', {});
+    expect(entries.filter(({ action }) => action === 'jobs.cancel')).toMatchObject([
+      { user: 'tanaka', subject: stationId },
+    ]);
     release();
     expect(world.trainer.stops).toBe(1);
     expect(await world.call('knowledge.show', { stationId })).toBeNull();
     world.trainer.hold = null;
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     expect(statSync(world.trainer.updates[0]!.featureFile).size).toBe(4 * 4 * 4);
+
+    // One whose cancelling cannot be recorded (a full disk) ends all the same.
+    await edit(
+      `CREATE TRIGGER no_room BEFORE INSERT ON audit WHEN NEW.action = 'jobs.cancel' BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+    );
+    world.trainer.hold = new Promise((resolve) => (release = resolve));
+    const begun = world.trainer.updates.length;
+    const unrecorded = await world.call('knowledge.update', { stationId });
+    await until(() => world.trainer.updates.length > begun);
+    await world.call('jobs.cancel', { jobId: unrecorded.id });
+    expect((await world.done(unrecorded)).state).toBe('cancelled');
+    release();
   });
 
   test('a compression is begun again when the trainer is gone, and given up when it always goes', async () => {
