@@ -9,15 +9,21 @@ import { openSecret, sealSecret } from '../audit/keys.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import { picturesOf } from '../store/check.ts';
 import { diskError, nodeFiles } from '../store/files.ts';
+import { ROOT_KEY_NAME } from './home-keys.ts';
+import { PLANT_PASSWORD } from './plant-events.ts';
 
 /*
  * A backup is one tar file that any tool can open: `backup.json` (what it is), then the files of the home under their own names, and last `seal.json`. The seal holds the number of entries, the
- * sha256 over the lines `<name> <bytes> <sha256>\n` of all of them in order, and the home's root key, sealed with the password of whoever made the backup and bound to that sum: a backup that
- * somebody altered does not open with the right password.
+ * sha256 over the lines `<name> <bytes> <sha256>\n` of all of them in order, and the home's secrets, sealed with the password of whoever made the backup. Each is bound to that sum and to its name:
+ * a backup that somebody altered does not open with the right password. The seal itself is in no sum: it names no secret but those of a home.
  */
 
+export const BACKUP_FORMAT = 'mekiki backup 2';
+/** Its secrets are bound to the sum alone. */
+const FIRST_FORMAT = 'mekiki backup 1';
+
 const headSchema = z.object({
-  format: z.literal('mekiki backup 1'),
+  format: z.enum([FIRST_FORMAT, BACKUP_FORMAT]),
   at: z.iso.datetime(),
   /** Whose password opens it. */
   by: z.string(),
@@ -27,17 +33,21 @@ const headSchema = z.object({
 });
 export type BackupHead = z.infer<typeof headSchema>;
 
+const secretsSchema = z.strictObject({ [ROOT_KEY_NAME]: z.string(), [PLANT_PASSWORD]: z.string().optional() });
+
 const sealSchema = z.object({
   entries: z.number().int().positive(),
   bytes: z.number().int().nonnegative(),
   sha256: z.string(),
   /** Pictures that rows name and that were no longer there (the ring of ok pictures); they are not in the backup. */
   missingPictures: z.number().int().nonnegative(),
-  secrets: z.record(z.string(), z.string()),
+  secrets: secretsSchema,
 });
 export type BackupSeal = z.infer<typeof sealSchema>;
 
 const HEAD = 'backup.json';
+export const AUDIT_HEAD = 'trust/audit-head.json';
+export const ACTIVATIONS = 'trust/active/';
 const SEAL = 'seal.json';
 const SMALL = 1024 * 1024;
 /** What a home is made of, beside its pictures. `work` (what jobs keep meanwhile) and the line's spool belong to the PC. */
@@ -48,6 +58,14 @@ const allowed = new RegExp(
     String.raw`images/([0-9a-f]{2})/\5[0-9a-f]{62}\.(png|keep))$`,
 );
 
+/** What a sealed secret opens beside. */
+const boundTo = ({ format }: BackupHead, sha256: string, name: string): string =>
+  format === FIRST_FORMAT ? sha256 : `${sha256} ${name}`;
+
+/** The first format took the signed activations after the database, which may name other models. */
+export const isOfLaterMoment = ({ format }: BackupHead, name: string): boolean =>
+  format === FIRST_FORMAT && name.startsWith(ACTIVATIONS);
+
 const sumLine = (sum: Hash, name: string, bytes: number, sha: string): void =>
   void sum.update(`${name} ${bytes} ${sha}\n`);
 
@@ -55,8 +73,11 @@ export interface PackOptions {
   home: string;
   /** The copy of the database to take (store.snapshot). */
   database: string;
-  /** trust/audit-head.json from before that copy: a later one would name entries that the copy lacks. null: none was there. */
-  auditHead: Uint8Array | null;
+  /**
+   * Files that have to fit that copy, as they were with it, by their names in the home: trust/audit-head.json (a later one would name
+   * entries that the copy lacks) and those of trust/active.
+   */
+  ofCopy: ReadonlyMap<string, Uint8Array>;
   /** Must not exist. */
   file: string;
   head: BackupHead;
@@ -121,10 +142,10 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
     await addFile('mekiki.sqlite', options.database);
     for (const folder of folders) {
       for await (const name of walk(home, folder)) {
-        if (name !== 'trust/audit-head.json') await addFile(name);
-        else if (options.auditHead !== null) await add(name, options.auditHead);
+        if (name !== AUDIT_HEAD && !name.startsWith(ACTIVATIONS)) await addFile(name);
       }
     }
+    for (const [name, content] of options.ofCopy) await add(name, content);
     for await (const name of walk(home, 'spool')) if (name.endsWith('.ok-images')) await addFile(name);
     for (const sha of picturesOf(options.database)) {
       const name = `images/${sha.slice(0, 2)}/${sha}`;
@@ -132,9 +153,10 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
       await addFile(`${name}.keep`);
     }
     const sha256 = sum.digest('hex');
-    const secrets: Record<string, string> = {};
+    const sealed: Record<string, string> = {};
     for (const [name, value] of Object.entries(options.secrets))
-      secrets[name] = await sealSecret(value, options.password, { boundTo: sha256 });
+      sealed[name] = await sealSecret(value, options.password, { boundTo: boundTo(options.head, sha256, name) });
+    const secrets = secretsSchema.parse(sealed);
     const seal: BackupSeal = { entries, bytes, sha256, missingPictures, secrets };
     await put(tar, SEAL, Buffer.from(JSON.stringify(seal)));
     tar.finalize();
@@ -253,7 +275,7 @@ const drain = async (_name: string, content: AsyncIterable<Buffer>): Promise<voi
   for await (const _ of content);
 };
 
-/** The secrets of a backup that was read whole. BACKUP_LOCKED. */
+/** The secrets of a backup that was read whole. BACKUP_LOCKED; BACKUP_UNREADABLE where one stands under two names. */
 export const openSecrets = async (
   file: string,
   { head, seal }: ReadBackup,
@@ -261,11 +283,14 @@ export const openSecrets = async (
 ): Promise<Map<string, Buffer>> => {
   const secrets = new Map<string, Buffer>();
   for (const [name, sealed] of Object.entries(seal.secrets)) {
-    try {
-      secrets.set(name, await openSecret(sealed, password, seal.sha256));
-    } catch (cause) {
+    if (sealed === undefined) continue;
+    const secret = await openSecret(sealed, password, boundTo(head, seal.sha256, name)).catch((cause: unknown) => {
       throw new AppError('BACKUP_LOCKED', { file, user: head.by }, { cause });
-    }
+    });
+    // The first format binds no name: the root key, say, would be told to a broker as its password.
+    if ([...secrets.values()].some((other) => other.equals(secret)))
+      throw new AppError('BACKUP_UNREADABLE', { file, problem: `${name} is the same as another secret` });
+    secrets.set(name, secret);
   }
   return secrets;
 };

@@ -1,15 +1,23 @@
-import { readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { z } from 'zod';
+import { activeFolder } from '../audit/activation.ts';
 import { threadUrl } from '../capture/thread-url.ts';
 import { AppError } from '../contract/errors.ts';
 import { diskError, nodeFiles } from '../store/files.ts';
 import { databaseFile } from '../store/home.ts';
 import { repairedFile, type RepairReport } from '../store/repair.ts';
 import type { Accounts } from './accounts.ts';
-import type { BackupSeal } from './backup-file.ts';
-import { backupBytes } from './backup-file.ts';
+import {
+  AUDIT_HEAD,
+  ACTIVATIONS,
+  BACKUP_FORMAT,
+  backupBytes,
+  type BackupHead,
+  type BackupSeal,
+} from './backup-file.ts';
 import type { BackupThreadData, FromBackupThread } from './backup-thread.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { ROOT_KEY_NAME } from './home-keys.ts';
@@ -30,6 +38,20 @@ export interface BackupService {
 const SETTING = 'lastBackup';
 const lastSchema = z.object({ at: z.iso.datetime(), file: z.string(), bytes: z.number().int() });
 
+/** The signed activations, by their names in the home. */
+const readActivations = async (home: string): Promise<Map<string, Uint8Array>> => {
+  const found = new Map<string, Uint8Array>();
+  for (const name of (await readdir(activeFolder(home)).catch(absent)) ?? []) {
+    const content = name.endsWith('.json') ? await readFile(join(activeFolder(home), name)).catch(absent) : null;
+    if (content !== null) found.set(`${ACTIVATIONS}${name}`, content);
+  }
+  return found;
+};
+const absent = (error: NodeJS.ErrnoException): null => {
+  if (error.code === 'ENOENT') return null;
+  throw error;
+};
+
 /**
  * Backups of the running home. A job, so that nothing teaches or compresses meanwhile; lines, labels and approvals go on: what they add after the copy of the database is files without a row.
  */
@@ -43,6 +65,7 @@ export const createBackupService = (
 
   const pack = (data: BackupThreadData, job: JobWork): Promise<BackupSeal> =>
     new Promise((resolve, reject) => {
+      job.signal.throwIfAborted();
       const worker = new Worker(threadUrl('./backup-thread', import.meta.url), { workerData: data });
       const stop = () => void worker.terminate();
       job.signal.addEventListener('abort', stop, { once: true });
@@ -74,6 +97,20 @@ export const createBackupService = (
       });
     });
 
+  /** Gives the files that have to fit the copy. Copied again where somebody activated a model meanwhile. */
+  const copyDatabase = async (database: string, job: JobWork): Promise<Map<string, Uint8Array>> => {
+    const step = { key: 'backup.snapshot', details: {} };
+    const progress = (share: number) => job.progress(share * 0.1, step);
+    for (;;) {
+      const auditHead = await readFile(join(store.home, AUDIT_HEAD)).catch(() => null);
+      const activations = await readActivations(store.home);
+      await store.snapshot(database, { signal: job.signal, progress });
+      if (isDeepStrictEqual(await readActivations(store.home), activations))
+        return auditHead === null ? activations : activations.set(AUDIT_HEAD, auditHead);
+      await rm(database);
+    }
+  };
+
   const run = async (job: JobWork, file: string, by: string, password: string): Promise<string[]> => {
     const part = `${file}.part`;
     const database = `${file}.part.sqlite`;
@@ -84,18 +121,20 @@ export const createBackupService = (
     if ((await nodeFiles.size(file)) !== null) throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
     await clean();
     try {
-      const auditHead = await readFile(join(store.home, 'trust', 'audit-head.json')).catch(() => null);
+      // From here on there may be a copy that somebody takes away before it has its name.
+      store.transaction(() =>
+        store.audit.append({ user: by, action: 'home.backupBegun', subject: file, details: { job: job.id } }),
+      );
       const at = now().toISOString();
-      const step = { key: 'backup.snapshot', details: {} };
-      await store.snapshot(database, { signal: job.signal, progress: (share) => job.progress(share * 0.1, step) });
+      const ofCopy = await copyDatabase(database, job);
       const plant = await secrets.get(PLANT_PASSWORD);
       const sealed = {
         [ROOT_KEY_NAME]: keys.signing.export({ type: 'pkcs8', format: 'der' }),
         ...(plant !== null && { [PLANT_PASSWORD]: plant }),
       };
       const { installation } = keys;
-      const head = {
-        format: 'mekiki backup 1' as const,
+      const head: BackupHead = {
+        format: BACKUP_FORMAT,
         at,
         by,
         installation,
@@ -103,7 +142,7 @@ export const createBackupService = (
         demo: store.demo,
       };
       const { home } = store;
-      const seal = await pack({ home, database, auditHead, file: part, head, secrets: sealed, password }, job);
+      const seal = await pack({ home, database, ofCopy, file: part, head, secrets: sealed, password }, job);
       const bytes = await backupBytes(part);
       await rename(part, file);
       await nodeFiles.syncDirectory(dirname(file));

@@ -5,7 +5,7 @@ import { AppError } from '../contract/errors.ts';
 import { checkDatabase } from '../store/check.ts';
 import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import { beginRestore, databaseFile, endRestore } from '../store/home.ts';
-import { openSecrets, readBackup, type BackupHead } from './backup-file.ts';
+import { isOfLaterMoment, openSecrets, readBackup, type BackupHead } from './backup-file.ts';
 
 export const restoredFile = (home: string): string => join(home, 'restored.json');
 /** What a restore leaves for the next start, which writes it into the trail. */
@@ -47,6 +47,11 @@ export const restoreBackup = async (
     let done = 0;
     const again = await readBackup(file, async (name, content) => {
       signal?.throwIfAborted();
+      if (isOfLaterMoment(head, name)) {
+        // Without them the first start signs the models that trail and approvals prove (active-models.ts).
+        for await (const _ of content);
+        return;
+      }
       const path = join(home, name);
       await nodeFiles.makeDirectory(dirname(path));
       const handle = await open(path, 'wx');

@@ -1,34 +1,66 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { extract, pack } from 'tar-stream';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { signActive, type ActiveModels } from '../../../main/audit/activation.ts';
+import { openRootKey, sealSecret } from '../../../main/audit/keys.ts';
+import type { Candidate } from '../../../main/contract/domain.ts';
 import { isAppError } from '../../../main/contract/errors.ts';
-import { readBackup } from '../../../main/core/backup-file.ts';
+import { silentLog } from '../../../main/contract/log.ts';
+import { readBackup, type BackupSeal } from '../../../main/core/backup-file.ts';
+import { createFileSecretStore } from '../../../main/core/home-keys.ts';
 import { restoreBackup } from '../../../main/core/restore.ts';
+import { SMALL_COST } from '../../helpers/password-cost.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
 
 let world: World;
 let folder: string;
 let stationId: string;
+/** Between the copy of the database and the packing, when a backup asks for the secrets of the home. */
+let whenCopied = async (): Promise<void> => {};
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'mekiki-backup-'));
-  world = await startWorld();
+  const home = join(folder, 'world');
+  const secrets = createFileSecretStore(home, silentLog);
+  const get = async (name: string) => {
+    if (name === 'mqtt-password') await whenCopied();
+    return secrets.get(name);
+  };
+  world = await startWorld({ home, secrets: { ...secrets, get } });
   ({ stationId } = await setUp(world));
   const labelled = await writeDataset(join(folder, 'labelled'), { ok: 4, scratch: 3 });
   await world.done(await world.call('import.start', { stationId, path: labelled, asLabels: true }));
   await world.done(await world.call('knowledge.update', { stationId }));
-  await world.done(await world.call('candidates.create', { stationId }));
-  const candidate = (await world.call('candidates.list', { stationId })).find(({ offered }) => offered);
-  await world.call('candidates.approve', { candidateId: candidate!.id, password: PASSWORD, meaning: 'reviewed' });
-  await world.call('models.activate', { candidateId: candidate!.id });
+  await world.call('models.activate', { candidateId: (await approved()).id });
+});
+afterEach(() => {
+  whenCopied = async () => {};
 });
 afterAll(async () => {
   await world.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+const approved = async (): Promise<Candidate> => {
+  await world.done(await world.call('candidates.create', { stationId }));
+  const candidates = await world.call('candidates.list', { stationId });
+  const { id: candidateId } = candidates.find(({ offered, state }) => offered && state === 'candidate')!;
+  return world.call('candidates.approve', { candidateId, password: PASSWORD, meaning: 'reviewed' });
+};
 
 /** Every table with all its rows, but for the jobs: a backup is itself one that runs. */
 const rowsOf = (file: string): Record<string, unknown[]> => {
@@ -61,6 +93,37 @@ const codeOf = (work: Promise<unknown>) =>
     () => 'none',
     (error: unknown) => (isAppError(error) ? error.code : String(error)),
   );
+
+const writeTar = async (file: string, entries: Iterable<[string, Buffer | string]>): Promise<void> => {
+  const tar = pack();
+  for (const [name, content] of entries) tar.entry({ name }, content);
+  tar.finalize();
+  writeFileSync(file, await buffer(tar));
+};
+const entriesOf = async (file: string): Promise<Map<string, Buffer>> => {
+  const entries = new Map<string, Buffer>();
+  for await (const entry of createReadStream(file).pipe(extract()))
+    entries.set(entry.header.name, await buffer(entry as AsyncIterable<Buffer>));
+  return entries;
+};
+const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
+/** The same as the first format had it: the root key bound to the sum alone. */
+const inFirstFormat = async (entries: ReadonlyMap<string, Buffer>): Promise<Map<string, Buffer>> => {
+  const head = JSON.parse(String(entries.get('backup.json'))) as object;
+  const first = new Map(entries).set('backup.json', bytesOf({ ...head, format: 'mekiki backup 1' }));
+  first.delete('seal.json');
+  const sum = createHash('sha256');
+  let bytes = 0;
+  for (const [name, content] of first) {
+    sum.update(`${name} ${content.length} ${createHash('sha256').update(content).digest('hex')}\n`);
+    bytes += content.length;
+  }
+  const sha256 = sum.digest('hex');
+  const key = await sealSecret(rootKey(), PASSWORD, { boundTo: sha256, cost: SMALL_COST });
+  const seal = { entries: first.size, bytes, sha256, missingPictures: 0, secrets: { 'root.key': key } };
+  return first.set('seal.json', bytesOf(seal));
+};
+const rootKey = (): Buffer => readFileSync(join(world.home, 'secrets', 'root.key'));
 
 describe('backup and restore', () => {
   test('a home restored from a backup taken while parts came in is that home, and inspects on', async () => {
@@ -95,6 +158,11 @@ describe('backup and restore', () => {
       expect(trail.map(({ action, subject }) => [action, subject])).toEqual([
         ['session.signIn', 'sato'],
         ['home.restore', file],
+      ]);
+      const { entries: made } = await world.call('audit.list', {});
+      expect(made.filter(({ subject }) => subject === file).map(({ action }) => action)).toEqual([
+        'home.backup',
+        'home.backupBegun',
       ]);
       expect(await restored.call('candidates.list', { stationId })).toEqual(
         await world.call('candidates.list', { stationId }),
@@ -199,17 +267,97 @@ describe('backup and restore', () => {
   });
 
   test('names that lead out of the home are refused', async () => {
-    const { pack } = await import('tar-stream');
     const file = join(folder, 'traversal.tar');
-    const tar = pack();
     const head = { format: 'mekiki backup 1', at: new Date().toISOString(), by: 'x', installation: 'x', version: '1' };
-    tar.entry({ name: 'backup.json' }, JSON.stringify({ ...head, demo: false }));
-    tar.entry({ name: 'bundles/../../../evil' }, 'x');
-    tar.finalize();
-    const chunks: Buffer[] = [];
-    for await (const chunk of tar) chunks.push(chunk as Buffer);
-    writeFileSync(file, Buffer.concat(chunks));
+    await writeTar(file, [
+      ['backup.json', JSON.stringify({ ...head, demo: false })],
+      ['bundles/../../../evil', 'x'],
+    ]);
     await expect(readBackup(file)).rejects.toMatchObject({ code: 'BACKUP_UNREADABLE' });
+  });
+
+  test('a seal whose secrets are not those of a home, each once, is refused', async () => {
+    const whole = join(folder, 'sealed.mekiki-backup');
+    await backUp(whole);
+    const entries = await entriesOf(whole);
+    const first = await inFirstFormat(entries);
+    const file = join(folder, 'altered.mekiki-backup');
+    const home = join(folder, 'sealed');
+    for (const [of, twice] of [
+      [entries, 'BACKUP_LOCKED'],
+      [first, 'BACKUP_UNREADABLE'],
+    ] as const) {
+      const seal = JSON.parse(String(of.get('seal.json'))) as BackupSeal;
+      const key = seal.secrets['root.key'];
+      const refusal = async (secrets: Record<string, string>): Promise<string> => {
+        await writeTar(file, new Map(of).set('seal.json', bytesOf({ ...seal, secrets })));
+        return codeOf(restore(file, home));
+      };
+      expect(await refusal({})).toBe('BACKUP_UNREADABLE');
+      expect(await refusal({ 'root.key': key, '../../key': key })).toBe('BACKUP_UNREADABLE');
+      // Another text, and the same secret.
+      expect(await refusal({ 'root.key': key, 'mqtt-password': ` ${key}` })).toBe(twice);
+    }
+    expect(existsSync(join(folder, 'key'))).toBe(false);
+    expect(existsSync(home)).toBe(false);
+  });
+
+  test('one that was cancelled before its end is in the trail, and so is who cancelled it', async () => {
+    const file = join(folder, 'cancelled.mekiki-backup');
+    const job = await world.call('home.backup', { file, password: PASSWORD });
+    whenCopied = async () => void (await world.call('jobs.cancel', { jobId: job.id }));
+    expect((await world.done(job)).state).toBe('cancelled');
+    const { entries } = await world.call('audit.list', { limit: 2 });
+    expect(entries.map(({ user, action, subject }) => [user, action, subject])).toEqual([
+      ['sato', 'jobs.cancel', job.id],
+      ['sato', 'home.backupBegun', file],
+    ]);
+    expect(readdirSync(folder).filter((name) => name.startsWith('cancelled'))).toEqual([]);
+  });
+
+  test('models activated meanwhile: the restored line inspects with the one that its database names', async () => {
+    const file = join(folder, 'activated.mekiki-backup');
+    const name = `trust/active/${stationId}.json`;
+    const now = () => readFileSync(join(world.home, name), 'utf8');
+    const { models, by } = JSON.parse(now()) as ActiveModels;
+    const second = await approved();
+    // While the database is copied (told once before that), signed anew; when it was copied, another.
+    let signed = '';
+    let told = 0;
+    const unsubscribe = world.core.subscribe((event) => {
+      if (event.name !== 'jobs.progressed' || event.payload.step.key !== 'backup.snapshot' || (told += 1) !== 2) return;
+      const { privateKey } = openRootKey(rootKey());
+      signed = signActive({ stationId, models, by, at: new Date().toISOString() }, privateKey);
+      writeFileSync(join(world.home, name), signed);
+    });
+    whenCopied = async () => void (await world.call('models.activate', { candidateId: second.id }));
+    await backUp(file);
+    unsubscribe();
+    const entries = await entriesOf(file);
+    expect(String(entries.get(name))).toBe(signed);
+    expect(now()).toContain(second.id);
+    // The first format has what was active later.
+    const first = join(folder, 'first-format.mekiki-backup');
+    await writeTar(first, await inFirstFormat(entries.set(name, Buffer.from(now()))));
+
+    for (const [backup, signings] of [
+      [file, []],
+      [first, ['models.signActive']],
+    ] as const) {
+      const home = `${backup}-restored`;
+      await restore(backup, home);
+      const restored = await startWorld({ home });
+      try {
+        await restored.call('session.signIn', { name: 'sato', password: PASSWORD });
+        await restored.call('line.start', { stationId });
+        expect(restored.lines.get(stationId)!.configured.at(-1)?.bundleDir).toContain(models[0]!.candidateId);
+        const { entries: trail } = await restored.call('audit.list', {});
+        expect(trail.map(({ action }) => action).filter((action) => action === 'models.signActive')).toEqual(signings);
+        expect(await restored.call('audit.verify', {})).toMatchObject({ valid: true });
+      } finally {
+        await restored.close();
+      }
+    }
   });
 
   test('a picture that is gone from the ring of ok pictures is counted, not missed in silence', async () => {

@@ -15,7 +15,7 @@ import { createMemoryPair } from '../../../main/contract/rpc/memory.ts';
 import { createServer, type Server } from '../../../main/contract/rpc/server.ts';
 import { trainerEvents, trainerMethods, type Suspect } from '../../../main/contract/trainer.ts';
 import type { BackboneSources } from '../../../main/core/backbones.ts';
-import type { Core, CoreEvent, CoreOptions, Processes, Session } from '../../../main/core/port.ts';
+import type { Core, CoreEvent, CoreOptions, Processes, SecretStore, Session } from '../../../main/core/port.ts';
 import { startCore } from '../../../main/core/start.ts';
 import { diskFullOr } from '../../../main/store/files.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
@@ -392,6 +392,7 @@ export interface WorldOptions {
   home?: string;
   now?: () => Date;
   freeSpace?: NonNullable<CoreOptions['freeSpace']>;
+  secrets?: SecretStore;
   backbones?: BackboneSources;
   /** Whose updates it believes. */
   releaseKeys?: readonly string[];
@@ -446,6 +447,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
       ...(options.releaseKeys && { releaseKeys: options.releaseKeys }),
       ...(options.renderDemoImages && { renderDemoImages: options.renderDemoImages }),
       ...(options.freeSpace && { freeSpace: options.freeSpace }),
+      ...(options.secrets && { secrets: options.secrets }),
     });
     world.core.subscribe((event) => void events.push(event));
     world.session = world.core.openSession();
