@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import type { Backbone, Criteria, DefectClass, ModelCard, Parity, ParitySample, Recipe } from '../contract/domain.ts';
+import type {
+  Backbone,
+  CandidateStrategy,
+  Criteria,
+  DefectClass,
+  ModelCard,
+  Parity,
+  ParitySample,
+  Recipe,
+} from '../contract/domain.ts';
 import { modelCardSchema } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { assembleInspector } from '../learning/assemble.ts';
@@ -165,7 +174,9 @@ export async function finishVariant(
     }),
     temperature: knowledge.temperature,
     thresholds: knowledge.thresholds,
-    strategy: variant.strategy === 'none' && variant.inputSize !== backbone.inputSize ? 'size' : variant.strategy,
+    strategy: (variant.strategy === 'none' && variant.inputSize !== backbone.inputSize
+      ? 'size'
+      : variant.strategy) satisfies CandidateStrategy,
     precision: variant.precision,
     recipe: options.recipe,
   } satisfies ModelCard);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { modelCardSchema, type Evidence, type ModelCard } from '../contract/domain.ts';
+import { modelCardSchema, type CandidateStrategy, type Evidence, type ModelCard } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { judgeTile } from '../inspection/decide.ts';
 import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
@@ -166,7 +166,7 @@ export async function makeGoodPartsCandidate(
 }
 
 /** Strategy of a model card made from good parts alone. */
-const GOOD_PARTS = 'good-parts';
+const GOOD_PARTS = 'good-parts' satisfies CandidateStrategy;
 
 /** Whether a bundle tells classes apart: one of good parts alone has no recall to compare with. */
 export async function isClassifier(bundleDir: string): Promise<boolean> {

@@ -533,6 +533,8 @@ export const methods = {
       perClass: z.array(z.object({ classId: id, labelled: z.number().int(), fresh: z.number().int() })),
       /** Labelled defects that teach nothing until their place is drawn: the recipe has tiles, and nothing tells which one. */
       withoutPlace: z.number().int(),
+      /** An update finds enough to learn from: labels of two classes, ten good parts or more, or what other stations gave. */
+      canLearn: z.boolean(),
     }),
   ),
 

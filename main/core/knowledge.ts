@@ -8,12 +8,13 @@ import { learnableFrom } from '../learning/anomaly/cold-start.ts';
 import { viewOf } from '../store/features.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
+import { canLearn } from './can-learn.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { eraseRow, featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
 import { placeOf } from './ingest.ts';
 import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
-import { addedFiles, sumsDir } from './knowledge-folders.ts';
+import { sumsDir } from './knowledge-folders.ts';
 import { mergedImages, type MergedSums } from './merged-sums.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
@@ -46,20 +47,25 @@ export const createKnowledgeService = (
 ): KnowledgeService => {
   const { store } = context;
 
-  const checkEnough = (stationId: string, without: ReadonlySet<string> = NONE): void => {
+  /** Labelled parts per class. */
+  const labelledIn = (stationId: string, without: ReadonlySet<string> = NONE): Map<string, number> => {
     const labelled = new Map<string, number>();
     for (const { imageSha, classId } of store.labels.list(stationId)) {
       if (!without.has(imageSha)) labelled.set(classId, (labelled.get(classId) ?? 0) + 1);
     }
-    if (learnableFrom(labelled, store.classes.okIds()) === 'nothing') {
-      throw new AppError('TOO_FEW_CLASSES', { found: labelled.size, needed: CLASSES_NEEDED });
-    }
+    return labelled;
+  };
+  const tooFew = (labelled: ReadonlyMap<string, number>) =>
+    new AppError('TOO_FEW_CLASSES', { found: labelled.size, needed: CLASSES_NEEDED });
+
+  const checkEnough = (stationId: string, without?: ReadonlySet<string>): void => {
+    const labelled = labelledIn(stationId, without);
+    if (learnableFrom(labelled, store.classes.okIds()) === 'nothing') throw tooFew(labelled);
   };
 
-  /** What other stations gave may be enough where the labels are not: the solve itself then says so. */
-  const checkLeft = async (stationId: string, without: ReadonlySet<string> = NONE): Promise<void> => {
-    const { backboneId } = store.stations.get(stationId);
-    if ((await addedFiles(store.home, stationId, backboneId)).length === 0) checkEnough(stationId, without);
+  const checkLeft = async (stationId: string, without?: ReadonlySet<string>): Promise<void> => {
+    const labelled = labelledIn(stationId, without);
+    if (!(await canLearn(store, stationId, labelled))) throw tooFew(labelled);
   };
 
   /** Which of the samples without features got which row. The trainer answers in the order in which it was asked, per picture. */

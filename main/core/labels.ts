@@ -2,6 +2,7 @@ import type { Region } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { Label, LabelAction, LabelChange } from '../store/labels.ts';
 import { tilesOf } from '../vision/tiles.ts';
+import { canLearn } from './can-learn.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import { usefulnessOf } from './ingest.ts';
 import type { Session } from './port.ts';
@@ -242,7 +243,14 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const fresh = perClass.reduce((sum, row) => sum + row.fresh, 0);
         const tiled = tilesOf(station.recipe) > 1;
         const withoutPlace = tiled ? store.labels.countWithoutPlace(stationId) : 0;
-        return { fresh, takenAway: isTakenAway(store, stationId), perClass, withoutPlace };
+        const labelled = new Map(perClass.map((row) => [row.classId, row.labelled]));
+        return {
+          fresh,
+          takenAway: isTakenAway(store, stationId),
+          perClass,
+          withoutPlace,
+          canLearn: await canLearn(store, stationId, labelled),
+        };
       },
       async 'queue.list'({ stationId, limit }) {
         store.stations.get(stationId);

@@ -293,7 +293,7 @@ describe('Learn', () => {
     );
   });
 
-  it('keeps compression closed while a class has a single labelled part, and says which', async () => {
+  it('keeps compression closed while a class has a single labelled part; ten good parts alone make a model', async () => {
     server.world.knowledge = server.world.knowledge.map((knowledge) => ({
       ...knowledge,
       classes: knowledge.classes.map((known) => (known.classId === 'c-pit' ? { ...known, labelled: 1 } : known)),
@@ -305,6 +305,38 @@ describe('Learn', () => {
     expect(await page.textContent('#compress-why')).toContain('one more part of “Pit”');
     await page.click(testId('compress'), { force: true });
     expect(server.world.jobs).toEqual([]);
+
+    const { world } = server;
+    const labelled = (parts: number) => (world.labelled = world.fresh = new Map([['c-ok', parts]]));
+    Object.assign(world, { knowledge: [], candidates: [] });
+    labelled(9);
+    server.emit('candidates.changed', { stationId: STATION });
+    const update = testId('update-knowledge');
+    await page.waitForSelector(`${update}[title="Label parts of two classes, or ten good ones."]`);
+    labelled(40);
+    server.emit('queue.changed', { stationId: STATION, total: 3 });
+    await page.click(`${update}[aria-disabled="false"]`);
+    await page.waitForSelector(`${testId('knowledge')}[data-knowledge="k-1"]`);
+    await page.click(`${testId('compress')}[aria-disabled="false"]`);
+    await page.waitForSelector(`${testId('candidate-row')} >> text=Good parts alone · fp32`);
+    await page.waitForSelector('text=m-0110 is not compressed.');
+    const shot = async (area: string) => {
+      await settled(page);
+      if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/good-parts-${area}.png` });
+      expect(await page.innerHTML('main')).not.toMatch(/NaN|Infinity|undefined/);
+      expect(await page.textContent('main')).not.toContain('good-parts');
+    };
+    await shot('learn');
+    await page.click(testId('submit-candidate'));
+    for (const [area, where] of [
+      ['approve', testId('decision-candidate')],
+      ['models', testId('model-pane')],
+    ] as const) {
+      await go(page, area);
+      await page.waitForSelector(`${where} >> text=m-0110`);
+      await page.waitForSelector('main >> text=Good parts alone');
+      await shot(area);
+    }
   });
 });
 
@@ -802,13 +834,13 @@ describe('jobs', () => {
       state: 'running',
       progress: 0.68,
       secondsLeft: 1130,
-      step: { key: 'compress.measure', details: { done: 12, total: 18 } },
+      step: { key: 'compress.time', details: { done: 12, total: 18 } },
       startedAt: new Date().toISOString(),
       problem: null,
       result: [],
     });
     await page.waitForSelector('text=18 min 50 s left');
-    expect(await page.textContent(testId('job'))).toContain('Measuring on this PC · 12 of 18');
+    expect(await page.textContent(testId('job'))).toContain('Timing on this PC, interleaved · 12 of 18');
     server.world.jobs = [
       {
         id: 'j-long',
@@ -817,7 +849,7 @@ describe('jobs', () => {
         state: 'running',
         progress: 0.7,
         secondsLeft: 900,
-        step: { key: 'compress.measure', details: {} },
+        step: { key: 'compress.time', details: {} },
         startedAt: new Date().toISOString(),
         problem: null,
         result: [],
@@ -839,7 +871,7 @@ describe('jobs', () => {
       state: 'running',
       progress: 0.4,
       secondsLeft: 900,
-      step: { key: 'compress.measure', details: {} },
+      step: { key: 'compress.time', details: {} },
       startedAt: '2026-01-01T00:00:00.000Z',
       problem: null,
       result: [],

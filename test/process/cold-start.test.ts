@@ -39,7 +39,7 @@ describe('good parts alone', () => {
   step('six are too few, and leave no knowledge', async ({ done, failed }) => {
     const { stations } = await done<{ stations: { id: string }[] }>('init', '--user', 'hana');
     await done('stations', 'set', stations[0]!.id, '--max-latency-ms', '5000');
-    await done('import', join(folder, 'few'), '--as-labels');
+    expect(await done('import', join(folder, 'few'), '--as-labels')).toMatchObject({ canLearn: false });
     expect((await failed('update')).code).toBe('TOO_FEW_CLASSES');
     expect((await failed('candidates', 'create')).code).toBe('NO_KNOWLEDGE');
   });
@@ -47,7 +47,7 @@ describe('good parts alone', () => {
   step(
     'forty-two make a model that is approved like any other and finds what is unlike them',
     async ({ done, failed }) => {
-      await done('import', join(folder, 'good'), '--as-labels');
+      expect(await done('import', join(folder, 'good'), '--as-labels')).toMatchObject({ canLearn: true });
       const { classes } = await done<{ classes: { labelled: number }[] }>('update');
       expect(classes.map(({ labelled }) => labelled)).toEqual([42]);
       await done('candidates', 'create');

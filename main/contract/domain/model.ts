@@ -315,6 +315,10 @@ export const plannedActivationSchema = z.object({
 });
 export type PlannedActivation = z.infer<typeof plannedActivationSchema>;
 
+/** How a candidate is made from its backbone. A bundle of another version may name another way. */
+export const candidateStrategies = ['none', 'size', 'pre-prune', 'post-prune', 'distill', 'good-parts'] as const;
+export type CandidateStrategy = (typeof candidateStrategies)[number];
+
 export const candidateSchema = z.object({
   id,
   stationId: id,

@@ -389,6 +389,12 @@ describe('knowledge of a station of the same home', () => {
       code: 'CONFLICT',
       details: { what: 'knowledge of station Second', needed: 'a merge with that station, without a file' },
     });
+    // A station without a label of its own learns from it as well.
+    const bare = await another(here, 'Third');
+    const summary = () => here.world.call('labels.summary', { stationId: bare.stationId });
+    expect(await summary()).toMatchObject({ canLearn: false });
+    await merge(bare, there);
+    expect(await summary()).toMatchObject({ fresh: 0, canLearn: true });
   });
 });
 

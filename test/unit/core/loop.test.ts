@@ -345,6 +345,7 @@ describe('the loop', () => {
   });
 
   test('an update with one class, and compressing nothing, are refused before a job starts', async () => {
+    expect(await world.call('labels.summary', { stationId })).toMatchObject({ canLearn: false });
     await expect(world.call('knowledge.update', { stationId }, technician)).rejects.toMatchObject({
       code: 'TOO_FEW_CLASSES',
       details: { found: 0, needed: 2 },

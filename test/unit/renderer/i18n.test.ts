@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { candidateStrategies } from '../../../main/contract/domain.ts';
 import { en } from '../../../renderer/lib/i18n/en.ts';
 import { fill } from '../../../renderer/lib/i18n/fill.ts';
 import { ja } from '../../../renderer/lib/i18n/ja.ts';
@@ -25,6 +26,11 @@ describe('the texts of the window', () => {
       const known = unique(namesIn(text));
       for (const name of namesIn(ja[key as keyof typeof en])) expect(known, key).toContain(name);
     }
+  });
+
+  it('name each way in which a candidate can be made, and no other', () => {
+    const named = Object.keys(en).filter((key) => key.startsWith('strategy.'));
+    expect(named.sort()).toEqual(candidateStrategies.map((strategy) => `strategy.${strategy}`).sort());
   });
 });
 
