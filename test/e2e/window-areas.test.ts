@@ -502,9 +502,13 @@ describe('Settings', () => {
 describe('Reports', () => {
   it('say on paper and in a file what they cover, and that a demo is one, in both languages', async () => {
     server.world.session = { ...server.world.session, demo: true };
+    server.world.line = { ...server.world.line, parts: 100, droppedFrames: 300, lostRecords: 12 };
     const { page } = await open();
     await go(page, 'reports');
     await page.waitForSelector(`${testId('report-head')} dd >> nth=5`, { state: 'attached' });
+    // Of this run; what was lost is told of all runs, so it is no share of this one.
+    expect(await page.textContent(testId('dropped-share'))).toBe('75.00 %');
+    expect(await page.textContent(testId('lost-records'))).toBe('12');
     const saved = async () => {
       const download = page.waitForEvent('download');
       await page.click(testId('report-csv'));

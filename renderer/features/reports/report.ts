@@ -1,3 +1,4 @@
+import type { LineStatus } from '../../../main/contract/domain.ts';
 import type { MethodOutput } from '../../../main/contract/methods.ts';
 import { shiftOf } from '../../lib/shifts.ts';
 
@@ -50,6 +51,12 @@ export function shiftsOf(
     startHour,
     ...totalOf(hours.filter(({ at }) => shiftOf(new Date(at).getHours(), starts) === i)),
   }));
+}
+
+/** Of the frames of a run those that were dropped, as a share; null: none has come yet. Judged parts are the others: a dropped frame is no part. */
+export function droppedShare({ parts, droppedFrames }: Pick<LineStatus, 'parts' | 'droppedFrames'>): number | null {
+  const frames = parts + droppedFrames;
+  return frames === 0 ? null : droppedFrames / frames;
 }
 
 /** The least yield that an axis shows: a whole per cent below the worst, as a share. */

@@ -763,6 +763,7 @@ export const en = {
   'reports.csv': 'Save as CSV',
   'reports.print': 'Print or PDF',
   'reports.run': 'Line, this run',
+  'reports.lost': 'Records lost since the station exists',
   'reports.share': 'Share',
   'reports.count': 'Count',
   'reports.cumulative': 'Cumulative',

@@ -759,6 +759,7 @@ export const ja: Record<MessageKey, string> = {
   'reports.csv': 'CSV で保存',
   'reports.print': '印刷・PDF',
   'reports.run': 'ライン（今回の運転）',
+  'reports.lost': '記録の欠落（ステーション作成以来）',
   'reports.share': '割合',
   'reports.count': '件数',
   'reports.cumulative': '累積',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { rangeOf } from '../../../main/contract/report-period.ts';
-import { bucketsOf, partsOf, shiftsOf, yieldFloor } from '../../../renderer/features/reports/report.ts';
+import { bucketsOf, droppedShare, partsOf, shiftsOf, yieldFloor } from '../../../renderer/features/reports/report.ts';
 import { shiftStartsSchema } from '../../../main/contract/shifts.ts';
 import { nextShiftStart, startsOf } from '../../../renderer/lib/shifts.ts';
 import { csvText } from '../../../main/contract/csv.ts';
@@ -54,6 +54,12 @@ describe('report', () => {
   test('a period ends with the running hour', () => {
     const { from, to } = rangeOf('day', new Date('2026-01-02T09:30:00Z'));
     expect([from, to]).toEqual(['2026-01-01T10:00:00.000Z', '2026-01-02T10:00:00.000Z']);
+  });
+
+  test('dropped frames are a share of all frames of the run, the judged parts being the others', () => {
+    expect(droppedShare({ parts: 100, droppedFrames: 300 })).toBe(0.75);
+    expect(droppedShare({ parts: 0, droppedFrames: 2 })).toBe(1);
+    expect(droppedShare({ parts: 0, droppedFrames: 0 })).toBeNull();
   });
 
   test('the axis of the yield begins a little below the worst bucket, and at nothing below', () => {
