@@ -18,23 +18,16 @@ import type { CoreClient } from '../lib/connection.ts';
 import { watchOpenedBundles } from '../lib/desktop.ts';
 import { language, problemText, t } from '../lib/i18n/language.svelte.ts';
 import { areaOfHash, type Area } from './areas.ts';
+import { isFailure, keptNotices, type Notice } from './notices.ts';
 
 export type SessionState = MethodOutput<'session.state'>;
 export type Theme = 'dark' | 'light';
-
-/** A message over the screen. An error stays until it is dismissed and follows a switch of language. */
-export interface Notice {
-  id: number;
-  error: unknown;
-  text: string;
-}
 
 /** Far below the shortest time-out (main/core/idle.ts). */
 const ACTIVE_EVERY_MS = 30_000;
 const NOTICE_MS = 5000;
 /** A call that has no answer after this time is told on the screen. */
 const SLOW_MS = 3000;
-const MOST_NOTICES = 3;
 /** Events come faster than lists can be fetched: one fetch per kind and this time. */
 const REFETCH_MS = 150;
 
@@ -74,6 +67,8 @@ export class AppState {
   area = $state<Area>('live');
   theme = $state<Theme>('dark');
   notices = $state.raw<Notice[]>([]);
+  /** Failures before those in `notices`, which were too many to be kept; 0 again once all are dismissed. */
+  failuresGone = $state(0);
   /** The first fetch is done: what is empty now is empty, not unknown. */
   ready = $state(false);
   /** Roles for which the sign-in dialog was opened; null: closed. */
@@ -386,12 +381,15 @@ export class AppState {
 
   dismiss(id: number): void {
     this.notices = this.notices.filter((notice) => notice.id !== id);
+    if (!this.notices.some(isFailure)) this.failuresGone = 0;
   }
 
   #push(notice: Omit<Notice, 'id'>): number {
     const id = this.#nextNotice;
     this.#nextNotice += 1;
-    this.notices = [...this.notices, { ...notice, id }].slice(-MOST_NOTICES);
+    const all = [...this.notices, { ...notice, id }];
+    this.notices = keptNotices(all);
+    if (notice.error !== null) this.failuresGone += all.length - this.notices.length;
     return id;
   }
 

@@ -904,10 +904,10 @@ describe('jobs', () => {
     await page.waitForSelector(testId('job'), { state: 'detached' });
   });
 
-  it('says what failed and what to do next', async () => {
+  it('says what failed and what to do next, until somebody has read it', async () => {
     const { page } = await open();
-    server.emit('jobs.progressed', {
-      id: 'j-bad',
+    const failed = (found: number): Job => ({
+      id: `j-bad-${found}`,
       kind: 'update',
       stationId: STATION,
       state: 'failed',
@@ -915,10 +915,28 @@ describe('jobs', () => {
       secondsLeft: null,
       step: { key: 'update.features', details: {} },
       startedAt: new Date().toISOString(),
-      problem: { code: 'TOO_FEW_CLASSES', message: '', nextAction: '', details: { found: 1, needed: 2 } },
+      problem: { code: 'TOO_FEW_CLASSES', message: '', nextAction: '', details: { found, needed: 2 } },
       result: [],
     });
+    server.emit('jobs.progressed', failed(1));
     await page.waitForSelector(`${testId('notice-error')} >> text=1 class(es) have images; 2 are needed.`);
+    // News does not push it out.
+    const { password: _password, ...user } = server.world.users[1]!;
+    for (let i = 0; i < 4; i += 1) {
+      server.emit('session.changed', { ...server.world.session, user });
+      server.emit('session.changed', server.world.session);
+    }
+    const count = (id: string) => page.locator(testId(id)).count();
+    await expect.poll(() => count('notice')).toBe(3);
+    expect(await count('notice-error')).toBe(1);
+    // Of very many the newest stay, and it is said that there were more.
+    for (let found = 2; found <= 22; found += 1) server.emit('jobs.progressed', failed(found));
+    await page.waitForSelector(`${testId('failures-gone')} >> text=2 earlier failures are no longer listed.`);
+    expect(await count('notice-error')).toBe(20);
+    expect(await findings(page)).toEqual([]);
+    const main = (await page.locator('main').boundingBox())!;
+    expect(main.height).toBeGreaterThan(0.5 * page.viewportSize()!.height);
+    if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/failures.png` });
     await page.click(testId('language-ja'));
     await page.waitForSelector(`${testId('notice-error')} >> text=2 個必要です`);
   });

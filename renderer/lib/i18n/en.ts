@@ -20,6 +20,7 @@ export const en = {
   'shell.labelWaiting': '{n:part:parts} to label',
   'shell.approveWaiting': '{n:candidate:candidates} to decide',
   'shell.dismiss': 'Dismiss',
+  'shell.failuresGone': '{n:earlier failure is:earlier failures are} no longer listed.',
   'shell.close': 'Close',
   'shell.cancel': 'Cancel',
   'lamp.line': 'Line',

@@ -21,6 +21,7 @@ export const ja: Record<MessageKey, string> = {
   'shell.labelWaiting': 'ラベル待ち {n} 件',
   'shell.approveWaiting': '判断待ちの候補 {n} 件',
   'shell.dismiss': '閉じる',
+  'shell.failuresGone': 'これより前のエラー {n} 件は表示していません。',
   'shell.close': '閉じる',
   'shell.cancel': 'キャンセル',
   'lamp.line': 'ライン',
