@@ -264,6 +264,11 @@ export class AppState {
     }
   }
 
+  /** Starts a job for whoever has one of the roles; anybody else is asked to sign in. */
+  async startJob(roles: readonly Role[], start: () => Promise<Job>): Promise<void> {
+    if (this.allowed(roles)) await this.run(async () => this.takeJob(await start()));
+  }
+
   /** The job of a kind that runs or waits for this station. */
   jobOf(kind: Job['kind']): Job | null {
     return (

@@ -612,12 +612,22 @@ describe('Approve', () => {
 
   it('shows what candidate and active model hold in memory once archived frames were judged with both', async () => {
     const { page } = await open();
-    await signIn(page, 'SV-02', 'supervisor');
     await go(page, 'approve');
+    // Whoever may not is asked to sign in, and not told off.
+    await page.click('text=Judge archived frames');
+    await page.fill(testId('sign-in-name'), 'SV-02');
+    await page.fill(testId('sign-in-password'), 'supervisor');
+    await page.click(testId('sign-in-submit'));
+    await page.waitForSelector(testId('sign-in-name'), { state: 'detached' });
+    await page.fill(testId('approve-password'), 'supervisor');
     const memory = () => page.locator(testId('memory')).allTextContents();
     await expect.poll(async () => (await memory()).map((text) => /\/ (\S+)/.exec(text)?.[1])).toEqual(['–', '–']);
+    const shown = await appears(page, `${testId('job')}[data-job="shadow"]`);
     await page.click('text=Judge archived frames');
+    await shown();
     await expect.poll(async () => (await memory()).map((text) => /\/ (\S+)/.exec(text)?.[1])).toEqual(['171', '205']);
+    // No decision was made: what was typed for one is still there.
+    expect(await page.inputValue(testId('approve-password'))).toBe('supervisor');
     expect(await findings(page)).toEqual([]);
   });
 
@@ -862,6 +872,36 @@ describe('jobs', () => {
     await page.click(testId('cancel-job'));
     await page.waitForSelector(testId('job'), { state: 'detached' });
     expect(server.world.jobs[0]?.state).toBe('cancelled');
+
+    for (const [kind, key, area] of [
+      ['shadow', 'shadow.preparing', 'approve'],
+      ['golden', 'golden.read', 'approve'],
+      ['recheck', 'recheck.measure', 'models'],
+    ] as const) {
+      const job: Job = {
+        ...server.world.jobs[0]!,
+        id: `j-${kind}`,
+        kind,
+        state: 'running',
+        step: { key, details: {} },
+      };
+      server.world.jobs = [job];
+      server.emit('jobs.progressed', job);
+      // An update behind it says what it waits for.
+      await go(page, 'learn');
+      server.emit('jobs.progressed', { ...job, id: `j-after-${kind}`, kind: 'update', state: 'waiting' });
+      const names = { shadow: 'Shadow run', golden: 'Golden set', recheck: 'Measurement of the model' };
+      await page.waitForSelector(`${testId('job')} >> text=After: ${names[kind]}`);
+      server.emit('jobs.progressed', { ...job, id: `j-after-${kind}`, kind: 'update', state: 'cancelled' });
+      await go(page, area);
+      const panel = page.locator(`${testId('job')}[data-job="${kind}"]`);
+      await panel.locator('text=15 min 0 s left').waitFor();
+      expect(await findings(page)).toEqual([]);
+      if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/job-${kind}.png` });
+      await panel.locator(testId('cancel-job')).click();
+      await panel.waitFor({ state: 'detached' });
+      expect(server.world.jobs[0]?.state).toBe('cancelled');
+    }
   });
 
   it('can be paused where it goes on later, is paused still after a reload, and is resumed or discarded', async () => {

@@ -122,19 +122,6 @@ export class ApproveState {
     });
   }
 
-  /** There is a model to compare with, and nothing has been decided. */
-  get canShadow(): boolean {
-    return this.candidate !== null && this.#app.active !== null && this.#app.jobOf('shadow') === null;
-  }
-
-  async runShadow(): Promise<void> {
-    const { candidate } = this;
-    if (candidate)
-      await this.#decide(
-        async () => void (await this.#app.client.call('candidates.shadow', { candidateId: candidate.id })),
-      );
-  }
-
   async reject(reason: string): Promise<void> {
     const { candidate } = this;
     if (!candidate) return;

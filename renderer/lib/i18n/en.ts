@@ -145,6 +145,7 @@ export const en = {
   'job.pausedText':
     'What it measured is kept, after a restart too, while knowledge and limits stay the same. A pause costs none of its time.',
   'job.waiting': 'Waiting for its turn',
+  'job.after': 'After: {name}',
   'job.progress': 'Progress',
   'step.demo.preparing': 'Preparing the simulated line',
   'step.demo.ready': 'Ready',
@@ -406,7 +407,6 @@ export const en = {
   'revalidation.go': 'To Models',
   'revalidation.what': 'Decisions and time here',
   'revalidation.measure': 'Measure again',
-  'revalidation.measuring': 'Measuring',
   'revalidation.measured': 'Measured here',
   'revalidation.passed': 'as it was approved',
   'revalidation.failed': 'not as it was approved',

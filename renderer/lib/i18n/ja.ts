@@ -147,6 +147,7 @@ export const ja: Record<MessageKey, string> = {
   'job.pausedText':
     '測定済みの結果は、知識と制限が変わらないかぎり再起動後も残ります。停止中の時間は予算に含まれません。',
   'job.waiting': '順番を待っています',
+  'job.after': '「{name}」の後',
   'job.progress': '進み具合',
   'step.demo.preparing': '模擬ラインを準備しています',
   'step.demo.ready': '準備完了',
@@ -406,7 +407,6 @@ export const ja: Record<MessageKey, string> = {
   'revalidation.go': 'モデルへ',
   'revalidation.what': 'この PC での判定と時間',
   'revalidation.measure': '測定し直す',
-  'revalidation.measuring': '測定中',
   'revalidation.measured': 'この PC での測定',
   'revalidation.passed': '承認時と同じ',
   'revalidation.failed': '承認時と異なる',
