@@ -45,6 +45,8 @@ interface Line {
   /** Records were dropped here and have to be sent again. */
   overflowed: boolean;
   retry: NodeJS.Timeout | null;
+  /** The last try to connect to the line or to start it failed. */
+  resumeDue: boolean;
   /** While the line is being told from where to send again: what is new may come before what is old. */
   held: boolean;
 }
@@ -98,6 +100,7 @@ export const createLines = (
       waiting: [],
       overflowed: false,
       retry: null,
+      resumeDue: false,
       held: false,
     };
     lines.set(stationId, line);
@@ -116,40 +119,52 @@ export const createLines = (
   };
 
   // ---------------------------------------------------------------- records
-  const later = (line: Line, work: () => void) => {
+  /** One timer, and then all is tried again: to store what waits, and to connect to or start a line that could not be. */
+  const later = (line: Line): void => {
     if (line.retry !== null || closed) return;
     line.retry = setTimeout(() => {
       line.retry = null;
-      work();
+      drain(line);
+      if (line.resumeDue) resume(line);
     }, RETRY_MS);
     line.retry.unref();
   };
-  const drain = (line: Line): void => {
+  /** @returns false: they wait on, and are tried again */
+  const storeWaiting = (line: Line): boolean => {
+    if (line.waiting.length === 0) return true;
     const { stationId } = line.status;
-    if (closed || line.held || line.waiting.length === 0) return;
     let acknowledged: number;
     try {
       acknowledged = ingest.store(stationId, line.waiting);
     } catch (error) {
       log.error('line records could not be stored; tried again', { stationId, waiting: line.waiting.length, error });
-      later(line, () => drain(line));
-      return;
+      later(line);
+      return false;
     }
     line.waiting = [];
     line.client?.call('line.acknowledge', { seq: acknowledged }).catch((error: unknown) => {
       // Not acknowledged: the spool sends again, and what is stored is recognised by its number.
       log.warn('records not acknowledged', { stationId, error });
     });
-    if (!line.overflowed || line.client === null) return;
-    line.overflowed = false;
-    void configure(line, line.client).catch((error: unknown) =>
-      log.warn('line not asked to send again', { stationId, error }),
-    );
+    return true;
+  };
+  /** Stores what waits; then what was dropped is asked for again. */
+  const drain = (line: Line): void => {
+    if (closed || line.held || !storeWaiting(line) || !line.overflowed || line.client === null) return;
+    void configure(line, line.client).catch((error: unknown) => {
+      log.warn('line not asked to send again', { stationId: line.status.stationId, error });
+      later(line);
+    });
   };
   const receive = (line: Line, records: LineRecord[]): void => {
-    // After an overflow the numbering has a hole here that the spool still holds: nothing may be stored beyond it.
-    if (line.overflowed || line.waiting.length + records.length > WAITING_LIMIT) line.overflowed = true;
-    else line.waiting.push(...records);
+    const [first] = records;
+    if (first === undefined) return;
+    // From here on the numbering has a hole that the spool still holds: nothing may be stored beyond it.
+    if (!line.overflowed && line.waiting.length + records.length > WAITING_LIMIT) {
+      line.overflowed = true;
+      line.waiting = line.waiting.filter(({ seq }) => seq < first.seq);
+    }
+    if (!line.overflowed) line.waiting.push(...records);
     if (line.retry === null) drain(line);
   };
 
@@ -160,6 +175,7 @@ export const createLines = (
     // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates: from the
     // moment on in which we listen, and that is before the bundle has been checked.
     line.held = true;
+    const { overflowed } = line;
     try {
       if (station.activeModelId !== null) await checkActive(station.id, station.activeModelId);
       const acknowledged = store.stations.acknowledged(station.id);
@@ -171,8 +187,13 @@ export const createLines = (
         classCodes: store.classes.codes(),
         keepOkImages: retentionOf(store, station.id).okPictures,
       };
+      // All beyond `acknowledged` is sent again now, and fills the hole.
+      line.overflowed = false;
       setStatus(line, await client.call('line.configure', settings));
       await client.call('line.archive', { refused });
+    } catch (error) {
+      line.overflowed ||= overflowed;
+      throw error;
     } finally {
       line.held = false;
     }
@@ -230,17 +251,17 @@ export const createLines = (
     resume(line);
   };
   const resume = (line: Line): void => {
+    line.resumeDue = false;
     if (closed || !line.wanted) return;
     connect(line)
       .then((client) => (line.wanted ? client.call('line.start', {}) : null))
       .then((status) => status && setStatus(line, status))
-      .catch((error: unknown) => {
-        toFault(line, error);
-        later(line, () => {
-          drain(line);
-          resume(line);
-        });
-      });
+      .catch((error: unknown) => resumeLater(line, error));
+  };
+  const resumeLater = (line: Line, error: unknown): void => {
+    toFault(line, error);
+    line.resumeDue = true;
+    later(line);
   };
 
   /** Who let the line run or stand. A trail that cannot be written to (a full disk) keeps no line from either. */
@@ -334,16 +355,15 @@ export const createLines = (
         if (!store.stations.list().some((station) => station.id === stationId)) continue;
         const line = lineOf(stationId);
         try {
-          // How it stood before it is configured tells whether it was inspecting.
+          // How it stood before it is configured tells whether it was started; one whose camera is away is in `fault`.
           const client = await processes.line(stationId);
           const before = await client.call('line.status', {}).catch(() => null);
           client.close?.();
-          line.wanted = before?.state === 'running' || before?.state === 'starting';
+          line.wanted = before !== null && before.state !== 'stopped';
           await connect(line);
           if (line.wanted && line.status.state !== 'running') resume(line);
         } catch (error) {
-          toFault(line, error);
-          later(line, () => resume(line));
+          resumeLater(line, error);
         }
       }
     },

@@ -1,6 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import Sqlite from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { AppError } from '../../../main/contract/errors.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { newJudgement } from '../../store/examples.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
@@ -11,7 +13,10 @@ beforeEach(async () => {
   clock = new Date('2026-01-01T00:00:00.000Z');
   world = await startWorld({ now: () => clock });
 });
-afterEach(() => world.close());
+afterEach(async () => {
+  vi.useRealTimers();
+  await world.close();
+});
 
 interface LabelInTrail {
   part: number;
@@ -168,6 +173,61 @@ describe('the line', () => {
     await until(() => line().acknowledged.includes(4));
     expect((await world.call('parts.recent', { stationId })).map((part) => part.seq)).toEqual([4, 3, 2, 1]);
     expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
+  });
+
+  test('a full disk loses no record that the spool holds, whatever fails before there is room again', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    // The disk is full for what is as wide as this.
+    const width = 9999;
+    await world.core.close();
+    const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+    db.exec(
+      `CREATE TRIGGER full BEFORE INSERT ON parts WHEN NEW.width = ${width} BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+    );
+    db.close();
+    await world.reopen();
+    const logged = (text: string) => world.log.filter((entry) => entry.text.includes(text)).length;
+    const problem = async () => (await world.call('line.status', { stationId })).problem?.code;
+    const full = new AppError('DISK_FULL', { path: world.home });
+    const retried = () => vi.advanceTimersByTime(2_000);
+
+    // A new record waits before older ones, and they are more than may wait.
+    line().emit([lineRecord(3, { width })]);
+    await expect.poll(() => logged('could not be stored')).toBe(1);
+    line().emit(Array.from({ length: 20_000 }, (_, i) => lineRecord(1 + i)));
+    // Answered behind them.
+    await world.call('line.trigger', { stationId });
+    for (const times of [1, 2]) {
+      line().refuse = { 'line.configure': full };
+      retried();
+      await expect.poll(() => logged('not asked to send again')).toBe(times);
+    }
+
+    line().refuse = { 'line.configure': full, 'line.start': new AppError('CAMERA_BUSY', { cameraId: 'ST-02' }) };
+    line().die();
+    await expect.poll(problem).toBe('DISK_FULL');
+    line().resend = [lineRecord(1), lineRecord(2), lineRecord(3)];
+    retried();
+    await expect.poll(problem).toBe('CAMERA_BUSY');
+    expect(line().acknowledged).toContain(3);
+    retried();
+    await expect.poll(() => line().state).toBe('running');
+    expect((await world.call('parts.recent', { stationId })).map((part) => part.seq)).toEqual([3, 2, 1]);
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
+  });
+
+  test('a line whose camera is away while the core starts anew is one that was started', async () => {
+    line().state = 'fault';
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    const before = line();
+    before.die();
+    await until(() => line() !== before && line().state === 'running');
+    await world.call('line.stop', { stationId });
+    expect((await world.call('audit.list', { limit: 1 })).entries[0]).toMatchObject({
+      user: 'sato',
+      action: 'line.stop',
+    });
   });
 
   test('a stopped line stays stopped when its process ends', async () => {

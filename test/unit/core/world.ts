@@ -83,6 +83,8 @@ export interface LineControl {
   resend: LineRecord[];
   /** What it inspects while the core still finds out how it stands: told as soon as somebody listens. */
   early: LineRecord[];
+  /** What the next such call is refused with. */
+  refuse: { 'line.configure'?: AppError; 'line.start'?: AppError };
   state: LineStatus['state'];
 }
 
@@ -311,9 +313,19 @@ const createProcesses = (
         refused: before?.refused ?? [],
         resend: before?.resend ?? [],
         early: before?.early ?? [],
-        state: 'stopped',
+        refuse: before?.refuse ?? {},
+        // A process outlives the core's connection to it.
+        state: before?.state ?? 'stopped',
         emit: (records) => server.emit('line.recorded', { records }),
-        die: () => theirs.close(),
+        die() {
+          control.state = 'stopped';
+          theirs.close();
+        },
+      };
+      const mayRefuse = (method: keyof LineControl['refuse']) => {
+        const { [method]: error } = control.refuse;
+        delete control.refuse[method];
+        if (error) throw error;
       };
       const check = (bundleDir: string) =>
         verifyActiveBundle({
@@ -330,13 +342,15 @@ const createProcesses = (
         session: null,
         handlers: {
           'line.configure': async (input) => {
+            mayRefuse('line.configure');
             if (input.bundleDir !== null) await check(input.bundleDir);
             control.configured.push(input);
             for (const record of control.resend.splice(0)) control.emit([record]);
             return status();
           },
           'line.start': async () => {
-            control.state = 'running';
+            mayRefuse('line.start');
+            if (control.state === 'stopped') control.state = 'running';
             return status();
           },
           'line.trigger': async () => ({ taken: true }),
