@@ -313,7 +313,10 @@ describe('small and large windows', () => {
     [2560, 1440],
   ] as const)
     it(`of ${width} x ${height} show every area whole`, async () => {
-      const { page } = await open(createWorld('shift'), { width, height });
+      const world = createWorld('shift');
+      world.line.problem = new AppError('LINE_OUTPUT_SILENT', { seconds: 5 }).toProblem();
+      const { page } = await open(world, { width, height });
+      await page.waitForSelector(testId('line-problem'));
       await walk(page, `${width}`, 'shape');
     });
 

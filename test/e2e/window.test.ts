@@ -1,6 +1,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { appears, go, openPage, settled, signIn, testId } from './browser.ts';
+import { AppError } from '../../main/contract/errors.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { judgementOf, partOf, STATION } from './fixtures/parts.ts';
 import { createWorld } from './fixtures/world.ts';
@@ -73,30 +74,32 @@ describe('Live', () => {
       Object.assign(window, { shifts });
     });
     const sizes = new Set<string>();
-    const measure = async () => {
-      const boxes = await page.evaluate(() =>
-        [
-          '.verdict',
-          '.verdict .shape',
-          '.verdict .word',
-          '.verdict .what',
-          '.verdict .conf',
-          '.cam',
-          '.strip',
-          '.acts',
-        ].map((selector) => {
-          const element = document.querySelector<HTMLElement>(selector)!;
-          const { x, y, height } = element.getBoundingClientRect();
-          // Laid-out width: the long word is scaled, which moves nothing.
-          const width = element.offsetWidth ?? element.clientWidth;
-          return ['.verdict .word', '.verdict .what', '.verdict .conf'].includes(selector)
-            ? [x, width]
-            : [x, y, width, height];
-        }),
+    const still = [
+      '.verdict',
+      '.verdict .shape',
+      '.verdict .word',
+      '.verdict .what',
+      '.verdict .conf',
+      '.strip',
+      '.acts',
+    ];
+    const boxesOf = (selectors: string[]) =>
+      page.evaluate(
+        (all) =>
+          all.map((selector) => {
+            const element = document.querySelector<HTMLElement>(selector)!;
+            const { x, y, height } = element.getBoundingClientRect();
+            // Laid-out width: the long word is scaled, which moves nothing.
+            const width = element.offsetWidth ?? element.clientWidth;
+            return ['.verdict .word', '.verdict .what', '.verdict .conf'].includes(selector)
+              ? [x, width].map(Math.round)
+              : [x, y, width, height].map(Math.round);
+          }),
+        selectors,
       );
-      sizes.add(JSON.stringify(boxes.flat().map(Math.round)));
-    };
+    const measure = async () => void sizes.add(JSON.stringify(await boxesOf([...still, '.cam'])));
     await measure();
+    const before = await boxesOf(still);
     const verdicts = [
       ['ok', judgementOf('ok', 'c-ok', { tile: null })],
       ['unsure', judgementOf('unsure', 'c-pit', { unsureReason: 'novel', secondClassId: 'c-incl' })],
@@ -114,15 +117,25 @@ describe('Live', () => {
     await page.click(testId('stop-line'));
     await page.waitForSelector('[data-verdict="stopped"]');
     await measure();
-    server.emit('line.changed', {
-      ...server.world.line,
-      state: 'running',
-      startedAt: new Date(0).toISOString(),
-      camera: 'fault',
-    });
+    const running = { ...server.world.line, state: 'running', startedAt: new Date(0).toISOString() } as const;
+    const closing = new AppError('CAMERA_CLOSES_SLOWLY', { cameraId: 'ST-02', seconds: 15 }).toProblem();
+    server.emit('line.changed', { ...running, camera: 'fault', problem: closing });
     await page.waitForSelector('[data-verdict="fault"]');
     await measure();
     expect([...sizes]).toHaveLength(1);
+
+    // What is wrong is told whatever the banner shows; the room for it is the picture's.
+    const note = testId('line-problem');
+    expect(await page.locator(note).count()).toBe(0);
+    server.emit('line.changed', { ...running, state: 'stopped', camera: 'fault', problem: closing });
+    await page.waitForSelector(`[data-verdict="stopped"] ~ .panel ${note} >> text=The line can be started again`);
+    const silent = new AppError('LINE_OUTPUT_SILENT', { seconds: 5 }).toProblem();
+    server.emit('line.changed', { ...running, camera: 'well', problem: silent });
+    await page.waitForSelector(`[data-verdict="unsure"] ~ .panel ${note} >> text=results are held back`);
+    await page.waitForSelector('.lamps >> text=RUN look');
+    expect(await boxesOf(still)).toEqual(before);
+    await page.click(testId('language-ja'));
+    await page.waitForSelector(`${note} >> text=結果の出力を止めています`);
   });
 
   it('has a clock whose digits are of one width: as it ticks nothing moves', async () => {
