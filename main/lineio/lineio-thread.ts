@@ -6,6 +6,7 @@ import type { CaptureToLineio, LineioToCapture } from '../contract/triggers.ts';
 import { createHandshake, type Handshake, type HandshakeEvent, type PartVerdict } from './handshake.ts';
 import { openModbusClient } from './modbus-client.ts';
 import { openModbusServer, type ModbusServer } from './modbus-server.ts';
+import { FIRST_PAUSE_MS, longerPauseMs } from './pauses.ts';
 import { createRegisterImage, type RegisterImage } from './register-image.ts';
 import { checkClientPlaces, layOut, type ErrorName } from './register-map.ts';
 
@@ -168,7 +169,8 @@ const tellStatus = () => {
   say({ kind: 'status', status: next });
 };
 
-const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Promise<void> => {
+type Configure = Extract<ToLineio, { kind: 'configure' }>;
+const configure = async (message: Configure): Promise<void> => {
   const before = output;
   output = null;
   await before?.wire[Symbol.asyncDispose]();
@@ -176,7 +178,6 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
   silent = false;
   known = false;
   const { output: config } = message;
-  classCodes = message.classCodes;
   // Nobody is left who could say that the lot is over.
   if (config.kind === 'none') return takeLot('');
   const layout = layOut(config.addresses);
@@ -226,25 +227,34 @@ const configure = async (message: Extract<ToLineio, { kind: 'configure' }>): Pro
 
 let queue: Promise<void> = Promise.resolve();
 let lastConfig = '';
+/** The one that came last. */
+let asked: Configure | null = null;
+const enqueue = (message: Configure, pauseMs: number) => {
+  queue = queue.then(async () => {
+    const key = JSON.stringify([message.output, message.trigger]);
+    // A PLC is not cut off because the core was restarted.
+    if (key === lastConfig && (output !== null || message.output.kind === 'none'))
+      return say({ kind: 'configured', problem: null });
+    lastConfig = key;
+    try {
+      await configure(message);
+      say({ kind: 'configured', problem: null });
+    } catch (error) {
+      lastConfig = '';
+      say({ kind: 'configured', problem: asAppError(error, 'lineio').toWire('lineio') });
+      // Its network may not be there yet, or another program have the port for a moment.
+      setTimeout(() => {
+        if (asked === message) enqueue(message, longerPauseMs(pauseMs));
+      }, pauseMs);
+    }
+    tellStatus();
+  });
+};
 main.on('message', (message: ToLineio) => {
   if (message.kind === 'configure') {
-    queue = queue.then(async () => {
-      const key = JSON.stringify([message.output, message.trigger]);
-      classCodes = message.classCodes;
-      // A PLC is not cut off because the core was restarted.
-      if (key === lastConfig && (output !== null || message.output.kind === 'none'))
-        return say({ kind: 'configured', problem: null });
-      lastConfig = key;
-      try {
-        await configure(message);
-        say({ kind: 'configured', problem: null });
-      } catch (error) {
-        lastConfig = '';
-        say({ kind: 'configured', problem: asAppError(error, 'lineio').toWire('lineio') });
-      }
-      tellStatus();
-    });
-    return;
+    asked = message;
+    classCodes = message.classCodes;
+    return enqueue(message, FIRST_PAUSE_MS);
   }
   switch (message.kind) {
     case 'state':

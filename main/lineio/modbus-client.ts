@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ModbusTCPClient } from 'jsmodbus';
 import { pieces, readBits, readWords, WRITE } from './modbus-requests.ts';
+import { FIRST_PAUSE_MS, longerPauseMs } from './pauses.ts';
 import type { RegisterImage } from './register-image.ts';
 import type { Layout } from './register-map.ts';
 
@@ -35,9 +36,6 @@ export interface ModbusClient extends AsyncDisposable {
   readonly port: number;
   readonly connections: number;
 }
-
-const FIRST_PAUSE_MS = 200;
-const MOST_PAUSE_MS = 5_000;
 
 /** Connects at once and again whenever the connection is lost, with growing pauses; never throws. */
 export function openModbusClient(options: ModbusClientOptions): ModbusClient {
@@ -84,7 +82,7 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
   };
 
   const run = async () => {
-    for (let pause = FIRST_PAUSE_MS; !stop.signal.aborted; pause = Math.min(2 * pause, MOST_PAUSE_MS)) {
+    for (let pause = FIRST_PAUSE_MS; !stop.signal.aborted; pause = longerPauseMs(pause)) {
       const socket = connect({ host: options.address, port: options.port });
       const end = () => socket.destroy();
       stop.signal.addEventListener('abort', end, { once: true });

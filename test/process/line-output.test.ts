@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { ModbusTCPClient } from 'jsmodbus';
 import { expect, test } from 'vitest';
@@ -71,7 +71,7 @@ test('a Modbus master sees the verdict of each part, acknowledges, and is told o
   socket.destroy();
 });
 
-test('the lot outlives a server that is set up anew, and ends when the line output is switched off', async () => {
+test('the lot outlives a server that is set up anew, as soon as its port is free, and ends when the line output is switched off', async () => {
   await using opened = await openLine();
   const { at, line, station } = opened;
   const configure = (lineOutput: object) =>
@@ -87,8 +87,14 @@ test('the lot outlives a server that is set up anew, and ends when the line outp
   await first.writeLot('LOT 7');
   await line.start();
   expect(await next()).toContain('lot LOT 7');
-  await configure({ kind: 'modbus-server', port: 0 });
-  await until('it listens elsewhere', () => (line.status().lineOutput?.port ?? before) !== before);
+  const holder = createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  const { port } = holder.address() as AddressInfo;
+  await configure({ kind: 'modbus-server', port });
+  await until('it is told that the port is taken', () => line.status().problem?.code === 'LINE_OUTPUT_FAILED');
+  holder.close();
+  await until('it listens there', () => line.status().lineOutput?.port === port);
+  expect(line.status().problem).toBeNull();
   expect(line.status().lineOutput?.signals.lot).toBe('LOT 7');
   using second = await openPlc(await opened.port());
   await second.write('acknowledge', true);
