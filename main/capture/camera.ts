@@ -47,8 +47,8 @@ export interface RejectedFrame {
 export interface CameraListener {
   onState(state: CameraState): void;
   onRejected(rejected: RejectedFrame): void;
-  /** Something that needs a hand but stops nothing, e.g. files that cannot be moved away. */
-  onTrouble(problem: AppError): void;
+  /** Something that needs a hand but stops nothing, e.g. files that cannot be moved away. null: it is over, as it is when the camera is lost. */
+  onTrouble(problem: AppError | null): void;
 }
 
 /** Whoever opens it disposes of it; no frame is offered after `dispose` has resolved. */

@@ -57,7 +57,7 @@ export type FromCapture =
   | { kind: 'preview'; id: number; news: PreviewNews }
   /** A trigger without a frame: a record, `unsure: late`. */
   | { kind: 'missed'; seq: number; waitedMs: number; part: number | null; notes: string[] }
-  | { kind: 'trouble'; id: number; problem: WireError }
+  | { kind: 'trouble'; id: number; problem: WireError | null }
   /** To be joined to the page that reads USB cameras; closed by either side. */
   | { kind: 'feed'; port: MessagePort };
 
@@ -154,7 +154,7 @@ const open = async ({ id, ...message }: Extract<ToCapture, { kind: 'open' }>): P
       // It had a place among the frames of its part.
       if (perPart > 1) intake?.lost(1);
     },
-    onTrouble: (problem) => say({ kind: 'trouble', id, problem: wire(problem) }),
+    onTrouble: (problem) => say({ kind: 'trouble', id, problem: problem && wire(problem) }),
   });
   camera = next;
 };

@@ -76,7 +76,7 @@ export async function openPreview(
         tell({ kind: 'state', state, problem: now.kind === 'lost' ? wire(now.problem) : null });
       },
       onRejected: ({ problem }) => tell({ kind: 'state', state, problem: wire(problem) }),
-      onTrouble: (problem) => tell({ kind: 'state', state, problem: wire(problem) }),
+      onTrouble: (problem) => tell({ kind: 'state', state, problem: problem && wire(problem) }),
     },
   );
   const show = async () => {

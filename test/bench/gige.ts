@@ -83,7 +83,7 @@ async function receive(config: GigeConfig, check: (id: number, frame: CameraFram
       onLost: (error) => {
         throw error;
       },
-      onTrouble: (problem) => process.stderr.write(`${problem.message}\n`),
+      onTrouble: (problem) => problem && process.stderr.write(`${problem.message}\n`),
     },
   );
   const begun = performance.now();

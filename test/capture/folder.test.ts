@@ -42,7 +42,7 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 async function watch(over: Partial<FolderConfig> = {}) {
   const frames: { source: string; grey: number; notes: string[] }[] = [];
   const rejected: { source: string; code: string }[] = [];
-  const troubles: AppError[] = [];
+  const troubles: (AppError | null)[] = [];
   const states: CameraState[] = [];
   let room = true;
   /** Looks for room that found none. */
@@ -170,6 +170,16 @@ test('move: out of the folder into done, where no name is taken twice; the same 
   writeFileSync(join(folder, 'odd.txt'), 'no picture');
   await until('the odd one is moved, too', () => existsSync(join(done, 'odd.txt')));
   expect(seen.rejected).toMatchObject([{ source: 'odd.txt' }]);
+  // The done folder is away for one file: told, and over with the next.
+  rmSync(done, { recursive: true });
+  writeFileSync(done, '');
+  await put('stays.png', 60);
+  await until('it is told', () => seen.troubles.length > 0);
+  rmSync(done);
+  await put('moves.png', 70);
+  await until('it is over', () => seen.troubles.length > 1);
+  expect(seen.troubles).toEqual([expect.objectContaining({ code: 'CAMERA_CONFIG' }), null]);
+  expect([readdirSync(folder), readdirSync(done)]).toEqual([['stays.png'], ['moves.png']]);
 });
 
 test('thousands at once: all of them, once each, without more in flight than there is room for', async () => {

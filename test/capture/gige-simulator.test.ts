@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../main/capture/gige/device.ts';
 import { createGigeCamera, findCamera } from '../../main/capture/gige/camera.ts';
@@ -154,7 +155,7 @@ describe('the camera port', () => {
           if (state.kind === 'lost') problems.push(state.problem.code);
         },
         onRejected: () => {},
-        onTrouble: (problem) => troubles.push(problem.code),
+        onTrouble: (problem) => troubles.push(problem?.code ?? 'over'),
       },
     );
     return { camera, states, problems, troubles, frames };
@@ -262,15 +263,24 @@ describe('the camera port', () => {
     await at.simulator.close();
   });
 
-  it('gives one frame per software trigger, and none without', async () => {
-    await using at = await open({ framesPerSecond: 1_000 }, { triggering: 'software' });
+  it('gives one frame per software trigger, and none without; what fails of one is told until the next', async () => {
+    await using at = await open({ framesPerSecond: 1_000, busyTriggers: 1 }, { triggering: 'software' });
     expect(at.camera.trigger!()).toBe(false);
     await expect.poll(() => at.states.at(-1)).toBe('delivering');
+    expect(at.camera.trigger!()).toBe(true);
+    await expect.poll(() => at.troubles).toEqual(['CAMERA_LOST']);
     for (let count = 1; count <= 5; count += 1) {
       expect(at.camera.trigger!()).toBe(true);
       await expect.poll(() => at.frames.length).toBe(count);
     }
     expect(at.simulator.status().frames).toBe(5);
+    await expect.poll(() => at.troubles).toEqual(['CAMERA_LOST', 'over']);
+    at.simulator.disconnect(60_000);
+    // Behind a heartbeat that nobody answers: it fails when the camera is lost.
+    await sleep(600);
+    at.camera.trigger!();
+    await expect.poll(() => at.states.at(-1)).toBe('lost');
+    expect(at.troubles).toHaveLength(2);
   });
 
   it('gives one frame per pulse at the input of the camera', async () => {

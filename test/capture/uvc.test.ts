@@ -22,7 +22,7 @@ async function openCamera(options: Partial<UsbCameraOptions> = {}, over: Partial
   const feeds = createFeeds(silentLog);
   const frames: { width: number; first: number }[] = [];
   const states: string[] = [];
-  const troubles: string[] = [];
+  const troubles: (string | null)[] = [];
   let missed = 0;
   camera = createUsbCamera(
     { ...config, ...over },
@@ -47,7 +47,7 @@ async function openCamera(options: Partial<UsbCameraOptions> = {}, over: Partial
     {
       onState: (state) => states.push(state.kind === 'lost' ? state.problem.code : state.kind),
       onRejected: () => {},
-      onTrouble: (problem) => troubles.push(problem.message),
+      onTrouble: (problem) => troubles.push(problem?.message ?? null),
     },
   );
   await until('the line wants pictures', () => feeds.wanted().includes('st'));
@@ -130,7 +130,7 @@ test('a trigger is one picture under its number, begun after it; what a lost cam
   expect(missed()).toBe(2);
 });
 
-test('a picture that does not fit is counted, told once, and not shown', async () => {
+test('a picture that does not fit is counted, told once, and not shown; one that fits takes it back', async () => {
   const { frames, troubles, join, missed } = await openCamera();
   let n = 0;
   join((ask, from) => {
@@ -150,6 +150,7 @@ test('a picture that does not fit is counted, told once, and not shown', async (
   expect(troubles).toEqual([
     expect.stringContaining('5000 x 8, the limit is 10000 pixels'),
     expect.stringContaining('44 bytes, not 64'),
+    null,
   ]);
 });
 

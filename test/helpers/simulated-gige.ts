@@ -80,7 +80,7 @@ export async function receiveFrom(
       },
       onMissed: (count, reason) => (lost[reason] = (lost[reason] ?? 0) + count),
       onLost: (error) => ended.push(error),
-      onTrouble: (problem) => troubles.push(problem.code),
+      onTrouble: (problem) => troubles.push(problem?.code ?? 'over'),
     },
   );
   const reception = { simulator, acquisition, ids, wrong, lost, troubles, ended };

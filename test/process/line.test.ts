@@ -161,14 +161,20 @@ test('the watched folder: verdicts by content, error records told once, numberin
   await ends.pop()!();
 
   const again = open();
+  const done = join(at.home, 'done');
+  const moving = lineStation({ kind: 'folder', path: folder, pollMs: 50, after: 'move', moveTo: done });
   // The core has stored two; the rest is sent again, and nothing is inspected twice.
-  expect((await again.configure(at.home, station, bundle, 2)).lostRecords).toBe(0);
+  expect((await again.configure(at.home, moving, bundle, 2)).lostRecords).toBe(0);
   expect(again.records.map((r) => r.seq)).toEqual([3, 4, 5]);
   expect(again.records.map((r) => r.imageSha)).toEqual(line.records.slice(2).map((r) => r.imageSha));
-  writeFileSync(join(folder, 'part 5.png'), await grey(20));
   await again.start();
+  // It cannot be moved away.
+  rmSync(done, { recursive: true });
+  writeFileSync(done, '');
+  writeFileSync(join(folder, 'part 5.png'), await grey(20));
   await until('the new file', () => again.records.length >= 4);
   expect(again.records[3]).toMatchObject({ seq: 6, judgement: { verdict: 'ng', classId: 'dark' } });
+  await until('what is wrong with it is shown', () => again.status().problem?.code === 'CAMERA_CONFIG');
 
   rmSync(folder, { recursive: true });
   await until('the camera is lost', () => again.status().camera === 'fault');

@@ -57,6 +57,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
   const nextNumbers = new Map<string, number>();
   let running: Promise<void> = Promise.resolve();
   let delivering: boolean | null = null;
+  let moves = true;
 
   const lost = (problem: string, cause?: unknown) =>
     new AppError('CAMERA_LOST', { cameraId: options.cameraId, problem }, { cause });
@@ -139,7 +140,10 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
       await moveAway(file.name);
       journal.forget(file.name);
       watched.delete(file.name);
+      if (!moves) listener.onTrouble(null);
+      moves = true;
     } catch (error) {
+      moves = false;
       // It was taken and is remembered; that it stays is the engineer's to know, not the line's to stop for.
       listener.onTrouble(misconfigured(`${file.name} cannot be moved to ${doneDir}: ${problemOf(error)}`, error));
     }

@@ -17,7 +17,8 @@ export interface AcquisitionEvents {
   onMissed(count: number, reason: LostReason): void;
   /** Ends the acquisition's use: nothing more comes. Once. */
   onLost(error: unknown): void;
-  onTrouble(problem: AppError): void;
+  /** null: it is over. */
+  onTrouble(problem: AppError | null): void;
 }
 export interface Acquisition {
   readonly device: Device;
@@ -160,7 +161,7 @@ export async function startAcquisition(
       {
         onBlock,
         onLost: (count, reason) => events.onMissed(count, reason),
-        onResendUnanswered: () => events.onTrouble(new AppError('CAMERA_NO_RESEND', { cameraId })),
+        onResend: (answered) => events.onTrouble(answered ? null : new AppError('CAMERA_NO_RESEND', { cameraId })),
       },
       {
         ...(config.packetSizeLimit === undefined ? {} : { largestPacket: config.packetSizeLimit }),

@@ -35,6 +35,18 @@ export async function findCamera(
   return there ?? (config.serial === undefined ? null : search(known, true));
 }
 
+/** Of one connection. `tell` hears the gravest; null: all are over. */
+function createTroubles(tell: (problem: AppError | null) => void) {
+  const now = new Map<'trigger' | 'stream' | 'buffer', AppError>();
+  return {
+    set(source: 'trigger' | 'stream' | 'buffer', problem: AppError | null): void {
+      if (problem !== null) now.set(source, problem);
+      else if (!now.delete(source)) return;
+      tell(now.get('trigger') ?? now.get('stream') ?? now.get('buffer') ?? null);
+    },
+  };
+}
+
 /**
  * A GigE Vision camera. Looked for until it is there; when it is lost, looked for again with growing pauses. Frames that were sent
  * but did not come whole are counted by the sink and never shown.
@@ -58,8 +70,8 @@ export function createGigeCamera(
   const { signal } = stop;
   const cache: DescriptionCache = new Map();
   let running: Promise<void> = Promise.resolve();
-  let current: Acquisition | null = null;
-  let onTriggerFailed: (error: unknown) => void = () => {};
+  /** null: it is lost. */
+  let trigger: (() => void) | null = null;
 
   const run = async (sink: FrameSink, listener: CameraListener) => {
     let last: string | null = null;
@@ -73,6 +85,10 @@ export function createGigeCamera(
     while (!signal.aborted) {
       let acquisition: Acquisition | null = null;
       let over = false;
+      // What fails because the camera is lost is not told beside the loss, nor after it.
+      const troubles = createTroubles((problem) => {
+        if (!over) listener.onTrouble(problem);
+      });
       const ended = Promise.withResolvers<unknown>();
       const onAbort = () => ended.resolve(null);
       signal.addEventListener('abort', onAbort, { once: true });
@@ -91,17 +107,25 @@ export function createGigeCamera(
               over = true;
               ended.resolve(error);
             },
-            onTrouble: (problem) => listener.onTrouble(problem),
+            onTrouble: (problem) => troubles.set('stream', problem),
           },
         );
-        current = acquisition;
+        const started = acquisition;
+        trigger = () =>
+          void started.trigger().then(
+            () => troubles.set('trigger', null),
+            (error: unknown) => {
+              troubles.set('trigger', cameraError(cameraId, error));
+              sink.unconfirmed?.();
+            },
+          );
         last = found.address;
         pause = FIRST_RETRY_MS;
         told = null;
         listener.onState({ kind: 'delivering' });
         if (acquisition.bufferBytes < LEAST_BUFFER_BYTES) {
           const details = { cameraId, bytes: acquisition.bufferBytes, least: LEAST_BUFFER_BYTES };
-          listener.onTrouble(new AppError('CAMERA_BUFFER_SMALL', details));
+          troubles.set('buffer', new AppError('CAMERA_BUFFER_SMALL', details));
         }
         const error = await ended.promise;
         if (!signal.aborted) tellLost(error);
@@ -109,7 +133,7 @@ export function createGigeCamera(
         if (!signal.aborted) tellLost(error);
       } finally {
         signal.removeEventListener('abort', onAbort);
-        current = null;
+        trigger = null;
         await acquisition?.stop();
       }
       await sleep(pause, undefined, { signal }).catch(() => {});
@@ -124,18 +148,13 @@ export function createGigeCamera(
   return {
     async open(sink, listener) {
       listener.onState({ kind: 'starting' });
-      onTriggerFailed = (error) => {
-        listener.onTrouble(cameraError(cameraId, error));
-        sink.unconfirmed?.();
-      };
       running = run(sink, listener);
     },
     ...(triggering === 'software' && {
       trigger() {
         // While it is lost nothing is triggered.
-        if (current === null) return false;
-        current.trigger().catch(onTriggerFailed);
-        return true;
+        trigger?.();
+        return trigger !== null;
       },
     }),
     dispose,

@@ -77,6 +77,7 @@ export const status = {
   writeProtect: 0x8004,
   badAlignment: 0x8005,
   accessDenied: 0x8006,
+  busy: 0x8007,
   wrongConfig: 0x800f,
   invalidHeader: 0x800e,
   packetUnavailable: 0x800c,

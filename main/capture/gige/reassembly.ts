@@ -43,8 +43,8 @@ export interface ReassemblyEvents {
   /** Blocks of which something was never seen, when their turn has come. `reason` is for the log. */
   onLost(count: number, reason: LostReason): void;
   requestResend(blockId: number, first: number, last: number, extended: boolean): void;
-  /** The camera says that it can send packets again and does not: for a while it is not asked. Told once. */
-  onResendUnanswered?(): void;
+  /** False: the camera says that it can send packets again and does not; for a while it is not asked. Told once; true: it does after all. */
+  onResend?(answered: boolean): void;
 }
 export type LostReason = 'incomplete' | 'never-seen' | 'unavailable' | 'malformed' | 'crowded-out';
 
@@ -387,7 +387,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     canResend = false;
     unanswered = 0;
     askAgainAt = now + ASK_AGAIN_MS;
-    if (!toldUnanswered) events.onResendUnanswered?.();
+    if (!toldUnanswered) events.onResend?.(false);
     toldUnanswered = true;
   };
 
@@ -442,6 +442,8 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
         if (block.asked > 0) {
           block.resent += 1;
           counts.resent += 1;
+          if (toldUnanswered) events.onResend?.(true);
+          toldUnanswered = false;
         } else allowAsking(ASK_SHARE);
         take(block, packet);
       }

@@ -27,7 +27,7 @@ const DRAIN_MS = 100;
 export interface StreamEvents {
   onBlock(block: CompleteBlock): boolean;
   onLost(count: number, reason: LostReason): void;
-  onResendUnanswered(): void;
+  onResend(answered: boolean): void;
 }
 export interface StreamChannel {
   readonly packetSize: number;
@@ -94,7 +94,7 @@ export async function openStreamChannel(
           {
             onBlock: events.onBlock,
             onLost: events.onLost,
-            onResendUnanswered: events.onResendUnanswered,
+            onResend: events.onResend,
             requestResend: (...range) => channel.requestResend(...range),
           },
         );

@@ -41,7 +41,11 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
   };
 
   /** One connection to whatever page there is, until it closes. */
-  const serve = async (sink: FrameSink, tell: (lost: AppError | null) => void, misfit: (problem: string) => void) => {
+  const serve = async (
+    sink: FrameSink,
+    tell: (lost: AppError | null) => void,
+    misfit: (problem: string | null) => void,
+  ) => {
     const feed = openFeed();
     const ended = Promise.withResolvers<void>();
     let delivering = false;
@@ -69,14 +73,12 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
       // Wanted before the camera was lost: whoever waited for it has his answer.
       if (number !== null && number !== wanted[0]) return;
       wanted.shift();
+      misfit('frame' in read ? null : read.problem);
       if ('frame' in read) {
         const { width, height, channels, data } = read.frame;
         const source = `frame ${read.frame.want}`;
         sink.offer({ image: { width, height, channels, data }, capturedAt: new Date(), notes: [], source });
-      } else {
-        misfit(read.problem);
-        sink.missed?.(1);
-      }
+      } else sink.missed?.(1);
       if (!triggered) want();
     };
 
@@ -132,14 +134,17 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
   const run = async (sink: FrameSink, listener: CameraListener) => {
     const openedAt = performance.now();
     let told: string | null = null;
+    let toldMisfit: string | null = null;
     const tell = (lost: AppError | null) => {
       if (lost === null) listener.onState({ kind: 'delivering' });
       else if (lost.message !== told) listener.onState({ kind: 'lost', problem: lost });
       told = lost?.message ?? null;
+      if (lost !== null) toldMisfit = null;
     };
-    let toldMisfit: string | null = null;
-    const misfit = (problem: string) => {
-      if (problem !== toldMisfit) listener.onTrouble(new AppError('CAMERA_CONFIG', { cameraId, problem }));
+    /** null: a picture fits. */
+    const misfit = (problem: string | null) => {
+      if (problem === toldMisfit) return;
+      listener.onTrouble(problem === null ? null : new AppError('CAMERA_CONFIG', { cameraId, problem }));
       toldMisfit = problem;
     };
     let pause = FIRST_RETRY_MS;

@@ -163,7 +163,7 @@ async function capture(
     },
     onMissed: (n) => (lost += n),
     onLost: (error) => done.reject(error),
-    onTrouble: (problem) => progress(problem.message),
+    onTrouble: (problem) => problem && progress(problem.message),
   }).catch((error: unknown) => {
     throw cameraError(cameraId, error);
   });

@@ -108,6 +108,8 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
       case 'camera':
         if (!capture.isWanted(message.id)) return;
         problems.set('camera', message.problem);
+        // What is still wrong when it is back is told anew.
+        if (message.state === 'lost') problems.set('frames', null);
         line.camera = message.state === 'delivering' ? 'well' : message.state === 'lost' ? 'fault' : 'busy';
         if (line.state !== 'stopped')
           line.state = message.state === 'delivering' ? 'running' : message.state === 'lost' ? 'fault' : 'starting';

@@ -53,7 +53,7 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
   const asked: { id: number; first: number; last: number }[] = [];
   /** Ids given out, and how many were lost between them, as it was told. */
   const told: (number | { lost: number })[] = [];
-  let unanswered = 0;
+  const answered: boolean[] = [];
   let now = 0;
   const machine = createReassembly(
     { packetBytes: PACKET, blockBytes: options.blockBytes ?? BLOCK, canResend: options.canResend ?? false },
@@ -68,7 +68,7 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
         told.push({ lost: count });
       },
       requestResend: (id, first, last) => asked.push({ id, first, last }),
-      onResendUnanswered: () => (unanswered += 1),
+      onResend: (answers) => answered.push(answers),
     },
   );
   return {
@@ -76,6 +76,7 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
     blocks,
     lost,
     asked,
+    answered,
     told,
     take: (...packets: StreamPacket[]) => packets.forEach((one) => machine.packet(one, now)),
     /** @param ms as a timer that is called every four. */
@@ -87,9 +88,6 @@ const receiver = (options: { canResend?: boolean; blockBytes?: number; refuse?: 
       machine.tick((now += ms));
     },
     lostCount: () => lost.reduce((sum, one) => sum + one.count, 0),
-    get unanswered() {
-      return unanswered;
-    },
   };
 };
 const ids = (at: ReturnType<typeof receiver>) => at.blocks.map((block) => block.id);
@@ -191,7 +189,7 @@ describe('reassembly', () => {
         expect(ids(at)).toEqual(frames.map((_, i) => i + 1));
         expectPattern(at);
         expect(at.lostCount()).toBe(0);
-        expect(at.unanswered).toBe(0);
+        expect(at.answered).toEqual([]);
       }),
       { numRuns: 200 },
     );
@@ -356,7 +354,7 @@ describe('reassembly', () => {
     expect(ids(at)).toEqual([1]);
   });
 
-  it('stops asking a camera that never answers, says so once, and tries again later', () => {
+  it('stops asking a camera that never answers, says so once, tries again later, and says when it answers after all', () => {
     const at = receiver({ canResend: true });
     let id = 0;
     const broken = () => {
@@ -365,15 +363,22 @@ describe('reassembly', () => {
       at.wait(300);
     };
     for (let i = 0; i < 6; i += 1) broken();
-    expect(at.unanswered).toBe(1);
+    expect(at.answered).toEqual([false]);
     const before = at.asked.length;
     for (let i = 0; i < 4; i += 1) broken();
     expect(at.asked.length).toBe(before);
     at.wait(10_000);
     for (let i = 0; i < 2; i += 1) broken();
     expect(at.asked.length).toBeGreaterThan(before);
-    expect(at.unanswered).toBe(1);
+    expect(at.answered).toEqual([false]);
     expect(at.lostCount() + at.blocks.length).toBe(id);
+    id += 1;
+    const packets = packetsOf({ id });
+    at.take(...packets.filter((_, k) => k !== 3));
+    at.wait(40);
+    at.take(packets[3]!);
+    expect(at.answered).toEqual([false, true]);
+    expect(ids(at)).toContain(id);
   });
 
   it('does not grow with what is never finished', () => {

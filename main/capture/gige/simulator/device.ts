@@ -78,6 +78,7 @@ export function switchOn(
   );
   let running: { timer: NodeJS.Timeout | null; blockId: number; sent: number } | null = null;
   let flushing: NodeJS.Timeout | null = null;
+  let { busyTriggers } = settings;
 
   const sendFrame = () => {
     if (!running) return;
@@ -143,6 +144,7 @@ export function switchOn(
         return status.success;
       case featureRegister.triggerSoftware:
         if (!hears(triggerSource.software)) return status.wrongConfig;
+        if ((busyTriggers -= 1) >= 0) return status.busy;
         sendFrame();
         return status.success;
       case featureRegister.width:

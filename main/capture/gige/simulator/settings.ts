@@ -32,6 +32,8 @@ export interface SimulatorSettings {
   firstBlockId: number;
   /** It announces blocks sixteen times as large as they are, or pictures twice as high. */
   lie: 'none' | 'payload' | 'leader';
+  /** Software triggers that it refuses as busy, the first ones after it was switched on. */
+  busyTriggers: number;
   seed: number;
 }
 
@@ -55,6 +57,7 @@ export const defaultSettings: SimulatorSettings = {
   largestPacket: 9_000,
   firstBlockId: 1,
   lie: 'none',
+  busyTriggers: 0,
   seed: 1,
 };
 
