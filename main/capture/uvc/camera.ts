@@ -72,8 +72,10 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
       const number = 'frame' in read ? read.frame.want : read.want;
       // Wanted before the camera was lost: whoever waited for it has his answer.
       if (number !== null && number !== wanted[0]) return;
-      wanted.shift();
+      const late = wanted.shift() !== last;
       misfit('frame' in read ? null : read.problem);
+      // Wanted for a trigger that was given up before the one that is waited for: it shows another part.
+      if (triggered && late) return;
       if ('frame' in read) {
         const { width, height, channels, data } = read.frame;
         const source = `frame ${read.frame.want}`;
