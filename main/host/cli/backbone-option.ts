@@ -7,6 +7,9 @@ import { importBackbone, readImportedBackbone } from '../../learning/backbone-fi
 import { earlierShipped, ensureShippedBackbone } from '../../../native-models/shipped.ts';
 import type { Context } from './context.ts';
 
+/** Of every command that learns on a folder of images. */
+export const BACKBONE_OPTION = ['--backbone <id|file>', 'backbone (default: the shipped one)'] as const;
+
 const folderOf = (home: string) => join(home, 'backbones');
 
 /** --backbone: a file, an id of the data folder, or nothing for the shipped one. */

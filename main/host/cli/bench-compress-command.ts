@@ -4,7 +4,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import { plotTradeOff } from '../../compression/trade-off-plot.ts';
 import { measureTradeOff } from '../../compression/trade-off.ts';
-import { resolveBackbone } from './backbone-option.ts';
+import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
 
@@ -34,7 +34,7 @@ export function addBenchCompressCommand(program: Command, action: Action): void 
   bench
     .command('compress <dirs...>')
     .description('trade-off curves of each way to compress, on several data sets')
-    .option('--backbone <id|file>', 'backbone (default: the shipped one)')
+    .option(...BACKBONE_OPTION)
     .option('--strategies <list>', 'separated by commas', listOf(strategyOf), [...STRATEGIES])
     .option(
       '--ratios <list>',

@@ -11,7 +11,7 @@ import { networkMethods, type NetworkMethodName } from '../../learning/learners/
 import { networkProtocolDefaults, runNetworkProtocol } from '../../learning/network-protocol.ts';
 import { isLearnMethod, learnMethods, runLearnProtocol, type LearnMethod } from '../../learning/protocol.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
-import { resolveBackbone } from './backbone-option.ts';
+import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format, UsageError } from './output.ts';
 import { residentBytes } from './resident.ts';
@@ -78,7 +78,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .addOption(
       new Option('--method <name>').choices([...learnMethods, ...Object.keys(networkMethods)]).default('analytic'),
     )
-    .option('--backbone <id|file>', 'backbone (default: the shipped one)')
+    .option(...BACKBONE_OPTION)
     .option('--shots <n>', 'training images per class at most, drawn by the seed', wholeNumber(1, 1_000_000))
     .option('--seed <s>', 'seed of the draw, of training and of the joint fit', wholeNumber(0, 2 ** 31), 0)
     .option(
@@ -159,7 +159,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .option('--tasks <n>', 'tasks of the class-incremental protocol', wholeNumber(1, 10_000))
     .addOption(new Option('--precision <name>').choices(['fp32', 'int8', 'auto']).default('auto'))
     .option('--ratio <r>', 'share of multiply-accumulates that pruning removes', decimalNumber(0, 0.95))
-    .option('--backbone <id|file>', 'backbone (default: the shipped one)')
+    .option(...BACKBONE_OPTION)
     .option('--time-budget-s <s>', 'time for the search', decimalNumber(1, 1e6), 600)
     .option('--latency-ms <x>', 'greatest median latency', decimalNumber(0.01, 1e6))
     .option('--max-drop-pp <p>', 'greatest drop of balanced accuracy, points', decimalNumber(0, 100), 1)

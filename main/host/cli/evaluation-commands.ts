@@ -4,11 +4,9 @@ import { evaluateAnomaly } from '../../learning/anomaly/evaluation.ts';
 import { measureLabelCurve } from '../../learning/label-curve.ts';
 import { findDrift } from '../../learning/monitor/drift.ts';
 import { evaluateNovelty } from '../../learning/novelty-evaluation.ts';
-import { resolveBackbone } from './backbone-option.ts';
+import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
 import { format } from './output.ts';
-
-const BACKBONE = ['--backbone <id|file>', 'backbone (default: the shipped one)'] as const;
 
 /** What the learner knows about what it does not know, measured on a folder of images: no account, no data folder. */
 export function addEvaluationCommands(program: Command, action: Action): void {
@@ -22,7 +20,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
   program
     .command('novelty <dir>')
     .description('how well a class that was held out of training is told from the known ones')
-    .option(...BACKBONE)
+    .option(...BACKBONE_OPTION)
     .action(
       action(async (context: Context, dir: string, { backbone }: { backbone?: string }) => {
         const result = await evaluateNovelty(await shared(context, dir, backbone));
@@ -40,7 +38,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
     .command('anomaly <dir>')
     .description('how well defects are told from good parts after learning good parts alone')
     .requiredOption('--ok-class <name>', 'class of the good parts')
-    .option(...BACKBONE)
+    .option(...BACKBONE_OPTION)
     .action(
       action(async (context: Context, dir: string, options: { okClass: string; backbone?: string }) => {
         const result = await evaluateAnomaly({
@@ -61,7 +59,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
     .command('drift <dir>')
     .description('where the pictures of a folder, in name order, leave what those of a reference folder are like')
     .requiredOption('--reference <dir>', 'pictures of the line as it was set up')
-    .option(...BACKBONE)
+    .option(...BACKBONE_OPTION)
     .action(
       action(async (context: Context, dir: string, options: { reference: string; backbone?: string }) => {
         const result = await findDrift({
@@ -77,7 +75,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
   program
     .command('label-curve <dir>')
     .description('balanced accuracy against number of labels, in the order of the queue and at random')
-    .option(...BACKBONE)
+    .option(...BACKBONE_OPTION)
     .option('--labels <n>', 'labels of the last point', wholeNumber(10, 100_000), 320)
     .option('--seeds <n>', 'random orders that are averaged', wholeNumber(1, 100), 5)
     .action(

@@ -7,7 +7,7 @@ import { fineTune, fineTuneDefaults } from '../../training/fine-tune.ts';
 import { trainableBackbone } from '../../training/head.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
-import { resolveBackbone } from './backbone-option.ts';
+import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
 import { format, writeOut } from './output.ts';
 
@@ -44,7 +44,7 @@ export function addTrainCommand(program: Command, action: Action): void {
   program
     .command('train <dir>')
     .description('fine-tune a backbone on <dir>/train/<class>/*, tested on <dir>/test/<class>/* after every epoch')
-    .option('--backbone <id|file>', 'backbone (default: the shipped one)')
+    .option(...BACKBONE_OPTION)
     .requiredOption('--epochs <n>', 'times through the images', wholeNumber(1, 10_000))
     .option('--size <px>', "side of the network's input (default: the backbone's)", wholeNumber(16, 2048))
     .option('--batch <n>', 'images per step', wholeNumber(1, 1024), fineTuneDefaults.batch)
