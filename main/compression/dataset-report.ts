@@ -1,5 +1,6 @@
 import type { Evidence, Gate, Measures, Parity } from '../contract/domain.ts';
 import type { Adaptation } from '../learning/adaptation.ts';
+import type { SourcedNormalisation } from '../onnx/index.ts';
 import type { StudentChoice } from './distill/teach-student.ts';
 import type { OperationsScore } from './evidence/operations-score.ts';
 import type { GroupedMeasures } from './grouped-validation.ts';
@@ -49,6 +50,8 @@ export interface ReportedCandidate extends ReportedMeasures {
 }
 
 export interface CompressReport {
+  /** How pixels were scaled, and who says so. */
+  normalisation: SourcedNormalisation;
   reference: ReportedMeasures & {
     inputSize: number;
     perClass: Record<string, number>;

@@ -5,6 +5,7 @@ import { AppError } from '../contract/errors.ts';
 import { scanDataset } from '../learning/dataset.ts';
 import { openProducts } from '../learning/dense.ts';
 import { splitTasks } from '../learning/protocol.ts';
+import { normalisationOf } from '../onnx/index.ts';
 import { createOrtEngine } from '../training/ort/engine.ts';
 import { adaptForPruning, adaptModeOf } from './adapt.ts';
 import { sweepBundles } from './bundle-files.ts';
@@ -236,6 +237,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
   await checkpoint?.remove();
   const chosen = best === null ? null : offers[best]!;
   return {
+    normalisation: normalisationOf(backbone),
     ...tested,
     pareto: tested.candidates.map(({ id }) => id).filter((id) => front.has(id)),
     recommended: chosen?.record.id ?? null,

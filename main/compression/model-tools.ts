@@ -3,6 +3,7 @@ import { extname, join } from 'node:path';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
 import {
+  assumedNormalisation,
   encodeModel,
   foldBatchNorm,
   modelCost,
@@ -10,8 +11,8 @@ import {
   setInputSize,
   writeModelFile,
   type Model,
+  type SourcedNormalisation,
 } from '../onnx/index.ts';
-import type { Normalisation } from '../onnx/normalisation.ts';
 import { createOrtEngine } from '../training/ort/engine.ts';
 import { progressLine } from '../training/progress.ts';
 import { cancellable } from './cancellable.ts';
@@ -55,12 +56,16 @@ export interface ToolOptions {
   seed: number;
   signal?: AbortSignal | undefined;
   onProgress?: ((line: string) => void) | undefined;
+  /** A line that a person has to see. */
+  onWarning?: ((line: string) => void) | undefined;
 }
 
 export interface ToolReport {
   out: string;
   threads: number;
   inputSize: number;
+  /** How pixels are scaled, and who says so. */
+  normalisation: SourcedNormalisation;
   calibrationImages: number;
   before: { macs: number; params: number; bytes: number; latencyMsP50: number };
   after: { macs: number; params: number; bytes: number; latencyMsP50: number };
@@ -85,7 +90,7 @@ interface OpenedModel {
   size: number;
   /** Images per run; undefined: any. */
   batch: number | undefined;
-  normalisation: Normalisation;
+  normalisation: SourcedNormalisation;
 }
 
 interface Pictures {
@@ -130,10 +135,11 @@ async function openModel({ file, size: asked }: ModelOptions, { open }: { open: 
 }
 
 async function openPictures(
-  { file, calibrate, signal, onProgress }: ToolOptions,
+  { file, calibrate, signal, onProgress, onWarning }: ToolOptions,
   { model, normalisation }: OpenedModel,
 ): Promise<Pictures> {
   refuseHalfPrecision(model, file);
+  if (normalisation.from === 'assumed') onWarning?.(assumedNormalisation(file));
   const names = await readdir(calibrate, { recursive: true }).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
   });
@@ -194,6 +200,7 @@ async function report(
     out,
     threads,
     inputSize: size,
+    normalisation,
     calibrationImages: pictures?.calibration.length ?? 0,
     before: a,
     after: b,

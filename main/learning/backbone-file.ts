@@ -24,17 +24,18 @@ export interface ImportBackboneOptions {
  * @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE with the reason
  */
 export async function importBackbone(file: string, options: ImportBackboneOptions): Promise<Backbone> {
+  const normalisation = await normalisationBeside(file);
   const { bytes, backbone: described } = prepareBackbone(readModelFile(file), {
     id: slug(basename(file, extname(file))),
     file,
     source: basename(file),
     licence: 'as its file states',
-    normalisation: await normalisationBeside(file),
+    normalisation,
     ...(options.features ? { features: options.features } : {}),
   });
   const id = `${described.id}-${described.sha256.slice(0, 8)}`;
   const target = join(options.folder, `${id}.onnx`);
-  const backbone: Backbone = { ...described, id, file: target };
+  const backbone: Backbone = { ...described, id, file: target, normalisationFrom: normalisation.from };
   await checkByRunning(bytes, backbone, options.threads);
   await writeDurably(target, bytes);
   await writeDurably(join(options.folder, `${id}.json`), JSON.stringify({ ...backbone, file: `${id}.onnx` }, null, 2));
@@ -64,13 +65,13 @@ const slug = (name: string): string =>
     .replace(/^[-.]+|-+$/g, '')
     .slice(0, 40) || 'backbone';
 
-/** How a model's pixels are scaled, from a file beside it; the usual way where none states it. */
-export async function normalisationBeside(file: string): Promise<Normalisation> {
+/** How a model's pixels are scaled, from a file beside it; the usual way where none states it, which the caller should say. */
+export async function normalisationBeside(file: string): Promise<Normalisation & { from: 'file' | 'assumed' }> {
   for (const name of sidecarNames(file)) {
     const found = readNormalisation(await readFile(name, 'utf8').catch(() => ''));
-    if (found) return found;
+    if (found) return { ...found, from: 'file' };
   }
-  return { ...DEFAULT_NORMALISATION };
+  return { ...DEFAULT_NORMALISATION, from: 'assumed' };
 }
 
 /** Two different pictures must give two different finite answers. */

@@ -1,4 +1,5 @@
 import { AppError } from '../contract/errors.ts';
+import { normalisationOf } from '../onnx/index.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { trainableBackbone } from '../training/head.ts';
 import { progressLine } from '../training/progress.ts';
@@ -111,6 +112,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
   return {
     method,
     backbone: backbone.id,
+    normalisation: normalisationOf(backbone),
     threads,
     classes,
     tasks,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import { normalisationOf, type SourcedNormalisation } from '../onnx/index.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { adaptToFirstTask, type Adaptation } from './adaptation.ts';
 import { reportCalibration, type CalibrationReport } from './calibration-report.ts';
@@ -55,6 +56,8 @@ export interface ProtocolOptions {
 export interface ProtocolResult {
   method: LearnMethod | NetworkMethodName;
   backbone: string;
+  /** How pixels were scaled, and who says so. */
+  normalisation: SourcedNormalisation;
   threads: number;
   classes: string[];
   tasks: string[][];
@@ -275,6 +278,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
   return {
     method,
     backbone: backbone.id,
+    normalisation: normalisationOf(backbone),
     threads,
     classes,
     tasks,

@@ -25,7 +25,15 @@ export { selectFeatureOutputs } from './passes/select-feature-outputs.ts';
 export { importTflite, type TfliteImportOptions } from './tflite/import-tflite.ts';
 export { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from './backbone-candidates.ts';
 export { prepareBackbone, type PreparedBackbone, type PrepareOptions } from './prepare-backbone.ts';
-export { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from './normalisation.ts';
+export {
+  assumedNormalisation,
+  DEFAULT_NORMALISATION,
+  normalisationOf,
+  readNormalisation,
+  sidecarNames,
+  type Normalisation,
+  type SourcedNormalisation,
+} from './normalisation.ts';
 export { architectures, buildNetwork, type Architecture, type NetworkOptions } from './architectures/build-network.ts';
 export { normalNumbers, randomSource } from './architectures/random.ts';
 export type { OpContext, OpFacts } from './op-facts/facts.ts';

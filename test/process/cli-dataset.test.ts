@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readModelFile, writeModelFile } from '../../main/onnx/index.ts';
 import { cli } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
+import { writeTinyBackbone } from '../numeric/learning/tiny-backbone.ts';
 
 let folder: string;
 const errorOf = (json: unknown) => (json as { error: { code: string; message: string } }).error;
@@ -20,6 +21,8 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 test('learn: keys, task split, and equality with learning all at once', async () => {
   const result = await cli(['learn', join(folder, 'set'), '--tasks', '2', '--json']);
   expect(result.code, result.stderr).toBe(0);
+  expect(result.json()).toMatchObject({ normalisation: { from: 'description' } });
+  expect(result.stderr).not.toContain('is assumed');
   const json = result.json() as {
     classes: string[];
     tasks: string[][];
@@ -82,7 +85,8 @@ test('a folder that is no data set, an empty one, and one whose classes differ',
   expect(errorOf((await cli(['learn', differing, '--json'])).json()).code).toBe('DATASET_CLASSES_DIFFER');
 });
 
-test('pictures under two labels are told, and those that are none are left out by name', async () => {
+test('pictures under two labels are told, those that are none left out by name, and that a scaling is assumed', async () => {
+  await writeTinyBackbone(join(folder, 'tiny.onnx'));
   const bad = join(folder, 'bad');
   await cp(join(folder, 'set'), bad, { recursive: true });
   const ok = join(bad, 'train', 'ok');
@@ -91,8 +95,11 @@ test('pictures under two labels are told, and those that are none are left out b
   await writeFile(join(ok, second!), (await readFile(join(ok, second!))).subarray(0, 700));
   await writeFile(join(bad, 'train', 'pit', 'note.png'), 'a text');
   await writeFile(join(bad, 'train', 'scratch', 'none.png'), '');
-  const result = await cli(['learn', bad, '--tasks', '1', '--json']);
+  const result = await cli(['learn', bad, '--tasks', '1', '--backbone', join(folder, 'tiny.onnx'), '--json']);
   expect(result.code, result.stderr).toBe(0);
+  const half = [127.5, 127.5, 127.5];
+  expect(result.json()).toMatchObject({ normalisation: { mean: half, std: half, from: 'assumed' } });
+  expect(result.stderr).toMatch(/^No file beside tiny\.onnx states .* state it in tiny\.onnx\.json/m);
   const json = result.json() as {
     images: { train: number };
     skipped: { name: string; problem: string }[];

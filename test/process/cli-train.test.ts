@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,7 @@ beforeAll(async () => {
   set = join(folder, 'set');
   backbone = join(folder, 'tiny.onnx');
   await writeTinyBackbone(backbone);
+  await writeFile(`${backbone}.json`, '{"mean": [0.4, 0.5, 0.6], "std": 0.2}');
   await writePictures(join(set, 'train'), 12, 4);
   await writePictures(join(set, 'test'), 6, 4);
 });
@@ -47,6 +48,8 @@ test('train: one document with an entry per epoch, the first classes in name ord
   }
   expect(json).toMatchObject({ classes: ['c0', 'c1', 'c2'], engine: 'ort', threads: 2, size: 64 });
   expect(result.stderr).toMatch(/epoch 2: loss/);
+  expect(json).toMatchObject({ normalisation: { mean: [102, 127.5, 153], std: [51, 51, 51], from: 'file' } });
+  expect(result.stderr).not.toContain('is assumed');
   const model = decodeModel(await readFile(out));
   expect(model.graph.outputs[0]!.shape).toEqual(['N', 3]);
   const again = (await train('--epochs', '2', '--classes', '3', '--batch', '8', '--seed', '5')).json() as TrainJson;

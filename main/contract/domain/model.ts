@@ -19,6 +19,8 @@ export const backboneSchema = z.object({
   /** x = (p - mean) / std for p in 0..255, per RGB channel. */
   mean: z.tuple([z.number(), z.number(), z.number()]),
   std: z.tuple([z.number(), z.number(), z.number()]),
+  /** What mean and std are from: a file beside the model, or nothing; absent: shipped, or added before this was kept. */
+  normalisationFrom: z.enum(['file', 'assumed']).optional(),
   /** Outputs that make up the feature vector, in order: pooled [N,d] or maps [N,d,h,w] that are pooled by the learner. */
   featureOutputs: z
     .array(

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { graphInfo, readModelFile } from '../../onnx/index.ts';
 import { signIn } from './accounts.ts';
-import { installedBackbones } from './backbone-option.ts';
+import { installedBackbones, SIDECAR_HELP, tellAssumed } from './backbone-option.ts';
 import { withCore } from './core-client.ts';
 import type { Action, Context } from './context.ts';
 import { format } from './output.ts';
@@ -23,7 +23,7 @@ export function addModelCommands(program: Command, action: Action): void {
   );
   backbones
     .command('add <file>')
-    .description('check an ONNX model and add it to the data folder')
+    .description(`check an ONNX model and add it to the data folder; ${SIDECAR_HELP}`)
     .option('--features <names>', 'outputs that make up the features, comma-separated')
     .option('--user <name>', 'account (default: the only one)')
     .action(
@@ -32,6 +32,7 @@ export function addModelCommands(program: Command, action: Action): void {
           await signIn(client, options.user);
           const features = options.features?.split(',').filter(Boolean);
           const added = await client.call('backbones.add', { file: resolve(file), ...(features ? { features } : {}) });
+          tellAssumed(added);
           const list = await client.call('backbones.list', {});
           context.out.result(
             { added, backbones: list },

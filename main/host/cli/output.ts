@@ -49,6 +49,9 @@ export async function writeOut(file: string, bytes: Uint8Array | string): Promis
   }
 }
 
+/** A line on stderr that stays, as progress does not. */
+export const warn = (line: string): void => void process.stderr.write(`${line}\n`);
+
 /** Prints what went wrong and returns the exit code for it. */
 export function reportFailure(error: unknown, json: boolean): number {
   const known = asAppError(error, 'cli');

@@ -6,7 +6,7 @@ import { isStudentFamily, studentNames } from '../../compression/distill/student
 import { WEIGHT_MEASURES } from '../../compression/prune/analyse.ts';
 import { IMPORTANCES, type Importance } from '../../compression/prune/measures.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format, UsageError } from './output.ts';
+import { format, UsageError, warn } from './output.ts';
 
 interface ModelCommandOptions {
   out: string;
@@ -104,6 +104,7 @@ export function addToolCommands(program: Command, action: Action): void {
     threads: context.threads,
     signal: context.signal,
     onProgress: context.out.progress,
+    onWarning: warn,
   });
 
   withImportance(

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
-import { encodeModel } from '../../onnx/index.ts';
+import { encodeModel, normalisationOf } from '../../onnx/index.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import { fineTune, fineTuneDefaults } from '../../training/fine-tune.ts';
 import { trainableBackbone } from '../../training/head.ts';
@@ -9,7 +9,7 @@ import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format, writeOut } from './output.ts';
+import { format, warn, writeOut } from './output.ts';
 
 interface TrainCommandOptions {
   backbone?: string;
@@ -58,7 +58,8 @@ export function addTrainCommand(program: Command, action: Action): void {
     .action(
       action(async (context: Context, dir: string, options: TrainCommandOptions) => {
         const { signal, threads, out } = context;
-        const backbone = trainableBackbone(await resolveBackbone(options.backbone, context));
+        const found = await resolveBackbone(options.backbone, context);
+        const backbone = trainableBackbone(found);
         const dataset = await scanDataset(resolve(dir), { signal });
         const classes = dataset.classes.slice(0, options.classes ?? dataset.classes.length);
         const labelled = (images: readonly DatasetImage[]) =>
@@ -85,7 +86,7 @@ export function addTrainCommand(program: Command, action: Action): void {
             process.stderr.write(
               `epoch ${epoch}: loss ${loss.toFixed(4)}, accuracy ${format.percent(accuracy)}, balanced ${format.percent(balancedAccuracy)}\n`,
             ),
-          onWarning: (error) => process.stderr.write(`${error.message}\n`),
+          onWarning: (error) => warn(error.message),
           ...(options.size === undefined ? {} : { size: options.size }),
           ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
         });
@@ -95,6 +96,7 @@ export function addTrainCommand(program: Command, action: Action): void {
           epochs,
           classes,
           backbone: backbone.name,
+          normalisation: normalisationOf(found),
           engine: options.engine,
           threads,
           batch: options.batch,

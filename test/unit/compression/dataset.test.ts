@@ -72,6 +72,7 @@ describe('compressDataset', () => {
     expect(report.why).toContain('times as fast');
     expect(report.operationsScore!.value).toBeGreaterThan(0);
     expect(report.costModel).toBeNull();
+    expect(report.normalisation).toEqual({ mean: backbone.mean, std: backbone.std, from: 'description' });
     expect(lines.length).toBeGreaterThan(3);
     const pruned = report.candidates.filter(({ ratio }) => ratio > 0);
     for (const item of pruned) expect(item.macs).toBeLessThan(report.reference.macs);

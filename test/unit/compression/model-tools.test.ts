@@ -197,10 +197,14 @@ describe('tools on plain ONNX files', () => {
     );
     expect(code, stderr).toBe(0);
     expect(json()).toMatchObject({ out, inputSize: 64, ratio: expect.any(Number), speedup: expect.any(Number) });
+    expect(json()).toMatchObject({ normalisation: { mean: [127.5, 127.5, 127.5], from: 'assumed' } });
+    expect(stderr).toContain(`No file beside ${file} states how its pixels are scaled`);
     expect((await cli(['quantize', file, '--json'], {})).code).toBe(2);
     const bare = ['prune', file, '--out', out, '--size', '64'];
     const weights = await cli([...bare, '--json'], {});
     expect(weights.json()).toMatchObject({ importance: ['l2'], fitted: false, outputError: null });
+    // No picture was looked at.
+    expect(weights.stderr).not.toContain('is assumed');
     expect((await cli(bare, {})).stdout).toContain('Chosen by weights alone (l2), and nothing was fitted');
     for (const [args, told] of [
       [[...bare, '--importance', 'l1,taylor'], '--calibrate'],
