@@ -38,8 +38,16 @@ async function entriesOf(folder: string): Promise<Dirent[]> {
 }
 
 export interface ScanOptions {
+  /** Class that is learnt alone, the good parts: both parts need it, and test another one to tell it from. Default: both parts need every class. */
+  okClass?: string;
   onProgress?: (done: number) => void;
   signal?: AbortSignal;
+}
+
+interface FoundClasses {
+  /** Those without a readable file too. */
+  classes: string[];
+  images: DatasetImage[];
 }
 
 async function scanClasses(
@@ -47,7 +55,7 @@ async function scanClasses(
   prefix: string,
   skipped: SkippedFile[],
   { onProgress, signal }: ScanOptions,
-): Promise<{ classes: string[]; images: DatasetImage[] }> {
+): Promise<FoundClasses> {
   const classes: string[] = [];
   const images: DatasetImage[] = [];
   for (const entry of await entriesOf(folder)) {
@@ -108,9 +116,35 @@ export function contradictionsOf(images: readonly DatasetImage[]): Contradiction
 }
 
 /**
+ * Classes of both parts, in name order.
+ * @throws DATASET_CLASSES_DIFFER; with an ok class also NOT_FOUND where it is in neither part, INVALID_INPUT where test has no other
+ */
+function checkedClasses(dir: string, train: FoundClasses, test: FoundClasses, okClass: string | undefined): string[] {
+  const has = ({ images }: FoundClasses) => new Set(images.map(({ className }) => className));
+  const [inTrain, inTest] = [has(train), has(test)];
+  const all = new Set([...inTrain, ...inTest]);
+  if (okClass !== undefined && !all.has(okClass)) throw new AppError('NOT_FOUND', { kind: 'Class', id: okClass });
+  const needed = okClass === undefined ? new Set([...all, ...train.classes]) : new Set([okClass]);
+  const difference = [...needed]
+    .filter((name) => !inTrain.has(name) || !inTest.has(name))
+    .map((name) => {
+      if (!all.has(name)) return `"${name}" is empty`;
+      return `"${name}" has no ${inTrain.has(name) ? 'test' : 'training'} image`;
+    });
+  if (difference.length > 0) {
+    throw new AppError('DATASET_CLASSES_DIFFER', { difference: difference.sort(byCodeUnit).join('; ') });
+  }
+  if (okClass !== undefined && inTest.size === 1) {
+    const problem = `it holds "${okClass}" alone, and nothing that this could be told from`;
+    throw new AppError('INVALID_INPUT', { what: path.join(dir, 'test'), problem });
+  }
+  return [...all].sort(byCodeUnit);
+}
+
+/**
  * `<dir>/train/<class>/*` and `<dir>/test/<class>/*`. Copies and label noise of public sets are kept as they are: an evaluation
  * must not choose its data (and folds go by content, so a copy never tests what it taught).
- * @throws DATASET_NOT_FOUND, DATASET_EMPTY, DATASET_CLASSES_DIFFER, BAD_CLASS_NAME
+ * @throws DATASET_NOT_FOUND, DATASET_EMPTY, DATASET_CLASSES_DIFFER, BAD_CLASS_NAME; with an ok class also NOT_FOUND, INVALID_INPUT
  */
 export async function scanDataset(dir: string, options: ScanOptions = {}): Promise<Dataset> {
   const skipped: SkippedFile[] = [];
@@ -123,18 +157,8 @@ export async function scanDataset(dir: string, options: ScanOptions = {}): Promi
   };
   const train = await part('train');
   const test = await part('test');
-  const has = (images: DatasetImage[]) => new Set(images.map(({ className }) => className));
-  const [inTrain, inTest] = [has(train.images), has(test.images)];
-  const difference = [
-    ...[...inTest].filter((name) => !inTrain.has(name)).map((name) => `"${name}" has no training image`),
-    ...[...inTrain].filter((name) => !inTest.has(name)).map((name) => `"${name}" has no test image`),
-    ...train.classes.filter((name) => !inTrain.has(name) && !inTest.has(name)).map((name) => `"${name}" is empty`),
-  ];
-  if (difference.length > 0) {
-    throw new AppError('DATASET_CLASSES_DIFFER', { difference: difference.sort(byCodeUnit).join('; ') });
-  }
   return {
-    classes: [...inTrain].sort(byCodeUnit),
+    classes: checkedClasses(dir, train, test, options.okClass),
     train: train.images,
     test: test.images,
     skipped,

@@ -23,8 +23,8 @@ export interface AnomalyResult {
 }
 
 /**
- * Learns the training images of one class alone and scores all test images with the assembled ONNX file.
- * @throws DATASET_*, NOT_FOUND for a class that is not there, IMAGE_UNREADABLE, CANCELLED
+ * Learns the training images of one class alone, which may be all there are, and scores all test images with the assembled ONNX file.
+ * @throws DATASET_*, NOT_FOUND for a class that is not there, INVALID_INPUT where test has no other or the good parts are too few, IMAGE_UNREADABLE, CANCELLED
  */
 export async function evaluateAnomaly(options: {
   dir: string;
@@ -35,8 +35,7 @@ export async function evaluateAnomaly(options: {
   onProgress?: (progress: number, step: string) => void;
 }): Promise<AnomalyResult> {
   const { dir, okClass, backbone, threads, signal, onProgress } = options;
-  const data = await scanDataset(dir);
-  if (!data.classes.includes(okClass)) throw new AppError('NOT_FOUND', { kind: 'Class', id: okClass });
+  const data = await scanDataset(dir, { okClass });
   const size = backbone.inputSize;
   const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
   const inputOf = async ({ file, name }: DatasetImage) => {

@@ -80,6 +80,24 @@ describe('scanDataset', () => {
   });
 });
 
+describe('scanDataset of good parts', () => {
+  it('needs them in both parts, and in test what they are told from', async () => {
+    const rejects = (okClass: string, code: string, details: object) =>
+      expect(scanDataset(dir, { okClass })).rejects.toMatchObject({ code, details });
+    await put('train/good/1.png');
+    await put('test/hole/1.png');
+    await rejects('good', 'DATASET_CLASSES_DIFFER', { difference: '"good" has no test image' });
+    await rejects('hole', 'DATASET_CLASSES_DIFFER', { difference: '"hole" has no training image' });
+    await rejects('gold', 'NOT_FOUND', { id: 'gold' });
+    await put('test/good/1.png');
+    const { classes, train, test } = await scanDataset(dir, { okClass: 'good' });
+    expect([classes, train.length, test.length]).toEqual([['good', 'hole'], 1, 2]);
+    await expect(scanDataset(dir)).rejects.toMatchObject({ code: 'DATASET_CLASSES_DIFFER' });
+    await rm(path.join(dir, 'test', 'hole'), { recursive: true });
+    await rejects('good', 'INVALID_INPUT', { what: path.join(dir, 'test') });
+  });
+});
+
 describe('contradictionsOf', () => {
   it('names each picture that lies in two classes, and no copy within one', async () => {
     for (const part of ['train', 'test']) for (const name of ['a', 'b']) await put(`${part}/${name}/1.png`);
