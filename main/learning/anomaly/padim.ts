@@ -7,8 +7,10 @@ import {
   eliminateDead,
   encodeModel,
   float32Tensor,
+  indexGraph,
   int64Tensor,
   node,
+  opsetOf,
   renameValue,
   selectOutputs,
   setOutputs,
@@ -69,12 +71,24 @@ export interface TapPlan {
   height: number;
 }
 
+/** Sums that may be maps, in graph order: what a matrix product goes into has tokens and channels behind, or tokens twice, and no height and width. */
+function sumsOf({ graph }: Model): string[] {
+  const { producer } = indexGraph(graph);
+  const isProduct = (name: string): boolean => {
+    const maker = producer.get(name);
+    if (maker?.op === 'Mul' || maker?.op === 'Div') return maker.inputs.some(isProduct);
+    return maker?.op === 'MatMul';
+  };
+  return graph.nodes
+    .filter(({ op, inputs }) => op === 'Add' && !inputs.some(isProduct))
+    .map(({ outputs }) => outputs[0]!);
+}
+
 /**
  * Which maps of a backbone are used, told by running it once.
  * @throws BACKBONE_UNSUITABLE when it has neither residual sums nor maps
  */
 export async function planTaps(model: Model, backbone: Backbone, inputSize: number): Promise<TapPlan> {
-  const sums = model.graph.nodes.filter(({ op }) => op === 'Add').map(({ outputs }) => outputs[0]!);
   const maps = backbone.featureOutputs.flatMap(({ name, kind, map }) => (kind === 'map' ? [name] : map ? [map] : []));
   const unsuitable = () =>
     new AppError('BACKBONE_UNSUITABLE', { file: backbone.id, problem: 'it has no maps to compare positions on' });
@@ -93,13 +107,14 @@ export async function planTaps(model: Model, backbone: Backbone, inputSize: numb
     });
     return names.flatMap((name) => {
       const { dims } = outputs[name]!;
-      return dims.length === 4 && dims[2]! > 1 && dims[3]! > 1
+      // The input is square, so a map is: [1, height, width, channels] of networks with the channels last is not.
+      return dims.length === 4 && dims[2]! > 1 && dims[2] === dims[3]
         ? [{ name, channels: dims[1]!, height: dims[2]!, width: dims[3]! }]
         : [];
     });
   };
   const byWidth = new Map<number, { name: string; channels: number; height: number; width: number }>();
-  for (const each of await shapesOf(sums)) byWidth.set(each.channels, each);
+  for (const each of await shapesOf(sumsOf(model))) byWidth.set(each.channels, each);
   let chosen = [...byWidth.values()].slice(0, TAPS);
   if (chosen.length === 0) chosen = (await shapesOf(maps)).slice(0, 1);
   const last = chosen.at(-1);
@@ -306,7 +321,10 @@ export function assembleAnomaly(source: Model, backbone: Backbone, fitted: Anoma
     node('Transpose', [p('scores')], [p('byPart')], { perm: [1, 2, 0] }),
     node('Reshape', [p('byPart'), p('grid')], [anomalyOutputs.map]),
     node('Flatten', [anomalyOutputs.map], [p('row')], { axis: 1 }),
-    node('TopK', [p('row'), p('count')], [p('worst'), p('places')], { axis: 1, largest: 1, sorted: 1 }),
+    // The largest, sorted: that is the default. Up to opset 9 the count is an attribute.
+    opsetOf(source) < 10
+      ? node('TopK', [p('row')], [p('worst'), p('places')], { axis: 1, k: worst })
+      : node('TopK', [p('row'), p('count')], [p('worst'), p('places')], { axis: 1 }),
     node('MatMul', [p('worst'), p('share')], [p('column')]),
     node('Reshape', [p('column'), p('one')], [anomalyOutputs.novelty]),
     node('Mul', [p('column'), p('zero')], [anomalyOutputs.logits]),

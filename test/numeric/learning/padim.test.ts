@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { learnGoodParts } from '../../../main/learning/anomaly/learn.ts';
-import { fitAnomaly, worstOf, positionScores, type TapPlan } from '../../../main/learning/anomaly/padim.ts';
+import { fitAnomaly, planTaps, worstOf, positionScores, type TapPlan } from '../../../main/learning/anomaly/padim.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
+import { float32Tensor, graph, int64Tensor, model, node, scalar, value, type Node } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { createPreprocessor } from '../../../main/vision/preprocess.ts';
 import { picture } from './pictures.ts';
@@ -107,8 +108,48 @@ describe('the model of good parts', () => {
     });
   });
 
-  it('is one graph that says the same as the fit, and finds a scratch', async () => {
-    const backbone = await writeTinyBackbone(path.join(folder, 'tiny.onnx'));
+  it('compares positions on maps, not on values with the channels last nor on attention', async () => {
+    const constant = (...dims: number[]) =>
+      float32Tensor(dims, new Float32Array(dims.reduce((a, b) => a * b)).fill(0.1));
+    const network = (last: Node) =>
+      model(
+        graph({
+          nodes: [
+            node('Conv', ['x', 'stem_w'], ['stem'], { strides: [4, 4], kernel_shape: [4, 4] }),
+            node('Transpose', ['stem'], ['last'], { perm: [0, 2, 3, 1] }),
+            node('Add', ['last', 'bias'], ['moved']), // [1, 8, 8, 6]
+            node('Reshape', ['moved', 'tokens'], ['query']),
+            node('Transpose', ['query'], ['key'], { perm: [0, 1, 3, 2] }),
+            node('MatMul', ['query', 'key'], ['product']),
+            node('Mul', ['product', 'scale'], ['scaled']),
+            node('Add', ['scaled', 'places'], ['attention']), // [1, 1, 64, 64]
+            node('MatMul', ['attention', 'query'], ['mixed']),
+            node('Reshape', ['mixed', 'grid'], ['grown']),
+            node('Transpose', ['grown'], ['first'], { perm: [0, 3, 1, 2] }),
+            last,
+          ],
+          inputs: [value('x', 'float32', [1, 3, 32, 32])],
+          outputs: [value('y', 'float32', [1, 6, 8, 8])],
+          initializers: {
+            stem_w: constant(6, 3, 4, 4),
+            bias: constant(6),
+            places: constant(64, 64),
+            scale: scalar(0.5),
+            tokens: int64Tensor([4], [1, 1, 64, 6]),
+            grid: int64Tensor([4], [1, 8, 8, 6]),
+          },
+        }),
+      );
+    const backbone = await writeTinyBackbone(path.join(folder, 'described.onnx'));
+    const planned = (last: Node) =>
+      planTaps(network(last), { ...backbone, featureOutputs: [{ name: 'y', channels: 6, kind: 'pooled' }] }, 32);
+    const wanted = { taps: ['y'], ratios: [1], channels: 6, width: 8, height: 8 };
+    expect(await planned(node('Add', ['stem', 'first'], ['y']))).toEqual(wanted);
+    await expect(planned(node('Relu', ['first'], ['y']))).rejects.toMatchObject({ code: 'BACKBONE_UNSUITABLE' });
+  });
+
+  it.each([9, 10, 17])('is one graph that says the same as the fit, and finds a scratch (opset %i)', async (opset) => {
+    const backbone = await writeTinyBackbone(path.join(folder, `tiny-${opset}.onnx`), { opset });
     const preprocessor = createPreprocessor({ size: 32, mean: backbone.mean, std: backbone.std });
     const inputOf = async (surface: 'dots' | 'scratch', seed: number) => {
       const data = new Float32Array(preprocessor.length);
