@@ -73,6 +73,7 @@ export const createQueueRanking = (context: CoreContext, backbones: Backbones, j
       { labelled: rows.map((_, i) => items.length + i) },
     );
     store.transaction(() => {
+      store.queue.clearGroups(stationId);
       for (const { index, usefulness: useful, groupId } of order) {
         const { partId } = items[index]!;
         const item = store.queue.item(partId);

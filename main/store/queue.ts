@@ -32,6 +32,8 @@ export interface Queue {
     stationId: string,
     limit: number,
   ): { items: { partId: number; imageSha: string; reason: QueueReason }[]; unranked: number };
+  /** Whatever its state: numbers of a ranking mean nothing beside those of the next one. */
+  clearGroups(stationId: string): void;
   setRank(partId: number, rank: { usefulness: number; groupId: number | null; suggestedClassId: string | null }): void;
 }
 
@@ -70,6 +72,7 @@ export const createQueue = (db: Database, parts: Parts): Queue => {
   const forRanking = db.prepare(`
     SELECT q.part_id AS partId, p.image_sha AS imageSha, q.reason, q.ranked FROM queue q JOIN parts p ON p.id = q.part_id
     WHERE q.station_id = ? AND q.state = 'open' AND p.image_sha IS NOT NULL ORDER BY q.usefulness DESC, q.part_id LIMIT ?`);
+  const clearGroups = db.prepare('UPDATE queue SET group_id = NULL WHERE station_id = ? AND group_id IS NOT NULL');
   const setRank = db.prepare(
     'UPDATE queue SET usefulness = ?, group_id = ?, suggested_class_id = coalesce(?, suggested_class_id), ranked = 1 WHERE part_id = ?',
   );
@@ -112,6 +115,7 @@ export const createQueue = (db: Database, parts: Parts): Queue => {
         unranked: rows.filter((row) => row.ranked === 0).length,
       };
     },
+    clearGroups: (stationId) => void clearGroups.run(stationId),
     setRank: (partId, rank) => void setRank.run(rank.usefulness, rank.groupId, rank.suggestedClassId, partId),
   };
 };

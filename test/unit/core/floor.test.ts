@@ -355,19 +355,43 @@ describe('labels', () => {
     });
   });
 
-  test('look-alikes are grouped in the background once somebody looks', async () => {
-    await until(() => world.events.some((event) => event.name === 'queue.changed' && event.payload.total === 4));
-    await world.call('queue.list', { stationId }, technician);
-    for (;;) {
-      const { items } = await world.call('queue.list', { stationId }, technician);
-      if (items.every((item) => item.groupId !== null)) {
-        expect(items.map((item) => item.groupSize)).toEqual([2, 2, 2, 2]);
-        // One of each group comes before the second of either.
-        expect(new Set(items.slice(0, 2).map((item) => item.groupId)).size).toBe(2);
-        break;
+  test('look-alikes are grouped in the background once somebody looks; numbers of an earlier ranking group nothing', async () => {
+    const grouped = async () => {
+      for (;;) {
+        const { items } = await world.call('queue.list', { stationId }, technician);
+        if (items.every((item) => item.groupId !== null)) return items;
+        await new Promise((resolve) => setTimeout(resolve, 10));
       }
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+    };
+    await until(() => world.events.some((event) => event.name === 'queue.changed' && event.payload.total === 4));
+    const items = await grouped();
+    expect(items.map((item) => item.groupSize)).toEqual([2, 2, 2, 2]);
+    // One of each group comes before the second of either.
+    expect(new Set(items.slice(0, 2).map((item) => item.groupId)).size).toBe(2);
+    // What is taken back at once is the group that it was.
+    const pair = items.filter(({ groupId }) => groupId === 2).map(({ part }) => part.id);
+    const sizes = async () =>
+      (await world.call('queue.list', { stationId }, technician)).items
+        .filter(({ part }) => pair.includes(part.id))
+        .map(({ groupId, groupSize }) => [groupId, groupSize]);
+    await world.call('labels.create', { partIds: pair, classId: 'ok' }, technician);
+    await world.call('labels.undo', {}, technician);
+    expect(await sizes()).toEqual([
+      [2, 2],
+      [2, 2],
+    ]);
+    // Others have got its number meanwhile.
+    await world.call('labels.create', { partIds: pair, classId: 'ok' }, technician);
+    const folder = join(world.home, '..', 'more');
+    mkdirSync(folder);
+    for (let n = 0; n < 4; n += 1) await writePicture(join(folder, `${n}.png`));
+    await world.done(await world.call('import.start', { stationId, path: folder, asLabels: false }, technician));
+    expect((await grouped()).map((item) => item.groupSize)).toEqual([3, 3, 3, 3, 3, 3]);
+    await world.call('labels.undo', {}, technician);
+    expect(await sizes()).toEqual([
+      [null, 1],
+      [null, 1],
+    ]);
   });
 
   test('class names: what could leave its place is refused; ids stay when names change', async () => {
