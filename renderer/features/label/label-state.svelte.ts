@@ -95,6 +95,8 @@ export class LabelState {
   nearDuplicates = $state.raw<MethodOutput<'labels.nearDuplicates'> | null>(null);
   /** Parts that are left out of the open group; null: no group is open. */
   leftOut = $state.raw<ReadonlySet<number> | null>(null);
+  /** Parts of the open group as it was opened: what a ranking adds to it later has been seen by nobody. */
+  #opened = $state.raw<ReadonlySet<number>>(new Set());
   /** What became of the last second opinion; null: none was given. */
   answer = $state.raw<MethodOutput<'labels.second'> | null>(null);
   /** When labels were made in this session, ms. */
@@ -104,6 +106,7 @@ export class LabelState {
   current = $derived(this.items[this.index] ?? null);
   group = $derived.by(() => {
     const { current } = this;
+    if (this.leftOut !== null) return this.#waitingOf(this.#opened);
     if (!current || current.groupId === null || current.groupSize < 2) return [];
     return this.items.filter(({ groupId }) => groupId === current.groupId);
   });
@@ -182,6 +185,7 @@ export class LabelState {
 
   #select(index: number): void {
     this.currentId = this.items[index]?.part.id ?? null;
+    this.leftOut = null;
     this.boxes = [];
     this.look = wholePicture;
     this.compareChoice = null;
@@ -192,17 +196,28 @@ export class LabelState {
 
   move(step: number): void {
     if (this.items.length === 0) return;
-    this.leftOut = null;
     this.#select(Math.min(this.items.length - 1, Math.max(0, this.index + step)));
   }
 
   choose(partId: number): void {
-    this.leftOut = null;
     this.#select(this.items.findIndex(({ part }) => part.id === partId));
   }
 
   openGroup(): void {
-    if (this.group.length > 1) this.leftOut = this.leftOut === null ? new Set() : null;
+    if (this.leftOut !== null) this.leftOut = null;
+    else if (this.group.length > 1) {
+      this.#opened = new Set(this.group.map(({ part }) => part.id));
+      this.leftOut = new Set();
+    }
+  }
+
+  #waitingOf(partIds: ReadonlySet<number>): LabelItem[] {
+    return this.items.filter(({ part }) => partIds.has(part.id));
+  }
+
+  /** Those of the parts that nobody has labelled meanwhile. */
+  stillWaiting(partIds: readonly number[]): number[] {
+    return this.#waitingOf(new Set(partIds)).map(({ part }) => part.id);
   }
 
   toggleInGroup(partId: number): void {
@@ -224,7 +239,6 @@ export class LabelState {
       this.all = this.all.filter(({ part }) => !gone.has(part.id));
       this.total = Math.max(0, this.total - gone.size);
     }
-    this.leftOut = null;
     this.#select(Math.min(from - before, this.items.length - 1));
   }
 
@@ -237,12 +251,11 @@ export class LabelState {
     }
   }
 
-  label(classId: string): void {
-    const partIds = this.chosen.map(({ part }) => part.id);
+  label(classId: string, partIds = this.chosen.map(({ part }) => part.id)): void {
     if (partIds.length === 0) return;
     const [only] = partIds;
     if (this.show === 'second' && only !== undefined) return this.#second(only, classId);
-    const boxes = partIds.length === 1 ? [...this.boxes] : [];
+    const boxes = partIds.length === 1 && only === this.currentId ? [...this.boxes] : [];
     this.#remove(partIds);
     this.last = { kind: 'label', partIds, classId };
     this.times = [...this.times, ...partIds.map(() => Date.now())];
@@ -358,11 +371,11 @@ export class LabelState {
     if (this.index < 0) this.#select(0);
   }
 
-  /** Makes a class and labels the chosen parts with it. @throws what the core said. */
-  async createClass(names: { en: string; ja: string }): Promise<void> {
+  /** Makes a class and labels those of the parts with it that still wait. @throws what the core said. */
+  async createClass(names: { en: string; ja: string }, partIds: readonly number[]): Promise<void> {
     const created = await this.#app.client.call('classes.create', { names });
     await this.#app.fetchClasses();
-    this.label(created.id);
+    this.label(created.id, this.stillWaiting(partIds));
   }
 
   /** A name that is as it was is not sent: who changes one language does not undo another person's change of the other. @throws what the core said. */
