@@ -67,8 +67,7 @@ describe('by fingers alone', () => {
     await tap('area-approve');
     await page.waitForSelector(testId('approve-sign'));
     await tap('next-unseen');
-    for (let i = 0; i < 6; i += 1) await tap('viewer-next');
-    await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
+    while (await page.isVisible(testId('viewer-next'))) await tap('viewer-next');
     await page.fill(testId('waiver'), '部品が少ない。');
     await page.fill(testId('approve-password'), 'supervisor');
     await tap('approve-sign');
@@ -125,6 +124,8 @@ describe('two windows at once', () => {
       await page.waitForSelector(testId('queue-row'));
     }
     const total = (page: Page) => page.getAttribute(testId('queue-total'), 'data-total');
+    await second.keyboard.press('n');
+    await second.fill(testId('new-class-en'), 'Chatter');
     await first.keyboard.press('2');
     await first.keyboard.press('3');
     await expect.poll(() => total(second)).toBe('144');
@@ -133,11 +134,13 @@ describe('two windows at once', () => {
     await expect
       .poll(async () => open.has((await second.getAttribute(testId('label-picture'), 'data-part')) ?? ''))
       .toBe(true);
-    await second.keyboard.press('n');
-    await second.fill(testId('new-class-en'), 'Chatter');
+    // The new class was for the part that has a label by now: no other one gets it.
     await second.keyboard.press('Enter');
     await first.waitForSelector('.kbtn >> text=Chatter');
+    await second.waitForSelector(testId('new-class-en'), { state: 'detached' });
+    await second.keyboard.press('4');
     await expect.poll(() => total(first)).toBe('143');
+    expect(world.labels.map(({ classId }) => classId)).toEqual(['c-scratch', 'c-scale', 'c-pit']);
     // One window goes: the other one stays.
     await second.context().close();
     await first.keyboard.press('1');

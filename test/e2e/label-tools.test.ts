@@ -145,7 +145,12 @@ describe('the picture', () => {
 
 describe('the history', () => {
   it('lists what was done and takes several steps back at once', async () => {
-    for (const key of ['1', '2', 's', '4']) await page.keyboard.press(key);
+    // A moment too long each, and still one part each; Enter presses the button of a class.
+    for (const key of ['1', '2', 's', 'Enter']) {
+      if (key === 'Enter') await page.focus('[data-class="c-pit"]');
+      for (let i = 0; i < 3; i += 1) await page.keyboard.down(key);
+      await page.keyboard.up(key);
+    }
     await expect.poll(() => window_.server.world.undo.length).toBe(4);
     await page.keyboard.press('u');
     await page.waitForSelector(testId('history-row'));
@@ -297,12 +302,25 @@ describe('the queue', () => {
     await expect.poll(() => world.labels.length).toBe(1);
   });
 
-  it('shows the doubted labels alone', async () => {
-    const [first, ...rest] = window_.server.world.queue;
+  it('labels the parts that a group had when it was opened, and shows the doubted labels alone', async () => {
+    const { world } = window_.server;
+    const group = world.queue.filter(({ groupId }) => groupId === 1).map(({ part }) => part.id);
+    await page.keyboard.press('g');
+    await page.click(`${testId('group-grid')} button >> nth=13`);
+    await page.keyboard.press('n');
+    await page.fill(testId('new-class-en'), 'Chatter');
+    // The next ranking: another number, and one part more.
+    world.queue = world.queue.map((item, i) => (i < 15 ? { ...item, groupId: 2, groupSize: 15 } : item));
+    const [first, ...rest] = world.queue;
     const doubt = { classId: 'c-scratch', given: 0.04, suggested: 0.91, copies: 0 };
     const suspect = { ...rest.at(-1)!, groupId: null, reason: 'suspect' as const, suggestedClassId: 'c-pit', doubt };
-    window_.server.world.queue = [first!, ...rest.slice(0, -1), suspect];
+    world.queue = [first!, ...rest.slice(0, -1), suspect];
     window_.server.emit('queue.changed', { stationId: 'st-02', total: 146 });
+    await page.waitForSelector(`${testId('show-suspects')} >> text="1"`);
+    expect(await page.textContent(testId('new-class-create'))).toContain('13 parts');
+    expect(await page.locator(`${testId('group-grid')} button`).count()).toBe(14);
+    await page.keyboard.press('Enter');
+    await expect.poll(() => world.labels.map(({ partId }) => partId)).toEqual(group.slice(0, 13));
     await page.click(testId('show-suspects'));
     await page.waitForSelector(`${testId('label-picture')}[data-part="${suspect.part.id}"]`);
     await expect.poll(() => page.locator(testId('queue-row')).count()).toBe(1);

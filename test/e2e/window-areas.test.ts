@@ -202,8 +202,7 @@ describe('by keyboard alone', () => {
     await page.waitForSelector(zoom);
     await page.keyboard.press('+');
     await expect.poll(() => page.getAttribute(zoom, 'data-zoom')).toBe('1.500');
-    for (let i = 0; i < 6; i += 1) await page.keyboard.press('ArrowRight');
-    await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
+    while (await page.isVisible(testId('viewer-next'))) await page.keyboard.press('ArrowRight');
     await page.waitForSelector('#why >> text=waiver');
     await tabTo(page, testId('waiver'));
     await page.keyboard.type('Fourteen parts at once; look again at thirty.');
@@ -585,13 +584,37 @@ describe('Approve', () => {
     expect(server.world.candidates.find(({ id }) => id === 'm-0042')?.rejection?.reason).toBe('Misses shallow pits.');
   });
 
-  it('keeps what is written with its candidate, and what was seen with whoever saw it', async () => {
+  it('keeps what is written with its candidate, and what was on the screen with whoever saw it', async () => {
     const { page } = await open();
     await go(page, 'approve');
+    // The first picture is slow, the last one is there no longer.
+    const { changed } = server.world.candidates.find(({ id }) => id === 'm-0042')!.evidence;
+    const { promise: slow, resolve: arrives } = Promise.withResolvers<void>();
+    await page.route(`**/image/${changed[0]!.imageSha}`, (route) => slow.then(() => route.continue()));
+    await page.route(`**/image/${changed.at(-1)!.imageSha}`, (route) => route.abort());
+    const seen = () => page.textContent(testId('seen'));
+    const shown = () => page.waitForSelector(`${testId('viewer-picture')} :is([data-zoom], .gone)`);
     await page.click(testId('next-unseen'));
-    for (let i = 0; i < 6; i += 1) await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowRight');
+    expect([await seen(), await page.textContent('dialog h2')]).toEqual(['0 of 6 seen', 'Changed verdict 1 of 6']);
+    arrives();
+    await shown();
+    expect(await seen()).toBe('1 of 6 seen');
+    // However long it is held down.
+    for (let i = 0; i < 3; i += 1) {
+      await page.keyboard.down('ArrowRight');
+      await shown();
+    }
+    await page.keyboard.up('ArrowRight');
+    expect(await page.textContent('dialog h2')).toBe('Changed verdict 2 of 6');
+    for (let i = 2; i < 6; i += 1) {
+      await page.keyboard.press('ArrowRight');
+      await shown();
+    }
+    await page.waitForSelector('dialog >> text=The picture of this part is no longer kept.');
+    await page.keyboard.press('ArrowRight');
     await page.waitForSelector(testId('viewer-next'), { state: 'detached' });
-    expect(await page.textContent(testId('seen'))).toContain('6');
+    expect(await seen()).toBe('6 of 6 seen');
     await signIn(page, 'SV-02', 'supervisor');
     await page.waitForSelector('#why >> text=Opens when all 6 changed verdicts have been seen');
 

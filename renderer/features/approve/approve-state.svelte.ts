@@ -7,12 +7,12 @@ const kindOrder: Record<ChangedVerdict['kind'], number> = { worse: 0, 'both-wron
 
 /**
  * One decision: which candidate, what of its evidence has been seen, and what the supervisor writes. What is written is about one candidate and goes with it; who
- * signs has seen what was opened under that name.
+ * signs has seen what was on the screen under that name.
  */
 export class ApproveState {
   /** Whoever is shown stays, also when a newer candidate comes. */
   pickedId = $state<string | null>(null);
-  /** Image hashes of changed verdicts that were opened, by candidate and user. */
+  /** Image hashes of changed verdicts that were on the screen, by candidate and user. */
   seen = $state.raw<ReadonlySet<string>>(new Set());
   /** Index of the changed verdict that is open; null: none. */
   viewing = $state<number | null>(null);
@@ -96,8 +96,11 @@ export class ApproveState {
 
   view(index: number | null): void {
     this.viewing = index;
-    const changed = index === null ? undefined : this.changed[index];
-    if (changed) this.seen = new Set(this.seen).add(this.#mark(changed.imageSha));
+  }
+
+  /** Its picture is on the screen, or is found to be no longer kept. */
+  markSeen(imageSha: string): void {
+    if (!this.isSeen(imageSha)) this.seen = new Set(this.seen).add(this.#mark(imageSha));
   }
 
   viewNextUnseen(): void {
