@@ -101,7 +101,7 @@ async function compress(
     return { sha, classId, look: looks[i]!, ...keyOf(region) };
   });
   const present = [...new Set(ledger.map(({ classId }) => classId))];
-  const others = await readSumsOfOthers(input.exports, backbone);
+  const others = await readSumsOfOthers(input.exports, backbone, input.successors);
   const classIds = new Set([...present, ...(others?.statistics.classIds ?? [])]);
   const pictures = picturesPerClass(ledger);
   const [onlyId] = present;

@@ -1,5 +1,6 @@
 import type { Backbone, EvidenceOfSums } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import type { Successors } from '../contract/trainer.ts';
 import type { Products } from '../learning/dense.ts';
 import { embed, embeddingSize, type Stages } from '../learning/embedding.ts';
 import { picturesPerClass } from '../learning/folds.ts';
@@ -27,21 +28,25 @@ export interface SumsOfOthers {
 }
 
 /**
- * @returns null where no other station gave anything
+ * @returns null where no other station gave anything of a class that is still one
  * @throws KNOWLEDGE_UNREADABLE, KNOWLEDGE_OF_OTHER_BACKBONE, BUNDLE_ALTERED, NOT_FOUND
  */
-export async function readSumsOfOthers(exports: readonly string[], backbone: Backbone): Promise<SumsOfOthers | null> {
+export async function readSumsOfOthers(
+  exports: readonly string[],
+  backbone: Backbone,
+  successors?: Successors,
+): Promise<SumsOfOthers | null> {
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   const statistics = new Statistics(embeddingSize(stages));
   const files: string[] = [];
   let unlisted = 0;
   for (const file of exports) {
-    const given = await readExport(file, { backboneSha256: backbone.sha256, stages });
+    const given = await readExport(file, { backboneSha256: backbone.sha256, stages, successors });
     statistics.merge(given.statistics);
     files.push(given.header.bodySha256);
     if (given.header.images === undefined) unlisted += 1;
   }
-  return files.length === 0 ? null : { statistics, files, unlisted, from: null };
+  return statistics.classIds.length === 0 ? null : { statistics, files, unlisted, from: null };
 }
 
 /** Rows that the fit of the map is judged by: a class without pictures here is mapped as a class that was held out. */

@@ -358,7 +358,7 @@ export const methods = {
     defectClassSchema,
   ),
 
-  /** All labels of a class become another's, at every station, and the class is retired. The next update learns it so. */
+  /** All labels of a class become another's, at every station, and what others gave of it; the class is retired. The next update learns it so. */
   'classes.merge': method(technicians, z.object({ from: id, into: id }), defectClassSchema),
   /** No new labels of this class from now on; what was learnt of it stays until it is forgotten. */
   'classes.retire': method(technicians, z.object({ classId: id }), defectClassSchema),
@@ -550,7 +550,7 @@ export const methods = {
   'knowledge.update': method(technicians, z.object({ stationId: id }), jobSchema),
   /** Un-learns an image: label and features go, and the knowledge is solved anew without it. */
   'knowledge.forget': method(technicians, z.object({ stationId: id, imageSha: sha256Schema }), jobSchema),
-  /** The same for all images of a class at a station, which is retired if no station has labels of it any more. */
+  /** The same for all images of a class at a station. If no station has labels of it any more the class is retired, and what others gave of it is left out. */
   'knowledge.forgetClass': method(technicians, z.object({ stationId: id, classId: id }), jobSchema),
   /** Adds what another station of this home has learnt from images of its own, in place of what it gave before. */
   'knowledge.merge': method(technicians, z.object({ stationId: id, fromStationId: id }), jobSchema),

@@ -29,6 +29,10 @@ const labelledImageSchema = z.object({
 });
 export type LabelledImage = z.infer<typeof labelledImageSchema>;
 
+/** Classes of exported sums that are no more, each with what is meant by it now; null: nothing, its sums are left out. */
+const successorsSchema = z.array(z.tuple([z.string(), z.string().nullable()]));
+export type Successors = z.infer<typeof successorsSchema>;
+
 /** Perceptual hash of a picture (vision/perceptual-hash.ts). */
 const lookSchema = z.string().regex(/^[0-9a-f]{16}$/);
 
@@ -78,6 +82,7 @@ export const trainerMethods = {
       statisticsDir: z.string().optional(),
       /** Exported statistics of other stations, to be added. */
       exports: z.array(z.string()).optional(),
+      successors: successorsSchema.optional(),
     }),
     output: z.object({
       summary: knowledgeSummarySchema,
@@ -93,6 +98,7 @@ export const trainerMethods = {
       featureFile: z.string(),
       statisticsDir: z.string(),
       exports: z.array(z.string()),
+      successors: successorsSchema.optional(),
       /** The file names its images: it stays in the home. */
       namesImages: z.boolean(),
       lambda: z.number(),
@@ -127,6 +133,7 @@ export const trainerMethods = {
       featureFile: z.string(),
       /** Exported statistics of other stations: they are in the candidates' heads too. */
       exports: z.array(z.string()).default([]),
+      successors: successorsSchema.optional(),
       knowledgeDir: z.string(),
       knowledgeId: z.string(),
       stationId: z.string(),

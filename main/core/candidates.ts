@@ -9,6 +9,7 @@ import { AppError, assert } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
+import { classSuccessors, mergedInto } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
@@ -146,7 +147,7 @@ export const createCandidateService = (
       (sample) => sample.row >= 0 && learnt.get(sample.sha) === sample.classId,
     );
     const exports = await merged.settle(job, stationId, by);
-    const known = new Set(knowledge.classes.map((each) => each.classId));
+    const known = new Set(knowledge.classes.flatMap(({ classId }) => [classId, mergedInto(store, classId)]));
     const outDir = join(store.home, 'bundles', `.making-${randomUUID().slice(0, 8)}`);
     const candidateIds = Array.from({ length: CANDIDATES_AT_MOST }, () => `m-${randomUUID().slice(0, 12)}`);
     await mkdir(outDir);
@@ -166,6 +167,7 @@ export const createCandidateService = (
             outDir,
             featureFile: featureFileOf(store.home, backbone.id),
             exports,
+            successors: classSuccessors(store),
             knowledgeDir: join(store.home, 'knowledge', knowledge.id),
             knowledgeId: knowledge.id,
             stationId,

@@ -1,11 +1,6 @@
 import type { Golden } from '../store/golden.ts';
 import type { Store } from '../store/open.ts';
-
-/** The class itself, or, where it was merged away, the one that its labels went to, by the trail. */
-export const mergedInto = ({ audit }: Pick<Store, 'audit'>, classId: string): string => {
-  const into = audit.last('classes.merge', classId)?.details['into'];
-  return typeof into === 'string' ? mergedInto({ audit }, into) : classId;
-};
+import { mergedInto } from './class-successors.ts';
 
 /** The set that judges. A golden image is locked under the class that it came with: this is the class that it shows now. */
 export const goldenImages = (

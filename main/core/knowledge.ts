@@ -9,6 +9,7 @@ import { viewOf } from '../store/features.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
 import { canLearn } from './can-learn.ts';
+import { classSuccessors } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { eraseRow, featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
 import { placeOf } from './ingest.ts';
@@ -22,6 +23,12 @@ import { writeSnapshot } from './snapshots.ts';
 import { setTakenAway } from './taken-away.ts';
 import { withTrainer } from './trainer.ts';
 
+interface Forgotten {
+  images: ReadonlySet<string>;
+  /** A class that nobody else has labels of: what other stations gave of it goes too. */
+  classId: string | null;
+}
+
 export interface KnowledgeService {
   handlers: HandlersOf<
     'knowledge.show' | 'knowledge.list' | 'knowledge.update' | 'knowledge.forget' | 'knowledge.forgetClass'
@@ -30,7 +37,7 @@ export interface KnowledgeService {
    * Learns all labels of the station and makes the result its newest knowledge, or changes nothing (but own images are taken out of what it merged).
    * `forget`: images that are left out, and whose labels and features go in the same step.
    */
-  update(job: JobWork, stationId: string, by: string, forget?: ReadonlySet<string>): Promise<Knowledge>;
+  update(job: JobWork, stationId: string, by: string, forget?: Forgotten): Promise<Knowledge>;
 }
 
 /** A head that tells one class from nothing is no head; good parts alone have a model of their own (learning/anomaly). */
@@ -38,6 +45,7 @@ const CLASSES_NEEDED = 2;
 /** Doubted labels that an update puts into the queue: a person's time is for new parts first. The next update brings the next ones. */
 const MOST_SUSPECTS = 20;
 const NONE: ReadonlySet<string> = new Set();
+const NOTHING: Forgotten = { images: NONE, classId: null };
 
 export const createKnowledgeService = (
   context: CoreContext,
@@ -89,14 +97,20 @@ export const createKnowledgeService = (
     return parts;
   };
 
-  const update: KnowledgeService['update'] = async (job, stationId, by, forget) => {
+  /** Whether a station has labels of a class; not asked: one. */
+  const isLabelled = (classId: string, except: string | null = null): boolean =>
+    store.stations
+      .list()
+      .some(({ id }) => id !== except && store.labels.list(id).some((label) => label.classId === classId));
+
+  const update: KnowledgeService['update'] = async (job, stationId, by, forget = NOTHING) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
-    const labelled = (await samplesOf(store, station)).filter((sample) => !forget?.has(sample.sha));
+    const labelled = (await samplesOf(store, station)).filter((sample) => !forget.images.has(sample.sha));
     // After the labels: what was labelled meanwhile is in neither, and the next update's.
     const added = await merged.settle(job, stationId, by);
     const others = await mergedImages(store, stationId, backbone.id);
-    if (added.length === 0) checkEnough(stationId, forget);
+    if (added.length === 0) checkEnough(stationId, forget.images);
     const withheld = await filling.choose(job, station, labelled);
     const samples = labelled.filter((sample) => !withheld.has(sample.sha));
     // All classes: what other stations gave may know more of them than this one's labels.
@@ -125,6 +139,7 @@ export const createKnowledgeService = (
             // Per backbone: while one is changed for another, each keeps its own.
             statisticsDir: sumsDir(store.home, stationId, backbone.id),
             exports: added,
+            successors: classSuccessors(store, forget.classId),
           },
           { signal: job.signal },
         ),
@@ -184,7 +199,7 @@ export const createKnowledgeService = (
             labelledBy: Object.fromEntries(labellersOf(stationId, others)),
           },
         });
-        const gone = [...(forget ?? NONE)].flatMap((sha) => removeLabel(stationId, sha, by));
+        const gone = [...forget.images].flatMap((sha) => removeLabel(stationId, sha, by));
         queueSuspects(stationId, suspects);
         return gone;
       });
@@ -263,7 +278,9 @@ export const createKnowledgeService = (
         await checkLeft(stationId, new Set([imageSha]));
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
-          async (job) => [(await update(job, stationId, actor(session), new Set([imageSha]))).id],
+          async (job) => [
+            (await update(job, stationId, actor(session), { images: new Set([imageSha]), classId: null })).id,
+          ],
         );
       },
       async 'knowledge.forgetClass'({ stationId, classId }, session) {
@@ -276,18 +293,19 @@ export const createKnowledgeService = (
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
           async (job) => {
-            const { id } = await update(job, stationId, actor(session), shas);
-            const { isOk, retired } = store.classes.get(classId);
-            const left = store.stations
-              .list()
-              .some((station) => store.labels.list(station.id).some((label) => label.classId === classId));
-            if (!left && !isOk && !retired) {
-              store.transaction(() => {
+            const { isOk } = store.classes.get(classId);
+            const user = actor(session);
+            const isLast = !isOk && !isLabelled(classId, stationId);
+            const { id } = await update(job, stationId, user, { images: shas, classId: isLast ? classId : null });
+            if (isOk || isLabelled(classId)) return [id];
+            store.transaction(() => {
+              if (!store.classes.get(classId).retired) {
                 store.classes.retire(classId);
-                store.audit.append({ user: actor(session), action: 'classes.retire', subject: classId });
-              });
-              context.emit('classes.changed', {});
-            }
+                store.audit.append({ user, action: 'classes.retire', subject: classId });
+              }
+              store.audit.append({ user, action: 'knowledge.forgetClass', subject: classId, details: { stationId } });
+            });
+            context.emit('classes.changed', {});
             return [id];
           },
         );

@@ -7,6 +7,7 @@ import type { LabelledImage } from '../contract/trainer.ts';
 import type { ExportHeader } from '../learning/knowledge-export.ts';
 import type { Store } from '../store/open.ts';
 import type { Backbones } from './backbones.ts';
+import { classSuccessors } from './class-successors.ts';
 import type { CoreContext } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobWork } from './jobs.ts';
@@ -103,6 +104,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
           featureFile: featureFileOf(store.home, backbone.id),
           statisticsDir: sumsDir(store.home, id, backbone.id),
           exports,
+          successors: classSuccessors(store),
           namesImages,
           lambda,
           balancing,

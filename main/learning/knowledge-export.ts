@@ -3,6 +3,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
+import type { Successors } from '../contract/trainer.ts';
 import { diskError } from '../store/files.ts';
 import { embeddingSize, GRID, type Stages } from './embedding.ts';
 import { packedLength, Statistics } from './statistics.ts';
@@ -175,12 +176,16 @@ export async function readExportHeader(file: string): Promise<{ header: ExportHe
 }
 
 /**
- * Reads a file that writeExport made.
+ * Reads a file that writeExport made; its classes go by what is meant by them now, its header by what they were.
  * @throws NOT_FOUND, KNOWLEDGE_UNREADABLE, KNOWLEDGE_OF_OTHER_BACKBONE, BUNDLE_ALTERED when the sums are not those of its hash
  */
 export async function readExport(
   file: string,
-  { backboneSha256, stages }: { backboneSha256: string; stages: Stages },
+  {
+    backboneSha256,
+    stages,
+    successors = [],
+  }: { backboneSha256: string; stages: Stages; successors?: Successors | undefined },
 ): Promise<KnowledgeExport> {
   const { header, bodyAt } = await readExportHeader(file);
   if (header.backboneSha256 !== backboneSha256 || header.grid !== GRID || header.stages.join() !== [...stages].join()) {
@@ -208,5 +213,10 @@ export async function readExport(
     if (!sums.sum.every(Number.isFinite) || !sumsAgree(sums)) throw altered();
     statistics.restore(classId, sums);
   });
+  for (const [gone, into] of successors) {
+    if (statistics.of(gone) === undefined) continue;
+    if (into === null) statistics.forget(gone);
+    else statistics.rename(gone, into);
+  }
   return { header, statistics, choice: { lambda: header.lambda, balancing: header.balancing } };
 }

@@ -42,7 +42,11 @@ export async function exportKnowledge(input: Input<'trainer.export'>): Promise<O
   const { statistics } = await openSums(input, products);
   const includes = [];
   for (const added of input.exports) {
-    const { header, statistics: theirs } = await readExport(added, { backboneSha256: backbone.sha256, stages });
+    const { header, statistics: theirs } = await readExport(added, {
+      backboneSha256: backbone.sha256,
+      stages,
+      successors: input.successors,
+    });
     statistics.merge(theirs);
     includes.push(...(header.source ? [header.source] : []), ...header.includes);
   }

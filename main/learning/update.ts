@@ -122,7 +122,9 @@ export async function updateKnowledge(
   });
   const { statistics } = cached;
   const foreign = await Promise.all(
-    (input.exports ?? []).map((file) => readExport(file, { backboneSha256: backbone.sha256, stages })),
+    (input.exports ?? []).map((file) =>
+      readExport(file, { backboneSha256: backbone.sha256, stages, successors: input.successors }),
+    ),
   );
   const own = statistics.classIds.length;
   const sample = sampleOf(ledger);

@@ -139,6 +139,12 @@ describe('knowledge by file', () => {
     writeFileSync(join(folder, 'mine'), 'of somebody');
     await expect(exportTo(there, 'mine')).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
     expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
+    // A class that nobody here has labels of any more goes with what the file says of it, and stays away.
+    const { world, stationId, technician } = here;
+    await world.done(await world.call('knowledge.forgetClass', { stationId, classId: 'c-plain' }, technician));
+    expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-stripes': 4 });
+    await teach(here, { stripes: 1 });
+    expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-stripes': 5 });
     // A class that came with it is an entry of its own.
     const { entries } = await here.world.call('audit.list', {});
     expect(entries.find(({ action, subject }) => action === 'classes.create' && subject === 'c-dots')?.user).toBe(
@@ -154,19 +160,21 @@ describe('knowledge by file', () => {
     expect(readdirSync(added)).toEqual([name]);
   });
 
-  test('candidates know what a file brought, and move on as bundles', async () => {
+  test('candidates know what a file brought, by the classes of today, and move on as bundles', async () => {
     const [here, there] = [await open(), await open()];
     await teach(here, { plain: 12, stripes: 12 });
-    await teach(there, { plain: 3, dots: 12 });
+    await teach(there, { plain: 3, dots: 12, scratch: 2 });
     await take(here, await exportTo(there, 'dots'));
     const { world, stationId, technician } = here;
+    // The newest knowledge still tells the two apart.
+    await world.call('classes.merge', { from: 'c-scratch', into: 'c-plain' }, technician);
     await world.done(await world.call('candidates.create', { stationId, timeBudgetS: 10 }, technician));
     const candidates = await world.call('candidates.list', { stationId });
     const whole = candidates.find(({ strategy, precision }) => strategy === 'none' && precision === 'fp32')!;
     expect(whole.evidence.sumsOfOthers).toMatchObject({
       classes: [
         { classId: 'c-dots', parts: 12, here: 0 },
-        { classId: 'c-plain', parts: 3, here: 12 },
+        { classId: 'c-plain', parts: 5, here: 12 },
       ],
       map: null,
     });
@@ -181,6 +189,12 @@ describe('knowledge by file', () => {
     await there.world.call('bundles.trust', { key: installation });
     const taken = await there.world.call('bundles.import', { stationId: there.stationId, file });
     expect(taken.evidence).toEqual(whole.evidence);
+
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const today = { 'c-dots': 12, 'c-plain': 17, 'c-stripes': 12 };
+    expect(await counts(here)).toEqual(today);
+    const { header } = await readExportHeader(await exportTo(here, 'all'));
+    expect(Object.fromEntries(header.classes.map(({ classId, count }) => [classId, count]))).toEqual(today);
   });
 
   test('images that would count twice are refused: own ones that come back, and those of a third station in two files', async () => {
