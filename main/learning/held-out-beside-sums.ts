@@ -91,6 +91,8 @@ export async function heldOutBesideSums(
   for (const c of truth) taken[c]! += 1;
   // A class of which only some rows take part keeps its whole weight.
   const weightOf = (c: number) => (weights.get(classIds[c]!)! * own.get(classIds[c]!)!) / taken[c]!;
+  // lambda was chosen for as many parts as take part; here they weigh as much as the whole ledger.
+  const ridge = (lambda * ledger.length) / rows.length;
   const [d, k] = [picked.columns, classIds.length];
   const logits = matrix(rows.length, k);
   for (const fold of new Set(folds)) {
@@ -112,7 +114,7 @@ export async function heldOutBesideSums(
     }
     const a = await products.multiply(scaled, scaled, { transposeA: true });
     for (let i = 0; i < a.data.length; i += 1) a.data[i]! += given.scatter.data[i]!;
-    for (let i = 0; i < d; i += 1) a.data[i * d + i]! += lambda;
+    for (let i = 0; i < d; i += 1) a.data[i * d + i]! += ridge;
     const head = await solveCholesky(await cholesky(a, products), b, products);
     const some = matrix(held.length, d);
     held.forEach((i, at) => some.data.set(picked.data.subarray(i * d, (i + 1) * d), at * d));

@@ -13,8 +13,15 @@ import {
   signsOf,
   type Signs,
 } from '../../../main/learning/novelty-score.ts';
-import { crossValidate, pick } from '../../../main/learning/selection.ts';
+import {
+  crossValidate,
+  crossValidateSample,
+  inFolds,
+  pick,
+  representativeRows,
+} from '../../../main/learning/selection.ts';
 import { classWeights } from '../../../main/learning/solve.ts';
+import { Statistics } from '../../../main/learning/statistics.ts';
 import { fitFeatureMap, isPoor, mapSums } from '../../../main/learning/statistics-map.ts';
 import { carryOver } from '../../../main/compression/sums-of-others.ts';
 import { randomOf, rowsOf, worldOf } from './synthetic.ts';
@@ -101,6 +108,17 @@ describe('on the same features', () => {
       }
     });
     expect(beside.balancedAccuracy).toBeGreaterThan(0.8);
+  });
+
+  it('a part is judged beside no sums as without, also where not all parts take part', async () => {
+    const z = embed(own.features, stages);
+    const sample = inFolds(representativeRows(own.ledger, 20), own.ledger);
+    const picked = pick(z, sample.rows);
+    const fixed = { lambda: 1, balancing: 0.5 };
+    const alone = await crossValidateSample(picked, sample, own.ledger, products, { fixed });
+    const nothing = asTheyAre(new Statistics(size), products);
+    const beside = await heldOutBesideSums(alone, picked, own.ledger, nothing, products);
+    closeTo(beside.logits.data, alone.logits.data);
   });
 });
 
