@@ -21,8 +21,13 @@ type Withheld = ReadonlyMap<string, { classId: string; look: string | null }>;
 
 export interface GoldenFilling {
   handlers: HandlersOf<'golden.filling' | 'golden.setFilling'>;
-  /** Which of the samples the next update leaves to the golden set. Changes nothing. */
-  choose(job: JobWork, station: Station, samples: readonly LabelledImage[]): Promise<Withheld>;
+  /** Which of the samples the next update leaves to the golden set; `others`: images of merged stations, which teach too. Changes nothing. */
+  choose(
+    job: JobWork,
+    station: Station,
+    samples: readonly LabelledImage[],
+    others: readonly string[],
+  ): Promise<Withheld>;
   /** Sets the choice, without a word in the trail. */
   turn(stationId: string, on: boolean): void;
   /** Within the update's transaction; what was labelled otherwise, or doubted, meanwhile stays a label. Gives how many were taken. */
@@ -104,11 +109,11 @@ export const createGoldenFilling = (context: CoreContext): GoldenFilling => {
 
   return {
     turn,
-    async choose(job, station, samples) {
+    async choose(job, station, samples, others) {
       if (!isOn(station.id)) return NOTHING;
       const unlearnt = freshOf(station.id);
       const fresh = new Map<string, LabelledImage>();
-      const taught = new Map<string, string>();
+      const taught = new Map(others.map((sha) => [sha, store.images.pathOf(sha)]));
       for (const sample of samples) {
         if (unlearnt.has(sample.sha)) fresh.set(sample.sha, sample);
         else taught.set(sample.sha, sample.file);

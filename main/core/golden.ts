@@ -13,6 +13,7 @@ import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { goldenImages } from './golden-images.ts';
 import { listSources } from './import.ts';
 import type { JobService, JobWork } from './jobs.ts';
+import { mergedImages } from './merged-sums.ts';
 import { readSnapshot } from './snapshots.ts';
 import { withTrainer } from './trainer.ts';
 
@@ -97,14 +98,10 @@ export const createGoldenService = (
     by: string,
     classOf: (folder: string) => string,
   ): Promise<string[]> => {
-    const { maxPixels } = store.stations.get(stationId).recipe;
+    const { backboneId, recipe } = store.stations.get(stationId);
+    const { maxPixels } = recipe;
     const files = await listSources(path, true);
     const taken = new Map<string, { sha: string; classId: string; width: number; height: number; name: string }>();
-    // What judged in a set before teaches now, whether it has a label still or not.
-    const learnt = [
-      ...store.labels.list(stationId).map(({ imageSha }) => imageSha),
-      ...store.golden.retired(stationId),
-    ];
     for (const [done, { file, name, className }] of files.entries()) {
       job.signal.throwIfAborted();
       job.progress((0.5 * done) / files.length, { key: 'golden.read', details: { done, total: files.length } });
@@ -122,6 +119,14 @@ export const createGoldenService = (
         );
       }
     }
+    const merged = await mergedImages(store, stationId, backboneId);
+    const learnt = [
+      ...store.labels.list(stationId).map(({ imageSha }) => imageSha),
+      // What judged in a set before teaches now, whether it has a label still or not.
+      ...store.golden.retired(stationId),
+      // Of what is taken in itself the next update takes the picture out of the sums.
+      ...merged.filter((sha) => !taken.has(sha)),
+    ];
     const { leaks, looks } = await ask(job, stationId, [...taken.keys()], learnt, null);
     for (const { sha, like } of leaks) {
       job.skip(

@@ -111,7 +111,7 @@ export const createKnowledgeService = (
     const added = await merged.settle(job, stationId, by);
     const others = await mergedImages(store, stationId, backbone.id);
     if (added.length === 0) checkEnough(stationId, forget.images);
-    const withheld = await filling.choose(job, station, labelled);
+    const withheld = await filling.choose(job, station, labelled, others);
     const samples = labelled.filter((sample) => !withheld.has(sample.sha));
     // All classes: what other stations gave may know more of them than this one's labels.
     const known = new Set(samples.map((sample) => sample.classId));

@@ -395,6 +395,28 @@ describe('knowledge of a station of the same home', () => {
     expect(await counts(here)).toEqual({ 'c-dots': 9, 'c-plain': 15, 'c-stripes': 12 });
   });
 
+  test('look-alikes of what another station taught teach here too, and do not judge', async () => {
+    const here = await open();
+    const { world, stationId } = here;
+    await teach(here, { stripes: 2, scratch: 2 });
+    const there = await beside(here, { plain: 13, dots: 2 });
+    await merge(here, there);
+    const brighter = async (n: number, to: string) => {
+      const image = picture('plain', 1000 * seeds + n);
+      await writePicture(join(folder, to, 'plain', `${n}.png`), { ...image, data: image.data.map((v) => v + 9) });
+    };
+    for (let n = 0; n < 12; n += 1) await brighter(n, 'to-label');
+    await brighter(12, 'to-judge');
+    await label(here, join(folder, 'to-label'));
+    await world.call('golden.setFilling', { stationId, on: true });
+    await update(here);
+    expect(await counts(here)).toEqual({ 'c-dots': 2, 'c-plain': 25, 'c-scratch': 2, 'c-stripes': 2 });
+    const path = join(folder, 'to-judge');
+    const { skipped } = await world.done(await world.call('golden.add', { stationId, path }));
+    expect(skipped).toMatchObject([{ code: 'GOLDEN_LEAK' }]);
+    expect(await world.call('golden.show', { stationId })).toBeNull();
+  });
+
   test('comes by a merge and not by a file', async () => {
     const here = await open();
     await teach(here, { plain: 4, stripes: 4 });
