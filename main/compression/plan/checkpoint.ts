@@ -18,7 +18,7 @@ import type { TrialRecord } from './trials.ts';
  */
 
 /** Raised whenever what a trial makes or how it is measured changes: what was kept before then counts as never measured. */
-export const CHECKPOINT_FORMAT = 9;
+export const CHECKPOINT_FORMAT = 10;
 
 const rowSet = z.array(z.number().int().min(0)).nullable();
 const trialSchema = z.object({
@@ -81,8 +81,8 @@ export interface Checkpoint {
    * @returns null: with this variant the process ended again and again (out of memory, most likely), and it is better left alone
    */
   begin(id: string): Promise<(() => Promise<void>) | null>;
-  /** How many images the search looks at: told by the first run, since only trials on the same images compare. */
-  rows(decide: () => Promise<number>): Promise<number>;
+  /** At how many images, in how many views, the search looks: told by the first run, since only trials that saw the same compare. */
+  decided(what: 'rows' | 'views', decide: () => Promise<number> | number): Promise<number>;
   /** The search is over. */
   remove(): Promise<void>;
 }
@@ -180,17 +180,18 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
       await write([[name, String(before + 1)]]);
       return () => rm(join(folder, name), { force: true });
     },
-    async rows(decide) {
+    async decided(what, decide) {
+      const name = `${what}.json`;
       try {
         return z
           .number()
           .int()
           .min(1)
-          .parse(JSON.parse(await readFile(join(folder, 'rows.json'), 'utf8')));
+          .parse(JSON.parse(await readFile(join(folder, name), 'utf8')));
       } catch {
-        const rows = await decide();
-        await write([['rows.json', JSON.stringify(rows)]]);
-        return rows;
+        const count = await decide();
+        await write([[name, JSON.stringify(count)]]);
+        return count;
       }
     },
     async remove() {

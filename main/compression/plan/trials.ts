@@ -149,14 +149,15 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   });
   const baseBytes = encodeModel(workshop.base);
   const checkpoint = options.checkpoint ?? null;
-  const afford = () => affordableRows(baseBytes, options);
-  const rows = representativeRows(ledger, await (checkpoint ? checkpoint.rows(afford) : afford()));
+  const decided: Checkpoint['decided'] = async (what, decide) => checkpoint?.decided(what, decide) ?? decide();
+  const rows = representativeRows(ledger, await decided('rows', () => affordableRows(baseBytes, options)));
   const images = rows.map((row) => options.images[row]!);
   const part = rows.map((row) => ledger[row]!);
   const run = { threads, signal, onProgress: options.onProgress };
   const passedAt = performance.now();
   const features = await featuresOf(backbone, baseBytes, backbone.inputSize, source, images, run);
-  const views = affordableViews(options.budgetMs, performance.now() - passedAt);
+  const passMs = performance.now() - passedAt;
+  const views = await decided('views', () => affordableViews(options.budgetMs, passMs));
   const validation = await validate(features, backbone, part, products, { signal });
   const newDefectsOf = (raw: Float32Array, choice: Choice) =>
     heldOutNovelty(embed(raw, stagesOf(backbone)), part, choice, products, signal);

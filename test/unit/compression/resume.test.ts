@@ -9,7 +9,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compressDataset, type CompressDatasetOptions } from '../../../main/compression/dataset.ts';
 import type { CompressReport } from '../../../main/compression/dataset-report.ts';
 import { takeBackBegun } from '../../../main/compression/plan/begun.ts';
+import { openLabelledImages } from '../../../main/compression/labelled-images.ts';
 import { openCheckpoint } from '../../../main/compression/plan/checkpoint.ts';
+import { openTrials } from '../../../main/compression/plan/trials.ts';
+import { scanDataset } from '../../../main/learning/dataset.ts';
+import { openProducts } from '../../../main/learning/dense.ts';
 import { fakeMeasure, smallBackboneFile, writeDataset } from './small-data.ts';
 
 let folder: string;
@@ -116,6 +120,34 @@ describe('a search that was cut short', () => {
     // Nothing is left when a search has ended.
     await expect(readdir(work)).rejects.toMatchObject({ code: 'ENOENT' });
   }, 120_000);
+
+  it('compares in as many views as it began with, however much time there is now', async () => {
+    const { backbone, dir } = options;
+    const { train } = await scanDataset(dir);
+    const { source, images, ledger } = await openLabelledImages(train, backbone);
+    await using products = openProducts({ threads: 1 });
+    const viewsWithin = async (budgetMs: number) => {
+      const { views } = await openTrials({
+        backbone,
+        source,
+        images,
+        ledger,
+        firstTask: images,
+        products,
+        threads: 1,
+        seed: 1,
+        maxDropPp: 5,
+        measure: fakeMeasure,
+        costs: null,
+        budgetMs,
+        bytes: await readFile(backbone.file),
+        checkpoint: await openCheckpoint({ work: join(folder, 'views'), key: 'k', resume: true }),
+      });
+      return views;
+    };
+    expect(await viewsWithin(1)).toBe(1);
+    expect(await viewsWithin(1e9)).toBe(1);
+  });
 
   it('measures again what cannot be read', async () => {
     const work = join(folder, 'damaged');
