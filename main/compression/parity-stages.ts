@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Backbone, ModelStage, ParityStage } from '../contract/domain.ts';
 import type { Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
@@ -15,14 +16,17 @@ import { variantId } from './plan/variant.ts';
  * pictures. The compressed and the quantised model have one head, the candidate's: what lies between them is rounding alone.
  */
 
-/** A quantised backbone as it was in floats; null: it is none, or a run before this one made it and did not try it in floats. */
+/** A quantised backbone as it was in floats; null: it is none, or a run before this one made it and did not try the same network in floats. */
 export function floatOf(
   { variant, made }: Pick<TrialRecord, 'variant' | 'made'>,
   tried: ReadonlyMap<string, TrialRecord>,
 ): Uint8Array | null {
-  if (variant.precision === 'fp32') return null;
-  if (made.float) return encodeModel(made.float);
-  return tried.get(variantId({ ...variant, precision: 'fp32' }))?.made.bytes ?? null;
+  const { float } = made;
+  if (float === null) return null;
+  if (typeof float !== 'string') return encodeModel(float);
+  const bytes = tried.get(variantId({ ...variant, precision: 'fp32' }))?.made.bytes;
+  // A student that was taught once more is another network.
+  return bytes && createHash('sha256').update(bytes).digest('hex') === float ? bytes : null;
 }
 
 interface StagesOptions {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { decodeModel } from '../../onnx/index.ts';
+import { decodeModel, encodeModel } from '../../onnx/index.ts';
 import { writeDurably } from '../../store/files.ts';
 import { makeFolder } from '../bundle-files.ts';
 import type { StudentChoice } from '../distill/teach-student.ts';
@@ -48,6 +48,7 @@ const trialSchema = z.object({
   predictedSpeedup: z.number().nullable(),
   made: z.object({
     sha256: z.string(),
+    float: z.string().nullable(),
     ratio: z.number(),
     untouched: z.array(z.object({ group: z.string(), why: z.string() })),
     student: z.custom<StudentChoice | null>((value) => typeof value === 'object'),
@@ -101,12 +102,11 @@ export interface CheckpointOptions {
   onProblem?: ((problem: string) => void) | undefined;
 }
 
+const sha256Of = (bytes: string | Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
 /** @throws HOME_NOT_WRITABLE */
 export async function openCheckpoint({ work, key, resume, onProblem }: CheckpointOptions): Promise<Checkpoint> {
-  const name = createHash('sha256')
-    .update(JSON.stringify([CHECKPOINT_FORMAT, key]))
-    .digest('hex');
-  const folder = searchFolder(work, name);
+  const folder = searchFolder(work, sha256Of(JSON.stringify([CHECKPOINT_FORMAT, key])));
   let writable = true;
   try {
     if (!resume) await rm(folder, { recursive: true, force: true });
@@ -138,7 +138,7 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
         if ('problem' in outcome) return { ...rest, outcome };
         const bytes = new Uint8Array(await readFile(join(folder, `${id}.onnx`)));
         const { sha256, untaught, ...made } = outcome.made;
-        if (createHash('sha256').update(bytes).digest('hex') !== sha256) return null;
+        if (sha256Of(bytes) !== sha256) return null;
         return {
           ...rest,
           outcome: {
@@ -148,7 +148,6 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
               ...made,
               model: decodeModel(bytes, id),
               bytes,
-              float: null,
               careful: null,
               untaught: untaught && new Set(untaught),
             },
@@ -162,8 +161,9 @@ export async function openCheckpoint({ work, key, resume, onProblem }: Checkpoin
       if ('problem' in outcome) return write([[`${id}.json`, JSON.stringify({ ...rest, outcome })]]);
       const { made, unseen, ...measures } = outcome;
       const { ratio, untouched, student, rule, untaught, bytes } = made;
-      const sha256 = createHash('sha256').update(bytes).digest('hex');
-      const told = { ratio, untouched, student, rule, untaught: untaught && [...untaught], sha256 };
+      const float = made.float && (typeof made.float === 'string' ? made.float : sha256Of(encodeModel(made.float)));
+      const sha256 = sha256Of(bytes);
+      const told = { ratio, untouched, student, rule, untaught: untaught && [...untaught], sha256, float };
       // The model first: a description without its model would count for nothing.
       await write([
         [`${id}.onnx`, bytes],

@@ -30,8 +30,8 @@ import type { Strategy, Variant } from './variant.ts';
 export interface Made {
   model: Model;
   bytes: Uint8Array;
-  /** What it was before it was quantised; null: it was not, or that is not known any more. */
-  float: Model | null;
+  /** What it was before it was quantised; the sha256 of its file alone where a run before this one made it; null: it was not quantised. */
+  float: Model | string | null;
   /** Share of multiply-accumulates that pruning really removed. */
   ratio: number;
   /** What pruning left alone, naming it. */

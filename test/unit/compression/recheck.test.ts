@@ -38,6 +38,8 @@ const bundle = async (name: string, of: Finished, change: Partial<Evidence> = {}
 let float: Finished;
 let integer: Finished;
 let stages: Record<'smaller' | 'lost' | 'integers' | 'none', ParityStage[]>;
+/** An integer trial of a run before this one, whose floats this run has tried: the same network, or one that was taught anew. */
+let resumed: Record<'same' | 'anew', Uint8Array | null>;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'mekiki-recheck-'));
@@ -81,10 +83,19 @@ beforeAll(async () => {
   integer = await finishVariant('m-int8', variant, choice.model, encodeModel(choice.model), options);
   float = await finishVariant('m-fp32', { ...variant, precision: 'fp32' }, base, encodeModel(base), options);
   const made = { model: choice.model, bytes: encodeModel(choice.model), float: base } as TrialRecord['made'];
+  const tried = new Map([['size-64-fp32', { made: { bytes: encodeModel(base) } } as TrialRecord]]);
+  const trialOf = (bytes: Uint8Array) => ({
+    variant,
+    made: { ...made, float: createHash('sha256').update(bytes).digest('hex') },
+  });
+  resumed = {
+    same: floatOf(trialOf(encodeModel(base)), tried),
+    anew: floatOf(trialOf(encodeModel(choice.model)), tried),
+  };
   const native = { ...options, backbone: { ...backbone, inputSize: 64 } };
   stages = {
     smaller: await parityStages(float, integer, floatOf({ variant, made }, new Map()), options),
-    lost: await parityStages(float, integer, null, options),
+    lost: await parityStages(float, integer, resumed.anew, options),
     integers: await parityStages(float, integer, null, native),
     none: await parityStages(float, float, null, native),
   };
@@ -115,6 +126,7 @@ describe('parity step by step', () => {
       'quantised deployed',
       'trained deployed',
     ]);
+    expect(resumed.same).not.toBeNull();
     // In floats it is not known any more: rounding is told together with what came before.
     expect(wayOf(stages.lost)).toEqual(['trained quantised', 'quantised deployed', 'trained deployed']);
     for (const { images, equal } of Object.values(stages).flat()) expect([images, equal <= images]).toEqual([30, true]);

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,9 +12,11 @@ import type { CompressReport } from '../../../main/compression/dataset-report.ts
 import { takeBackBegun } from '../../../main/compression/plan/begun.ts';
 import { openLabelledImages } from '../../../main/compression/labelled-images.ts';
 import { openCheckpoint } from '../../../main/compression/plan/checkpoint.ts';
-import { openTrials } from '../../../main/compression/plan/trials.ts';
+import { openTrials, type TrialRecord } from '../../../main/compression/plan/trials.ts';
 import { scanDataset } from '../../../main/learning/dataset.ts';
 import { openProducts } from '../../../main/learning/dense.ts';
+import { encodeModel } from '../../../main/onnx/index.ts';
+import { smallBackbone } from './networks.ts';
 import { fakeMeasure, smallBackboneFile, writeDataset } from './small-data.ts';
 
 let folder: string;
@@ -124,7 +127,7 @@ describe('a search that was cut short', () => {
   it('compares in as many views as it began with, however much time there is now', async () => {
     const { backbone, dir } = options;
     const { train } = await scanDataset(dir);
-    const { source, images, ledger } = await openLabelledImages(train, backbone);
+    const { source, images, ledger } = await openLabelledImages(train, backbone, undefined);
     await using products = openProducts({ threads: 1 });
     const viewsWithin = async (budgetMs: number) => {
       const { views } = await openTrials({
@@ -159,6 +162,30 @@ describe('a search that was cut short', () => {
     await writeFile(file, (await readFile(file, 'utf8')).slice(0, 9));
     expect(await (await openCheckpoint(settings)).take('size-64-fp32')).toBeNull();
     expect(await checkpoint.take('size-96-fp32')).toBeNull();
+  });
+
+  it('knows of integers which network they were in floats', async () => {
+    const checkpoint = await openCheckpoint({ work: join(folder, 'integers'), key: 'k', resume: true });
+    const model = smallBackbone();
+    const bytes = encodeModel(model);
+    const made = { untouched: [], rule: null, careful: null, student: null, untaught: null, ratio: 0, model, bytes };
+    const outcome: TrialRecord = {
+      id: 'size-64-int8',
+      variant: { strategy: 'none', ratio: 0, inputSize: 64, precision: 'int8' },
+      balancedAccuracy: 1,
+      loss: 0,
+      lost: { accuracyPp: 0, accuracyUpperPp: 0, certaintyPp: 0, expectedPp: 0 },
+      newDefects: null,
+      latencyMs: 1,
+      speedup: 1,
+      bytes: bytes.length,
+      unseen: null,
+      predictedSpeedup: null,
+      made: { ...made, float: model },
+    };
+    await checkpoint.keep(outcome.id, { ms: 5, referenceMs: 1, outcome });
+    const float = createHash('sha256').update(bytes).digest('hex');
+    expect(await checkpoint.take(outcome.id)).toMatchObject({ outcome: { made: { float, bytes } } });
   });
 
   it('leaves a variant alone with which the process ended three times', async () => {
