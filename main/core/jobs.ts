@@ -183,6 +183,18 @@ export const createJobService = (context: CoreContext): JobService => {
     storeEnded();
     tell(job);
   };
+  /** What is taken up by the next run goes on counting from here: the time without the program is nobody's. */
+  const keepUsed = (): void => {
+    try {
+      for (const { job, userId, request } of store.jobs.unfinished()) {
+        const now = running.get(job.id)?.job;
+        if (request === undefined || now === undefined) continue;
+        store.jobs.save({ ...job, usedSeconds: usedSeconds(now) }, userId, null);
+      }
+    } catch (error) {
+      log.warn('used time of jobs could not be stored', { error });
+    }
+  };
   /** Again in the queue, from where it was. */
   const goOn = ({ job, userId, request }: LeftJob, resumable: ResumableWork): Job => {
     const step = { key: `${job.kind}.resuming`, details: {} };
@@ -302,7 +314,8 @@ export const createJobService = (context: CoreContext): JobService => {
           continue;
         }
         log.info('job taken up again', { job: job.id, kind: job.kind });
-        goOn({ job: { ...job, progress: 0 }, userId, request }, resumable);
+        const again = { ...job, progress: 0, resumedAt: context.now().toISOString() };
+        goOn({ job: again, userId, request }, resumable);
       }
     },
     unfinished(kind, stationId) {
@@ -324,6 +337,7 @@ export const createJobService = (context: CoreContext): JobService => {
     },
     async close() {
       closing = true;
+      keepUsed();
       for (const { controller } of running.values()) controller.abort();
       await last;
       storeEnded();

@@ -768,6 +768,14 @@ describe('jobs', () => {
     await world.call('jobs.pause', { jobId: job.id });
     await until(job, 'paused');
     await world.call('jobs.resume', { jobId: job.id });
+    // Closed while it runs: used is what was used until then, and since the program is there again.
+    await until(job, 'running');
+    const { usedSeconds: before } = await stateOf(job);
+    await edit(`UPDATE jobs SET job = json_set(job, '$.resumedAt', '2026-01-01T00:00:00.000Z') WHERE id = '${job.id}'`);
+    const { usedSeconds, resumedAt } = await stateOf(job);
+    expect(usedSeconds).toBeGreaterThan(before!);
+    expect(usedSeconds).toBeLessThan(60);
+    expect(Date.now() - Date.parse(resumedAt!)).toBeLessThan(60_000);
     letGo();
     expect((await world.done(job)).state).toBe('done');
     expect(works()).toEqual([]);

@@ -55,7 +55,7 @@ type TrainerHandlers = {
 type UpdateInput = z.output<(typeof trainerMethods)['trainer.update']['input']>;
 type CompressInput = z.output<(typeof trainerMethods)['trainer.compress']['input']>;
 export interface TrainerControl {
-  /** Next trainer.update, before it writes anything, and trainer.recheck wait for this. */
+  /** Next trainer.update and trainer.compress, before they write anything, and trainer.recheck wait for this. */
   hold: Promise<void> | null;
   /** Next call, or each, drops the connection, as a crash does. */
   crash: boolean | 'always';
@@ -159,6 +159,7 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
     return { summary, rows, suspects: control.suspects(input) };
   },
   'trainer.compress': async (input: CompressInput) => {
+    if (control.hold !== null) await control.hold;
     const candidates = input.candidateIds.slice(0, 2).map((id, n) => {
       const dir = join(input.outDir, String(n));
       mkdirSync(dir);
