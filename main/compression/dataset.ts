@@ -86,7 +86,7 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
           key: {
             environment,
             weightBits: integerWeightBits(),
-            backbone: backbone.sha256,
+            backbone: [backbone.sha256, backbone.mean, backbone.std],
             images: ledger.map(({ sha, classId }) => [sha, classId]),
             tasks,
             strategy,

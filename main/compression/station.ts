@@ -128,7 +128,7 @@ async function compress(
             environment: describeEnvironment(lineThreads),
             threads,
             weightBits: integerWeightBits(),
-            backbone: backbone.sha256,
+            backbone: [backbone.sha256, backbone.mean, backbone.std],
             images: images.map((index) => {
               const { sha, classId, region } = labelled[index]!;
               return [sha, classId, region];

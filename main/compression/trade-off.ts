@@ -94,7 +94,7 @@ export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOf
     const { precision, timeBudgetS, maxDropPp, seed, threads } = options;
     const settings = { strategy, ratio, precision, timeBudgetS, maxDropPp, seed, threads };
     const key = createHash('sha256')
-      .update(JSON.stringify([backbone.sha256, digest, settings]))
+      .update(JSON.stringify([backbone.sha256, backbone.mean, backbone.std, digest, settings]))
       .digest('hex');
     const file = join(work, `${set.name}-${strategy}${ratio === undefined ? '' : `-${Math.round(100 * ratio)}`}.json`);
     const say = (line: string) => options.onProgress?.(`${i + 1} of ${jobs.length}, ${set.name} ${strategy}: ${line}`);

@@ -19,7 +19,7 @@ export interface ImportBackboneOptions {
 
 /**
  * Takes any ONNX image model as backbone: finds its input and features (or takes those named), cuts off what they do not need, runs it, and
- * writes the prepared copy. The same file and features give the same id. Weights in files beside the model are in the copy.
+ * writes the prepared copy. The same file, features and scaling of pixels give the same id. Weights in files beside the model are in the copy.
  * How its pixels are scaled comes from a file beside it (onnx/normalisation.ts).
  * @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE with the reason
  */
@@ -33,13 +33,22 @@ export async function importBackbone(file: string, options: ImportBackboneOption
     normalisation,
     ...(options.features ? { features: options.features } : {}),
   });
-  const id = `${described.id}-${described.sha256.slice(0, 8)}`;
+  const id = await idFor(described, options.folder);
   const target = join(options.folder, `${id}.onnx`);
   const backbone: Backbone = { ...described, id, file: target, normalisationFrom: normalisation.from };
   await checkByRunning(bytes, backbone, options.threads);
   await writeDurably(target, bytes);
   await writeDurably(join(options.folder, `${id}.json`), JSON.stringify({ ...backbone, file: `${id}.onnx` }, null, 2));
   return backbone;
+}
+
+/** By name and content. Features are kept by it, so the same network with its pixels scaled otherwise is another backbone. */
+async function idFor({ id: name, sha256, mean, std }: Omit<Backbone, 'file'>, folder: string): Promise<string> {
+  const id = `${name}-${sha256.slice(0, 8)}`;
+  const known = await readImportedBackbone(folder, id).catch(() => null);
+  const scaling = JSON.stringify([mean, std]);
+  if (known === null || JSON.stringify([known.mean, known.std]) === scaling) return id;
+  return `${id}-${createHash('sha256').update(scaling).digest('hex').slice(0, 4)}`;
 }
 
 /** A backbone that importBackbone left in a folder. @throws BACKBONE_MISSING, BUNDLE_ALTERED */

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -22,6 +22,15 @@ it('a backbone with its weights in a file beside it is taken as the same one wit
   const [one, other] = [await importBackbone(whole, options), await importBackbone(split, options)];
   expect(other.sha256).toBe(one.sha256);
   expect(await readFile(other.file)).toEqual(await readFile(one.file));
+
+  // Scaled otherwise it is another one: what was learnt on the first goes on with it.
+  await writeFile(`${whole}.json`, JSON.stringify({ mean: 0, std: 1, pixels: 255 }));
+  const scaled = await importBackbone(whole, options);
+  expect(scaled).toMatchObject({ sha256: one.sha256, mean: [0, 0, 0], std: [1, 1, 1] });
+  expect(scaled.id).not.toBe(one.id);
+  expect(await readImportedBackbone(options.folder, one.id)).toEqual(one);
+  expect(await readImportedBackbone(options.folder, scaled.id)).toEqual(scaled);
+  expect((await importBackbone(whole, options)).id).toBe(scaled.id);
 
   await rm(join(folder, data[0]!));
   expect(await readImportedBackbone(options.folder, other.id)).toEqual(other);
