@@ -62,6 +62,11 @@ const walk = async (page: Page, name: string, of: 'all' | 'shape' = 'all') => {
   for (const area of areas) {
     await go(page, area);
     await settled(page);
+    // What would go is counted a moment after the rest is there.
+    if (area === 'settings')
+      await page.waitForFunction(
+        () => !document.querySelector('[data-testid=goes-records]')?.textContent.startsWith('–'),
+      );
     if (shots) await page.screenshot({ path: `${shots}/state-${name}-${area}.png` });
     expect(await faults(page), `${name}, ${area}`).toEqual([]);
     if (of === 'all') expect(await findings(page), `${name}, ${area}`).toEqual([]);
