@@ -250,10 +250,11 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       }
     }
   };
-  /** Its accuracy alone says that it lost too much: among all images that may turn out so. */
-  const holdsByScores = (trial: Trial): boolean => holds(trial) && trial.lost.accuracyPp > request.maxDropPp;
+  /** So few images leave open whether it does: over more of them, when it is finished, it may not. Worth a student where time was kept for some. */
+  const holdsPerhaps = (trial: Trial): boolean =>
+    kept > 0 && holds(trial) && trial.lost.accuracyUpperPp > request.maxDropPp;
   /**
-   * Of pruned models that lost too much, or hold by their scores alone, and would be the fastest: the fastest that teaching may still save; where it did not, the fastest that holds if teaching gives it back as much, else the one
+   * Of pruned models that lost too much, or only perhaps hold, and would be the fastest: the fastest that teaching may still save; where it did not, the fastest that holds if teaching gives it back as much, else the one
    * that had lost least; where it did, of the even faster ones the one that had lost least.
    */
   const allTaught = async (): Promise<void> => {
@@ -269,7 +270,7 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
           (trial) =>
             trial.variant.strategy === 'post-prune' &&
             trial.variant.precision === precision &&
-            (fails(trial) ? trial.latencyMs < limitMs : holdsByScores(trial) && trial.latencyMs <= limitMs) &&
+            (fails(trial) ? trial.latencyMs < limitMs : holdsPerhaps(trial) && trial.latencyMs <= limitMs) &&
             (lastHeld || dropPp(trial) < within) &&
             !trials.has(variantId(studentOf(trial))),
         )
