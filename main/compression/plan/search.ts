@@ -250,8 +250,10 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       }
     }
   };
+  /** Its accuracy alone says that it lost too much: among all images that may turn out so. */
+  const holdsByScores = (trial: Trial): boolean => holds(trial) && trial.lost.accuracyPp > request.maxDropPp;
   /**
-   * Of pruned models that lost too much and would be the fastest: the fastest that teaching may still save; where it did not, the fastest that holds if teaching gives it back as much, else the one
+   * Of pruned models that lost too much, or hold by their scores alone, and would be the fastest: the fastest that teaching may still save; where it did not, the fastest that holds if teaching gives it back as much, else the one
    * that had lost least; where it did, of the even faster ones the one that had lost least.
    */
   const allTaught = async (): Promise<void> => {
@@ -267,9 +269,8 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
           (trial) =>
             trial.variant.strategy === 'post-prune' &&
             trial.variant.precision === precision &&
-            fails(trial) &&
+            (fails(trial) ? trial.latencyMs < limitMs : holdsByScores(trial) && trial.latencyMs <= limitMs) &&
             (lastHeld || dropPp(trial) < within) &&
-            trial.latencyMs < limitMs &&
             !trials.has(variantId(studentOf(trial))),
         )
         .sort((a, b) => dropPp(a) - dropPp(b));

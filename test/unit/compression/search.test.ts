@@ -245,6 +245,19 @@ describe('search', () => {
     expect(await taught(() => 0)).toEqual([0.65]);
   });
 
+  it('teaches one that holds by its scores alone as well: finished, it may lose too much', async () => {
+    const { asked, port } = world(({ inputSize, ratio, strategy }) =>
+      inputSize < 160 ? 3 : ratio === 0 || strategy === 'distill' ? 0 : 0.9,
+    );
+    const evaluate = async (variant: Variant) => {
+      const trial = (await port.evaluate(variant))!;
+      return variant.strategy === 'post-prune' ? { ...trial, lost: { ...trial.lost, accuracyPp: 1.7 } } : trial;
+    };
+    await searchPlan({ ...request, precision: 'int8', teachingMs: 1 }, { ...port, evaluate });
+    const students = asked.filter(({ strategy }) => strategy === 'distill').map(({ inputSize }) => inputSize);
+    expect(students).toContain(160);
+  });
+
   it('steps over the first lower size unless the second loses too much', async () => {
     const floats = async (dropPp: (inputSize: number) => number) => {
       const { asked, port } = world(({ inputSize }) => dropPp(inputSize));
