@@ -16,6 +16,7 @@ import { placeOf } from './ingest.ts';
 import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { sumsDir } from './knowledge-folders.ts';
+import { labelledByUser } from './labelled-by.ts';
 import { mergedImages, type MergedSums } from './merged-sums.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
@@ -84,17 +85,6 @@ export const createKnowledgeService = (
       const found = waiting.get(sample.sha)?.shift();
       return found === undefined ? [] : [{ sample, row: found.row }];
     });
-  };
-
-  /** Parts by user: own labels, and those of other stations here whose pictures are in the sums. Of a file from another home nobody knows. */
-  const labellersOf = (stationId: string, others: readonly string[]): ReadonlyMap<string, number> => {
-    const parts = new Map(store.labels.learntByUser(stationId));
-    const elsewhere = store.stations.list().filter(({ id }) => id !== stationId);
-    for (const sha of others) {
-      const [label] = elsewhere.flatMap(({ id }) => store.labels.get(id, sha) ?? []);
-      if (label) parts.set(label.userId, (parts.get(label.userId) ?? 0) + 1);
-    }
-    return parts;
   };
 
   /** Whether a station has labels of a class; not asked: one. */
@@ -196,7 +186,7 @@ export const createKnowledgeService = (
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.
-            labelledBy: Object.fromEntries(labellersOf(stationId, others)),
+            labelledBy: Object.fromEntries(labelledByUser(store, stationId, others)),
           },
         });
         const gone = [...forget.images].flatMap((sha) => removeLabel(stationId, sha, by));

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Candidate } from '../contract/domain.ts';
+import type { Store } from '../store/open.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
 
 /** Parts by user id. */
@@ -22,6 +23,20 @@ export const asMade = ({ store, keys }: Facts, candidate: Candidate): Candidate 
   const { origin } = candidate;
   const ours = origin?.installation === keys.installation && store.candidates.ids().includes(origin.candidateId);
   return ours ? asMade({ store, keys }, store.candidates.get(origin.candidateId)) : candidate;
+};
+
+/**
+ * Learnt parts by user id: the station's own labels, and those of other stations here whose pictures are in the sums that it took in. Of a file from another home nobody knows.
+ * @param others sha256 of these pictures
+ */
+export const labelledByUser = (store: Store, stationId: string, others: readonly string[]): Map<string, number> => {
+  const parts = new Map(store.labels.learntByUser(stationId));
+  const elsewhere = store.stations.list().filter(({ id }) => id !== stationId);
+  for (const sha of others) {
+    const [label] = elsewhere.flatMap(({ id }) => store.labels.get(id, sha) ?? []);
+    if (label) parts.set(label.userId, (parts.get(label.userId) ?? 0) + 1);
+  }
+  return parts;
 };
 
 /** Whose labels the knowledge learnt that this candidate was made of: labels given or taken away since are not in it. */

@@ -63,19 +63,17 @@ export const checkCounts = (k: number, n: number): void => {
   assert(Number.isInteger(k) && Number.isInteger(n) && k >= 0 && k <= n, `0 <= k <= n whole, found ${k} of ${n}`);
 };
 
-/** One-sided Clopper-Pearson bounds of a share: each holds by itself with the given confidence. n = 0: [0, 1]. */
-export const clopperPearsonBounds = (k: number, n: number, confidence = 0.95): { lower: number; upper: number } => {
+/** One-sided Clopper-Pearson upper bound of a share, k of n; 1 for n = 0. */
+export const upperBound = (k: number, n: number, confidence = 0.95): number => {
   checkCounts(k, n);
-  const alpha = 1 - confidence;
-  return {
-    lower: k === 0 ? 0 : bisect((p) => incompleteBeta(p, k, n - k + 1), alpha, 0, 1),
-    upper: k === n ? 1 : bisect((p) => incompleteBeta(p, k + 1, n - k), 1 - alpha, 0, 1),
-  };
+  return k === n ? 1 : bisect((p) => incompleteBeta(p, k + 1, n - k), confidence, 0, 1);
 };
 
-/** One-sided Clopper-Pearson upper bound of a share, k of n; 1 for n = 0. */
-export const upperBound = (k: number, n: number, confidence = 0.95): number =>
-  clopperPearsonBounds(k, n, confidence).upper;
+/** One-sided Clopper-Pearson bounds of a share: each holds by itself with the given confidence. n = 0: [0, 1]. */
+export const clopperPearsonBounds = (k: number, n: number, confidence = 0.95): { lower: number; upper: number } => {
+  const upper = upperBound(k, n, confidence);
+  return { lower: k === 0 ? 0 : bisect((p) => incompleteBeta(p, k, n - k + 1), 1 - confidence, 0, 1), upper };
+};
 
 /** Two-sided Clopper-Pearson interval of a share. n = 0: [0, 1]. */
 export const clopperPearson = (k: number, n: number, confidence = 0.95): [lo: number, hi: number] => {
