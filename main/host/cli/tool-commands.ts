@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { distillFile, PRUNED_SHARE, pruneFile, quantizeFile, type ToolReport } from '../../compression/model-tools.ts';
+import { distillFile } from '../../compression/distill-file.ts';
+import { PRUNED_SHARE, pruneFile, quantizeFile, type ToolReport } from '../../compression/model-tools.ts';
 import { isStudentFamily, studentNames } from '../../compression/distill/students.ts';
 import { WEIGHT_MEASURES } from '../../compression/prune/analyse.ts';
 import { IMPORTANCES, type Importance } from '../../compression/prune/measures.ts';

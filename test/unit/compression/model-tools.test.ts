@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { distillFile, pruneFile, quantizeFile } from '../../../main/compression/model-tools.ts';
+import { distillFile } from '../../../main/compression/distill-file.ts';
+import { pruneFile, quantizeFile } from '../../../main/compression/model-tools.ts';
 import {
   decodeModel,
   encodeModel,

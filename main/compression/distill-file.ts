@@ -1,0 +1,111 @@
+import { stat } from 'node:fs/promises';
+import { encodeModel, foldBatchNorm, readModelFile, setInputSize, type Model } from '../onnx/index.ts';
+import { createOrtEngine } from '../training/ort/engine.ts';
+import { progressLine } from '../training/progress.ts';
+import { cancellable } from './cancellable.ts';
+import { imitate } from './distill/imitate.ts';
+import {
+  buildStudent,
+  isStudentFamily,
+  poolBeforeProjecting,
+  type StudentFamily,
+  type TaughtOutput,
+} from './distill/students.ts';
+import { taughtOutputs } from './distill/teach-student.ts';
+import { cutModel, openTool, PRUNED_SHARE, report, type ToolOptions, type ToolReport } from './model-tools.ts';
+import { pictureInput, refuseHalfPrecision, unsuitable } from './picture-model.ts';
+
+export interface DistillReport extends ToolReport {
+  /** Family that the student was built of; null: it is the file that was given. */
+  student: StudentFamily | null;
+}
+
+interface DistillOptions extends ToolOptions {
+  /** null: the file itself teaches, and its student is a pruned copy of it. */
+  teacher: string | null;
+  /** Share of multiply-accumulates that a pruned copy has less; default: PRUNED_SHARE. */
+  ratio?: number | undefined;
+  epochs: number;
+}
+
+/**
+ * Teaches a student to give what a teacher gives, on pictures without labels.
+ * @param options.file a model with the outputs of the teacher, or the name of a family (which needs a teacher): then it is built, with a learnt projector to each of the teacher's outputs
+ * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
+ */
+export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
+  cancellable(options.signal, async () => {
+    const { file, teacher: teacherFile } = options;
+    const family = teacherFile === null ? null : await familyNamed(file);
+    const other = family || teacherFile === null ? null : readTeacher(teacherFile);
+    // Of a family that is built, input and scaling are the teacher's.
+    const opened = await openTool(family && teacherFile ? { ...options, file: teacherFile } : options, { open: true });
+    const { inputName, normalisation, source, images, compared, size } = opened;
+    const teacher = other ?? opened.model;
+    const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
+    const prunedCopy = async (): Promise<Model> => {
+      const whole = { ...opened, model: open(opened.model), batch: undefined, pictures: opened };
+      return (await cutModel(whole, { ...options, ratio: options.ratio ?? PRUNED_SHARE })).pruned.model;
+    };
+    const taughtBy = teacherFile ?? file;
+    const student = family
+      ? buildStudent(family, {
+          inputName,
+          outputs: outputsTaught(teacher, size, taughtBy),
+          inputSize: size,
+          seed: options.seed,
+        })
+      : teacherFile === null
+        ? await prunedCopy()
+        : opened.model;
+    const names = (of: Model) => of.graph.outputs.map(({ name: output }) => output);
+    const missing = names(student).find((output) => !names(teacher).includes(output));
+    if (missing !== undefined || pictureInput(teacher, taughtBy).name !== inputName) {
+      const problem =
+        missing === undefined ? `its input is not called "${inputName}"` : `it has no output "${missing}"`;
+      throw unsuitable(taughtBy, `${problem} as the student's`);
+    }
+    const held = new Set(compared);
+    options.onProgress?.('teaching');
+    const taught = await imitate(open(student), {
+      backbone: { ...normalisation, inputName, featureOutputs: names(student).map((output) => ({ name: output })) },
+      teacher: open(teacher),
+      source,
+      images: images.filter((image) => !held.has(image)),
+      inputSize: size,
+      engine: createOrtEngine(),
+      epochs: options.epochs,
+      threads: options.threads,
+      seed: options.seed,
+      fresh: family !== null,
+      signal: options.signal,
+      onProgress: (progress) => options.onProgress?.(progressLine(progress)),
+    });
+    const made = family ? foldBatchNorm(poolBeforeProjecting(taught)) : taught;
+    // Compared with what it was taught by, not with what it was before.
+    const whole = open(teacher);
+    const against = { ...opened, batch: undefined, model: whole, bytes: encodeModel(whole), pictures: opened };
+    return { ...(await report(made, against, options)), student: family };
+  });
+
+/** @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, BACKBONE_UNSUITABLE */
+function readTeacher(file: string): Model {
+  const read = readModelFile(file);
+  pictureInput(read, file);
+  refuseHalfPrecision(read, file);
+  return foldBatchNorm(read);
+}
+
+/** Null: it is a file, where there is one of that name. */
+async function familyNamed(name: string): Promise<StudentFamily | null> {
+  const isFile = (await stat(name).catch(() => null))?.isFile() ?? false;
+  return !isFile && isStudentFamily(name) ? name : null;
+}
+
+/** @throws BACKBONE_UNSUITABLE for an output that is no vector */
+function outputsTaught(teacher: Model, size: number, file: string): TaughtOutput[] {
+  return taughtOutputs(setInputSize(teacher, { batch: 'N', height: size, width: size }), size).map((output) => {
+    if (typeof output.channels === 'number' && output.rank === 2) return output;
+    throw unsuitable(file, `its output "${output.name}" is not [N, channels]`);
+  });
+}
