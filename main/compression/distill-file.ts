@@ -31,7 +31,7 @@ interface DistillOptions extends ToolOptions {
 /**
  * Teaches a student to give what a teacher gives, on pictures without labels.
  * @param options.file a model with the outputs of the teacher, or the name of a family (which needs a teacher): then it is built, with a learnt projector to each of the teacher's outputs
- * @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
+ * @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
  */
 export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
   cancellable(options.signal, async () => {

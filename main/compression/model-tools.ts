@@ -1,5 +1,5 @@
-import { readdir } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { access, constants, readdir, stat } from 'node:fs/promises';
+import { dirname, extname, join, sep } from 'node:path';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
 import {
@@ -13,6 +13,7 @@ import {
   type Model,
   type SourcedNormalisation,
 } from '../onnx/index.ts';
+import { outError } from '../store/files.ts';
 import { cancellable } from './cancellable.ts';
 import { LEAST_IMAGES } from './enough-images.ts';
 import { integerWeightBits } from './environment.ts';
@@ -98,7 +99,29 @@ export async function openTool(options: ToolOptions, { open }: { open: boolean }
   return { ...opened, ...(await openPictures(options, opened)) };
 }
 
-async function openModel({ file, size: asked }: ModelOptions, { open }: { open: boolean }): Promise<OpenedModel> {
+/** @throws INVALID_INPUT where no file can be written there: all the work would come before that */
+async function requireWritable(out: string): Promise<void> {
+  try {
+    // With its separator at the end, so that a file in the place of the folder is refused as well.
+    await access(join(dirname(out), sep), constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw outError(cause, out);
+  }
+  const found = await stat(out).catch(() => null);
+  if (found?.isDirectory()) throw new AppError('INVALID_INPUT', { what: '--out', problem: `${out} is a folder` });
+}
+
+/** @throws INVALID_INPUT, DISK_FULL */
+function writeOut(out: string, made: Model): void {
+  try {
+    writeModelFile(out, made);
+  } catch (cause) {
+    throw outError(cause, out);
+  }
+}
+
+async function openModel({ file, out, size: asked }: ModelOptions, { open }: { open: boolean }): Promise<OpenedModel> {
+  await requireWritable(out);
   const read = readModelFile(file);
   const { name: inputName, shape } = pictureInput(read, file);
   const [batch, , height, width] = shape;
@@ -179,7 +202,7 @@ export async function report(
   await using first = await openContender('before', bytes, common);
   await using second = await openContender('after', after, common);
   const times = await measureInterleaved([first, second], { rounds: 60, warmUp: 5, signal, budgetMs: 20_000 });
-  writeModelFile(out, made);
+  writeOut(out, made);
   const told = (of: Model, length: number, name: string) => {
     const { macs, params } = modelCost(of, [batch ?? 1, 3, size, size], { unknownOps: 'unknown' });
     return { macs: macs / (batch ?? 1), params, bytes: length, latencyMsP50: times.get(name)!.p50 };
@@ -239,7 +262,7 @@ export async function cutModel(
   return { pruned, analysis, measures: importance.measures };
 }
 
-/** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
+/** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
 export const pruneFile = (options: PruneOptions): Promise<PruneReport> =>
   cancellable(options.signal, async () => {
     const { calibrate } = options;
@@ -265,7 +288,7 @@ export interface QuantizeReport extends ToolReport {
   keptFloat: readonly string[];
 }
 
-/** @throws MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
+/** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
 export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
   cancellable(options.signal, async () => {
     const opened = await openTool(options, { open: false });

@@ -1,5 +1,5 @@
-import { AppError, asAppError, isAppError, problemOf } from '../../contract/errors.ts';
-import { writeDurably } from '../../store/files.ts';
+import { AppError, asAppError } from '../../contract/errors.ts';
+import { outError, writeDurably } from '../../store/files.ts';
 
 /** Exit codes of the command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
@@ -42,10 +42,9 @@ export function createOutput(json: boolean): Output {
 export async function writeOut(file: string, bytes: Uint8Array | string): Promise<void> {
   try {
     await writeDurably(file, bytes);
-  } catch (cause) {
-    if (isAppError(cause, 'DISK_FULL')) throw cause;
-    const { cause: first } = cause as Error;
-    throw new AppError('INVALID_INPUT', { what: '--out', problem: problemOf(first ?? cause) }, { cause });
+  } catch (error) {
+    // The system's own words lie below those for a data folder.
+    throw outError((error as Error).cause ?? error, file);
   }
 }
 

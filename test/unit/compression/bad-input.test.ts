@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compressDataset, type CompressDatasetOptions } from '../../../main/compression/dataset.ts';
+import { pruneFile } from '../../../main/compression/model-tools.ts';
 import { whatBinds } from '../../../main/compression/plan/nearest.ts';
 import { compressStation } from '../../../main/compression/station.ts';
 import {
@@ -248,6 +249,11 @@ describe('a full disk', () => {
       expect(said.filter((line) => line.startsWith('going on without keeping'))).toHaveLength(1);
       await wholeBundles(join(disk, 'out'));
       expect((await readdir(join(disk, 'out'))).filter((name) => name.startsWith('.'))).toEqual([]);
+      const plain = { file: backbone.file, out: join(disk, 'pruned.onnx'), size: 64, threads: 1, seed: 0 };
+      await expect(pruneFile({ ...plain, calibrate: null, ratio: 0.1 })).rejects.toMatchObject({
+        code: 'DISK_FULL',
+        details: { path: plain.out },
+      });
       const left = await readdir(disk, { recursive: true });
       expect(left.filter((name) => name.endsWith('.tmp'))).toEqual([]);
       // With room elsewhere for the results the search ends well.

@@ -187,6 +187,17 @@ describe('tools on plain ONNX files', () => {
       await expect(distillFile({ ...tried, teacher: null, epochs: 1 })).rejects.toMatchObject(refusal);
       await expect(distillFile({ ...tried, file, teacher: given, epochs: 1 })).rejects.toMatchObject(refusal);
     }
+    for (const [out, told] of [
+      [join(folder, 'gone', 'none.onnx'), 'ENOENT'],
+      [join(file, 'none.onnx'), 'ENOTDIR'],
+      [folder, 'is a folder'],
+    ] as const) {
+      const refusal = { code: 'INVALID_INPUT', details: { what: '--out', problem: expect.stringContaining(told) } };
+      const tried = { ...options('none.onnx'), calibrate: join(folder, 'gone'), out };
+      await expect(quantizeFile(tried)).rejects.toMatchObject(refusal);
+      await expect(pruneFile({ ...tried, calibrate: null, ratio: 0.3 })).rejects.toMatchObject(refusal);
+      await expect(distillFile({ ...tried, teacher: null, epochs: 1 })).rejects.toMatchObject(refusal);
+    }
     await expect(readFile(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
