@@ -180,13 +180,16 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     const quickest = quickestHeld();
     return quickest !== null && workOf(variant) > MORE_WORK * workOf(quickest.variant);
   };
-  /** A named strategy: channels alone, in every precision, until it is hopeless. */
+  /** A named strategy: channels alone, in every precision until that is hopeless or cannot be made. What floats cannot do integers cannot either. */
   const inTurn = async (strategy: Strategy, inputSize: number): Promise<void> => {
+    let left = precisions;
     for (const ratio of request.ratio === null ? RATIOS : [request.ratio]) {
-      let last: Trial | null = null;
-      for (const precision of precisions) {
-        last = await attempt({ strategy, ratio, inputSize, precision });
-        if (outOfTime || last === null || hopeless(last)) return;
+      for (const precision of left) {
+        const trial = await attempt({ strategy, ratio, inputSize, precision });
+        if (outOfTime) return;
+        if (trial !== null && !hopeless(trial)) continue;
+        if (precision === first) return;
+        left = [first];
       }
     }
   };

@@ -4,7 +4,7 @@ import { chooseFinalists, finishFinalists, inputSizesOf } from '../../../main/co
 import { judgeOffer, paretoFront, recommend } from '../../../main/compression/plan/offers.ts';
 import { searchPlan, type SearchRequest, type Trial } from '../../../main/compression/plan/search.ts';
 import type { TrialRecord } from '../../../main/compression/plan/trials.ts';
-import { variantId, type Variant } from '../../../main/compression/plan/variant.ts';
+import { variantId, type Precision, type Variant } from '../../../main/compression/plan/variant.ts';
 
 const request: SearchRequest = {
   strategy: 'auto',
@@ -321,6 +321,23 @@ describe('search', () => {
     const { asked, port } = world(() => 0);
     await searchPlan({ ...request, strategy: 'post-prune', ratio: 0.4, precision: 'fp32' }, port);
     expect(asked).toEqual([{ strategy: 'post-prune', ratio: 0.4, inputSize: 224, precision: 'fp32' }]);
+  });
+
+  it('a named strategy goes on in floats where integers lose too much or cannot be made, and ends with the floats', async () => {
+    const tried = async (dropPp: (variant: Variant) => number, without: Precision | null = null) => {
+      const { asked, port } = world(dropPp);
+      const evaluate = async (variant: Variant) => {
+        const trial = await port.evaluate(variant);
+        return variant.precision === without ? null : trial;
+      };
+      await searchPlan({ ...request, strategy: 'post-prune' }, { ...port, evaluate });
+      return asked.map(({ ratio, precision }) => `${ratio} ${precision}`);
+    };
+    const floatsAlone = ['0.25 fp32', '0.25 int8', '0.45 fp32', '0.65 fp32'];
+    expect(await tried(() => 0, 'int8')).toEqual(floatsAlone);
+    expect(await tried(({ precision }) => (precision === 'int8' ? 9 : 0))).toEqual(floatsAlone);
+    expect(await tried(({ ratio }) => (ratio > 0.3 ? 9 : 0))).toEqual(['0.25 fp32', '0.25 int8', '0.45 fp32']);
+    expect(await tried(() => 0, 'fp32')).toEqual(['0.25 fp32']);
   });
 
   it('is cancelled between trials', async () => {
