@@ -56,18 +56,9 @@ test('wrong usage exits with 2', async () => {
 });
 
 test('an option that would change nothing is refused', async () => {
-  const set = join(folder, 'set');
-  for (const options of [
-    ['--size', '96'],
-    ['--epochs', '3'],
-    ['--exemplars', '20'],
-    ['--method', 'lwf', '--exemplars', '20'],
-    ['--method', 'icarl', '--adapt-first-task', 'auto'],
-  ]) {
-    const refused = await cli(['learn', set, ...options, '--json']);
-    expect(refused.code).toBe(2);
-    expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
-  }
+  const refused = await cli(['learn', join(folder, 'set'), '--size', '96', '--json']);
+  expect(refused.code).toBe(2);
+  expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
 });
 
 test('a folder that is no data set, an empty one, and one whose classes differ', async () => {

@@ -146,7 +146,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
 
   const floatModel = async (variant: Variant): Promise<Pruned> => {
     const { strategy, ratio, inputSize } = variant;
-    if (strategy === 'none' || ratio === 0) return { model: base, ratio: 0, widths: [], dropped: [], untouched: [] };
+    if (strategy === 'none') return { model: base, ratio: 0, widths: [], dropped: [], untouched: [] };
     const key = `${strategy} ${inputSize}`;
     const calibration = calibrationOf(strategy, inputSize);
     const found = calibration.images.length;
@@ -215,8 +215,8 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   };
 
   /** Images that no weight of a pruned variant was fitted to. Of integers alone null: what ranges and rounding lose is the same on images that they were fitted to (README, "Accuracy"). */
-  const unfittedBy = ({ strategy, ratio }: Variant): ReadonlySet<number> | null => {
-    if (ratio === 0) return null;
+  const unfittedBy = ({ strategy }: Variant): ReadonlySet<number> | null => {
+    if (strategy === 'none') return null;
     if (strategy === 'post-prune') return apart;
     const { adapted } = options;
     if (!apart && !adapted) return null;
@@ -233,7 +233,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       head = known;
     },
     async make(variant) {
-      const taught = variant.strategy === 'distill' && variant.ratio > 0 ? await student(variant) : null;
+      const taught = variant.strategy === 'distill' ? await student(variant) : null;
       const float = taught ?? (await floatModel(variant));
       const untaught = taught ? (options.untaught.size > 0 ? options.untaught : null) : unfittedBy(variant);
       const made = (model: Model, integer: IntegerChoice | null, careful: Made['careful']): Made => ({

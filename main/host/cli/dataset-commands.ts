@@ -65,6 +65,18 @@ interface CompressOptions {
   teach?: Curriculum | 'auto';
 }
 
+/** @throws UsageError for an option that the strategy makes nothing of */
+function refuseForStrategy({ strategy, ratio, importance, hedge, student, teach }: CompressOptions): void {
+  const refuse = (options: Readonly<Record<string, unknown>>, because: string) => {
+    const given = Object.keys(options).find((option) => options[option] !== undefined);
+    if (given !== undefined) throw new UsageError(`${given} with --strategy ${strategy}`, because);
+  };
+  if (strategy === 'none')
+    refuse({ '--ratio': ratio, '--importance': importance, '--hedge': hedge || undefined }, 'nothing is pruned');
+  if (strategy !== 'distill' && strategy !== 'auto')
+    refuse({ '--student': student, '--teach': teach }, 'no student is taught');
+}
+
 /** Commands on a folder of images: no account, no data folder. */
 export function addDatasetCommands(program: Command, action: Action): void {
   program
@@ -158,7 +170,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
     )
     .option('--tasks <n>', 'tasks of the class-incremental protocol', wholeNumber(1, 10_000))
     .addOption(new Option('--precision <name>').choices(['fp32', 'int8', 'auto']).default('auto'))
-    .option('--ratio <r>', 'share of multiply-accumulates that pruning removes', decimalNumber(0, 0.95))
+    .option('--ratio <r>', 'share of multiply-accumulates that pruning removes', decimalNumber(0.01, 0.95))
     .option(...BACKBONE_OPTION)
     .option('--time-budget-s <s>', 'time for the search', decimalNumber(1, 1e6), 600)
     .option('--latency-ms <x>', 'greatest median latency', decimalNumber(0.01, 1e6))
@@ -190,6 +202,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {
+        refuseForStrategy(options);
         const { backbone: asked, out, work, importance: measures = ['reconstruction'], hedge, ...rest } = options;
         const result = await compressDataset({
           ...rest,

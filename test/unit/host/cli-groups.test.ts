@@ -1,6 +1,8 @@
 import { Command, type Option } from 'commander';
 import { describe, expect, test } from 'vitest';
+import type { Context, Run } from '../../../main/host/cli/context.ts';
 import { commandGroups, groupsFor } from '../../../main/host/cli/groups.ts';
+import { createOutput } from '../../../main/host/cli/output.ts';
 
 const optionsOf = (command: Command): readonly Option[] => [
   ...command.options,
@@ -59,6 +61,7 @@ describe('options', () => {
     'capture 24001 --count 1 --out frames --exposure-us 0',
     'capture 24001 --count 1 --out frames --pixel-format=',
     'knowledge labels --limit abc',
+    'compress set --ratio 0',
     'serve --port=',
     'queue list --limit 10001',
   ])('%s is refused before anything is done', async (line) => {
@@ -73,5 +76,30 @@ describe('options', () => {
       code: 'commander.invalidArgument',
     });
     expect(ran).toBe(false);
+  });
+
+  test.for([
+    ['learn set --epochs 3', '--epochs with --method analytic'],
+    ['learn set --exemplars 20', '--exemplars with --method analytic'],
+    ['learn set --method lwf --exemplars 20', '--exemplars with --method lwf'],
+    ['learn set --method icarl --adapt-first-task auto', '--adapt-first-task with --method icarl'],
+    ['compress set --strategy none --ratio 0.4', '--ratio with --strategy none'],
+    ['compress set --strategy none --importance l1', '--importance with --strategy none'],
+    ['compress set --strategy none --hedge 0.1', '--hedge with --strategy none'],
+    ['compress set --strategy pre-prune --student pruned', '--student with --strategy pre-prune'],
+    ['compress set --strategy post-prune --teach tasks', '--teach with --strategy post-prune'],
+  ] as const)('%s is refused: it would change nothing', async ([line, what]) => {
+    const context: Context = { out: createOutput(true), home: 'none', threads: 1, signal: AbortSignal.abort() };
+    const action =
+      <A extends unknown[]>(run: Run<A>) =>
+      (...args: unknown[]) =>
+        run(context, ...(args.slice(0, -1) as A));
+    const program = new Command();
+    const argv = line.split(' ');
+    for (const { add } of groupsFor(argv)) await add(program, action, () => {});
+    await expect(program.parseAsync(argv, { from: 'user' })).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      details: { what },
+    });
   });
 });
