@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../contract/errors.ts';
+import { writeDurably } from '../store/files.ts';
 
 /** What the system's keychain does for a program: only the same account on the same PC opens again what it sealed. */
 export interface SystemCipher {
@@ -14,6 +14,7 @@ export interface SystemCipher {
 /** Secrets of a home under the system's keychain; the supervisor asks it on behalf of the core. */
 export interface Keychain {
   get(name: string): Promise<Uint8Array | null>;
+  /** DISK_FULL, HOME_NOT_WRITABLE. */
   set(name: string, value: Uint8Array): Promise<void>;
 }
 
@@ -29,16 +30,8 @@ export const createKeychain = (home: string, cipher: SystemCipher): Keychain => 
     return sealed === null ? null : Buffer.from(cipher.open(sealed), 'base64');
   },
   async set(name, value) {
-    const file = sealedFile(home, name);
-    const temporary = `${file}.${randomUUID()}.tmp`;
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(cipher.seal(Buffer.from(value).toString('base64')));
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
+    const sealed = cipher.seal(Buffer.from(value).toString('base64'));
+    await writeDurably(sealedFile(home, name), sealed, { mode: 0o600 });
   },
 });
 

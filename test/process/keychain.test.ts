@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -6,7 +15,7 @@ import { silentLog } from '../../main/contract/log.ts';
 import type { events, methods } from '../../main/contract/methods.ts';
 import { createClient } from '../../main/contract/rpc/client.ts';
 import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
-import { keyPlaceOf, type SystemCipher } from '../../main/host/sealed-secrets.ts';
+import { createKeychain, keyPlaceOf, sealedFile, type SystemCipher } from '../../main/host/sealed-secrets.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor } from '../../main/host/supervisor.ts';
 
@@ -95,4 +104,14 @@ test('a home whose key lies in a file keeps it there, and says so where the keyc
   expect(await started(null, (client) => client.call('home.state', {}))).toMatchObject({ keyInFile: false });
   expect(readFileSync(join(home, 'secrets/root.key')).equals(key)).toBe(true);
   expect(existsSync(join(home, 'secrets/root.key.sealed'))).toBe(false);
+});
+
+test('a key that cannot be written leaves nothing half done, and says what stands in the way', async () => {
+  const keychain = createKeychain(home, cipherOf(7));
+  mkdirSync(sealedFile(home, 'root.key'), { recursive: true });
+  await expect(keychain.set('root.key', Buffer.from('key'))).rejects.toThrow();
+  expect(readdirSync(join(home, 'secrets'))).toEqual(['root.key.sealed']);
+  rmSync(join(home, 'secrets'), { recursive: true });
+  writeFileSync(join(home, 'secrets'), 'no folder');
+  await expect(keychain.set('root.key', Buffer.from('key'))).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
 });
