@@ -85,7 +85,7 @@ module.exports = {
         pathNot: [
           '^main/shell/',
           '^main/contract/',
-          '^main/host/(supervisor|spawn|back-off|processes|log|content|version|home-folder|config|sealed-secrets)',
+          '^main/host/(supervisor|spawn|back-off|processes|log|content|version|home-folder|config|sealed-secrets|control|upkeep)',
         ],
       },
     },

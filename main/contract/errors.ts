@@ -191,10 +191,13 @@ export const errorCatalogue = {
     ],
   ),
   DATABASE_CORRUPT: entry(
-    ['The database {file} is damaged: {problem}.', 'Nothing was changed. Run "check --repair", or restore a backup.'],
+    [
+      'The database {file} is damaged: {problem}.',
+      'Nothing was changed. Run "mekiki --check --repair" (on the command line "check --repair"), or restore a backup.',
+    ],
     [
       'データベース {file} が壊れています: {problem}',
-      '何も変更していません。「check --repair」を実行するか、バックアップから復元してください。',
+      '何も変更していません。「mekiki --check --repair」（コマンドラインでは「check --repair」）を実行するか、バックアップから復元してください。',
     ],
   ),
   DATABASE_TOO_NEW: entry(
@@ -230,10 +233,13 @@ export const errorCatalogue = {
     ['{home} にはすでにデータがあります。', '--home で空のフォルダーを指定して復元してください。'],
   ),
   RESTORE_UNFINISHED: entry(
-    ['A restore into {home} did not come to its end.', 'Run "restore" on it again; what lies there is replaced.'],
+    [
+      'A restore into {home} did not come to its end.',
+      'Run it again with "mekiki --restore FILE --home {home}" (on the command line "restore FILE"); what lies there is replaced.',
+    ],
     [
       '{home} への復元が完了していません。',
-      'もう一度「restore」を実行してください。残っているものは置き換えられます。',
+      'もう一度「mekiki --restore ファイル --home {home}」（コマンドラインでは「restore ファイル」）を実行してください。残っているものは置き換えられます。',
     ],
   ),
   DISK_LOW: entry(

@@ -42,5 +42,22 @@ export const hostMethods = {
     output: z.object({ bytes: z.instanceof(Uint8Array) }),
   },
 };
+/** Process that restores or checks a home that no core has open, and its channel. */
+export const UPKEEP = 'upkeep';
+const upkeepDone = z.object({
+  /** The home can be used as it is now. */
+  whole: z.boolean(),
+  /** What was done and found, and what to do next: lines. */
+  report: z.string(),
+});
+export type UpkeepDone = z.infer<typeof upkeepDone>;
+export const upkeepMethods = {
+  'upkeep.restore': { input: z.object({ file: z.string().min(1) }), output: upkeepDone },
+  'upkeep.check': { input: z.object({ repair: z.boolean() }), output: upkeepDone },
+};
+export const upkeepEvents = {
+  /** How far it is: a line, each second at most. */
+  'upkeep.progressed': z.string(),
+};
 /** Channels `window`: the contract of methods.ts, one session each. */
 export const noEvents = {};

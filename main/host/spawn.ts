@@ -27,7 +27,7 @@ export interface SpawnedProcess {
 
 /** What a child is started with; its last argument, as JSON. */
 export const childSettingsSchema = z.object({
-  /** core, trainer, cameras or line:<stationId>. */
+  /** core, upkeep, trainer, cameras or line:<stationId>. */
   name: z.string(),
   home: z.string(),
   demo: z.boolean(),

@@ -3,16 +3,23 @@ import { isAbsolute, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { BUNDLE_BYTES_AT_MOST, BUNDLE_EXTENSION } from '../contract/bundle.ts';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, assert, problemOf } from '../contract/errors.ts';
+import { refuseOpenHome } from '../host/home-folder.ts';
 
 /* What the program is started with, and the bundle files among it. No Electron here, so that it can be tested without one. */
+
+/**
+ * `--setup` applies a configuration file, `--restore` makes the empty data folder from a backup, `--check [--repair]` reads it whole.
+ * Empty file: none was named.
+ */
+export type Task = { option: '--setup' | '--restore'; file: string } | { option: '--check'; repair: boolean };
 
 export interface ShellArguments {
   home: string | undefined;
   demo: boolean;
   kiosk: boolean;
-  /** Applies a configuration file, without a window, and ends: 0 done, 1 not. Empty: asked for, and no file named. */
-  setup: string | undefined;
+  /** What is done without a window; then the program ends: 0 done, 1 not. */
+  tasks: readonly Task[];
   user: string | undefined;
   keychain: boolean;
   /** Whole paths of the bundle files that are named: a double click on one names it. */
@@ -30,6 +37,9 @@ export function readArguments(argv: readonly string[], folder: string): ShellArg
       demo: { type: 'boolean' },
       kiosk: { type: 'boolean' },
       setup: { type: 'string' },
+      restore: { type: 'string' },
+      check: { type: 'boolean' },
+      repair: { type: 'boolean' },
       user: { type: 'string' },
       keychain: { type: 'boolean' },
     },
@@ -41,11 +51,33 @@ export function readArguments(argv: readonly string[], folder: string): ShellArg
     home: text(values.home),
     demo: values.demo === true,
     kiosk: values.kiosk === true,
-    setup: values.setup === true ? '' : text(values.setup),
+    tasks: [
+      ...fileTask('--setup', values.setup),
+      ...fileTask('--restore', values.restore),
+      ...(values.check === true ? [{ option: '--check' as const, repair: values.repair === true }] : []),
+    ],
     user: text(values.user),
     keychain: values.keychain === true,
     files: positionals.filter(isBundleName).map((name) => resolve(folder, name)),
   };
+}
+
+const fileTask = (option: '--setup' | '--restore', value: unknown): Task[] =>
+  value === undefined ? [] : [{ option, file: typeof value === 'string' ? value : '' }];
+
+/**
+ * The one task of this start, refused before anything is started: nobody sees a window that would tell it.
+ * @param alone whether no other Mekiki of this account has a window on the home
+ * @throws INVALID_INPUT where no file is named, or another task beside it; HOME_IN_USE
+ */
+export function soleTask([task, another]: readonly Task[], { home, alone }: { home: string; alone: boolean }): Task {
+  assert(task !== undefined, 'a task was asked for');
+  if (another !== undefined)
+    throw new AppError('INVALID_INPUT', { what: another.option, problem: `it cannot go with ${task.option}` });
+  if ('file' in task && task.file === '')
+    throw new AppError('INVALID_INPUT', { what: task.option, problem: 'it names no file' });
+  refuseOpenHome(home, alone);
+  return task;
 }
 
 const secondStartSchema = z.object({ files: z.array(z.string().min(1).max(4096)).max(64) });

@@ -7,7 +7,7 @@ import { createContent, type Content } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
 import { createLogger } from '../host/log.ts';
 import { keyPlaceOf } from '../host/sealed-secrets.ts';
-import { createForkSpawnPort } from '../host/spawn.ts';
+import { createForkSpawnPort, type SpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
 import { bundleToOpen, filesOfSecondStart, readArguments, type SecondStart } from './arguments.ts';
@@ -38,27 +38,29 @@ const log = createLogger({ process: 'shell', file: join(home, 'logs', 'shell.log
 const testNode = __TEST_RUNTIME__ ? process.env['MEKIKI_NODE'] : undefined;
 const utility = createUtilitySpawnPort();
 
+const spawn: SpawnPort = {
+  spawn: (name, entry, ...rest) =>
+    testNode === undefined || name.startsWith('line:')
+      ? utility.spawn(name, entry, ...rest)
+      : // That Node cannot read archives: what it runs lies beside the archive (test/e2e/packed-program.ts).
+        createForkSpawnPort({ execPath: testNode }).spawn(
+          name,
+          entry.replace('app.asar', 'app.asar.unpacked'),
+          ...rest,
+        ),
+};
+const settings = {
+  home,
+  demo,
+  version: programVersion(),
+  testRuntime: __TEST_RUNTIME__,
+  logLevel: 'info',
+  stderrLevel: 'warn',
+  trainerThreads: 2,
+} as const;
 const supervisor = createSupervisor({
-  spawn: {
-    spawn: (name, entry, ...rest) =>
-      testNode === undefined || name.startsWith('line:')
-        ? utility.spawn(name, entry, ...rest)
-        : // That Node cannot read archives: what it runs lies beside the archive (test/e2e/packed-program.ts).
-          createForkSpawnPort({ execPath: testNode }).spawn(
-            name,
-            entry.replace('app.asar', 'app.asar.unpacked'),
-            ...rest,
-          ),
-  },
-  settings: {
-    home,
-    demo,
-    version: programVersion(),
-    testRuntime: __TEST_RUNTIME__,
-    logLevel: 'info',
-    stderrLevel: 'warn',
-    trainerThreads: 2,
-  },
+  spawn,
+  settings,
   log,
   keyPlace: () => keyPlaceOf(home, { asked: asked.keychain, cipher: systemCipher() }),
 });
@@ -183,12 +185,12 @@ async function run(): Promise<void> {
 
 let watch: CoreWatch | null = null;
 let ending = false;
-const setUpEnd = new AbortController();
+const taskEnd = new AbortController();
 app.on('before-quit', (event) => {
   if (ending) return;
   event.preventDefault();
-  // It ends by itself, with a status that says whether the file was applied.
-  if (asked.setup !== undefined) return setUpEnd.abort(new AppError('CANCELLED'));
+  // It ends by itself, with a status that says whether the task was done.
+  if (asked.tasks.length > 0) return taskEnd.abort(new AppError('CANCELLED'));
   ending = true;
   void supervisor.close().finally(() => {
     log.close();
@@ -213,11 +215,11 @@ protocol.registerSchemesAsPrivileged([
 ]);
 const alone = app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart);
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
-if (asked.setup !== undefined)
+if (asked.tasks.length > 0)
   // Loaded here: what reads configurations is no part of opening a window.
-  void import('./set-up.ts')
-    .then(({ setUpFrom }) =>
-      setUpFrom(asked.setup!, { home, alone, user: asked.user, supervisor, log, signal: setUpEnd.signal }),
+  void import('./tasks.ts')
+    .then(({ runTask }) =>
+      runTask(asked.tasks, { home, alone, user: asked.user, supervisor, spawn, settings, log, signal: taskEnd.signal }),
     )
     .catch((error: unknown) => {
       process.stderr.write(`${problemOf(error)}\n`);

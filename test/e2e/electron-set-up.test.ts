@@ -2,14 +2,18 @@ import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { commandLine } from '../helpers/cli.ts';
+import { ruinPage } from '../helpers/ruin.ts';
 import { electronFolder, installShell, startElectron, type InstalledShell } from './electron-app.ts';
 
 const PEOPLE = 12;
 type Three = [string, string, string];
 
-/** The shell as it ships, told to end while it applies a configuration; core under MEKIKI_NODE. */
+const password = 'three blind measuring mice';
+
+/** The shell as it ships, without a window: told to end while it applies a configuration, and restoring; core under MEKIKI_NODE. */
 describe.skipIf(!electronFolder)(
-  'a set-up that is told to end (needs ELECTRON_OVERRIDE_DIST_PATH)',
+  'a task without a window (needs ELECTRON_OVERRIDE_DIST_PATH)',
   { timeout: 480_000 },
   () => {
     let shell: InstalledShell;
@@ -22,16 +26,18 @@ describe.skipIf(!electronFolder)(
     const folder = () => {
       home = join(mkdtempSync(join(shell.folder, 'set-up-')), 'home');
     };
-    const setUp = (node = process.execPath) => {
-      const file = join(shell.folder, 'plant.yaml');
-      const people = Array.from({ length: PEOPLE }, (_, i) => `{name: person ${i}, role: engineer}`);
-      writeFileSync(file, `mekiki: 1\nusers: [{name: hana, role: supervisor}, ${people.join(', ')}]\n`);
-      return startElectron(shell.program, ['--home', home, '--setup', file], {
+    const run = (args: string[], node = process.execPath) =>
+      startElectron(shell.program, ['--home', home, ...args], {
         DISPLAY: shell.display,
         HOME: shell.folder,
         MEKIKI_NODE: node,
-        MEKIKI_PASSWORD: 'three blind measuring mice',
+        MEKIKI_PASSWORD: password,
       });
+    const setUp = (node?: string) => {
+      const file = join(shell.folder, 'plant.yaml');
+      const people = Array.from({ length: PEOPLE }, (_, i) => `{name: person ${i}, role: engineer}`);
+      writeFileSync(file, `mekiki: 1\nusers: [{name: hana, role: supervisor}, ${people.join(', ')}]\n`);
+      return run(['--setup', file], node);
     };
     const accounts = (): number => {
       const file = join(home, 'mekiki.sqlite');
@@ -46,7 +52,7 @@ describe.skipIf(!electronFolder)(
         : (db.prepare('select count(*) from users').pluck().get() as number);
     };
 
-    test('before the first change: none is made, and its status says so', async () => {
+    test('a set-up told to end before the first change: none is made, and its status says so', async () => {
       folder();
       // A core that waits at its door until the signal is given.
       const [node, asked, open] = ['node', 'asked', 'open'].map((name) => join(dirname(home), name)) as Three;
@@ -61,7 +67,7 @@ describe.skipIf(!electronFolder)(
       expect(accounts()).toBe(0);
     });
 
-    test('in the midst of them: all are made', async () => {
+    test('a set-up told to end in the midst of its changes: all are made, and restored elsewhere from a backup', async () => {
       folder();
       const started = setUp();
       // The database is the core's alone until it ends; the first supervisor leaves this file when twelve accounts are still to be made.
@@ -72,6 +78,18 @@ describe.skipIf(!electronFolder)(
       expect(await started.ended, started.output()).toBe(0);
       expect(started.output()).toContain(`${PEOPLE} changes made.`);
       expect(accounts()).toBe(PEOPLE + 1);
+
+      const file = join(dirname(home), 'a.mekiki-backup');
+      await commandLine(home, { MEKIKI_PASSWORD: password }).done('backup', file, '--user', 'hana');
+      home = join(dirname(home), 'again');
+      const restored = run(['--restore', file]);
+      expect(await restored.ended, restored.output()).toBe(0);
+      expect(restored.output()).toContain(`${home} is as it was at `);
+      expect(accounts()).toBe(PEOPLE + 1);
+      ruinPage(join(home, 'mekiki.sqlite'), 'audit');
+      const read = run(['--check']);
+      expect(await read.ended, read.output()).toBe(1);
+      expect(read.output()).toContain('The database is damaged: ');
     });
   },
 );

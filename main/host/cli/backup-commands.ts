@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { checkHome, type HomeCheck } from '../../core/home-check.ts';
+import { checkHome } from '../../core/home-check.ts';
 import { restoreBackup } from '../../core/restore.ts';
+import { checkProgress, checkText, restoreProgress, restoreText } from '../upkeep-texts.ts';
 import { signIn } from './accounts.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
@@ -37,7 +38,7 @@ export function addBackupCommands(program: Command, action: Action, exitWith: (c
           home,
           repair: options.repair === true,
           signal,
-          progress: (done, of) => context.out.progress(`check: ${done} of ${of} pictures`),
+          progress: (done, of) => context.out.progress(checkProgress(done, of)),
         });
         if (!report.whole) exitWith(EXIT.failed);
         context.out.result(report, checkText);
@@ -54,33 +55,9 @@ export function addBackupCommands(program: Command, action: Action, exitWith: (c
           home,
           signal,
           password: readPassword,
-          progress: (done, of) => context.out.progress(`restore: ${done} of ${of} files`),
+          progress: (done, of) => context.out.progress(restoreProgress(done, of)),
         });
-        context.out.result(
-          { home, ...made },
-          () => `${home} is as it was at ${made.head.at}: ${made.entries} files, ${made.bytes} bytes.`,
-        );
+        context.out.result({ home, ...made }, () => restoreText(home, made));
       }),
     );
 }
-
-/** What was found, and what to do about it. */
-const checkText = ({ problems, repair, pictures }: HomeCheck): string =>
-  [
-    problems.length === 0 ? 'The database is whole.' : `The database is damaged: ${problems.join('; ')}.`,
-    ...(repair === null
-      ? problems.length === 0
-        ? []
-        : ['Run "check --repair", or restore a backup into another folder.']
-      : [
-          `What could be read is in a new database; the damaged file is in ${repair.kept}.`,
-          ...repair.tables.map(
-            ({ name, read, dangling }) => `${name}: ${read} rows could be read, ${dangling} named a lost one.`,
-          ),
-          'Run "audit verify" next: it tells whether an entry of the trail is lost.',
-        ]),
-    `${pictures.whole} pictures are whole, ${pictures.damaged.length} are damaged, ${pictures.missing} are no longer kept.`,
-    ...(pictures.damaged.length > 0
-      ? ['Take the damaged ones from a backup, or label other parts in their place.']
-      : []),
-  ].join('\n');

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { AppError, problemOf } from '../../contract/errors.ts';
-import { readLock } from '../../store/home.ts';
+import { givenPassword } from '../given-password.ts';
 import { carryOut, firstStart, plan, type OneTimePassword } from './apply.ts';
 import type { ConfigClient } from './home-state.ts';
 import type { Change, Plan } from './plan.ts';
@@ -23,16 +23,6 @@ export interface Applicant {
   askPassword(name: string): Promise<string>;
   /** In a home that has accounts. */
   signIn(client: ConfigClient): Promise<unknown>;
-}
-
-/**
- * What `--setup` is refused for before anything is started. Nobody sees a window that would tell it.
- * @param alone whether no other Mekiki of this account has a window on the home
- * @throws INVALID_INPUT where no file is named, HOME_IN_USE
- */
-export function refuseSetUp(file: string, { home, alone }: { home: string; alone: boolean }): void {
-  if (file === '') throw new AppError('INVALID_INPUT', { what: '--setup', problem: 'it names no file' });
-  if (!alone) throw new AppError('HOME_IN_USE', { home, pid: readLock(home)?.pid ?? 0 });
 }
 
 /** INVALID_INPUT for a file that cannot be read, CONFIG_INVALID for one that says what it must not. */
@@ -110,24 +100,16 @@ export const passwordLine = ({ name, password }: OneTimePassword): string =>
 /** Nobody is there to be asked: the first supervisor of the file, or the account that is named, with the password from MEKIKI_PASSWORD. */
 export function unattended(config: Config, user: string | undefined): Applicant {
   const name = user ?? config.users.find(({ role, disabled }) => role === 'supervisor' && !disabled)?.name;
-  const askPassword = async (whom: string): Promise<string> => {
-    const given = process.env['MEKIKI_PASSWORD'];
-    if (given) return given;
-    throw new AppError('INVALID_INPUT', {
-      what: 'password',
-      problem: `none was given for ${whom}; set MEKIKI_PASSWORD`,
-    });
-  };
   return {
     user,
-    askPassword,
+    askPassword: async (whom) => givenPassword(whom),
     async signIn(client) {
       if (name === undefined)
         throw new AppError('INVALID_INPUT', {
           what: '--user',
           problem: 'the file has no supervisor, so an account must be named',
         });
-      await client.call('session.signIn', { name, password: await askPassword(name) });
+      await client.call('session.signIn', { name, password: givenPassword(name) });
     },
   };
 }

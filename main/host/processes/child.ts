@@ -4,7 +4,7 @@ import { asAppError } from '../../contract/errors.ts';
 import { createIpcChannel, createEmitterPortChannel, type EmitterPort } from '../../contract/rpc/message-port.ts';
 import { createMultiplexer, type Multiplexer } from '../../contract/rpc/multiplex.ts';
 import type { Channel } from '../../contract/rpc/channel.ts';
-import { parentSaysSchema, type ChildSays } from '../control.ts';
+import { parentSaysSchema, UPKEEP, type ChildSays } from '../control.ts';
 import { createLogger, type FileLogger } from '../log.ts';
 import { childSettingsSchema, type ChildSettings } from '../spawn.ts';
 
@@ -78,7 +78,8 @@ export async function runChild(serve: (child: Child) => Promise<() => Promise<vo
     setTimeout(() => void stop('cannot start', 1), 100);
     return;
   }
-  log.openFile();
+  // A folder that is to be restored may not be there, and is not made for a log.
+  if (settings.name !== UPKEEP) log.openFile();
   say({ ready: true });
   log.info('serves', { pid: process.pid, node: process.versions.node });
 }

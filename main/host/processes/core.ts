@@ -1,9 +1,18 @@
 import { isAppError } from '../../contract/errors.ts';
+import { UPKEEP } from '../control.ts';
 import { runChild } from './child.ts';
 import { relayedProcesses, relayedSecrets, serveHost, serveWindow } from './core-serving.ts';
 
-/** The core process: the database, the users, the audit trail, every service behind the contract. */
+/**
+ * The core process: the database, the users, the audit trail, every service behind the contract. By the name of `upkeep` it opens no home,
+ * and restores or checks one.
+ */
 void runChild(async ({ settings, wire, log }) => {
+  if (settings.name === UPKEEP) {
+    const { serveUpkeep } = await import('./upkeep-serving.ts');
+    serveUpkeep(wire, settings.home, log);
+    return async () => {};
+  }
   // Imported here, so that a native addon that does not load is told as a failure to start.
   // The supervisor answers while they are loaded: it may be busy with its window.
   const [secrets, { startCore }, { createRepairMode }] = await Promise.all([

@@ -832,10 +832,10 @@ export const en = {
   'repair.kept':
     'The damaged file is kept beside the new one. Pictures and signed models are files of their own and are not touched.',
   'repair.backup':
-    'A backup may hold more than a repair brings back. It is restored into another folder: “restore FILE”.',
+    'A backup may hold more than a repair brings back. It is restored into another folder: “mekiki --restore FILE --home FOLDER”, on the command line “restore FILE”.',
   'repair.hopeless': 'It cannot be repaired: {why}. Restore a backup into another folder.',
   'repair.nobody':
-    'No account of an engineer or supervisor can be read. Whoever administers this PC can run “check --repair”, or restore a backup.',
+    'No account of an engineer or supervisor can be read. Whoever administers this PC can run “mekiki --check --repair”, on the command line “check --repair”, or restore a backup.',
   'repair.sure': 'I have read what is lost, and have it repaired.',
   'repair.do': 'Repair',
   'repair.doing': 'Repairing…',
@@ -1173,7 +1173,7 @@ export const en = {
   'settings.backUp': 'Back up',
   'settings.backUpFile': 'File, new (on another disk)',
   'settings.backUpWhy':
-    'Everything goes on meanwhile. The backup holds the key of this installation, locked with your password: keep both apart. Restore with the command "restore".',
+    'Everything goes on meanwhile. The backup holds the key of this installation, locked with your password: keep both apart. Restore with “mekiki --restore FILE”, on the command line “restore FILE”.',
   'settings.lastBackup': 'Last backup',
   'settings.noBackup': 'none yet',
   'lamp.disk': 'Disk',

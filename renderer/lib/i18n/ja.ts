@@ -826,10 +826,10 @@ export const ja: Record<MessageKey, string> = {
   'repair.audit': '監査記録は、欠けた記録があれば自ら示します。修復後に検証してください。',
   'repair.kept': '壊れたファイルは新しいものの隣に残します。画像と署名済みモデルは別のファイルで、変更しません。',
   'repair.backup':
-    'バックアップのほうが多くを取り戻せる場合があります。別のフォルダーに復元してください：「restore ファイル」。',
+    'バックアップのほうが多くを取り戻せる場合があります。別のフォルダーに復元してください：「mekiki --restore ファイル --home フォルダー」（コマンドラインでは「restore ファイル」）。',
   'repair.hopeless': '修復できません: {why}。バックアップを別のフォルダーに復元してください。',
   'repair.nobody':
-    'エンジニアまたは監督者のアカウントを読み取れません。この PC の管理者が「check --repair」を実行するか、バックアップから復元してください。',
+    'エンジニアまたは監督者のアカウントを読み取れません。この PC の管理者が「mekiki --check --repair」（コマンドラインでは「check --repair」）を実行するか、バックアップから復元してください。',
   'repair.sure': '失われるものを確認しました。修復します。',
   'repair.do': '修復する',
   'repair.doing': '修復しています…',
@@ -1162,7 +1162,7 @@ export const ja: Record<MessageKey, string> = {
   'settings.backUp': 'バックアップ',
   'settings.backUpFile': '新しいファイル（別のディスク）',
   'settings.backUpWhy':
-    '実行中も検査やラベル付けは続けられます。バックアップにはこの設備の鍵があなたのパスワードで保護されて入ります。両者は別々に保管してください。復元はコマンド「restore」で行います。',
+    '実行中も検査やラベル付けは続けられます。バックアップにはこの設備の鍵があなたのパスワードで保護されて入ります。両者は別々に保管してください。復元は「mekiki --restore ファイル」（コマンドラインでは「restore ファイル」）で行います。',
   'settings.lastBackup': '最後のバックアップ',
   'settings.noBackup': 'まだありません',
   'lamp.disk': 'ディスク',

@@ -1,8 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import type { Station } from '../../../main/contract/domain.ts';
 import { stationSchema } from '../../../main/contract/domain.ts';
@@ -12,8 +9,7 @@ import { planOf, type HomeState } from '../../../main/host/config/plan.ts';
 import { keysAt, problemLine } from '../../../main/host/config/problems.ts';
 import { readConfig } from '../../../main/host/config/read-config.ts';
 import type { Config } from '../../../main/host/config/schema.ts';
-import { refuseSetUp } from '../../../main/host/config/set-up.ts';
-import { writeLock } from '../../../main/store/home.ts';
+import { unattended } from '../../../main/host/config/set-up.ts';
 
 const problemsOf = (text: string): string[] => {
   const read = readConfig(text);
@@ -294,20 +290,15 @@ describe('the plan', () => {
   });
 });
 
-describe('a set-up without a window', () => {
-  test('is refused where no file is named, and on a folder that is open, by whom', () => {
-    const at = mkdtempSync(join(tmpdir(), 'mekiki-set-up-'));
-    try {
-      writeLock(at, new Date());
-      const refusal = (file: string, alone: boolean) => () => refuseSetUp(file, { home: at, alone });
-      expect(refusal('plant.yaml', true)).not.toThrow();
-      expect(refusal('plant.yaml', false)).toThrow(
-        expect.objectContaining({ code: 'HOME_IN_USE', details: { home: at, pid: process.pid } }),
-      );
-      for (const alone of [true, false])
-        expect(refusal('', alone)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
-    } finally {
-      rmSync(at, { recursive: true });
-    }
-  });
+test('nobody is asked for the password of a set-up without a window: MEKIKI_PASSWORD has it', async () => {
+  const { askPassword } = unattended(configOf('mekiki: 1'), 'hana');
+  try {
+    vi.stubEnv('MEKIKI_PASSWORD', '');
+    const problem = expect.stringContaining('for hana; set MEKIKI_PASSWORD');
+    await expect(askPassword('hana')).rejects.toMatchObject({ code: 'INVALID_INPUT', details: { problem } });
+    vi.stubEnv('MEKIKI_PASSWORD', 'three blind measuring mice');
+    expect(await askPassword('hana')).toBe('three blind measuring mice');
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

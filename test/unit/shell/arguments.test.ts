@@ -4,7 +4,8 @@ import { isAbsolute, join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUNDLE_BYTES_AT_MOST } from '../../../main/contract/bundle.ts';
-import { bundleToOpen, filesOfSecondStart, readArguments } from '../../../main/shell/arguments.ts';
+import { bundleToOpen, filesOfSecondStart, readArguments, soleTask, type Task } from '../../../main/shell/arguments.ts';
+import { writeLock } from '../../../main/store/home.ts';
 
 describe('what the program is started with', () => {
   it('is read from among the switches of Chromium and the folder of `electron .`', () => {
@@ -17,7 +18,7 @@ describe('what the program is started with', () => {
       home: 'data.mekiki',
       demo: false,
       kiosk: true,
-      setup: undefined,
+      tasks: [],
       user: undefined,
       keychain: false,
       files: [resolve('/media', 'usb/line.mekiki')],
@@ -38,11 +39,17 @@ describe('what the program is started with', () => {
     });
   });
 
-  it('asks for a set-up also where no file is named', () => {
-    const asked = (...argv: string[]) => readArguments(argv, '/media').setup;
-    expect([asked('--setup', 'plant.yaml'), asked('--setup=plant.yaml')]).toEqual(['plant.yaml', 'plant.yaml']);
-    expect([asked('--setup'), asked('--home', 'data', '--setup'), asked('--setup=')]).toEqual(['', '', '']);
-    expect(asked('--home', 'data')).toBeUndefined();
+  it('asks for a set-up or a restore also where no file is named, and for a check', () => {
+    const asked = (...argv: string[]) => readArguments(argv, '/media').tasks;
+    for (const option of ['--setup', '--restore']) {
+      for (const argv of [[option, 'plant.mekiki'], [`${option}=plant.mekiki`]])
+        expect(asked(...argv)).toEqual([{ option, file: 'plant.mekiki' }]);
+      for (const argv of [[option], ['--home', 'data', option], [`${option}=`]])
+        expect(asked(...argv)).toEqual([{ option, file: '' }]);
+    }
+    expect(asked('--check')).toEqual([{ option: '--check', repair: false }]);
+    expect(asked('--repair', '--check')).toEqual([{ option: '--check', repair: true }]);
+    expect(asked('--home', 'data', '--repair')).toEqual([]);
   });
 
   it('never throws, and gives whole paths to bundles alone', () => {
@@ -85,6 +92,38 @@ describe('what a second start hands over', () => {
     );
     expect(filesOfSecondStart({ files: [`/${'a'.repeat(5000)}.mekiki`] })).toEqual([]);
     expect(filesOfSecondStart({ files: Array.from({ length: 1000 }, () => file) })).toEqual([]);
+  });
+});
+
+describe('a task without a window', () => {
+  it('is refused where no file is named, beside another one, and on a folder that is open, by whom', () => {
+    const home = mkdtempSync(join(tmpdir(), 'mekiki-task-'));
+    try {
+      writeLock(home, new Date());
+      const refusal = (alone: boolean, ...tasks: Task[]) => {
+        return () => soleTask(tasks, { home, alone });
+      };
+      const [check, restore] = [
+        { option: '--check', repair: true },
+        { option: '--restore', file: 'backup' },
+      ] as const;
+      for (const task of [check, restore]) {
+        expect(refusal(true, task)()).toBe(task);
+        expect(refusal(false, task)).toThrow(
+          expect.objectContaining({ code: 'HOME_IN_USE', details: { home, pid: process.pid } }),
+        );
+      }
+      const refused: Task[][] = [
+        [{ option: '--setup', file: '' }],
+        [{ option: '--restore', file: '' }],
+        [restore, check],
+      ];
+      for (const alone of [true, false])
+        for (const tasks of refused)
+          expect(refusal(alone, ...tasks)).toThrow(expect.objectContaining({ code: 'INVALID_INPUT' }));
+    } finally {
+      rmSync(home, { recursive: true });
+    }
   });
 });
 
