@@ -28,6 +28,8 @@ export interface Lines {
   endPreview(stationId: string): Promise<void>;
   /** Why lines store no pictures: those that run now, and each that starts later. null: they do. */
   refusePictures(reason: AppError | null): Promise<void>;
+  /** How the line of each station stands. */
+  statuses(): LineStatus[];
   /** Takes up the line processes that outlived an earlier core. */
   takeUp(): Promise<void>;
   close(stopLines: boolean): Promise<void>;
@@ -350,6 +352,7 @@ export const createLines = (
         });
       }
     },
+    statuses: () => store.stations.list().map(({ id }) => shown(lineOf(id))),
     async takeUp() {
       for (const stationId of await processes.runningLines()) {
         if (!store.stations.list().some((station) => station.id === stationId)) continue;

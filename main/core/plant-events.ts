@@ -21,14 +21,18 @@ export interface PlantEventsService {
   parts(stationId: string, records: readonly LineRecord[]): void;
   line(status: LineStatus): void;
   start(): Promise<void>;
+  /** Tells these from now on, and once a minute, also lines that stand. */
+  watch(lines: () => readonly LineStatus[]): void;
   close(): Promise<void>;
 }
 
 const SETTING = 'plantEvents';
 export const PLANT_PASSWORD = 'mqtt-password';
 const OFF: PlantEventsState = { connection: 'off', sent: 0, waiting: 0, dropped: 0, problem: null };
-/** Counters alone are told so often. */
+/** Counters alone are told so often, and that a line still stands: whoever listens takes it as a sign of life. */
 const EVERY_MS = 60_000;
+/** So often it is looked whether one is due. */
+const LOOK_MS = 5_000;
 
 /** INVALID_INPUT: told when it is set, and not by a connection that never comes about. */
 const refuseUnreadable = (certificates: string): void => {
@@ -45,6 +49,8 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
   const { store, log, now } = context;
   let publisher: Publisher | null = null;
   let failure: string | null = null;
+  let lines: () => readonly LineStatus[] = () => [];
+  let look: NodeJS.Timeout | null = null;
   /** What was told of each line last. */
   const told = new Map<string, { key: string; at: number }>();
 
@@ -71,6 +77,37 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       failure = problemOf(error);
       log.error('events cannot be sent', { error });
     }
+  };
+  const tellLine = (status: LineStatus): void => {
+    if (publisher === null) return;
+    const { stationId, state, modelId, problem, parts, ok, ng, unsure, late, droppedFrames } = status;
+    const key = JSON.stringify([state, modelId, problem?.code ?? null]);
+    const last = told.get(stationId);
+    const at = now();
+    if (last?.key === key && at.getTime() - last.at < EVERY_MS) return;
+    told.set(stationId, { key, at: at.getTime() });
+    try {
+      const message: LineMessage = {
+        schema: 'mekiki/line/1',
+        station: stationOf(stationId),
+        at: at.toISOString(),
+        state,
+        problem: problem && { code: problem.code, message: problem.message, nextAction: problem.nextAction },
+        modelId,
+        parts,
+        ok,
+        ng,
+        unsure,
+        late,
+        droppedFrames,
+      };
+      publisher.publish(`${stationId}/line`, message, { retain: true, key: stationId });
+    } catch (error) {
+      log.error('line not told', { stationId, error });
+    }
+  };
+  const tellLines = (): void => {
+    if (publisher !== null) lines().forEach(tellLine);
   };
   const hasPassword = () => store.settings.get(`${SETTING}.password`) === true;
   const stationOf = (id: string) => ({ id, name: store.stations.get(id).name });
@@ -104,6 +141,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
           });
         });
         await open();
+        tellLines();
         return view();
       },
     },
@@ -136,36 +174,15 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
         log.error('parts not told', { stationId, error });
       }
     },
-    line(status) {
-      if (publisher === null) return;
-      const { stationId, state, modelId, problem, parts, ok, ng, unsure, late, droppedFrames } = status;
-      const key = JSON.stringify([state, modelId, problem?.code ?? null]);
-      const last = told.get(stationId);
-      const at = now();
-      if (last?.key === key && at.getTime() - last.at < EVERY_MS) return;
-      told.set(stationId, { key, at: at.getTime() });
-      try {
-        const message: LineMessage = {
-          schema: 'mekiki/line/1',
-          station: stationOf(stationId),
-          at: at.toISOString(),
-          state,
-          problem: problem && { code: problem.code, message: problem.message, nextAction: problem.nextAction },
-          modelId,
-          parts,
-          ok,
-          ng,
-          unsure,
-          late,
-          droppedFrames,
-        };
-        publisher.publish(`${stationId}/line`, message, { retain: true, key: stationId });
-      } catch (error) {
-        log.error('line not told', { stationId, error });
-      }
-    },
+    line: tellLine,
     start: open,
+    watch(statuses) {
+      lines = statuses;
+      tellLines();
+      look = setInterval(tellLines, LOOK_MS).unref();
+    },
     async close() {
+      if (look !== null) clearInterval(look);
       await publisher?.dispose();
       publisher = null;
     },

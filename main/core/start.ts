@@ -241,6 +241,7 @@ const build = async (
   await accounts.start();
   await actives.settle();
   await lines.takeUp();
+  plantEvents.watch(lines.statuses);
   jobs.takeUp();
   planned.start();
   retention.start();

@@ -172,6 +172,8 @@ test.skipIf(missing)(
       await world.call('events.set', { config, password: account.password });
       await until(async () => (await world.call('events.get', {})).state.connection === 'connected');
       expect(JSON.stringify(await world.call('events.get', {}))).not.toContain(account.password);
+      // A line that stands is told as well, or whoever listens takes silence for an answer.
+      await until(() => of(heard, '/line').some(({ text }) => JSON.parse(text).state === 'stopped'));
       await world.call('line.start', { stationId });
       const line = world.lines.get(stationId)!;
       const sent = Array.from({ length: 300 }, (_, i) => lineRecord(i + 1, { notes: ['lot A-17'] }));
