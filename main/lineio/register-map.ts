@@ -85,7 +85,7 @@ export type SignalValue = boolean | number | string;
 export const errorCodes = {
   none: [0, 'no error'],
   late: [1, 'no verdict within the deadline'],
-  notJudged: [2, 'inference failed'],
+  notJudged: [2, 'the part was not found, or inference failed'],
   noModel: [3, 'no approved model is active'],
   noImage: [4, 'the camera gave no picture (class -1)'],
   stopped: [6, 'the line was stopped before the verdict'],
