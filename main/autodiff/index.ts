@@ -3,8 +3,7 @@ export * from './rule.ts';
 export * from './step.ts';
 export type * from './losses.ts';
 export type * from './optimizers.ts';
-export { learningRateAt, type ScheduleSpec } from './schedules.ts';
-export { peakLiveBytes } from './memory.ts';
+export type { ScheduleSpec } from './schedules.ts';
 export { trainableNames } from './trainable.ts';
 export { gradientRules } from './rules/index.ts';
 export {

@@ -1,5 +1,5 @@
 import { AppError } from '../contract/errors.ts';
-import { float32Tensor, int64Tensor, scalar, type ElementType } from '../onnx/index.ts';
+import { elementCount, float32Tensor, int64Tensor, scalar, type ElementType } from '../onnx/index.ts';
 import type { GraphWriter } from './graph-writer.ts';
 
 /** Mean cross-entropy of logits [N, C] as torch.nn.CrossEntropyLoss computes it. */
@@ -176,7 +176,7 @@ function mse(context: LossContext, spec: MseLoss): string {
   const { writer } = context;
   const { op, scaled } = tools(context);
   const shape = valueShape(writer, spec.value, 'the squared error');
-  const count = shape.reduce((a, b) => a * b, 1);
+  const count = elementCount(shape);
   const weight = spec.weight ?? 1;
   const difference = op('Sub', spec.value, context.input(spec.target, 'float32', shape));
   context.gradient(spec.value, scaled(difference, (2 * weight) / count));

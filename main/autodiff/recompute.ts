@@ -1,4 +1,4 @@
-import { float32Tensor, type Node } from '../onnx/index.ts';
+import { elementCount, float32Tensor, type Node } from '../onnx/index.ts';
 import type { GraphWriter } from './graph-writer.ts';
 
 /** Element-wise, one big input: computing them again costs a pass over memory, no more. */
@@ -41,7 +41,7 @@ export function recomputeActivations(writer: GraphWriter, forwardLength: number,
     const { node, output } = producer;
     return output === 0 && (CHEAP.has(node.op) || node.op === 'BatchNormTrain' || node.op === 'Mul');
   };
-  const size = (name: string) => writer.shape(name).reduce((a, b) => a * b, 1);
+  const size = (name: string) => elementCount(writer.shape(name));
   /** What a value is computed from, through cheap nodes only. */
   const roots = (name: string, into = new Set<string>()): Set<string> => {
     for (const input of readBy(producers.get(name)!)) {

@@ -17,19 +17,6 @@ export type ScheduleSpec =
   /** Half a cosine down to `final` (default 0) at totalSteps, and stays there (Loshchilov and Hutter 2017, without restarts). */
   | (WarmUp & { kind: 'cosine'; totalSteps: number; final?: number });
 
-/** The same in plain numbers: for tests and for telling a user what will happen. */
-export function learningRateAt(spec: ScheduleSpec, step: number): number {
-  const { learningRate, warmupSteps = 0 } = spec;
-  if (step < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
-  const since = step - warmupSteps;
-  if (spec.kind === 'constant') return learningRate;
-  if (spec.kind === 'step') return learningRate * spec.factor ** Math.floor(since / spec.every);
-  const final = spec.final ?? 0;
-  const progress = Math.min(1, since / Math.max(1, spec.totalSteps - warmupSteps));
-  const left = spec.kind === 'linear' ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
-  return final + (learningRate - final) * left;
-}
-
 /**
  * @param stepCount float32 scalar value: the step's number, from 0.
  * @returns name of the learning rate, float32 [].

@@ -1,5 +1,5 @@
 import { buildTrainingStep, type TrainingStep } from '../autodiff/index.ts';
-import { buildNetwork, encodeModel, type Architecture, type Model } from '../onnx/index.ts';
+import { buildNetwork, elementCount, encodeModel, type Architecture, type Model } from '../onnx/index.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
 import type { TrainingEngine } from './engine.ts';
 import { mulberry32 } from '../vision/random.ts';
@@ -56,7 +56,7 @@ const prepare = (step: TrainingStep, engine: TrainingEngine, threads: number) =>
   targets: step.batch.find(({ type }) => type === 'int64')!.name,
   parameters: step.state
     .filter(({ role }) => role === 'parameter')
-    .reduce((sum, { dims }) => sum + dims.reduce((a, b) => a * b, 1), 0),
+    .reduce((sum, { dims }) => sum + elementCount(dims), 0),
 });
 
 /**

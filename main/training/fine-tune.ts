@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { buildTrainingStep, writeState, type StepSpec, type TrainingStep } from '../autodiff/index.ts';
 import { AppError } from '../contract/errors.ts';
-import { encodeModel, type Model } from '../onnx/index.ts';
+import { elementCount, encodeModel, type Model } from '../onnx/index.ts';
 import type { Tensor } from '../runtime/session.ts';
 import type { Augmentation } from '../vision/augment/index.ts';
 import { openCheckpoints } from './checkpoint.ts';
@@ -196,7 +196,7 @@ export async function fineTune(options: FineTuneOptions): Promise<FineTuneResult
     model: settleHead(trained(result.state), { classes, size, mean: backbone.mean, std: backbone.std }),
     trainedParameters: step.state
       .filter(({ role }) => role === 'parameter')
-      .reduce((sum, { dims }) => sum + dims.reduce((product, dim) => product * dim, 1), 0),
+      .reduce((sum, { dims }) => sum + elementCount(dims), 0),
     imagesPerSecond: result.imagesPerSecond,
     size,
     resumedAtStep: result.resumedAt,

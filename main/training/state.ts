@@ -1,5 +1,6 @@
 import type { StateEntry, TrainingStep } from '../autodiff/step.ts';
 import { AppError, assert } from '../contract/errors.ts';
+import { elementCount } from '../onnx/index.ts';
 import type { Tensor } from '../runtime/session.ts';
 import type { State } from './engine.ts';
 
@@ -26,7 +27,7 @@ export function tensorOver(type: Tensor['type'], dims: readonly number[], bytes:
 
 /** Zeros of a static shape. */
 export function emptyTensor(type: Tensor['type'], dims: readonly number[]): Tensor {
-  const count = dims.reduce((product, dim) => product * dim, 1);
+  const count = elementCount(dims);
   return tensorOver(type, dims, new Uint8Array(count * arrayTypes[type].BYTES_PER_ELEMENT));
 }
 

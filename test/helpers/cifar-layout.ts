@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PixelImage } from '../../main/vision/image.ts';
 import { encodePng } from '../../main/vision/decode.ts';
+import { mulberry32 } from '../../main/vision/random.ts';
 
 /*
  * A hundred classes of 32 px colour pictures in the layout that CIFAR-100 has as folders: {train,test}/<class>/*.png. Ten outlines in ten colours, each picture
@@ -39,20 +40,10 @@ export const classNames = Object.keys(colours).flatMap((colour) =>
   Object.keys(outlines).map((outline) => `${colour}_${outline}`),
 );
 
-/** Mulberry32: the same pictures on every machine. */
-function randomOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 function pictureOf(className: string, seed: number): PixelImage {
   const [colour, outline] = className.split('_') as [string, string];
-  const random = randomOf(seed);
+  const next = mulberry32(seed);
+  const random = () => next() / 2 ** 32;
   const between = (from: number, to: number): number => from + random() * (to - from);
   const [x0, y0, radius, turn] = [between(13, 19), between(13, 19), between(8, 12), between(0, 2 * Math.PI)];
   const [light, ground, tilt] = [between(0.75, 1.1), between(20, 110), between(-1, 1)];

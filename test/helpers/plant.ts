@@ -9,6 +9,7 @@ import { builtEntries } from '../../main/host/line-bench/built-entries.ts';
 import { createLogger } from '../../main/host/log.ts';
 import { createForkSpawnPort } from '../../main/host/spawn.ts';
 import { createSupervisor, type Supervisor } from '../../main/host/supervisor.ts';
+import { childSettings } from './child-settings.ts';
 import { writeParts } from './parts-on-disk.ts';
 
 /*
@@ -49,15 +50,7 @@ export async function openPlant(options: PlantOptions): Promise<Plant> {
   const log = createLogger({ process: 'bench', file: null, stderrLevel: null });
   const supervisor = createSupervisor({
     spawn: createForkSpawnPort(),
-    settings: {
-      home,
-      demo: false,
-      version: 'bench',
-      testRuntime: false,
-      logLevel: 'info',
-      stderrLevel: null,
-      trainerThreads: 1,
-    },
+    settings: { ...childSettings(home), version: 'bench' },
     log,
     entries: await builtEntries(),
     // A process that lived for a second starts again after the first pause: the bench kills more often than any plant.

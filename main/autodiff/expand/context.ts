@@ -87,7 +87,6 @@ export function windowOf(node: Node): Window {
   };
 }
 
-export const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
 export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => from + i);
 
 /** All positions in a box, row-major. */

@@ -1,5 +1,5 @@
-import { int64Tensor, intsAttribute } from '../../onnx/index.ts';
-import { product, range, slideBack, windowOf, type ExpandContext, type Expansion, type Window } from './context.ts';
+import { elementCount, int64Tensor, intsAttribute } from '../../onnx/index.ts';
+import { range, slideBack, windowOf, type ExpandContext, type Expansion, type Window } from './context.ts';
 
 /** The input gradient is the transposed convolution with the same weight. */
 export const convInputGrad: Expansion = (context, node) => {
@@ -46,8 +46,8 @@ export const convWeightGrad: Expansion = (context, node) => {
 /** [N, C, P…] -> [C, N P]. */
 function channelRows(context: ExpandContext, name: string): string {
   const [n, c, ...sizes] = context.shape(name) as [number, number, ...number[]];
-  const flat = context.reshape(name, [n, c, product(sizes)]);
-  return context.reshape(context.transpose(flat, [1, 0, 2]), [c, n * product(sizes)]);
+  const flat = context.reshape(name, [n, c, elementCount(sizes)]);
+  return context.reshape(context.transpose(flat, [1, 0, 2]), [c, n * elementCount(sizes)]);
 }
 
 /** 1 x 1: one matrix product, dY X^T over all places of all images. */

@@ -1,9 +1,9 @@
-import { float32Tensor, floatValue } from '../../onnx/index.ts';
-import { product, range, type ExpandContext, type Expansion } from './context.ts';
+import { elementCount, float32Tensor, floatValue } from '../../onnx/index.ts';
+import { range, type ExpandContext, type Expansion } from './context.ts';
 
 /** Axes but the channels', and the number of values per channel. */
 function channelAxes(shape: readonly number[]): { axes: number[]; count: number } {
-  return { axes: range(shape.length).filter((axis) => axis !== 1), count: product(shape) / shape[1]! };
+  return { axes: range(shape.length).filter((axis) => axis !== 1), count: elementCount(shape) / shape[1]! };
 }
 
 /** [C] as [C, 1, …], which broadcasts against [N, C, …]. */

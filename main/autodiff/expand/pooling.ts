@@ -1,11 +1,11 @@
-import { float32Tensor, int64Tensor, intAttribute, intsAttribute } from '../../onnx/index.ts';
-import { positions, product, range, slideBack, windowOf, type Expansion, type Window } from './context.ts';
+import { elementCount, float32Tensor, int64Tensor, intAttribute, intsAttribute } from '../../onnx/index.ts';
+import { positions, range, slideBack, windowOf, type Expansion, type Window } from './context.ts';
 
 const LOWEST = -3.4028234663852886e38;
 
 /** Kernel weights [channels count, 1, kernel…] that give entry k of a window back to place k. */
 function oneHot(channels: number, kernel: readonly number[]): Float32Array {
-  const area = product(kernel);
+  const area = elementCount(kernel);
   const values = new Float32Array(channels * area * area);
   for (let c = 0; c < channels; c++) for (let k = 0; k < area; k++) values[(c * area + k) * area + k] = 1;
   return values;
@@ -40,7 +40,7 @@ export const maxPoolGrad: Expansion = (context, node) => {
     const ends = starts.map((start, axis) => start + strides[axis]! * (steps[axis]! - 1) + 1);
     return context.slice(stacked, range(rank, 3), starts, ends, strides);
   });
-  const area = product(kernel);
+  const area = elementCount(kernel);
   const entries = parts.length === 1 ? parts[0]! : context.emit1('Concat', parts, { axis: 2 });
   const chosen = context.emit1('ArgMax', [entries], { axis: 2, keepdims: 1 });
   const places = context.tensor(int64Tensor([1, 1, area, ...kernel.map(() => 1)], range(area)));
@@ -69,9 +69,9 @@ export const averagePoolGrad: Expansion = (context, node) => {
       return place >= low && place < high;
     }).length;
   };
-  const shares = positions(steps).map((at) => 1 / product(at.map((step, axis) => counted(axis, step))));
+  const shares = positions(steps).map((at) => 1 / elementCount(at.map((step, axis) => counted(axis, step))));
   const even = shares.every((share) => share === shares[0]);
   const share = even ? context.number(shares[0]!) : context.tensor(float32Tensor([1, 1, ...steps], shares));
-  const weight = context.tensor(float32Tensor([c, 1, ...kernel], new Float32Array(c * product(kernel)).fill(1)));
+  const weight = context.tensor(float32Tensor([c, 1, ...kernel], new Float32Array(c * elementCount(kernel)).fill(1)));
   return [slideBack(context, context.emit1('Mul', [dY, share]), weight, { ...window, group: c }, sizes)];
 };

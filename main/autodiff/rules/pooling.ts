@@ -1,4 +1,4 @@
-import { float32Tensor, int64Tensor, intsAttribute } from '../../onnx/index.ts';
+import { elementCount, float32Tensor, int64Tensor, intsAttribute } from '../../onnx/index.ts';
 import type { Attributes, GradientRule, RuleContext, RuleRows } from '../rule.ts';
 import { TRAINING_DOMAIN } from '../training-facts.ts';
 
@@ -42,7 +42,7 @@ const averagePool: GradientRule = (context, [dY]) => {
 const globalAveragePool: GradientRule = (context, [dY]) => {
   if (!dY) return [];
   const shape = context.shape(context.node.inputs[0]!);
-  const area = shape.slice(2).reduce((a, b) => a * b, 1);
+  const area = elementCount(shape.slice(2));
   const share = context.emit1('Mul', [dY, context.tensor(float32Tensor([], [1 / area]), 'share')]);
   return [context.emit1('Expand', [share, context.tensor(int64Tensor([shape.length], shape), 'shape')])];
 };
@@ -51,7 +51,7 @@ const globalAveragePool: GradientRule = (context, [dY]) => {
 const globalMaxPool: GradientRule = (context, [dY]) => {
   if (!dY) return [];
   const shape = context.shape(context.node.inputs[0]!);
-  const area = shape.slice(2).reduce((a, b) => a * b, 1);
+  const area = elementCount(shape.slice(2));
   const reshape = (name: string, dims: readonly number[]) =>
     context.emit1('Reshape', [name, context.tensor(int64Tensor([dims.length], dims), 'shape')]);
   const [n, c] = shape as [number, number];

@@ -1,4 +1,5 @@
 import {
+  elementCount,
   encodeModel,
   indexGraph,
   intAttribute,
@@ -61,8 +62,6 @@ export interface CostModel {
 }
 
 const RUNS = 15;
-
-const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
 
 /** Channels in and out, and rows of the output: enough to know a kernel of the profile by. */
 interface Signature {
@@ -154,10 +153,14 @@ export function layerOf(node: Node, { macs, inputShapes, outputShape }: NodeFact
       ? 'product'
       : intAttribute(node, 'group', 1) > 1 && weight![1] === 1
         ? 'depthwise'
-        : product(weight!.slice(2)) === 1
+        : elementCount(weight!.slice(2)) === 1
           ? 'pointwise'
           : 'convolution';
-  const bytes = { input: size * product(input!), weight: size * product(weight!), output: size * product(output!) };
+  const bytes = {
+    input: size * elementCount(input!),
+    weight: size * elementCount(weight!),
+    output: size * elementCount(output!),
+  };
   return { kind, precision, macs, bytes };
 }
 

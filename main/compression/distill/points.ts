@@ -1,6 +1,7 @@
 import { AppError } from '../../contract/errors.ts';
 import {
   addNodes,
+  elementCount,
   float32Tensor,
   freshName,
   mapBehindPooling,
@@ -84,7 +85,7 @@ export async function spreadOf(
     for (const [name, tensor] of Object.entries(answer)) {
       dims.set(name, tensor.dims);
       const channels = tensor.dims[1]!;
-      const positions = tensor.dims.slice(2).reduce((a, b) => a * b, 1);
+      const positions = elementCount(tensor.dims.slice(2));
       let at = sums.get(name);
       if (!at) sums.set(name, (at = { n: 0, sum: new Float64Array(channels), squares: new Float64Array(channels) }));
       at.n += some.length * positions;
@@ -144,7 +145,7 @@ export function targetsOf(
     points.map(({ teacher, dims }, i) => {
       const values = Float32Array.from(answer[teacher]!.data as Float32Array);
       const factors = spread.get(teacher)!;
-      const positions = dims.slice(2).reduce((a, b) => a * b, 1);
+      const positions = elementCount(dims.slice(2));
       for (let k = 0; k < values.length; k++) values[k]! *= factors[Math.floor(k / positions) % factors.length]!;
       return [targetOf(i), { type: 'float32' as const, dims, data: values }];
     }),

@@ -1,3 +1,5 @@
+import { elementCount } from '../../onnx/index.ts';
+
 /*
  * Which entries of which axes belong together. Every entry of a channel axis is an atom; operators tie atoms that can only go together (the two summands of
  * an Add, all that one head of an attention is made of), and what is tied is one channel in the end.
@@ -12,12 +14,10 @@ export interface Label {
   readonly atoms: Int32Array;
 }
 
-export const product = (dims: readonly number[]): number => dims.reduce((a, b) => a * b, 1);
-
 /** Calls back with every index of an array of these dims, in row-major order; the array is the same one each time. */
 export function eachIndex(dims: readonly number[], visit: (index: readonly number[], flat: number) => void): void {
   const index = dims.map(() => 0);
-  const total = product(dims);
+  const total = elementCount(dims);
   for (let flat = 0; flat < total; flat++) {
     visit(index, flat);
     for (let k = dims.length - 1; k >= 0; k--) {
@@ -79,7 +79,7 @@ export class Atoms {
   /** For each entry along one axis of a label: the root that fills it alone, else -1. */
   slabs({ dims, atoms }: Label, k: number): Int32Array {
     const out = new Int32Array(dims[k]!).fill(-2);
-    const inner = product(dims.slice(k + 1));
+    const inner = elementCount(dims.slice(k + 1));
     for (let i = 0; i < atoms.length; i++) {
       const at = Math.floor(i / inner) % dims[k]!;
       const root = this.root(atoms[i]!);
@@ -105,7 +105,7 @@ export class Atoms {
     });
     if (sound) return false;
     const longest = dims.indexOf(Math.max(...dims));
-    const inner = product(dims.slice(longest + 1));
+    const inner = elementCount(dims.slice(longest + 1));
     const first = new Map<number, number>();
     let changed = false;
     atoms.forEach((atom, i) => {
@@ -141,7 +141,7 @@ export function range(label: Label, k: number, start: number, end: number): Labe
 /** The given entries of one labelled axis. */
 export function pick({ axes, dims, atoms }: Label, k: number, entries: readonly number[]): Label {
   const into = dims.map((dim, i) => (i === k ? entries.length : dim));
-  const out = new Int32Array(product(into));
+  const out = new Int32Array(elementCount(into));
   eachIndex(into, (index, flat) => {
     out[flat] = atoms[index.reduce((at, i, axis) => at * dims[axis]! + (axis === k ? entries[i]! : i), 0)]!;
   });
@@ -180,8 +180,8 @@ export function reshaped(label: Label, from: readonly number[], to: readonly num
   // Row-major over all blocks: the labels of several runs hang together by the common atoms.
   const all = blocks.flatMap(({ dims: block }) => block);
   const inAxes = blocks.flatMap(({ inAxes: block }) => block);
-  if (product(all) > MOST_ENTRIES) return null;
-  const atoms = new Int32Array(product(all));
+  if (elementCount(all) > MOST_ENTRIES) return null;
+  const atoms = new Int32Array(elementCount(all));
   eachIndex(all, (index, flat) => {
     atoms[flat] = atomAt(label, (axis) => index[inAxes.indexOf(axis)]!);
   });

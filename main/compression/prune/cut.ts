@@ -1,5 +1,6 @@
 import { assert } from '../../contract/errors.ts';
 import {
+  elementCount,
   elementTypes,
   eliminateDead,
   freshName,
@@ -18,9 +19,9 @@ import type { Count, DependencyGroup } from './groups.ts';
 const takeAlong = (tensor: ConstTensor, axis: number, keep: ArrayLike<number>): ConstTensor => {
   const { size } = elementTypes[tensor.type];
   assert(size > 0, 'only tensors of numbers are cut');
-  const outer = tensor.dims.slice(0, axis).reduce((a, b) => a * b, 1);
+  const outer = elementCount(tensor.dims.slice(0, axis));
   const length = tensor.dims[axis]!;
-  const inner = tensor.dims.slice(axis + 1).reduce((a, b) => a * b, 1) * size;
+  const inner = elementCount(tensor.dims.slice(axis + 1)) * size;
   const bytes = new Uint8Array(outer * keep.length * inner);
   for (let o = 0, at = 0; o < outer; o++) {
     for (let k = 0; k < keep.length; k++, at += inner) {

@@ -1,5 +1,5 @@
-import { intAttribute, intsAttribute, numbersOf, type ConstTensor, type Node } from '../../onnx/index.ts';
-import { atomAt, eachIndex, pick, product, range, reshaped, sorted, type Atoms, type Label } from './channels.ts';
+import { elementCount, intAttribute, intsAttribute, numbersOf, type ConstTensor, type Node } from '../../onnx/index.ts';
+import { atomAt, eachIndex, pick, range, reshaped, sorted, type Atoms, type Label } from './channels.ts';
 
 /*
  * What each operator means for the channels of its inputs, one row per operator. A rule labels the outputs, ties atoms that can only go together, and returns
@@ -67,7 +67,7 @@ const imageChannels = (context: RuleContext, index = 0): Int32Array | null | str
 /** Activation functions and the like: every output entry from the same entry of the first input. */
 const pointwise: Rule = (context) => {
   const label = context.label(0);
-  if (context.node.inputs.some((_, i) => i > 0 && product(context.constant(i)?.dims ?? []) > 1))
+  if (context.node.inputs.some((_, i) => i > 0 && elementCount(context.constant(i)?.dims ?? []) > 1))
     return 'its settings are not single numbers';
   if (label) context.setLabel(0, label);
   return null;
@@ -105,7 +105,7 @@ const elementwise: Rule = (context) => {
       }),
     );
   const dims = axes.map((axis) => shape[axis]!);
-  const out = new Int32Array(product(dims)).fill(-1);
+  const out = new Int32Array(elementCount(dims)).fill(-1);
   let partly = false;
   for (const input of inputs) {
     const { label, shift, constant } = input!;
@@ -131,7 +131,7 @@ const elementwise: Rule = (context) => {
     axes.forEach((axis, k) => {
       if ((own[axis - shift] ?? 1) === 1) return;
       const entries = context.axisOf(i, axis - shift);
-      const inner = product(dims.slice(k + 1));
+      const inner = elementCount(dims.slice(k + 1));
       out.forEach((atom, flat) => atoms.tie(atom, entries[Math.floor(flat / inner) % dims[k]!]!));
     });
   });
@@ -209,8 +209,8 @@ const gemm: Rule = (context) => {
   const inputAxis = intAttribute(node, 'transB', 0) === 1 ? 1 : 0;
   return linear(context, inputAxis, () => {
     const bias = context.constant(2);
-    if (bias && product(bias.dims) > 1) {
-      if (bias.dims.at(-1) !== weight.dims[1 - inputAxis] || product(bias.dims) !== bias.dims.at(-1))
+    if (bias && elementCount(bias.dims) > 1) {
+      if (bias.dims.at(-1) !== weight.dims[1 - inputAxis] || elementCount(bias.dims) !== bias.dims.at(-1))
         return 'its bias is not one value per output';
       atoms.tieAll(context.axisOf(1, 1 - inputAxis), context.axisOf(2, bias.dims.length - 1));
     }
@@ -265,7 +265,7 @@ const matMul: Rule = (context) => {
     return 'it multiplies channels with what are not channels';
   const outAxes = axes.filter((axis) => axis !== summed);
   const outDims = sizes.filter((_, k) => axes[k] !== summed);
-  const out = atoms.fresh(product(outDims));
+  const out = atoms.fresh(elementCount(outDims));
   eachIndex(sizes, (index) => {
     const at = (axis: number) => index[axes.indexOf(axis)] ?? 0;
     const first = a && atomAt(a, (axis) => at(axisOfA(axis)));

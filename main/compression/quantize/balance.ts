@@ -1,6 +1,7 @@
 import { assert } from '../../contract/errors.ts';
 import {
   constantOf,
+  elementCount,
   float32Of,
   float32Tensor,
   freshName,
@@ -197,7 +198,7 @@ export function balanceActivations(
     const [, weight, bias] = node.inputs as [string, string, string | undefined];
     const { dims } = model.graph.initializers.get(weight)!;
     const [rows, columns] = dims as [number, number];
-    const kernel = dims.slice(2).reduce((a, b) => a * b, 1);
+    const kernel = elementCount(dims.slice(2));
     if (made) {
       assert(made.length === rows, 'scales are those of the channels that are made');
       edit(weight, (i) => 1 / made[Math.floor(i / (columns * kernel))]!);

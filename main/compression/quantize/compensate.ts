@@ -1,6 +1,6 @@
 import { AppError } from '../../contract/errors.ts';
 import { cholesky, invertLower, matrix, openProducts, type Products } from '../../learning/dense.ts';
-import { float32Of, intAttribute, type ConstTensor, type Model } from '../../onnx/index.ts';
+import { elementCount, float32Of, intAttribute, type ConstTensor, type Model } from '../../onnx/index.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { CalibrationOptions } from '../prune/sites.ts';
 import {
@@ -149,7 +149,7 @@ export async function compensateRounding(
   await using products = openProducts(options);
   const wanted = plans.flatMap(({ conv }) => {
     const weight = of.graph.initializers.get(conv.inputs[1]!)!;
-    const perRow = weight.dims.slice(1).reduce((a, b) => a * b, 1);
+    const perRow = elementCount(weight.dims.slice(1));
     const groups = intAttribute(conv, 'group', 1);
     const depthwise = groups > 1 && groups === weight.dims[0] && weight.dims[1] === 1;
     if (perRow < 2 || (groups > 1 && !depthwise) || perRow > MOST_UNKNOWNS) return [];

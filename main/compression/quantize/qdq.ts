@@ -1,5 +1,6 @@
 import { assert } from '../../contract/errors.ts';
 import {
+  elementCount,
   eliminateDead,
   float32Of,
   float32Tensor,
@@ -218,7 +219,7 @@ export function quantizeModel(
     const original = float32Of(weight);
     const means = ranges.get(input)!.channelMeans;
     const perRow = original.length / rows;
-    const spatial = weight.dims.slice(2).reduce((a, b) => a * b, 1);
+    const spatial = elementCount(weight.dims.slice(2));
     const perGroup = rows / intAttribute(conv, 'group', 1);
     const bias = biasName ? float32Of(of.graph.initializers.get(biasName)!) : new Float32Array(rows);
     const inputScale = scaleOf.get(input)!;

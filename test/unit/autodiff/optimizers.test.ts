@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { learningRateAt, type ScheduleSpec, type StepSpec } from '../../../main/autodiff/index.ts';
+import type { ScheduleSpec, StepSpec } from '../../../main/autodiff/index.ts';
 import type { Tensor } from '../../../main/runtime/session.ts';
 import { identityInput, openStep, productNet, smallSpec } from './small-net.ts';
 
@@ -21,6 +21,19 @@ const specOf = (more: Partial<StepSpec>): StepSpec =>
     schedule: { kind: 'constant', learningRate: 0.1 },
     ...more,
   });
+
+/** What the graph computes, in plain numbers. */
+function learningRateAt(spec: ScheduleSpec, step: number): number {
+  const { learningRate, warmupSteps = 0 } = spec;
+  if (step < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
+  const since = step - warmupSteps;
+  if (spec.kind === 'constant') return learningRate;
+  if (spec.kind === 'step') return learningRate * spec.factor ** Math.floor(since / spec.every);
+  const final = spec.final ?? 0;
+  const progress = Math.min(1, since / Math.max(1, spec.totalSteps - warmupSteps));
+  const left = spec.kind === 'linear' ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
+  return final + (learningRate - final) * left;
+}
 
 async function follow(more: Partial<StepSpec>, update: (w: number[], g: number[], t: number) => number[], steps = 12) {
   await using run = await openStep(specOf(more));

@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import {
   buildTrainingStep,
   expandTrainingOps,
-  peakLiveBytes,
   TRAINING_DOMAIN,
   trainingFacts,
   writeState,
@@ -25,6 +24,7 @@ import {
   type ConstTensor,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
+import { peakLiveBytes } from './peak-live-bytes.ts';
 import { openStep, smallBatch, smallNet, smallSpec } from './small-net.ts';
 
 const detailsOf = (make: () => unknown) => {

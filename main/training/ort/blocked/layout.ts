@@ -1,4 +1,5 @@
 import { assert } from '../../../contract/errors.ts';
+import { elementCount } from '../../../onnx/index.ts';
 import type { Tensor } from '../../../runtime/session.ts';
 
 /*
@@ -51,7 +52,7 @@ export function packFilter(layout: FilterLayout, tensor: Tensor): Tensor {
   assert(tensor.data instanceof Float32Array, 'weights are float32');
   const source = tensor.data;
   const dims = packedDims(layout);
-  const data = new Float32Array(dims.reduce((a, b) => a * b, 1));
+  const data = new Float32Array(elementCount(dims));
   eachWeight(layout, (plain, packed) => {
     data[packed] = source[plain]!;
   });
@@ -61,7 +62,7 @@ export function packFilter(layout: FilterLayout, tensor: Tensor): Tensor {
 export function unpackFilter(layout: FilterLayout, tensor: Tensor): Tensor {
   assert(tensor.data instanceof Float32Array, 'weights are float32');
   const source = tensor.data;
-  const data = new Float32Array(layout.dims.reduce((a, b) => a * b, 1));
+  const data = new Float32Array(elementCount(layout.dims));
   eachWeight(layout, (plain, packed) => {
     data[plain] = source[packed]!;
   });

@@ -1,5 +1,6 @@
 import { assert } from '../../../contract/errors.ts';
 import {
+  elementCount,
   float32Tensor,
   freshName,
   int64Tensor,
@@ -89,9 +90,7 @@ export class BlockedWriter {
   }
 
   zeros(dims: readonly number[]): string {
-    return this.constant(`z${dims.join()}`, () =>
-      float32Tensor(dims, new Float32Array(dims.reduce((a, b) => a * b, 1))),
-    );
+    return this.constant(`z${dims.join()}`, () => float32Tensor(dims, new Float32Array(elementCount(dims))));
   }
 
   reshape(name: string, dims: readonly number[]): string {

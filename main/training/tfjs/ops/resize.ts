@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { floatValue, intAttribute, intsAttribute, textAttribute } from '../../../onnx/index.ts';
+import { elementCount, floatValue, intAttribute, intsAttribute, textAttribute } from '../../../onnx/index.ts';
 import type { OpContext, OpRow, OpRows } from './row.ts';
 
 /** Place in the input of output position `at` (ONNX Operators.md, Resize, coordinate_transformation_mode). */
@@ -57,7 +57,7 @@ const resize: OpRow = (context) => {
     const scale = given?.length ? to / from : scales[axis]!;
     if (to === from && scale === 1) return;
     const shape = x.shape;
-    const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+    const inner = elementCount(shape.slice(axis + 1));
     const matrix = tf.tensor3d(weightsAlong(context, from, to, scale), [1, to, from]);
     const product = tf.matMul(matrix, tf.reshape(x, [-1, from, inner]) as tf.Tensor3D);
     x = tf.reshape(product, [...shape.slice(0, axis), to, ...shape.slice(axis + 1)]);

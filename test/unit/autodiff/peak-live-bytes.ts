@@ -1,5 +1,5 @@
-import { assert } from '../contract/errors.ts';
-import { elementCount, elementTypes, usedBy, type Model } from '../onnx/index.ts';
+import { assert } from '../../../main/contract/errors.ts';
+import { elementCount, elementTypes, usedBy, type Model } from '../../../main/onnx/index.ts';
 
 /**
  * The most bytes that values made by nodes hold at one time when nodes run in the order they stand in: a value lives from the node that makes it to
