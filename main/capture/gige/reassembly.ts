@@ -1,5 +1,6 @@
 import { status } from './gvcp.ts';
 import { format, readLeader, readTrailerHeight, type Leader, type StreamPacket } from './gvsp.ts';
+import { createResendPolicy } from './resend-policy.ts';
 
 /*
  * From packets to complete blocks. A pure machine: it is told packets and the time, and answers by calls. A block is given out
@@ -83,16 +84,6 @@ const LEAST_PACKET_BYTES = 128;
 /** Requests per block and look. */
 const MAX_REQUESTS = 32;
 const MAX_TRIES = 16;
-/**
- * Packets that may be asked for, as a share of those that came by themselves, and beside that per millisecond. A link or a receiver
- * that is overloaded loses more the more is asked for; beyond this, losing a block is better than losing all.
- */
-const ASK_SHARE = 0.25;
-const ASK_PER_MS = 1;
-/** Blocks given up, when nothing ever came that was asked for, until the camera is taken at its deeds and not at its word. */
-const UNANSWERED_BLOCKS = 4;
-/** Then it is tried again: an overloaded moment looks the same. */
-const ASK_AGAIN_MS = 10_000;
 /** Longer without a look, and it was this program that did not listen: what came meanwhile still waits in the socket. */
 const DEAF_MS = 12;
 const WRAP = 65_535;
@@ -145,13 +136,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
   } = options;
   const maxBlocks = Math.min(MOST_BLOCKS, Math.max(LEAST_BLOCKS, Math.floor(MAX_HELD_BYTES / Math.max(1, blockBytes))));
   let packetBytes = options.packetBytes;
-  let { canResend } = options;
-  let unanswered = 0;
-  let askAgainAt = Infinity;
-  let toldUnanswered = false;
   let lookedAt: number | null = null;
-  /** Packets that may be asked for now: at most two blocks' worth. */
-  let askable = Infinity;
   const counts = noCounts();
   /** Oldest first; ids ascend by one, but where numbering began anew. */
   let blocks: Block[] = [];
@@ -168,6 +153,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     return distance > WRAP / 2 ? distance - WRAP : distance;
   };
   const packetsOf = (bytes: number) => Math.max(1, Math.ceil(bytes / packetBytes));
+  const resend = createResendPolicy(options.canResend, () => packetsOf(blockBytes) + 2, events.onResend?.bind(events));
 
   const create = (id: number, extended: boolean, now: number): Block => {
     const block: Block = {
@@ -355,22 +341,18 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     block.asked = now;
     block.tries += 1;
     for (const [first, end] of missing(block).slice(0, MAX_REQUESTS)) {
-      const last = Math.min(end, first + Math.floor(askable) - 1);
-      if (last < first) return;
-      askable -= last - first + 1;
-      counts.resendRequests += last - first + 1;
-      events.requestResend(block.id, first, last, block.extended);
+      const asked = resend.take(end - first + 1);
+      if (asked === 0) return;
+      counts.resendRequests += asked;
+      events.requestResend(block.id, first, first + asked - 1, block.extended);
     }
-  };
-  const allowAsking = (more: number) => {
-    askable = Math.min(askable + more, 2 * (packetsOf(blockBytes) + 2));
   };
 
   /** Silence is measured while this program listens. */
   const allowForDeafness = (now: number): void => {
     const passed = lookedAt === null ? 0 : now - lookedAt;
     lookedAt = now;
-    allowAsking(passed * ASK_PER_MS);
+    resend.passed(passed);
     const deaf = passed - DEAF_MS;
     if (deaf <= 0) return;
     for (const block of blocks) {
@@ -379,38 +361,27 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
       block.asked = Math.min(now, block.asked + deaf);
     }
   };
-  /** @param block given up, though the camera was asked. */
-  const noteUnanswered = (block: Block, now: number): void => {
-    if (block.tries === 0 || counts.resent > 0) return;
-    unanswered += 1;
-    if (unanswered < UNANSWERED_BLOCKS) return;
-    canResend = false;
-    unanswered = 0;
-    askAgainAt = now + ASK_AGAIN_MS;
-    if (!toldUnanswered) events.onResend?.(false);
-    toldUnanswered = true;
+  const giveUp = (block: Block, reason: LostReason, now: number): void => {
+    fail(block, reason);
+    if (block.tries > 0) resend.gaveUp(now);
   };
 
   const look = (now: number): void => {
     allowForDeafness(now);
-    if (now >= askAgainAt) {
-      askAgainAt = Infinity;
-      canResend = true;
-    }
     for (const [i, block] of blocks.entries()) {
       if (block.failed || isWhole(block)) continue;
       const silent = now - block.heard;
       const overtaken = i < blocks.length - 1;
       if (silent > blockTimeoutMs || now - block.begun > blockLimitMs) {
-        fail(block, block.count > 0 ? 'incomplete' : 'never-seen');
-        noteUnanswered(block, now);
-      } else if (silent <= (overtaken && canResend ? overtakenTimeoutMs : packetTimeoutMs)) continue;
-      else if (canResend) {
+        giveUp(block, block.count > 0 ? 'incomplete' : 'never-seen', now);
+        continue;
+      }
+      const asks = resend.asks(now);
+      if (silent <= (overtaken && asks ? overtakenTimeoutMs : packetTimeoutMs)) continue;
+      if (asks) {
         if (now - block.asked < resendIntervalMs) continue;
-        if (block.tries >= MAX_TRIES) {
-          fail(block, 'incomplete');
-          noteUnanswered(block, now);
-        } else ask(block, now);
+        if (block.tries >= MAX_TRIES) giveUp(block, 'incomplete', now);
+        else ask(block, now);
       } else if (overtaken) fail(block, 'incomplete');
     }
     settle();
@@ -442,9 +413,8 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
         if (block.asked > 0) {
           block.resent += 1;
           counts.resent += 1;
-          if (toldUnanswered) events.onResend?.(true);
-          toldUnanswered = false;
-        } else allowAsking(ASK_SHARE);
+          resend.answered();
+        } else resend.came();
         take(block, packet);
       }
       settle();
