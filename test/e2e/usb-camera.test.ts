@@ -23,6 +23,9 @@ import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 declare const listVideoDevices: () => Promise<VideoDevice[]>;
 declare const read: (ticket: string) => void;
 declare const unplug: () => void;
+declare const hold: () => void;
+declare const release: () => void;
+declare const seen: () => { closed: boolean; track: MediaStreamTrackState | undefined };
 
 const FAKE_CAMERA = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
 let browser: Browser;
@@ -124,9 +127,23 @@ test('a line judges the pictures of a tab, in colour as large as they are; a pul
     const then = records.length;
     await until('the next tab reads', () => records.length > then + 5);
     expect(records.map((r) => r.seq)).toEqual(records.map((_, i) => i + 1));
-    expect([...problems, ...next.problems]).toEqual([]);
     await stop();
     await until('nothing is wanted any more', () => !feeds.wanted().includes(STATION));
+
+    // A line that stops while the tab still opens the camera: it is let go of.
+    await start();
+    await until('a page is wanted', () => feeds.wanted().includes(STATION));
+    await next.page.evaluate((ticket) => {
+      hold();
+      read(ticket);
+    }, feeds.ticket(STATION)!);
+    const seenThere = () => next.page.evaluate(() => seen());
+    await expect.poll(seenThere).toEqual({ closed: false, track: 'live' });
+    await stop();
+    await expect.poll(seenThere).toEqual({ closed: true, track: 'live' });
+    await next.page.evaluate(() => release());
+    await expect.poll(seenThere).toEqual({ closed: true, track: 'ended' });
+    expect([...problems, ...next.problems]).toEqual([]);
   } finally {
     await line.dispose();
   }

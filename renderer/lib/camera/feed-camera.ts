@@ -65,6 +65,7 @@ export function feedCamera(channel: Channel): void {
     const Processor = trackProcessor();
     if (!Processor) throw new Loss('unsupported', 'this browser gives no single pictures; one made of Chromium does');
     const device = chosenDevice(await listVideoDevices(), config);
+    signal.throwIfAborted();
     if (!device) throw new Loss('device', `no "${config.label ?? config.deviceId}" is connected`);
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: false,
@@ -77,6 +78,8 @@ export function feedCamera(channel: Channel): void {
     const painter = createPainter();
     let told = '';
     try {
+      // It may have ended while the camera was being opened: whoever listens from then on hears nothing of it.
+      signal.throwIfAborted();
       for (;;) {
         const { done, value: frame } = await orStill(reader.read(), told === '' ? START_MS : STILL_MS);
         if (done) throw new Loss('device', 'it was disconnected');
