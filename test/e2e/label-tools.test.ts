@@ -232,7 +232,36 @@ describe('labelled parts', () => {
     expect(await now()).toContain('Scratch');
     const partId = await page.getAttribute(testId('labelled-picture'), 'data-part');
     await page.click(`${testId('correct-to')}[data-class="c-pit"]`);
-    await expect.poll(() => window_.server.world.corrected.get(Number(partId))).toBe('c-pit');
+    const { world } = window_.server;
+    await expect.poll(() => world.corrected.get(Number(partId))).toBe('c-pit');
+
+    // Back beside the queue it is among the scratches no longer, and what is shown is what is corrected next.
+    await page.keyboard.press('Escape');
+    const references = page.locator(testId('reference'));
+    await expect.poll(() => references.count()).toBe(5);
+    expect(await page.locator(`${testId('reference')}[data-part="${partId}"]`).count()).toBe(0);
+    const other = await references.nth(3).getAttribute('data-part');
+    await references.nth(3).click();
+    await page.click(testId('correct-reference'));
+    await page.waitForSelector(`${testId('labelled-picture')}[data-part="${other}"]`);
+    await page.click(`${testId('labelled-row')} >> nth=0`);
+    await page.click(`${testId('correct-to')}[data-class="c-pit"]`);
+    await expect.poll(rows).toBe(4);
+    await page.keyboard.press('Escape');
+    await expect.poll(() => references.count()).toBe(4);
+    expect(await page.getAttribute(`${testId('reference')}[aria-pressed="true"]`, 'data-part')).toBe(other);
+
+    // Another window has taken it away meanwhile: no other part stands in for it.
+    world.corrected = new Map([...world.corrected, [Number(other), 'c-pit']]);
+    await page.click(testId('correct-reference'));
+    await page.waitForSelector(testId('labelled-missing'));
+    expect(await page.getAttribute(testId('labelled-picture'), 'data-part')).toBe('');
+    expect(await page.locator(testId('correct-to')).first().isDisabled()).toBe(true);
+    expect(await findings(page)).toEqual([]);
+    await page.focus(`${testId('labelled-row')}[tabindex="0"]`);
+    await page.keyboard.press('ArrowDown');
+    await page.waitForSelector(`${testId('labelled-row')}[aria-current]`);
+    expect(await page.getAttribute(`${testId('labelled-row')} >> nth=0`, 'aria-current')).toBe('true');
   });
 });
 

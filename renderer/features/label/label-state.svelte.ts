@@ -99,6 +99,8 @@ export class LabelState {
   #opened = $state.raw<ReadonlySet<number>>(new Set());
   /** What became of the last second opinion; null: none was given. */
   answer = $state.raw<MethodOutput<'labels.second'> | null>(null);
+  /** Counts what was done here with labels: lists of what is labelled are fetched again. */
+  revision = $state(0);
   /** When labels were made in this session, ms. */
   times = $state.raw<number[]>([]);
 
@@ -183,6 +185,11 @@ export class LabelState {
     this.#pending = this.#pending.then(() => this.#app.run(work));
   }
 
+  /** Work that makes labels or takes them away; refused or not, what is fetched afterwards counts. */
+  #change(work: () => Promise<void>): void {
+    this.#queue(() => work().finally(() => (this.revision += 1)));
+  }
+
   #select(index: number): void {
     this.currentId = this.items[index]?.part.id ?? null;
     this.leftOut = null;
@@ -259,7 +266,7 @@ export class LabelState {
     this.#remove(partIds);
     this.last = { kind: 'label', partIds, classId };
     this.times = [...this.times, ...partIds.map(() => Date.now())];
-    this.#queue(async () => {
+    this.#change(async () => {
       try {
         await this.#send(partIds, () => this.#app.client.call('labels.create', { partIds, classId, boxes }));
       } catch (error) {
@@ -301,7 +308,7 @@ export class LabelState {
   undo(downTo?: number): void {
     // A second opinion is given once and stands: what came before it is not meant.
     if (downTo === undefined && this.last?.kind === 'second') return this.#app.tell(t('label.secondStands'));
-    this.#queue(async () => {
+    this.#change(async () => {
       const { partIds, left } = await this.#app.client.call('labels.undo', {
         stationId: this.#stationId,
         ...(downTo === undefined ? {} : { downTo }),
@@ -334,7 +341,7 @@ export class LabelState {
 
   /** Takes the labels of parts away: they teach nothing from the next update on. */
   leaveOut(partIds: number[]): void {
-    this.#queue(async () => {
+    this.#change(async () => {
       await this.#app.client.call('labels.leaveOut', { partIds });
       this.last = { kind: 'leave-out', partIds };
       await Promise.all([this.fetch(), this.#lookForNearDuplicates()]);
@@ -343,7 +350,7 @@ export class LabelState {
 
   /** Another label for a part that is labelled, whether it waits in the queue or not. */
   correct(partId: number, classId: string, boxes: readonly Region[]): void {
-    this.#queue(async () => {
+    this.#change(async () => {
       await this.#app.client.call('labels.create', { partIds: [partId], classId, boxes: [...boxes] });
       this.last = { kind: 'label', partIds: [partId], classId };
       await this.fetch();
@@ -352,7 +359,7 @@ export class LabelState {
 
   /** Takes the label of a part away, which waits in the queue for another one. */
   sendBack(partId: number): void {
-    this.#queue(async () => {
+    this.#change(async () => {
       await this.#app.client.call('labels.leaveOut', { partIds: [partId], toQueue: true });
       this.last = { kind: 'send-back', partIds: [partId] };
       await this.fetch();

@@ -19,20 +19,28 @@ export class LabelledState {
   classId = $state<string | null>(null);
   /** The number of a part, or how it begins. */
   find = $state('');
+  /** The part that is wanted; null: the first. */
   partId = $state<number | null>(null);
   /** The one that is looked at, with all that is known of it. */
   part = $state.raw<Part | null>(null);
   /** Something was done here that can be taken back. */
   changed = $state(false);
 
-  shown = $derived.by(() => {
-    const wanted = this.find.replace(/\D/g, '');
+  #visible = $derived.by(() => {
     // Whoever gives a second opinion is not to see what the first one was.
     const blind = this.#label.show === 'second' ? new Set(this.#label.waiting.map(({ partId }) => partId)) : null;
-    return (this.rows ?? []).filter(({ partId }) => String(partId).startsWith(wanted) && blind?.has(partId) !== true);
+    return (this.rows ?? []).filter(({ partId }) => blind?.has(partId) !== true);
+  });
+  shown = $derived.by(() => {
+    const wanted = this.find.replace(/\D/g, '');
+    return this.#visible.filter(({ partId }) => String(partId).startsWith(wanted));
   });
   index = $derived(this.shown.findIndex(({ partId }) => partId === this.partId));
-  current = $derived(this.shown[this.index] ?? this.shown[0] ?? null);
+  /** The part that is wanted is not among the labels, as where another window took it away: no other one stands in for it. */
+  missing = $derived(
+    this.rows !== null && this.partId !== null && !this.#visible.some(({ partId }) => partId === this.partId),
+  );
+  current = $derived(this.missing ? null : (this.shown[this.index] ?? this.shown[0] ?? null));
 
   constructor(app: AppState, label: LabelState, stationId: string, from: { classId: string; partId: number } | null) {
     this.#app = app;
@@ -40,6 +48,12 @@ export class LabelledState {
     this.#stationId = stationId;
     this.classId = from?.classId ?? null;
     this.partId = from?.partId ?? null;
+  }
+
+  /** @param classId null: all */
+  showClass(classId: string | null): void {
+    this.classId = classId;
+    this.partId = null;
   }
 
   async fetch(): Promise<void> {
@@ -67,7 +81,8 @@ export class LabelledState {
   }
 
   move(step: number): void {
-    const at = Math.min(this.shown.length - 1, Math.max(0, Math.max(0, this.index) + step));
+    const from = this.missing ? -1 : Math.max(0, this.index);
+    const at = Math.min(this.shown.length - 1, Math.max(0, from + step));
     this.partId = this.shown[at]?.partId ?? null;
   }
 

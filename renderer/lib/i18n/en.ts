@@ -394,6 +394,7 @@ export const en = {
   'labelled.count': '{n:label:labels}, newest first',
   'labelled.most': 'The newest {n} labels; choose a class to see older ones.',
   'labelled.none': 'Nothing is labelled so.',
+  'labelled.missing': 'Part {part} is not among these any more. Choose another one.',
   'labelled.learnt': 'learnt',
   'labelled.fresh': 'not learnt yet',
   'labelled.by': 'Labelled {time} by {name}',

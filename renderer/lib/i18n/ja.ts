@@ -394,6 +394,7 @@ export const ja: Record<MessageKey, string> = {
   'labelled.count': '{n} 件（新しい順）',
   'labelled.most': '新しい {n} 件です。古いものはクラスを選ぶと表示されます。',
   'labelled.none': '該当するラベルはありません。',
+  'labelled.missing': '部品 {part} はもうこの中にありません。ほかの部品を選んでください。',
   'labelled.learnt': '学習済み',
   'labelled.fresh': '未学習',
   'labelled.by': '{time} に {name} がラベル付け',
