@@ -2,13 +2,15 @@ import type { Study, StudyReport } from '../../../main/contract/study.ts';
 import type { MethodOutput } from '../../../main/contract/methods.ts';
 import type { AppState } from '../../app/app-state.svelte.ts';
 
+type Due = MethodOutput<'studies.next'>;
+
 /** The acceptance studies of a station: which is looked at, and the caller's part in it. */
 export class StudyState {
   studies = $state.raw<Study[] | null>(null);
   chosenId = $state<string | null>(null);
   report = $state.raw<StudyReport | null>(null);
   /** What the caller judges next; null: not at it. */
-  due = $state.raw<MethodOutput<'studies.next'> | null>(null);
+  due = $state.raw<Due | null>(null);
   busy = $state(false);
   chosen = $derived((this.studies ?? []).find(({ id }) => id === this.chosenId) ?? null);
 
@@ -23,8 +25,10 @@ export class StudyState {
   async fetch(): Promise<void> {
     await this.#app.run(async () => {
       this.studies = await this.#app.client.call('studies.list', { stationId: this.#stationId });
-      const kept = this.studies.some(({ id }) => id === this.chosenId);
+      const kept = this.studies.find(({ id }) => id === this.chosenId);
       if (!kept) await this.choose(this.studies[0]?.id ?? null);
+      // Another window has closed it.
+      else if (kept.closedAt !== null && this.report === null) await this.choose(kept.id);
     });
   }
 
@@ -47,7 +51,11 @@ export class StudyState {
 
   async begin(): Promise<void> {
     const study = this.chosen;
-    if (study) await this.#step(() => this.#app.client.call('studies.next', { studyId: study.id }));
+    if (study) await this.#step(() => this.#next(study.id));
+  }
+
+  #next(studyId: string): Promise<Due> {
+    return this.#app.client.call('studies.next', { studyId });
   }
 
   async rate(good: boolean): Promise<void> {
@@ -65,15 +73,30 @@ export class StudyState {
   }
 
   /** One at a time: a key that is held down judges no part that was not seen. */
-  async #step(call: () => Promise<MethodOutput<'studies.next'>>): Promise<void> {
+  async #step(call: () => Promise<Due>): Promise<void> {
     if (this.busy) return;
     this.busy = true;
     try {
-      const due = await this.#app.run(call);
-      if (due) this.due = due;
+      if (!(await this.#take(call))) await this.#catchUp();
     } finally {
       this.busy = false;
     }
+  }
+
+  /** @returns false after a failure */
+  async #take(call: () => Promise<Due>): Promise<boolean> {
+    const userId = this.#app.user?.id;
+    const due = await this.#app.run(call);
+    // Somebody else has signed in meanwhile: it is not for them.
+    if (due && userId === this.#app.user?.id) this.due = due;
+    return due !== undefined;
+  }
+
+  /** Another window of the same person went on, or the study was closed there. */
+  async #catchUp(): Promise<void> {
+    await this.fetch();
+    const study = this.chosen;
+    if (study && this.due) await this.#take(() => this.#next(study.id));
   }
 
   async leave(): Promise<void> {
@@ -85,8 +108,6 @@ export class StudyState {
     const study = this.chosen;
     if (!study) return;
     await this.#app.run(() => this.#app.client.call('studies.close', { studyId: study.id }));
-    this.due = null;
-    await this.fetch();
-    await this.choose(study.id);
+    await this.leave();
   }
 }
