@@ -124,7 +124,7 @@ export interface AgreementResult {
   fleiss: number | null;
 }
 
-/** Raters who did not finish are left out: what they skipped is not a matter of chance. */
+/** Rounds that a rater did not finish are left out, and raters who finished none: what they skipped is not a matter of chance. */
 export function analyseAgreement(parts: readonly StudyPart[], ratings: readonly StudyRating[]): AgreementResult {
   const ids = new Set(parts.map(({ partId }) => partId));
   const byRater = new Map<string, Map<number, Call[]>>();
@@ -138,7 +138,12 @@ export function analyseAgreement(parts: readonly StudyPart[], ratings: readonly 
   }
   const rounds = (calls: ReadonlyMap<number, Call[]>) =>
     Math.min(...parts.map(({ partId }) => (calls.get(partId) ?? []).filter((call) => call !== undefined).length));
-  const finished = [...byRater].filter(([, calls]) => parts.length > 0 && rounds(calls) > 0);
+  const finished = [...byRater].flatMap(([rater, calls]) => {
+    const whole = parts.length === 0 ? 0 : rounds(calls);
+    // One round follows the other: what lies behind the last whole one belongs to one that was not finished.
+    const kept = new Map([...calls].map(([partId, ofPart]) => [partId, ofPart.slice(0, whole)]));
+    return whole === 0 ? [] : [[rater, kept] as const];
+  });
   const wanted = (part: StudyPart): Call => (part.good ? 'ok' : 'ng');
   const partsWhere = (of: readonly StudyPart[], test: (part: StudyPart) => boolean) =>
     countedShare(of.filter(test).length, of.length);

@@ -203,7 +203,7 @@ export const createStudyService = (context: CoreContext): StudyService => {
     const model = modelRatings(parts);
     const withModel = model === null ? people : analyseAgreement(reference, [...ratings.map(toCall), ...model.ratings]);
     const shown = (rater: string) => (rater === MODEL ? null : nameOf(rater));
-    const finished = new Set(people.raters.map(({ rater }) => rater));
+    const finishedRounds = new Map(people.raters.map(({ rater, trials }) => [rater, trials]));
     const isGood = new Map(reference.map((part) => [part.partId, part.good]));
     return {
       study: toStudy(row),
@@ -220,7 +220,9 @@ export const createStudyService = (context: CoreContext): StudyService => {
       modelId: model?.modelId ?? null,
       disputed: parts
         .map(({ partId, imageSha }) => {
-          const calls = ratings.filter((rating) => rating.partId === partId && finished.has(rating.userId));
+          const calls = ratings.filter(
+            (rating) => rating.partId === partId && rating.round < (finishedRounds.get(rating.userId) ?? 0),
+          );
           const wrong = calls.filter((rating) => rating.good !== isGood.get(partId)).length;
           return { partId, imageSha, good: isGood.get(partId) === true, wrong, calls: calls.length };
         })

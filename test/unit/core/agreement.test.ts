@@ -211,7 +211,22 @@ describe('a study', () => {
     expect(result.fleiss).toBeCloseTo(0.5, 9);
   });
 
-  it('leaves out whoever did not finish a round, and says nothing of nobody', () => {
+  it('leaves out a round that was not finished, and whoever finished none, and says nothing of nobody', () => {
+    const a = given('a', [
+      ['ok', 'ok', 'ng', 'ng'],
+      ['ok', 'ok', 'ng', 'ng'],
+    ]);
+    const whole = analyseAgreement(parts, [...a, ...given('b', [['ok', 'ok', 'ng', 'ok']])]);
+    const begun = analyseAgreement(parts, [
+      ...a,
+      ...given('b', [
+        ['ok', 'ok', 'ng', 'ok'],
+        ['ng', 'ng', 'ok'],
+      ]),
+    ]);
+    expect(begun).toEqual(whole);
+    expect(begun.raters[1]).toMatchObject({ trials: 1, repeated: null, right: { count: 3 }, escape: { of: 2 } });
+    expect(begun.pairs).toMatchObject([{ kappa: { n: 4, agreed: 3 } }]);
     const result = analyseAgreement(parts, given('a', [['ok', 'ok', 'ng']]));
     expect(result).toMatchObject({ raters: [], pairs: [], fleiss: null, allSame: { of: 0 } });
     const one = analyseAgreement(parts, given('model', [['ok', 'unsure', 'ng', 'ng']]));

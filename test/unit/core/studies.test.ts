@@ -10,11 +10,11 @@ let technician: Session;
 let operator: Session;
 const create = () => world.call('studies.create', { stationId, name: 'Spring', parts: 10, rounds: 2 }, technician);
 const isGood = async (partId: number) => (await world.call('parts.get', { partId })).label?.classId === 'ok';
-/** Judges everything that is due; `wrong`: numbers of the calls that are given the wrong way round. */
-const judge = async (studyId: string, session: Session, wrong: readonly number[] = []) => {
+/** Judges everything that is due; `wrong`: numbers of the calls that are given the wrong way round; `calls`: no more than so many. */
+const judge = async (studyId: string, session: Session, wrong: readonly number[] = [], calls = Infinity) => {
   let due = await world.call('studies.next', { studyId }, session);
   const order: number[] = [];
-  while (due.part !== null) {
+  while (due.part !== null && due.done < calls) {
     const { partId } = due.part;
     order.push(partId);
     const good = (await isGood(partId)) !== wrong.includes(due.done);
@@ -90,6 +90,15 @@ describe('an acceptance study', () => {
     expect((await world.call('audit.list', {}, await signIn('sato'))).entries.map(({ action }) => action)).toContain(
       'studies.close',
     );
+  });
+
+  test('shows as disputed what was called wrong in the rounds that were finished', async () => {
+    const study = await create();
+    const [wrong] = await judge(study.id, operator, [0, 10, 11], 12);
+    await world.call('studies.close', { studyId: study.id }, technician);
+    const report = await world.call('studies.report', { studyId: study.id });
+    expect(report.raters).toMatchObject([{ rounds: 1, right: { count: 9, of: 10 } }]);
+    expect(report.disputed).toMatchObject([{ partId: wrong, wrong: 1, calls: 1 }]);
   });
 
   test('takes a call for the part that is due alone, and parts that there are', async () => {
