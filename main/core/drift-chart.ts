@@ -23,9 +23,9 @@ export interface DriftLimits {
 }
 
 const measures: readonly DriftMeasure[] = ['novelty', 'margin', 'unsureShare'];
-/** What cannot be left: a share lies in 0..1, a margin too, a novelty is not negative. */
+/** What cannot be left: a share lies in 0..1, a margin too; a novelty lies on both sides of 0, where the known parts have their middle. */
 const bounds: Record<DriftMeasure, readonly [number, number]> = {
-  novelty: [0, Number.MAX_VALUE],
+  novelty: [-Number.MAX_VALUE, Number.MAX_VALUE],
   margin: [0, 1],
   unsureShare: [0, 1],
 };

@@ -14,12 +14,13 @@ const group = (novelty: number): DriftPart[] =>
 
 describe('a chart of the line', () => {
   it('has limits three deviations of its group means from their centre', () => {
-    const means = [1, 2, 3, 4, 5];
+    // Ordinary parts lie about 0, as their novelty is scaled.
+    const means = [-2, -1, 0, 1, 2];
     const limits = driftLimits(means.flatMap(group))!;
-    expect(limits.novelty.centre).toBeCloseTo(3, 9);
-    // Standard deviation of 1..5 is the root of 2.5; below nothing there is no novelty.
-    expect(limits.novelty.high).toBeCloseTo(3 + 3 * Math.sqrt(2.5), 9);
-    expect(limits.novelty.low).toBe(0);
+    expect(limits.novelty.centre).toBeCloseTo(0, 9);
+    // Standard deviation of -2..2 is the root of 2.5.
+    expect(limits.novelty.high).toBeCloseTo(3 * Math.sqrt(2.5), 9);
+    expect(limits.novelty.low).toBeCloseTo(-3 * Math.sqrt(2.5), 9);
     expect(limits.margin).toEqual({
       centre: expect.closeTo(0.9, 9),
       low: expect.closeTo(0.9, 9),
