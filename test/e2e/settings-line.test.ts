@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, it } from 'vitest';
+import type { Events, Methods } from '../../main/contract/methods.ts';
+import { createClient } from '../../main/contract/rpc/client.ts';
+import { createMemoryPair } from '../../main/contract/rpc/memory.ts';
 import { serve } from '../../main/host/serve.ts';
 import { buildRenderer, launchBrowser, openPage, testId } from './browser.ts';
 
@@ -20,7 +23,7 @@ IQDaJLTCM426emFqWttds01aMsGRTD03JcFT4mA5Yh/+NA==
 
 /* How a line runs and tells, set in a real browser, with the real core behind it. */
 
-it('trigger, deadline, drop policy, line output and events are stored as typed; what is no address and no certificate is refused', async () => {
+it('trigger, deadline, drop policy, line output and events are stored as typed, what another client changed stays; what is no address and no certificate is refused', async () => {
   const home = await mkdtemp(join(tmpdir(), 'mekiki-settings-'));
   const [rendererDir, browser] = await Promise.all([buildRenderer(), launchBrowser()]);
   const serving = await serve({ home, port: 0, demo: false, stderrLevel: null, rendererDir });
@@ -49,7 +52,24 @@ it('trigger, deadline, drop policy, line output and events are stored as typed; 
     await page.fill(testId('output-peers'), '192.168.1.20, 192.168.1.21');
     await page.click(testId('save-station'));
     await page.waitForSelector('text=Saved.');
+
+    // Somebody else changes what the form shows while something is typed: neither is put back.
+    await page.fill(testId('deadline'), '160');
+    const [window, ours] = createMemoryPair();
+    serving.supervisor.attachWindow(window);
+    const other = createClient<Methods, Events>(ours);
+    await other.call('session.signIn', { name: 'Hana', password: 'a password of hers' });
+    const [station] = await other.call('stations.list', {});
+    const criteria = { ...station!.criteria, revalidateDays: 30, maxEscape: 0.01 };
+    await other.call('stations.update', { stationId: station!.id, criteria });
+    await expect.poll(() => page.inputValue(testId('revalidate-days'))).toBe('30');
+    expect(await page.inputValue(testId('deadline'))).toBe('160');
+    await page.click(testId('save-station'));
+    const saved = async () => (await other.call('stations.list', {}))[0];
+    await expect.poll(saved).toMatchObject({ criteria, line: { deadlineMs: 160 } });
+    other.close?.();
     await page.waitForSelector('text=Saved.', { state: 'detached' });
+
     await page.selectOption(testId('events-kind'), 'mqtt');
     await page.fill(testId('events-address'), '127.0.0.1');
     await page.selectOption(testId('events-transport'), 'tls');
@@ -80,7 +100,7 @@ it('trigger, deadline, drop policy, line output and events are stored as typed; 
   });
   expect(JSON.parse(row.line)).toMatchObject({
     trigger: { source: 'line-output', minSpacingMs: 40 },
-    deadlineMs: 150,
+    deadlineMs: 160,
     dropPolicy: 'drop-oldest',
   });
   expect(JSON.parse(row.line_output)).toMatchObject({

@@ -103,6 +103,34 @@ export function cameraInput(
   }
 }
 
+const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
+
+function typedOnto<T extends object>(typed: T, before: T, now: T): T {
+  const keep = (key: keyof T) => !same(typed[key], before[key]);
+  return Object.fromEntries(
+    Object.entries(now).map(([key, value]) => [key, keep(key as keyof T) ? typed[key as keyof T] : value]),
+  ) as T;
+}
+
+/** The draft after the station has changed: what was typed into it since `before` stays, every other field is that of `now`. */
+export const followStation = (draft: StationDraft, before: StationDraft, now: StationDraft): StationDraft => ({
+  ...typedOnto(draft, before, now),
+  usb: typedOnto(draft.usb, before.usb, now.usb),
+  recipe: typedOnto(draft.recipe, before.recipe, now.recipe),
+  line: typedOnto(draft.line, before.line, now.line),
+});
+
+/** What a draft changes of the station that it was made of: the rest may be somebody else's change that has not been heard of yet. */
+export function stationChanges(
+  draft: StationDraft,
+  opened: Station,
+): Omit<MethodInput<'stations.update'>, 'stationId'> {
+  const before = new Map<string, unknown>(Object.entries(stationInput(draftOf(opened), opened)));
+  return Object.fromEntries(
+    Object.entries(stationInput(draft, opened)).filter(([key, value]) => !same(value, before.get(key))),
+  );
+}
+
 export function stationInput(
   draft: StationDraft,
   station: Station | null,

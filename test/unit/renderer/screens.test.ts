@@ -3,7 +3,12 @@ import { areaOfHash } from '../../../renderer/app/areas.ts';
 import { keyOfClasses, labelsPerMinute } from '../../../renderer/features/label/keys.ts';
 import { bannerKind } from '../../../renderer/features/live/banner.ts';
 import { lineOutputSchema, lineSettingsSchema, recipeSchema } from '../../../main/contract/domain.ts';
-import { draftOf, stationInput } from '../../../renderer/features/settings/station-draft.ts';
+import {
+  draftOf,
+  followStation,
+  stationChanges,
+  stationInput,
+} from '../../../renderer/features/settings/station-draft.ts';
 import { durationOf, millisText, shortId, signedText, zoneText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
 import { judgementOf, partOf } from '../../e2e/fixtures/parts.ts';
@@ -93,6 +98,29 @@ describe('the station form', () => {
     }
     const typed = { ...draftOf(station!), recipe: { ...draftOf(station!).recipe, regions: 'left half' } };
     expect(() => methods['stations.add'].input.parse(stationInput(typed, station!))).toThrow();
+  });
+  it('changes what was typed and nothing else, and follows the station in every other field', () => {
+    const opened = stations[0]!;
+    expect(stationChanges(draftOf(opened), opened)).toEqual({});
+    const typed = { ...draftOf(opened), maxDropPp: 3, line: { ...draftOf(opened).line, deadlineMs: 150 } };
+    const changes = stationChanges(typed, opened);
+    expect(Object.keys(changes).sort()).toEqual(['criteria', 'line']);
+    const now = {
+      ...opened,
+      name: 'Press 9',
+      criteria: { ...opened.criteria, revalidateDays: 30, maxDropPp: 2 },
+      line: { ...opened.line, dropPolicy: 'block' as const },
+    };
+    const followed = followStation(typed, draftOf(opened), draftOf(now));
+    expect(followed).toEqual({
+      ...draftOf(now),
+      maxDropPp: 3,
+      line: { ...draftOf(now).line, deadlineMs: 150 },
+    });
+    expect(stationChanges(followed, now)).toEqual({
+      criteria: { ...now.criteria, maxDropPp: 3 },
+      line: { ...now.line, deadlineMs: 150 },
+    });
   });
   it('makes a valid new station of either camera', () => {
     const draft = { ...draftOf(null), name: ' Line 1 ', kind: 'folder' as const, path: '/data/in' };
