@@ -137,9 +137,7 @@ export class AppState {
     });
     for (const sign of ['pointerdown', 'keydown', 'wheel'])
       window.addEventListener(sign, () => this.#tellActive(), { capture: true, passive: true });
-    client.on('line.changed', (line) => {
-      if (line.stationId === this.stationId) this.line = line;
-    });
+    client.on('line.changed', (line) => this.takeLine(line));
     client.on('jobs.progressed', (job) => this.takeJob(job));
     client.on('queue.changed', ({ stationId, total }) => {
       if (stationId === this.stationId) this.queueTotal = total;
@@ -190,25 +188,34 @@ export class AppState {
   }
 
   async chooseStation(stationId: string | null): Promise<void> {
-    this.stationId = stationId;
-    if (stationId === null) {
+    if (this.stationId !== stationId) {
+      this.stationId = stationId;
       this.line = null;
       this.candidates = [];
       this.knowledge = [];
       this.planned = null;
       this.queueTotal = 0;
       this.alarms = [];
-      return;
     }
-    const [line, queue] = await Promise.all([
-      this.client.call('line.status', { stationId }),
-      this.client.call('queue.count', { stationId }),
-      this.fetchCandidates(),
-      this.fetchAlarms(),
-    ]);
-    if (this.stationId !== stationId) return;
-    this.line = line;
-    this.queueTotal = queue.total;
+    // Each is taken as it comes: one that waited for the slowest would put back what was told meanwhile.
+    await Promise.all([this.fetchLine(), this.fetchQueue(), this.fetchCandidates(), this.fetchAlarms()]);
+  }
+
+  async fetchLine(): Promise<void> {
+    const { stationId } = this;
+    if (stationId !== null) this.takeLine(await this.client.call('line.status', { stationId }));
+  }
+
+  /** A line's news, nothing for another station's. */
+  takeLine(line: LineStatus): void {
+    if (line.stationId === this.stationId) this.line = line;
+  }
+
+  async fetchQueue(): Promise<void> {
+    const { stationId } = this;
+    if (stationId === null) return;
+    const { total } = await this.client.call('queue.count', { stationId });
+    if (this.stationId === stationId) this.queueTotal = total;
   }
 
   async fetchCandidates(): Promise<void> {

@@ -138,6 +138,33 @@ describe('Live', () => {
     await page.waitForSelector(`${note} >> text=結果の出力を止めています`);
   });
 
+  it('shows what was told of the line last, however late other answers come, and nothing of a station that was left', async () => {
+    const { world } = server;
+    world.stations.push({ ...world.stations[0]!, id: 'st-9', name: 'ST-09' });
+    const { page } = await open();
+    await page.waitForSelector('[data-verdict="ng"]');
+    const before = server.calls('candidates.list');
+    const release = server.hold('candidates.list');
+    // The list is fetched for itself, and with all else of the station.
+    server.emit('candidates.changed', { stationId: STATION });
+    await expect.poll(() => server.calls('candidates.list')).toBe(before + 2);
+    server.emit('line.changed', { ...world.line, state: 'stopped' });
+    server.emit('queue.changed', { stationId: STATION, total: 987 });
+    await page.waitForSelector('[data-verdict="stopped"]');
+    world.candidates = [];
+    release();
+    await page.waitForSelector(`${testId('active-model')}[data-model=""]`);
+    await settled(page);
+    expect(await page.getAttribute('[data-verdict]', 'data-verdict')).toBe('stopped');
+    await page.waitForSelector(`${testId('area-label')} >> text=987`);
+
+    server.hold('candidates.list');
+    server.hold('queue.count');
+    await page.click('.picker .station');
+    await page.click('.picker >> text=ST-09');
+    await page.waitForSelector(`${testId('area-label')} .n`, { state: 'detached' });
+  });
+
   it('has a clock whose digits are of one width: as it ticks nothing moves', async () => {
     const { page } = await open();
     await page.waitForSelector('.clock');

@@ -71,13 +71,13 @@ export class LiveState {
 
   async start(): Promise<void> {
     await this.#app.run(async () => {
-      this.#app.line = await this.#app.client.call('line.start', { stationId: this.#stationId });
+      this.#app.takeLine(await this.#app.client.call('line.start', { stationId: this.#stationId }));
     });
   }
 
   async stop(): Promise<void> {
     await this.#app.run(async () => {
-      this.#app.line = await this.#app.client.call('line.stop', { stationId: this.#stationId });
+      this.#app.takeLine(await this.#app.client.call('line.stop', { stationId: this.#stationId }));
     });
   }
 
