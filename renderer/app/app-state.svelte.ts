@@ -48,6 +48,7 @@ export class AppState {
   session = $state.raw<SessionState | null>(null);
   stations = $state.raw<Station[]>([]);
   stationId = $state<string | null>(null);
+  /** As it was last told, also by a core that is not there any more. */
   line = $state.raw<LineStatus | null>(null);
   /** Station whose USB camera this window looks at while it is set up; null: none. */
   previewedId = $state<string | null>(null);
@@ -82,6 +83,10 @@ export class AppState {
   /** Goes up after a re-connection: screens that hold their own data fetch it again. */
   generation = $state(0);
 
+  /** Over the connection that is open now. */
+  #lineTold = $state(false);
+  /** Null: nobody knows, while the connection is lost or the answer is on its way. */
+  lineNow = $derived(this.#lineTold ? this.line : null);
   station = $derived(this.stations.find(({ id }) => id === this.stationId) ?? null);
   classById = $derived(new Map(this.classes.map((defectClass) => [defectClass.id, defectClass])));
   active = $derived(this.candidates.find(({ state }) => state === 'active') ?? null);
@@ -125,6 +130,7 @@ export class AppState {
     watchOpenedBundles((file) => (this.openedBundle = file));
     client.onState((state) => {
       this.connection = state;
+      if (state !== 'open') this.#lineTold = false;
       if (state === 'open' && !this.ready) void this.refetch();
     });
     client.on('core.restarted', () => {
@@ -208,7 +214,9 @@ export class AppState {
 
   /** A line's news, nothing for another station's. */
   takeLine(line: LineStatus): void {
-    if (line.stationId === this.stationId) this.line = line;
+    if (line.stationId !== this.stationId) return;
+    this.line = line;
+    this.#lineTold = true;
   }
 
   async fetchQueue(): Promise<void> {

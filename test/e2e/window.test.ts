@@ -284,11 +284,28 @@ describe('connection', () => {
     const { page } = await open();
     await page.waitForSelector('[data-verdict="ng"]');
     server.world.stations[0]!.name = 'ST-02 renamed';
-    const told = await appears(page, testId('connection-banner'));
+    const boxes = () =>
+      page.evaluate(() =>
+        ['.verdict', '.verdict .shape', '.strip'].map((selector) => {
+          const { x, y, width, height } = document.querySelector(selector)!.getBoundingClientRect();
+          return [x, y, width, height];
+        }),
+      );
+    await settled(page);
+    const before = await boxes();
+    const told = await appears(page, `:has(> ${testId('connection-banner')}) ~ main [data-verdict="unknown"]`);
+    const release = server.hold('line.status');
     server.cut();
     await told();
     await page.waitForSelector(testId('connection-banner'), { state: 'detached' });
     await page.waitForSelector('text=ST-02 renamed');
+    // What was shown before says nothing of the line now, until the core has answered.
+    await page.waitForSelector('[data-verdict="unknown"] >> text=No word from the line');
+    expect(await page.locator('.lamps .lamp >> text=unknown').count()).toBe(2);
+    expect(await boxes()).toEqual(before);
+    release();
+    await page.waitForSelector('[data-verdict="ng"]');
+    await page.waitForSelector('.lamps >> text=RUN');
     server.tick();
     await page.waitForSelector('[data-verdict] >> text=16,813');
   });

@@ -1,15 +1,17 @@
 import type { LineStatus, Part } from '../../../main/contract/domain.ts';
 
 /** What the banner stands for. All look alike in height and columns; only colour, shape and words differ. */
-export type BannerKind = 'ok' | 'ng' | 'unsure' | 'stopped' | 'starting' | 'waiting' | 'fault';
+export type BannerKind = 'ok' | 'ng' | 'unsure' | 'stopped' | 'starting' | 'waiting' | 'fault' | 'unknown';
 
 /**
+ * @param line as it is now; null: unknown.
  * @param held the user looks at this part: its verdict is shown whatever the line does.
- * A line that stands still never shows the verdict of a part that has left it.
+ * A line that stands still, or of which nothing is known, never shows the verdict of a part that has left it.
  */
 export function bannerKind(line: LineStatus | null, newest: Part | null, held: Part | null): BannerKind {
   if (held) return held.judgement.verdict;
-  if (!line || line.state === 'stopped') return 'stopped';
+  if (!line) return 'unknown';
+  if (line.state === 'stopped') return 'stopped';
   if (line.state === 'fault' || line.camera === 'fault') return 'fault';
   if (line.state === 'starting') return 'starting';
   return newest && line.startedAt !== null && newest.at >= line.startedAt ? newest.judgement.verdict : 'waiting';

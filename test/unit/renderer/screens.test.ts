@@ -33,16 +33,17 @@ describe('the banner', () => {
   it('shows the newest verdict of a running line', () => {
     expect(bannerKind(line, fresh, null)).toBe('ng');
   });
-  it('never shows a verdict of an earlier run, of a stopped line, or of a lost camera', () => {
+  it('never shows a verdict of an earlier run, of a stopped line, of a lost camera, or of a line of which nothing is known', () => {
     expect(bannerKind(line, old, null)).toBe('waiting');
     expect(bannerKind({ ...line, state: 'stopped' }, fresh, null)).toBe('stopped');
     expect(bannerKind({ ...line, camera: 'fault' }, fresh, null)).toBe('fault');
     expect(bannerKind({ ...line, state: 'fault' }, fresh, null)).toBe('fault');
     expect(bannerKind({ ...line, state: 'starting' }, fresh, null)).toBe('starting');
-    expect(bannerKind(null, null, null)).toBe('stopped');
+    expect(bannerKind(null, fresh, null)).toBe('unknown');
   });
   it('shows the part that is held', () => {
     expect(bannerKind({ ...line, state: 'stopped' }, fresh, old)).toBe('ok');
+    expect(bannerKind(null, fresh, old)).toBe('ok');
   });
 });
 
