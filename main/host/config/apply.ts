@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Job, Role, Station } from '../../contract/domain.ts';
-import { AppError, errorText, problemOf } from '../../contract/errors.ts';
+import { AppError, errorText } from '../../contract/errors.ts';
 import { methods } from '../../contract/methods.ts';
 import { weaknessOf } from '../../contract/password.ts';
 import { homeState, type ConfigClient } from './home-state.ts';
+import { passwordFrom } from './password-source.ts';
 import { planOf, type Plan, type Step } from './plan.ts';
 import { configInvalid } from './problems.ts';
-import type { Config, PasswordSource } from './schema.ts';
+import type { Config } from './schema.ts';
 
 /** As the contract's `newPassword` has it. */
 const SHORTEST = 8;
@@ -154,7 +154,7 @@ function passwordsFor({ file }: ConfigFile, steps: readonly Step[]): Map<string,
   for (const step of steps) {
     if (step.method !== 'users.add' || step.user.password === undefined) continue;
     const { name, password: source } = step.user;
-    const password = fromSource(file, placeOf(name), source);
+    const password = passwordFrom(file, placeOf(name), source);
     if (password.length < SHORTEST || weaknessOf(password, name) !== null)
       throw configInvalid(file, [
         {
@@ -173,7 +173,7 @@ function passwordsFor({ file }: ConfigFile, steps: readonly Step[]): Map<string,
 function brokerPasswordFor({ file }: ConfigFile, steps: readonly Step[]): string | undefined {
   for (const step of steps)
     if (step.method === 'events.set' && step.events.kind === 'mqtt' && step.events.password !== undefined)
-      return fromSource(file, 'events.password', step.events.password);
+      return passwordFrom(file, 'events.password', step.events.password);
   return undefined;
 }
 
@@ -199,22 +199,3 @@ async function endOf(client: ConfigClient, { id }: Job): Promise<void> {
 }
 
 const placeOf = (name: string): string => `users[${JSON.stringify(name)}].password`;
-
-function fromSource(file: string, place: string, source: PasswordSource): string {
-  const missing = (what: string, next: string): AppError =>
-    configInvalid(file, [{ path: place, line: null, what, next }]);
-  if ('environment' in source) {
-    const password = process.env[source.environment];
-    if (!password) throw missing(`${source.environment} is not set`, 'Set it to that password');
-    return password;
-  }
-  let text: string;
-  try {
-    text = readFileSync(resolve(dirname(file), source.file), 'utf8');
-  } catch (error) {
-    throw missing(problemOf(error), 'Give a file whose first line is the password');
-  }
-  const [password = ''] = text.split(/\r?\n/);
-  if (password === '') throw missing(`the first line of ${source.file} is empty`, 'Write the password there');
-  return password;
-}

@@ -7,6 +7,7 @@ import type { Change, Plan } from './plan.ts';
 import { configInvalid } from './problems.ts';
 import { readConfig } from './read-config.ts';
 import type { Config } from './schema.ts';
+import { decodeText } from './text-file.ts';
 
 export interface SetUp {
   file: string;
@@ -32,13 +33,15 @@ export async function configFrom(file: string): Promise<Config> {
   return read.config;
 }
 
-/** @throws INVALID_INPUT for a file that cannot be read */
+/** @throws INVALID_INPUT for a file that cannot be read, or is no text */
 export async function textOf(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    throw new AppError('INVALID_INPUT', { what: file, problem: problemOf(error) });
-  }
+  const refused = (problem: string) => new AppError('INVALID_INPUT', { what: file, problem });
+  const bytes = await readFile(file).catch((error: unknown) => {
+    throw refused(problemOf(error));
+  });
+  const text = decodeText(bytes);
+  if (text === null) throw refused('it is not UTF-8 text; save it as UTF-8');
+  return text;
 }
 
 /**

@@ -1,15 +1,19 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import type { Station } from '../../../main/contract/domain.ts';
 import { stationSchema } from '../../../main/contract/domain.ts';
 import { methods } from '../../../main/contract/methods.ts';
 import { configText } from '../../../main/host/config/home-state.ts';
 import { planOf, type HomeState } from '../../../main/host/config/plan.ts';
+import { passwordFrom } from '../../../main/host/config/password-source.ts';
 import { keysAt, problemLine } from '../../../main/host/config/problems.ts';
 import { readConfig } from '../../../main/host/config/read-config.ts';
 import type { Config } from '../../../main/host/config/schema.ts';
-import { unattended } from '../../../main/host/config/set-up.ts';
+import { configFrom, unattended } from '../../../main/host/config/set-up.ts';
 
 const problemsOf = (text: string): string[] => {
   const read = readConfig(text);
@@ -143,6 +147,51 @@ stations:
       'mekiki: 1\nusers: [{name: "on", role: engineer}]\nstations: [{name: "0x10", camera: {kind: gige, serial: "007", trigger: {mode: on}}, lineOutput: {kind: modbus-server, addresses: {busy: 200}}}]',
     );
     for (const format of ['yaml', 'json'] as const) expect(configOf(configText(config, format))).toEqual(config);
+  });
+});
+
+describe('files as Windows saves them', () => {
+  let at: string;
+  beforeAll(() => {
+    at = mkdtempSync(join(tmpdir(), 'mekiki-text-'));
+  });
+  afterAll(() => rmSync(at, { recursive: true }));
+  const saved = (bytes: Uint8Array): string => {
+    const file = join(at, 'saved.txt');
+    writeFileSync(file, bytes);
+    return file;
+  };
+  const marked = (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le');
+  const ways: [string, (text: string) => Uint8Array][] = [
+    ['UTF-8', (text) => Buffer.from(text)],
+    ['UTF-8 with a byte order mark', (text) => Buffer.from(`\ufeff${text}`)],
+    ['UTF-16', marked],
+    ['UTF-16 of the other order', (text) => marked(text).swap16()],
+  ];
+  const password = (bytes: Uint8Array) => passwordFrom(join(at, 'plant.yaml'), 'p', { file: saved(bytes) });
+
+  test.each(ways)('%s is read, without a mark', async (_way, encode) => {
+    expect(password(encode('銅 and nine gaskets\r\n'))).toBe('銅 and nine gaskets');
+    const text = 'mekiki: 1\r\nusers: [{name: 花, role: engineer}]\r\n';
+    expect(await configFrom(saved(encode(text)))).toMatchObject({ users: [{ name: '花' }] });
+  });
+
+  test.each([
+    ['another encoding', Buffer.from([0x93, 0xba, 0x82, 0xcc]), 'is not UTF-8 text. Save it as UTF-8.'],
+    ['UTF-16 without its mark', Buffer.from('nine gaskets', 'utf16le'), 'holds a control character. Save it as UTF-8'],
+  ])('%s is refused, and not taken for a password that nobody can type', async (_what, bytes, told) => {
+    expect(() => password(bytes)).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining(told) as string }),
+    );
+    await expect(configFrom(saved(bytes))).rejects.toThrow();
+  });
+
+  test('a variable that holds more than a line is refused as well', () => {
+    vi.stubEnv('PASSWORD_OF_HANA', 'nine gaskets\r');
+    expect(() => passwordFrom('plant.yaml', 'p', { environment: 'PASSWORD_OF_HANA' })).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }),
+    );
+    vi.unstubAllEnvs();
   });
 });
 
