@@ -1,4 +1,3 @@
-import { X509Certificate } from 'node:crypto';
 import { sha256 } from '../audit/canonical.ts';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
@@ -11,6 +10,7 @@ import {
   type PlantEvents,
   type PlantEventsState,
 } from '../contract/plant-events.ts';
+import { refuseUnreadable } from '../lineio/mqtt/certificates.ts';
 import { openPublisher, type Publisher } from '../lineio/mqtt/publisher.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { SecretStore } from './port.ts';
@@ -33,16 +33,6 @@ const OFF: PlantEventsState = { connection: 'off', sent: 0, waiting: 0, dropped:
 const EVERY_MS = 60_000;
 /** So often it is looked whether one is due. */
 const LOOK_MS = 5_000;
-
-/** INVALID_INPUT: told when it is set, and not by a connection that never comes about. */
-const refuseUnreadable = (certificates: string): void => {
-  try {
-    for (const one of certificates.match(/-----BEGIN.+?-----END CERTIFICATE-----/gs) ?? []) new X509Certificate(one);
-  } catch (cause) {
-    const problem = `a certificate cannot be read: ${problemOf(cause)}`;
-    throw new AppError('INVALID_INPUT', { what: 'tls.ca', problem }, { cause });
-  }
-};
 
 /** Events for the plant's other systems: off until somebody names a broker, and always off in a demo. */
 export const createPlantEvents = (context: CoreContext, secrets: SecretStore): PlantEventsService => {

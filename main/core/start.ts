@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { PASSWORD_COST } from '../audit/keys.ts';
-import { cameraConfigSchema } from '../contract/domain.ts';
+import { cameraConfigSchema, FIRST_STATION } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { methods, type MethodName } from '../contract/methods.ts';
 import { createAuthorize } from '../contract/rpc/authorize.ts';
@@ -147,7 +147,7 @@ const build = async (
     return () => {
       classes.ensureOk();
       if (store.stations.list().length > 0) return;
-      const name = store.settings.get('language') === 'ja' ? 'ライン 1' : 'Line 1';
+      const name = FIRST_STATION[store.settings.get('language') === 'ja' ? 'ja' : 'en'];
       stations.insert(
         { name, camera: cameraConfigSchema.parse({ kind: 'simulated' }), backboneId: backbone.id },
         'system',

@@ -190,3 +190,6 @@ export const stationSchema = z.object({
   lineOutput: lineOutputSchema.default({ kind: 'none' }),
 });
 export type Station = z.infer<typeof stationSchema>;
+
+/** Name of the station that a new home is made with, in the home's language. */
+export const FIRST_STATION = { en: 'Line 1', ja: 'ライン 1' } as const;

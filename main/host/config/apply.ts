@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, resolve } from 'node:path';
-import type { Job, Role, Station } from '../../contract/domain.ts';
+import type { Job, Role } from '../../contract/domain.ts';
 import { AppError, errorText } from '../../contract/errors.ts';
 import { methods } from '../../contract/methods.ts';
 import { weaknessOf } from '../../contract/password.ts';
@@ -23,8 +23,8 @@ export interface ConfigFile {
  * What the signed-in account would change.
  * @throws CONFIG_INVALID where the file asks for what this home cannot become, NOT_ALLOWED where the account lacks a right
  */
-export async function plan(client: ConfigClient, { file, config }: ConfigFile, adopt?: Station): Promise<Plan> {
-  const made = planOf(config, await homeState(client), adopt);
+export async function plan(client: ConfigClient, { file, config }: ConfigFile): Promise<Plan> {
+  const made = planOf(config, await homeState(client));
   if ('problems' in made) throw configInvalid(file, made.problems);
   // Before the first step, not in the middle: half a configuration helps nobody.
   const { user } = await client.call('session.state', {});
@@ -116,15 +116,12 @@ export async function carryOut(
   }
 }
 
-/**
- * Makes an empty home with the file's first supervisor (or the one that is named) and signs in. Whatever is known to fail later is found before.
- * @returns the station that the home was made with, for `plan` to adopt
- */
+/** Makes an empty home with the file's first supervisor (or the one that is named) and signs in. Whatever is known to fail later is found before. */
 export async function firstStart(
   client: ConfigClient,
   wanted: ConfigFile,
   { user, askPassword }: { user: string | undefined; askPassword: (name: string) => Promise<string> },
-): Promise<Station | undefined> {
+): Promise<void> {
   const { file, config } = wanted;
   const first = config.users.find(
     ({ name, role, disabled }) => role === 'supervisor' && !disabled && (user === undefined || name === user),
@@ -142,7 +139,6 @@ export async function firstStart(
   brokerPasswordFor(wanted, steps);
   const password = passwordsFor(wanted, steps).get(first.name) ?? (await askPassword(first.name));
   await client.call('session.firstStart', { name: first.name, password, language: config.language ?? 'en' });
-  return (await client.call('stations.list', {}))[0];
 }
 
 /**

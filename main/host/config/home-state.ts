@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { stringify } from 'yaml';
-import type { Backbone } from '../../contract/domain.ts';
+import { FIRST_STATION, stationSchema, type Backbone, type Station } from '../../contract/domain.ts';
 import type { Events, Methods } from '../../contract/methods.ts';
 import type { Retention } from '../../contract/retention.ts';
 import type { Client } from '../../contract/rpc/api.ts';
@@ -32,8 +33,31 @@ export async function homeState(client: ConfigClient): Promise<HomeState> {
     twoPersons: signedIn ? (await client.call('candidates.approvalRule', {})).twoPersons : 'auto',
     users: signedIn ? await client.call('users.list', {}) : [],
     stations,
+    unused: await unusedIn(client, stations, golden),
     backbones: (await client.call('backbones.list', {})).map(({ id }) => id),
   };
+}
+
+/** The only station, as a new home is made with it: whoever set the home up came no further, or has not begun. */
+async function unusedIn(
+  client: ConfigClient,
+  [station, ...others]: readonly Station[],
+  golden: ReadonlySet<string>,
+): Promise<Station | null> {
+  if (station === undefined || others.length > 0 || golden.has(station.id)) return null;
+  const { id, name, backboneId } = station;
+  if (!Object.values<string>(FIRST_STATION).includes(name)) return null;
+  const asMade = stationSchema.parse({
+    id,
+    name,
+    backboneId,
+    camera: { kind: 'simulated' },
+    recipe: {},
+    criteria: {},
+    activeModelId: null,
+  });
+  if (!isDeepStrictEqual(station, asMade)) return null;
+  return (await client.call('parts.recent', { stationId: id, limit: 1 })).length > 0 ? null : station;
 }
 
 /** Code points, so that two PCs agree whatever their language is. */

@@ -16,6 +16,8 @@ export interface HomeState {
   events: { config: PlantEvents; hasPassword: boolean } | null;
   users: readonly User[];
   stations: readonly Station[];
+  /** The one station of a home that nobody has set up yet: the first one of the file takes its place, unless one of the file's has its name. */
+  unused: Station | null;
   /** Ids, the shipped one among them. */
   backbones: readonly string[];
   /** Ids of the stations that have a golden set, or had one. */
@@ -58,9 +60,8 @@ export interface Plan {
 
 /**
  * What has to be done, in this order; nothing where the home is already so. Accounts and stations are told apart by name.
- * @param adopt a station that was made with the home and that nobody has named yet: the first one of the file takes its place
  */
-export function planOf(config: Config, home: HomeState, adopt?: Station): Plan | { problems: Problem[] } {
+export function planOf(config: Config, home: HomeState): Plan | { problems: Problem[] } {
   const problems: Problem[] = [];
   const refuse = (path: Path, what: string, next: string) =>
     problems.push({ path: pathText(path), line: null, what, next });
@@ -123,7 +124,8 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
       });
   }
 
-  const adopted = config.stations.some(({ name }) => name === adopt?.name) ? undefined : adopt;
+  const adopted =
+    config.stations.length === 0 || config.stations.some(({ name }) => name === home.unused?.name) ? null : home.unused;
   config.stations.forEach((station, i) => {
     const named = home.stations.filter(({ name }) => name === station.name);
     if (named.length > 1)
@@ -132,7 +134,7 @@ export function planOf(config: Config, home: HomeState, adopt?: Station): Plan |
         `${named.length} stations here have this name`,
         'Rename one: stations set ID --name NAME',
       );
-    const there = named[0] ?? (i === 0 ? adopted : undefined);
+    const there = named[0] ?? (i === 0 && adopted !== null ? adopted : undefined);
     if (
       station.backbone !== undefined &&
       station.backbone !== there?.backboneId &&

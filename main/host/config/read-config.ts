@@ -1,6 +1,7 @@
 import { posix, win32 } from 'node:path';
 import { isNode, LineCounter, parseDocument, type Document } from 'yaml';
 import { isAppError } from '../../contract/errors.ts';
+import { refuseUnreadable } from '../../lineio/mqtt/certificates.ts';
 import { checkClientPlaces, layOut } from '../../lineio/register-map.ts';
 import { droppedKeys, pathText, unknownKey, wordsOf, type Path, type Problem } from './problems.ts';
 import { accountKey, configSchema, type Config } from './schema.ts';
@@ -73,7 +74,7 @@ function lineOf(document: Document, lines: LineCounter, path: Path): number | nu
 type Found = [path: Path, what: string, next: string];
 
 /** What each value allows and all of them together do not. */
-function contradictions({ users, stations }: Config): Found[] {
+function contradictions({ users, stations, events }: Config): Found[] {
   const found: Found[] = [];
   const twice = <T>(
     list: readonly T[],
@@ -143,5 +144,16 @@ function contradictions({ users, stations }: Config): Found[] {
       ]);
     }
   });
+  if (events?.kind === 'mqtt' && events.tls !== null)
+    try {
+      refuseUnreadable(events.tls.ca);
+    } catch (error) {
+      if (!isAppError(error, 'INVALID_INPUT')) throw error;
+      found.push([
+        ['events', 'tls', 'ca'],
+        String(error.details['problem']),
+        'Give the certificate of the broker, or of its authority, whole',
+      ]);
+    }
   return found;
 }

@@ -59,9 +59,9 @@ export async function setUp(
   const wanted = { file, config: await configFrom(file) };
   const { firstStart: empty } = await client.call('session.state', {});
   signal?.throwIfAborted();
-  const adopt = empty && !dryRun ? await firstStart(client, wanted, applicant) : undefined;
   if (!empty) await applicant.signIn(client);
-  const { steps, untouched } = await plan(client, wanted, adopt);
+  else if (!dryRun) await firstStart(client, wanted, applicant);
+  const { steps, untouched } = await plan(client, wanted);
   const oneTimePasswords: OneTimePassword[] = [];
   // An empty home has its first supervisor by now.
   if (!empty) signal?.throwIfAborted();

@@ -4,16 +4,20 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
-import type { Station } from '../../../main/contract/domain.ts';
-import { stationSchema } from '../../../main/contract/domain.ts';
-import { methods } from '../../../main/contract/methods.ts';
+import { FIRST_STATION, stationSchema, type Station } from '../../../main/contract/domain.ts';
+import { silentLog } from '../../../main/contract/log.ts';
+import { events, methods } from '../../../main/contract/methods.ts';
+import { createClient } from '../../../main/contract/rpc/client.ts';
+import { createMemoryPair } from '../../../main/contract/rpc/memory.ts';
 import { configText } from '../../../main/host/config/home-state.ts';
 import { planOf, type HomeState } from '../../../main/host/config/plan.ts';
 import { passwordFrom } from '../../../main/host/config/password-source.ts';
 import { keysAt, problemLine } from '../../../main/host/config/problems.ts';
 import { readConfig } from '../../../main/host/config/read-config.ts';
 import type { Config } from '../../../main/host/config/schema.ts';
-import { configFrom, unattended } from '../../../main/host/config/set-up.ts';
+import { configFrom, setUp, unattended } from '../../../main/host/config/set-up.ts';
+import { serveWindow } from '../../../main/host/processes/core-serving.ts';
+import { PASSWORD, startWorld } from '../core/world.ts';
 
 const problemsOf = (text: string): string[] => {
   const read = readConfig(text);
@@ -86,6 +90,16 @@ stations:
       'plant.yaml:6 stations[2].camera.path: "parts" is relative. Give the whole path.',
       'plant.yaml:6 stations[2].lineOutput.addresses: there is no signal "nope". See the register map: lineio map.',
       'plant.yaml:7 stations[3].lineOutput.addresses: coil 0 is read from the PLC, too. See the register map: lineio map.',
+    ]);
+  });
+
+  test('a certificate of the right form that cannot be read is found, too', () => {
+    const broker = (base64: string) =>
+      `mekiki: 1\nevents:\n  kind: mqtt\n  address: 192.0.2.30\n  tls: {ca: "-----BEGIN CERTIFICATE-----${base64}-----END CERTIFICATE-----"}\n`;
+    expect(problemsOf(broker('AAAA'))).toEqual([
+      expect.stringMatching(
+        /^plant\.yaml:5 events\.tls\.ca: a certificate cannot be read: .+\. Give the certificate of/,
+      ),
     ]);
   });
 
@@ -220,6 +234,7 @@ describe('the plan', () => {
     twoPersons: 'auto',
     users: [{ id: 'u-1', name: 'hana', role: 'supervisor', disabled: false }],
     stations: [],
+    unused: null,
     backbones: ['shipped'],
     events: null,
     golden: new Set(),
@@ -331,12 +346,47 @@ describe('the plan', () => {
       const config = configOf(
         stringify({ mekiki: 1, stations: names.map((name) => ({ name, camera: { kind: 'simulated' } })) }),
       );
-      const plan = planOf(config, home({ stations: [made] }), made);
+      const plan = planOf(config, home({ stations: [made], unused: made }));
       return 'steps' in plan && plan.steps.map(({ method }) => method);
     };
     expect(methodsFor(['A', 'B'])).toEqual(['stations.update', 'stations.add']);
     expect(methodsFor(['A', 'Line 1'])).toEqual(['stations.add']);
+    expect(methodsFor([])).toEqual([]);
   });
+});
+
+const hana = { user: 'hana', askPassword: async () => PASSWORD };
+const plant = (station: string) =>
+  `mekiki: 1\nlanguage: ja\nusers: [{name: hana, role: supervisor}]\nstations: [${station}]\n`;
+
+test('a set-up that failed on an empty folder is taken up by the next one; a station that is set up is left alone', async () => {
+  const world = await startWorld();
+  try {
+    const [window, ours] = createMemoryPair();
+    const { core, home } = world;
+    serveWindow(core, window, silentLog);
+    const client = createClient<typeof methods, typeof events>(ours, { peer: 'core' });
+    const apply = (station: string) => {
+      const file = join(home, '..', 'plant.yaml');
+      writeFileSync(file, plant(station));
+      const signIn = () => client.call('session.signIn', { name: 'hana', password: PASSWORD });
+      return setUp(client, file, { ...hana, signIn }, { lost: () => {} });
+    };
+    const names = async () => (await client.call('stations.list', {})).map(({ name }) => name);
+    // A folder that the core refuses, since it is its own.
+    await expect(apply(`{name: Press 1, camera: {kind: folder, path: '${home}'}}`)).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+    expect(await names()).toEqual([FIRST_STATION.ja]);
+    const { untouched } = await apply('{name: Press 1, camera: {kind: simulated}}');
+    expect(untouched).toEqual({ users: [], stations: [] });
+    expect(await names()).toEqual(['Press 1']);
+    await apply('{name: Press 2, camera: {kind: simulated}}');
+    expect((await names()).toSorted()).toEqual(['Press 1', 'Press 2']);
+    client.close();
+  } finally {
+    await world.close();
+  }
 });
 
 test('nobody is asked for the password of a set-up without a window: MEKIKI_PASSWORD has it', async () => {
