@@ -1,26 +1,19 @@
 // `npm start`: the desktop window; where no Electron can be had, the same window in a browser.
 // Arguments: FILE.mekiki (a bundle to look at), --home DIR, --demo, --port N (browser mode), --browser (browser mode at once).
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { electronIn, ensureElectron } from './electron.mjs';
 import { ensureProcesses, ensureRenderer } from './fresh.mjs';
 import { findNode, launch, root } from './launch.mjs';
 import { makeBackbone } from './prepare.mjs';
 
-const DOWNLOAD_MS = 15_000;
 /** An Electron that ends sooner than this never showed a window. */
 const FAILED_START_MS = 5000;
 
 const args = process.argv.slice(2);
 const isBundle = (arg) => arg.toLowerCase().endsWith('.mekiki');
 const say = (line) => console.log(`Mekiki: ${line}`);
-
-function electronIn(folder) {
-  const name =
-    { win32: 'electron.exe', darwin: 'Electron.app/Contents/MacOS/Electron' }[process.platform] ?? 'electron';
-  const file = join(folder, name);
-  return existsSync(file) ? file : null;
-}
 
 const backboneIsThere = () => {
   const folder = join(root, 'native-models');
@@ -37,14 +30,7 @@ function findElectron() {
     const file = electronIn(override);
     return file ? { file } : { why: `there is no Electron in ${override}` };
   }
-  const own = join(root, 'node_modules', 'electron');
-  if (!existsSync(own)) return { why: 'Electron is not installed' };
-  if (!electronIn(join(own, 'dist'))) {
-    say('fetching Electron once …');
-    spawnSync(process.execPath, [join(own, 'install.js')], { stdio: 'ignore', timeout: DOWNLOAD_MS });
-  }
-  const file = electronIn(join(own, 'dist'));
-  return file ? { file } : { why: `Electron could not be fetched within ${DOWNLOAD_MS / 1000} s` };
+  return ensureElectron(join(root, 'node_modules', 'electron'), say);
 }
 
 function browserMode(why) {

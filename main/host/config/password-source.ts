@@ -32,5 +32,9 @@ export function passwordFrom(file: string, place: string, source: PasswordSource
   if (text === null) throw refused(`${source.file} is not UTF-8 text`, 'Save it as UTF-8');
   const [password = ''] = text.split(/\r?\n/);
   if (password === '') throw refused(`the first line of ${source.file} is empty`, 'Write the password there');
-  return typeable(password, `the first line of ${source.file}`, 'Save it as UTF-8, with nothing but the password in it');
+  return typeable(
+    password,
+    `the first line of ${source.file}`,
+    'Save it as UTF-8, with nothing but the password in it',
+  );
 }
