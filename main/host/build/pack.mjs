@@ -8,17 +8,24 @@ import { buildProcesses, buildRenderer } from './build.mjs';
 import { debCanBeMade, makeDeb } from './deb.mjs';
 import { root } from './launch.mjs';
 import { makeBackbone } from './prepare.mjs';
+import { gatherVisualCpp, VISUAL_CPP, windowsModules } from './visual-cpp.mjs';
 
 /**
  * @param {{targets?: string[], testRuntime?: boolean, output?: string, electronDist?: string}} options `targets`: of electron-builder,
  * default those of electron-builder.yml. `testRuntime`: the build that main/shell/README.md describes, never published. `output`:
  * folder of what is made, default dist/installers.
  * @returns {Promise<string[]>} files made; none for a folder
- * @throws when the shipped backbone cannot be made, or electron-builder cannot fetch what a target needs
+ * @throws when the shipped backbone cannot be made, Windows lacks the C++ runtime, or electron-builder cannot fetch what a target needs
  */
 export async function packProgram({ targets, testRuntime = false, output, electronDist } = {}) {
   const problem = makeBackbone();
   if (problem !== null) throw new Error(`the shipped backbone could not be made: ${problem}`);
+  if (process.platform === 'win32')
+    gatherVisualCpp({
+      modules: windowsModules(process.arch),
+      system: join(process.env.SystemRoot ?? 'C:\\Windows', 'System32'),
+      into: VISUAL_CPP,
+    });
   await buildRenderer();
   await buildProcesses({ testRuntime });
   await useCompressorOfNpm();

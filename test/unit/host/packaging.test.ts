@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { gatherVisualCpp, VISUAL_CPP, windowsModules } from '../../../main/host/build/visual-cpp.mjs';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -72,6 +74,38 @@ describe('electron-builder.yml', () => {
     ['an association without its ending', { fileAssociations: [{ name: 'x' }] }],
   ])('%s would be refused', (_what, wrong) => {
     expect(() => validate({ ...structuredClone(config), ...wrong })).toThrow();
+  });
+
+  test('what ONNX Runtime needs of the C++ runtime on Windows is packed beside it, and Windows not packed without', () => {
+    const at = mkdtempSync(join(tmpdir(), 'mekiki-visual-cpp-'));
+    try {
+      const [modules, system, into] = [windowsModules('arm64'), join(at, 'System32'), join(at, 'into')];
+      const gather = () => gatherVisualCpp({ modules, system, into });
+      mkdirSync(system);
+      expect(gather).toThrow('Visual C++ 2015-2022 Redistributable');
+      // As `objdump -p` has it.
+      const packed = ['msvcp140.dll', 'msvcp140_1.dll', 'msvcp140_atomic_wait.dll', 'vcruntime140.dll'];
+      // Stand-ins: modules that need nothing of it, and one that needs more.
+      for (const name of [...packed, 'vcruntime140_1.dll'])
+        copyFileSync(
+          join(windowsModules('x64'), name === 'msvcp140.dll' ? 'onnxruntime_binding.node' : 'dxil.dll'),
+          join(system, name),
+        );
+      expect(gather()).toEqual([...packed, 'vcruntime140_1.dll']);
+      expect(readdirSync(into).toSorted()).toEqual([...packed, 'vcruntime140_1.dll']);
+    } finally {
+      rmSync(at, { recursive: true });
+    }
+    expect(config).toMatchObject({
+      win: {
+        extraResources: [
+          {
+            from: relative(root, VISUAL_CPP),
+            to: join('app.asar.unpacked', relative(root, windowsModules('${arch}'))),
+          },
+        ],
+      },
+    });
   });
 
   test('what the Debian package declares is what electron-builder declares elsewhere', () => {
