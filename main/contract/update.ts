@@ -19,6 +19,9 @@ const notes = z
   .regex(/^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]*$/);
 
 export const packageKindSchema = z.enum(['deb', 'tar.gz', 'AppImage', 'exe']);
+const platformSchema = z.enum(['linux', 'win32']);
+export const platformOf = (kind: z.infer<typeof packageKindSchema>): z.infer<typeof platformSchema> =>
+  kind === 'exe' ? 'win32' : 'linux';
 
 export const updateManifestSchema = z
   .strictObject({
@@ -26,11 +29,16 @@ export const updateManifestSchema = z
     /** Release key that signed: raw Ed25519 public key, hexadecimal. */
     key: z.string().regex(/^[0-9a-f]{64}$/),
     version,
-    platform: z.enum(['linux', 'win32']),
+    platform: platformSchema,
     arch: z.enum(['x64', 'arm64']),
     kind: packageKindSchema,
     /** Of the package; a plain name, no way into another folder. */
-    fileName: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+~-]{0,120}$/),
+    fileName: z
+      .string()
+      .regex(
+        /^[A-Za-z0-9][A-Za-z0-9._+~-]{0,120}$/,
+        'it holds other signs than letters, digits and . _ + ~ -, or too many',
+      ),
     bytes: z.int().min(1).max(UPDATE_BYTES_AT_MOST),
     sha256: sha256Schema,
     /** Oldest version that may be replaced by it. */
@@ -38,7 +46,10 @@ export const updateManifestSchema = z
     releasedAt: z.iso.datetime(),
     notes: z.strictObject({ en: notes, ja: notes }),
   })
-  .refine(({ fileName, kind }) => fileName.endsWith(`.${kind}`), { message: 'the name is not that of such a package' });
+  .refine(({ fileName, kind }) => fileName.endsWith(`.${kind}`), { message: 'the name is not that of such a package' })
+  .refine(({ platform, kind }) => platform === platformOf(kind), {
+    message: 'there is no such package for this platform',
+  });
 export type UpdateManifest = z.infer<typeof updateManifestSchema>;
 
 /** Why a genuine update is none for this PC as it is. */

@@ -1,5 +1,5 @@
 // Signs a package as an update file: node main/host/build/launch.mjs main/host/build/sign-update.ts PACKAGE --key FILE --out FILE
-//   [--version V] [--min-version V] [--platform linux|win32] [--arch x64|arm64] [--notes-en FILE] [--notes-ja FILE]
+//   [--version V] [--min-version V] [--arch x64|arm64, where the package's name does not tell] [--notes-en FILE] [--notes-ja FILE]
 // The key: a PEM file made by `openssl genpkey -algorithm ed25519 -out FILE`, kept off this machine and never in the repository.
 import { createHash, createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
@@ -9,14 +9,30 @@ import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { encodeUpdate, openUpdate } from '../../audit/update-file.ts';
 import { hexOfKey } from '../../audit/keys.ts';
-import { packageKindSchema, type UpdateManifest } from '../../contract/update.ts';
+import { packageKindSchema, platformOf, updateManifestSchema, type UpdateManifest } from '../../contract/update.ts';
 import { programVersion } from '../version.ts';
 
 export interface SignedUpdate {
   packageFile: string;
   out: string;
   key: KeyObject;
-  about: Pick<UpdateManifest, 'version' | 'minVersion' | 'platform' | 'arch' | 'notes' | 'releasedAt'>;
+  about: Pick<UpdateManifest, 'version' | 'minVersion' | 'notes' | 'releasedAt'>;
+  /** Default: what the package's name tells. */
+  arch?: UpdateManifest['arch'] | undefined;
+}
+
+/** As electron-builder and Debian write it into names. */
+const ARCHS = { x64: /[-_.](x64|amd64|x86_64)\b/, arm64: /[-_.](arm64|aarch64)\b/ } as const;
+
+/** @throws where the name tells none and none is given, or another than is given: such an update would fit no PC, or the wrong one */
+function archOf(fileName: string, given: UpdateManifest['arch'] | undefined): UpdateManifest['arch'] {
+  const named = (['x64', 'arm64'] as const).find((arch) => ARCHS[arch].test(fileName));
+  if (named !== undefined && given !== undefined && named !== given)
+    throw new Error(`${fileName} is for ${named}, and not for ${given}`);
+  const arch = given ?? named;
+  if (arch === undefined)
+    throw new Error(`${fileName} does not tell its architecture: give --arch x64 or --arch arm64`);
+  return arch;
 }
 
 /** Raw public half in hexadecimal: what a release is built with. */
@@ -24,22 +40,29 @@ export const releaseKeyOf = (key: KeyObject): string =>
   hexOfKey(createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString());
 
 /** Writes the update, and opens it once as a PC will. The package is read twice and never held in memory. */
-export async function signUpdate({ packageFile, out, key, about }: SignedUpdate): Promise<UpdateManifest> {
+export async function signUpdate({ packageFile, out, key, about, arch }: SignedUpdate): Promise<UpdateManifest> {
   if (key.asymmetricKeyType !== 'ed25519') throw new Error('the key is no Ed25519 key');
   const fileName = basename(packageFile);
   const kind = packageKindSchema.options.find((each) => fileName.endsWith(`.${each}`));
   if (kind === undefined) throw new Error(`${fileName} is none of ${packageKindSchema.options.join(', ')}`);
+  const target = { platform: platformOf(kind), arch: archOf(fileName, arch) };
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(packageFile)) hash.update(chunk as Buffer);
-  const manifest: UpdateManifest = {
+  const parsed = updateManifestSchema.safeParse({
     format: 1,
     key: releaseKeyOf(key),
     ...about,
+    ...target,
     kind,
     fileName,
     bytes: (await stat(packageFile)).size,
     sha256: hash.digest('hex'),
-  };
+  } satisfies UpdateManifest);
+  if (!parsed.success)
+    throw new Error(
+      `${fileName} cannot be signed: ${parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')}`,
+    );
+  const manifest = parsed.data;
   const { head, signature } = encodeUpdate(manifest, (bytes) => sign(null, bytes, key));
   const making = `${out}.part`;
   try {
@@ -68,8 +91,7 @@ if (process.argv[1] && pathToFileURL(process.argv[1]).href === import.meta.url) 
       out: { type: 'string' },
       version: { type: 'string', default: programVersion() },
       'min-version': { type: 'string', default: '0.0.0' },
-      platform: { type: 'string', default: process.platform },
-      arch: { type: 'string', default: process.arch },
+      arch: { type: 'string' },
       'notes-en': { type: 'string' },
       'notes-ja': { type: 'string' },
     },
@@ -82,12 +104,11 @@ if (process.argv[1] && pathToFileURL(process.argv[1]).href === import.meta.url) 
     packageFile,
     out: values.out,
     key: createPrivateKey(readFileSync(values.key)),
+    // The schema refuses what is none of them.
+    arch: values.arch as UpdateManifest['arch'] | undefined,
     about: {
       version: values.version,
       minVersion: values['min-version'],
-      // The schema refuses what is none of them.
-      platform: values.platform as UpdateManifest['platform'],
-      arch: values.arch as UpdateManifest['arch'],
       releasedAt: new Date().toISOString(),
       notes: { en: notes(values['notes-en']), ja: notes(values['notes-ja']) },
     },

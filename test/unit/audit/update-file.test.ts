@@ -14,8 +14,6 @@ const key = releaseKeyOf(privateKey);
 const about = {
   version: '1.2.0',
   minVersion: '1.0.0',
-  platform: 'linux' as const,
-  arch: 'x64' as const,
   releasedAt: '2026-05-01T08:00:00.000Z',
   notes: { en: 'Faster.\nSmaller.', ja: '高速化' },
 };
@@ -50,7 +48,7 @@ describe('an update file', () => {
       keys: ['0'.repeat(64), key],
       take: async (chunk) => void parts.push(Uint8Array.from(chunk)),
     });
-    expect(manifest).toMatchObject({ ...about, key, kind: 'deb', bytes: 1500 });
+    expect(manifest).toMatchObject({ ...about, platform: 'linux', arch: 'x64', key, kind: 'deb', bytes: 1500 });
     expect(Buffer.concat(parts).equals(content)).toBe(true);
   });
 
@@ -94,6 +92,8 @@ describe('an update file', () => {
       { fileName: 'C:evil.deb' },
       { fileName: '.deb' },
       { kind: 'exe' },
+      { kind: 'exe', fileName: 'Mekiki-Setup-1.2.0-x64.exe' },
+      { platform: 'win32' },
       { version: '1.2' },
       { version: `1.2.0-${'a'.repeat(80)}` },
       { notes: { en: '\u001b[2Jgone', ja: '' } },
@@ -106,6 +106,22 @@ describe('an update file', () => {
       const head = encodeHead('MEKIKIU1', changed);
       await expect(opened(Buffer.concat([head, content, sign(null, head, privateKey)]))).rejects.toMatchObject(refused);
     }
+  });
+
+  test.each([
+    ['Mekiki-Setup-1.2.0-x64.exe', undefined, { platform: 'win32', arch: 'x64', kind: 'exe' }],
+    ['Mekiki-1.2.0-arm64.AppImage', undefined, { platform: 'linux', arch: 'arm64', kind: 'AppImage' }],
+    ['Mekiki-1.2.0.tar.gz', 'arm64', { platform: 'linux', arch: 'arm64', kind: 'tar.gz' }],
+    ['Mekiki-1.2.0.tar.gz', undefined, 'give --arch x64 or --arch arm64'],
+    ['mekiki_1.2.0_arm64.deb', 'x64', 'is for arm64, and not for x64'],
+    ['Mekiki Setup 1.2.0 x64.exe', 'x64', 'cannot be signed: fileName: it holds other signs than letters'],
+    ['mekiki.zip', 'x64', 'is none of deb, tar.gz, AppImage, exe'],
+  ] as const)('of %s (arch given: %s) is for what the package is for, whoever signs', async (name, arch, wanted) => {
+    const packageFile = join(folder, name);
+    writeFileSync(packageFile, content);
+    const signed = signUpdate({ packageFile, out: join(folder, 'other'), key: privateKey, about, arch });
+    if (typeof wanted === 'string') await expect(signed).rejects.toThrow(wanted);
+    else expect(await signed).toMatchObject(wanted);
   });
 
   test('random bytes, folders, devices and what is not there are refused in words', async () => {

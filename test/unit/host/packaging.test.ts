@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { updateManifestSchema } from '../../../main/contract/update.ts';
 import { gatherVisualCpp, VISUAL_CPP, windowsModules } from '../../../main/host/build/visual-cpp.mjs';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -106,6 +107,14 @@ describe('electron-builder.yml', () => {
         ],
       },
     });
+  });
+
+  test('the installer for Windows has a name that an update may have, and that tells what it is for', () => {
+    const { nsis } = config as unknown as { nsis: { artifactName: string } };
+    const values: Record<string, string> = { productName: 'Mekiki', version: '1.2.0', arch: 'x64', ext: 'exe' };
+    const name = nsis.artifactName.replace(/\$\{(\w+)\}/g, (_, key: string) => values[key]!);
+    expect(name).toBe('Mekiki-Setup-1.2.0-x64.exe');
+    expect(updateManifestSchema.shape.fileName.safeParse(name).success).toBe(true);
   });
 
   test('what the Debian package declares is what electron-builder declares elsewhere', () => {
