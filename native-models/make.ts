@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { backboneSchema } from '../main/contract/domain.ts';
-import { AppError, assert, problemOf } from '../main/contract/errors.ts';
+import { AppError, problemOf } from '../main/contract/errors.ts';
 import {
   appendNodes,
   decodeModel,
@@ -99,9 +99,10 @@ const STAGES: Record<string, Record<string, string>> = {
 };
 
 /** The MobileNetV2 of the detector, cut off before its box predictors, with its stages pooled as well. */
-function mobilenetV2OpenImages(tflite: Uint8Array, { id, made }: ManifestEntry): Model {
+function mobilenetV2OpenImages(tflite: Uint8Array, entry: ManifestEntry): Model {
+  const { id, made } = entry;
   const outputs = STAGES[id];
-  assert(outputs !== undefined, 'every entry of the manifest has its stages here');
+  if (outputs === undefined) throw notMade(entry, 'STAGES in native-models/make.ts has no row for it; add one');
   const maps = Object.keys(outputs);
   const label = (map: string) => map.slice('map_'.length);
   const nodes = maps.flatMap((map) => [
@@ -113,7 +114,7 @@ function mobilenetV2OpenImages(tflite: Uint8Array, { id, made }: ManifestEntry):
   });
 }
 
-/** @throws BACKBONE_NOT_MADE when the package is missing or differs. */
+/** @throws BACKBONE_NOT_MADE when the package is missing or differs, or nobody has said where the stages end. */
 export const makeModel = (entry: ManifestEntry, folder: string): Uint8Array =>
   encodeModel(mobilenetV2OpenImages(readSource(entry, folder), entry));
 

@@ -56,6 +56,8 @@ describe('the shipped backbone', () => {
     expect(backbone.id).toBe('mobilenet-v2-openimages');
     expect(backbone.sha256).toBe('345cc099b9fa37f9296fda3e2098ce320441e0e4723b6065e9f5e77406dff7cf');
     expect(await codeOf(() => ensureShippedBackbone(folder, 'never-shipped'))).not.toBe('nothing was thrown');
+    // Whoever adds one is told what is missing.
+    expect(await codeOf(() => makeModel({ ...entry, id: 'new' }, folder))).toMatch(/^BACKBONE_NOT_MADE: .+STAGES/);
   });
 
   // Odd sizes: SAME padding at stride 2 is symmetric there, at even sizes it is not; both must be right.
