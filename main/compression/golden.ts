@@ -9,6 +9,7 @@ import type { TrainerOptions } from '../learning/update.ts';
 import { decodeImage } from '../vision/decode.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { perceptualHash } from '../vision/perceptual-hash.ts';
+import { recipeOf } from '../vision/tiles.ts';
 
 type ShareInput = z.output<(typeof trainerMethods)['trainer.goldenShare']['input']>;
 type ShareOutput = z.output<(typeof trainerMethods)['trainer.goldenShare']['output']>;
@@ -55,7 +56,7 @@ export async function tryGolden(
     pictures.push({ sha, look });
     if (knownLook(look) !== null) out.looks.push({ sha, look });
     if (inspector === null) continue;
-    const { verdict, classId } = await inspector.inspect(image, { recipe });
+    const { verdict, classId } = await inspector.inspect(image, { recipe: recipeOf(inspector.card, recipe) });
     out.results.push({ sha, verdict, classId });
   }
   const judged = pictures.length;

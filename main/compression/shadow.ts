@@ -8,6 +8,7 @@ import { openInspector } from '../inspection/inspector.ts';
 import type { TrainerOptions } from '../learning/update.ts';
 import { residentWith } from '../runtime/resident.ts';
 import { decodeImage } from '../vision/decode.ts';
+import { recipeOf } from '../vision/tiles.ts';
 import { same } from './evidence/verdicts.ts';
 
 type Input = z.output<(typeof trainerMethods)['trainer.shadow']['input']>;
@@ -46,8 +47,8 @@ export async function runShadow(
       out.unreadable += 1;
       continue;
     }
-    const before = await active.inspect(read.image, { recipe });
-    const after = await candidate.inspect(read.image, { recipe });
+    const before = await active.inspect(read.image, { recipe: recipeOf(active.card, recipe) });
+    const after = await candidate.inspect(read.image, { recipe: recipeOf(candidate.card, recipe) });
     out.judged += 1;
     if (same(before, after)) continue;
     out.disagreements += 1;

@@ -181,6 +181,7 @@ export const trainerMethods = {
     input: z.object({
       candidateDir: z.string(),
       activeDir: z.string(),
+      /** The station's, for a model that names none of its own. */
       recipe: recipeSchema,
       /** The newest first. */
       frames: z.array(z.object({ sha: sha256Schema, file: z.string() })),
@@ -202,6 +203,7 @@ export const trainerMethods = {
   'trainer.golden': {
     input: z.object({
       bundleDir: z.string().nullable(),
+      /** The station's, for a model that names none of its own. */
       recipe: recipeSchema,
       golden: z.array(z.object({ sha: sha256Schema, file: z.string() })),
       learnt: z.array(z.object({ sha: sha256Schema, file: z.string() })),
@@ -246,6 +248,7 @@ export const trainerMethods = {
       bundleDir: z.string(),
       file: z.string(),
       region: regionSchema.nullable(),
+      /** The station's, for a model that names none of its own. */
       recipe: recipeSchema,
       classId: z.string(),
     }),

@@ -5,6 +5,7 @@ import { AppError, isAppError } from '../contract/errors.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { wholeFrame, type Inspector } from './inspector.ts';
 import { isClutter } from '../vision/clutter.ts';
+import { recipeOf } from '../vision/tiles.ts';
 
 /** One judged file, as the command line prints it. */
 export interface FileRecord {
@@ -30,7 +31,7 @@ export interface FileFailure {
 
 export interface InspectFilesOptions {
   inspector: Inspector;
-  /** null: the model's own, or the whole frame. */
+  /** The station's, for a model that names none of its own; null: the whole frame. */
   recipe: Recipe | null;
   signal?: AbortSignal;
   onProgress?: (line: string) => void;
@@ -58,7 +59,7 @@ export async function inspectFiles(
 ): Promise<(FileRecord | FileFailure)[]> {
   const files = (await Promise.all((typeof paths === 'string' ? [paths] : paths).map(filesOf))).flat();
   const { card } = inspector;
-  const used = recipe ?? card.recipe ?? wholeFrame;
+  const used = recipeOf(card, recipe ?? wholeFrame);
   const names = new Map(card.classes.map((c) => [c.id, c.names.en]));
   const records: (FileRecord | FileFailure)[] = [];
   for (const file of files) {

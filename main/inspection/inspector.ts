@@ -14,7 +14,7 @@ import { openSession, type Session } from '../runtime/session.ts';
 import { findPart, moved } from '../vision/find-part.ts';
 import type { PixelImage } from '../vision/image.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
-import { planTiles, rotate } from '../vision/tiles.ts';
+import { planTiles, recipeOf, rotate } from '../vision/tiles.ts';
 import { decide, unsure, type TileOutput } from './decide.ts';
 
 /**
@@ -193,7 +193,7 @@ function createInspector(session: Session, card: ModelCard): Inspector & { probe
       const arrived = options.arrivedAtMs ?? monotonicMs();
       const since = () => Math.max(0, monotonicMs() - arrived);
       try {
-        const { outputs, regions, picture, whole } = await infer(frame, options.recipe ?? card.recipe ?? wholeFrame);
+        const { outputs, regions, picture, whole } = await infer(frame, options.recipe ?? recipeOf(card, wholeFrame));
         return decide(outputs, card, {
           regions: whole ? null : regions,
           modelId: card.id,

@@ -16,7 +16,7 @@ import {
 import { openSession } from '../runtime/session.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
-import { rotate } from '../vision/tiles.ts';
+import { recipeOf, rotate } from '../vision/tiles.ts';
 import { anomalyOutputs } from './anomaly/padim.ts';
 import { assembled } from './assemble.ts';
 
@@ -132,7 +132,7 @@ type Output = z.input<(typeof trainerMethods)['trainer.heatMap']['output']>;
  * @throws IMAGE_*, MODEL_UNREADABLE, NOT_FOUND for a class that the model does not know
  */
 export async function heatMapOf(
-  { bundleDir, file, region, recipe, classId }: Input,
+  { bundleDir, file, region, recipe: station, classId }: Input,
   { threads = 2, signal }: { threads?: number; signal?: AbortSignal } = {},
 ): Promise<Output> {
   const cardFile = path.join(bundleDir, 'model.json');
@@ -147,6 +147,7 @@ export async function heatMapOf(
   }
   const column = card.classes.findIndex(({ id }) => id === classId);
   if (column < 0) throw new AppError('NOT_FOUND', { kind: 'Class', id: classId });
+  const recipe = recipeOf(card, station);
   const { image } = await decodeImage(file, { name: path.basename(file), maxPixels: recipe.maxPixels });
   if (signal?.aborted) throw new AppError('CANCELLED');
   const turned = rotate(image, recipe.rotation);

@@ -52,6 +52,12 @@ export function planTiles(
   });
 }
 
+/**
+ * How a model looks at a frame: as its card says, for that is what it was taught and validated with. A station's recipe may have changed since; it holds for
+ * models whose card names none.
+ */
+export const recipeOf = (card: { recipe: Recipe | null }, station: Recipe): Recipe => card.recipe ?? station;
+
 /** How many tiles a part is judged by. */
 export const tilesOf = ({ regions, tiles }: Pick<Recipe, 'regions' | 'tiles'>): number =>
   Math.max(1, regions.length) * tiles.columns * tiles.rows;

@@ -24,6 +24,7 @@ export interface ChosenModel {
   bundleDir: string;
   /** Whose active model it is; null: only tried. */
   stationId: string | null;
+  /** The station's, for a model that names none of its own. */
   recipe: Recipe | null;
   trial: boolean;
 }

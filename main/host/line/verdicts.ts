@@ -9,6 +9,7 @@ import { vote } from '../../inspection/vote.ts';
 import { createPictureGate } from '../../inspection/picture-gate.ts';
 import { monotonicMs, type Inspector } from '../../inspection/inspector.ts';
 import type { PixelImage } from '../../vision/image.ts';
+import { recipeOf } from '../../vision/tiles.ts';
 import { diskError } from '../../store/files.ts';
 import type { LineState } from './line-state.ts';
 import type { Problems } from './problems.ts';
@@ -85,7 +86,7 @@ export function createVerdicts(
     if (errorCode) return unsure('error', { modelId: model?.card.id ?? null, latencyMs: latencyMs(), errorCode });
     if (!model) return unsure('no-model', { modelId: null, latencyMs: latencyMs() });
     return model.inspect(image, {
-      recipe: model.card.recipe ?? line.setup!.station.recipe,
+      recipe: recipeOf(model.card, line.setup!.station.recipe),
       arrivedAtMs,
       onError: (error) => log.error('part not judged', { seq, code: error.code, error }),
     });

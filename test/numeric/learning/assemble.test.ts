@@ -209,11 +209,12 @@ describe('the heat map', () => {
       thresholds: { ok: 0.5, ng: 0.5, novelty: 1 },
       strategy: 'none',
       precision: 'fp32',
-      recipe: null,
+      // The station's was turned since: the model looks as it did when the part was judged.
+      recipe: recipeSchema.parse({}),
     };
     await writeFile(path.join(folder, 'model.json'), JSON.stringify(card));
     const { file } = await writePicture(path.join(folder, 'part.png'), picture('scratch', 200));
-    const recipe = recipeSchema.parse({});
+    const recipe = recipeSchema.parse({ rotation: 90 });
     const map = await heatMapOf({ bundleDir: folder, file, region: null, recipe, classId: 'scratch' }, { threads: 1 });
     expect(map.region).toEqual({ x: 0, y: 0, width: 48, height: 48 });
     expect([Math.min(...map.weights), Math.max(...map.weights)]).toEqual([0, 255]);

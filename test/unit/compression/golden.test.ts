@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -6,6 +6,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sha256 } from '../../../main/audit/canonical.ts';
 import { shareGolden, tryGolden } from '../../../main/compression/golden.ts';
 import { recipeSchema } from '../../../main/contract/domain.ts';
+import { runShadow } from '../../../main/compression/shadow.ts';
+import { encodePng } from '../../../main/vision/decode.ts';
+import { brightnessModel } from '../../helpers/small-models.ts';
 import { texture } from './small-data.ts';
 
 let folder: string;
@@ -63,4 +66,37 @@ test('nothing goes to the set that looks like a picture which teaches, be it lea
     featureFile: join(folder, 'none.f32'),
   });
   expect(drawn.map(({ sha }) => sha)).toEqual(others.map(({ sha }) => sha).toSorted());
+});
+
+test('golden test and shadow judge as the line does: by the recipe of each model, else by that of the station', async () => {
+  const bundle = (id: string, over: Parameters<typeof brightnessModel>[0]) => {
+    const dir = join(folder, id);
+    mkdirSync(dir);
+    const { bytes, card } = brightnessModel({ id, ...over });
+    writeFileSync(join(dir, 'model.onnx'), bytes);
+    writeFileSync(join(dir, 'model.json'), JSON.stringify(card));
+    return dir;
+  };
+  const tiled = recipeSchema.parse({ tiles: { columns: 8, rows: 8, overlap: 0 } });
+  const whole = recipeSchema.parse({});
+  const [own, none] = [bundle('own', { recipe: tiled }), bundle('none', { recipe: null })];
+  // A bright spot that drowns in the whole frame.
+  const data = new Uint8Array(64 * 64).fill(128);
+  for (let y = 0; y < 8; y += 1) data.fill(235, y * 64, y * 64 + 8);
+  const spot = write('spot.png', await encodePng({ width: 64, height: 64, channels: 1, data }));
+  const golden = async (bundleDir: string, recipe: typeof whole) =>
+    (await tryGolden({ bundleDir, recipe, golden: [spot], learnt: [], threads: 1 })).results[0];
+  expect(await golden(own, whole)).toEqual({ sha: spot.sha, verdict: 'ng', classId: 'bright' });
+  expect(await golden(none, whole)).toMatchObject({ verdict: 'ok' });
+  expect(await golden(none, tiled)).toMatchObject({ verdict: 'ng' });
+  const asked = { recipe: whole, frames: [spot], threads: 1, timeBudgetS: 1000, most: 3 };
+  const [ng, ok] = [
+    { verdict: 'ng', classId: 'bright' },
+    { verdict: 'ok', classId: 'ok' },
+  ];
+  const { examples } = await runShadow({ ...asked, activeDir: none, candidateDir: own });
+  expect(examples).toEqual([{ imageSha: spot.sha, from: ok, to: ng }]);
+  expect((await runShadow({ ...asked, activeDir: own, candidateDir: none })).examples).toEqual([
+    { imageSha: spot.sha, from: ng, to: ok },
+  ]);
 });

@@ -144,6 +144,17 @@ test('files: one record per file, in order of name, failures beside verdicts', a
   expect(await inspectFiles(join(dir, 'none.png'), { inspector, recipe: null })).toMatchObject([
     { error: { code: 'IMAGE_UNREADABLE' } },
   ]);
+  // As the line: the model's own recipe, whatever the station's has become.
+  const recipe = recipeSchema.parse({ regions: [{ x: 0, y: 0, width: 4, height: 4 }] });
+  const cut = brightnessModel({ recipe });
+  await using own = await openInspector({ model: cut.bytes, card: cut.card, threads: 1 });
+  const spot = grey(128);
+  for (let y = 0; y < 4; y += 1) spot.data.fill(200, y * 64, y * 64 + 4);
+  const spotFile = join(dir, 'spot.png');
+  writeFileSync(spotFile, await encodePng(spot));
+  expect(await inspectFiles(spotFile, { inspector: own, recipe: recipeSchema.parse({}) })).toMatchObject([
+    { verdict: 'ng', classId: 'bright' },
+  ]);
   const stop = AbortSignal.abort();
   await expect(inspectFiles(images, { inspector, recipe: null, signal: stop })).rejects.toMatchObject({
     code: 'CANCELLED',
