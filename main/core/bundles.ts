@@ -8,7 +8,7 @@ import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
 import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
-import { bundleDirOf } from './candidates.ts';
+import { bundleDirOf } from './bundle-folder.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { syncFile } from './feature-file.ts';
 import { refuseInHome } from './outside.ts';

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { bundleDigest } from '../audit/approval.ts';
 import { takeBackBegun } from '../compression/plan/begun.ts';
-import { evidenceSchema, modelCardSchema, type Candidate, type Evidence, type Station } from '../contract/domain.ts';
+import { evidenceSchema, type Candidate, type Evidence, type Station } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
+import { bundleDirOf, readCard } from './bundle-folder.ts';
 import { classSuccessors, mergedInto } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
@@ -42,8 +43,6 @@ const requestSchema = z.object({
 /** A job that brings its process, or the whole PC, down each time is given up. */
 const MOST_BEGUN = 8;
 
-export const bundleDirOf = (home: string, candidateId: string): string => join(home, 'bundles', candidateId);
-
 /** @throws BUNDLE_ALTERED unless the bundle is still what its row says */
 export const refuseAltered = async (bundleDir: string, bundleSha256: string): Promise<void> => {
   if ((await bundleDigest(bundleDir)) !== bundleSha256) throw new AppError('BUNDLE_ALTERED', { file: bundleDir });
@@ -69,7 +68,7 @@ export const createCandidateService = (
 
   /** Moves one made bundle to its place; everything in it is on the disk before the name is. */
   const keep = async (made: Made, station: Station, knowledgeId: string, backboneId: string): Promise<Candidate> => {
-    const card = modelCardSchema.parse(JSON.parse(await readFile(join(made.dir, 'model.json'), 'utf8')));
+    const card = await readCard(made.dir);
     assert(card.id === made.card.id, 'the trainer writes the card that it returns');
     assert(card.demo === store.demo && card.stationId === station.id, 'the trainer marks the card as it was told');
     const evidence = await readEvidence(made.dir);

@@ -3,7 +3,7 @@ import type { LineStatus } from '../contract/domain.ts';
 import { AppError, isAppError, type WireError } from '../contract/errors.ts';
 import type { lineMethods, LineRecord } from '../contract/line.ts';
 import type { PreviewQuestion } from '../contract/preview.ts';
-import { bundleDirOf } from './candidates.ts';
+import { bundleDirOf } from './bundle-folder.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
 import type { PlantEventsService } from './plant-events.ts';

@@ -1,5 +1,5 @@
 import { AppError } from '../contract/errors.ts';
-import { bundleDirOf } from './candidates.ts';
+import { bundleDirOf } from './bundle-folder.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { usefulnessOf } from './ingest.ts';
 

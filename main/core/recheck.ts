@@ -1,6 +1,7 @@
 import type { Candidate, Gate } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { bundleDirOf, readEvidence } from './candidates.ts';
+import { bundleDirOf } from './bundle-folder.ts';
+import { readEvidence } from './candidates.ts';
 import type { CoreContext } from './context.ts';
 import type { JobWork } from './jobs.ts';
 import { withTrainer } from './trainer.ts';

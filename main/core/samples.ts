@@ -7,15 +7,12 @@ import type { Label } from '../store/labels.ts';
 import type { Store } from '../store/open.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { findPart, type Shift } from '../vision/find-part.ts';
-import { planTiles, rotate, tilesOf } from '../vision/tiles.ts';
+import { planTiles, rotate, tilesOf, turnedSize, turnRegion } from '../vision/tiles.ts';
+import { bundleDirOf, readCard } from './bundle-folder.ts';
 
 const overlapOf = (a: Region, b: Region): number =>
   Math.max(0, Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x)) *
   Math.max(0, Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y));
-
-/** Frame size after the recipe's rotation. */
-const rotatedSize = (recipe: Recipe, { width, height }: { width: number; height: number }) =>
-  recipe.rotation === 90 || recipe.rotation === 270 ? { width: height, height: width } : { width, height };
 
 /**
  * Which views of a labelled picture teach its class, where they lie on a part at its taught place. One tile that is the whole frame: the
@@ -30,7 +27,7 @@ export const viewsOf = (
   marks: readonly Region[],
 ): (Region | null)[] => {
   if (isWholeFrame(recipe)) return [null];
-  const { width, height } = rotatedSize(recipe, size);
+  const { width, height } = turnedSize(size, recipe.rotation);
   const tiles = planTiles(recipe, width, height);
   if (tiles.length === 1 || isOk) return tiles;
   const holding = marks.map((mark) => {
@@ -43,13 +40,40 @@ export const viewsOf = (
 const isWholeFrame = (recipe: Recipe): boolean =>
   recipe.finder.kind === 'fixed' && recipe.regions.length === 0 && tilesOf(recipe) === 1;
 
-/** Where a person or the model saw the defect, in the turned frame. The tile of a part judged ok shows nothing of it. */
-const marksOf = (store: Store, label: Label): readonly Region[] => {
-  if (label.boxes.length > 0) return label.boxes;
-  const judged = store.parts.find(label.partId)?.judgement;
-  if (!judged?.tile || judged.verdict === 'ok') return [];
+type Rotation = Recipe['rotation'];
+
+/** How models turn frames, by their cards, each read once; null: it cannot be told. */
+const createRotationOf = (store: Store): ((modelId: string) => Promise<Rotation | null>) => {
+  const known = new Map<string, Promise<Rotation | null>>();
+  const read = (modelId: string) =>
+    readCard(bundleDirOf(store.home, modelId)).then(
+      ({ recipe }) => recipe && recipe.rotation,
+      () => null,
+    );
+  return (modelId) => {
+    const rotation = known.get(modelId) ?? read(modelId);
+    known.set(modelId, rotation);
+    return rotation;
+  };
+};
+
+/**
+ * Where a person or the model saw the defect, in the frame as it is turned now: boxes are turned with the station (stations.ts), a judged tile lies as its model turned
+ * the frame. The tile of a part judged ok shows nothing of it.
+ */
+const marksOf = async (
+  store: Store,
+  { boxes, partId, imageSha }: Label,
+  now: Rotation,
+  rotationOf: ReturnType<typeof createRotationOf>,
+): Promise<readonly Region[]> => {
+  if (boxes.length > 0) return boxes;
+  const judged = store.parts.find(partId)?.judgement;
+  if (!judged?.tile || judged.verdict === 'ok' || judged.modelId === null) return [];
+  const then = await rotationOf(judged.modelId);
+  if (then === null) return [];
   const { x, y, width, height } = judged.tile;
-  return [{ x, y, width, height }];
+  return [turnRegion({ x, y, width, height }, store.parts.imageSize(imageSha), then, now)];
 };
 
 /** Where parts lay on pictures that were looked at; a few thousand of them are some hundred kilobytes. */
@@ -79,11 +103,12 @@ const shiftOn = async (store: Store, { finder, rotation, maxPixels }: Recipe, sh
 export const samplesOf = async (store: Store, station: Station): Promise<LabelledImage[]> => {
   const { recipe, backboneId } = station;
   const okIds = store.classes.okIds();
+  const rotationOf = createRotationOf(store);
   const samples: LabelledImage[] = [];
   for (const label of store.labels.list(station.id)) {
     const { imageSha: sha, classId } = label;
     const isOk = okIds.has(classId);
-    let marks = isOk ? [] : marksOf(store, label);
+    let marks = isOk ? [] : await marksOf(store, label, recipe.rotation, rotationOf);
     if (marks.length > 0 && tilesOf(recipe) > 1) {
       const shift = await shiftOn(store, recipe, sha);
       marks = shift === null ? [] : marks.map((mark) => ({ ...mark, x: mark.x - shift.x, y: mark.y - shift.y }));

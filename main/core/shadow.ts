@@ -1,6 +1,7 @@
 import { shadowSchema, type Shadow } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { bundleDirOf, refuseAltered } from './candidates.ts';
+import { bundleDirOf } from './bundle-folder.ts';
+import { refuseAltered } from './candidates.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { withTrainer } from './trainer.ts';

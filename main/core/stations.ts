@@ -12,7 +12,8 @@ import { AppError } from '../contract/errors.ts';
 import type { HandlerInput } from '../contract/methods.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { teachTemplate } from '../vision/find-part.ts';
-import { rotate } from '../vision/tiles.ts';
+import { rotate, turnRegion } from '../vision/tiles.ts';
+import type { TurnBox } from '../store/labels.ts';
 import { checkClientPlaces, layOut } from '../lineio/register-map.ts';
 import type { Backbones } from './backbones.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -75,6 +76,14 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
     return station;
   };
 
+  /** What was marked stays marked: the boxes of labels lie in the frame as the station turns it. */
+  const turnBoxes = ({ id, recipe: { rotation } }: Station, before: Station['recipe']['rotation']): void => {
+    if (rotation === before) return;
+    const turn: TurnBox = (box, sha) => turnRegion(box, store.parts.imageSize(sha), before, rotation);
+    store.labels.turnBoxes(id, turn);
+    store.golden.turnBoxes(id, turn);
+  };
+
   /** What of the input is set, and not as it was. */
   const changesOf = (before: Station, wanted: HandlerInput<'stations.update'>): Partial<Station> =>
     Object.fromEntries(
@@ -116,7 +125,9 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
         const keys = Object.keys(changes) as (keyof Station)[];
         if (keys.length === 0) return before;
         store.transaction(() => {
-          store.stations.update({ ...before, ...changes });
+          const after = { ...before, ...changes };
+          store.stations.update(after);
+          turnBoxes(after, before.recipe.rotation);
           store.audit.append({
             user: actor(session),
             action: 'stations.update',

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { removeApproval } from '../audit/approval.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Store } from '../store/open.ts';
-import { bundleDirOf } from './candidates.ts';
+import { bundleDirOf } from './bundle-folder.ts';
 import { removePictureFiles } from './removed-pictures.ts';
 
 /**

@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { labelOf, type Label } from './labels.ts';
+import { labelOf, withTurnedBoxes, type Label, type TurnBox } from './labels.ts';
 
 export interface GoldenImage {
   sha: string;
@@ -26,6 +26,8 @@ export interface Golden {
   retiredSets(stationId: string): ReadonlySet<string>;
   /** Adds images that were in no set yet; gives how many. */
   add(stationId: string, images: readonly NewGoldenImage[], by: { userName: string; at: string }): number;
+  /** Rewrites the boxes of the labels that images of the set were, which a refresh brings back. */
+  turnBoxes(stationId: string, turn: TurnBox): void;
   /** Who added to it last, and how often it was used; null: there is no set. */
   facts(stationId: string): { by: string; at: string; uses: number } | null;
   /** Gives the number of this use, from 1. */
@@ -66,12 +68,14 @@ export const createGolden = (db: Database): Golden => {
     INSERT INTO golden_retirements (station_id, set_sha256, last_use, user_name, at)
     VALUES (@stationId, @setSha256, (SELECT coalesce(max(id), 0) FROM golden_uses WHERE station_id = @stationId), @userName, @at)`);
   const retire = db.prepare('UPDATE golden SET retirement = ? WHERE station_id = ? AND retirement IS NULL');
+  const setLabel = db.prepare('UPDATE golden SET label = ? WHERE station_id = ? AND image_sha = ?');
+  const listed: Golden['list'] = (stationId) =>
+    (list.all(stationId) as Row[]).map(({ label, ...row }) => ({
+      ...row,
+      label: label === null ? null : labelOf(label),
+    }));
   return {
-    list: (stationId) =>
-      (list.all(stationId) as Row[]).map(({ label, ...row }) => ({
-        ...row,
-        label: label === null ? null : labelOf(label),
-      })),
+    list: listed,
     has: (stationId, sha) => has.get(stationId, sha) !== undefined,
     retired: (stationId) => new Set(retired.all(stationId) as string[]),
     retiredSets: (stationId) => new Set(retiredSets.all(stationId) as string[]),
@@ -83,6 +87,11 @@ export const createGolden = (db: Database): Golden => {
         added += add.run(stationId, sha, classId, userName, at, look, told).changes;
       }
       return added;
+    },
+    turnBoxes(stationId, turn) {
+      for (const { sha, label } of listed(stationId))
+        if (label !== null && label.boxes.length > 0)
+          setLabel.run(JSON.stringify(withTurnedBoxes(label, turn)), stationId, sha);
     },
     facts(stationId) {
       const row = last.get(stationId) as { by: string; at: string } | undefined;

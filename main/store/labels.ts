@@ -26,6 +26,14 @@ export interface LabelChange {
   queueStateBefore: QueueState | null;
 }
 
+/** Where a box of a label of this image lies from now on. */
+export type TurnBox = (box: Region, imageSha: string) => Region;
+
+export const withTurnedBoxes = (label: Label, turn: TurnBox): Label => ({
+  ...label,
+  boxes: label.boxes.map((box) => turn(box, label.imageSha)),
+});
+
 export interface Labels {
   get(stationId: string, imageSha: string): Label | null;
   list(stationId: string): Label[];
@@ -48,6 +56,8 @@ export interface Labels {
   /** The person's actions that were not taken back, newest first; of one station, or of all. */
   openActions(userId: string, limit: number, stationId?: string): LabelAction[];
   setUndone(actionId: number): void;
+  /** Rewrites the boxes of a station's labels, those that undo would bring back too. */
+  turnBoxes(stationId: string, turn: TurnBox): void;
   /** Takes an image out of every action, so that undo cannot bring a forgotten label back. */
   forgetInActions(stationId: string, imageSha: string): void;
 }
@@ -180,7 +190,25 @@ export const createLabels = (db: Database): Labels => {
       SELECT 1 FROM label_action_parts c WHERE c.action_id = a.id AND c.station_id = @stationId))
     ORDER BY id DESC LIMIT @limit`);
   const changesOf = db.prepare('SELECT * FROM label_action_parts WHERE action_id = ? ORDER BY part_id');
+  const boxed = db.prepare('SELECT * FROM labels WHERE station_id = ? AND box_x IS NOT NULL');
+  const noted = db.prepare(
+    'SELECT action_id, part_id, label_before FROM label_action_parts WHERE station_id = ? AND label_before IS NOT NULL',
+  );
+  const setNoted = db.prepare('UPDATE label_action_parts SET label_before = ? WHERE action_id = ? AND part_id = ?');
   const setUndone = db.prepare('UPDATE label_actions SET undone = 1 WHERE id = ?');
+  const set: Labels['set'] = ({ boxes, confirmed, ...label }) => {
+    const [box, ...more] = boxes;
+    upsert.run({
+      ...label,
+      // An action noted before there was such a thing.
+      confirmed: confirmed === true ? 1 : 0,
+      x: box?.x ?? null,
+      y: box?.y ?? null,
+      width: box?.width ?? null,
+      height: box?.height ?? null,
+      moreBoxes: more.length > 0 ? JSON.stringify(more) : null,
+    });
+  };
   return {
     get(stationId, imageSha) {
       const row = one.get(stationId, imageSha) as Row | undefined;
@@ -192,19 +220,7 @@ export const createLabels = (db: Database): Labels => {
       ((classId === undefined ? recent.all(stationId, limit) : recentOf.all(stationId, classId, limit)) as Row[]).map(
         toLabel,
       ),
-    set({ boxes, confirmed, ...label }) {
-      const [box, ...more] = boxes;
-      upsert.run({
-        ...label,
-        // An action noted before there was such a thing.
-        confirmed: confirmed === true ? 1 : 0,
-        x: box?.x ?? null,
-        y: box?.y ?? null,
-        width: box?.width ?? null,
-        height: box?.height ?? null,
-        moreBoxes: more.length > 0 ? JSON.stringify(more) : null,
-      });
-    },
+    set,
     remove: (stationId, imageSha) => remove.run(stationId, imageSha).changes > 0,
     perClass: (stationId) => perClass.all(stationId) as { classId: string; labelled: number; fresh: number }[],
     countWithoutPlace: (stationId) => withoutPlace.get(stationId) as number,
@@ -232,6 +248,13 @@ export const createLabels = (db: Database): Labels => {
         sentBack: sentBack === 1,
         changes: (changesOf.all(action.id) as ChangeRow[]).map(toChange),
       }));
+    },
+    turnBoxes(stationId, turn) {
+      for (const row of boxed.all(stationId) as Row[]) set(withTurnedBoxes(toLabel(row), turn));
+      for (const row of noted.all(stationId) as { action_id: number; part_id: number; label_before: string }[]) {
+        const turned = withTurnedBoxes(labelOf(row.label_before), turn);
+        setNoted.run(JSON.stringify(turned), row.action_id, row.part_id);
+      }
     },
     setUndone: (actionId) => void setUndone.run(actionId),
     forgetInActions: createForgetInActions(db, 'station_id = ? AND image_sha = ?'),

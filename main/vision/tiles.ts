@@ -2,6 +2,11 @@ import type { Recipe, Region } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { PixelImage } from './image.ts';
 
+interface Size {
+  width: number;
+  height: number;
+}
+
 /** Start and length of each of `count` equal pieces of `length` that share `overlap` of a piece with their neighbour. */
 function cut(length: number, count: number, overlap: number): { at: number; size: number }[] {
   const piece = length / (count - (count - 1) * overlap);
@@ -61,6 +66,28 @@ export const recipeOf = (card: { recipe: Recipe | null }, station: Recipe): Reci
 /** How many tiles a part is judged by. */
 export const tilesOf = ({ regions, tiles }: Pick<Recipe, 'regions' | 'tiles'>): number =>
   Math.max(1, regions.length) * tiles.columns * tiles.rows;
+
+/** Size of a frame once it is turned. */
+export const turnedSize = ({ width, height }: Size, degrees: Recipe['rotation']): Size =>
+  degrees % 180 === 0 ? { width, height } : { width: height, height: width };
+
+/**
+ * Where a region lies once its frame, turned by `from`, is turned by `to` instead.
+ * @param frame before it is turned; what sticks out of it is clipped, to one pixel at the edge if all of it does
+ */
+export function turnRegion(region: Region, frame: Size, from: Recipe['rotation'], to: Recipe['rotation']): Region {
+  const { width, height } = turnedSize(frame, from);
+  const x = Math.min(region.x, width - 1);
+  const y = Math.min(region.y, height - 1);
+  const right = Math.min(region.x + region.width, width);
+  const bottom = Math.min(region.y + region.height, height);
+  const [across, down] = [Math.max(1, right - x), Math.max(1, bottom - y)];
+  const clockwise = (to - from + 360) % 360;
+  if (clockwise === 90) return { x: height - y - down, y: x, width: down, height: across };
+  if (clockwise === 180) return { x: width - x - across, y: height - y - down, width: across, height: down };
+  if (clockwise === 270) return { x: y, y: width - x - across, width: down, height: across };
+  return region;
+}
 
 /** Turns the frame clockwise. 0 gives the image itself, not a copy. */
 export function rotate(image: PixelImage, degrees: Recipe['rotation']): PixelImage {

@@ -75,6 +75,9 @@ const rows: Record<number, string> = {
   1110: `UPDATE label_actions SET sent_back = 1;`,
   1120: `INSERT INTO golden_retirements VALUES (1, 'st-1', 'bb', 1, 'sato', '2026-01-02');
          UPDATE golden SET retirement = 1;`,
+  1130: `INSERT INTO images VALUES ('dd', 8, 8, '2026-01-01T00:00:00.000Z');
+         INSERT INTO golden VALUES ('st-1', 'dd', 'ok', 'sato', '2026-01-02', NULL, '{"partId":1,"boxes":[]}', NULL);
+         UPDATE golden SET label = '{"partId":1,"boxes":[{"x":1,"y":1,"width":2,"height":2}]}' WHERE image_sha = 'dd';`,
 };
 
 const contents = (): Record<string, number> => {

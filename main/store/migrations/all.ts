@@ -31,6 +31,7 @@ import { labelBoxes } from './1040-label-boxes.ts';
 import { retention } from './1100-retention.ts';
 import { labelsSentBack } from './1110-labels-sent-back.ts';
 import { goldenRefresh } from './1120-golden-refresh.ts';
+import { goldenBoxes } from './1130-golden-boxes.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -67,4 +68,5 @@ export const migrations: readonly Migration[] = [
   retention,
   labelsSentBack,
   goldenRefresh,
+  goldenBoxes,
 ];

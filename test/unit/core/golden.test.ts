@@ -347,9 +347,14 @@ describe('a golden set that is filled from labels', () => {
 describe('a golden set that has judged too often', () => {
   test('asks for a refresh after 20 uses; retired, it teaches and judges no more', async () => {
     await world.call('golden.setFilling', { stationId, on: true });
-    await importLabelled(await writeNoise(join(folder, 'new'), { ok: 20 }));
+    const { result } = await importLabelled(await writeNoise(join(folder, 'new'), { ok: 20 }));
+    const box = { x: 1, y: 0, width: 4, height: 2 };
+    await world.call('labels.create', { partIds: result.map(Number), classId: 'ok', boxes: [box] });
     await update();
     await add(await writeDataset(join(folder, 'golden'), { scratch: 2 }));
+    // Of 16 x 8 pixels, clockwise: what was marked comes back where it lies then.
+    const [station] = await world.call('stations.list', {});
+    await world.call('stations.update', { stationId, recipe: { ...station!.recipe, rotation: 90 } });
     const before = (await setNow())!;
     expect(before).toMatchObject({ images: 8, refreshDue: false });
     const { id } = await offered();
@@ -365,6 +370,10 @@ describe('a golden set that has judged too often', () => {
     expect(entry).toMatchObject({ user: 'sato', details: { set: before.sha256, uses: 20, images: 8 } });
     const { returned } = entry!.details as { returned: { image: string; classId: string }[] };
     expect(returned).toHaveLength(8);
+    const back = await world.call('labels.list', { stationId, limit: 100 });
+    const boxesOf = (image: string) => back.find(({ imageSha }) => imageSha === image)!.boxes;
+    const boxes = returned.filter(({ classId }) => classId === 'ok').map(({ image }) => boxesOf(image));
+    expect(boxes).toEqual(Array.from({ length: 6 }, () => [{ x: 6, y: 1, width: 2, height: 4 }]));
     // Fresh, but never to judge again, nor to come back from a folder.
     const { perClass } = await world.call('labels.summary', { stationId });
     expect(perClass.reduce((sum, { fresh }) => sum + fresh, 0)).toBe(8);

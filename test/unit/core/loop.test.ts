@@ -201,10 +201,36 @@ describe('the loop', () => {
     const without = (await world.call('labels.summary', { stationId })).withoutPlace;
     expect(without).toBeGreaterThan(0);
     expect(images.filter((image) => image.classId !== 'ok')).toHaveLength(2);
-    // Taken back: the one box of before.
+    // What a model that turned no frame judged: its deciding tile is the place.
+    const { id: modelId } = await activated();
+    await world.call('line.start', { stationId });
+    const line = world.lines.get(stationId)!;
+    const tile = { x: 4, y: 4, width: 4, height: 4, index: 3, count: 4 };
+    const ng = { verdict: 'ng', unsureReason: null, tile } as const;
+    const judged = lineRecord(1, { judgement: newJudgement({ ...ng, modelId }) });
+    const unknown = lineRecord(2, { judgement: newJudgement({ ...ng, modelId: 'm-gone' }) });
+    line.emit([judged, unknown]);
+    await until(() => line.acknowledged.includes(2));
+    const lineParts = (await world.call('parts.recent', { stationId })).map(({ id }) => id);
+    await world.call('labels.create', { partIds: lineParts, classId: 'c-打痕', boxes: [] }, technician);
+    const regionsOfRecord = (record: typeof judged) =>
+      world.trainer.updates.at(-1)!.images.flatMap(({ sha, region }) => (sha === record.imageSha ? [region] : []));
+    // The frame is turned from now on, and each mark with it.
+    const [tiled] = await world.call('stations.list', {});
+    await world.call('stations.update', { stationId, recipe: { ...tiled!.recipe, rotation: 90 } });
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const turned = [
+      { x: 4, y: 0, width: 4, height: 4 },
+      { x: 0, y: 4, width: 4, height: 4 },
+    ];
+    expect(regionsOf(-1)).toEqual(turned);
+    expect(regionsOfRecord(judged)).toEqual(turned.slice(1));
+    expect(regionsOfRecord(unknown)).toEqual([]);
+    await world.call('labels.undo', {}, technician);
+    // Taken back: the one box of before, where it lies now.
     await world.call('labels.undo', {}, technician);
     await world.done(await world.call('knowledge.update', { stationId }, technician));
-    expect(regionsOf(-1)).toEqual(held.slice(1));
+    expect(regionsOf(-1)).toEqual(turned.slice(1));
   });
 
   test('with a part finder a box counts where the part lay on its picture; where the part is not found it teaches nothing', async () => {
