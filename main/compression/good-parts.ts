@@ -49,7 +49,7 @@ export async function makeGoodPartsCandidate(
     finder: recipe.finder,
     signal,
   });
-  const { indices } = await readableImages(source);
+  const { indices, looks } = await readableImages(source);
   const parts = new Set(indices.map((index) => labelled[index]!.sha)).size;
   if (parts < LEAST_OK_PARTS) {
     throw new AppError('INVALID_INPUT', {
@@ -62,7 +62,7 @@ export async function makeGoodPartsCandidate(
   const { model, anomaly, heldOut, kept, own } = await learnGoodParts({
     backbone,
     shas: indices.map((index) => labelled[index]!.sha),
-    inputOf: (i) => source.tensor([indices[i]!], size),
+    partOf: async (i) => ({ input: await source.tensor([indices[i]!], size), look: looks[i] }),
     threads,
     products,
     ...(signal ? { signal } : {}),

@@ -2,6 +2,7 @@ import type { Backbone } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import { openSession } from '../../runtime/session.ts';
 import { decodeImage } from '../../vision/decode.ts';
+import { perceptualHash } from '../../vision/perceptual-hash.ts';
 import { createPreprocessor } from '../../vision/preprocess.ts';
 import { areaUnderCurve } from '../novelty-score.ts';
 import { scanDataset, type DatasetImage } from '../dataset.ts';
@@ -38,19 +39,19 @@ export async function evaluateAnomaly(options: {
   const data = await scanDataset(dir, { okClass });
   const size = backbone.inputSize;
   const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
-  const inputOf = async ({ file, name }: DatasetImage) => {
+  const partOf = async ({ file, name }: DatasetImage) => {
     if (signal?.aborted) throw new AppError('CANCELLED');
     const { image } = await decodeImage(file, { name, maxPixels: 100_000_000 });
     const data32 = new Float32Array(preprocessor.length);
     preprocessor.into(image, null, data32, 0);
-    return { type: 'float32' as const, dims: [1, 3, size, size], data: data32 };
+    return { input: data32, look: perceptualHash(image) };
   };
   const good = data.train.filter(({ className }) => className === okClass);
   await using products = openProducts({ threads });
   const { model, anomaly } = await learnGoodParts({
     backbone,
     shas: good.map(({ sha }) => sha),
-    inputOf: async (i) => (await inputOf(good[i]!)).data,
+    partOf: (i) => partOf(good[i]!),
     threads,
     products,
     ...(signal ? { signal } : {}),
@@ -60,9 +61,11 @@ export async function evaluateAnomaly(options: {
   const scores = new Map<string, number[]>();
   const times: number[] = [];
   for (const [i, image] of data.test.entries()) {
-    const input = await inputOf(image);
+    const { input } = await partOf(image);
     const started = performance.now();
-    const outputs = await line.run({ image: input }, [anomalyOutputs.novelty]);
+    const outputs = await line.run({ image: { type: 'float32', dims: [1, 3, size, size], data: input } }, [
+      anomalyOutputs.novelty,
+    ]);
     times.push(performance.now() - started);
     const list = scores.get(image.className) ?? [];
     list.push(Number(outputs[anomalyOutputs.novelty]!.data[0]));

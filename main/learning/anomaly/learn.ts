@@ -4,12 +4,18 @@ import { openSession } from '../../runtime/session.ts';
 import type { Products } from '../dense.ts';
 import { assembleAnomaly, fitAnomaly, planTaps, readBackbone, stackModel, stackOutput, type Fitted } from './padim.ts';
 
+export interface GoodPart {
+  input: Float32Array;
+  /** Copies of one shot are held out together; undefined: not known. */
+  look: string | undefined;
+}
+
 export interface GoodParts {
   backbone: Backbone;
   /** Content hash of each good part. */
   shas: readonly string[];
-  /** Part as the model's input, [3, size, size] at the backbone's own size. */
-  inputOf: (index: number) => Promise<Float32Array>;
+  /** Part as the model's input, [3, size, size] at the backbone's own size, with the perceptual hash of its picture. */
+  partOf: (index: number) => Promise<GoodPart>;
   threads: number;
   products: Products;
   signal?: AbortSignal;
@@ -23,7 +29,7 @@ export interface GoodParts {
 export async function learnGoodParts({
   backbone,
   shas,
-  inputOf,
+  partOf,
   threads,
   products,
   signal,
@@ -33,17 +39,21 @@ export async function learnGoodParts({
   const source = await readBackbone(backbone);
   const plan = await planTaps(source, backbone, size);
   const rows: Float32Array[] = [];
+  const looks: GoodPart['look'][] = [];
   {
     await using session = await openSession(stackModel(source, plan), { threads, name: backbone.id });
     for (let i = 0; i < shas.length; i += 1) {
       if (signal?.aborted) throw new AppError('CANCELLED');
-      const feed = { type: 'float32' as const, dims: [1, 3, size, size], data: await inputOf(i) };
+      const { input, look } = await partOf(i);
+      looks.push(look);
+      const feed = { type: 'float32' as const, dims: [1, 3, size, size], data: input };
       const outputs = await session.run({ [backbone.inputName]: feed });
       rows.push(Float32Array.from(outputs[stackOutput]!.data as Float32Array));
       onProgress?.((0.6 * (i + 1)) / shas.length);
     }
   }
   const fitted = await fitAnomaly(rows, shas, plan, size, {
+    looks,
     products,
     ...(signal ? { signal } : {}),
     onProgress: (share) => onProgress?.(0.6 + 0.4 * share),

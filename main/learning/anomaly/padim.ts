@@ -249,6 +249,7 @@ export interface Fitted {
 /**
  * @param rows stack of each good part, or of each tile of one, [positions, channels]
  * @param shas content hash of the picture of each: its fold; tiles of one picture are one part
+ * @param options.looks perceptual hash of the picture of each: copies of one shot share a fold, else each would be held out against the others and the limit come out too low
  * @throws INVALID_INPUT with fewer than LEAST_OK_PARTS, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, CANCELLED
  */
 export async function fitAnomaly(
@@ -256,7 +257,17 @@ export async function fitAnomaly(
   shas: readonly string[],
   plan: TapPlan,
   inputSize: number,
-  { products, signal, onProgress }: { products: Products; signal?: AbortSignal; onProgress?: (share: number) => void },
+  {
+    looks = [],
+    products,
+    signal,
+    onProgress,
+  }: {
+    looks?: readonly (string | undefined)[];
+    products: Products;
+    signal?: AbortSignal;
+    onProgress?: (share: number) => void;
+  },
 ): Promise<Fitted> {
   const parts = new Set(shas).size;
   if (parts < LEAST_OK_PARTS) {
@@ -268,7 +279,12 @@ export async function fitAnomaly(
   rows.forEach((row, i) => {
     if (!row.every(Number.isFinite)) throw new AppError('FEATURES_NOT_FINITE', { file: shas[i]! });
   });
-  const folds = foldsOf(shas.map((sha) => ({ sha, classId: 'ok' })));
+  const folds = foldsOf(
+    shas.map((sha, i) => {
+      const look = looks[i];
+      return { sha, classId: 'ok', ...(look !== undefined && { look }) };
+    }),
+  );
   const heldOut = new Map<string, number>();
   const foldOf = new Map(shas.map((sha, i) => [sha, folds[i]!]));
   for (let fold = 0; fold < FOLDS; fold += 1) {

@@ -91,6 +91,18 @@ describe('the model of good parts', () => {
     expect(heldOut.reduce((a, b) => a + b, 0)).toBeGreaterThan(own.reduce((a, b) => a + b, 0));
   });
 
+  it('holds copies of one shot out together: the limit does not fall because each part was saved twice', async () => {
+    const few = rows.slice(0, 12);
+    const looks = few.map((_, i) => shaOf(i + 1).slice(0, 16));
+    const doubled = [...few, ...few.map((row) => row.map((v) => v + 1e-3 * random()))];
+    const names = doubled.map((_, i) => shaOf(i + 1));
+    const limitOf = async (options: { looks?: string[] }) =>
+      (await fitAnomaly(doubled, names, plan, 32, { products, ...options })).anomaly.limit;
+    const { anomaly } = await fitAnomaly(few, shas.slice(0, 12), plan, 32, { products });
+    expect(await limitOf({ looks: [...looks, ...looks] })).toBeGreaterThanOrEqual(anomaly.limit);
+    expect(await limitOf({})).toBeLessThan(0.9 * anomaly.limit);
+  });
+
   it('takes channels that never move, and refuses numbers that are none and too few parts', async () => {
     const still = rows.map((row) => row.map((v, i) => (i % 4 === 2 ? 5 : v)));
     const { anomaly } = await fitAnomaly(still, shas, plan, 32, { products });
@@ -159,7 +171,7 @@ describe('the model of good parts', () => {
     const { model, own, anomaly } = await learnGoodParts({
       backbone,
       shas: Array.from({ length: 30 }, (_, i) => shaOf(i)),
-      inputOf: (i) => inputOf('dots', i),
+      partOf: async (i) => ({ input: await inputOf('dots', i), look: undefined }),
       threads: 1,
       products,
     });
