@@ -9,6 +9,7 @@ import { evidenceSchema, type Candidate, type ModelCard } from '../contract/doma
 import { AppError, problemOf } from '../contract/errors.ts';
 import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './bundle-folder.ts';
+import { nextColor } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { syncFile } from './feature-file.ts';
 import { refuseInHome } from './outside.ts';
@@ -188,8 +189,7 @@ export const createBundleService = (context: CoreContext, recheck: RecheckServic
       store.transaction(() => {
         const missing = card.classes.filter((each) => !store.classes.has(each.id));
         for (const each of missing) {
-          const color = (store.classes.list().length % 8) + 1;
-          store.classes.insert({ ...each, color, hotKey: null, retired: false }, context.now());
+          store.classes.insert({ ...each, color: nextColor(store), hotKey: null, retired: false }, context.now());
           store.audit.append({ user: by, action: 'classes.create', subject: each.id, details: { names: each.names } });
         }
         store.candidates.insert(candidate);

@@ -1,6 +1,7 @@
 import { checkClassName } from '../contract/class-name.ts';
-import type { DefectClass } from '../contract/domain.ts';
+import { CLASS_COLORS, type DefectClass } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import type { Store } from '../store/open.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Session } from './port.ts';
 
@@ -14,15 +15,19 @@ export interface ClassService {
   known(name: string): DefectClass;
   /** `ok`, or the class of one of these names; made if there is none. */
   forNames(className: string, names: Names): DefectClass;
+  /** Classes of defects that a file brought, under their ids; all of them or none. ALREADY_EXISTS for a name that is taken, by another of them too; BAD_CLASS_NAME. */
+  adopt(given: readonly Pick<DefectClass, 'id' | 'names'>[], by: string, file: string): void;
   /** The class of good parts, made if missing; within the caller's transaction. */
   ensureOk(): void;
 }
 
 const OK_FOLDERS = new Set(['ok', 'good', '良品']);
-const COLORS = 8;
 
 const sameName = (a: string, b: string): boolean =>
   a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
+
+/** Each class gets the next one, retired ones counted: colours repeat as late as they can. */
+export const nextColor = (store: Store): number => (store.classes.list().length % CLASS_COLORS) + 1;
 
 export const createClassService = (context: CoreContext): ClassService => {
   const { store } = context;
@@ -71,30 +76,40 @@ export const createClassService = (context: CoreContext): ClassService => {
     return ['1', '2', '3', '4', '5', '6', '7', '8', '9'].find((key) => !taken.has(key)) ?? null;
   };
 
+  const insert = (made: Omit<DefectClass, 'color' | 'retired'>, by: string, from?: string): DefectClass => {
+    const value = { ...made, color: nextColor(store), retired: false };
+    const details = { names: made.names, ...(from !== undefined && { from }) };
+    store.transaction(() => {
+      store.classes.insert(value, context.now());
+      store.audit.append({ user: by, action: 'classes.create', subject: made.id, details });
+    });
+    return value;
+  };
+
   const create = (asked: Names, hotKey: string | null, by: string, isOk = false): DefectClass => {
     const names = complete(asked);
     refuseTaken(names, null);
     if (hotKey !== null && live().some((known) => known.hotKey === hotKey)) {
       throw new AppError('ALREADY_EXISTS', { kind: 'hot key', id: hotKey });
     }
-    const value: DefectClass = {
-      id: isOk ? 'ok' : newId(names.en),
-      names,
-      isOk,
-      color: (store.classes.list().length % COLORS) + 1,
-      hotKey: hotKey ?? freeKey(),
-      retired: false,
-    };
-    store.transaction(() => {
-      store.classes.insert(value, context.now());
-      store.audit.append({ user: by, action: 'classes.create', subject: value.id, details: { names } });
-    });
-    return value;
+    const id = isOk ? 'ok' : newId(names.en);
+    return insert({ id, names, isOk, hotKey: hotKey ?? freeKey() }, by);
   };
 
   return {
     ensureOk() {
       if (!store.classes.has('ok')) create({ en: 'OK', ja: '良品' }, '1', 'system', true);
+    },
+    adopt(given, by, file) {
+      store.transaction(() => {
+        for (const { id, names: told } of given) {
+          const names = complete(told);
+          // Two ids for one name: which of them is meant is for people to say.
+          refuseTaken(names, null);
+          insert({ id, names, isOk: false, hotKey: null }, by, file);
+        }
+      });
+      context.emit('classes.changed', {});
     },
     known(folder) {
       const found = find(checkClassName(folder));

@@ -4,6 +4,7 @@ import type { Backbone, DefectClass, Knowledge } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { ExportHeader } from '../learning/knowledge-export.ts';
 import type { Backbones } from './backbones.ts';
+import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { featureFileOf, syncFile } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
@@ -23,8 +24,6 @@ export interface KnowledgeExchange {
   handlers: HandlersOf<'knowledge.merge' | 'knowledge.export' | 'knowledge.import' | 'knowledge.check'>;
 }
 
-const COLORS = 8;
-
 /** An export may replace an export, and nothing else: a mistyped path must not cost somebody's file. ALREADY_EXISTS. */
 const refuseOtherFile = async (file: string): Promise<void> => {
   if ((await stat(file).catch(() => null)) === null) return;
@@ -43,7 +42,11 @@ export const createKnowledgeExchange = (
   context: CoreContext,
   backbones: Backbones,
   jobs: JobService,
-  { knowledge: { update }, merged }: { knowledge: Pick<KnowledgeService, 'update'>; merged: MergedSums },
+  {
+    knowledge: { update },
+    merged,
+    classes,
+  }: { knowledge: Pick<KnowledgeService, 'update'>; merged: MergedSums; classes: Pick<ClassService, 'adopt'> },
 ): KnowledgeExchange => {
   const { store } = context;
 
@@ -59,21 +62,8 @@ export const createKnowledgeExchange = (
     const { readExport } = await import('../learning/knowledge-export.ts');
     const stages = backbone.featureOutputs.map(({ channels }) => channels);
     await readExport(file, { backboneSha256: backbone.sha256, stages });
-    const taken = new Set(store.classes.list().flatMap(({ names, retired }) => (retired ? [] : [names.en, names.ja])));
-    for (const { classId, names = { en: classId, ja: classId } } of unknown) {
-      for (const name of [names.en, names.ja]) {
-        // Two ids for one name: which of them is meant is for people to say.
-        if (taken.has(name)) throw new AppError('ALREADY_EXISTS', { kind: 'class', id: name });
-      }
-    }
-    store.transaction(() => {
-      for (const { classId, names = { en: classId, ja: classId } } of unknown) {
-        const color = (store.classes.list().length % COLORS) + 1;
-        store.classes.insert({ id: classId, names, isOk: false, color, hotKey: null, retired: false }, context.now());
-        store.audit.append({ user: by, action: 'classes.create', subject: classId, details: { names, from: file } });
-      }
-    });
-    context.emit('classes.changed', {});
+    const brought = unknown.map(({ classId: id, names = { en: id, ja: id } }) => ({ id, names }));
+    classes.adopt(brought, by, file);
   };
 
   /** Takes a file in and learns with it, or leaves everything as it was. `place`: what lies there is replaced. */

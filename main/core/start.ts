@@ -210,7 +210,7 @@ const build = async (
     ...createSecondOpinionService(context).handlers,
     ...imports.handlers,
     ...knowledge.handlers,
-    ...createKnowledgeExchange(context, backbones, jobs, { knowledge, merged }).handlers,
+    ...createKnowledgeExchange(context, backbones, jobs, { knowledge, merged, classes }).handlers,
     ...jobs.handlers,
     ...candidates.handlers,
     ...createLabelledByService(context).handlers,

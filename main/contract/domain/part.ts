@@ -4,13 +4,15 @@ import { id, sha256Schema, share } from './values.ts';
 
 /* Classes, parts with their judgement, labels, the queue. */
 
+/** Swatch tokens --c1..--c8. */
+export const CLASS_COLORS = 8;
+
 export const defectClassSchema = z.object({
   id,
   names: z.object({ en: z.string(), ja: z.string() }),
   /** The class of good parts. */
   isOk: z.boolean(),
-  /** 1..8: swatch token --c1..--c8. */
-  color: z.number().int().min(1).max(8),
+  color: z.number().int().min(1).max(CLASS_COLORS),
   hotKey: z.string().length(1).nullable(),
   retired: z.boolean(),
 });

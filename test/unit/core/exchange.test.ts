@@ -248,6 +248,26 @@ describe('knowledge by file', () => {
       await expect(take(here, file)).rejects.toMatchObject({ code, message: expect.stringMatching(problem) });
       expect(await here.world.call('knowledge.show', { stationId: here.stationId })).toEqual(before);
     }
+    // Two ids for one name, here or in the file itself: nobody could tell which of them is meant.
+    const rename = (classId: string, name: string) =>
+      there.world.call('classes.rename', { classId, names: { en: name, ja: name } }, there.technician);
+    await teach(there, { scratch: 2 });
+    await rename('c-dots', 'Kerb');
+    await rename('c-scratch', 'Kert');
+    await exportTo(there, 'named');
+    const named = readFileSync(join(folder, 'named'), 'latin1');
+    const alike = join(folder, 'alike');
+    writeFileSync(alike, named.replaceAll('"Kert"', '"kERB"'), 'latin1');
+    const made = await here.world.call('classes.create', { names: { en: 'ＫＥＲＢ', ja: '' } }, here.technician);
+    const classes = await here.world.call('classes.list', {});
+    const refused = { code: 'ALREADY_EXISTS', message: expect.stringMatching(/kerb/i) };
+    await expect(take(here, join(folder, 'named'))).rejects.toMatchObject(refused);
+    const other = { classId: made.id, names: { en: 'Other', ja: '' } };
+    const renamed = await here.world.call('classes.rename', other, here.technician);
+    await expect(take(here, alike)).rejects.toMatchObject(refused);
+    expect(await here.world.call('classes.list', {})).toEqual(
+      classes.map((each) => (each.id === made.id ? renamed : each)),
+    );
     // None of them stays behind: the next update is as good as the last.
     await teach(here, { plain: 1 });
     expect(await counts(here)).toEqual({ 'c-plain': 4, 'c-stripes': 3 });
