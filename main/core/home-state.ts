@@ -2,6 +2,7 @@ import { statfs } from 'node:fs/promises';
 import type { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import type { homeStateSchema } from '../contract/methods.ts';
+import { SET_BACK_MS } from '../store/audit-entries.ts';
 import type { BackupService } from './backup.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
 import { isKeyInFile } from './home-keys.ts';
@@ -46,8 +47,6 @@ export const spaceOf = ({ freeBytes, totalBytes }: FreeSpace, before: Space): Sp
 };
 
 const LOOK_EVERY_MS = 5_000;
-/** Time servers step a clock by less. */
-const SET_BACK_MS = 5_000;
 /** The newest time that was seen is stored so often: a clock that is set back while the program is off is noticed then. */
 const NOTE_EVERY_MS = 10 * 60_000;
 const NEWEST = 'clock.newest';

@@ -33,7 +33,7 @@ export interface AuditEntries {
 }
 
 /** Time servers step a clock by less. */
-const SET_BACK_MS = 5_000;
+export const SET_BACK_MS = 5_000;
 
 const PAGE = 1_000;
 
