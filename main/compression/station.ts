@@ -1,52 +1,36 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { z } from 'zod';
-import type { Gate, Recipe } from '../contract/domain.ts';
+import type { Recipe } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
-import type { InspectorSource } from '../inspection/inspector.ts';
 import { LEAST_OK_PARTS } from '../learning/anomaly/cold-start.ts';
-import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { openProducts } from '../learning/dense.ts';
 import { keyOf, picturesPerClass, type LedgerRow } from '../learning/folds.ts';
 import { isPoor } from '../learning/statistics-map.ts';
 import type { TrainerOptions } from '../learning/update.ts';
 import { tilesOf } from '../vision/tiles.ts';
-import { writeBundle } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
 import { measureLayers } from './cost/cost-model.ts';
 import { checkEnoughImages, LEAST_PER_CLASS } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
-import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
-import {
-  dropGate,
-  escapeGate,
-  hasFailed,
-  latencyGate,
-  mappingGate,
-  noveltyGate,
-  overkillGate,
-  parityGate,
-  recallGate,
-} from './evidence/gates.ts';
+import { hasFailed } from './evidence/gates.ts';
 import { measureInterleaved } from './evidence/latency.ts';
-import { changedBetween, escapesOf, overkillsOf, pairsByClass, recallByClass } from './evidence/verdicts.ts';
-import { isClassifier, makeGoodPartsCandidate } from './good-parts.ts';
-import { finishVariant, holdsFinished, newDefectsLost, type Finished } from './finish.ts';
+import { makeGoodPartsCandidate } from './good-parts.ts';
+import { finishVariant, holdsFinished } from './finish.ts';
 import { createImageSource, readableImages } from './image-source.ts';
 import { judgeFinished } from './judge-finished.ts';
-import { floatOf, parityStages } from './parity-stages.ts';
-import { deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
+import { floatOf } from './parity-stages.ts';
 import { teachingMsWithin } from './plan/budget.ts';
 import { openCheckpoint } from './plan/checkpoint.ts';
 import type { Measure } from './plan/contender.ts';
-import { discordantOf, keepsLimits } from './plan/evaluate.ts';
+import { keepsLimits } from './plan/evaluate.ts';
 import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
 import { recommend } from './plan/offers.ts';
 import { searchPlan } from './plan/search.ts';
 import { openTrials, type TrialRecord } from './plan/trials.ts';
 import { describeVariant, variantId, type Variant } from './plan/variant.ts';
-import { basisOfSums, evidenceOfSums, readSumsOfOthers } from './sums-of-others.ts';
+import { writeCandidates } from './station-evidence.ts';
+import { readSumsOfOthers } from './sums-of-others.ts';
 import { timeFinished } from './time-finished.ts';
 
 export type CompressStationInput = z.infer<(typeof trainerMethods)['trainer.compress']['input']>;
@@ -279,74 +263,14 @@ async function compress(
   }
 
   report(0.93, 'compress.compare');
-  const referenceVerdicts = heldOutVerdicts(reference, ledger);
-  const deployed = (model: InspectorSource) => deployedVerdicts(model, reference, { source, images, ledger, signal });
-  const active =
-    input.activeBundleDir === null || !(await isClassifier(input.activeBundleDir))
-      ? null
-      : await deployed({ bundleDir: input.activeBundleDir, threads });
-  const okIds = new Set(input.classes.filter(({ isOk }) => isOk).map(({ id }) => id));
-  const shaOf = (row: number) => ledger[row]!.sha;
-  const dataSha256 = dataDigest(ledger);
-  const basis =
-    `5-fold cross-validation over ${referenceVerdicts.size} labelled parts; verdicts without the novelty check` +
-    (active ? '; against the active model: both as they inspect, both may have learnt from these parts' : '');
-  const made: Omit<CompressStationOutput['candidates'][number], 'recommended'>[] = [];
-  for (const offer of offers) {
-    const { finished } = offer;
-    const verdicts = heldOutVerdicts(finished, ledger);
-    // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
-    const inspecting = active && (await deployed({ model: finished.inspector, card: finished.card, threads }));
-    const dir = join(input.outDir, offer.id);
-    const gates: Gate[] = [
-      escapeGate(escapesOf(verdicts, okIds), criteria),
-      overkillGate(overkillsOf(verdicts, okIds), criteria),
-      dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
-      ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
-      ...noveltyGates(finished),
-      ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
-      latencyGate(offer.latency.samples, criteria),
-      parityGate(finished.parity),
-    ];
-    const sumsOfOthers = others && evidenceOfSums(others, finished.mapFit, ledger);
-    const evidence = buildEvidence({
-      reference: {
-        finished: reference,
-        judged: reference.compared.judged,
-        latency: referenceLatency,
-        compared: reference.compared.balancedAccuracy,
-      },
-      candidate: {
-        finished,
-        judged: finished.compared.judged,
-        latency: offer.latency,
-        // By what the offer was judged and recommended by: one loss, wherever it is shown.
-        compared: offer.balancedAccuracy,
-        speedupInterval: offer.speedupInterval,
-      },
-      active: active ? recallByClass(active) : null,
-      basis: sumsOfOthers ? basis + basisOfSums(sumsOfOthers, nameOf) : basis,
-      gates,
-      changed:
-        active && inspecting
-          ? changedBetween(active, inspecting, shaOf)
-          : changedBetween(referenceVerdicts, verdicts, shaOf),
-      environment: describeEnvironment(lineThreads),
-      dataSha256,
-      parityStages: await parityStages(reference, finished, offer.float, finishOptions),
-      calibration: calibrationOf(finished, ledger, okIds, criteria),
-      sumsOfOthers,
-    });
-    await writeBundle(dir, { model: finished.inspector, card: finished.card, evidence });
-    made.push({
-      dir,
-      card: finished.card,
-      evidence,
-      ratio: offer.ratio,
-      offered: offer.offered,
-      reason: offer.reason,
-    });
-  }
+  const made = await writeCandidates(offers, {
+    ...finishOptions,
+    reference,
+    referenceLatency,
+    activeBundleDir: input.activeBundleDir,
+    outDir: input.outDir,
+    nameOf,
+  });
   report(1, 'compress.done', { candidates: made.length });
   // What no supervisor could approve is not recommended, however good it is beside the others; nor what is uncertain of classes that others know.
   const approvable = offers.filter(
@@ -375,11 +299,5 @@ async function compress(
     return anyOffered
       ? 'Not compressed: for comparison, or where the smaller one is not wanted.'
       : 'Not compressed: nothing faster kept the accuracy.';
-  }
-
-  /** None with too few classes to hold one out. */
-  function noveltyGates(finished: Finished): Gate[] {
-    const lost = newDefectsLost(reference, finished);
-    return lost ? [noveltyGate(lost, Math.min(ledger.length, NOVELTY_ROWS))] : [];
   }
 }

@@ -1,0 +1,171 @@
+import { join } from 'node:path';
+import type { Gate } from '../contract/domain.ts';
+import type { InspectorSource } from '../inspection/inspector.ts';
+import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
+import { writeBundle } from './bundle-files.ts';
+import { describeEnvironment } from './environment.ts';
+import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
+import {
+  dropGate,
+  escapeGate,
+  latencyGate,
+  mappingGate,
+  noveltyGate,
+  overkillGate,
+  parityGate,
+  recallGate,
+} from './evidence/gates.ts';
+import type { Latency } from './evidence/latency.ts';
+import {
+  changedBetween,
+  escapesOf,
+  overkillsOf,
+  pairsByClass,
+  recallByClass,
+  type Verdict,
+} from './evidence/verdicts.ts';
+import { newDefectsLost, type Finished, type FinishOptions } from './finish.ts';
+import { isClassifier } from './good-parts.ts';
+import type { FinishedOffer } from './judge-finished.ts';
+import { parityStages } from './parity-stages.ts';
+import { deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
+import { discordantOf } from './plan/evaluate.ts';
+import type { CompressStationOutput } from './station.ts';
+import { basisOfSums, evidenceOfSums, type SumsOfOthers } from './sums-of-others.ts';
+
+/* The last step of a station's compression: what was made and judged is compared with the uncompressed and the active model, and written with its evidence. */
+
+export interface StationOffer extends FinishedOffer {
+  id: string;
+  /** Share of the arithmetic that pruning took. */
+  ratio: number;
+  finished: Finished;
+  /** Its backbone before it was quantised. */
+  float: Uint8Array | null;
+  latency: Latency;
+  speedupInterval: [number, number] | null;
+}
+
+interface StationEvidenceOptions extends FinishOptions {
+  lineThreads: number;
+  others: SumsOfOthers | null;
+  /** The uncompressed model with the same labels. */
+  reference: Finished;
+  referenceLatency: Latency;
+  /** Bundle that inspects now; null: none does. */
+  activeBundleDir: string | null;
+  /** Folder that bundles are written to. */
+  outDir: string;
+  /** A class for people. */
+  nameOf: (classId: string) => string;
+}
+
+/** What every candidate is compared with. */
+interface Comparison {
+  /** Held-out verdicts of the uncompressed model, by the first ledger row of each part. */
+  reference: ReadonlyMap<number, Verdict>;
+  /** Verdicts of the active model as it inspects; null: there is none that tells classes apart. */
+  active: ReadonlyMap<number, Verdict> | null;
+  okIds: ReadonlySet<string>;
+  dataSha256: string;
+}
+
+type WrittenCandidate = Omit<CompressStationOutput['candidates'][number], 'recommended'>;
+
+/**
+ * Bundles with their evidence, in the order of the offers.
+ * @throws CANCELLED, MODEL_UNREADABLE, BUNDLE_ALTERED, HOME_NOT_WRITABLE
+ */
+export async function writeCandidates(
+  offers: readonly StationOffer[],
+  options: StationEvidenceOptions,
+): Promise<WrittenCandidate[]> {
+  const { reference, activeBundleDir, classes, ledger, threads } = options;
+  const comparison: Comparison = {
+    reference: heldOutVerdicts(reference, ledger),
+    active:
+      activeBundleDir === null || !(await isClassifier(activeBundleDir))
+        ? null
+        : await inspectingVerdicts({ bundleDir: activeBundleDir, threads }, options),
+    okIds: new Set(classes.filter(({ isOk }) => isOk).map(({ id }) => id)),
+    dataSha256: dataDigest(ledger),
+  };
+  const written: WrittenCandidate[] = [];
+  for (const offer of offers) written.push(await writeCandidate(offer, comparison, options));
+  return written;
+}
+
+/** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of. */
+const inspectingVerdicts = (model: InspectorSource, { reference, ...options }: StationEvidenceOptions) =>
+  deployedVerdicts(model, reference, options);
+
+async function writeCandidate(
+  offer: StationOffer,
+  comparison: Comparison,
+  options: StationEvidenceOptions,
+): Promise<WrittenCandidate> {
+  const { finished, latency } = offer;
+  const { active, okIds, dataSha256 } = comparison;
+  const { reference, referenceLatency, ledger, criteria, others, threads, lineThreads } = options;
+  const verdicts = heldOutVerdicts(finished, ledger);
+  // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
+  const inspecting =
+    active && (await inspectingVerdicts({ model: finished.inspector, card: finished.card, threads }, options));
+  const shaOf = (row: number) => ledger[row]!.sha;
+  const gates: Gate[] = [
+    escapeGate(escapesOf(verdicts, okIds), criteria),
+    overkillGate(overkillsOf(verdicts, okIds), criteria),
+    dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
+    ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
+    ...noveltyGates(finished, options),
+    ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
+    latencyGate(latency.samples, criteria),
+    parityGate(finished.parity),
+  ];
+  const sumsOfOthers = others && evidenceOfSums(others, finished.mapFit, ledger);
+  const evidence = buildEvidence({
+    reference: {
+      finished: reference,
+      judged: reference.compared.judged,
+      latency: referenceLatency,
+      compared: reference.compared.balancedAccuracy,
+    },
+    candidate: {
+      finished,
+      judged: finished.compared.judged,
+      latency,
+      // By what the offer was judged and recommended by: one loss, wherever it is shown.
+      compared: offer.balancedAccuracy,
+      speedupInterval: offer.speedupInterval,
+    },
+    active: active ? recallByClass(active) : null,
+    basis: basisOf(comparison) + (sumsOfOthers ? basisOfSums(sumsOfOthers, options.nameOf) : ''),
+    gates,
+    changed:
+      active && inspecting
+        ? changedBetween(active, inspecting, shaOf)
+        : changedBetween(comparison.reference, verdicts, shaOf),
+    environment: describeEnvironment(lineThreads),
+    dataSha256,
+    parityStages: await parityStages(reference, finished, offer.float, options),
+    calibration: calibrationOf(finished, ledger, okIds, criteria),
+    sumsOfOthers,
+  });
+  const dir = join(options.outDir, offer.id);
+  await writeBundle(dir, { model: finished.inspector, card: finished.card, evidence });
+  const { ratio, offered, reason } = offer;
+  return { dir, card: finished.card, evidence, ratio, offered, reason };
+}
+
+const basisOf = ({ reference, active }: Comparison): string =>
+  `5-fold cross-validation over ${reference.size} labelled parts; verdicts without the novelty check` +
+  (active ? '; against the active model: both as they inspect, both may have learnt from these parts' : '');
+
+/** None with too few classes to hold one out. */
+function noveltyGates(
+  finished: Finished,
+  { reference, ledger }: Pick<StationEvidenceOptions, 'reference' | 'ledger'>,
+): Gate[] {
+  const lost = newDefectsLost(reference, finished);
+  return lost ? [noveltyGate(lost, Math.min(ledger.length, NOVELTY_ROWS))] : [];
+}
