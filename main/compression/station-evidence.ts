@@ -44,6 +44,8 @@ export interface StationOffer extends FinishedOffer {
   float: Uint8Array | null;
   latency: Latency;
   speedupInterval: [number, number] | null;
+  /** Ledger rows that the network was not fitted to; null: all. */
+  unseen: ReadonlySet<number> | null;
 }
 
 interface StationEvidenceOptions extends FinishOptions {
@@ -104,9 +106,10 @@ async function writeCandidate(
   comparison: Comparison,
   options: StationEvidenceOptions,
 ): Promise<WrittenCandidate> {
-  const { finished, latency } = offer;
+  const { finished, latency, unseen } = offer;
   const { active, okIds, dataSha256 } = comparison;
   const { reference, referenceLatency, ledger, criteria, others, threads, lineThreads } = options;
+  const [before, after] = [reference.compared.judged, finished.compared.judged];
   const verdicts = heldOutVerdicts(finished, ledger);
   // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
   const inspecting =
@@ -115,7 +118,7 @@ async function writeCandidate(
   const gates: Gate[] = [
     escapeGate(escapesOf(verdicts, okIds), criteria),
     overkillGate(overkillsOf(verdicts, okIds), criteria),
-    dropGate(discordantOf(reference.compared.judged, finished.compared.judged), criteria),
+    dropGate(discordantOf(before, after), criteria, unseen && discordantOf(before, after, unseen)),
     ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
     ...noveltyGates(finished, options),
     ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
@@ -126,20 +129,20 @@ async function writeCandidate(
   const evidence = buildEvidence({
     reference: {
       finished: reference,
-      judged: reference.compared.judged,
+      judged: before,
       latency: referenceLatency,
       compared: reference.compared.balancedAccuracy,
     },
     candidate: {
       finished,
-      judged: finished.compared.judged,
+      judged: after,
       latency,
       // By what the offer was judged and recommended by: one loss, wherever it is shown.
       compared: offer.balancedAccuracy,
       speedupInterval: offer.speedupInterval,
     },
     active: active ? recallByClass(active) : null,
-    basis: basisOf(comparison) + (sumsOfOthers ? basisOfSums(sumsOfOthers, options.nameOf) : ''),
+    basis: basisOf(comparison, unseen) + (sumsOfOthers ? basisOfSums(sumsOfOthers, options.nameOf) : ''),
     gates,
     changed:
       active && inspecting
@@ -157,9 +160,14 @@ async function writeCandidate(
   return { dir, card: finished.card, evidence, ratio, offered, reason };
 }
 
-const basisOf = ({ reference, active }: Comparison): string =>
-  `5-fold cross-validation over ${reference.size} labelled parts; verdicts without the novelty check` +
-  (active ? '; against the active model: both as they inspect, both may have learnt from these parts' : '');
+function basisOf({ reference, active }: Comparison, unseen: ReadonlySet<number> | null): string {
+  const apart = [...reference.keys()].filter((row) => unseen?.has(row)).length;
+  return [
+    `5-fold cross-validation over ${reference.size} labelled parts; verdicts without the novelty check`,
+    ...(unseen ? [`; the network was not fitted to ${apart} of them: the drop is the worse of all and of those`] : []),
+    ...(active ? ['; against the active model: both as they inspect, both may have learnt from these parts'] : []),
+  ].join('');
+}
 
 /** None with too few classes to hold one out. */
 function noveltyGates(

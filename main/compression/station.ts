@@ -243,13 +243,14 @@ async function compress(
     const { latency, speedupInterval } = times;
     const limits = { maxDropPp: criteria.maxDropPp, latencyMs: null };
     const judged = judgeFinished(reference, finished, times, unseen, limits);
-    return { id, ratio, finished, float, latency, speedupInterval, ...judged };
+    return { id, ratio, unseen, finished, float, latency, speedupInterval, ...judged };
   });
   const anyOffered = offers.some(({ offered }) => offered);
   if (wanted > entries.length) {
     offers.push({
       id: referenceId,
       ratio: 0,
+      unseen: null,
       finished: reference,
       float: null,
       latency: referenceLatency,

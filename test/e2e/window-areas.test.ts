@@ -306,6 +306,13 @@ describe('Learn', () => {
     expect(server.world.jobs).toEqual([]);
 
     const { world } = server;
+    // How accuracies were found is told of the candidate that is looked at, whichever comes first.
+    const first = { ...world.candidates.find(({ id }) => id === 'm-0042')!, recommended: false };
+    const evidence = { ...first.evidence, basis: '5-fold cross-validation over 97 labelled parts' };
+    world.candidates = [first, { ...first, id: 'm-0043', recommended: true, evidence }];
+    server.emit('candidates.changed', { stationId: STATION });
+    await page.waitForSelector('.ph .sub >> text=over 97 labelled parts');
+
     const labelled = (parts: number) => (world.labelled = world.fresh = new Map([['c-ok', parts]]));
     Object.assign(world, { knowledge: [], candidates: [] });
     labelled(9);

@@ -184,11 +184,14 @@ export const inViews = (each: readonly Compared[]): Compared => {
 /** The scores of some rows, mean over the first views. */
 type Scores = Pick<Judged, 'truth' | 'classIds'> & Scored;
 
+/** Where some rows stand among the judged ones. @param some ledger rows; null: all */
+const placesOf = ({ rows }: Pick<Judged, 'rows'>, some: ReadonlySet<number> | null): number[] =>
+  rows.flatMap((row, i) => (some === null || some.has(row) ? [i] : []));
+
 const scoresOf = ({ judged, views }: Compared, count: number, rows: ReadonlySet<number> | null): Scores => {
   const { right, errors } = meanOver(views.slice(0, count));
   const { truth, classIds } = judged;
-  if (rows === null) return { truth, classIds, right, errors };
-  const kept = judged.rows.flatMap((row, i) => (rows.has(row) ? [i] : []));
+  const kept = placesOf(judged, rows);
   return {
     classIds,
     truth: Int32Array.from(kept, (i) => truth[i]!),
@@ -332,6 +335,11 @@ export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
   return table;
 };
 
-/** Discordant pairs per class of two judgements of the same rows. */
-export const discordantOf = (first: Judged, second: Judged): Discordant[] =>
-  changedOf({ ...first, right: rightOf(first) }, { right: rightOf({ truth: first.truth, given: second.given }) });
+/** Discordant pairs per class of two judgements of the same rows. @param rows ledger rows that are compared; null: all */
+export const discordantOf = (first: Judged, second: Judged, rows: ReadonlySet<number> | null = null): Discordant[] => {
+  const kept = placesOf(first, rows);
+  const some = (values: Int32Array) => Int32Array.from(kept, (i) => values[i]!);
+  const truth = some(first.truth);
+  const right = (given: Int32Array) => rightOf({ truth, given: some(given) });
+  return changedOf({ classIds: first.classIds, truth, right: right(first.given) }, { right: right(second.given) });
+};

@@ -43,6 +43,10 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
     'ラベル済み部品 {n} 個の 5 分割交差検証。判定に未知の検査は含まない',
   ],
   [
+    '{basis}; the network was not fitted to {n} of them: the drop is the worse of all and of those',
+    '{basis}。ネットワークの調整に使っていない部品は {n} 個。低下は、全体とその部品だけとで悪い方の値',
+  ],
+  [
     '{basis}; against the active model: both as they inspect, both may have learnt from these parts',
     '{basis}。有効モデルとは検査時のままで比較。両方ともこれらの部品を学習済みの場合がある',
   ],

@@ -70,6 +70,25 @@ describe('gates', () => {
     expect(dropGate(even(30 + open.missing / 6, 0, 0), criteria).outcome).toBe('pass');
   });
 
+  it('a drop is judged on what a network was not fitted to as well, and the worse is told', () => {
+    const even = (n: number, lost: number, won: number) => Array.from({ length: 6 }, () => ({ n, lost, won }));
+    const good = even(210, 0, 0);
+    const [drop, few] = [dropGate(good, criteria), dropGate(even(42, 0, 0), criteria)];
+    expect(dropGate(good, criteria, good)).toEqual(drop);
+    const open = dropGate(good, criteria, even(42, 0, 0));
+    expect(open).toMatchObject({ outcome: 'not-enough-evidence', bound: few.bound });
+    // Of what is labelled next a fifth is kept from the network.
+    expect(open.missing).toBe(5 * few.missing);
+    expect(dropGate(good, criteria, even(42, 12, 0))).toMatchObject({
+      outcome: 'fail',
+      measured: '28.6 pp',
+      missing: 0,
+    });
+    // What is lost even on what it was fitted to is lost.
+    expect(dropGate(even(210, 20, 2), criteria, even(42, 0, 0))).toEqual(dropGate(even(210, 20, 2), criteria));
+    expect(dropGate(good, criteria, [])).toMatchObject({ outcome: 'not-enough-evidence', missing: 0 });
+  });
+
   it('one lost class fails the recall gate and is named', () => {
     const good = { classId: 'good', pairs: { n: 400, lost: 0, won: 0 } };
     expect(recallGate([good]).outcome).toBe('pass');

@@ -24,6 +24,12 @@ const measure: typeof fakeMeasure = async (contenders, settings) => {
   const fast = { p50: 3, p99: 4, coldP50: 3, samples: Array.from({ length: 310 }, () => 3) };
   return new Map([...times].map(([name, time]) => [name, /^c\d$/.test(name) ? (name === 'c2' ? slow : fast) : time]));
 };
+/** As `measure`, and a student is the fastest of what the search tries. */
+const studentsFastest: typeof fakeMeasure = async (contenders, settings) => {
+  const times = await measure(contenders, settings);
+  const fastest = { p50: 0.1, p99: 0.1, coldP50: 0.1, samples: Array.from({ length: 300 }, () => 0.1) };
+  return new Map([...times].map(([name, time]) => [name, name.startsWith('distill') ? fastest : time]));
+};
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'mekiki-station-'));
@@ -73,7 +79,10 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 describe('compressStation', () => {
   it('gives candidates with evidence, the uncompressed one last, then compares with an active one', async () => {
     const seen: number[] = [];
-    const first = await compressStation(input, { measure, onProgress: ({ progress }) => seen.push(progress) });
+    const first = await compressStation(input, {
+      measure: studentsFastest,
+      onProgress: ({ progress }) => seen.push(progress),
+    });
     trainerMethods['trainer.compress'].output.parse(first);
     expect(seen).toEqual(seen.toSorted((a, b) => a - b));
     expect(seen.at(-1)).toBe(1);
@@ -127,6 +136,16 @@ describe('compressStation', () => {
       expect(evidence.basis).toContain('5-fold');
       expect(evidence.perClass.reduce((sum, { n }) => sum + n, 0)).toBe(72);
     }
+
+    // A student learnt from four folds of five: its drop has to hold on the fifth alone, and the evidence says how many parts that is.
+    const [student] = first.candidates;
+    expect(student!.card.strategy).toBe('distill');
+    const dropOf = ({ evidence }: (typeof first.candidates)[number]) =>
+      evidence.gates.find(({ name }) => name === 'drop')!;
+    expect(Number.parseFloat(dropOf(student!).bound!)).toBeGreaterThan(2 * Number.parseFloat(dropOf(last).bound!));
+    const apart = /; the network was not fitted to (\d+) of them/;
+    expect(Number(apart.exec(student!.evidence.basis)![1])).toBeLessThan(72 / 4);
+    expect(last.evidence.basis).not.toMatch(apart);
 
     // Shadow: the candidate beside another as the active one, as each of them alone would inspect the same frames.
     const [candidate] = first.candidates;

@@ -63,9 +63,10 @@ describe('sentences of evidence', () => {
   it('are found one within the other, and left alone when nobody knows them', () => {
     const basis =
       '5-fold cross-validation over 612 labelled parts; verdicts without the novelty check' +
+      '; the network was not fitted to 123 of them: the drop is the worse of all and of those' +
       '; against the active model: both as they inspect, both may have learnt from these parts';
     expect(englishIn(evidenceIn('ja', basis))).toEqual([]);
-    expect(evidenceIn('ja', basis)).toContain('612');
+    expect(evidenceIn('ja', basis)).toMatch(/612.*123/);
     for (const r2 of [null, 0.31, 0.92]) {
       const map = r2 === null ? null : { images: 48, r2, heldOut: 'classes' as const, poor: r2 < 0.5 };
       const classes = [{ classId: '割れ', parts: 24, here: 0 }];
