@@ -4,7 +4,7 @@ import type { InspectorSource } from '../inspection/inspector.ts';
 import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
 import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
-import { buildEvidence, calibrationOf, dataDigest } from './evidence/evidence.ts';
+import { buildEvidence, calibrationOf, dataDigest, type LeftAlone } from './evidence/evidence.ts';
 import {
   dropGate,
   escapeGate,
@@ -46,6 +46,8 @@ export interface StationOffer extends FinishedOffer {
   speedupInterval: [number, number] | null;
   /** Ledger rows that the network was not fitted to; null: all. */
   unseen: ReadonlySet<number> | null;
+  /** Null: it was not pruned. */
+  leftAlone: LeftAlone | null;
 }
 
 interface StationEvidenceOptions extends FinishOptions {
@@ -152,6 +154,7 @@ async function writeCandidate(
     dataSha256,
     parityStages: await parityStages(reference, finished, offer.float, options),
     calibration: calibrationOf(finished, ledger, okIds, criteria),
+    leftAlone: offer.leftAlone,
     sumsOfOthers,
   });
   const dir = join(options.outDir, offer.id);

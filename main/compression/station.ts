@@ -13,6 +13,7 @@ import { cancellable } from './cancellable.ts';
 import { measureLayers } from './cost/cost-model.ts';
 import { checkEnoughImages, LEAST_PER_CLASS } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
+import { leftAloneOf } from './evidence/evidence.ts';
 import { hasFailed } from './evidence/gates.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { makeGoodPartsCandidate } from './good-parts.ts';
@@ -219,7 +220,8 @@ async function compress(
           ...finishOptions,
           others: others && { ...others, from },
         });
-        return { id, ratio: made.ratio, unseen, finished, float: floatOf(record, bench.records) };
+        const leftAlone = leftAloneOf(bench.base, record);
+        return { id, ratio: made.ratio, unseen, leftAlone, finished, float: floatOf(record, bench.records) };
       },
       holds: ({ unseen, finished }) => holdsFinished(reference, finished, unseen, criteria.maxDropPp),
     },
@@ -238,12 +240,13 @@ async function compress(
     signal,
   });
   const referenceLatency = timed.get(referenceId)!.latency;
-  const offers = entries.map(({ id, ratio, unseen, finished, float }) => {
+  const offers = entries.map((entry) => {
+    const { id, unseen, finished } = entry;
     const times = timed.get(id)!;
     const { latency, speedupInterval } = times;
     const limits = { maxDropPp: criteria.maxDropPp, latencyMs: null };
     const judged = judgeFinished(reference, finished, times, unseen, limits);
-    return { id, ratio, unseen, finished, float, latency, speedupInterval, ...judged };
+    return { ...entry, latency, speedupInterval, ...judged };
   });
   const anyOffered = offers.some(({ offered }) => offered);
   if (wanted > entries.length) {
@@ -251,6 +254,7 @@ async function compress(
       id: referenceId,
       ratio: 0,
       unseen: null,
+      leftAlone: null,
       finished: reference,
       float: null,
       latency: referenceLatency,

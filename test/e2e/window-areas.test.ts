@@ -721,7 +721,12 @@ describe('Approve', () => {
     expect(await said()).toContain(`What other stations learnt is added exactly: ${name} (14).`);
   });
 
-  it('tells parity step by step, and of older evidence the last step alone', async () => {
+  it('tells parity step by step, of older evidence the last step alone, and what pruning left alone', async () => {
+    const untouched = ['stem', 'out'].map((group) => ({ group, why: 'it is the output features' }));
+    server.world.candidates = server.world.candidates.map((candidate) => ({
+      ...candidate,
+      evidence: { ...candidate.evidence, untouched, unknownOperators: { LRN: 1 } },
+    }));
     const { page } = await open();
     await signIn(page, 'SV-02', 'supervisor');
     await go(page, 'approve');
@@ -729,7 +734,16 @@ describe('Approve', () => {
     await expect.poll(async () => (await steps()).length).toBe(4);
     expect((await steps())[0]).toMatch(/99\.5 %\s*Δ 0\.31/);
     await page.waitForSelector('dt >> text=Trained → compressed');
+    expect(await page.innerText(testId('untouched'))).toBe('2 channel groups');
+    expect(await page.getAttribute(testId('untouched'), 'title')).toBe('stem, out');
+    expect(await page.innerText(testId('unknown-operators'))).toBe('LRN (1)');
     expect(await findings(page)).toEqual([]);
+    await page.setViewportSize({ width: 1366, height: 768 });
+    await settled(page);
+    // No name is so long that it leaves the figures no room.
+    const cutOff = (all: Element[]) => all.filter((each) => each.scrollWidth > each.clientWidth + 1).length;
+    expect(await page.locator('.pane .kv dd').evaluateAll(cutOff)).toBe(0);
+    if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/left-alone.png` });
     server.world.candidates = server.world.candidates.map((candidate) => {
       const { parityStages: _stages, ...evidence } = candidate.evidence;
       return { ...candidate, evidence };

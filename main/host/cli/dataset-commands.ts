@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
-import type { CompressReport } from '../../compression/dataset-report.ts';
 import { compressDataset } from '../../compression/dataset.ts';
 import { studentNames } from '../../compression/distill/students.ts';
 import type { Curriculum, StudentStart } from '../../compression/distill/teach-student.ts';
@@ -15,7 +14,7 @@ import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format, UsageError } from './output.ts';
 import { residentBytes } from './resident.ts';
-import { withImportance } from './tool-commands.ts';
+import { leftAlone, withImportance } from './tool-commands.ts';
 
 interface LearnOptions {
   tasks?: number;
@@ -244,14 +243,10 @@ export function addDatasetCommands(program: Command, action: Action): void {
               ]),
             ]),
             r.why,
-            ...leftAlone(r),
+            // What several candidates leave alone is told once.
+            ...new Set(r.candidates.flatMap(leftAlone)),
           ].join('\n'),
         );
       }),
     );
 }
-
-/** What pruning left alone in any of the candidates. */
-const leftAlone = ({ candidates }: CompressReport): string[] => [
-  ...new Set(candidates.flatMap(({ untouched }) => untouched.map(({ group, why }) => `left alone: ${group}: ${why}`))),
-];

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { distillFile } from '../../compression/distill-file.ts';
+import type { LeftAlone } from '../../compression/evidence/evidence.ts';
 import { PRUNED_SHARE, pruneFile, quantizeFile, type ToolReport } from '../../compression/model-tools.ts';
 import { isStudentFamily, studentNames } from '../../compression/distill/students.ts';
 import { WEIGHT_MEASURES } from '../../compression/prune/analyse.ts';
@@ -48,6 +49,14 @@ export const withImportance = (command: Command, allowed: readonly Importance[])
         }),
     )
     .option('--hedge <h>', 'share of weight norms, which know no pictures, in that measure', decimalNumber(0, 1), 0);
+
+/** What pruning did not touch, a line each. */
+export const leftAlone = ({ untouched, unknownOperators }: LeftAlone): string[] => [
+  ...Object.entries(unknownOperators).map(
+    ([op, count]) => `operator that pruning does not know: ${op} (${count}); channels that reach it stay`,
+  ),
+  ...untouched.map(({ group, why }) => `left alone: ${group}: ${why}`),
+];
 
 const told = ({ before, after, speedup, outputError, out, threads }: ToolReport): string =>
   [
@@ -130,10 +139,7 @@ export function addToolCommands(program: Command, action: Action): void {
             : [
                 `Chosen by weights alone (${r.importance.join(', ')}), and nothing was fitted: with --calibrate far less is lost; else train it before it is used.`,
               ]),
-          ...Object.entries(r.unknownOperators).map(
-            ([op, count]) => `operator that pruning does not know: ${op} (${count}); channels that reach it stay`,
-          ),
-          ...r.untouched.map(({ group, why }) => `left alone: ${group}: ${why}`),
+          ...leftAlone(r),
         ].join('\n'),
       );
     }),

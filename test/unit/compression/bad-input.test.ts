@@ -18,6 +18,7 @@ import {
   recipeSchema,
   type Backbone,
 } from '../../../main/contract/domain.ts';
+import { leftAlone } from '../../../main/host/cli/tool-commands.ts';
 import { encodeModel, modelCost, node, withGraph } from '../../../main/onnx/index.ts';
 import { smallDisk } from '../../helpers/small-disk.ts';
 import { smallBackbone } from './networks.ts';
@@ -174,6 +175,10 @@ describe('a graph with an operator that pruning does not know', () => {
     expect(pruned!.ratio).toBeGreaterThanOrEqual(0.1);
     expect(pruned!.macs).toBeLessThan(0.92 * modelCost(model, [1, 3, 96, 96], { unknownOps: 'unknown' }).macs);
     expect(pruned!.untouched).toContainEqual({ group: expect.any(String), why: expect.stringContaining('LRN') });
+    expect(leftAlone(pruned!)).toEqual([
+      'operator that pruning does not know: LRN (1); channels that reach it stay',
+      ...pruned!.untouched.map(({ group, why }) => `left alone: ${group}: ${why}`),
+    ]);
   }, 60_000);
 });
 

@@ -146,6 +146,11 @@ describe('compressStation', () => {
     const apart = /; the network was not fitted to (\d+) of them/;
     expect(Number(apart.exec(student!.evidence.basis)![1])).toBeLessThan(72 / 4);
     expect(last.evidence.basis).not.toMatch(apart);
+    for (const { evidence } of first.candidates.slice(0, 2)) {
+      expect(evidence.untouched).toContainEqual({ group: 'out', why: 'it is the output features' });
+      expect(evidence.unknownOperators).toEqual({});
+    }
+    expect(last.evidence.untouched).toBeUndefined();
 
     // Shadow: the candidate beside another as the active one, as each of them alone would inspect the same frames.
     const [candidate] = first.candidates;
