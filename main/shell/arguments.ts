@@ -12,7 +12,8 @@ import { refuseOpenHome } from '../host/home-folder.ts';
  * `--setup` applies a configuration file, `--restore` makes the empty data folder from a backup, `--check [--repair]` reads it whole.
  * Empty file: none was named.
  */
-export type Task = { option: '--setup' | '--restore'; file: string } | { option: '--check'; repair: boolean };
+export type Task =
+  { option: '--setup'; file: string } | { option: '--restore'; file: string } | { option: '--check'; repair: boolean };
 
 export interface ShellArguments {
   home: string | undefined;
