@@ -66,11 +66,11 @@ export const diskFullOr = (error: unknown, path: string): unknown => {
   return isAppError(known, 'DISK_FULL') ? known : error;
 };
 
-/** The same for a file that a person named by `--out`: DISK_FULL, else INVALID_INPUT in the system's words; what the system did not say stays as it is. */
-export const outError = (error: unknown, file: string): unknown => {
+/** The same for a file that a person named by an option: DISK_FULL, else INVALID_INPUT in the system's words; what the system did not say stays as it is. */
+export const outError = (error: unknown, file: string, option = '--out'): unknown => {
   const known = diskFullOr(error, file);
   if (isAppError(known) || typeof (error as NodeJS.ErrnoException).code !== 'string') return known;
-  return new AppError('INVALID_INPUT', { what: '--out', problem: problemOf(error) }, { cause: error });
+  return new AppError('INVALID_INPUT', { what: option, problem: problemOf(error) }, { cause: error });
 };
 
 /** All or nothing, and for good when it returns: temporary name, fsync, rename, fsync of the directory. */

@@ -1,12 +1,10 @@
-import { writeFile } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { AppError, problemOf } from '../../contract/errors.ts';
 import { plotTradeOff } from '../../compression/trade-off-plot.ts';
-import { measureTradeOff } from '../../compression/trade-off.ts';
+import { measureTradeOff, type IncompleteJob } from '../../compression/trade-off.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format } from './output.ts';
+import { format, writeOut } from './output.ts';
 
 interface BenchCompressOptions {
   backbone?: string;
@@ -64,28 +62,38 @@ export function addBenchCompressCommand(program: Command, action: Action): void 
           onProgress: context.out.progress,
         });
         if (svg !== undefined) {
-          const file = resolve(svg);
-          await writeFile(file, plotTradeOff(result.points, `${backbone.id}: what compression costs`)).catch(
-            (cause: unknown) => {
-              throw new AppError('HOME_NOT_WRITABLE', { home: file, problem: problemOf(cause) }, { cause });
-            },
-          );
+          await writeOut(resolve(svg), plotTradeOff(result.points, `${backbone.id}: what compression costs`), '--svg');
         }
-        context.out.result({ backbone: { id: backbone.id, sha256: backbone.sha256 }, ...result }, ({ points }) =>
-          format.table([
-            ['set', 'id', 'faster', 'arithmetic', 'drop pp (test)', 'drop pp (grouped)'],
-            ...points.map((point) => [
-              point.set,
-              point.id,
-              `${point.speedup.toFixed(2)}x`,
-              format.percent(point.macsShare),
-              point.testDropPp.toFixed(2),
-              point.grouped ? point.grouped.dropPp.toFixed(2) : '-',
-            ]),
-          ]),
+        context.out.result(
+          { backbone: { id: backbone.id, sha256: backbone.sha256 }, ...result },
+          ({ points, incomplete }) =>
+            [
+              format.table([
+                ['set', 'id', 'faster', 'arithmetic', 'drop pp (test)', 'drop pp (grouped)'],
+                ...points.map((point) => [
+                  point.set,
+                  point.id,
+                  `${point.speedup.toFixed(2)}x`,
+                  format.percent(point.macsShare),
+                  point.testDropPp.toFixed(2),
+                  point.grouped ? point.grouped.dropPp.toFixed(2) : '-',
+                ]),
+              ]),
+              ...incomplete.map(describeLack),
+            ].join('\n'),
         );
       }),
     );
+}
+
+/** What a job lacks, in one line. */
+function describeLack({ set, strategy, ratio, skipped, outOfTime, why }: IncompleteJob): string {
+  const made = skipped.map(({ id, problem }) => `${id}: ${problem}`);
+  const reasons = [
+    ...(outOfTime ? ['the time budget ended before all were tried'] : []),
+    ...(made.length === 0 && why !== null ? [why] : made),
+  ];
+  return `${set} ${strategy}${ratio === null ? '' : ` ${format.percent(ratio)}`}: ${reasons.join('; ')}`;
 }
 
 function strategyOf(text: string): (typeof STRATEGIES)[number] {

@@ -38,13 +38,16 @@ export function createOutput(json: boolean): Output {
   };
 }
 
-/** Writes a file of `--out`, whole or not at all. @throws INVALID_INPUT where it cannot be written, DISK_FULL */
-export async function writeOut(file: string, bytes: Uint8Array | string): Promise<void> {
+/**
+ * Writes a file that an option names, whole or not at all.
+ * @throws INVALID_INPUT of the option where it cannot be written, DISK_FULL
+ */
+export async function writeOut(file: string, bytes: Uint8Array | string, option = '--out'): Promise<void> {
   try {
     await writeDurably(file, bytes);
   } catch (error) {
     // The system's own words lie below those for a data folder.
-    throw outError((error as Error).cause ?? error, file);
+    throw outError((error as Error).cause ?? error, file, option);
   }
 }
 

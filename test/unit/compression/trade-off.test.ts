@@ -1,10 +1,17 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+import os, { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Command } from 'commander';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { measureTradeOff, type TradeOffPoint } from '../../../main/compression/trade-off.ts';
 import { plotTradeOff, ticksOf } from '../../../main/compression/trade-off-plot.ts';
 import type { Backbone } from '../../../main/contract/domain.ts';
+import { isAppError } from '../../../main/contract/errors.ts';
+import { addBenchCompressCommand } from '../../../main/host/cli/bench-compress-command.ts';
+import type { Action } from '../../../main/host/cli/context.ts';
+import { encodeModel, setInputSize } from '../../../main/onnx/index.ts';
+import { olderBackbone } from './networks.ts';
 import { smallBackboneFile, writeDataset } from './small-data.ts';
 
 let folder: string;
@@ -32,25 +39,93 @@ const run = (more: Partial<Parameters<typeof measureTradeOff>[0]> = {}) =>
     ...more,
   });
 
+/** Whether all jobs are taken from those kept; one that is not is cancelled at its first step. */
+async function allTaken(more: Parameters<typeof run>[0] = {}): Promise<boolean> {
+  const controller = new AbortController();
+  try {
+    await run({ ...more, signal: controller.signal, onProgress: () => controller.abort() });
+    return true;
+  } catch (error) {
+    if (isAppError(error, 'CANCELLED')) return false;
+    throw error;
+  }
+}
+
+/** `bench compress` in this process. @returns the document and the text that it prints */
+async function benchCompress(args: readonly string[]): Promise<{ document: unknown; text: string }> {
+  const printed = { document: null as unknown, text: '' };
+  const out = {
+    json: false,
+    progress: () => {},
+    result: <T>(value: T, text: (value: T) => string) =>
+      void Object.assign(printed, { document: value, text: text(value) }),
+  };
+  const action: Action =
+    (command) =>
+    (...given) =>
+      command({ out, home: folder, threads: 1, signal: new AbortController().signal }, ...(given as never));
+  const program = new Command();
+  program.command('bench');
+  addBenchCompressCommand(program, action);
+  await program.parseAsync(['bench', 'compress', ...args], { from: 'user' });
+  return printed;
+}
+
 describe('trade-off', () => {
   it('keeps every job, and runs again only what is missing, damaged or asked for otherwise', async () => {
     const first = await run();
-    expect(first.jobs).toMatchObject({ done: 2, taken: 0 });
+    expect(first).toMatchObject({ jobs: { done: 2, taken: 0 }, incomplete: [] });
     expect(first.points.map(({ id }) => id)).toEqual(['post-prune-30-96-fp32', 'post-prune-50-96-fp32']);
     expect(first.points[1]!.macsShare).toBeLessThan(first.points[0]!.macsShare);
     for (const { grouped } of first.points) expect(grouped!.images).toBe(3 * (16 + 6));
     const work = join(folder, 'work');
-    expect((await readdir(work)).sort()).toEqual(['set-post-prune-30.json', 'set-post-prune-50.json']);
+    const files = (await readdir(work)).sort();
+    expect(files).toEqual([30, 50].map((p) => expect.stringMatching(`^set-post-prune-${p}-[0-9a-f]{8}\\.json$`)));
     expect(await run()).toMatchObject({ points: first.points, jobs: { done: 2, taken: 2 } });
-    await writeFile(join(work, 'set-post-prune-30.json'), '{"key": "cut sho');
-    const mended = await run();
-    expect(mended.jobs).toMatchObject({ done: 2, taken: 1 });
-    expect(mended.points[1]).toEqual(first.points[1]);
-    // Other settings are another job; what it is faster by depends on the threads.
-    expect((await run({ threads: 2, ratios: [0.5] })).jobs).toMatchObject({ done: 1, taken: 0 });
-    expect((await run({ threads: 2, seed: 1, ratios: [0.5] })).jobs).toMatchObject({ done: 1, taken: 0 });
-    JSON.parse(await readFile(join(work, 'set-post-prune-30.json'), 'utf8'));
+    // Other settings are another job, in another file; what it is faster by depends on the processor.
+    expect(await allTaken({ seed: 1, ratios: [0.5] })).toBe(false);
+    expect(await allTaken({ threads: 2, ratios: [0.5] })).toBe(false);
+    const cpus = vi.spyOn(os, 'cpus').mockReturnValue([{ ...os.cpus()[0]!, model: 'another processor' }]);
+    syncBuiltinESMExports();
+    expect(await allTaken({ ratios: [0.5] })).toBe(false);
+    cpus.mockRestore();
+    syncBuiltinESMExports();
+    expect(await allTaken()).toBe(true);
+    await writeFile(join(work, files[0]!), '{"key": "cut sho');
+    expect(await allTaken({ ratios: [0.5] })).toBe(true);
+    expect(await allTaken()).toBe(false);
   }, 120_000);
+
+  it('tells why a point is missing, also of a job that is taken; names --svg where it cannot be written', async () => {
+    const backbone = join(folder, 'older.onnx');
+    await writeFile(backbone, encodeModel(setInputSize(olderBackbone(), { height: 96, width: 96 })));
+    await mkdir(join(folder, 'curves.svg'));
+    const asked = '--strategies post-prune --ratios 0.254 --precision int8 --time-budget-s 5 --resume'.split(' ');
+    const bench = (...more: string[]) =>
+      benchCompress([join(folder, 'set'), ...asked, '--backbone', backbone, '--work', join(folder, 'older'), ...more]);
+    const skipped = [{ id: 'post-prune-25-96-int8', problem: expect.stringContaining('INT8 needs opset 13 or newer') }];
+    for (const taken of [0, 1]) {
+      const { document, text } = await bench();
+      expect(document).toMatchObject({
+        points: [],
+        incomplete: [{ set: 'set', strategy: 'post-prune', ratio: 0.254, outOfTime: false, skipped }],
+        jobs: { done: 1, taken },
+      });
+      expect(text).toMatch(/^set post-prune 25\.4 %: post-prune-25-96-int8: .*INT8 needs opset 13/m);
+    }
+    await expect(bench('--svg', join(folder, 'curves.svg'))).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      details: { what: '--svg' },
+    });
+  }, 120_000);
+
+  it('refuses two folders of one name: they would be one curve', async () => {
+    const sets = ['set', 'elsewhere/set'].map((dir) => ({ name: 'set', dir: join(folder, dir) }));
+    await expect(run({ sets })).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining('elsewhere'),
+    });
+  });
 
   it('names the folder that cannot be written, and why', async () => {
     const work = join(folder, 'file', 'work');
