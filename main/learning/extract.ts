@@ -7,6 +7,7 @@ import type { PixelImage } from '../vision/image.ts';
 import { perceptualHash } from '../vision/perceptual-hash.ts';
 import { createPreprocessor } from '../vision/preprocess.ts';
 import { rotate } from '../vision/tiles.ts';
+import type { DatasetImage, SkippedFile } from './dataset.ts';
 import { NO_LOOK } from './near-duplicates.ts';
 
 /** A picture to be looked at: its file, and the part of it that counts. */
@@ -230,4 +231,34 @@ export async function extractFeatures(
   }
   for (const { index } of failed) looks[index] = NO_LOOK;
   return { features, failed, looks };
+}
+
+/** Pictures of a data set and their features, row-major [images, features]. */
+export interface Featured {
+  images: (DatasetImage & { look: string })[];
+  features: Float32Array<ArrayBuffer>;
+}
+
+/**
+ * Features of the pictures of a data set that can be read.
+ * @param skipped the others are added to it; null: nobody is told of them
+ * @throws CANCELLED
+ */
+export async function featuresOfReadable(
+  extractor: Extractor,
+  images: readonly DatasetImage[],
+  skipped: SkippedFile[] | null,
+  options: Pick<ExtractOptions, 'onProgress' | 'signal'>,
+): Promise<Featured> {
+  const { features, failed, looks } = await extractFeatures(
+    extractor,
+    images.map(({ file, name }) => ({ file, name, region: null })),
+    options,
+  );
+  const bad = new Set(failed.map(({ index }) => index));
+  skipped?.push(...failed.map(({ index, error }) => ({ name: images[index]!.name, problem: error.message })));
+  const seen = images.map((image, i) => ({ ...image, look: looks[i]! }));
+  if (bad.size === 0) return { images: seen, features };
+  const kept = images.flatMap((_, i) => (bad.has(i) ? [] : [i]));
+  return { images: kept.map((i) => seen[i]!), features: featureRows(features, extractor.features, kept) };
 }

@@ -5,7 +5,7 @@ import { probabilities } from './calibration.ts';
 import { openProducts, type Matrix, type Products } from './dense.ts';
 import { embed } from './embedding.ts';
 import { argmax, balancedAccuracyOf } from './evaluation.ts';
-import { extractFeatures, openExtractor } from './extract.ts';
+import { featureRows, featuresOfReadable, openExtractor } from './extract.ts';
 import { solveKnowledge, type SolvedKnowledge } from './knowledge.ts';
 import { scoreNovelty } from './novelty-score.ts';
 import { likenessOfMany, rankQueue, usefulness, type Likeness } from './queue.ts';
@@ -60,9 +60,7 @@ function randomOrder(count: number, seed: number): number[] {
 }
 
 async function solved({ features, images }: Pool, labelled: readonly number[], run: Run): Promise<SolvedKnowledge> {
-  const width = features.length / images.length;
-  const rows = new Float32Array(labelled.length * width);
-  labelled.forEach((row, i) => rows.set(features.subarray(row * width, (row + 1) * width), i * width));
+  const rows = featureRows(features, features.length / images.length, labelled);
   const ledger = labelled.map((row) => ({
     classId: images[row]!.className,
     sha: images[row]!.sha,
@@ -175,22 +173,12 @@ export async function measureLabelCurve(options: {
   const dataset = await scanDataset(dir);
   await using extractor = await openExtractor(backbone, { threads });
   const extract = async (images: typeof dataset.train): Promise<Pool> => {
-    const { features, looks, failed } = await extractFeatures(
-      extractor,
-      images.map(({ file, name }) => ({ file, name, region: null })),
-      {
-        ...(signal ? { signal } : {}),
-        onProgress: (done, total) => onProgress?.(`features ${done} of ${total}`),
-      },
-    );
-    dataset.skipped.push(...failed.map(({ index, error }) => ({ name: images[index]!.name, problem: error.message })));
-    const bad = new Set(failed.map(({ index }) => index));
-    const kept = images.flatMap((image, i) => (bad.has(i) ? [] : [{ ...image, look: looks[i]! }]));
-    if (kept.length === 0) throw new AppError('DATASET_EMPTY', { path: dir });
-    // The row of a picture that cannot be read is no numbers.
-    const readable =
-      bad.size === 0 ? features : features.filter((_, at) => !bad.has(Math.floor(at / extractor.features)));
-    return { features: readable, z: embed(readable, stages), images: kept };
+    const readable = await featuresOfReadable(extractor, images, dataset.skipped, {
+      ...(signal ? { signal } : {}),
+      onProgress: (done, total) => onProgress?.(`features ${done} of ${total}`),
+    });
+    if (readable.images.length === 0) throw new AppError('DATASET_EMPTY', { path: dir });
+    return { ...readable, z: embed(readable.features, stages) };
   };
   const train = await extract(dataset.train);
   const test = await extract(dataset.test);

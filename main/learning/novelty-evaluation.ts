@@ -1,9 +1,9 @@
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { scanDataset } from './dataset.ts';
+import { scanDataset, type SkippedFile } from './dataset.ts';
 import { openProducts } from './dense.ts';
 import { embed } from './embedding.ts';
-import { extractFeatures, openExtractor } from './extract.ts';
+import { featureRows, featuresOfReadable, openExtractor } from './extract.ts';
 import { logitsOf, solveKnowledge } from './knowledge.ts';
 import { areaUnderCurve, scoreNovelty } from './novelty-score.ts';
 
@@ -15,9 +15,11 @@ export interface NoveltyResult {
   /** Of the test images: known ones that are called novel, and those of the held-out class that are (means over the classes). */
   falseAlarms: number;
   found: number;
+  /** Files that were left out, and why. */
+  skipped: SkippedFile[];
 }
 
-/** Features of a data set's two halves; pictures that cannot be read are left out. */
+/** Features of a data set's two halves. */
 async function featuresOfDataset(options: {
   dir: string;
   backbone: Backbone;
@@ -28,20 +30,18 @@ async function featuresOfDataset(options: {
   const { dir, backbone, threads, signal, onProgress } = options;
   const data = await scanDataset(dir);
   await using extractor = await openExtractor(backbone, { threads });
-  const images = [...data.train, ...data.test];
-  const { features, failed, looks } = await extractFeatures(
-    extractor,
-    images.map(({ file, name }) => ({ file, name, region: null })),
-    { onProgress: (done, total) => onProgress?.((0.5 * done) / total, 'features'), ...(signal ? { signal } : {}) },
-  );
-  const bad = new Set(failed.map(({ index }) => index));
-  const rows = images.flatMap((image, index) => (bad.has(index) ? [] : [{ image, index, look: looks[index]! }]));
+  const read = (images: typeof data.train, before: number) =>
+    featuresOfReadable(extractor, images, data.skipped, {
+      onProgress: (done) => onProgress?.((0.5 * (before + done)) / (data.train.length + data.test.length), 'features'),
+      ...(signal ? { signal } : {}),
+    });
+  const train = await read(data.train, 0);
   return {
-    features,
     stages: backbone.featureOutputs.map(({ channels }) => channels),
     classes: data.classes,
-    train: rows.filter(({ index }) => index < data.train.length),
-    test: rows.filter(({ index }) => index >= data.train.length),
+    train,
+    test: await read(data.test, data.train.length),
+    skipped: data.skipped,
   };
 }
 
@@ -50,27 +50,24 @@ async function featuresOfDataset(options: {
  */
 export async function evaluateNovelty(options: Parameters<typeof featuresOfDataset>[0]): Promise<NoveltyResult> {
   const { threads, signal, onProgress } = options;
-  const { features, stages, classes, train, test } = await featuresOfDataset(options);
+  const { stages, classes, train, test, skipped } = await featuresOfDataset(options);
   if (classes.length < 3) throw new AppError('TOO_FEW_CLASSES', { found: classes.length, needed: 3 });
   await using products = openProducts({ threads });
   const width = stages.reduce((sum, n) => sum + n, 0);
-  const zTest = embed(
-    features,
-    stages,
-    test.map(({ index }) => index),
-  );
+  const zTest = embed(test.features, stages);
   const auroc: Record<string, number> = {};
   let [falseAlarms, found] = [0, 0];
-  const judged = classes.filter((name) => test.some(({ image }) => image.className === name));
+  const judged = classes.filter((name) => test.images.some(({ className }) => className === name));
   for (const [turn, name] of judged.entries()) {
-    const known = train.filter(({ image }) => image.className !== name);
-    const kept = new Float32Array(known.length * width);
-    known.forEach(({ index }, i) => kept.set(features.subarray(index * width, (index + 1) * width), i * width));
+    const known = train.images.flatMap(({ className }, i) => (className === name ? [] : [i]));
     const { knowledge } = await solveKnowledge(
       {
-        features: kept,
+        features: featureRows(train.features, width, known),
         stages,
-        ledger: known.map(({ image, look }) => ({ classId: image.className, sha: image.sha, look })),
+        ledger: known.map((i) => {
+          const { className, sha, look } = train.images[i]!;
+          return { classId: className, sha, look };
+        }),
         okIds: new Set(),
         criteria: { maxEscape: 1, maxOverkill: 1 },
       },
@@ -79,7 +76,7 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
     const logits = await logitsOf(knowledge, zTest, products);
     const score = await scoreNovelty(knowledge.novelty, zTest, logits, products);
     const limit = knowledge.thresholds.novelty;
-    const isNew = test.map(({ image }) => image.className === name);
+    const isNew = test.images.map(({ className }) => className === name);
     auroc[name] = areaUnderCurve(
       score.filter((_, i) => !isNew[i]),
       score.filter((_, i) => isNew[i]!),
@@ -91,5 +88,5 @@ export async function evaluateNovelty(options: Parameters<typeof featuresOfDatas
     onProgress?.(0.5 + (0.5 * (turn + 1)) / judged.length, 'novelty.class');
   }
   const values = Object.values(auroc);
-  return { threads, auroc, mean: values.reduce((a, b) => a + b, 0) / values.length, falseAlarms, found };
+  return { threads, auroc, mean: values.reduce((a, b) => a + b, 0) / values.length, falseAlarms, found, skipped };
 }

@@ -16,7 +16,7 @@ import {
 import { openProducts } from './dense.ts';
 import { embed } from './embedding.ts';
 import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
-import { extractFeatures, featureRows, openExtractor, type Extractor } from './extract.ts';
+import { featureRows, featuresOfReadable, openExtractor, type Featured } from './extract.ts';
 import { jointFit, jointMeans, jointPredict } from './joint.ts';
 import type { Learner, LearnerContext } from './learner.ts';
 import { createAnalyticLearner } from './learners/analytic.ts';
@@ -117,31 +117,6 @@ function shuffled<T>(items: readonly T[], seed: number): T[] {
   return out;
 }
 
-interface Featured {
-  images: (DatasetImage & { look: string })[];
-  features: Float32Array;
-}
-
-/** Features of images; those that cannot be read are told and left out. */
-async function featured(
-  extractor: Extractor,
-  images: readonly DatasetImage[],
-  skipped: SkippedFile[] | null,
-  options: { onProgress: (done: number) => void; signal?: AbortSignal },
-): Promise<Featured> {
-  const { features, failed, looks } = await extractFeatures(
-    extractor,
-    images.map(({ file, name }) => ({ file, name, region: null })),
-    options,
-  );
-  const bad = new Set(failed.map(({ index }) => index));
-  skipped?.push(...failed.map(({ index, error }) => ({ name: images[index]!.name, problem: error.message })));
-  const seen = images.map((image, i) => ({ ...image, look: looks[i]! }));
-  if (bad.size === 0) return { images: seen, features };
-  const kept = images.flatMap((_, i) => (bad.has(i) ? [] : [i]));
-  return { images: kept.map((i) => seen[i]!), features: featureRows(features, extractor.features, kept) };
-}
-
 /** Rows of one class set, in the order given. */
 function select({ images, features }: Featured, classes: ReadonlySet<string>): Featured {
   const width = images.length === 0 ? 0 : features.length / images.length;
@@ -209,7 +184,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
   const adapted = adaptation?.model ?? null;
   await using extractor = await openExtractor(backbone, { threads, ...(adapted ? { model: adapted } : {}) });
   const extract = (images: readonly DatasetImage[], what: string, told: SkippedFile[] | null) =>
-    featured(extractor, images, told, {
+    featuresOfReadable(extractor, images, told, {
       onProgress: (done) => options.onProgress?.(`${what}: features of ${done} of ${images.length} images`),
       ...(signal ? { signal } : {}),
     });

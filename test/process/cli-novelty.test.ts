@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,6 +15,7 @@ beforeAll(async () => {
   // Good parts alone to learn from, as MVTec AD has them.
   await cp(join(folder, 'set', 'test'), join(folder, 'good', 'test'), { recursive: true });
   await cp(join(folder, 'set', 'train', 'ok'), join(folder, 'good', 'train', 'ok'), { recursive: true });
+  await writeFile(join(folder, 'set', 'train', 'ok', 'broken.png'), 'no picture');
   await writeParts(join(folder, 'two', 'train'), { perClass: 3, classes: ['ok', 'pit'], seed: 3 });
   await writeParts(join(folder, 'two', 'test'), { perClass: 2, classes: ['ok', 'pit'], seed: 4 });
 });
@@ -27,7 +28,7 @@ const codeOf = async (...args: string[]) => {
 };
 
 describe('novelty and anomaly on the command line', () => {
-  test('novelty gives an AUROC per held-out class and their mean', async () => {
+  test('novelty gives an AUROC per held-out class and their mean, and says what it left out', async () => {
     const { code, json, stderr } = await cli(['novelty', join(folder, 'set'), '--json']);
     expect(code, stderr).toBe(0);
     const { auroc, mean, threads } = json() as { auroc: Record<string, number>; mean: number; threads: number };
@@ -37,6 +38,9 @@ describe('novelty and anomaly on the command line', () => {
     expect(mean).toBeCloseTo(values.reduce((a, b) => a + b, 0) / 3, 12);
     // New defects are told better than by a coin; a good part that was never seen lies between defects and is not, on this small set.
     expect((auroc['scratch']! + auroc['pit']!) / 2).toBeGreaterThan(0.65);
+    const broken = { name: 'train/ok/broken.png', problem: expect.stringContaining('broken.png') };
+    expect(json()).toMatchObject({ skipped: [broken] });
+    expect(stderr).toContain('train/ok/broken.png is left out: ');
   });
 
   test('anomaly learns the good class alone, and needs no other to learn from', async () => {

@@ -1,12 +1,17 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { evaluateAnomaly } from '../../learning/anomaly/evaluation.ts';
+import type { SkippedFile } from '../../learning/dataset.ts';
 import { measureLabelCurve } from '../../learning/label-curve.ts';
 import { findDrift } from '../../learning/monitor/drift.ts';
 import { evaluateNovelty } from '../../learning/novelty-evaluation.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format } from './output.ts';
+import { format, warn } from './output.ts';
+
+/** Says on stderr which files were left out, and why. */
+const tellSkipped = (skipped: readonly SkippedFile[]): void =>
+  skipped.forEach(({ name, problem }) => warn(`${name} is left out: ${problem}`));
 
 /** What the learner knows about what it does not know, measured on a folder of images: no account, no data folder. */
 export function addEvaluationCommands(program: Command, action: Action): void {
@@ -24,6 +29,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
     .action(
       action(async (context: Context, dir: string, { backbone }: { backbone?: string }) => {
         const result = await evaluateNovelty(await shared(context, dir, backbone));
+        tellSkipped(result.skipped);
         context.out.result(result, (r) =>
           format.table([
             ['held out', 'AUROC'],
@@ -86,6 +92,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
           seeds: options.seeds,
           onProgress: context.out.progress,
         });
+        tellSkipped(result.skipped);
         context.out.result(result, (r) =>
           format.table([
             ['labels', 'queue', 'random'],
