@@ -4,7 +4,7 @@ import { AppError } from '../contract/errors.ts';
 import type { trainerEvents, trainerMethods } from '../contract/trainer.ts';
 import { learnableFrom } from './anomaly/cold-start.ts';
 import { openProducts } from './dense.ts';
-import { extractFeatures, featureRows, openExtractor } from './extract.ts';
+import { extractFeatures, featureRows, openExtractor, type ExtractOptions } from './extract.ts';
 import { appendFeatureRows, readLooks, readRowsOf, writeLooks } from './feature-rows.ts';
 import { embed } from './embedding.ts';
 import { readExport } from './knowledge-export.ts';
@@ -41,6 +41,58 @@ const SOLVING = 0.95;
 /** Newest rows outside the sample whose labels are looked at: an update may not take longer the more was learnt. */
 const MOST_OTHERS = 2000;
 
+type UpdateImage = Input<'trainer.update'>['images'][number];
+/** Its features are not in the feature file. */
+const isFresh = ({ row }: UpdateImage): boolean => row < 0;
+
+interface Appended {
+  /** All images but those without a part. */
+  images: UpdateImage[];
+  /** Row of each image in the feature file. */
+  places: number[];
+  /** What was appended. */
+  rows: { sha: string; row: number }[];
+}
+
+/**
+ * Features of new images are appended to the feature file. What the line would not judge teaches nothing: pictures in which the part is not found are left out, with all of
+ * their tiles.
+ * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, PART_NOT_FOUND where nothing is left to learn from, DISK_FULL, CANCELLED
+ */
+async function appendFresh(
+  { backbone, recipe, threads, featureFile, images, exports }: Input<'trainer.update'>,
+  options: Pick<ExtractOptions, 'onProgress' | 'signal'>,
+): Promise<Appended> {
+  const places = images.map(({ row }) => row);
+  const fresh = images.flatMap((image, i) => (isFresh(image) ? [i] : []));
+  if (fresh.length === 0) return { images, places, rows: [] };
+  await using extractor = await openExtractor(backbone, { threads });
+  const { features, failed, looks } = await extractFeatures(
+    extractor,
+    fresh.map((i) => ({ file: images[i]!.file, region: images[i]!.region })),
+    { recipe, ...options },
+  );
+  const other = failed.find(({ error }) => error.code !== 'PART_NOT_FOUND');
+  if (other) throw other.error;
+  const without = new Set(failed.map(({ index }) => images[fresh[index]!]!.sha));
+  const taken = fresh.flatMap((i, k) => (without.has(images[i]!.sha) ? [] : [k]));
+  const kept = without.size === 0 ? features : featureRows(features, extractor.features, taken);
+  const first = await appendFeatureRows(featureFile, kept, backbone);
+  await writeLooks(
+    featureFile,
+    first,
+    taken.map((k) => looks[k]!),
+  );
+  const rows = taken.map((k, at) => {
+    const i = fresh[k]!;
+    places[i] = first + at;
+    return { sha: images[i]!.sha, row: first + at };
+  });
+  const left = images.flatMap(({ sha }, i) => (without.has(sha) ? [] : [i]));
+  if (left.length === 0 && (exports ?? []).length === 0) throw failed[0]!.error;
+  return { images: left.map((i) => images[i]!), places: left.map((i) => places[i]!), rows };
+}
+
 /**
  * trainer.update: features of new images are appended to the feature file, then the knowledge of all images is solved into
  * outDir. Cancelled or failed, it leaves at most rows that nobody refers to.
@@ -51,10 +103,9 @@ export async function updateKnowledge(
   { onProgress, signal }: TrainerOptions = {},
 ): Promise<Output<'trainer.update'>> {
   const started = performance.now();
-  const { backbone, recipe, classes, criteria, threads, featureFile, outDir } = input;
-  let { images } = input;
-  checkLabels(images.map(({ classId, sha, region }) => ({ classId, sha, ...keyOf(region) })));
-  const counts = picturesPerClass(images);
+  const { backbone, classes, criteria, threads, featureFile, outDir } = input;
+  checkLabels(input.images.map(({ classId, sha, region }) => ({ classId, sha, ...keyOf(region) })));
+  const counts = picturesPerClass(input.images);
   const okIds = new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : [])));
   if (learnableFrom(counts, okIds) === 'nothing' && (input.exports ?? []).length === 0) {
     throw new AppError('TOO_FEW_CLASSES', { found: counts.size, needed: 2 });
@@ -65,43 +116,11 @@ export async function updateKnowledge(
     onProgress?.({ progress, secondsLeft, step: { key, details } });
   };
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
-  let places = images.map(({ row }) => row);
-  const fresh = images.flatMap(({ row }, i) => (row < 0 ? [i] : []));
-  const rows: { sha: string; row: number }[] = [];
-  if (fresh.length > 0) {
-    await using extractor = await openExtractor(backbone, { threads });
-    const { features, failed, looks } = await extractFeatures(
-      extractor,
-      fresh.map((i) => ({ file: images[i]!.file, region: images[i]!.region })),
-      {
-        recipe,
-        onProgress: (done, total) => report((EXTRACTING * done) / total, 'update.features', { done, total }),
-        ...(signal ? { signal } : {}),
-      },
-    );
-    const other = failed.find(({ error }) => error.code !== 'PART_NOT_FOUND');
-    if (other) throw other.error;
-    // What the line would not judge teaches nothing: no tile of such a picture is taken.
-    const without = new Set(failed.map(({ index }) => images[fresh[index]!]!.sha));
-    const taken = fresh.flatMap((i, k) => (without.has(images[i]!.sha) ? [] : [k]));
-    const width = features.length / fresh.length;
-    const kept = without.size === 0 ? features : featureRows(features, width, taken);
-    const first = await appendFeatureRows(featureFile, kept, backbone);
-    await writeLooks(
-      featureFile,
-      first,
-      taken.map((k) => looks[k]!),
-    );
-    taken.forEach((k, at) => {
-      const i = fresh[k]!;
-      places[i] = first + at;
-      rows.push({ sha: images[i]!.sha, row: first + at });
-    });
-    places = places.filter((_, i) => !without.has(images[i]!.sha));
-    images = images.filter(({ sha }) => !without.has(sha));
-    if (images.length === 0 && (input.exports ?? []).length === 0) throw failed[0]!.error;
-  }
-  const base = fresh.length > 0 ? EXTRACTING : 0;
+  const base = input.images.some(isFresh) ? EXTRACTING : 0;
+  const { images, places, rows } = await appendFresh(input, {
+    onProgress: (done, total) => report((EXTRACTING * done) / total, 'update.features', { done, total }),
+    ...(signal ? { signal } : {}),
+  });
   const looks = await readLooks(featureFile, places);
   const ledger = images.map(({ classId, sha, region }, i) => ({
     classId,
