@@ -18,6 +18,7 @@ export {
   type ValueSummary,
 } from './cost.ts';
 export { beginsAndEnds, padsOn } from './pads.ts';
+export { sliceBounds, type SliceBounds } from './slice-bounds.ts';
 export { mapBehindPooling, type PooledMap } from './pooled-map.ts';
 export { foldBatchNorm } from './passes/fold-batch-norm.ts';
 export { appendNodes, selectOutputs, setInputSize } from './passes/reshape-interface.ts';

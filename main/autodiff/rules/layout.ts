@@ -5,7 +5,9 @@ import {
   intAttribute,
   intsAttribute,
   numbersOf,
+  sliceBounds,
   textAttribute,
+  type SliceBounds,
 } from '../../onnx/index.ts';
 import type { GradientRule, RuleContext, RuleRows } from '../rule.ts';
 import {
@@ -83,8 +85,8 @@ function splitSizes(context: RuleContext, size: number): number[] {
   return Array.from({ length }, (_, index) => Math.max(0, Math.min(chunk, size - index * chunk)));
 }
 
-/** Start (a position), step and number of elements per axis of a Slice, by the rules of its specification. */
-function sliceWindow(context: RuleContext, shape: readonly number[]): { start: number; step: number; count: number }[] {
+/** What a Slice takes along each axis. */
+function sliceWindow(context: RuleContext, shape: readonly number[]): (SliceBounds & { step: number })[] {
   const window = shape.map((count) => ({ start: 0, step: 1, count }));
   const starts = numbersFrom(context, 'starts', 1)!;
   const ends = numbersFrom(context, 'ends', 2)!;
@@ -92,12 +94,8 @@ function sliceWindow(context: RuleContext, shape: readonly number[]): { start: n
   const steps = numbersFrom(context, 'steps', 4) ?? starts.map(() => 1);
   axes.forEach((rawAxis, i) => {
     const axis = axisIn(rawAxis, shape.length);
-    const size = shape[axis]!;
     const step = steps[i]!;
-    const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x < 0 ? x + size : x));
-    const start = step > 0 ? clamp(starts[i]!, 0, size) : clamp(starts[i]!, 0, size - 1);
-    const end = step > 0 ? clamp(ends[i]!, 0, size) : clamp(ends[i]!, -1, size - 1);
-    window[axis] = { start, step, count: Math.max(0, Math.ceil((end - start) / step)) };
+    window[axis] = { ...sliceBounds(shape[axis]!, starts[i]!, ends[i]!, step), step };
   });
   return window;
 }

@@ -1,5 +1,6 @@
 import { intAttribute } from '../build.ts';
 import type { Dim } from '../model.ts';
+import { sliceBounds } from '../slice-bounds.ts';
 import {
   axisOf,
   hidden,
@@ -39,12 +40,9 @@ function slice(context: OpContext): TensorInfo[] {
       values = undefined;
       return;
     }
-    const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x < 0 ? x + size : x));
-    const from = step > 0 ? clamp(starts[i]!, 0, size) : clamp(starts[i]!, 0, size - 1);
-    const to = step > 0 ? clamp(ends[i]!, 0, size) : ends[i]! < -size ? -1 : clamp(ends[i]!, -1, size - 1);
-    const count = Math.max(0, Math.ceil((to - from) / step));
+    const { start, count } = sliceBounds(size, starts[i]!, ends[i]!, step);
     dims[axis] = count;
-    values = values && Array.from({ length: count }, (_, k) => values![from + k * step]!);
+    values = values && Array.from({ length: count }, (_, k) => values![start + k * step]!);
   });
   return sized(context, dims, values);
 }

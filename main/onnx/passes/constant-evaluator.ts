@@ -1,5 +1,6 @@
 import { intAttribute, intsAttribute, tensorAttribute } from '../build.ts';
 import type { ConstTensor, ElementType, Node } from '../model.ts';
+import { sliceBounds } from '../slice-bounds.ts';
 import { elementCount, elementTypeOf, elementTypes, numbersOf } from '../tensor.ts';
 
 /*
@@ -199,12 +200,10 @@ const slice: Evaluate = (node, [source, starts, ends, axes, steps], limit) => {
     const axis = positive(raw, rank);
     const size = source.dims[axis];
     if (size === undefined || !by[k]) return undefined;
-    const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x < 0 ? x + size : x));
-    const forward = by[k] > 0;
-    begin[axis] = forward ? clamp(from[k]!, 0, size) : clamp(from[k]!, 0, size - 1);
-    const stop = forward ? clamp(to[k]!, 0, size) : to[k]! < -size ? -1 : clamp(to[k]!, -1, size - 1);
+    const { start, count } = sliceBounds(size, from[k]!, to[k]!, by[k]);
+    begin[axis] = start;
     step[axis] = by[k];
-    dims[axis] = Math.max(0, Math.ceil((stop - begin[axis]) / by[k]));
+    dims[axis] = count;
   }
   const strides = stridesOf(source.dims);
   return moved(source, dims, limit, (index) =>

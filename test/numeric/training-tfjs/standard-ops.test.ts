@@ -124,6 +124,8 @@ const cases: Record<string, Case[]> = {
     { inputs: [x4, ints([1, -3]), ints([2 ** 40, 5]), ints([2, 3])] },
     { inputs: [x4, ints([0]), ints([5]), ints([3]), ints([2])] },
     { inputs: [x4, ints([-1]), ints([-100]), ints([2]), ints([-2])] },
+    // Backwards from before the first element: that one alone.
+    { inputs: [x4, ints([-10, -10]), ints([-100, -100]), ints([2, 3]), ints([-1, -2])] },
   ],
   Split: [
     { inputs: [x4, ints([2, 1])], attributes: { axis: 1 }, outputs: 2 },

@@ -5,6 +5,7 @@ import {
   intAttribute,
   intsAttribute,
   numbersOf,
+  sliceBounds,
   tensorAttribute,
   textAttribute,
 } from '../../../onnx/index.ts';
@@ -53,7 +54,7 @@ function unsqueeze(context: OpContext): tf.Tensor {
   );
 }
 
-/** Negative steps run backwards; bounds beyond the size are cut, as ONNX defines. */
+/** Negative steps run backwards: forwards over the reversed axis. */
 function slice(context: OpContext): tf.Tensor {
   const dims = context.dims(0);
   const starts = context.list('starts', 1)!;
@@ -66,19 +67,12 @@ function slice(context: OpContext): tf.Tensor {
   const strides = dims.map(() => 1);
   const reversed: number[] = [];
   axes.forEach((axis, i) => {
-    const [dim, step] = [dims[axis]!, steps[i]!];
-    const clamp = (at: number, low: number, high: number) => Math.min(Math.max(at < 0 ? at + dim : at, low), high);
-    if (step > 0) {
-      begin[axis] = clamp(starts[i]!, 0, dim);
-      size[axis] = Math.max(0, clamp(ends[i]!, 0, dim) - begin[axis]!);
-    } else {
-      const from = clamp(starts[i]!, -1, dim - 1);
-      const count = Math.max(0, from - clamp(ends[i]!, -1, dim - 1));
-      begin[axis] = dim - 1 - from;
-      size[axis] = count;
-      reversed.push(axis);
-    }
+    const step = steps[i]!;
+    const { start, count } = sliceBounds(dims[axis]!, starts[i]!, ends[i]!, step);
+    begin[axis] = step > 0 ? start : dims[axis]! - 1 - start;
     strides[axis] = Math.abs(step);
+    size[axis] = count === 0 ? 0 : (count - 1) * strides[axis] + 1;
+    if (step < 0) reversed.push(axis);
   });
   if (reversed.length) x = tf.reverse(x, reversed);
   if (strides.every((stride) => stride === 1)) return tf.slice(x, begin, size);
