@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { WebSocket } from 'ws';
 import { chromium, type Browser, type Page } from 'playwright-core';
+import { problemOf } from '../../main/contract/errors.ts';
 // A build script, plain JavaScript: it has to run before anything is built.
 import { buildProcesses } from '../../main/host/build/build.mjs';
 
@@ -213,9 +214,9 @@ export async function launchElectron(
     const context = browser.contexts()[0]!;
     context.setDefaultTimeout(STARTING);
     page = context.pages()[0] ?? (await context.waitForEvent('page'));
-  } catch (error) {
+  } catch (cause) {
     started.process.kill('SIGKILL');
-    throw error;
+    throw new Error(`${problemOf(cause)}\n${output()}`, { cause });
   }
   return {
     ...started,

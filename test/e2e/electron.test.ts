@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { problemOf } from '../../main/contract/errors.ts';
 import { DEPENDS } from '../../main/host/build/deb.mjs';
 import { story } from '../helpers/story.ts';
 import { go, testId } from './browser.ts';
@@ -75,9 +76,14 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
   /** The program on an empty data folder. */
   const begin = async () => {
     const home = mkdtempSync(join(folder, 'home-'));
-    const env = { DISPLAY: display.display, MEKIKI_NODE: process.execPath };
+    // A screen of its own, too: a second try is none on one that hangs.
+    await using opened = new AsyncDisposableStack();
+    const screen = opened.adopt(await openDisplay(), (one) => one.close());
+    const env = { DISPLAY: screen.display, MEKIKI_NODE: process.execPath };
     const app = await launchElectron(installed.executable, ['--home', home], env, network);
-    return { home, app, [Symbol.asyncDispose]: () => app.close() };
+    opened.defer(() => app.close());
+    const kept = opened.move();
+    return { home, app, [Symbol.asyncDispose]: () => kept.disposeAsync() };
   };
   const step = story(begin);
   const shoot = async ({ page }: ElectronApp, name: string) => {
@@ -91,7 +97,10 @@ describe.skipIf(!electronFolder)('Mekiki in a real Electron (needs ELECTRON_OVER
   step(
     'the window opens on the first-start page, served by a core under the Node of the test runtime',
     async ({ home, app }) => {
-      await app.page.waitForSelector('[data-screen=first-start]');
+      await app.page.waitForSelector('[data-screen=first-start]').catch((cause: unknown) => {
+        const log = readFileSync(join(home, 'logs/shell.log'), 'utf8');
+        throw new Error(`${problemOf(cause)}\n${app.output()}\n${log}`, { cause });
+      });
       await shoot(app, 'first-start');
       expect(readFileSync(`/proc/${pidOf(home, CORE)}/cmdline`, 'utf8').split('\0')[0]).toBe(process.execPath);
       // When it could be used stands in the log, after all that it had to wait for.
