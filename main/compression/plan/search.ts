@@ -65,7 +65,9 @@ const LEAST_TEACHING_MS = 60_000;
 /** Share of the time that is kept for students at most, and what is kept as a multiple of the time of one: two with their judgement. */
 const STUDENTS_SHARE = 0.6;
 const STUDENTS_KEPT = 3;
-/** A pruned model that lost this much more than allowed can still be taught to hold. */
+/** What teaching is taken to give back of what pruning lost, until a student has shown it: of eight students .1 to 2.7 points came back, the more the more was lost. */
+const TAUGHT_GAIN_PP = 2.5;
+/** What lost this much more than allowed is not taught even where nothing else is left to try. */
 const TAUGHT_SLACK_PP = 4;
 /** Below this share of the backbone's own size little of a picture is left. */
 const TINY_SHARE = 0.36;
@@ -74,8 +76,8 @@ export const SLACK_PP = 2;
 
 /**
  * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on
- * top of both, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit. Then students, of what pruning made fastest; what time they leave
- * goes to pruning again.
+ * top of both, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit. Then students, of what pruning made fastest within reach of
+ * teaching; what time they leave goes to pruning again, and to students of what that brought within reach.
  */
 export async function searchPlan(request: SearchRequest, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();
@@ -256,17 +258,18 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   /** So few images leave open whether it does: over more of them, when it is finished, it may not. Worth a student where time was kept for some. */
   const holdsPerhaps = (trial: Trial): boolean =>
     kept > 0 && holds(trial) && trial.lost.accuracyUpperPp > request.maxDropPp;
+  let students = 0;
+  let gain = TAUGHT_GAIN_PP;
+  let lastHeld = false;
   /**
-   * Of pruned models that lost too much, or only perhaps hold, and would be the fastest: the fastest that teaching may still save; where it did not, the fastest that holds if teaching gives it back as much, else the one
-   * that had lost least; where it did, of the even faster ones the one that had lost least.
+   * Of pruned models that lost too much, or only perhaps hold, and would be the fastest: the fastest that holds if teaching gives back what it usually does, or what it gave the student before; `beyondReach`: else the one
+   * that had lost least. Where a student holds, of the even faster ones the one that had lost least.
    */
-  const allTaught = async (): Promise<void> => {
+  const allTaught = async (beyondReach: boolean): Promise<void> => {
     const precision = precisions.at(-1)!;
     const studentOf = ({ variant }: Trial): Variant => ({ ...variant, strategy: 'distill' });
     const within = request.maxDropPp + TAUGHT_SLACK_PP;
-    let gain = TAUGHT_SLACK_PP;
-    let lastHeld = false;
-    for (let n = 0; n < MOST_STUDENTS && !outOfTime; n++) {
+    while (students < MOST_STUDENTS && !outOfTime) {
       const limitMs = quickestHeld()?.latencyMs ?? Infinity;
       const leastLost = known()
         .filter(
@@ -281,10 +284,11 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       const [fastestSaved] = leastLost
         .filter((trial) => dropPp(trial) < request.maxDropPp + gain)
         .sort((a, b) => a.latencyMs - b.latencyMs);
-      const next = lastHeld ? leastLost[0] : (fastestSaved ?? leastLost[0]);
+      const next = lastHeld ? leastLost[0] : (fastestSaved ?? (beyondReach ? leastLost[0] : undefined));
       if (!next) return;
-      const student = studentOf(next);
-      const taught = await attempt(student);
+      const taught = await attempt(studentOf(next));
+      if (outOfTime) return;
+      students++;
       lastHeld = holds(taught);
       if (taught) gain = dropPp(next) - dropPp(taught);
     }
@@ -304,22 +308,27 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     // What cannot be had in time by one way may be by the next, and what is known is not tried again.
     const [early, end] = [until, request.timeBudgetMs];
     let ended = false;
+    /** Where no student was within reach yet, pruning less may bring one there: the time for it is kept. */
+    const lastStudent = () => (kept > 0 && students === 0 ? end - slowest.student : end);
     for (const [way, stop] of [
       [lowerSizes, early],
       [() => inIntegers(1, 1), early],
       [survey, early],
       [() => inIntegers(1), early],
       [allPruned, early],
-      [allTaught, end],
+      [() => allTaught(false), end],
+      [taughtInFloats, end],
+      [allPruned, lastStudent],
+      [() => allTaught(true), end],
       [taughtInFloats, end],
       [allPruned, end],
       // Something slower and more accurate to choose from.
       [() => inIntegers(2), end],
     ] as const) {
-      until = stop;
+      until = typeof stop === 'number' ? stop : stop();
       outOfTime = false;
       await way();
-      ended ||= outOfTime && stop === end;
+      ended ||= outOfTime && until === end;
     }
     outOfTime = ended;
   } else {

@@ -212,7 +212,7 @@ describe('search', () => {
         ? inputSize < 160
           ? 1.5
           : 0
-        : (inputSize < 128 ? 7 : 3.5) * (ratio / 0.65) - (strategy === 'distill' ? 3 : 0);
+        : (inputSize < 128 ? 7 : 3.4) * (ratio / 0.65) - (strategy === 'distill' ? 3 : 0);
     const seconds = ({ strategy }: Variant) => (strategy === 'distill' ? 100_000 : 10_000);
     const { asked, port } = world(lossOf, seconds);
     const { trials } = await searchPlan({ ...request, timeBudgetMs: 450_000, teachingMs: 90_000 }, port);
@@ -232,7 +232,7 @@ describe('search', () => {
   it('teaches what a student as good would save, else what lost least, and what is faster still where one held', async () => {
     const taught = async (given: (ratio: number) => number) => {
       const { asked, port } = world(({ inputSize, ratio, strategy }) =>
-        inputSize < 224 ? 9 : ratio === 0 ? 0 : strategy === 'distill' ? given(ratio) : 1 + 4 * ratio,
+        inputSize < 224 ? 9 : ratio === 0 ? 0 : strategy === 'distill' ? given(ratio) : 1 + 3 * ratio,
       );
       await searchPlan({ ...request, precision: 'int8', teachingMs: 1 }, port);
       return asked.filter(({ strategy }) => strategy === 'distill').map(({ ratio }) => ratio);
@@ -258,6 +258,27 @@ describe('search', () => {
     expect(students).toContain(160);
   });
 
+  it('prunes less where nothing is within reach of teaching, and keeps the time of one student for what that brings', async () => {
+    const seconds = ({ strategy }: Variant) => (strategy === 'distill' ? 110_000 : 20_000);
+    const { asked, port } = world(
+      ({ inputSize, ratio, strategy }) =>
+        inputSize < 160 ? 9 : ratio === 0 ? 0 : 6 * ratio - (strategy === 'distill' ? 2 : 0),
+      seconds,
+    );
+    const timeBudgetMs = 400_000;
+    const { trials } = await searchPlan({ ...request, timeBudgetMs, teachingMs: 100_000 }, port);
+    const students = asked.filter(({ strategy }) => strategy === 'distill').map((variant) => variantId(variant));
+    expect(students[0]).toBe('distill-45-shallow-160-int8');
+    expect(
+      asked.slice(
+        0,
+        asked.findIndex(({ strategy }) => strategy === 'distill'),
+      ),
+    ).toContainEqual(expect.objectContaining({ ratio: 0.45, inputSize: 160 }));
+    expect(trials.some(({ variant, lost }) => variant.strategy === 'distill' && lost.expectedPp <= 1)).toBe(true);
+    expect(asked.reduce((sum, variant) => sum + seconds(variant), 0)).toBeLessThanOrEqual(timeBudgetMs);
+  });
+
   it('steps over the first lower size unless the second loses too much', async () => {
     const floats = async (dropPp: (inputSize: number) => number) => {
       const { asked, port } = world(({ inputSize }) => dropPp(inputSize));
@@ -273,7 +294,7 @@ describe('search', () => {
     // 128 px holds alone and is lost when pruned, even taught; 160 px comes back by teaching.
     const { asked, port } = world(
       ({ inputSize, ratio, strategy }) =>
-        inputSize < 128 ? 9 : ratio === 0 ? 0 : (inputSize < 160 ? 4 : 2) - (strategy === 'distill' ? 1.5 : 0),
+        inputSize < 128 ? 9 : ratio === 0 ? 0 : (inputSize < 160 ? 3.4 : 2) - (strategy === 'distill' ? 1.5 : 0),
       ({ strategy }) => (strategy === 'distill' ? 100_000 : 20_000),
     );
     await searchPlan({ ...request, timeBudgetMs: 410_000, teachingMs: 90_000 }, port);
