@@ -69,7 +69,8 @@ async function compress(
   const report = (progress: number, key: string, details: Record<string, string | number> = {}) => {
     last = Math.max(last, Math.min(1, progress));
     const elapsed = (performance.now() - startedAt + earlierMs()) / 1000;
-    onProgress?.({ progress: last, secondsLeft: Math.max(0, input.timeBudgetS - elapsed), step: { key, details } });
+    const secondsLeft = input.enough ? null : Math.max(0, input.timeBudgetS - elapsed);
+    onProgress?.({ progress: last, secondsLeft, step: { key, details } });
   };
   const known = new Set(input.classes.map(({ id }) => id));
   const labelled = input.images.filter(({ classId }) => known.has(classId));
@@ -160,16 +161,18 @@ async function compress(
       maxDropPp: criteria.maxDropPp,
       timeBudgetMs: searchMs,
       teachingMs: teachingMsWithin(budgetMs),
+      enough: input.enough ?? false,
     },
     {
       // Without tasks both pruning strategies are one.
       evaluate: async (variant) => {
         if (!comparable || variant.strategy === 'pre-prune') return null;
-        report(0.1 + 0.5 * Math.min(1, (bench.now() - searchStart) / Math.max(1, searchMs)), 'compress.try', {
-          variant: describeVariant(variant, backbone.inputSize),
-        });
+        const progress = 0.1 + 0.5 * Math.min(1, (bench.now() - searchStart) / Math.max(1, searchMs));
+        const shown = { variant: describeVariant(variant, backbone.inputSize) };
+        if (!input.enough) report(progress, 'compress.try', shown);
         return bench.evaluate(variant);
       },
+      isMeasured: (variant) => bench.isMeasured(variant),
       now: () => bench.now(),
       signal,
     },

@@ -568,6 +568,8 @@ export const methods = {
   'jobs.pause': method(technicians, z.object({ jobId: id }), jobSchema),
   /** Queues it again. CONFLICT: it is not paused. */
   'jobs.resume': method(technicians, z.object({ jobId: id }), jobSchema),
+  /** Ends a search, paused or not, and queues the finishing of the best that it has found. CONFLICT: it is at no search. */
+  'jobs.finish': method(technicians, z.object({ jobId: id }), jobSchema),
 
   'candidates.create': method(
     technicians,

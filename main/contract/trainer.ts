@@ -147,6 +147,8 @@ export const trainerMethods = {
       lineThreads: z.number().int().min(1),
       /** Where what is measured is kept, so that the call can be made again after a power cut; null: nowhere. */
       workDir: z.string().nullable().default(null),
+      /** The search is over: what is in `workDir` is gone through, and the best of it finished. */
+      enough: z.boolean().optional(),
       /** Where times of layers on this PC are kept from one call to the next; null: nowhere. */
       costsDir: z.string().nullable().default(null),
     }),

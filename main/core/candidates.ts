@@ -38,6 +38,8 @@ const requestSchema = z.object({
   by: z.string(),
   /** How often it was begun. */
   begun: z.number().int().min(0),
+  /** Somebody ended the search: the best that it has found is finished. */
+  enough: z.boolean().default(false),
 });
 
 /** A job that brings its process, or the whole PC, down each time is given up. */
@@ -113,7 +115,7 @@ export const createCandidateService = (
       const workDir = workDirOf(job.id);
       await mkdir(workDir, { recursive: true });
       try {
-        return await compress(job, asked.stationId, asked.budgetS, asked.by, workDir);
+        return await compress(job, asked.stationId, asked.budgetS, asked.by, { workDir, enough: asked.enough });
       } catch (error) {
         // Ended in order, paused or with the program: that does not count.
         if (job.signal.aborted) {
@@ -131,7 +133,7 @@ export const createCandidateService = (
     stationId: string,
     budgetS: number,
     by: string,
-    workDir: string | null = null,
+    { workDir, enough }: { workDir: string | null; enough: boolean } = { workDir: null, enough: false },
   ): Promise<string[]> => {
     const station = store.stations.get(stationId);
     const knowledge = store.knowledge.newest(stationId);
@@ -175,6 +177,7 @@ export const createCandidateService = (
             activeBundleDir: station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId),
             candidateIds,
             workDir,
+            enough,
             costsDir: join(store.home, 'costs'),
           },
           { signal: job.signal },
@@ -211,6 +214,8 @@ export const createCandidateService = (
   jobs.resumable('compress', {
     work: compressResumable,
     ended: (jobId) => rm(workDirOf(jobId), { recursive: true, force: true }),
+    hasten: ({ step }, request) =>
+      step.key === 'compress.try' ? { ...requestSchema.parse(request), enough: true } : null,
   });
 
   return {
@@ -230,6 +235,7 @@ export const createCandidateService = (
           budgetS: timeBudgetS,
           by: actor(session),
           begun: 0,
+          enough: false,
         };
         return jobs.startResumable(
           { kind: 'compress', stationId, session, firstStep: { key: 'compress.preparing', details: {} } },

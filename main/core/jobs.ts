@@ -25,6 +25,8 @@ export interface ResumableWork {
   work(job: JobWork, request: unknown): Promise<string[]>;
   /** The job has ended for good: whatever was kept for it goes. */
   ended(jobId: string): Promise<void>;
+  /** What `work` is asked so that it ends soon, with what it has found; null: it is at nothing that could end early. */
+  hasten?(job: Job, request: unknown): unknown;
 }
 
 /** Ends the work of a job that shall go on later. */
@@ -47,7 +49,7 @@ interface JobFacts {
 }
 
 export interface JobService {
-  handlers: HandlersOf<'jobs.list' | 'jobs.cancel' | 'jobs.pause' | 'jobs.resume'>;
+  handlers: HandlersOf<'jobs.list' | 'jobs.cancel' | 'jobs.pause' | 'jobs.resume' | 'jobs.finish'>;
   /** Queues the work; the first state is given at once, the rest comes as events. Work runs one at a time. */
   start(what: JobFacts, work: (job: JobWork) => Promise<string[]>): Job;
   /** The same for work that the next run takes up if this one ends without it; `resumable` must know its kind. */
@@ -177,11 +179,14 @@ export const createJobService = (context: CoreContext): JobService => {
   const usedSeconds = ({ startedAt, resumedAt = startedAt, usedSeconds: before = 0 }: Job): number =>
     before + Math.max(0, (context.now().getTime() - Date.parse(resumedAt)) / 1000);
   /** Stored before its work has ended: a power cut meanwhile does not take it up. */
-  const rest = ({ job, userId }: Running): void => {
+  const pause = ({ job, userId, controller }: Running): void => {
+    // One that waits for its turn has nothing to end.
+    if (job.state === 'waiting') running.delete(job.id);
     Object.assign(job, { state: 'paused', secondsLeft: null, usedSeconds: usedSeconds(job) } satisfies Partial<Job>);
     ended.set(job.id, { job: structuredClone(job), userId, at: null });
     storeEnded();
     tell(job);
+    controller.abort(new Paused());
   };
   /** What is taken up by the next run goes on counting from here: the time without the program is nobody's. */
   const keepUsed = (): void => {
@@ -200,6 +205,19 @@ export const createJobService = (context: CoreContext): JobService => {
     const step = { key: `${job.kind}.resuming`, details: {} };
     const again: Job = { ...job, state: 'waiting', secondsLeft: null, step, resumable: true };
     return queue(again, userId, (work) => resumable.work(work, request), resumable);
+  };
+  /** One that was paused; asked what `left` says. */
+  const resume = (left: LeftJob, action: 'jobs.resume' | 'jobs.finish', session: Session): Job => {
+    if (holding !== null) throw holding;
+    const job: Job = { ...left.job, state: 'waiting', resumedAt: context.now().toISOString() };
+    store.transaction(() => {
+      store.jobs.save(job, left.userId, null);
+      store.jobs.setRequest(job.id, left.request);
+      noted(action, job, session);
+    });
+    const queued = goOn({ ...left, job }, resumableOf(job.kind));
+    tell(queued);
+    return queued;
   };
   const noted = (action: string, job: Job, session: Session): void =>
     void store.transaction(() =>
@@ -258,6 +276,12 @@ export const createJobService = (context: CoreContext): JobService => {
     if (job === undefined) throw new AppError('NOT_FOUND', { kind: 'job', id: jobId });
     return job;
   };
+  const requestOf = (jobId: string): unknown =>
+    (store.jobs.paused(jobId) ?? store.jobs.unfinished().find(({ job }) => job.id === jobId))?.request;
+  const hastened = (job: Job, request: unknown): unknown =>
+    (request === undefined ? null : known.get(job.kind)?.hasten?.(job, request)) ?? null;
+  const notAtSearch = ({ id, state }: Job): AppError =>
+    new AppError('CONFLICT', { what: `the job ${id}`, state, needed: 'a search under way' });
   /** A paused job ends, and what was kept for it goes; one that has ended stays as it is. */
   const discard = async (job: Job, session: Session): Promise<Job> => {
     const left = store.jobs.paused(job.id);
@@ -364,10 +388,7 @@ export const createJobService = (context: CoreContext): JobService => {
           throw new AppError('CONFLICT', { what: `the job ${jobId}`, state: job.state, needed });
         }
         noted('jobs.pause', job, session);
-        // One that waits for its turn has nothing to end.
-        if (job.state === 'waiting') running.delete(jobId);
-        rest(found);
-        found.controller.abort(new Paused());
+        pause(found);
         return structuredClone(job);
       },
       async 'jobs.resume'({ jobId }, session) {
@@ -377,16 +398,21 @@ export const createJobService = (context: CoreContext): JobService => {
           const { state } = running.get(jobId)?.job ?? storedJob(jobId);
           throw new AppError('CONFLICT', { what: `the job ${jobId}`, state, needed: 'a paused one' });
         }
+        return resume(left, 'jobs.resume', session);
+      },
+      async 'jobs.finish'({ jobId }, session) {
+        const found = running.get(jobId);
+        const job = found?.job ?? storedJob(jobId);
+        const isRunning = job.state === 'running' && found?.controller.signal.aborted === false;
+        if (!isRunning && job.state !== 'paused') throw notAtSearch(job);
+        if (hastened(job, requestOf(jobId)) === null) throw notAtSearch(job);
         if (holding !== null) throw holding;
-        const resumable = resumableOf(left.job.kind);
-        const job: Job = { ...left.job, state: 'waiting', resumedAt: context.now().toISOString() };
-        store.transaction(() => {
-          store.jobs.save(job, left.userId, null);
-          noted('jobs.resume', job, session);
-        });
-        const queued = goOn({ ...left, job }, resumable);
-        tell(queued);
-        return queued;
+        if (isRunning) pause(found);
+        await rested(jobId);
+        const left = store.jobs.paused(jobId);
+        // Somebody else was faster, with this or with a cancel.
+        if (left === null) return structuredClone(running.get(jobId)?.job ?? storedJob(jobId));
+        return resume({ ...left, request: hastened(job, left.request) }, 'jobs.finish', session);
       },
     },
   };

@@ -298,7 +298,7 @@ export class AppState {
     );
   }
 
-  async changeJob(job: Job, verb: 'cancel' | 'pause' | 'resume'): Promise<void> {
+  async changeJob(job: Job, verb: 'cancel' | 'pause' | 'resume' | 'finish'): Promise<void> {
     await this.run(async () => this.takeJob(await this.client.call(`jobs.${verb}`, { jobId: job.id })));
   }
 

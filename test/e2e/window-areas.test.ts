@@ -983,6 +983,16 @@ describe('jobs', () => {
     expect(await page.textContent(testId('job'))).toMatch(/1 min 3\d s used/);
     await page.click(testId('pause-job'));
     await page.waitForSelector(testId('resume-job'));
+    // Only a search has found something to finish.
+    expect(await page.isVisible(testId('finish-job'))).toBe(false);
+    const search: Job = { ...job, resumable: true, state: 'paused', step: { key: 'compress.try', details: {} } };
+    server.world.jobs = [search];
+    server.emit('jobs.progressed', search);
+    await page.click(testId('finish-job'));
+    await page.waitForSelector(`${testId('job')}[data-step="compress.finish"]`);
+    expect(await page.isVisible(testId('finish-job'))).toBe(false);
+    await page.click(testId('pause-job'));
+    await page.waitForSelector(testId('resume-job'));
     expect(await page.textContent(testId('cancel-job'))).toBe('Discard');
     await page.click(testId('cancel-job'));
     await page.waitForSelector(testId('job'), { state: 'detached' });

@@ -32,18 +32,22 @@ export interface SearchRequest {
   timeBudgetMs: number;
   /** What one student would be taught for. */
   teachingMs: number;
+  /** True: somebody ended the search; what is measured is gone through again, and nothing is measured any more. */
+  enough?: boolean;
 }
 
 export interface SearchPort {
   /** Null: the variant could not be made (nothing to prune, refused by the runtime); the reason is in `TrialBench.skipped`. */
   evaluate(variant: Variant): Promise<Trial | null>;
+  /** A run before this one has measured it; none: there was no other run. */
+  isMeasured?(variant: Variant): Promise<boolean>;
   now(): number;
   signal?: AbortSignal | undefined;
 }
 
 export interface SearchResult {
   trials: Trial[];
-  /** True: the time budget ended the search. */
+  /** True: the time budget, or somebody, ended the search. */
   outOfTime: boolean;
 }
 
@@ -107,7 +111,8 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     const kind = variant.strategy === 'distill' ? 'student' : variant.strategy === 'none' ? 'plain' : 'pruned';
     // The first trial is always made: an answer is worth more than the budget.
     const expected = kind === 'pruned' ? Math.max(slowest.plain, slowest.pruned) : slowest[kind];
-    if (trials.size > 0 && elapsed + expected > until) {
+    const isOver = request.enough ? !(await port.isMeasured?.(variant)) : elapsed + expected > until;
+    if (trials.size > 0 && isOver) {
       outOfTime = true;
       return null;
     }

@@ -56,6 +56,8 @@ export interface TrialBench {
   /** Clock of the search, ms: what the run before took counts too. */
   now(): number;
   evaluate(variant: Variant): Promise<Trial | null>;
+  /** A run before this one has, and what it found can be read. */
+  isMeasured(variant: Variant): Promise<boolean>;
 }
 
 export interface TrialOptions {
@@ -328,6 +330,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
         ? { medianErrorPct: 100 * errors[errors.length >> 1]!, layers: costs.layers, networks: errors.length }
         : null;
     },
+    isMeasured: async (variant) => ((await checkpoint?.take(variantId(variant))) ?? null) !== null,
     async evaluate(variant) {
       const id = variantId(variant);
       const kept = (await checkpoint?.take(id)) ?? null;

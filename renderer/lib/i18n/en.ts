@@ -141,6 +141,8 @@ export const en = {
   'job.cancel': 'Cancel',
   'job.pause': 'Pause',
   'job.resume': 'Resume',
+  'job.finish': 'Finish now',
+  'job.finishHint': 'Ends the search and finishes the best it has found so far',
   'job.discard': 'Discard',
   'job.paused': 'Paused',
   'job.pausedText':

@@ -143,6 +143,8 @@ export const ja: Record<MessageKey, string> = {
   'job.cancel': '中止',
   'job.pause': '一時停止',
   'job.resume': '再開',
+  'job.finish': 'ここで仕上げる',
+  'job.finishHint': '探索を終え、これまでの最良の候補を仕上げます',
   'job.discard': '破棄',
   'job.paused': '一時停止中',
   'job.pausedText':

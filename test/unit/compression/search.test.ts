@@ -338,6 +338,23 @@ describe('search', () => {
     expect((await searchPlan({ ...request, timeBudgetMs: 0 }, none.port)).trials.length).toBe(1);
   });
 
+  it('somebody has enough: nothing is measured any more, and all that was is found again, whatever the time', async () => {
+    const lossOf = ({ ratio }: Variant) => 2 * ratio;
+    const whole = world(lossOf);
+    await searchPlan(request, whole.port);
+    const measured = new Set(whole.asked.slice(0, 6).map(variantId));
+    const again = world(lossOf);
+    const port = { ...again.port, isMeasured: (variant: Variant) => Promise.resolve(measured.has(variantId(variant))) };
+    const { trials, outOfTime } = await searchPlan({ ...request, timeBudgetMs: 0, enough: true }, port);
+    expect(again.asked.map(variantId)).toEqual([...measured]);
+    expect(trials).toHaveLength(6);
+    expect(outOfTime).toBe(true);
+    // Before anything was measured: one answer is worth its time.
+    const none = world(lossOf);
+    await searchPlan({ ...request, enough: true }, none.port);
+    expect(none.asked).toHaveLength(1);
+  });
+
   it('a named strategy with a ratio is that and nothing else', async () => {
     const { asked, port } = world(() => 0);
     await searchPlan({ ...request, strategy: 'post-prune', ratio: 0.4, precision: 'fp32' }, port);

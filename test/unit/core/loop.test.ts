@@ -824,6 +824,50 @@ describe('jobs', () => {
     ).toEqual(['jobs.pause', 'jobs.resume', 'jobs.pause', 'jobs.resume', 'jobs.pause', 'jobs.discard']);
   });
 
+  test('a search ends early with what it has found, while it runs or is paused; nothing else does', async () => {
+    await learn();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.trainer.hold = promise;
+    const stateOf = async ({ id }: Job) => (await world.call('jobs.list', {})).find((job) => job.id === id)!;
+    const atSearch = (job: Job) =>
+      expect.poll(async () => (await stateOf(job)).step.key, { interval: 5, timeout: 20_000 }).toBe('compress.try');
+    const job = await world.call('candidates.create', { stationId, budget: 'overnight' }, technician);
+    await atSearch(job);
+    const update = await world.call('knowledge.update', { stationId }, technician);
+    for (const [jobId, code, session] of [
+      [job.id, 'NOT_ALLOWED', world.core.openSession()],
+      [update.id, 'CONFLICT', technician],
+      ['j-none', 'NOT_FOUND', technician],
+    ] as const) {
+      await expect(world.call('jobs.finish', { jobId }, session)).rejects.toMatchObject({ code });
+    }
+    // Two windows at once: one search, finished once.
+    await Promise.all([1, 2].map(() => world.call('jobs.finish', { jobId: job.id }, technician)));
+    world.trainer.hold = null;
+    await world.done(update);
+    const finished = await world.done(job);
+    expect(finished).toMatchObject({ state: 'done', problem: null });
+    expect(world.trainer.compressions.map(({ enough }) => enough)).toEqual([false, true]);
+    expect(new Set(world.trainer.compressions.map(({ workDir }) => workDir)).size).toBe(1);
+    await expect(world.call('jobs.finish', { jobId: job.id })).rejects.toMatchObject({ code: 'CONFLICT' });
+
+    world.trainer.hold = promise;
+    const other = await world.call('candidates.create', { stationId });
+    await atSearch(other);
+    await world.call('jobs.pause', { jobId: other.id });
+    await edit('SELECT 1');
+    await world.call('jobs.finish', { jobId: other.id });
+    expect((await world.done(other)).result.length).toBeGreaterThan(0);
+    resolve();
+    const { entries } = await world.call('audit.list', {});
+    expect(
+      entries
+        .map(({ action }) => action)
+        .filter((action) => action.startsWith('jobs.'))
+        .toReversed(),
+    ).toEqual(['jobs.finish', 'jobs.pause', 'jobs.finish']);
+  });
+
   test('a job that a killed run left behind is shown as interrupted', async () => {
     await learn();
     const job = (await world.call('jobs.list', {}))[0]!;

@@ -68,6 +68,7 @@ export interface TrainerControl {
   /** What a model says of a golden image. */
   judge: (sha: string) => { sha: string; verdict: 'ok' | 'ng' | 'unsure'; classId: string | null };
   updates: UpdateInput[];
+  compressions: CompressInput[];
   stops: number;
 }
 
@@ -159,7 +160,11 @@ const createTrainer = (control: TrainerControl, emit: () => Server<typeof traine
     return { summary, rows, suspects: control.suspects(input) };
   },
   'trainer.compress': async (input: CompressInput) => {
-    if (control.hold !== null) await control.hold;
+    control.compressions.push(input);
+    if (!input.enough) {
+      emit()?.emit('trainer.progressed', { progress: 0.3, secondsLeft: 9, step: { key: 'compress.try', details: {} } });
+      if (control.hold !== null) await control.hold;
+    }
     const candidates = input.candidateIds.slice(0, 2).map((id, n) => {
       const dir = join(input.outDir, String(n));
       mkdirSync(dir);
@@ -428,6 +433,7 @@ export const startWorld = async (options: WorldOptions = {}): Promise<World> => 
     rechecks: [],
     judge: (sha) => ({ sha, verdict: 'ok', classId: 'ok' }),
     updates: [],
+    compressions: [],
     stops: 0,
   };
   const lines = new Map<string, LineControl>();
