@@ -985,9 +985,13 @@ describe('jobs', () => {
     await page.waitForSelector(testId('resume-job'));
     // Only a search has found something to finish.
     expect(await page.isVisible(testId('finish-job'))).toBe(false);
-    const search: Job = { ...job, resumable: true, state: 'paused', step: { key: 'compress.try', details: {} } };
+    const variant = '160 px instead of 224 px, 65 % of the arithmetic pruned (by all classes), 8-bit integers';
+    const search: Job = { ...job, resumable: true, step: { key: 'compress.try', details: { variant } } };
     server.world.jobs = [search];
     server.emit('jobs.progressed', search);
+    await page.waitForSelector(testId('finish-job'));
+    expect(await findings(page)).toEqual([]);
+    if (process.env['SCREENS']) await page.screenshot({ path: `${process.env['SCREENS']}/job-search.png` });
     await page.click(testId('finish-job'));
     await page.waitForSelector(`${testId('job')}[data-step="compress.finish"]`);
     expect(await page.isVisible(testId('finish-job'))).toBe(false);
