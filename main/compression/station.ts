@@ -167,9 +167,10 @@ async function compress(
       // Without tasks both pruning strategies are one.
       evaluate: async (variant) => {
         if (!comparable || variant.strategy === 'pre-prune') return null;
-        const progress = 0.1 + 0.5 * Math.min(1, (bench.now() - searchStart) / Math.max(1, searchMs));
-        const shown = { variant: describeVariant(variant, backbone.inputSize) };
-        if (!input.enough) report(progress, 'compress.try', shown);
+        if (!input.enough) {
+          const progress = 0.1 + 0.5 * Math.min(1, (bench.now() - searchStart) / Math.max(1, searchMs));
+          report(progress, 'compress.try', { variant: describeVariant(variant, backbone.inputSize) });
+        }
         return bench.evaluate(variant);
       },
       isMeasured: (variant) => bench.isMeasured(variant),

@@ -214,8 +214,10 @@ export const createCandidateService = (
   jobs.resumable('compress', {
     work: compressResumable,
     ended: (jobId) => rm(workDirOf(jobId), { recursive: true, force: true }),
-    hasten: ({ step }, request) =>
-      step.key === 'compress.try' ? { ...requestSchema.parse(request), enough: true } : null,
+    early: {
+      isPossible: ({ step }) => step.key === 'compress.try',
+      ask: (request) => ({ ...requestSchema.parse(request), enough: true }),
+    },
   });
 
   return {

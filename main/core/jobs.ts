@@ -25,8 +25,8 @@ export interface ResumableWork {
   work(job: JobWork, request: unknown): Promise<string[]>;
   /** The job has ended for good: whatever was kept for it goes. */
   ended(jobId: string): Promise<void>;
-  /** What `work` is asked so that it ends soon, with what it has found; null: it is at nothing that could end early. */
-  hasten?(job: Job, request: unknown): unknown;
+  /** Work that can end early with what it has found: whether it is at that, and what it is asked then in place of `request`. */
+  early?: { isPossible(job: Job): boolean; ask(request: unknown): unknown };
 }
 
 /** Ends the work of a job that shall go on later. */
@@ -276,12 +276,6 @@ export const createJobService = (context: CoreContext): JobService => {
     if (job === undefined) throw new AppError('NOT_FOUND', { kind: 'job', id: jobId });
     return job;
   };
-  const requestOf = (jobId: string): unknown =>
-    (store.jobs.paused(jobId) ?? store.jobs.unfinished().find(({ job }) => job.id === jobId))?.request;
-  const hastened = (job: Job, request: unknown): unknown =>
-    (request === undefined ? null : known.get(job.kind)?.hasten?.(job, request)) ?? null;
-  const notAtSearch = ({ id, state }: Job): AppError =>
-    new AppError('CONFLICT', { what: `the job ${id}`, state, needed: 'a search under way' });
   /** A paused job ends, and what was kept for it goes; one that has ended stays as it is. */
   const discard = async (job: Job, session: Session): Promise<Job> => {
     const left = store.jobs.paused(job.id);
@@ -404,15 +398,18 @@ export const createJobService = (context: CoreContext): JobService => {
         const found = running.get(jobId);
         const job = found?.job ?? storedJob(jobId);
         const isRunning = job.state === 'running' && found?.controller.signal.aborted === false;
-        if (!isRunning && job.state !== 'paused') throw notAtSearch(job);
-        if (hastened(job, requestOf(jobId)) === null) throw notAtSearch(job);
+        const early = known.get(job.kind)?.early;
+        if ((!isRunning && job.state !== 'paused') || !early?.isPossible(job)) {
+          const needed = 'a search under way';
+          throw new AppError('CONFLICT', { what: `the job ${jobId}`, state: job.state, needed });
+        }
         if (holding !== null) throw holding;
         if (isRunning) pause(found);
         await rested(jobId);
         const left = store.jobs.paused(jobId);
         // Somebody else was faster, with this or with a cancel.
         if (left === null) return structuredClone(running.get(jobId)?.job ?? storedJob(jobId));
-        return resume({ ...left, request: hastened(job, left.request) }, 'jobs.finish', session);
+        return resume({ ...left, request: early.ask(left.request) }, 'jobs.finish', session);
       },
     },
   };

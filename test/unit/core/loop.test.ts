@@ -671,6 +671,14 @@ describe('approval', () => {
 });
 
 describe('jobs', () => {
+  const stateOf = async ({ id }: Job) => (await world.call('jobs.list', {})).find((job) => job.id === id)!;
+  /** What the trail holds of them, oldest first. */
+  const jobActions = async () =>
+    (await world.call('audit.list', {})).entries
+      .map(({ action }) => action)
+      .filter((action) => action.startsWith('jobs.'))
+      .toReversed();
+
   test('a job is done by whoever asked for it, and not by who stands at that window when its turn comes', async () => {
     await learn();
     let release = () => {};
@@ -752,7 +760,6 @@ describe('jobs', () => {
 
   test('a compression is paused over a restart, resumed, and discarded; an update cannot be paused', async () => {
     await learn();
-    const stateOf = async ({ id }: Job) => (await world.call('jobs.list', {})).find((job) => job.id === id)!;
     const until = (job: Job, state: Job['state']) =>
       expect.poll(async () => (await stateOf(job)).state, { interval: 5, timeout: 20_000 }).toBe(state);
     const works = () => readdirSync(join(world.home, 'work'));
@@ -815,20 +822,20 @@ describe('jobs', () => {
     expect(await world.call('jobs.cancel', { jobId: other.id })).toMatchObject({ state: 'cancelled' });
     expect(works()).toEqual([]);
     await expect(world.call('jobs.resume', { jobId: other.id })).rejects.toMatchObject({ code: 'CONFLICT' });
-    const { entries } = await world.call('audit.list', {});
-    expect(
-      entries
-        .map(({ action }) => action)
-        .filter((action) => action.startsWith('jobs.'))
-        .toReversed(),
-    ).toEqual(['jobs.pause', 'jobs.resume', 'jobs.pause', 'jobs.resume', 'jobs.pause', 'jobs.discard']);
+    expect(await jobActions()).toEqual([
+      'jobs.pause',
+      'jobs.resume',
+      'jobs.pause',
+      'jobs.resume',
+      'jobs.pause',
+      'jobs.discard',
+    ]);
   });
 
   test('a search ends early with what it has found, while it runs or is paused; nothing else does', async () => {
     await learn();
     const { promise, resolve } = Promise.withResolvers<void>();
     world.trainer.hold = promise;
-    const stateOf = async ({ id }: Job) => (await world.call('jobs.list', {})).find((job) => job.id === id)!;
     const atSearch = (job: Job) =>
       expect.poll(async () => (await stateOf(job)).step.key, { interval: 5, timeout: 20_000 }).toBe('compress.try');
     const job = await world.call('candidates.create', { stationId, budget: 'overnight' }, technician);
@@ -859,13 +866,7 @@ describe('jobs', () => {
     await world.call('jobs.finish', { jobId: other.id });
     expect((await world.done(other)).result.length).toBeGreaterThan(0);
     resolve();
-    const { entries } = await world.call('audit.list', {});
-    expect(
-      entries
-        .map(({ action }) => action)
-        .filter((action) => action.startsWith('jobs.'))
-        .toReversed(),
-    ).toEqual(['jobs.finish', 'jobs.pause', 'jobs.finish']);
+    expect(await jobActions()).toEqual(['jobs.finish', 'jobs.pause', 'jobs.finish']);
   });
 
   test('a job that a killed run left behind is shown as interrupted', async () => {
