@@ -9,6 +9,8 @@ export interface FinishedOffer {
   /** Of validation, brought to one scale with the others: a student is compared on what it was not taught with. */
   balancedAccuracy: number;
   offered: boolean;
+  /** By accuracy alone too. */
+  isSeen: boolean;
   reason: string;
   broken: Broken[];
 }

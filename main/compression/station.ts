@@ -266,6 +266,7 @@ async function compress(
       latencyMs: referenceLatency.p50,
       balancedAccuracy: reference.compared.balancedAccuracy,
       offered: true,
+      isSeen: true,
       broken: [],
       reason: uncompressedBecause(),
     });

@@ -311,6 +311,9 @@ export const keepsLimits = (
   maxDropPp: number,
 ): boolean => lost.expectedPp <= maxDropPp && !isBlind(newDefects);
 
+/** By accuracy alone too: of what keeps the limits otherwise only its scores say so. */
+export const isSeenToHold = ({ lost }: { lost: Loss }, maxDropPp: number): boolean => lost.accuracyPp <= maxDropPp;
+
 /** Images and right ones per class. */
 export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] => {
   const counts = classIds.map(() => ({ n: 0, right: 0 }));

@@ -1,6 +1,6 @@
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import { isBlind, MOST_NOVELTY_LOSS } from '../evidence/blindness.ts';
-import type { Loss } from './evaluate.ts';
+import { isSeenToHold, type Loss } from './evaluate.ts';
 import type { Broken } from './nearest.ts';
 import type { Trial } from './search.ts';
 
@@ -89,20 +89,20 @@ const brokenLimits = (facts: OfferFacts, limits: OfferLimits): (Broken & { reaso
   return broken;
 };
 
-/** Whether a variant is offered, and why or why not, in words for a supervisor. */
+/** Whether a variant is offered, and why or why not, in words for a supervisor. `isSeen`: its accuracy alone keeps the drop, too. */
 export const judgeOffer = (
   facts: OfferFacts,
   limits: OfferLimits,
-): { offered: boolean; reason: string; broken: Broken[] } => {
+): { offered: boolean; isSeen: boolean; reason: string; broken: Broken[] } => {
   const broken = brokenLimits(facts, limits);
-  const { lost } = facts;
+  const isSeen = isSeenToHold(facts, limits.maxDropPp);
   // More is lost than is allowed, and offered all the same: that has to be said.
-  const beside =
-    lost.accuracyPp > limits.maxDropPp
-      ? `; so few images leave that open: its scores counted in, it is ${dropWords(lost.expectedPp)}`
-      : '';
+  const beside = isSeen
+    ? ''
+    : `; so few images leave that open: its scores counted in, it is ${dropWords(facts.lost.expectedPp)}`;
   return {
     offered: broken.length === 0,
+    isSeen,
     reason: broken[0]?.reason ?? `${changeWords(facts)}${beside}.`,
     broken: broken.map(({ limit, needs }) => ({ limit, needs })),
   };
@@ -118,19 +118,22 @@ const dropWords = (pp: number): string =>
       ? `${(-pp).toFixed(2)} pp more accurate`
       : 'equally accurate';
 
+/** What is seen to keep the drop may take this many times as long as what keeps it by its scores alone, and is recommended all the same. */
+const SEEN_TIMES = 1.5;
+/** Of two that differ by less in time the more accurate one is recommended. */
+const NEARLY_AS_FAST = 1.1;
+
 /**
- * The fastest offered variant; among those within a tenth of its time the most accurate (ties: the first).
+ * The fastest offered variant, of those that are seen to keep the drop if one of them is nearly as fast as the fastest of all; among those within a tenth of its time the most accurate (ties: the first).
  * @returns index into `offers`, or null when nothing is offered
  */
 export const recommend = (
-  offers: readonly { offered: boolean; latencyMs: number; balancedAccuracy: number }[],
+  offers: readonly { offered: boolean; isSeen: boolean; latencyMs: number; balancedAccuracy: number }[],
 ): number | null => {
-  let fastest = Infinity;
-  for (const { offered, latencyMs } of offers) if (offered) fastest = Math.min(fastest, latencyMs);
-  let best: number | null = null;
-  offers.forEach(({ offered, latencyMs, balancedAccuracy }, i) => {
-    if (!offered || latencyMs > 1.1 * fastest) return;
-    if (best === null || balancedAccuracy > offers[best]!.balancedAccuracy) best = i;
-  });
-  return best;
+  const offered = offers.flatMap((offer, i) => (offer.offered ? [{ ...offer, i }] : []));
+  const leastMs = (some: readonly { latencyMs: number }[]) => Math.min(...some.map(({ latencyMs }) => latencyMs));
+  const seen = offered.filter(({ isSeen }) => isSeen);
+  const some = leastMs(seen) <= SEEN_TIMES * leastMs(offered) ? seen : offered;
+  const fast = some.filter(({ latencyMs }) => latencyMs <= NEARLY_AS_FAST * leastMs(some));
+  return fast.toSorted((a, b) => b.balancedAccuracy - a.balancedAccuracy)[0]?.i ?? null;
 };

@@ -1,6 +1,6 @@
 import { AppError } from '../../contract/errors.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { keepsLimits, type Loss, type Quality } from './evaluate.ts';
+import { isSeenToHold, keepsLimits, type Loss, type Quality } from './evaluate.ts';
 import { variantId, type Precision, type Strategy, type Variant } from './variant.ts';
 
 /* The search sees validation results and times only. It cannot see a test image: none is in what `evaluate` returns. */
@@ -178,14 +178,13 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   const strategies: readonly Strategy[] =
     request.strategy === 'auto' ? ['post-prune', 'pre-prune'] : request.strategy === 'none' ? [] : [request.strategy];
   const known = () => [...trials.values()].filter((trial) => trial !== null);
-  const quickestHeld = () =>
-    known()
-      .filter(holds)
-      .reduce<Trial | null>((best, trial) => (best && best.latencyMs <= trial.latencyMs ? best : trial), null);
-  /** A variant that does clearly more work than one that holds cannot become the fastest. */
+  const quickest = (trials: readonly Trial[]) =>
+    trials.reduce<Trial | null>((best, trial) => (best && best.latencyMs <= trial.latencyMs ? best : trial), null);
+  const quickestHeld = () => quickest(known().filter(holds));
+  /** A variant that does clearly more work than one that holds cannot become the fastest. What holds by its scores alone does not end the search for one that is seen to hold. */
   const isSlower = (variant: Variant): boolean => {
-    const quickest = quickestHeld();
-    return quickest !== null && workOf(variant) > MORE_WORK * workOf(quickest.variant);
+    const best = quickest(known().filter((trial) => holds(trial) && isSeenToHold(trial, request.maxDropPp)));
+    return best !== null && workOf(variant) > MORE_WORK * workOf(best.variant);
   };
   /** A named strategy: channels alone, in every precision until that is hopeless or cannot be made. What floats cannot do integers cannot either. */
   const inTurn = async (strategy: Strategy, inputSize: number): Promise<void> => {

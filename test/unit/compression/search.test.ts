@@ -258,6 +258,23 @@ describe('search', () => {
     expect(students).toContain(160);
   });
 
+  it('goes on to what is slower where the fastest holds by its scores alone', async () => {
+    const pruned = async (seenPp: number) => {
+      const { asked, port } = world(({ inputSize, ratio }) =>
+        inputSize < 128 ? 9 : ratio > 0.5 ? 3 : inputSize < 160 && ratio > 0 ? seenPp : 0.5,
+      );
+      const evaluate = async (variant: Variant) => {
+        const trial = (await port.evaluate(variant))!;
+        const { accuracyPp } = trial.lost;
+        return { ...trial, lost: { ...trial.lost, expectedPp: accuracyPp > 2 ? accuracyPp : 0.2 } };
+      };
+      await searchPlan({ ...request, precision: 'int8' }, { ...port, evaluate });
+      return asked.filter(({ ratio, inputSize }) => ratio === 0.45 && inputSize === 160).length > 0;
+    };
+    expect(await pruned(1.5)).toBe(true);
+    expect(await pruned(0.9)).toBe(false);
+  });
+
   it('prunes less where nothing is within reach of teaching, and keeps the time of one student for what that brings', async () => {
     const seconds = ({ strategy }: Variant) => (strategy === 'distill' ? 110_000 : 20_000);
     const { asked, port } = world(
@@ -436,13 +453,18 @@ describe('offers', () => {
   });
 
   it('recommends the fastest offered, or the more accurate of two nearly as fast', () => {
-    const offer = (latencyMs: number, accuracy: number, offered = true) => ({
+    const offer = (latencyMs: number, accuracy: number, offered = true, isSeen = true) => ({
       latencyMs,
       balancedAccuracy: accuracy,
       offered,
+      isSeen,
     });
     expect(recommend([offer(1, 0.9, false), offer(2, 0.9), offer(2.1, 0.92), offer(4, 0.99)])).toBe(2);
     expect(recommend([offer(1, 0.9, false)])).toBeNull();
+    // By its scores alone the first holds: the second, seen to hold, is nearly as fast; the third is not.
+    expect(recommend([offer(1, 0.9, true, false), offer(1.4, 0.91)])).toBe(1);
+    expect(recommend([offer(1, 0.9, true, false), offer(1.6, 0.91)])).toBe(0);
+    expect(recommend([offer(1, 0.9, true, false)])).toBe(0);
   });
 
   it('the front holds what nothing beats in both', () => {
