@@ -10,7 +10,6 @@ import { encodeModel, type Model } from '../../onnx/index.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
 import { keptLayerTable } from '../cost/layer-table.ts';
-import { undisturbedMs } from '../evidence/latency.ts';
 import { epochsWithin } from '../distill/epochs.ts';
 import { taskLessons } from '../distill/task-lessons.ts';
 import type { Teaching } from '../distill/teach-student.ts';
@@ -20,7 +19,7 @@ import { linearHead } from '../prune/linear-head.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
 import { affordableRows, teachingMsWithin, viewMs } from './budget.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
-import { openContender, resizeMs, type Measure } from './contender.ts';
+import { openContender, resizeMs, timePair, type Measure } from './contender.ts';
 import { comparedOf, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
@@ -256,15 +255,14 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     const others = newDefects && (await newDefectsOf(own, held));
     await using original = await contender('reference', baseBytes, backbone.inputSize, lineThreads);
     await using changed = await contender(id, made.bytes, variant.inputSize, lineThreads);
-    const times = await measure([original, changed], { rounds: 60, warmUp: 4, signal, budgetMs: 3000 });
-    const before = undisturbedMs(times.get('reference')!);
-    const after = undisturbedMs(times.get(id)!);
-    if (Number.isNaN(reference.latencyMs)) reference.latencyMs = before;
-    const speedup = before / after;
     const [predictedBefore, predictedAfter] = [
       await predictedMs(workshop.base, backbone.inputSize),
       await predictedMs(made.model, variant.inputSize),
     ];
+    const predictedSpeedup = predictedBefore && predictedAfter ? predictedBefore / predictedAfter : null;
+    const { beforeMs, afterMs } = await timePair(measure, [original, changed], predictedSpeedup, signal);
+    if (Number.isNaN(reference.latencyMs)) reference.latencyMs = beforeMs;
+    const speedup = beforeMs / afterMs;
     return {
       id,
       variant,
@@ -279,7 +277,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       bytes: made.bytes.length,
       made,
       unseen: made.untaught && rowsOf(made.untaught, options.images),
-      predictedSpeedup: predictedBefore && predictedAfter ? predictedBefore / predictedAfter : null,
+      predictedSpeedup,
     };
   };
 

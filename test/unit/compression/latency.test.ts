@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { measureEnergy, openEnergyMeter, type EnergyMeter } from '../../../main/compression/evidence/energy.ts';
-import { measureInterleaved, speedupInterval, type Latency } from '../../../main/compression/evidence/latency.ts';
+import {
+  measureInterleaved,
+  speedupInterval,
+  type Contender,
+  type Latency,
+} from '../../../main/compression/evidence/latency.ts';
+import { timePair } from '../../../main/compression/plan/contender.ts';
 import { quantile } from '../../../main/compression/evidence/statistics.ts';
 
 /** A repeatable source of chance (linear congruential). */
@@ -47,6 +53,33 @@ describe('taking turns', () => {
     } finally {
       now.mockRestore();
     }
+  });
+});
+
+describe('a model beside its original', () => {
+  const pair = ['original', 'changed'].map((name) => ({ name, run: () => Promise.resolve() })) as [
+    Contender,
+    Contender,
+  ];
+  /** Each measurement finds another time of the changed one. */
+  const timed = async (changedMs: readonly number[], expectedSpeedup: number | null) => {
+    const left = [...changedMs];
+    const measure = () =>
+      Promise.resolve(
+        new Map([
+          ['original', latencyOf([12])],
+          ['changed', latencyOf([left.shift()!])],
+        ]),
+      );
+    return { ...(await timePair(measure, pair, expectedSpeedup)), timesMeasured: changedMs.length - left.length };
+  };
+
+  it('is timed once more where it is far slower than its layers tell', async () => {
+    expect(await timed([3, 1], 5)).toEqual({ beforeMs: 12, afterMs: 3, timesMeasured: 1 });
+    expect(await timed([6, 3], 4)).toEqual({ beforeMs: 12, afterMs: 3, timesMeasured: 2 });
+    // Slower than ever: as it was first.
+    expect(await timed([6, 7], 4)).toEqual({ beforeMs: 12, afterMs: 6, timesMeasured: 2 });
+    expect(await timed([6, 3], null)).toEqual({ beforeMs: 12, afterMs: 6, timesMeasured: 1 });
   });
 });
 
