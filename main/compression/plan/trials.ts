@@ -20,7 +20,7 @@ import type { ImportanceOptions } from '../prune/measures.ts';
 import { affordableRows, teachingMsWithin, viewMs } from './budget.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { openContender, resizeMs, timePair, type Measure } from './contender.ts';
-import { comparedOf, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
+import { comparedOf, featuresOf, keepsLimits, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
 import { SLACK_PP, type Trial } from './search.ts';
@@ -291,9 +291,10 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
       return { problem: error.message };
     }
     const record = await measureMade(id, variant, made);
-    if (!made.careful || record.lost.expectedPp <= options.maxDropPp) return record;
+    if (!made.careful || keepsLimits(record, options.maxDropPp)) return record;
     const other = await measureMade(id, variant, await made.careful());
-    return other.lost.expectedPp < record.lost.expectedPp ? other : record;
+    // Layers in floats cost time: where they do not save it, it is the fast one that is told, and built on.
+    return keepsLimits(other, options.maxDropPp) ? other : record;
   };
 
   /** Given up where the process has ended with it time and again. */
