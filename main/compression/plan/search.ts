@@ -239,17 +239,24 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
       precisions.some((precision) => holds(trials.get(variantId(plain(size, precision)))));
     return [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
   };
-  /** One look at the smallest size that holds, at those below and at the next above, so that what is gone on with, and what is taught, is no matter of which came first. */
+  /**
+   * One look at the smallest size that holds, at those below and at the next above, so that what is gone on with, and what is taught, is no matter of which came first. Where none
+   * holds, a look at less pruning as well: it takes a tenth of a student's time, and a student of what perhaps holds is worth more than one of what is far from it.
+   */
   const survey = async (): Promise<void> => {
-    const common = { strategy: 'post-prune', ratio: request.ratio ?? FIRST_RATIO, shallow: true } as const;
     const sizes = sizesToPrune();
     const [smallest] = sizes as [number];
+    const look = async (inputSize: number, ratio: number): Promise<boolean> => {
+      const precision = precisions.at(-1)!;
+      const variant: Variant = { strategy: 'post-prune', ratio, shallow: true, inputSize, precision };
+      return !isSlower(variant) && holds(await attempt(variant));
+    };
     const below = sizes.filter((size) => size < smallest);
     const above = promising.filter((size) => size > smallest).slice(-1);
-    for (const inputSize of [smallest, ...below, ...above]) {
-      const variant: Variant = { ...common, inputSize, precision: precisions.at(-1)! };
-      if (!isSlower(variant)) await attempt(variant);
-    }
+    let held = false;
+    for (const inputSize of [smallest, ...below, ...above])
+      held = (await look(inputSize, request.ratio ?? FIRST_RATIO)) || held;
+    if (!held && request.ratio === null) await look(smallest, LESS_RATIOS[0]!);
   };
   const allPruned = async (): Promise<void> => {
     for (const strategy of strategies) {

@@ -201,8 +201,8 @@ describe('search', () => {
         .map(({ ratio, shallow }) => (shallow ? ratio : -ratio));
     };
     expect(await ratiosAt(() => 0)).toEqual([0.65, 0.8]);
-    expect(await ratiosAt((ratio) => (ratio > 0.5 ? 5 : 0))).toEqual([0.65, -0.65, 0.45]);
-    expect(await ratiosAt((ratio) => (ratio > 0.3 ? 5 : 0))).toEqual([0.65, -0.65, 0.45, -0.45, 0.25]);
+    expect(await ratiosAt((ratio) => (ratio > 0.5 ? 5 : 0))).toEqual([0.65, 0.45, -0.65]);
+    expect(await ratiosAt((ratio) => (ratio > 0.3 ? 5 : 0))).toEqual([0.65, 0.45, -0.65, -0.45, 0.25]);
   });
 
   it('keeps time for students, of what pruning made fastest within reach, and prunes on with what they leave', async () => {
@@ -275,6 +275,21 @@ describe('search', () => {
     expect(await pruned(0.9)).toBe(false);
   });
 
+  it('looks at less pruning before the first student, and teaches what perhaps holds rather than what is far from it', async () => {
+    const { asked, port } = world(
+      ({ inputSize, ratio, strategy }) =>
+        inputSize < 128 ? 9 : ratio > 0.5 ? 4 : ratio > 0 && strategy !== 'distill' ? 0.9 : 0.5,
+      ({ strategy }) => (strategy === 'distill' ? 150_000 : 20_000),
+    );
+    const evaluate = async (variant: Variant) => {
+      const trial = (await port.evaluate(variant))!;
+      return { ...trial, lost: { ...trial.lost, accuracyUpperPp: trial.lost.accuracyPp + 1 } };
+    };
+    await searchPlan({ ...request, timeBudgetMs: 450_000, teachingMs: 150_000 }, { ...port, evaluate });
+    const students = asked.filter(({ strategy }) => strategy === 'distill').map(variantId);
+    expect(students).toEqual(['distill-45-shallow-128-int8']);
+  });
+
   it('prunes less where nothing is within reach of teaching, and keeps the time of one student for what that brings', async () => {
     const seconds = ({ strategy }: Variant) => (strategy === 'distill' ? 110_000 : 20_000);
     const { asked, port } = world(
@@ -325,10 +340,11 @@ describe('search', () => {
     );
     await searchPlan(request, port);
     const integers = asked.filter(({ precision }) => precision === 'int8').map(variantId);
-    expect(integers.slice(0, 4)).toEqual([
+    expect(integers.slice(0, 5)).toEqual([
       'size-96-int8',
       'post-prune-65-shallow-96-int8',
       'post-prune-65-shallow-128-int8',
+      'post-prune-45-shallow-96-int8',
       'size-128-int8',
     ]);
   });
