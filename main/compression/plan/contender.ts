@@ -40,8 +40,8 @@ export async function openContender(
 const DISTURBED = 1.6;
 
 /**
- * Undisturbed times of an original and its changed form, timed together, ms. Once more where the changed one is far slower than its layers tell: a neighbour at work for seconds is in every run of a small network. In a search it made a
- * model of 4 times one of 1.8 times, and what was built on it was never tried.
+ * Undisturbed times of an original and its changed form, timed together, ms. Once more where the changed one is far slower than its layers tell: what a neighbour does for seconds is in
+ * every run of a small network, and what is timed too slow is neither taught nor built on.
  * @param expectedSpeedup null: nothing is known
  */
 export async function timePair(
