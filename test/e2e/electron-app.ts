@@ -138,7 +138,8 @@ export function startElectron(
   { prefix = [], debugged = true }: { prefix?: readonly string[] | undefined; debugged?: boolean } = {},
 ): StartedElectron {
   const [command, ...before] = [...prefix, program];
-  const debuggers = debugged ? ['--remote-debugging-port=0'] : [];
+  // Without a graphics card Electron's first attempt at one ends, and the window gets another renderer: where a debugger attaches meanwhile, on a busy machine, both hang.
+  const debuggers = debugged ? ['--remote-debugging-port=0', '--disable-gpu'] : [];
   const child = spawn(command!, [...before, '--no-sandbox', ...debuggers, ...args], {
     // As on a plant PC: packages that keep quiet where CI is set shall show what they do elsewhere.
     env: { ...process.env, CI: undefined, ...env },
