@@ -124,7 +124,7 @@ const SEEN_TIMES = 1.5;
 const NEARLY_AS_FAST = 1.1;
 
 /**
- * The fastest offered variant, of those that are seen to keep the drop if one of them is nearly as fast as the fastest of all; among those within a tenth of its time the most accurate (ties: the first).
+ * The fastest offered variant, of those that are seen to keep the drop where one of them takes at most half as long again as the fastest of all; among those within a tenth of its time the most accurate (ties: the first).
  * @returns index into `offers`, or null when nothing is offered
  */
 export const recommend = (

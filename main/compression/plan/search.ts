@@ -246,17 +246,16 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
   const survey = async (): Promise<void> => {
     const sizes = sizesToPrune();
     const [smallest] = sizes as [number];
-    const look = async (inputSize: number, ratio: number): Promise<boolean> => {
+    const look = async (inputSize: number, ratio: number): Promise<void> => {
       const precision = precisions.at(-1)!;
       const variant: Variant = { strategy: 'post-prune', ratio, shallow: true, inputSize, precision };
-      return !isSlower(variant) && holds(await attempt(variant));
+      if (!isSlower(variant)) await attempt(variant);
     };
     const below = sizes.filter((size) => size < smallest);
     const above = promising.filter((size) => size > smallest).slice(-1);
-    let held = false;
-    for (const inputSize of [smallest, ...below, ...above])
-      held = (await look(inputSize, request.ratio ?? FIRST_RATIO)) || held;
-    if (!held && request.ratio === null) await look(smallest, LESS_RATIOS[0]!);
+    for (const inputSize of [smallest, ...below, ...above]) await look(inputSize, request.ratio ?? FIRST_RATIO);
+    const prunedHolds = known().some((trial) => trial.variant.strategy === 'post-prune' && holds(trial));
+    if (!prunedHolds && request.ratio === null) await look(smallest, LESS_RATIOS[0]!);
   };
   const allPruned = async (): Promise<void> => {
     for (const strategy of strategies) {

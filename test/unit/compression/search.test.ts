@@ -269,7 +269,7 @@ describe('search', () => {
         return { ...trial, lost: { ...trial.lost, expectedPp: accuracyPp > 2 ? accuracyPp : 0.2 } };
       };
       await searchPlan({ ...request, precision: 'int8' }, { ...port, evaluate });
-      return asked.filter(({ ratio, inputSize }) => ratio === 0.45 && inputSize === 160).length > 0;
+      return asked.some(({ ratio, inputSize }) => ratio === 0.45 && inputSize === 160);
     };
     expect(await pruned(1.5)).toBe(true);
     expect(await pruned(0.9)).toBe(false);
