@@ -69,8 +69,8 @@ const LEAST_TEACHING_MS = 60_000;
 /** Share of the time that is kept for students at most, and what is kept as a multiple of the time of one: two with their judgement. */
 const STUDENTS_SHARE = 0.6;
 const STUDENTS_KEPT = 3;
-/** What teaching is taken to give back of what pruning lost, until a student has shown it: of eight students .1 to 2.7 points came back, the more the more was lost. */
-const TAUGHT_GAIN_PP = 2.5;
+/** What teaching is taken to give back of what pruning lost, until a student has shown it: of sixteen students −.1 to 2.7 points came back, of half of them less than half a point. */
+const TAUGHT_GAIN_PP = 1;
 /** What lost this much more than allowed is not taught even where nothing else is left to try. */
 const TAUGHT_SLACK_PP = 4;
 /** Below this share of the backbone's own size little of a picture is left. */
@@ -240,8 +240,8 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     return [...promising.filter(holdsAlone).toReversed(), ...promising.filter((size) => !holdsAlone(size))];
   };
   /**
-   * One look at the smallest size that holds, at those below and at the next above, so that what is gone on with, and what is taught, is no matter of which came first. Where none
-   * holds, a look at less pruning as well: it takes a tenth of a student's time, and a student of what perhaps holds is worth more than one of what is far from it.
+   * One look at the smallest size that holds, at those below and at the next above, so that what is gone on with, and what is taught, is no matter of which came first. Where none of the
+   * smaller ones holds, a look at less pruning as well, which is as much work as the next size above: it takes a tenth of a student's time, and a student of what perhaps holds is worth more than one of what is far from it.
    */
   const survey = async (): Promise<void> => {
     const sizes = sizesToPrune();
@@ -253,9 +253,11 @@ export async function searchPlan(request: SearchRequest, port: SearchPort): Prom
     };
     const below = sizes.filter((size) => size < smallest);
     const above = promising.filter((size) => size > smallest).slice(-1);
-    for (const inputSize of [smallest, ...below, ...above]) await look(inputSize, request.ratio ?? FIRST_RATIO);
+    const most = request.ratio ?? FIRST_RATIO;
+    for (const inputSize of [smallest, ...below]) await look(inputSize, most);
     const prunedHolds = known().some((trial) => trial.variant.strategy === 'post-prune' && holds(trial));
     if (!prunedHolds && request.ratio === null) await look(smallest, LESS_RATIOS[0]!);
+    for (const inputSize of above) await look(inputSize, most);
   };
   const allPruned = async (): Promise<void> => {
     for (const strategy of strategies) {
