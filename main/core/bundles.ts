@@ -9,7 +9,7 @@ import { evidenceSchema, type Candidate, type ModelCard } from '../contract/doma
 import { AppError, problemOf } from '../contract/errors.ts';
 import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './bundle-folder.ts';
-import { nextColor } from './classes.ts';
+import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { syncFile } from './feature-file.ts';
 import { refuseInHome } from './outside.ts';
@@ -73,7 +73,10 @@ const refuseOtherFile = async (file: string): Promise<void> => {
 };
 
 /** Bundles as files: out of this home under its own key, and in from installations that it trusts. */
-export const createBundleService = (context: CoreContext, recheck: RecheckService): BundleService => {
+export const createBundleService = (
+  context: CoreContext,
+  { recheck, classes }: { recheck: RecheckService; classes: Pick<ClassService, 'adopt'> },
+): BundleService => {
   const { store, keys, log } = context;
 
   const trusted = () => {
@@ -187,11 +190,8 @@ export const createBundleService = (context: CoreContext, recheck: RecheckServic
       await rename(making, bundleDirOf(store.home, id));
       await nodeFiles.syncDirectory(dirname(making));
       store.transaction(() => {
-        const missing = card.classes.filter((each) => !store.classes.has(each.id));
-        for (const each of missing) {
-          store.classes.insert({ ...each, color: nextColor(store), hotKey: null, retired: false }, context.now());
-          store.audit.append({ user: by, action: 'classes.create', subject: each.id, details: { names: each.names } });
-        }
+        const missing = card.classes.filter(({ id }) => !store.classes.has(id));
+        classes.adopt(missing, by, file);
         store.candidates.insert(candidate);
         store.audit.append({
           user: by,
@@ -200,7 +200,6 @@ export const createBundleService = (context: CoreContext, recheck: RecheckServic
           details: { file, stationId, ...candidate.origin, bundleSha256: candidate.bundleSha256 },
         });
       });
-      context.emit('classes.changed', {});
       context.emit('candidates.changed', { stationId });
       return store.candidates.get(id);
     } catch (error) {

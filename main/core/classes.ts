@@ -27,7 +27,7 @@ const sameName = (a: string, b: string): boolean =>
   a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
 
 /** Each class gets the next one, retired ones counted: colours repeat as late as they can. */
-export const nextColor = (store: Store): number => (store.classes.list().length % CLASS_COLORS) + 1;
+const nextColor = (store: Store): number => (store.classes.list().length % CLASS_COLORS) + 1;
 
 export const createClassService = (context: CoreContext): ClassService => {
   const { store } = context;
@@ -101,6 +101,7 @@ export const createClassService = (context: CoreContext): ClassService => {
       if (!store.classes.has('ok')) create({ en: 'OK', ja: '良品' }, '1', 'system', true);
     },
     adopt(given, by, file) {
+      if (given.length === 0) return;
       store.transaction(() => {
         for (const { id, names: told } of given) {
           const names = complete(told);

@@ -222,7 +222,7 @@ const build = async (
     ...approvals.handlers,
     ...planned.handlers,
     ...twoPersons.handlers,
-    ...createBundleService(context, recheck).handlers,
+    ...createBundleService(context, { recheck, classes }).handlers,
     ...createUpdateService(context, options.releaseKeys ?? releaseKeys).handlers,
     ...backbones.handlers,
     ...audit.handlers,

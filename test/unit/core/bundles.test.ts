@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -115,6 +115,24 @@ describe('a bundle file', () => {
 });
 
 describe('in another home', () => {
+  test('a class whose name is taken there by another is not added, nor is the model', async () => {
+    const { bytes } = await exported();
+    const [target] = await there.call('stations.list', {});
+    await there.call('bundles.trust', { key: openBundle(bytes, file).manifest.installation, name: 'line A' });
+    const own = await there.call('classes.create', { names: { en: 'hole', ja: '穴' } });
+    await there.call('classes.rename', { classId: own.id, names: { en: 'Pit' } });
+    const before = await there.call('classes.list', {});
+    const take = () => there.call('bundles.import', { stationId: target!.id, file });
+    await expect(take()).rejects.toMatchObject({ code: 'ALREADY_EXISTS', message: expect.stringMatching(/pit/i) });
+    expect(await there.call('classes.list', {})).toEqual(before);
+    expect(await there.call('candidates.list', { stationId: target!.id })).toEqual([]);
+    expect(readdirSync(join(there.home, 'bundles'))).toEqual([]);
+    // Said which name; under another one there is room for it.
+    await there.call('classes.rename', { classId: own.id, names: { en: 'hole' } });
+    await take();
+    expect((await there.call('classes.list', {})).map(({ id }) => id)).toEqual([...before.map(({ id }) => id), 'c-pit']);
+  });
+
   test('it is taken from a trusted installation only, and inspects only after an approval there', async () => {
     const { candidate, bytes } = await exported();
     const [target] = await there.call('stations.list', {});
