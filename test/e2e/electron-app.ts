@@ -140,9 +140,12 @@ export function startElectron(
   const [command, ...before] = [...prefix, program];
   // Without a graphics card Electron's first attempt at one ends, and the window gets another renderer: where a debugger attaches meanwhile, on a busy machine, both hang.
   const debuggers = debugged ? ['--remote-debugging-port=0', '--disable-gpu'] : [];
+  // What Chromium keeps beside a data folder goes with that, not into the account of who runs the tests.
+  const home = args[args.indexOf('--home') + 1];
+  const beside = args.includes('--home') ? { XDG_CONFIG_HOME: join(home!, '..', 'config') } : {};
   const child = spawn(command!, [...before, '--no-sandbox', ...debuggers, ...args], {
     // As on a plant PC: packages that keep quiet where CI is set shall show what they do elsewhere.
-    env: { ...process.env, CI: undefined, ...env },
+    env: { ...process.env, CI: undefined, ...beside, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
