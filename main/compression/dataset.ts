@@ -1,45 +1,34 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { criteriaSchema } from '../contract/domain.ts';
+import { criteriaSchema, type Criteria } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { scanDataset } from '../learning/dataset.ts';
-import { openProducts } from '../learning/dense.ts';
-import { splitTasks } from '../learning/protocol.ts';
+import { openProducts, type Products } from '../learning/dense.ts';
 import { normalisationOf } from '../onnx/index.ts';
-import { createOrtEngine } from '../training/ort/engine.ts';
-import { adaptForPruning, adaptModeOf } from './adapt.ts';
 import { sweepBundles } from './bundle-files.ts';
 import { cancellable } from './cancellable.ts';
-import { measureLayers } from './cost/cost-model.ts';
-import { studentsOf, type CompressDatasetOptions } from './dataset-options.ts';
+import type { CompressDatasetOptions } from './dataset-options.ts';
 import { whyNothing, type CompressReport } from './dataset-report.ts';
-import { checkEnoughImages } from './enough-images.ts';
-import { describeEnvironment, integerWeightBits } from './environment.ts';
+import { readDataset, searchDataset, type ReadDataset, type SearchedDataset } from './dataset-search.ts';
+import { describeEnvironment } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { operationsScore } from './evidence/operations-score.ts';
-import { finishVariant, holdsFinished } from './finish.ts';
+import { finishVariant, holdsFinished, type Finished } from './finish.ts';
 import { judgeFinished } from './judge-finished.ts';
 import { openLabelledImages } from './labelled-images.ts';
 import { floatOf } from './parity-stages.ts';
-import { teachingMsWithin } from './plan/budget.ts';
-import { openCheckpoint } from './plan/checkpoint.ts';
 import type { Measure } from './plan/contender.ts';
-import { forwardMsOf } from './plan/evaluate.ts';
-import { chooseFinalists, finishFinalists, inputSizesOf } from './plan/finalists.ts';
+import { chooseFinalists, finishFinalists } from './plan/finalists.ts';
 import { paretoFront, recommend, type OfferLimits } from './plan/offers.ts';
-import { searchPlan, type SearchRequest } from './plan/search.ts';
-import { openTrials } from './plan/trials.ts';
+import type { TrialRecord } from './plan/trials.ts';
 import { describeVariant, type Variant } from './plan/variant.ts';
-import { firstTaskOf, taskSimilarity } from './tasks.ts';
+import { taskSimilarity } from './tasks.ts';
 import { testOffers, type FinishedTrial } from './test-offers.ts';
 import { timeFinished } from './time-finished.ts';
 
 export type { CompressDatasetOptions } from './dataset-options.ts';
 
-/** Share of the time budget for fine-tuning the backbone on the first task, the trial included. */
-const ADAPTATION_SHARE = 0.25;
-/** Share of the time budget for the search; the rest finishes, times and reports what it found. */
-const SEARCH_SHARE = 0.75;
+/** Of timing what is finished. */
+const TIMED_ROUNDS = 300;
+const TIMING_MS = 20_000;
 
 /**
  * Compresses a backbone for a data set and reports what it costs and brings. Everything is chosen on training folds; test
@@ -53,171 +42,28 @@ export const compressDataset = (
 ): Promise<CompressReport> => cancellable(options.signal, () => compress(options, measure));
 
 async function compress(options: CompressDatasetOptions, measure: Measure): Promise<CompressReport> {
-  const { strategy } = options;
   const startedAt = performance.now();
   const { backbone, threads, signal } = options;
   const say = (line: string) => options.onProgress?.(line);
-  const dataset = await scanDataset(options.dir, signal ? { signal } : {});
-  if (dataset.classes.length < 2) throw new AppError('TOO_FEW_CLASSES', { found: dataset.classes.length, needed: 2 });
-  const tasks = splitTasks(dataset.classes, options.tasks ?? dataset.classes.length);
-  say(`reading ${dataset.train.length} training images`);
-  const training = await openLabelledImages(dataset.train, backbone, signal);
-  const { source, images, ledger } = training;
-  const firstTask = firstTaskOf(tasks, images, ledger);
-  if (images.length === 0) throw new AppError('DATASET_EMPTY', { path: join(options.dir, 'train') });
-  const perClass = Map.groupBy(ledger, ({ classId }) => classId);
-  checkEnoughImages(new Map(dataset.classes.map((name) => [name, perClass.get(name)?.length ?? 0])));
-  await using products = openProducts({ threads });
+  const read = await readDataset(options);
+  const { dataset, tasks, training } = read;
   const criteria = criteriaSchema.parse({ maxDropPp: options.maxDropPp });
-
+  await using products = openProducts({ threads });
   if (options.out !== undefined) await sweepBundles(options.out);
-  say('measuring the uncompressed backbone');
-  const bytes = await readFile(backbone.file);
-  const students = studentsOf(options);
-  const adaptFirstTask = adaptModeOf(options);
-  const adaptation = adaptFirstTask === 'off' ? null : await adapt(adaptFirstTask);
-  const environment = describeEnvironment(threads);
-  const checkpoint =
-    options.work === undefined
-      ? null
-      : await openCheckpoint({
-          work: options.work,
-          // The time budget is not among it: a search that ran out of time may go on with more.
-          key: {
-            environment,
-            weightBits: integerWeightBits(),
-            backbone: [backbone.sha256, backbone.mean, backbone.std],
-            images: ledger.map(({ sha, classId }) => [sha, classId]),
-            tasks,
-            strategy,
-            precision: options.precision,
-            ratio: options.ratio ?? null,
-            maxDropPp: options.maxDropPp,
-            importance: options.importance ?? null,
-            seed: options.seed,
-            // Made anew when it goes on: how long it may train depends on the clock. Trials that were kept say themselves what they learnt from.
-            adaptFirstTask,
-            students,
-          },
-          resume: options.resume ?? false,
-          onProblem: (problem) => say(`going on without keeping what is measured: ${problem}`),
-        });
-  const budgetMs = SEARCH_SHARE * 1000 * options.timeBudgetS;
-  const bench = await openTrials({
-    backbone,
-    bytes,
-    source,
-    images,
-    ledger,
-    firstTask,
-    adapted: adaptation?.backbone ?? null,
-    students,
-    tasks,
-    products,
-    threads,
-    importance: options.importance,
-    seed: options.seed,
-    signal,
-    measure,
-    // A clock that was replaced has no profile either.
-    costs: measure === measureInterleaved ? { measure: measureLayers, folder: options.costs ?? null } : null,
-    maxDropPp: options.maxDropPp,
-    budgetMs,
-    checkpoint,
-  });
-  const request: SearchRequest = {
-    strategy,
-    precision: options.precision,
-    ratio: options.ratio ?? null,
-    nativeSize: backbone.inputSize,
-    sizes: inputSizesOf(backbone),
-    maxDropPp: options.maxDropPp,
-    timeBudgetMs: Math.max(0, budgetMs - (performance.now() - startedAt)),
-    teachingMs: teachingMsWithin(budgetMs),
-  };
-  const { outOfTime } = await searchPlan(request, {
-    evaluate: (variant) => {
-      const left = Math.max(0, options.timeBudgetS - (performance.now() - startedAt) / 1000);
-      say(`trying ${describeVariant(variant, backbone.inputSize)} (at most ${Math.ceil(left)} s left)`);
-      return bench.evaluate(variant);
-    },
-    now: () => bench.now(),
-    signal,
-  });
-  if (bench.taken > 0) say(`${bench.taken} trials were taken from the run before`);
-
-  const finalists = chooseFinalists([...bench.records.values()], {
-    maxDropPp: options.maxDropPp,
-    all: strategy !== 'auto',
-  });
-  const classes = dataset.classes.map((name) => ({ id: name, names: { en: name, ja: name }, isOk: false }));
-  const finishOptions = {
-    backbone,
-    source,
-    images,
-    ledger,
-    classes,
-    criteria,
-    recipe: null,
-    identity: { demo: false, stationId: null, knowledgeId: null },
-    products,
-    threads,
-    views: bench.views,
-    now: () => new Date(),
-    signal,
-  };
-  const native: Variant = { strategy: 'none', ratio: 0, inputSize: backbone.inputSize, precision: 'fp32' };
-  say('finishing the uncompressed model');
-  const reference = await finishVariant('reference', native, bench.base, bench.reference.bytes, finishOptions);
-  const finished = await finishFinalists(
-    finalists,
-    strategy === 'auto' ? [...bench.records.values()] : [],
-    { maxDropPp: options.maxDropPp, places: Infinity },
-    {
-      async finish(record) {
-        say(`finishing ${record.id}`);
-        const { variant, made } = record;
-        return { record, finished: await finishVariant(record.id, variant, made.model, made.bytes, finishOptions) };
-      },
-      holds: ({ record, finished: item }) => holdsFinished(reference, item, record.unseen, options.maxDropPp),
-    },
-  );
-
-  say('timing all of them against each other');
-  const { models: timed, energy } = await timeFinished([reference, ...finished.map((entry) => entry.finished)], {
-    source,
-    image: images[0]!,
-    threads,
-    measure,
-    rounds: 300,
-    budgetMs: 20_000,
-    signal,
-  });
-  const referenceTimes = timed.get('reference')!;
-  const limits: OfferLimits = { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null };
+  const searched = await searchDataset(options, read, { products, measure, startedAt });
+  const { bench, adaptation, checkpoint } = searched;
+  const done = await finish(options, read, searched, { criteria, products });
+  const { reference } = done;
   // Offers and the recommendation: validation and time only. No test image has been opened so far.
-  const offers = finished.map(({ record, finished: item }): FinishedTrial => {
-    const times = timed.get(record.id)!;
-    const float = floatOf(record, bench.records);
-    return { record, finished: item, float, times, ...judgeFinished(reference, item, times, record.unseen, limits) };
-  });
+  const { offers, limits, referenceTimes, energy } = await offer(options, read, searched, done, measure);
   const best = recommend(offers);
-  const front = new Set(
-    paretoFront([
-      { id: 'reference', latencyMs: referenceTimes.latency.p50, balancedAccuracy: reference.compared.balancedAccuracy },
-      ...offers.map(({ record, latencyMs, balancedAccuracy: accuracy }) => ({
-        id: record.id,
-        latencyMs,
-        balancedAccuracy: accuracy,
-      })),
-    ]).map(({ id }) => id),
-  );
-  front.delete('reference');
+  const front = frontOf(referenceTimes.latency.p50, reference, offers);
 
   say(`judging ${dataset.test.length} test images`);
   const test = await openLabelledImages(dataset.test, backbone, signal);
   if (test.images.length === 0) throw new AppError('DATASET_EMPTY', { path: join(options.dir, 'test') });
   const adapted = adaptation?.backbone != null;
+  const environment = describeEnvironment(threads);
   const tested = await testOffers(reference, referenceTimes, offers, {
     backbone,
     base: bench.base,
@@ -264,32 +110,93 @@ async function compress(options: CompressDatasetOptions, measure: Measure): Prom
     })),
     skipped: bench.skipped.map(({ id, problem }) => ({ id, problem })),
     unreadable: [...training.unreadable, ...test.unreadable],
-    outOfTime,
+    outOfTime: searched.outOfTime,
     resumedTrials: bench.taken,
     environment,
     energy,
-    images: { train: images.length, test: test.images.length },
+    images: { train: training.images.length, test: test.images.length },
     seconds: (performance.now() - startedAt) / 1000,
   };
+}
 
-  async function adapt(mode: 'auto' | 'on') {
-    const adapted = await adaptForPruning({
-      backbone,
-      mode,
-      ledger,
-      images,
-      firstTask,
-      describe: (image) => dataset.train[image]!,
-      engine: createOrtEngine(),
-      products,
-      seconds: ADAPTATION_SHARE * options.timeBudgetS,
-      forwardMs: await forwardMsOf(backbone, bytes, source, images, { threads, signal }),
-      threads,
-      seed: options.seed,
-      onProgress: say,
-      signal,
-    });
-    say(`adaptation to the first task: ${adapted.reason}`);
-    return adapted;
-  }
+/** The uncompressed model and the finalists, each with its head solved anew. */
+async function finish(
+  options: CompressDatasetOptions,
+  { dataset, training }: ReadDataset,
+  { bench }: SearchedDataset,
+  { criteria, products }: { criteria: Criteria; products: Products },
+) {
+  const { backbone, strategy, maxDropPp, threads, signal } = options;
+  const say = (line: string) => options.onProgress?.(line);
+  const records = [...bench.records.values()];
+  const finalists = chooseFinalists(records, { maxDropPp, all: strategy !== 'auto' });
+  const finishOptions = {
+    backbone,
+    source: training.source,
+    images: training.images,
+    ledger: training.ledger,
+    classes: dataset.classes.map((name) => ({ id: name, names: { en: name, ja: name }, isOk: false })),
+    criteria,
+    recipe: null,
+    identity: { demo: false, stationId: null, knowledgeId: null },
+    products,
+    threads,
+    views: bench.views,
+    now: () => new Date(),
+    signal,
+  };
+  const native: Variant = { strategy: 'none', ratio: 0, inputSize: backbone.inputSize, precision: 'fp32' };
+  say('finishing the uncompressed model');
+  const reference = await finishVariant('reference', native, bench.base, bench.reference.bytes, finishOptions);
+  const finished = await finishFinalists(
+    finalists,
+    strategy === 'auto' ? records : [],
+    { maxDropPp, places: Infinity },
+    {
+      async finish(record) {
+        say(`finishing ${record.id}`);
+        const { variant, made } = record;
+        return { record, finished: await finishVariant(record.id, variant, made.model, made.bytes, finishOptions) };
+      },
+      holds: ({ record, finished: item }) => holdsFinished(reference, item, record.unseen, maxDropPp),
+    },
+  );
+  return { reference, finished };
+}
+
+/** Times what is finished and judges it, by validation and time. */
+async function offer(
+  options: CompressDatasetOptions,
+  { training }: ReadDataset,
+  { bench }: SearchedDataset,
+  { reference, finished }: { reference: Finished; finished: readonly { record: TrialRecord; finished: Finished }[] },
+  measure: Measure,
+) {
+  options.onProgress?.('timing all of them against each other');
+  const { models: timed, energy } = await timeFinished([reference, ...finished.map((entry) => entry.finished)], {
+    source: training.source,
+    image: training.images[0]!,
+    threads: options.threads,
+    measure,
+    rounds: TIMED_ROUNDS,
+    budgetMs: TIMING_MS,
+    signal: options.signal,
+  });
+  const limits: OfferLimits = { maxDropPp: options.maxDropPp, latencyMs: options.latencyMs ?? null };
+  const offers = finished.map(({ record, finished: item }): FinishedTrial => {
+    const times = timed.get(record.id)!;
+    const float = floatOf(record, bench.records);
+    return { record, finished: item, float, times, ...judgeFinished(reference, item, times, record.unseen, limits) };
+  });
+  return { offers, limits, referenceTimes: timed.get('reference')!, energy };
+}
+
+/** Ids of the offers that neither another nor the uncompressed model beats in both accuracy and time. */
+function frontOf(referenceMs: number, reference: Finished, offers: readonly FinishedTrial[]): ReadonlySet<string> {
+  const { balancedAccuracy } = reference.compared;
+  const front = paretoFront<{ id: string | null; latencyMs: number; balancedAccuracy: number }>([
+    { id: null, latencyMs: referenceMs, balancedAccuracy },
+    ...offers.map((each) => ({ ...each, id: each.record.id })),
+  ]);
+  return new Set(front.flatMap(({ id }) => (id === null ? [] : [id])));
 }
