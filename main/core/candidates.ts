@@ -215,7 +215,7 @@ export const createCandidateService = (
     work: compressResumable,
     ended: (jobId) => rm(workDirOf(jobId), { recursive: true, force: true }),
     early: {
-      isPossible: ({ step }) => step.key === 'compress.try',
+      isPossible: ({ key }) => key === 'compress.try',
       ask: (request) => ({ ...requestSchema.parse(request), enough: true }),
     },
   });

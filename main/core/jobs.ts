@@ -25,8 +25,8 @@ export interface ResumableWork {
   work(job: JobWork, request: unknown): Promise<string[]>;
   /** The job has ended for good: whatever was kept for it goes. */
   ended(jobId: string): Promise<void>;
-  /** Work that can end early with what it has found: whether it is at that, and what it is asked then in place of `request`. */
-  early?: { isPossible(job: Job): boolean; ask(request: unknown): unknown };
+  /** Work that can end early with what it has found: whether it is at that by its step, and what it is asked then in place of `request`. */
+  early?: { isPossible(step: JobStep): boolean; ask(request: unknown): unknown };
 }
 
 /** Ends the work of a job that shall go on later. */
@@ -135,7 +135,8 @@ export const createJobService = (context: CoreContext): JobService => {
         signal,
         progress(share, step, secondsLeft = null) {
           if (signal.aborted) return;
-          Object.assign(job, { progress: Math.min(1, Math.max(0, share)), step, secondsLeft });
+          const finishable = known.get(job.kind)?.early?.isPossible(step) ?? false;
+          Object.assign(job, { progress: Math.min(1, Math.max(0, share)), step, secondsLeft, finishable });
           const at = performance.now();
           if (at - toldAt < TELL_EVERY_MS) return;
           toldAt = at;
@@ -203,7 +204,7 @@ export const createJobService = (context: CoreContext): JobService => {
   /** Again in the queue, from where it was. */
   const goOn = ({ job, userId, request }: LeftJob, resumable: ResumableWork): Job => {
     const step = { key: `${job.kind}.resuming`, details: {} };
-    const again: Job = { ...job, state: 'waiting', secondsLeft: null, step, resumable: true };
+    const again: Job = { ...job, state: 'waiting', secondsLeft: null, step, resumable: true, finishable: false };
     return queue(again, userId, (work) => resumable.work(work, request), resumable);
   };
   /** One that was paused; asked what `left` says. */
@@ -399,7 +400,7 @@ export const createJobService = (context: CoreContext): JobService => {
         const job = found?.job ?? storedJob(jobId);
         const isRunning = job.state === 'running' && found?.controller.signal.aborted === false;
         const early = known.get(job.kind)?.early;
-        if ((!isRunning && job.state !== 'paused') || !early?.isPossible(job)) {
+        if ((!isRunning && job.state !== 'paused') || !job.finishable || !early) {
           const needed = 'a search under way';
           throw new AppError('CONFLICT', { what: `the job ${jobId}`, state: job.state, needed });
         }

@@ -122,7 +122,7 @@ describe('the loop with the real core', () => {
       const search = `${testId('job')}[data-step="compress.try"] .left small`;
       const first = await page.textContent(search);
       // Something smaller is found by the time that a second one is tried.
-      await expect.poll(() => page.textContent(search), { timeout: MINUTES }).not.toBe(first);
+      await expect.poll(() => page.textContent(search), { timeout: 2 * MINUTES }).not.toBe(first);
       await press(page, testId('finish-job'));
     };
     await doJob(page, compress, 5 * MINUTES);

@@ -986,7 +986,12 @@ describe('jobs', () => {
     // Only a search has found something to finish.
     expect(await page.isVisible(testId('finish-job'))).toBe(false);
     const variant = '160 px instead of 224 px, 65 % of the arithmetic pruned (by all classes), 8-bit integers';
-    const search: Job = { ...job, resumable: true, step: { key: 'compress.try', details: { variant } } };
+    const search: Job = {
+      ...job,
+      resumable: true,
+      finishable: true,
+      step: { key: 'compress.try', details: { variant } },
+    };
     server.world.jobs = [search];
     server.emit('jobs.progressed', search);
     await page.waitForSelector(testId('finish-job'));

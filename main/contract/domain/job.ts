@@ -16,6 +16,8 @@ export const jobSchema = z.object({
   startedAt: z.iso.datetime(),
   /** It can be paused, and goes on where it was. */
   resumable: z.boolean().optional(),
+  /** It is at work that can end early with what it has found. */
+  finishable: z.boolean().optional(),
   /** Seconds that it ran, or waited for its turn, until it was paused, or the program ended, last: neither a pause nor the time without the program counts. */
   usedSeconds: z.number().min(0).optional(),
   /** Since when it runs or waits again after a pause or a start of the program. */

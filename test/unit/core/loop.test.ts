@@ -840,6 +840,7 @@ describe('jobs', () => {
       expect.poll(async () => (await stateOf(job)).step.key, { interval: 5, timeout: 20_000 }).toBe('compress.try');
     const job = await world.call('candidates.create', { stationId, budget: 'overnight' }, technician);
     await atSearch(job);
+    expect(await stateOf(job)).toMatchObject({ finishable: true });
     const update = await world.call('knowledge.update', { stationId }, technician);
     for (const [jobId, code, session] of [
       [job.id, 'NOT_ALLOWED', world.core.openSession()],
@@ -853,7 +854,7 @@ describe('jobs', () => {
     world.trainer.hold = null;
     await world.done(update);
     const finished = await world.done(job);
-    expect(finished).toMatchObject({ state: 'done', problem: null });
+    expect(finished).toMatchObject({ state: 'done', problem: null, finishable: false });
     expect(world.trainer.compressions.map(({ enough }) => enough)).toEqual([false, true]);
     expect(new Set(world.trainer.compressions.map(({ workDir }) => workDir)).size).toBe(1);
     await expect(world.call('jobs.finish', { jobId: job.id })).rejects.toMatchObject({ code: 'CONFLICT' });
