@@ -9,6 +9,7 @@ import { findCamera } from '../../capture/gige/camera.ts';
 import { cameraError, openDevice } from '../../capture/gige/device.ts';
 import { discover, type FoundDevice } from '../../capture/gige/discovery.ts';
 import { FeatureError, type Feature } from '../../capture/gige/genicam/node-map.ts';
+import { outError } from '../../store/files.ts';
 import { encodePng } from '../../vision/decode.ts';
 import { decimalNumber, wholeNumber, type Action } from './context.ts';
 import { table, UsageError } from './output.ts';
@@ -108,7 +109,9 @@ export function addCameraCommands(program: Command, action: Action): void {
           ...(options.exposureUs === undefined ? {} : { exposureUs: options.exposureUs }),
           ...(options.pixelFormat === undefined ? {} : { pixelFormat: options.pixelFormat }),
         }) as GigeConfig;
-        await mkdir(options.out, { recursive: true });
+        await mkdir(options.out, { recursive: true }).catch((error: unknown) => {
+          throw outError(error, options.out);
+        });
         out.result(
           await capture(found, config, id, options, signal, out.progress),
           (r) => `${r.frames} frames in ${r.seconds.toFixed(2)} s, ${r.lost} lost, ${r.resent} packets sent again`,
@@ -155,7 +158,7 @@ async function capture(
       // The pixels are lent: the copy is the file's.
       const write = encodePng({ ...image, data: Uint8Array.from(image.data) })
         .then((png) => writeFile(name, png))
-        .catch((error: unknown) => done.reject(error))
+        .catch((error: unknown) => done.reject(outError(error, name)))
         .finally(() => writing.delete(write));
       writing.add(write);
       progress(`${frames} of ${count}`);
