@@ -130,7 +130,10 @@ describe('in another home', () => {
     // Said which name; under another one there is room for it.
     await there.call('classes.rename', { classId: own.id, names: { en: 'hole' } });
     await take();
-    expect((await there.call('classes.list', {})).map(({ id }) => id)).toEqual([...before.map(({ id }) => id), 'c-pit']);
+    expect((await there.call('classes.list', {})).map(({ id }) => id)).toEqual([
+      ...before.map(({ id }) => id),
+      'c-pit',
+    ]);
   });
 
   test('it is taken from a trusted installation only, and inspects only after an approval there', async () => {
