@@ -168,8 +168,8 @@ export async function makeGoodPartsCandidate(
 /** Strategy of a model card made from good parts alone. */
 const GOOD_PARTS = 'good-parts' satisfies CandidateStrategy;
 
-/** Whether a bundle tells classes apart: one of good parts alone has no recall to compare with. */
-export async function isClassifier(bundleDir: string): Promise<boolean> {
+/** Classes that a bundle tells apart; null: one of good parts alone has no recall to compare with. */
+export async function classesToldApart(bundleDir: string): Promise<ReadonlySet<string> | null> {
   const card = modelCardSchema.parse(JSON.parse(await readFile(join(bundleDir, 'model.json'), 'utf8')));
-  return card.classes.length > 1;
+  return card.classes.length > 1 ? new Set(card.classes.map(({ id }) => id)) : null;
 }

@@ -25,7 +25,7 @@ import {
   type Verdict,
 } from './evidence/verdicts.ts';
 import { newDefectsLost, type Finished, type FinishOptions } from './finish.ts';
-import { isClassifier } from './good-parts.ts';
+import { classesToldApart } from './good-parts.ts';
 import type { FinishedOffer } from './judge-finished.ts';
 import { parityStages } from './parity-stages.ts';
 import { deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
@@ -68,8 +68,8 @@ interface StationEvidenceOptions extends FinishOptions {
 interface Comparison {
   /** Held-out verdicts of the uncompressed model, by the first ledger row of each part. */
   reference: ReadonlyMap<number, Verdict>;
-  /** Verdicts of the active model as it inspects; null: there is none that tells classes apart. */
-  active: ReadonlyMap<number, Verdict> | null;
+  /** The active model as it inspects; null: there is none that tells classes apart. */
+  active: { verdicts: ReadonlyMap<number, Verdict>; classIds: ReadonlySet<string> } | null;
   okIds: ReadonlySet<string>;
   dataSha256: string;
 }
@@ -84,19 +84,22 @@ export async function writeCandidates(
   offers: readonly StationOffer[],
   options: StationEvidenceOptions,
 ): Promise<WrittenCandidate[]> {
-  const { reference, activeBundleDir, classes, ledger, threads } = options;
+  const { reference, activeBundleDir, classes, ledger } = options;
   const comparison: Comparison = {
     reference: heldOutVerdicts(reference, ledger),
-    active:
-      activeBundleDir === null || !(await isClassifier(activeBundleDir))
-        ? null
-        : await inspectingVerdicts({ bundleDir: activeBundleDir, threads }, options),
+    active: activeBundleDir === null ? null : await activeIn(activeBundleDir, options),
     okIds: new Set(classes.filter(({ isOk }) => isOk).map(({ id }) => id)),
     dataSha256: dataDigest(ledger),
   };
   const written: WrittenCandidate[] = [];
   for (const offer of offers) written.push(await writeCandidate(offer, comparison, options));
   return written;
+}
+
+async function activeIn(bundleDir: string, options: StationEvidenceOptions): Promise<Comparison['active']> {
+  const classIds = await classesToldApart(bundleDir);
+  if (classIds === null) return null;
+  return { verdicts: await inspectingVerdicts({ bundleDir, threads: options.threads }, options), classIds };
 }
 
 /** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of. */
@@ -121,7 +124,7 @@ async function writeCandidate(
     escapeGate(escapesOf(verdicts, okIds), criteria),
     overkillGate(overkillsOf(verdicts, okIds), criteria),
     dropGate(discordantOf(before, after), criteria, unseen && discordantOf(before, after, unseen)),
-    ...(active && inspecting ? [recallGate(pairsByClass(active, inspecting))] : []),
+    ...(active && inspecting ? [recallGate(pairsByClass(active.verdicts, inspecting))] : []),
     ...noveltyGates(finished, options),
     ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
     latencyGate(latency.samples, criteria),
@@ -143,12 +146,16 @@ async function writeCandidate(
       compared: offer.balancedAccuracy,
       speedupInterval: offer.speedupInterval,
     },
-    active: active ? recallByClass(active) : null,
+    inspecting: active &&
+      inspecting && {
+        active: new Map([...recallByClass(active.verdicts)].filter(([id]) => active.classIds.has(id))),
+        candidate: recallByClass(inspecting),
+      },
     basis: basisOf(comparison, unseen) + (sumsOfOthers ? basisOfSums(sumsOfOthers, options.nameOf) : ''),
     gates,
     changed:
       active && inspecting
-        ? changedBetween(active, inspecting, shaOf)
+        ? changedBetween(active.verdicts, inspecting, shaOf)
         : changedBetween(comparison.reference, verdicts, shaOf),
     environment: describeEnvironment(lineThreads),
     dataSha256,

@@ -94,7 +94,7 @@ export async function testOffers(
     const evidence = buildEvidence({
       reference: { finished: reference, judged: referenceTest.judged, latency: referenceTimes.latency },
       candidate: { finished, judged: tested.judged, ...times },
-      active: null,
+      inspecting: null,
       basis: `${test.images.length} test images, opened after every choice was made`,
       gates,
       changed: [],

@@ -703,6 +703,17 @@ describe('Approve', () => {
         `Not measured here, no pictures: ${name}.`,
     );
     expect(await page.textContent(testId('not-measured'))).toBe('not measured here: no pictures');
+    // What inspects against what inspects, class by class; what was held out stands beside it.
+    const shown = (id: string) => page.locator(testId(id)).allInnerTexts();
+    const [before, after, change] = [
+      await shown('active-recall'),
+      await shown('deployed-recall'),
+      await shown('recall-change'),
+    ];
+    expect(change.length).toBeGreaterThan(3);
+    expect(change.map((text) => Number(text.replace('−', '-')).toFixed(1))).toEqual(
+      before.map((text, i) => (Number(after[i]) - Number(text)).toFixed(1)),
+    );
     expect(await findings(page)).toEqual([]);
     for (const [width, height] of [
       [1366, 768],

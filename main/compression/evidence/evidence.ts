@@ -72,11 +72,12 @@ interface Measured {
   compared?: number;
 }
 
-/** Evidence of a candidate against the reference on the same images; `active`: class given per row by the active model. */
+/** Evidence of a candidate against the reference on the same images. */
 export function buildEvidence(parts: {
   reference: Measured;
   candidate: Measured & { speedupInterval: [number, number] | null };
-  active: ReadonlyMap<string, number> | null;
+  /** Recall by class of the active model and of the candidate as they inspect, each of the classes that it knows; null: there is no active one. */
+  inspecting: Record<'active' | 'candidate', ReadonlyMap<string, number>> | null;
   basis: string;
   gates: Evidence['gates'];
   changed: Evidence['changed'];
@@ -110,7 +111,8 @@ export function buildEvidence(parts: {
       n,
       reference: referenceRecall.get(classId)?.recall ?? 0,
       candidate: recall,
-      active: parts.active?.get(classId) ?? null,
+      active: parts.inspecting?.active.get(classId) ?? null,
+      deployed: parts.inspecting?.candidate.get(classId) ?? null,
     })),
     confusion: confusionOf(candidate.judged),
     gates: parts.gates,

@@ -185,9 +185,13 @@ export const evidenceSchema = z.object({
     z.object({
       classId: id,
       n: z.number().int(),
+      /** Held out: of parts that the model's head had not learnt. */
       reference: share,
       candidate: share,
+      /** As it inspects, on parts that it may have learnt; null: no model inspects, or it does not know the class. */
       active: share.nullable(),
+      /** Of the candidate the same way: what compares with `active`. Absent in older evidence. */
+      deployed: share.nullable().optional(),
     }),
   ),
   confusion: z.array(z.array(z.number().int())),

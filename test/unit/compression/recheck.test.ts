@@ -102,7 +102,7 @@ beforeAll(async () => {
   evidence = buildEvidence({
     reference: { finished: float, judged: float.compared.judged, latency },
     candidate: { finished: integer, judged: integer.compared.judged, latency, speedupInterval: null },
-    active: null,
+    inspecting: null,
     basis: 'test',
     gates: [],
     changed: [],

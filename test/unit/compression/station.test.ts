@@ -207,9 +207,31 @@ describe('compressStation', () => {
     expect(second.candidates).toHaveLength(1);
     const { evidence } = second.candidates[0]!;
     expect(evidence.gates.map(({ name }) => name)).toContain('recall');
-    expect(evidence.perClass.every(({ active }) => active !== null)).toBe(true);
+    for (const { classId, active, deployed } of evidence.perClass) {
+      // Like with like: the same labels in the same backbone, and not what was held out of one of them.
+      expect(active, classId).toBeGreaterThan(0.5);
+      expect(deployed, classId).toBe(active);
+    }
     expect(evidence.basis).toContain('may have learnt');
     expect(evidence.dataSha256).toBe(last.evidence.dataSha256);
+  }, 180_000);
+
+  it('compares with an active model by the classes that this one knows', async () => {
+    const run = async (images: CompressStationInput['images'], activeBundleDir: string | null) => {
+      const outDir = await mkdtemp(join(folder, 'fewer-'));
+      const asked = { ...input, images, outDir, activeBundleDir, candidateIds: ['c2'], timeBudgetS: 1 };
+      return (await compressStation(asked, { measure })).candidates[0]!;
+    };
+    const [first] = CLASSES;
+    const { dir } = await run(
+      input.images.filter(({ classId }) => classId !== first),
+      null,
+    );
+    const { perClass } = (await run(input.images, dir)).evidence;
+    expect(perClass.map(({ classId, active }) => [classId, active === null])).toEqual(
+      perClass.map(({ classId }) => [classId, classId === first]),
+    );
+    expect(perClass.every(({ deployed }) => typeof deployed === 'number')).toBe(true);
   }, 180_000);
 
   it('recommends nothing that a gate refuses', async () => {
