@@ -137,7 +137,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
         });
         context.emit('stations.changed', {});
         // A name is no reason to stop a line, and the active model brings its own backbone.
-        if (keys.some((key) => !['name', 'criteria', 'backboneId'].includes(key))) await lines.reconfigure(before.id);
+        if (keys.some((key) => !['name', 'backboneId'].includes(key))) await lines.reconfigure(before.id);
         return store.stations.get(before.id);
       },
     },

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { criteriaSchema } from '../../main/contract/domain.ts';
 import { createLineHome, lineSettings, lineStation, listenedLine, until } from './line-home.ts';
 
 const simulated = { kind: 'simulated', partsPerMinute: 60_000, width: 128, height: 128 };
@@ -47,18 +48,25 @@ test('a camera that is closed, or opened anew, while a part is under way: the pa
   try {
     // The second picture of the part is not asked for before the line stops.
     const frames = { perPart: 2, rule: 'worst-of', spacingMs: 10_000 };
-    const settings = lineSettings({ trigger: { source: 'software' }, frames });
+    const settings = lineSettings({ trigger: { source: 'software' }, frames, deadlineMs: null });
     const bundleDir = await at.bundle('m-1');
-    await line.configure(at.home, lineStation(simulated, { line: settings }), bundleDir);
+    const configure = (width: number, maxLatencyMsP99: number) => {
+      const criteria = criteriaSchema.parse({ maxLatencyMsP99 });
+      return line.configure(at.home, lineStation({ ...simulated, width }, { line: settings, criteria }), bundleDir);
+    };
+    await configure(128, 6000);
     await line.start();
     const trigger = () => line.line['line.trigger']({}, null, signal) as Promise<{ taken: boolean }>;
     expect(await trigger()).toEqual({ taken: true });
-    await line.configure(at.home, lineStation({ ...simulated, width: 160 }, { line: settings }), bundleDir);
+    await configure(160, 6000);
     expect(await trigger()).toEqual({ taken: true });
-    expect(await line.stop()).toMatchObject({ parts: 2, triggers: 2, refusedTriggers: 0 });
+    // The time after which a part is late goes to the camera as well.
+    await configure(160, 7000);
+    expect(await trigger()).toEqual({ taken: true });
+    expect(await line.stop()).toMatchObject({ parts: 3, triggers: 3, refusedTriggers: 0 });
     // A line that is configured tells again what was not acknowledged.
     const told = new Map(line.records.map(({ seq, judgement }) => [seq, judgement]));
-    expect([...told.keys()]).toEqual([1, 2]);
+    expect([...told.keys()]).toEqual([1, 2, 3]);
     for (const judgement of told.values())
       expect(judgement).toMatchObject({ unsureReason: 'late', errorCode: 'CAMERA_NO_FRAME' });
   } finally {

@@ -7,6 +7,11 @@ import type { Tally } from './tally.ts';
 /** A frame without a verdict after so long is answered `unsure: late` by the watchdog: the station's deadline, else ten times the station's own limit, 500 ms at least. */
 export const lateAfterMs = (station: Pick<Station, 'criteria' | 'line'>): number =>
   station.line.deadlineMs ?? Math.max(500, 10 * station.criteria.maxLatencyMsP99);
+
+/** All that a station's camera is opened with: where that changes, it has to be opened anew. */
+export const openedWith = (station: Pick<Station, 'camera' | 'line' | 'recipe' | 'criteria'>): string =>
+  JSON.stringify([station.camera, station.line, station.recipe.maxPixels, lateAfterMs(station)]);
+
 /** What the first line.configure gives a line. */
 export interface Setup {
   home: string;

@@ -17,7 +17,7 @@ import { createAskCapture } from './ask-capture.ts';
 import { createLane } from './lane.ts';
 import { createLineCamera, refuseInDemo } from './line-camera.ts';
 import { createLinePreview } from './line-preview.ts';
-import { lateAfterMs, setupOf, type LineState, type Setup } from './line-state.ts';
+import { lateAfterMs, openedWith, setupOf, type LineState, type Setup } from './line-state.ts';
 import { createModelSlot } from './model-slot.ts';
 import { createOutbox } from './outbox.ts';
 import { createProblems } from './problems.ts';
@@ -262,11 +262,7 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
         at.spool.acknowledge(acknowledged);
         const sameThreads = before?.station.threads === station.threads;
         if (!before || input.bundleDir !== slot.bundleDir || !sameThreads) await slot.take(at, input.bundleDir);
-        const sameCamera =
-          before === null ||
-          JSON.stringify([before.station.camera, before.station.line, before.station.recipe.maxPixels]) ===
-            JSON.stringify([station.camera, station.line, station.recipe.maxPixels]);
-        if (line.state !== 'stopped' && !sameCamera) {
+        if (line.state !== 'stopped' && before && openedWith(before.station) !== openedWith(station)) {
           await camera.close();
           await openCamera(at);
         }

@@ -247,6 +247,10 @@ describe('the line', () => {
     await world.call('stations.update', { stationId, camera: { kind: 'folder', path: '/in' } });
     expect(line().configured).toHaveLength(2);
     expect(line().configured[1]?.station.camera).toMatchObject({ kind: 'folder', path: '/in' });
+    // After what time a part counts as late is told by the criteria.
+    const [station] = await world.call('stations.list', {});
+    await world.call('stations.update', { stationId, criteria: { ...station!.criteria, maxLatencyMsP99: 120 } });
+    expect(line().configured[2]?.station.criteria).toMatchObject({ maxLatencyMsP99: 120 });
     expect(line().state).toBe('running');
   });
 
