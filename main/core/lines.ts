@@ -258,7 +258,9 @@ export const createLines = (
     connect(line)
       .then((client) => (line.wanted ? client.call('line.start', {}) : null))
       .then((status) => status && setStatus(line, status))
-      .catch((error: unknown) => resumeLater(line, error));
+      .catch((error: unknown) => {
+        if (line.wanted) resumeLater(line, error);
+      });
   };
   const resumeLater = (line: Line, error: unknown): void => {
     toFault(line, error);
@@ -284,12 +286,14 @@ export const createLines = (
         line.wanted = true;
         try {
           const client = await connect(line);
+          // Stopped while it was being connected.
+          if (!line.wanted) return shown(line);
           const status = setStatus(line, await client.call('line.start', {}));
           if (!wanted) noted('line.start', stationId, session, { modelId: status.modelId });
           return status;
         } catch (error) {
+          if (line.wanted) toFault(line, error);
           line.wanted = false;
-          toFault(line, error);
           throw error;
         }
       },
@@ -321,6 +325,8 @@ export const createLines = (
         const line = lineOf(stationId);
         if (line.wanted) noted('line.stop', stationId, session, { parts: line.status.parts });
         line.wanted = false;
+        // Before it is configured a line takes no stop. How that ends is told to whoever started it.
+        if (line.client !== null) await line.connecting?.catch(() => null);
         if (line.client === null) return setStatus(line, { ...stopped(stationId) });
         return setStatus(line, await line.client.call('line.stop', {}));
       },

@@ -241,6 +241,40 @@ describe('the line', () => {
     expect(line()).toBe(before);
   });
 
+  test('a line that is stopped while Start still connects it does not run, nor is its failure shown', async () => {
+    const settled = async (start: Promise<unknown>) => {
+      const stopped = await world.call('line.stop', { stationId });
+      return [await start.catch((error: unknown) => error), stopped, await world.call('line.status', { stationId })];
+    };
+    const standing = { state: 'stopped', problem: null };
+    const end = async () => {
+      world.events.length = 0;
+      line().die();
+      await until(() => world.events.at(-1)?.name === 'line.changed');
+    };
+    await world.call('line.stop', { stationId });
+    await end();
+    // Its process is not there yet.
+    expect(await settled(world.call('line.start', { stationId }))).toMatchObject([standing, standing, standing]);
+    expect(line().state).toBe('stopped');
+
+    // It is there, and told what to do.
+    for (const refused of [undefined, new AppError('DISK_FULL', { path: world.home })]) {
+      const before = line();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      before.hold = promise;
+      await end();
+      const start = world.call('line.start', { stationId });
+      await until(() => line() !== before);
+      if (refused) line().refuse = { 'line.configure': refused };
+      setTimeout(resolve, 20);
+      expect(await settled(start)).toMatchObject([refused ? { code: 'DISK_FULL' } : standing, standing, standing]);
+      expect(line().state).toBe('stopped');
+      line().hold = null;
+    }
+    expect(world.log.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
   test('a change of the camera is taken over by a running line; a new name does not stop it', async () => {
     await world.call('stations.update', { stationId, name: 'Press 4' });
     expect(line().configured).toHaveLength(1);

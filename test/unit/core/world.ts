@@ -84,6 +84,8 @@ export interface LineControl {
   resend: LineRecord[];
   /** What it inspects while the core still finds out how it stands: told as soon as somebody listens. */
   early: LineRecord[];
+  /** line.configure waits for this. */
+  hold: Promise<void> | null;
   /** What the next such call is refused with. */
   refuse: { 'line.configure'?: AppError; 'line.start'?: AppError };
   state: LineStatus['state'];
@@ -312,6 +314,7 @@ const createProcesses = (
         lineOutput: null,
       });
       const before = lines.get(stationId);
+      let isConfigured = false;
       const control: LineControl = {
         configured: before?.configured ?? [],
         activated: before?.activated ?? [],
@@ -319,6 +322,7 @@ const createProcesses = (
         refused: before?.refused ?? [],
         resend: before?.resend ?? [],
         early: before?.early ?? [],
+        hold: before?.hold ?? null,
         refuse: before?.refuse ?? {},
         // A process outlives the core's connection to it.
         state: before?.state ?? 'stopped',
@@ -348,9 +352,11 @@ const createProcesses = (
         session: null,
         handlers: {
           'line.configure': async (input) => {
+            if (control.hold !== null) await control.hold;
             mayRefuse('line.configure');
             if (input.bundleDir !== null) await check(input.bundleDir);
             control.configured.push(input);
+            isConfigured = true;
             for (const record of control.resend.splice(0)) control.emit([record]);
             return status();
           },
@@ -364,6 +370,8 @@ const createProcesses = (
           'line.preview': async () => (control.state === 'running' ? null : PREVIEWED),
           'line.endPreview': async () => ({}),
           'line.stop': async () => {
+            if (!isConfigured)
+              throw new AppError('CONFLICT', { what: 'the line', state: 'not configured', needed: 'line.configure' });
             control.state = 'stopped';
             return status();
           },
