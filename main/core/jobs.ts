@@ -62,11 +62,11 @@ export interface JobService {
   takeUp(): void;
   /** A job of this kind that runs or waits for its turn. */
   unfinished(kind: Job['kind'], stationId?: string): Job | null;
-  /** One that a person paused. */
+  /** One that was paused. */
   paused(kind: Job['kind'], stationId: string): Job | null;
   /** Work of no job (queue ranking) steps aside while this is true. */
   busy(): boolean;
-  /** While there is a reason, nothing but a backup starts, and what runs ends with it. null: over. */
+  /** While there is a reason, nothing but a backup starts, and what runs ends with it, or is paused where it can go on later. null: over. */
   hold(reason: AppError | null): void;
   /** Cancels all and waits for their end; resumable jobs stay for the next run. */
   close(): Promise<void>;
@@ -147,13 +147,12 @@ export const createJobService = (context: CoreContext): JobService => {
           job.skipped = skipped;
         },
         commit(result) {
-          const done: Job = { ...job, state: 'done', progress: 1, secondsLeft: null, result };
+          const done: Job = { ...job, state: 'done', progress: 1, secondsLeft: null, problem: null, result };
           store.jobs.save(done, userId, context.now().toISOString());
         },
       });
       await tidy();
-      job.state = 'done';
-      job.progress = 1;
+      Object.assign(job, { state: 'done', progress: 1, problem: null } satisfies Partial<Job>);
     } catch (error) {
       // Paused while it waited for its turn, and perhaps queued again since.
       if (running.get(job.id)?.controller !== controller) return;
@@ -179,11 +178,18 @@ export const createJobService = (context: CoreContext): JobService => {
   /** Seconds of the job's own, without its pauses. */
   const usedSeconds = ({ startedAt, resumedAt = startedAt, usedSeconds: before = 0 }: Job): number =>
     before + Math.max(0, (context.now().getTime() - Date.parse(resumedAt)) / 1000);
-  /** Stored before its work has ended: a power cut meanwhile does not take it up. */
-  const pause = ({ job, userId, controller }: Running): void => {
+  /** Stored before its work has ended: a power cut meanwhile does not take it up. @param reason null: a person wants it */
+  const pause = ({ job, userId, controller }: Running, reason: AppError | null = null): void => {
     // One that waits for its turn has nothing to end.
     if (job.state === 'waiting') running.delete(job.id);
-    Object.assign(job, { state: 'paused', secondsLeft: null, usedSeconds: usedSeconds(job) } satisfies Partial<Job>);
+    const problem = reason?.toProblem() ?? null;
+    const change = {
+      state: 'paused',
+      secondsLeft: null,
+      usedSeconds: usedSeconds(job),
+      problem,
+    } satisfies Partial<Job>;
+    Object.assign(job, change);
     ended.set(job.id, { job: structuredClone(job), userId, at: null });
     storeEnded();
     tell(job);
@@ -210,7 +216,7 @@ export const createJobService = (context: CoreContext): JobService => {
   /** One that was paused; asked what `left` says. */
   const resume = (left: LeftJob, action: 'jobs.resume' | 'jobs.finish', session: Session): Job => {
     if (holding !== null) throw holding;
-    const job: Job = { ...left.job, state: 'waiting', resumedAt: context.now().toISOString() };
+    const job: Job = { ...left.job, state: 'waiting', problem: null, resumedAt: context.now().toISOString() };
     store.transaction(() => {
       store.jobs.save(job, left.userId, null);
       store.jobs.setRequest(job.id, left.request);
@@ -281,7 +287,7 @@ export const createJobService = (context: CoreContext): JobService => {
   const discard = async (job: Job, session: Session): Promise<Job> => {
     const left = store.jobs.paused(job.id);
     if (left === null) return job;
-    const over: Job = { ...job, state: 'cancelled' };
+    const over: Job = { ...job, state: 'cancelled', problem: null };
     store.transaction(() => {
       store.jobs.setRequest(job.id, undefined);
       store.jobs.save(over, left.userId, context.now().toISOString());
@@ -305,6 +311,17 @@ export const createJobService = (context: CoreContext): JobService => {
       log.error('cancelling of a job could not be stored', { job: job.id, by: actor(session), error });
     }
     log.info('job cancelled', { job: job.id, by: actor(session) });
+  };
+
+  const hold = (reason: AppError | null): void => {
+    holding = reason;
+    if (reason === null) return;
+    for (const found of running.values()) {
+      const { job, controller } = found;
+      if (job.kind === 'backup' || controller.signal.aborted) continue;
+      if (job.resumable) pause(found, reason);
+      else controller.abort(reason);
+    }
   };
 
   return {
@@ -336,6 +353,8 @@ export const createJobService = (context: CoreContext): JobService => {
         const again = { ...job, progress: 0, resumedAt: context.now().toISOString() };
         goOn({ job: again, userId, request }, resumable);
       }
+      // The disk may have been low before there was anything to hold.
+      hold(holding);
     },
     unfinished(kind, stationId) {
       for (const { job } of running.values()) {
@@ -349,11 +368,7 @@ export const createJobService = (context: CoreContext): JobService => {
         .list(LISTED)
         .find((job) => job.state === 'paused' && job.kind === kind && job.stationId === stationId) ?? null,
     busy: () => running.size > 0,
-    hold(reason) {
-      holding = reason;
-      if (reason === null) return;
-      for (const { job, controller } of running.values()) if (job.kind !== 'backup') controller.abort(reason);
-    },
+    hold,
     async close() {
       closing = true;
       keepUsed();

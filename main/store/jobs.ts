@@ -17,7 +17,7 @@ export interface Jobs {
   setRequest(jobId: string, request: unknown): void;
   /** Oldest first; without paused ones. */
   unfinished(): LeftJob[];
-  /** A job that a person paused; null: it is none. */
+  /** A job that was paused; null: it is none. */
   paused(jobId: string): LeftJob | null;
   /** Ids of all jobs that go on, now or once somebody resumes them. */
   kept(): string[];

@@ -7,7 +7,7 @@ export const jobSchema = z.object({
   id,
   kind: z.enum(['import', 'update', 'compress', 'demo', 'shadow', 'backup', 'golden', 'recheck']),
   stationId: id.nullable(),
-  /** `paused`: a person holds it; what it has done so far is kept until it is resumed or cancelled. */
+  /** `paused`: a person holds it, or a disk with little room (then `problem` says so); what it has done so far is kept until it is resumed or cancelled. */
   state: z.enum(['waiting', 'running', 'paused', 'done', 'failed', 'cancelled']),
   progress: share,
   secondsLeft: z.number().nullable(),

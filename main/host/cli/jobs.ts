@@ -3,7 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
 import type { Context } from './context.ts';
 
-/** Waits for a job's end and shows its progress; a failed one throws its problem; Ctrl-C cancels it. */
+/** Waits for a job's end and shows its progress; one that failed, or was paused for it, throws its problem; Ctrl-C cancels it. */
 export async function followJob(context: Context, client: CoreClient, job: Job): Promise<Job> {
   const cancel = () => void client.call('jobs.cancel', { jobId: job.id }).catch(() => {});
   context.signal.addEventListener('abort', cancel, { once: true });
@@ -16,7 +16,8 @@ export async function followJob(context: Context, client: CoreClient, job: Job):
         context.out.progress(`${state.kind}: ${(100 * state.progress).toFixed(0)} %${left}${paused}`);
         if (state.state === 'done') resolveJob(state);
         else if (state.state === 'cancelled') reject(new AppError('CANCELLED'));
-        else if (state.state === 'failed') {
+        // What a low disk paused is not waited for: it is kept, and resumed in the window.
+        else if (state.state === 'failed' || (state.state === 'paused' && state.problem !== null)) {
           reject(
             AppError.fromWire({
               code: 'INTERNAL',

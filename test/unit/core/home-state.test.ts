@@ -1,9 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Job } from '../../../main/contract/domain.ts';
 import { freeSpaceOf, spaceOf } from '../../../main/core/home-state.ts';
+import type { CoreClient } from '../../../main/host/cli/accounts.ts';
+import type { Context } from '../../../main/host/cli/context.ts';
+import { followJob } from '../../../main/host/cli/jobs.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
 const GB = 1024 ** 3;
@@ -89,6 +93,63 @@ describe('room on the disk', () => {
     expect(await world.call('home.state', {})).toMatchObject({ space: 'enough' });
     expect(line.refused.at(-1)).toBeNull();
     await world.done(await world.call('knowledge.update', { stationId }));
+  });
+});
+
+describe('a compression on a disk with little room', () => {
+  let stationId: string;
+  let job: Job;
+  let release: () => void;
+  const low = { state: 'paused', problem: { code: 'DISK_LOW' } };
+  const shown = async () => (await world.call('jobs.list', {})).find(({ id }) => id === job.id)!;
+  const begun = () => until(() => world.trainer.compressions.length > 0);
+
+  beforeEach(async () => {
+    ({ stationId } = await setUp(world));
+    const path = await writeDataset(join(folder, 'labelled'), { ok: 3, scratch: 3 });
+    await world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+    await world.done(await world.call('knowledge.update', { stationId }));
+    world.trainer.hold = new Promise((resolve) => (release = resolve));
+    job = await world.call('candidates.create', { stationId });
+    await begun();
+  });
+  afterEach(() => release());
+  const resumed = async () => {
+    release();
+    world.trainer.hold = null;
+    await expect(world.call('jobs.resume', { jobId: job.id })).rejects.toMatchObject({ code: 'DISK_LOW' });
+    freeBytes = 50 * GB;
+    await world.call('home.state', {});
+    await world.call('jobs.resume', { jobId: job.id });
+    expect(await world.done(job)).toMatchObject({ state: 'done', problem: null });
+    expect(readdirSync(join(world.home, 'work'))).toEqual([]);
+  };
+
+  test('is paused with what it has, tells why, and is resumed once there is room', async () => {
+    const client = {
+      call: () => world.call('jobs.list', {}),
+      on: (_: string, heard: (job: unknown) => void) =>
+        world.core.subscribe(({ name, payload }) => name === 'jobs.progressed' && heard(payload)),
+      onClose: () => {},
+    } as unknown as CoreClient;
+    const context = { signal: new AbortController().signal, out: { progress() {} } } as unknown as Context;
+    // A command does not wait for somebody to make room.
+    const followed = expect(followJob(context, client, job)).rejects.toMatchObject({ code: 'DISK_LOW' });
+    freeBytes = GB;
+    await world.call('home.state', {});
+    expect(await shown()).toMatchObject(low);
+    await followed;
+    expect(readdirSync(join(world.home, 'work'))).toEqual([job.id]);
+    await resumed();
+  });
+
+  test('that the start would take up is kept, paused, and does not run before', async () => {
+    freeBytes = GB;
+    await world.reopen();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    expect(await shown()).toMatchObject(low);
+    expect(world.trainer.compressions).toHaveLength(1);
+    await resumed();
   });
 });
 
