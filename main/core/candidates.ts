@@ -226,7 +226,9 @@ export const createCandidateService = (
       async 'candidates.create'({ stationId, budget, timeBudgetS = BUDGET_S[budget] }, session) {
         store.stations.get(stationId);
         if (store.knowledge.newest(stationId) === null) throw new AppError('NO_KNOWLEDGE', { stationId });
-        const underWay = jobs.unfinished('compress', stationId);
+        const firstStep = { key: 'compress.preparing', details: {} };
+        const what = { kind: 'compress', stationId, session, firstStep } as const;
+        const underWay = jobs.underWay(what);
         if (underWay !== null) return underWay;
         if (jobs.paused('compress', stationId) !== null) {
           const needed = 'it to be resumed or discarded first';
@@ -239,10 +241,7 @@ export const createCandidateService = (
           begun: 0,
           enough: false,
         };
-        return jobs.startResumable(
-          { kind: 'compress', stationId, session, firstStep: { key: 'compress.preparing', details: {} } },
-          request,
-        );
+        return jobs.startResumable(what, request);
       },
       async 'candidates.list'({ stationId }) {
         store.stations.get(stationId);

@@ -153,14 +153,11 @@ export const createDemoService = (
   return {
     handlers: {
       async 'session.startDemo'({ language }, session): Promise<Job> {
-        const underWay = jobs.unfinished('demo');
-        if (underWay !== null) return underWay;
         await store.becomeDemo();
         const ready = store.stations.list().some((station) => station.activeModelId !== null);
         const firstStep = { key: ready ? 'demo.ready' : 'demo.preparing', details: {} };
-        return jobs.start({ kind: 'demo', stationId: null, session, firstStep }, (job) =>
-          ready ? Promise.resolve([]) : make(job, language),
-        );
+        const what = { kind: 'demo', stationId: null, session, firstStep } as const;
+        return jobs.underWay(what) ?? jobs.start(what, (job) => (ready ? Promise.resolve([]) : make(job, language)));
       },
     },
   };

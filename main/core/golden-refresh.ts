@@ -14,7 +14,7 @@ import type { Session } from './port.ts';
 
 export const createGoldenRefresh = (
   context: CoreContext,
-  { jobs, filling }: { jobs: Pick<JobService, 'unfinished'>; filling: Pick<GoldenFilling, 'turn'> },
+  { jobs, filling }: { jobs: Pick<JobService, 'isBusy'>; filling: Pick<GoldenFilling, 'turn'> },
 ): { handlers: HandlersOf<'golden.refresh'> } => {
   const { store } = context;
 
@@ -39,7 +39,7 @@ export const createGoldenRefresh = (
   };
 
   const refuseWhileUsed = (stationId: string): void => {
-    const kind = (['golden', 'update'] as const).find((each) => jobs.unfinished(each, stationId) !== null);
+    const kind = (['golden', 'update'] as const).find((each) => jobs.isBusy(each, stationId));
     if (kind === undefined) return;
     const state = kind === 'golden' ? 'being judged' : 'waiting for an update';
     throw new AppError('CONFLICT', { what: 'the golden set', state, needed: 'one at rest' });

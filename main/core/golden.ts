@@ -251,12 +251,9 @@ export const createGoldenService = (
         const candidate = store.candidates.get(candidateId);
         const { stationId } = candidate;
         if (show(stationId) === null) throw new AppError('NOT_FOUND', { kind: 'golden set', id: stationId });
-        const underWay = jobs.unfinished('golden', stationId);
-        if (underWay !== null) return underWay;
         const firstStep = { key: 'golden.judge', details: {} };
-        return jobs.start({ kind: 'golden', stationId, session, firstStep }, (job) =>
-          judge(job, candidate, actor(session)),
-        );
+        const what = { kind: 'golden', stationId, session, firstStep, asked: candidateId } as const;
+        return jobs.underWay(what) ?? jobs.start(what, (job) => judge(job, candidate, actor(session)));
       },
     },
   };

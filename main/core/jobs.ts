@@ -34,6 +34,7 @@ class Paused extends Error {}
 
 interface Running {
   job: Job;
+  asked: string | undefined;
   userId: string | null;
   controller: AbortController;
   cancelled: boolean;
@@ -46,6 +47,8 @@ interface JobFacts {
   stationId: string | null;
   session: Session | null;
   firstStep: JobStep;
+  /** What it was asked, where jobs of its kind and station are asked different things. */
+  asked?: string;
 }
 
 export interface JobService {
@@ -60,8 +63,10 @@ export interface JobService {
   resumable(kind: Job['kind'], work: ResumableWork): void;
   /** Queues what the run before left unfinished; what nobody can take up ends as interrupted. */
   takeUp(): void;
-  /** A job of this kind that runs or waits for its turn. */
-  unfinished(kind: Job['kind'], stationId?: string): Job | null;
+  /** One that runs or waits for its turn and was asked the same: whoever asks again gets it. Not one that is ending before it is done. */
+  underWay(what: Pick<JobFacts, 'kind' | 'stationId' | 'asked'>): Job | null;
+  /** A job of this kind still is at the station's data, or waits for its turn. */
+  isBusy(kind: Job['kind'], stationId: string): boolean;
   /** One that was paused. */
   paused(kind: Job['kind'], stationId: string): Job | null;
   /** Work of no job (queue ranking) steps aside while this is true. */
@@ -241,11 +246,12 @@ export const createJobService = (context: CoreContext): JobService => {
     userId: string | null,
     work: (job: JobWork) => Promise<string[]>,
     resumable: ResumableWork | null,
+    asked?: string,
   ): Job => {
     const controller = new AbortController();
     const first = structuredClone(job);
     last = last.then(() => run(job, controller, userId, work, resumable));
-    running.set(job.id, { job, userId, controller, cancelled: false, over: last });
+    running.set(job.id, { job, asked, userId, controller, cancelled: false, over: last });
     return first;
   };
 
@@ -313,6 +319,9 @@ export const createJobService = (context: CoreContext): JobService => {
     log.info('job cancelled', { job: job.id, by: actor(session) });
   };
 
+  const ofKind = (kind: Job['kind'], stationId: string | null): Running[] =>
+    [...running.values()].filter(({ job }) => job.kind === kind && job.stationId === stationId);
+
   const hold = (reason: AppError | null): void => {
     holding = reason;
     if (reason === null) return;
@@ -328,7 +337,7 @@ export const createJobService = (context: CoreContext): JobService => {
     start(what, work) {
       const { job, userId } = begin(what);
       store.jobs.save(job, userId, null);
-      return queue(job, userId, work, null);
+      return queue(job, userId, work, null, what.asked);
     },
     startResumable(what, request) {
       const resumable = resumableOf(what.kind);
@@ -356,13 +365,11 @@ export const createJobService = (context: CoreContext): JobService => {
       // The disk may have been low before there was anything to hold.
       hold(holding);
     },
-    unfinished(kind, stationId) {
-      for (const { job } of running.values()) {
-        if (job.kind !== kind || job.state === 'paused') continue;
-        if (stationId === undefined || job.stationId === stationId) return structuredClone(job);
-      }
-      return null;
+    underWay({ kind, stationId, asked }) {
+      const found = ofKind(kind, stationId).find((each) => each.asked === asked && !each.controller.signal.aborted);
+      return found === undefined ? null : structuredClone(found.job);
     },
+    isBusy: (kind, stationId) => ofKind(kind, stationId).length > 0,
     paused: (kind, stationId) =>
       store.jobs
         .list(LISTED)

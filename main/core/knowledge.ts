@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Knowledge, Station } from '../contract/domain.ts';
+import type { Job, Knowledge, Station } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { LabelledImage, Suspect } from '../contract/trainer.ts';
 import { learnableFrom } from '../learning/anomaly/cold-start.ts';
@@ -238,11 +238,11 @@ export const createKnowledgeService = (
     return store.features.removeImage(imageSha);
   };
 
-  const startUpdate = (stationId: string, session: Session) =>
-    jobs.start(
-      { kind: 'update', stationId, session, firstStep: { key: 'update.features', details: {} } },
-      async (job) => [(await update(job, stationId, actor(session))).id],
-    );
+  const askForUpdate = (stationId: string, session: Session): Job => {
+    const firstStep = { key: 'update.features', details: {} };
+    const what = { kind: 'update', stationId, session, firstStep, asked: 'knowledge.update' } as const;
+    return jobs.underWay(what) ?? jobs.start(what, async (job) => [(await update(job, stationId, actor(session))).id]);
+  };
 
   return {
     update,
@@ -258,7 +258,7 @@ export const createKnowledgeService = (
       async 'knowledge.update'({ stationId }, session) {
         store.stations.get(stationId);
         await checkLeft(stationId);
-        return jobs.unfinished('update', stationId) ?? startUpdate(stationId, session);
+        return askForUpdate(stationId, session);
       },
       async 'knowledge.forget'({ stationId, imageSha }, session) {
         store.stations.get(stationId);

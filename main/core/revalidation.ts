@@ -1,6 +1,6 @@
 import type { Alarm, Candidate } from '../contract/domain.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import type { JobService } from './jobs.ts';
+import type { JobService, JobWork } from './jobs.ts';
 import type { RecheckService } from './recheck.ts';
 
 /*
@@ -32,7 +32,7 @@ const lookedAt = ({ approval, recheck }: Candidate): number | null => {
 
 export const createRevalidation = (
   context: CoreContext,
-  jobs: Pick<JobService, 'start' | 'unfinished'>,
+  jobs: Pick<JobService, 'start' | 'underWay'>,
   recheck: RecheckService,
 ): Revalidation => {
   const { store, log } = context;
@@ -101,15 +101,15 @@ export const createRevalidation = (
     handlers: {
       async 'candidates.recheck'({ candidateId }, session) {
         const { stationId } = store.candidates.get(candidateId);
-        const underWay = jobs.unfinished('recheck', stationId);
-        if (underWay !== null) return underWay;
         const by = actor(session);
         const firstStep = { key: 'recheck.measure', details: {} };
-        return jobs.start({ kind: 'recheck', stationId, session, firstStep }, async (job) => {
+        const what = { kind: 'recheck', stationId, session, firstStep, asked: candidateId } as const;
+        const measure = async (job: JobWork): Promise<string[]> => {
           await recheck.measure(candidateId, by, { always: true, job });
           settle(stationId, by);
           return [candidateId];
-        });
+        };
+        return jobs.underWay(what) ?? jobs.start(what, measure);
       },
     },
   };

@@ -57,60 +57,59 @@ export const createShadowService = (
         if (shas.length === 0) {
           throw new AppError('TOO_FEW_IMAGES', { what: 'archived frames', found: 0, needed: 1, missing: 1 });
         }
-        const underWay = jobs.unfinished('shadow', stationId);
+        const firstStep = { key: 'shadow.preparing', details: {} };
+        const what = { kind: 'shadow', stationId, session, firstStep, asked: candidateId } as const;
+        const underWay = jobs.underWay(what);
         if (underWay !== null) return underWay;
         const by = actor(session);
-        return jobs.start(
-          { kind: 'shadow', stationId, session, firstStep: { key: 'shadow.preparing', details: {} } },
-          async (job) => {
-            const [candidateDir, activeDir] = [candidateId, activeModelId].map((each) =>
-              bundleDirOf(store.home, each),
-            ) as [string, string];
-            await refuseAltered(candidateDir, candidate.bundleSha256);
-            const result = await withTrainer(context, job, (trainer) =>
-              trainer.call(
-                'trainer.shadow',
-                {
-                  candidateDir,
-                  activeDir,
-                  recipe,
-                  frames: shas.map((sha) => ({ sha, file: store.images.pathOf(sha) })),
-                  threads: context.trainerThreads,
-                  timeBudgetS,
-                  most: EXAMPLES,
-                },
-                { signal: job.signal },
-              ),
-            );
-            const memory = await weigh(job, candidateDir, activeDir);
-            await refuseAltered(candidateDir, candidate.bundleSha256);
-            // Whoever approves looks at them: the line's ring may not take them any more. What it took meanwhile is shown to nobody.
-            for (const { imageSha } of result.examples) store.images.keep(imageSha);
-            const there = await Promise.all(result.examples.map(({ imageSha }) => store.images.has(imageSha)));
-            const labels = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.classId]));
-            const shadow = shadowSchema.parse({
-              ...result,
-              ...(memory && { memory }),
-              at: context.now().toISOString(),
-              activeModelId,
-              examples: result.examples
-                .filter((_, i) => there[i])
-                .map((each) => ({ ...each, truthClassId: labels.get(each.imageSha) ?? null })),
+        return jobs.start(what, async (job) => {
+          const [candidateDir, activeDir] = [candidateId, activeModelId].map((each) =>
+            bundleDirOf(store.home, each),
+          ) as [string, string];
+          await refuseAltered(candidateDir, candidate.bundleSha256);
+          const result = await withTrainer(context, job, (trainer) =>
+            trainer.call(
+              'trainer.shadow',
+              {
+                candidateDir,
+                activeDir,
+                recipe,
+                frames: shas.map((sha) => ({ sha, file: store.images.pathOf(sha) })),
+                threads: context.trainerThreads,
+                timeBudgetS,
+                most: EXAMPLES,
+              },
+              { signal: job.signal },
+            ),
+          );
+          const memory = await weigh(job, candidateDir, activeDir);
+          await refuseAltered(candidateDir, candidate.bundleSha256);
+          // Whoever approves looks at them: the line's ring may not take them any more. What it took meanwhile is shown to nobody.
+          for (const { imageSha } of result.examples) store.images.keep(imageSha);
+          const there = await Promise.all(result.examples.map(({ imageSha }) => store.images.has(imageSha)));
+          const labels = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.classId]));
+          const shadow = shadowSchema.parse({
+            ...result,
+            ...(memory && { memory }),
+            at: context.now().toISOString(),
+            activeModelId,
+            examples: result.examples
+              .filter((_, i) => there[i])
+              .map((each) => ({ ...each, truthClassId: labels.get(each.imageSha) ?? null })),
+          });
+          store.transaction(() => {
+            store.candidates.setShadow(candidateId, shadow);
+            const { examples: _, ...counts } = shadow;
+            store.audit.append({
+              user: by,
+              action: 'candidates.shadow',
+              subject: candidateId,
+              details: { ...counts, bundleSha256: candidate.bundleSha256 },
             });
-            store.transaction(() => {
-              store.candidates.setShadow(candidateId, shadow);
-              const { examples: _, ...counts } = shadow;
-              store.audit.append({
-                user: by,
-                action: 'candidates.shadow',
-                subject: candidateId,
-                details: { ...counts, bundleSha256: candidate.bundleSha256 },
-              });
-            });
-            context.emit('candidates.changed', { stationId });
-            return [candidateId];
-          },
-        );
+          });
+          context.emit('candidates.changed', { stationId });
+          return [candidateId];
+        });
       },
     },
   };

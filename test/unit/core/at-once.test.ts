@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
 /* Two windows at the same moment: what the first one decided holds for the second. */
 
@@ -37,6 +37,51 @@ test('of two approvals one holds, with its signature', async () => {
   const both = await Promise.allSettled([approve(candidateId), approve(candidateId)]);
   expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
   expect(await world.call('models.activate', { candidateId })).toMatchObject({ active: { id: candidateId } });
+});
+
+test('the same question joins the job under way; another one is done for itself', async () => {
+  const path = await writeDataset(join(world.home, '..', 'set'), { ok: 3, pit: 2 });
+  await world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+  await world.done(await world.call('knowledge.update', { stationId }));
+  const first = await world.call('knowledge.check', { stationId });
+  const update = await world.call('knowledge.update', { stationId });
+  expect(await world.call('knowledge.update', { stationId })).toMatchObject({ id: update.id });
+  expect(update.id).not.toBe(first.id);
+  expect((await world.done(update)).result).toEqual([(await world.call('knowledge.show', { stationId }))!.id]);
+
+  // Of one that is ending, cancelled, nobody gets anything.
+  const { promise, resolve } = Promise.withResolvers<void>();
+  world.trainer.hold = promise;
+  const cancelled = await world.call('candidates.create', { stationId });
+  await until(() => world.trainer.compressions.length === 1);
+  expect(await world.call('candidates.create', { stationId })).toMatchObject({ id: cancelled.id });
+  await world.call('jobs.cancel', { jobId: cancelled.id });
+  const made = await world.call('candidates.create', { stationId });
+  resolve();
+  const [one, two] = (await world.done(made)).result as [string, string];
+  expect((await world.call('jobs.list', {})).find(({ id }) => id === cancelled.id)).toMatchObject({
+    state: 'cancelled',
+  });
+
+  // Each for the candidate that it was asked about.
+  const more = (await world.done(await world.call('candidates.create', { stationId }))).result as [string, string];
+  await approve(one);
+  await world.call('models.activate', { candidateId: one });
+  const sets = [await writeDataset(join(world.home, '..', 'golden'), { ok: 2, pit: 2 })];
+  sets.push(await writeDataset(join(world.home, '..', 'grown'), { ok: 1 }));
+  const adding = () => world.call('golden.add', { stationId, path: sets.shift()! });
+  await world.done(await adding());
+  const held = Promise.withResolvers<void>();
+  world.trainer.hold = held.promise;
+  const asked = [await world.call('candidates.recheck', { candidateId: two }), await adding()];
+  const methods = ['candidates.recheck', 'candidates.golden', 'candidates.shadow'] as const;
+  for (const method of methods)
+    for (const candidateId of [two, ...more, two]) asked.push(await world.call(method, { candidateId }));
+  held.resolve();
+  const ended = await Promise.all(asked.slice(2).map((job) => world.done(job)));
+  expect(ended.map(({ result }) => result)).toEqual(methods.flatMap(() => [[two], [more[0]], [more[1]], [two]]));
+  // The last of each four joined the first, and so did the first measuring that one before.
+  expect(new Set(asked.map(({ id }) => id)).size).toBe(1 + 3 * 3);
 });
 
 test('of two changes of a station both hold', async () => {
