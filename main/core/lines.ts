@@ -327,8 +327,12 @@ export const createLines = (
         line.wanted = false;
         // Before it is configured a line takes no stop. How that ends is told to whoever started it.
         if (line.client !== null) await line.connecting?.catch(() => null);
-        if (line.client === null) return setStatus(line, { ...stopped(stationId) });
-        return setStatus(line, await line.client.call('line.stop', {}));
+        // Started again meanwhile.
+        if (line.wanted) return shown(line);
+        if (line.client !== null) return setStatus(line, await line.client.call('line.stop', {}));
+        // One that runs since an earlier core, and could not be taken up, hears nothing else.
+        if (line.connecting === null) await processes.stop(`line:${stationId}`);
+        return line.wanted ? shown(line) : setStatus(line, { ...stopped(stationId) });
       },
     },
     async activate(stationId, bundleDir) {

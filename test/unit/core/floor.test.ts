@@ -273,6 +273,27 @@ describe('the line', () => {
       line().hold = null;
     }
     expect(world.log.filter(({ level }) => level === 'error')).toEqual([]);
+
+    // What was pressed last holds.
+    const before = line();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    before.hold = promise;
+    const first = world.call('line.start', { stationId });
+    await until(() => line() !== before);
+    const pressed = [first, world.call('line.stop', { stationId }), world.call('line.start', { stationId })];
+    resolve();
+    await Promise.all(pressed);
+    expect(line().state).toBe('running');
+    expect(await world.call('line.status', { stationId })).toMatchObject({ state: 'running' });
+  });
+
+  test('a line that runs and could not be taken up by the core ends when it is stopped', async () => {
+    line().refuse = { 'line.configure': new AppError('DISK_FULL', { path: world.home }) };
+    await world.reopen();
+    expect(await world.call('line.status', { stationId })).toMatchObject({ state: 'fault' });
+    expect(line().state).toBe('running');
+    expect(await world.call('line.stop', { stationId })).toMatchObject({ state: 'stopped', problem: null });
+    expect(line().state).toBe('stopped');
   });
 
   test('a change of the camera is taken over by a running line; a new name does not stop it', async () => {

@@ -399,7 +399,10 @@ const createProcesses = (
       if (name === 'trainer') {
         trainer.stops += 1;
         dropTrainer();
-      } else running.delete(name.replace('line:', ''));
+      } else {
+        const stationId = name.replace('line:', '');
+        if (running.delete(stationId)) lines.get(stationId)?.die();
+      }
     },
     runningLines: async () => [...running],
   };
