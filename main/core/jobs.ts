@@ -1,46 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Job } from '../contract/domain.ts';
-import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
+import { AppError, assert } from '../contract/errors.ts';
 import type { LeftJob } from '../store/jobs.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { createJobQueue, type JobStep, type JobWork, type ResumableWork, type Running } from './job-queue.ts';
 import type { Session } from './port.ts';
-import { toldProblem } from './told-problem.ts';
 
-export type JobStep = Job['step'];
-
-export interface JobWork {
-  readonly id: string;
-  /** Aborted by jobs.cancel and by the end of the core. */
-  signal: AbortSignal;
-  progress(share: number, step: JobStep, secondsLeft?: number | null): void;
-  /** A file that was left out, by name and why. */
-  skip(file: string, error: AppError): void;
-  /** Within a transaction that stores what was made: a power cut after it finds the job done. */
-  commit(result: string[]): void;
-}
-
-/** Work that goes on where it was when the program, or a process that it needs, ended. */
-export interface ResumableWork {
-  /** @param request as it was given to `start`, or to `remember` since */
-  work(job: JobWork, request: unknown): Promise<string[]>;
-  /** The job has ended for good: whatever was kept for it goes. */
-  ended(jobId: string): Promise<void>;
-  /** Work that can end early with what it has found: whether it is at that by its step, and what it is asked then in place of `request`. */
-  early?: { isPossible(step: JobStep): boolean; ask(request: unknown): unknown };
-}
-
-/** Ends the work of a job that shall go on later. */
-class Paused extends Error {}
-
-interface Running {
-  job: Job;
-  asked: string | undefined;
-  userId: string | null;
-  controller: AbortController;
-  cancelled: boolean;
-  /** Settled when the work has ended. */
-  over: Promise<void>;
-}
+export type { JobStep, JobWork, ResumableWork } from './job-queue.ts';
 
 interface JobFacts {
   kind: Job['kind'];
@@ -78,23 +44,17 @@ export interface JobService {
 }
 
 const LISTED = 100;
-const SKIPS_LISTED = 200;
-/** Progress is told at most so often. */
-const TELL_EVERY_MS = 100;
 
 export const createJobService = (context: CoreContext): JobService => {
   const { store, log } = context;
-  const running = new Map<string, Running>();
   const known = new Map<Job['kind'], ResumableWork>();
-  let last: Promise<void> = Promise.resolve();
-  let closing = false;
+  const queue = createJobQueue(context, known);
+  const { running, tell, storeEnded } = queue;
   let holding: AppError | null = null;
-
-  const toProblem = (thrown: unknown) => toldProblem(context, thrown, 'job');
 
   // What a killed run left as running: nothing of it was committed, so it can be taken up or started again.
   const interrupt = (job: Job) => {
-    const problem = toProblem(new AppError('JOB_INTERRUPTED', { kind: job.kind }));
+    const problem = new AppError('JOB_INTERRUPTED', { kind: job.kind }).toProblem();
     store.jobs.save({ ...job, state: 'failed', secondsLeft: null, problem }, null, context.now().toISOString());
   };
   const left: LeftJob[] = [];
@@ -103,120 +63,11 @@ export const createJobService = (context: CoreContext): JobService => {
     else left.push(each);
   }
 
-  /** How jobs ended, or that they were paused (`at` null), which the database does not know yet: a full disk may not hide it. */
-  const ended = new Map<string, { job: Job; userId: string | null; at: string | null }>();
-  const storeEnded = (): void => {
-    try {
-      for (const [id, { job, userId, at }] of ended) {
-        store.jobs.save(job, userId, at);
-        ended.delete(id);
-      }
-    } catch (error) {
-      log.error('end of a job could not be stored; tried again', { jobs: [...ended.keys()], error });
-    }
-  };
-  const tell = (job: Job) => context.emit('jobs.progressed', structuredClone(job));
-
-  const run = async (
-    job: Job,
-    controller: AbortController,
-    userId: string | null,
-    work: (job: JobWork) => Promise<string[]>,
-    resumable: ResumableWork | null,
-  ) => {
-    const { signal } = controller;
-    let toldAt = 0;
-    const skipped: NonNullable<Job['skipped']> = [];
-    // What cannot be removed now is removed at the next start (sweep.ts).
-    const tidy = async () =>
-      resumable?.ended(job.id).catch((error: unknown) => log.warn('left-over of a job', { job: job.id, error }));
-    try {
-      signal.throwIfAborted();
-      job.state = 'running';
-      store.jobs.save(job, userId, null);
-      tell(job);
-      job.result = await work({
-        id: job.id,
-        signal,
-        progress(share, step, secondsLeft = null) {
-          if (signal.aborted) return;
-          const finishable = known.get(job.kind)?.early?.isPossible(step) ?? false;
-          Object.assign(job, { progress: Math.min(1, Math.max(0, share)), step, secondsLeft, finishable });
-          const at = performance.now();
-          if (at - toldAt < TELL_EVERY_MS) return;
-          toldAt = at;
-          tell(job);
-        },
-        skip(file, error) {
-          if (skipped.length < SKIPS_LISTED) skipped.push({ file, code: error.code, message: error.message });
-          job.skipped = skipped;
-        },
-        commit(result) {
-          const done: Job = { ...job, state: 'done', progress: 1, secondsLeft: null, problem: null, result };
-          store.jobs.save(done, userId, context.now().toISOString());
-        },
-      });
-      await tidy();
-      Object.assign(job, { state: 'done', progress: 1, problem: null } satisfies Partial<Job>);
-    } catch (error) {
-      // Paused while it waited for its turn, and perhaps queued again since.
-      if (running.get(job.id)?.controller !== controller) return;
-      const isKept = resumable !== null && running.get(job.id)?.cancelled !== true;
-      if (isKept && signal.reason instanceof Paused) return void running.delete(job.id);
-      // Left as it is for the next run.
-      if (closing && isKept) return;
-      await tidy();
-      const held = isAppError(signal.reason) ? signal.reason : null;
-      job.state = signal.aborted && held === null ? 'cancelled' : 'failed';
-      if (job.state === 'failed') {
-        job.problem = toProblem(held ?? error);
-        log.warn('job failed', { job: job.id, kind: job.kind, problem: problemOf(error) });
-      }
-    }
-    job.secondsLeft = null;
-    running.delete(job.id);
-    ended.set(job.id, { job, userId, at: context.now().toISOString() });
-    storeEnded();
-    tell(job);
-  };
-
-  /** Seconds of the job's own, without its pauses. */
-  const usedSeconds = ({ startedAt, resumedAt = startedAt, usedSeconds: before = 0 }: Job): number =>
-    before + Math.max(0, (context.now().getTime() - Date.parse(resumedAt)) / 1000);
-  /** Stored before its work has ended: a power cut meanwhile does not take it up. @param reason null: a person wants it */
-  const pause = ({ job, userId, controller }: Running, reason: AppError | null = null): void => {
-    // One that waits for its turn has nothing to end.
-    if (job.state === 'waiting') running.delete(job.id);
-    const problem = reason?.toProblem() ?? null;
-    const change = {
-      state: 'paused',
-      secondsLeft: null,
-      usedSeconds: usedSeconds(job),
-      problem,
-    } satisfies Partial<Job>;
-    Object.assign(job, change);
-    ended.set(job.id, { job: structuredClone(job), userId, at: null });
-    storeEnded();
-    tell(job);
-    controller.abort(new Paused());
-  };
-  /** What is taken up by the next run goes on counting from here: the time without the program is nobody's. */
-  const keepUsed = (): void => {
-    try {
-      for (const { job, userId, request } of store.jobs.unfinished()) {
-        const now = running.get(job.id)?.job;
-        if (request === undefined || now === undefined) continue;
-        store.jobs.save({ ...job, usedSeconds: usedSeconds(now) }, userId, null);
-      }
-    } catch (error) {
-      log.warn('used time of jobs could not be stored', { error });
-    }
-  };
   /** Again in the queue, from where it was. */
   const goOn = ({ job, userId, request }: LeftJob, resumable: ResumableWork): Job => {
     const step = { key: `${job.kind}.resuming`, details: {} };
     const again: Job = { ...job, state: 'waiting', secondsLeft: null, step, resumable: true, finishable: false };
-    return queue(again, userId, (work) => resumable.work(work, request), resumable);
+    return queue.add(again, userId, (work) => resumable.work(work, request), resumable);
   };
   /** One that was paused; asked what `left` says. */
   const resume = (left: LeftJob, action: 'jobs.resume' | 'jobs.finish', session: Session): Job => {
@@ -240,20 +91,6 @@ export const createJobService = (context: CoreContext): JobService => {
         details: { job: job.id, kind: job.kind },
       }),
     );
-
-  const queue = (
-    job: Job,
-    userId: string | null,
-    work: (job: JobWork) => Promise<string[]>,
-    resumable: ResumableWork | null,
-    asked?: string,
-  ): Job => {
-    const controller = new AbortController();
-    const first = structuredClone(job);
-    last = last.then(() => run(job, controller, userId, work, resumable));
-    running.set(job.id, { job, asked, userId, controller, cancelled: false, over: last });
-    return first;
-  };
 
   const begin = ({ kind, stationId, session, firstStep }: JobFacts): { job: Job; userId: string | null } => {
     if (holding !== null && kind !== 'backup') throw holding;
@@ -321,23 +158,16 @@ export const createJobService = (context: CoreContext): JobService => {
 
   const ofKind = (kind: Job['kind'], stationId: string | null): Running[] =>
     [...running.values()].filter(({ job }) => job.kind === kind && job.stationId === stationId);
-
   const hold = (reason: AppError | null): void => {
     holding = reason;
-    if (reason === null) return;
-    for (const found of running.values()) {
-      const { job, controller } = found;
-      if (job.kind === 'backup' || controller.signal.aborted) continue;
-      if (job.resumable) pause(found, reason);
-      else controller.abort(reason);
-    }
+    if (reason !== null) queue.endAll(reason);
   };
 
   return {
     start(what, work) {
       const { job, userId } = begin(what);
       store.jobs.save(job, userId, null);
-      return queue(job, userId, work, null, what.asked);
+      return queue.add(job, userId, work, null, what.asked);
     },
     startResumable(what, request) {
       const resumable = resumableOf(what.kind);
@@ -347,7 +177,7 @@ export const createJobService = (context: CoreContext): JobService => {
         store.jobs.save(job, userId, null);
         store.jobs.setRequest(job.id, request);
       });
-      return queue(job, userId, (work) => resumable.work(work, request), resumable);
+      return queue.add(job, userId, (work) => resumable.work(work, request), resumable);
     },
     remember: (jobId, request) => store.jobs.setRequest(jobId, request),
     resumable: (kind, work) => void known.set(kind, work),
@@ -376,18 +206,11 @@ export const createJobService = (context: CoreContext): JobService => {
         .find((job) => job.state === 'paused' && job.kind === kind && job.stationId === stationId) ?? null,
     busy: () => running.size > 0,
     hold,
-    async close() {
-      closing = true;
-      keepUsed();
-      for (const { controller } of running.values()) controller.abort();
-      await last;
-      storeEnded();
-    },
+    close: () => queue.close(),
     handlers: {
       async 'jobs.list'() {
         storeEnded();
-        const now = (job: Job): Job => running.get(job.id)?.job ?? ended.get(job.id)?.job ?? job;
-        return store.jobs.list(LISTED).map((job) => structuredClone(now(job)));
+        return store.jobs.list(LISTED).map((job) => structuredClone(queue.now(job)));
       },
       async 'jobs.cancel'({ jobId }, session) {
         await rested(jobId);
@@ -405,7 +228,7 @@ export const createJobService = (context: CoreContext): JobService => {
           throw new AppError('CONFLICT', { what: `the job ${jobId}`, state: job.state, needed });
         }
         noted('jobs.pause', job, session);
-        pause(found);
+        queue.pause(found);
         return structuredClone(job);
       },
       async 'jobs.resume'({ jobId }, session) {
@@ -427,7 +250,7 @@ export const createJobService = (context: CoreContext): JobService => {
           throw new AppError('CONFLICT', { what: `the job ${jobId}`, state: job.state, needed });
         }
         if (holding !== null) throw holding;
-        if (isRunning) pause(found);
+        if (isRunning) queue.pause(found);
         await rested(jobId);
         const left = store.jobs.paused(jobId);
         // Somebody else was faster, with this or with a cancel.
