@@ -52,20 +52,22 @@ interface Appended {
   places: number[];
   /** What was appended. */
   rows: { sha: string; row: number }[];
+  /** Why the first of those that were left out was; null: none was. */
+  lost: AppError | null;
 }
 
 /**
  * Features of new images are appended to the feature file. What the line would not judge teaches nothing: pictures in which the part is not found are left out, with all of
  * their tiles.
- * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, PART_NOT_FOUND where nothing is left to learn from, DISK_FULL, CANCELLED
+ * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, DISK_FULL, CANCELLED
  */
 async function appendFresh(
-  { backbone, recipe, threads, featureFile, images, exports }: Input<'trainer.update'>,
+  { backbone, recipe, threads, featureFile, images }: Input<'trainer.update'>,
   options: Pick<ExtractOptions, 'onProgress' | 'signal'>,
 ): Promise<Appended> {
   const places = images.map(({ row }) => row);
   const fresh = images.flatMap((image, i) => (isFresh(image) ? [i] : []));
-  if (fresh.length === 0) return { images, places, rows: [] };
+  if (fresh.length === 0) return { images, places, rows: [], lost: null };
   await using extractor = await openExtractor(backbone, { threads });
   const { features, failed, looks } = await extractFeatures(
     extractor,
@@ -89,14 +91,14 @@ async function appendFresh(
     return { sha: images[i]!.sha, row: first + at };
   });
   const left = images.flatMap(({ sha }, i) => (without.has(sha) ? [] : [i]));
-  if (left.length === 0 && (exports ?? []).length === 0) throw failed[0]!.error;
-  return { images: left.map((i) => images[i]!), places: left.map((i) => places[i]!), rows };
+  const lost = failed[0]?.error ?? null;
+  return { images: left.map((i) => images[i]!), places: left.map((i) => places[i]!), rows, lost };
 }
 
 /**
  * trainer.update: features of new images are appended to the feature file, then the knowledge of all images is solved into
  * outDir. Cancelled or failed, it leaves at most rows that nobody refers to.
- * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, TOO_FEW_CLASSES, SINGULAR_STATISTICS, DISK_FULL, CANCELLED
+ * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, TOO_FEW_CLASSES, PART_NOT_FOUND where the pictures with a part are too few, SINGULAR_STATISTICS, DISK_FULL, CANCELLED
  */
 export async function updateKnowledge(
   input: Input<'trainer.update'>,
@@ -105,11 +107,13 @@ export async function updateKnowledge(
   const started = performance.now();
   const { backbone, classes, criteria, threads, featureFile, outDir } = input;
   checkLabels(input.images.map(({ classId, sha, region }) => ({ classId, sha, ...keyOf(region) })));
-  const counts = picturesPerClass(input.images);
   const okIds = new Set(classes.flatMap(({ id, isOk }) => (isOk ? [id] : [])));
-  if (learnableFrom(counts, okIds) === 'nothing' && (input.exports ?? []).length === 0) {
-    throw new AppError('TOO_FEW_CLASSES', { found: counts.size, needed: 2 });
-  }
+  const requireEnough = (of: typeof input.images, lost: AppError | null): void => {
+    const counts = picturesPerClass(of);
+    if (learnableFrom(counts, okIds) !== 'nothing' || (input.exports ?? []).length > 0) return;
+    throw lost ?? new AppError('TOO_FEW_CLASSES', { found: counts.size, needed: 2 });
+  };
+  requireEnough(input.images, null);
   const report = (progress: number, key: string, details: Record<string, number> = {}) => {
     const elapsed = (performance.now() - started) / 1000;
     const secondsLeft = progress > 0.05 ? (elapsed * (1 - progress)) / progress : null;
@@ -117,10 +121,12 @@ export async function updateKnowledge(
   };
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   const base = input.images.some(isFresh) ? EXTRACTING : 0;
-  const { images, places, rows } = await appendFresh(input, {
+  const { images, places, rows, lost } = await appendFresh(input, {
     onProgress: (done, total) => report((EXTRACTING * done) / total, 'update.features', { done, total }),
     ...(signal ? { signal } : {}),
   });
+  // What is left without the pictures on which no part was found has to be enough as well.
+  requireEnough(images, lost);
   const looks = await readLooks(featureFile, places);
   const ledger = images.map(({ classId, sha, region }, i) => ({
     classId,

@@ -105,6 +105,9 @@ describe('updateKnowledge', () => {
     const plain = new Set(images.filter(({ classId }) => classId === 'plain').map(({ sha }) => sha));
     expect(again.rows.filter(({ sha }) => plain.has(sha))).toEqual([]);
     expect(again.rows).toHaveLength(rows.length);
+    // Stripes alone are left: every part would be one of them from then on.
+    const alone = await input(tile(images.filter(({ classId }) => classId !== 'dots')), path.join(folder, 'alone.f32'));
+    await expect(updateKnowledge({ ...alone, recipe })).rejects.toMatchObject({ code: 'PART_NOT_FOUND' });
   });
 
   it('relabels: the knowledge is as if the image had been labelled so from the start', async () => {
