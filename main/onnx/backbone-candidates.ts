@@ -4,6 +4,7 @@ import { inferShapes, type TensorInfo } from './infer-shapes.ts';
 import type { Dim, Graph, Model, Node, Value } from './model.ts';
 import { setInputSize } from './passes/reshape-interface.ts';
 import { selectFeatureOutputs } from './passes/select-feature-outputs.ts';
+import { isGlobalPool } from './pooled-map.ts';
 import { halfPrecisionIn } from './requirements.ts';
 import { verifyStructure } from './verify.ts';
 
@@ -218,13 +219,12 @@ function chooseStages(found: Found, maps: readonly FeatureCandidate[]): FeatureC
   return middle && middleStride >= 4 ? [middle, deep] : [deep];
 }
 
-const POOLS = new Set(['GlobalAveragePool', 'ReduceMean']);
 const REARRANGING = new Set(['Flatten', 'Squeeze', 'Reshape', 'Identity', 'Dropout']);
 
 /** A graph output or value [N, d] that is the mean of this map already, so that it need not be pooled again. */
 function pooledForm(found: Found, map: FeatureCandidate): FeatureCandidate | null {
   for (const pool of found.index.consumers.get(map.name) ?? []) {
-    if (!POOLS.has(pool.op)) continue;
+    if (!isGlobalPool(found.graph, found.index, pool)) continue;
     let at = pool.outputs[0]!;
     for (let steps = 0; steps < 4; steps++) {
       const shape = numeric(found.infos.get(at)?.shape);

@@ -1,6 +1,7 @@
 import { constantOf, indexGraph, type GraphIndex } from './edit.ts';
 import type { ConstTensor, Graph, Model, Node } from './model.ts';
-import { elementCount, float32Of } from './tensor.ts';
+import { intsAttribute } from './build.ts';
+import { elementCount, float32Of, numbersOf } from './tensor.ts';
 
 const REARRANGING: ReadonlySet<string> = new Set([
   'Flatten',
@@ -12,7 +13,17 @@ const REARRANGING: ReadonlySet<string> = new Set([
   'DequantizeLinear',
   'Cast',
 ]);
-const POOLS: ReadonlySet<string> = new Set(['GlobalAveragePool', 'ReduceMean']);
+
+/** Whether a node gives the mean of each channel of a map [N, d, h, w]. A mean over tokens, or of a map whose channels are last, is of something else. */
+export function isGlobalPool(graph: Graph, index: GraphIndex, node: Node): boolean {
+  if (node.op === 'GlobalAveragePool') return true;
+  if (node.op !== 'ReduceMean') return false;
+  const given = node.inputs[1] ? constantOf(graph, index, node.inputs[1]) : null;
+  const axes = (given ? numbersOf(given) : intsAttribute(node, 'axes')) ?? [];
+  const places = new Set(axes.map((axis) => (axis < 0 ? axis + MAP_RANK : axis)));
+  return places.size === 2 && places.has(2) && places.has(3);
+}
+const MAP_RANK = 4;
 
 export interface PooledMap {
   /** [N, d, h, w]. */
@@ -28,7 +39,7 @@ export function mapBehindPooling(model: Model, value: string): PooledMap | null 
   for (let steps = 0; steps < 12; steps += 1) {
     const maker: Node | undefined = index.producer.get(at);
     if (!maker) return null;
-    if (POOLS.has(maker.op)) return { map: maker.inputs[0]!, factor: null };
+    if (isGlobalPool(model.graph, index, maker)) return { map: maker.inputs[0]!, factor: null };
     if (maker.op === 'Mul') return multipliedMap(model.graph, index, maker);
     if (!REARRANGING.has(maker.op)) return null;
     at = maker.inputs[0]!;
@@ -41,7 +52,7 @@ function multipliedMap(graph: Graph, index: GraphIndex, { inputs }: Node): Poole
   for (const [mean, by] of [inputs, inputs.toReversed()] as [string, string][]) {
     const pool = index.producer.get(mean);
     const factor = constantOf(graph, index, by);
-    if (pool && POOLS.has(pool.op) && factor && isPerChannel(factor)) {
+    if (pool && isGlobalPool(graph, index, pool) && factor && isPerChannel(factor)) {
       return { map: pool.inputs[0]!, factor: float32Of(factor) };
     }
   }
