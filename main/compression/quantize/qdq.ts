@@ -80,6 +80,10 @@ export interface RoundedWeights {
   rounded: Float32Array;
 }
 
+/** Of a row of zeros: small, so that the bias, stored in steps of it, keeps its value. */
+const SCALE_OF_NOTHING = 2 ** -40;
+const MOST_BIAS = 2 ** 31 - 1;
+
 /** Symmetric scales per output channel; `most`: the largest integer. */
 export const weightScales = (weight: ConstTensor, bits: 7 | 8): { scales: Float32Array; most: number } => {
   const data = float32Of(weight);
@@ -90,7 +94,7 @@ export const weightScales = (weight: ConstTensor, bits: 7 | 8): { scales: Float3
   for (let o = 0; o < rows; o++) {
     let largest = 0;
     for (let i = o * columns; i < (o + 1) * columns; i++) largest = Math.max(largest, Math.abs(data[i]!));
-    scales[o] = Math.fround(largest > 0 ? largest / most : 1);
+    scales[o] = Math.fround(largest > 0 ? largest / most : SCALE_OF_NOTHING);
   }
   return { scales, most };
 };
@@ -109,6 +113,31 @@ export const quantizeWeights = (weight: ConstTensor, bits: 7 | 8): RoundedWeight
   }
   return { values, scales, rounded };
 };
+
+/**
+ * A bias is stored in 32 bits, in steps of the input's scale times that of its row: of a row whose weights are next to nothing beside its bias (a channel that is constant after its batch
+ * normalisation was folded) it would not fit. Such a row gets a coarser scale, as ORT's own quantiser gives it.
+ */
+function withRoomForBias(
+  { values, scales, rounded }: RoundedWeights,
+  original: Float32Array,
+  bias: Float32Array,
+  inputScale: number,
+): RoundedWeights {
+  const wide = { values: values.slice(), scales: scales.slice(), rounded: rounded.slice() };
+  const columns = values.length / scales.length;
+  for (let o = 0; o < scales.length; o++) {
+    // Half of the room is left to what bias correction adds.
+    const least = Math.fround((2 * Math.abs(bias[o]!)) / (inputScale * MOST_BIAS));
+    if (scales[o]! >= least) continue;
+    wide.scales[o] = least;
+    for (let i = o * columns; i < (o + 1) * columns; i++) {
+      wide.values[i] = Math.round(original[i]! / least);
+      wide.rounded[i] = wide.values[i]! * least;
+    }
+  }
+  return wide;
+}
 
 /** @param ranges of all `tensorsOf(planQuantization(...))` */
 export function quantizeModel(
@@ -207,22 +236,26 @@ export function quantizeModel(
   function integerWeights(conv: Node, input: string): { nodes: Node[]; weight: string; bias: string | null } {
     const [, weightName, biasName] = conv.inputs as [string, string, string | undefined];
     const weight = of.graph.initializers.get(weightName)!;
-    const { values, scales, rounded } =
-      options.weights?.get(conv.outputs[0]!) ?? quantizeWeights(weight, options.weightBits);
     const rows = weight.dims[0]!;
+    const original = float32Of(weight);
+    const bias = biasName ? float32Of(of.graph.initializers.get(biasName)!) : new Float32Array(rows);
+    const inputScale = scaleOf.get(input)!;
+    const { values, scales, rounded } = withRoomForBias(
+      options.weights?.get(conv.outputs[0]!) ?? quantizeWeights(weight, options.weightBits),
+      original,
+      bias,
+      inputScale,
+    );
     const scaleName = constant(`${weightName}_scale`, float32Tensor([rows], scales));
     const zeroName = constant(`${weightName}_zero`, int8Tensor([rows], new Int8Array(rows)));
     const stored = constant(`${weightName}_q`, int8Tensor(weight.dims, values));
     const floatName = freshName(names, `${weightName}_dq`);
     const made = [makeNode('DequantizeLinear', [stored, scaleName, zeroName], [floatName], { axis: 0 })];
     // Bias correction: what rounding the weights shifts the mean output by, on the calibration images.
-    const original = float32Of(weight);
     const means = ranges.get(input)!.channelMeans;
     const perRow = original.length / rows;
     const spatial = elementCount(weight.dims.slice(2));
     const perGroup = rows / intAttribute(conv, 'group', 1);
-    const bias = biasName ? float32Of(of.graph.initializers.get(biasName)!) : new Float32Array(rows);
-    const inputScale = scaleOf.get(input)!;
     const integerBias = new Int32Array(rows);
     const biasScales = new Float32Array(rows);
     for (let o = 0; o < rows; o++) {
@@ -234,7 +267,7 @@ export function quantizeModel(
       }
       biasScales[o] = Math.fround(inputScale * scales[o]!);
       const value = Math.round((bias[o]! - shift) / biasScales[o]!);
-      integerBias[o] = Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, value));
+      integerBias[o] = Math.max(-MOST_BIAS, Math.min(MOST_BIAS, value));
     }
     const storedBias = constant(`${weightName}_bias_q`, int32Tensor([rows], integerBias));
     const biasScale = constant(`${weightName}_bias_scale`, float32Tensor([rows], biasScales));

@@ -58,6 +58,27 @@ describe('weights', () => {
 });
 
 describe('QDQ', () => {
+  it('keeps what a channel gives that is constant: its weights are next to nothing beside its bias', async () => {
+    const bias = [2.3, 0.3, -1.7, 0.5];
+    const weight = noise(4 * 3, 4).map((x, i) => (i < 3 ? 1e-9 * x : i < 6 ? 0 : i < 9 ? 1e-12 * x : x));
+    const model = makeModel(
+      graph({
+        inputs: [value('image', 'float32', ['N', 3, 'H', 'W'])],
+        outputs: [value('features', 'float32', ['N', 4, 'H', 'W'])],
+        nodes: [node('Conv', ['image', 'w', 'b'], ['features'], { kernel_shape: [1, 1] })],
+        initializers: { w: float32Tensor([4, 3, 1, 1], weight), b: float32Tensor([4], Float32Array.from(bias)) },
+      }),
+    );
+    const ranges = await observeRanges(model, tensorsOf(planQuantization(model)), images, options);
+    const quantized = quantizeModel(model, ranges, { rule: { kind: 'min-max' }, weightBits: 8 });
+    const [float, integer] = [await runModel(model, images, [16], 32), await runModel(quantized, images, [16], 32)];
+    const step = (Math.max(...float) - Math.min(...float)) / 255;
+    for (const [channel, b] of bias.slice(0, 3).entries()) {
+      const plane = integer.subarray(channel * 32 * 32, (channel + 1) * 32 * 32);
+      expect(Math.max(...plane.map((x) => Math.abs(x - b))), `channel ${channel}`).toBeLessThanOrEqual(step);
+    }
+  });
+
   it('is smaller and close to the float network on other images', async () => {
     const model = smallBackbone();
     const ranges = await observeRanges(model, tensorsOf(planQuantization(model)), images, options);
