@@ -537,7 +537,9 @@ const reduce: Rule = (context) => {
   if (!label) return null;
   if (!shape) return 'its shape cannot be told';
   const list = listOf(context, 'axes', 1);
-  if (!list) return 'it reduces all axes, or such as are computed while it runs';
+  // An empty list means all of them, unless the node says that it means none.
+  const all = list?.values.length === 0 && intAttribute(context.node, 'noop_with_empty_axes', 0) === 0;
+  if (!list || all) return 'it reduces all axes, or such as are computed while it runs';
   const gone = list.values.map((axis) => (axis < 0 ? axis + shape.length : axis));
   if (label.axes.some((axis) => gone.includes(axis))) return 'it sums up the channels';
   const kept = intAttribute(context.node, 'keepdims', 1) === 1;

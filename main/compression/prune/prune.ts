@@ -105,7 +105,7 @@ const withWeights = (model: Model, site: Site, node: Node, weight: Float32Array,
   const held = site.bias ?? (biasName || null);
   if (held !== null) return withGraph(model, setInitializer(graph, held, float32Tensor([bias.length], bias)));
   const output = node.outputs[0]!;
-  const name = `${weightName}_bias`;
+  const name = freshName(valueNames(graph), `${weightName}_bias`);
   graph = setInitializer(graph, name, float32Tensor([bias.length], bias));
   if (node.op !== 'MatMul') {
     return withGraph(model, replaceNode(graph, node, { ...node, inputs: [node.inputs[0]!, weightName, name] }));

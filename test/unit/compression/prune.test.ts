@@ -9,6 +9,7 @@ import {
   float32Of,
   float32Tensor,
   graph,
+  int64Tensor,
   model as makeModel,
   modelCost,
   node,
@@ -65,6 +66,28 @@ describe('dependency groups', () => {
     const wide = findGroups({ ...model, graph }).find(({ id }) => id === 'wide')!;
     expect(wide.frozen).toContain('Softmax "odd"');
     expect(findGroups({ ...model, graph }).find(({ id }) => id === 'fused')!.frozen).toBeNull();
+  });
+
+  it('a mean over no named axes is one over all, unless its node says otherwise', () => {
+    const frozenBy = (attributes: Record<string, number>) => {
+      const weights = (from: number, to: number) => float32Tensor([to, from, 1, 1], noise(to * from, 3));
+      const made = makeModel(
+        graph({
+          inputs: [value('image', 'float32', ['N', 3, 8, 8])],
+          outputs: [value('y', 'float32', ['N', 4, 8, 8]), value('s', 'float32', null)],
+          nodes: [
+            node('Conv', ['image', 'w1'], ['map'], { kernel_shape: [1, 1] }),
+            node('ReduceMean', ['map', 'axes'], ['s'], attributes),
+            node('Conv', ['map', 'w2'], ['y'], { kernel_shape: [1, 1] }),
+          ],
+          initializers: { w1: weights(3, 8), w2: weights(8, 4), axes: int64Tensor([0], []) },
+        }),
+        { opset: 18 },
+      );
+      return findGroups(made).find(({ id }) => id === 'map')!.frozen;
+    };
+    expect(frozenBy({})).toContain('it reduces all axes');
+    expect(frozenBy({ noop_with_empty_axes: 1 }) ?? '').not.toContain('it reduces all axes');
   });
 
   it('oracle: zeroing channels and cutting them give the same outputs, for every group and all at once', async () => {
