@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { readFile, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import type { Successors } from '../contract/trainer.ts';
@@ -175,6 +175,16 @@ export async function readExportHeader(file: string): Promise<{ header: ExportHe
   }
 }
 
+/** A read may give less than was asked for. @returns false: the file ends before */
+async function readWhole(handle: FileHandle, into: Uint8Array, position: number): Promise<boolean> {
+  for (let at = 0; at < into.byteLength;) {
+    const { bytesRead } = await handle.read(into, at, into.byteLength - at, position + at);
+    if (bytesRead === 0) return false;
+    at += bytesRead;
+  }
+  return true;
+}
+
 /**
  * Reads a file that writeExport made; its classes go by what is meant by them now, its header by what they were.
  * @throws NOT_FOUND, KNOWLEDGE_UNREADABLE, KNOWLEDGE_OF_OTHER_BACKBONE, BUNDLE_ALTERED when the sums are not those of its hash
@@ -196,23 +206,28 @@ export async function readExport(
   }
   const size = embeddingSize(stages);
   const perClass = 8 * (size + packedLength(size));
-  const body = (await readFile(file)).subarray(bodyAt);
   const altered = () => new AppError('BUNDLE_ALTERED', { file });
-  if (body.byteLength !== perClass * header.classes.length) {
+  const statistics = new Statistics(size);
+  const hash = createHash('sha256');
+  await using handle = await open(file);
+  const bytes = (await handle.stat()).size - bodyAt;
+  if (bytes !== perClass * header.classes.length) {
     throw new AppError('KNOWLEDGE_UNREADABLE', {
       file,
-      problem: `it has ${body.byteLength} bytes of sums in place of ${perClass * header.classes.length}`,
+      problem: `it has ${bytes} bytes of sums in place of ${perClass * header.classes.length}`,
     });
   }
-  if (createHash('sha256').update(body).digest('hex') !== header.bodySha256) throw altered();
-  const statistics = new Statistics(size);
-  header.classes.forEach(({ classId, count }, c) => {
-    // Copied: what was read need not be aligned to eight bytes.
-    const numbers = new Float64Array(new Uint8Array(body.subarray(c * perClass, (c + 1) * perClass)).buffer);
+  // Class by class: of many classes they are more than one read may give.
+  for (const [c, { classId, count }] of header.classes.entries()) {
+    const numbers = new Float64Array(perClass / 8);
+    const raw = new Uint8Array(numbers.buffer);
+    if (!(await readWhole(handle, raw, bodyAt + c * perClass))) throw altered();
+    hash.update(raw);
     const sums = { count, sum: numbers.slice(0, size), packed: numbers.slice(size) };
     if (!sums.sum.every(Number.isFinite) || !sumsAgree(sums)) throw altered();
     statistics.restore(classId, sums);
-  });
+  }
+  if (hash.digest('hex') !== header.bodySha256) throw altered();
   for (const [gone, into] of successors) {
     if (statistics.of(gone) === undefined) continue;
     if (into === null) statistics.forget(gone);
