@@ -162,9 +162,12 @@ export async function profileKernels(
         throw new AppError('MODEL_UNREADABLE', { file: options.name ?? 'model', problem: problemOf(cause) }, { cause });
       });
     const tensors = wrapped(feeds);
-    for (let run = 0; run < options.runs; run++) await session.run(tensors);
-    session.endProfiling();
-    await session.release();
+    try {
+      for (let run = 0; run < options.runs; run++) await session.run(tensors);
+      session.endProfiling();
+    } finally {
+      await session.release();
+    }
     const [file] = await readdir(folder);
     assert(file !== undefined, 'ORT writes its profile when profiling ends');
     const events = JSON.parse(await readFile(join(folder, file), 'utf8')) as unknown[];

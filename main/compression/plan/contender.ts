@@ -22,8 +22,8 @@ export async function openContender(
   },
 ): Promise<Contender & AsyncDisposable> {
   const { inputName, inputSize: size, backbone, source, image } = options;
-  const session = await openSession(model, { threads: options.threads, name });
   const { image: pixels, region } = await source.view(image);
+  const session = await openSession(model, { threads: options.threads, name });
   const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
   const data = new Float32Array(3 * size * size);
   return {
