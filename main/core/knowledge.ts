@@ -11,7 +11,8 @@ import type { Backbones } from './backbones.ts';
 import { canLearn } from './can-learn.ts';
 import { classSuccessors } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import { eraseRow, featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
+import { featureFileOf, syncFile, trimFeatureFile } from './feature-file.ts';
+import type { ForgottenFeatures } from './forgotten-features.ts';
 import { placeOf } from './ingest.ts';
 import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
@@ -52,7 +53,15 @@ export const createKnowledgeService = (
   context: CoreContext,
   backbones: Backbones,
   jobs: JobService,
-  { filling, merged }: { filling: Pick<GoldenFilling, 'choose' | 'take'>; merged: Pick<MergedSums, 'settle'> },
+  {
+    filling,
+    merged,
+    forgotten,
+  }: {
+    filling: Pick<GoldenFilling, 'choose' | 'take'>;
+    merged: Pick<MergedSums, 'settle'>;
+    forgotten: ForgottenFeatures;
+  },
 ): KnowledgeService => {
   const { store } = context;
 
@@ -111,8 +120,10 @@ export const createKnowledgeService = (
     const featureFile = featureFileOf(store.home, backbone.id);
     const final = join(store.home, 'knowledge', id);
     await mkdir(outDir);
+    let knowledge: Knowledge;
     try {
       await trimFeatureFile(featureFile, store.features.length(backbone.id), backbone);
+      await forgotten.erase(backbone);
       const { recipe, criteria } = station;
       const { summary, rows, suspects } = await withTrainer(context, job, (trainer) =>
         trainer.call(
@@ -145,7 +156,7 @@ export const createKnowledgeService = (
       await nodeFiles.syncDirectory(outDir);
       await rename(outDir, final);
       await nodeFiles.syncDirectory(dirname(final));
-      const knowledge: Knowledge = {
+      knowledge = {
         id,
         stationId,
         backboneId: backbone.id,
@@ -158,7 +169,7 @@ export const createKnowledgeService = (
         seconds: summary.seconds,
         snapshotId,
       };
-      const erased = store.transaction(() => {
+      store.transaction(() => {
         for (const { sample, row } of assignRows(samples, rows)) {
           store.features.insert(backbone.id, sample.sha, viewOf(recipe, sample.region), row);
         }
@@ -189,20 +200,17 @@ export const createKnowledgeService = (
             labelledBy: Object.fromEntries(labelledByUser(store, stationId, others)),
           },
         });
-        const gone = [...forget.images].flatMap((sha) => removeLabel(stationId, sha, by));
+        forgotten.note([...forget.images].flatMap((sha) => removeLabel(stationId, sha, by)));
         queueSuspects(stationId, suspects);
-        return gone;
       });
-      context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
-      for (const { backboneId, row } of erased) {
-        const { features } = await backbones.get(backboneId);
-        await eraseRow(featureFileOf(store.home, backboneId), row, features);
-      }
-      return knowledge;
     } catch (error) {
       await Promise.all([outDir, final].map((folder) => rm(folder, { recursive: true, force: true })));
       throw error;
     }
+    // The row stands: nothing from here on may take its folder away.
+    context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
+    await forgotten.eraseAll();
+    return knowledge;
   };
 
   /** The surest doubts go into the queue in place of earlier ones; what was confirmed or relabelled since is left alone. */

@@ -24,6 +24,7 @@ import { createGoldenFilling } from './golden-filling.ts';
 import { createGoldenRefresh } from './golden-refresh.ts';
 import { createGoldenService } from './golden.ts';
 import { createFileSecretStore, openHomeKeys } from './home-keys.ts';
+import { createForgottenFeatures } from './forgotten-features.ts';
 import { createFoundCameras } from './found-cameras.ts';
 import { createHomeState } from './home-state.ts';
 import { createImportService } from './import.ts';
@@ -159,7 +160,8 @@ const build = async (
   const imports = createImportService(context, { jobs, labels, classes });
   const filling = createGoldenFilling(context);
   const merged = createMergedSums(context, backbones);
-  const knowledge = createKnowledgeService(context, backbones, jobs, { filling, merged });
+  const forgotten = createForgottenFeatures(context, backbones);
+  const knowledge = createKnowledgeService(context, backbones, jobs, { filling, merged, forgotten });
   const candidates = createCandidateService(context, backbones, jobs, merged);
   const shadow = createShadowService(context, jobs);
   const twoPersons = createTwoPersons(context);
@@ -242,6 +244,7 @@ const build = async (
   await actives.settle();
   await lines.takeUp();
   plantEvents.watch(lines.statuses);
+  await forgotten.eraseAll();
   jobs.takeUp();
   planned.start();
   retention.start();

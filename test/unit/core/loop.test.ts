@@ -6,10 +6,20 @@ import { signActive, type ActiveModels } from '../../../main/audit/activation.ts
 import { canonicalJson } from '../../../main/audit/canonical.ts';
 import { openRootKey } from '../../../main/audit/keys.ts';
 import { chainEntry } from '../../../main/audit/trail.ts';
-import type { Candidate, Gate, Job } from '../../../main/contract/domain.ts';
+import type { Backbone, Candidate, Gate, Job } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { newJudgement } from '../../store/examples.ts';
-import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
+import {
+  lineRecord,
+  PASSWORD,
+  setUp,
+  startWorld,
+  testBackbone,
+  until,
+  writeDataset,
+  writePicture,
+  type World,
+} from './world.ts';
 
 let world: World;
 let stationId: string;
@@ -274,6 +284,38 @@ describe('the loop', () => {
     await expect(world.call('knowledge.forget', { stationId, imageSha: victim.sha }, technician)).rejects.toMatchObject(
       { code: 'NOT_FOUND' },
     );
+  });
+
+  test('features that cannot be overwritten yet cost no knowledge, and are overwritten when they can be', async () => {
+    let earlier: Backbone | null = null;
+    await world.close();
+    const sources = {
+      shipped: async () => testBackbone,
+      take: async () => testBackbone,
+      read: async () => testBackbone,
+    };
+    world = await startWorld({ backbones: { ...sources, earlier: async () => earlier } });
+    ({ stationId, technician } = await setUp(world));
+    await learn();
+    const { sha } = world.trainer.updates[0]!.images[0]!;
+    // Learnt with another backbone before, whose file somebody took away since.
+    const file = join(world.home, 'features', 'bb-before.f32');
+    writeFileSync(file, Buffer.alloc(32, 7));
+    await edit(`INSERT INTO features SELECT 'bb-before', image_sha, view, 1 FROM features WHERE image_sha = '${sha}'`);
+    const job = await world.call('knowledge.forget', { stationId, imageSha: sha }, world.session);
+    const [id] = (await world.done(job)).result;
+    expect(existsSync(join(world.home, 'knowledge', id!, 'head.f64'))).toBe(true);
+    expect(readFileSync(file)).toEqual(Buffer.alloc(32, 7));
+    await world.reopen();
+    expect((await world.call('knowledge.show', { stationId }))?.id).toBe(id);
+    earlier = { ...testBackbone, id: 'bb-before' };
+    await world.reopen();
+    const overwritten = Buffer.concat([Buffer.alloc(16, 7), Buffer.alloc(16)]);
+    expect(readFileSync(file)).toEqual(overwritten);
+    // Once: the row may be another image's later.
+    writeFileSync(file, Buffer.alloc(32, 8));
+    await world.reopen();
+    expect(readFileSync(file)).toEqual(Buffer.alloc(32, 8));
   });
 
   test('two classes are made one: their labels move, the emptied one is retired, and the next update learns it so', async () => {
