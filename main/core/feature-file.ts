@@ -2,6 +2,7 @@ import { open, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Backbone } from '../contract/domain.ts';
 import { LOOK_BYTES, lookFileOf } from '../learning/feature-rows.ts';
+import { writeAll } from '../store/files.ts';
 
 /* features/<backbone>.f32: row-major float32, one row per view. The database says which rows count. */
 
@@ -39,8 +40,7 @@ export const eraseRow = async (file: string, row: number, features: number): Pro
 const eraseBytes = async (file: string, row: number, length: number): Promise<void> => {
   const handle = await open(file, 'r+');
   try {
-    if ((await handle.stat()).size >= (row + 1) * length)
-      await handle.write(new Uint8Array(length), 0, length, row * length);
+    if ((await handle.stat()).size >= (row + 1) * length) await writeAll(handle, new Uint8Array(length), row * length);
     await handle.sync();
   } finally {
     await handle.close();

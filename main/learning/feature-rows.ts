@@ -1,7 +1,7 @@
 import { open, readFile, stat } from 'node:fs/promises';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { diskError } from '../store/files.ts';
+import { diskError, writeAll } from '../store/files.ts';
 
 /* The feature file of a backbone: row-major float32, one row per labelled view; beside it the looks. Rows keep their places. */
 
@@ -71,8 +71,8 @@ export async function appendFeatureRows(file: string, features: Float32Array, ba
       const { size } = await handle.stat();
       const first = Math.ceil(size / bytes);
       // A row that a crash cut short is filled up: rows keep their places.
-      if (size % bytes !== 0) await handle.write(new Uint8Array(first * bytes - size));
-      await handle.write(new Uint8Array(features.buffer, features.byteOffset, features.byteLength));
+      if (size % bytes !== 0) await writeAll(handle, new Uint8Array(first * bytes - size));
+      await writeAll(handle, new Uint8Array(features.buffer, features.byteOffset, features.byteLength));
       await handle.sync();
       return first;
     } finally {
@@ -109,7 +109,7 @@ export async function writeLooks(featureFile: string, first: number, looks: read
       ),
     );
     try {
-      await handle.write(Buffer.from(looks.join(''), 'hex'), 0, looks.length * LOOK_BYTES, first * LOOK_BYTES);
+      await writeAll(handle, Buffer.from(looks.join(''), 'hex'), first * LOOK_BYTES);
       await handle.sync();
     } finally {
       await handle.close();

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 
@@ -46,6 +46,21 @@ export const nodeFiles: FilePort = {
         throw error;
       },
     ),
+};
+
+/** No system takes more than some 2 GB in one write. */
+const MOST_AT_ONCE = 2 ** 30;
+
+/** Writes all, at a place or where the file stands: a disk that fills up takes a part of a write and says so by nothing but the number of bytes. */
+export const writeAll = async (
+  handle: FileHandle,
+  bytes: Uint8Array,
+  position: number | null = null,
+): Promise<void> => {
+  for (let done = 0; done < bytes.length;) {
+    const length = Math.min(bytes.length - done, MOST_AT_ONCE);
+    done += (await handle.write(bytes, done, length, position === null ? null : position + done)).bytesWritten;
+  }
 };
 
 /** The system's words for a failed write as an expected failure: DISK_FULL or HOME_NOT_WRITABLE; anything else stays as it is. */
