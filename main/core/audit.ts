@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { signHead, walkTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
 import { AppError } from '../contract/errors.ts';
-import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
+import { diskError, nodeFiles, writeAll, writeDurably } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { refuseInHome } from './outside.ts';
 
@@ -83,45 +83,54 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   const timer = setInterval(note, NOTED_EVERY_MS);
   timer.unref();
 
+  const writeTrail = async (handle: FileHandle) => {
+    const { entries, valid, firstBroken } = await verify();
+    let bytes = 0;
+    // One JSON document a line: readable with any tool, and without holding a long trail in memory.
+    const write = async (line: unknown) => {
+      const text = Buffer.from(`${JSON.stringify(line)}\n`);
+      await writeAll(handle, text);
+      bytes += text.length;
+    };
+    const { installation } = keys;
+    await write({
+      format: 'mekiki audit trail 1',
+      installation,
+      at: now().toISOString(),
+      entries,
+      valid,
+      firstBroken,
+    });
+    for (let from = 1; from <= entries; from += PAGE) {
+      const last = Math.min(entries, from + PAGE - 1);
+      for (const entry of store.audit.list({ limit: last - from + 1, before: last + 1 }).reverse()) await write(entry);
+    }
+    const { heads, outside } = proof();
+    await write({ heads, outside });
+    await handle.sync();
+    return { bytes, entries, valid, firstBroken };
+  };
+
   const exportTo = async (file: string, by: string) => {
     await refuseInHome(store.home, file);
     const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EEXIST') throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
       throw diskError(error, file);
     });
-    const { entries, valid, firstBroken } = await verify();
-    let bytes = 0;
+    let written: Awaited<ReturnType<typeof writeTrail>>;
     try {
-      // One JSON document a line: readable with any tool, and without holding a long trail in memory.
-      const write = async (line: unknown) =>
-        void (bytes += (await handle.write(`${JSON.stringify(line)}\n`)).bytesWritten);
-      const { installation } = keys;
-      await write({
-        format: 'mekiki audit trail 1',
-        installation,
-        at: now().toISOString(),
-        entries,
-        valid,
-        firstBroken,
-      });
-      for (let from = 1; from <= entries; from += PAGE) {
-        const last = Math.min(entries, from + PAGE - 1);
-        for (const entry of store.audit.list({ limit: last - from + 1, before: last + 1 }).reverse())
-          await write(entry);
-      }
-      const { heads, outside } = proof();
-      await write({ heads, outside });
-      await handle.sync();
+      written = await writeTrail(handle);
     } catch (error) {
       await nodeFiles.remove(file);
       throw diskError(error, file);
     } finally {
       await handle.close();
     }
+    const { entries, valid } = written;
     store.transaction(() =>
       store.audit.append({ user: by, action: 'audit.export', subject: file, details: { entries, valid } }),
     );
-    return { file, bytes, entries, valid, firstBroken };
+    return { file, ...written };
   };
 
   return {

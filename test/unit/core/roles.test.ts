@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { roleSchema, type Role } from '../../../main/contract/domain.ts';
 import { methods, type MethodName } from '../../../main/contract/methods.ts';
 import type { Session } from '../../../main/core/port.ts';
+import { smallDisk } from '../../helpers/small-disk.ts';
 import { PASSWORD, setUp, startWorld, type World } from './world.ts';
 
 let world: World;
@@ -207,6 +208,39 @@ describe('the trail of a home', () => {
       Array.from({ length: made.entries }, (_, i) => i + 1),
     );
     await expect(world.call('audit.export', { file })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+  });
+
+  test('leaves no file where it cannot be verified', async () => {
+    const file = join(world.home, '..', 'unverified.jsonl');
+    const key = join(world.home, 'trust', 'root.pub');
+    renameSync(key, `${key}.away`);
+    await expect(world.call('audit.export', { file })).rejects.toThrow('ENOENT');
+    renameSync(`${key}.away`, key);
+    expect(await world.call('audit.export', { file })).toMatchObject({ valid: true });
+  });
+
+  test('is there whole or not at all, wherever a disk becomes full', async (context) => {
+    // So many signatures that the last line is longer than an entry.
+    await act(200);
+    const { bytes } = await world.call('audit.export', { file: join(world.home, '..', 'first.jsonl') });
+    const disk = join(world.home, '..', 'disk');
+    mkdirSync(disk);
+    const unmount = smallDisk(disk, `${4096 * Math.ceil(bytes / 4096)}`);
+    context.skip(unmount === null, 'this account may not mount a small disk');
+    const file = join(disk, 'trail.jsonl');
+    try {
+      // Each has an entry more than the one before, so that the disk ends within the last line of one of them.
+      const takeAway = async (): Promise<void> => {
+        await world.call('audit.export', { file });
+        expect(readFileSync(file, 'utf8').endsWith('}\n')).toBe(true);
+        rmSync(file);
+        return takeAway();
+      };
+      await expect(takeAway()).rejects.toMatchObject({ code: 'DISK_FULL' });
+      expect(existsSync(file)).toBe(false);
+    } finally {
+      unmount!();
+    }
   });
 
   test.each([
