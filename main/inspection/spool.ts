@@ -23,6 +23,8 @@ import { lineRecordSchema, type LineRecord } from '../contract/line.ts';
  *   {"spool":1,"after":N,"lost":K}   first line of a piece: its numbers begin after N; K numbers were lost before
  *   {"seq":…, …}                     a LineRecord, imageSha null
  *   {"image":seq,"sha":"…"}          the picture of an earlier record was stored
+ *
+ * Two threads write. Each line but the first has a line feed before it too: one that a full disk tore spoils no other.
  */
 
 /** A piece is closed at this size. */
@@ -100,7 +102,8 @@ function readPiece(path: string, number: number | null): PieceContent {
     const sha = images.get(record.seq);
     return sha ? { ...record, imageSha: sha } : record;
   });
-  content.records = content.lines.length;
+  // A late part of before may have been written again here.
+  content.records = content.lines.filter(({ seq }) => seq > content.after).length;
   const tail = raw.toString('utf8', goodBytes);
   // A line about a picture that is cut short loses no record; anything else may have been one.
   if (tail.length > 0 && !tail.startsWith('{"image"')) {
@@ -133,7 +136,13 @@ function cutOff(path: string, bytes: number): void {
 }
 
 /** `{"seq":` comes first in a record's line, so that a torn one still tells its number. */
-export const recordLine = ({ seq, ...rest }: LineRecord): string => `${JSON.stringify({ seq, ...rest })}\n`;
+const recordLine = ({ seq, ...rest }: LineRecord): string => `\n${JSON.stringify({ seq, ...rest })}\n`;
+
+/** For another thread, in one write: it could not go on after a part, where this one may have written. False: the disk took a part only. */
+export function writeRecord(handle: number, record: LineRecord): boolean {
+  const line = Buffer.from(recordLine(record));
+  return writeSync(handle, line) === line.length;
+}
 
 export interface Spool extends Disposable {
   /** Number of the last record there is or was. */
@@ -142,9 +151,11 @@ export interface Spool extends Disposable {
   readonly lostRecords: number;
   /** File being written; another one after `append` turned the piece (onTurn is called then). */
   readonly path: string;
-  /** On the disk as far as a crash of this process goes. Throws what the system says (ENOSPC); the next append begins a new line. */
+  /** Counts the turns: which file lies under that path. */
+  readonly turns: number;
+  /** On the disk as far as a crash of this process goes. Throws what the system says (ENOSPC). */
   append(record: LineRecord): void;
-  /** A record that another thread wrote into the file. */
+  /** A record that another thread wrote into the file that is being written. */
   noteWritten(seq: number): void;
   noteImage(seq: number, sha: string): void;
   /** Stored records above `seq`, in order. */
@@ -162,7 +173,7 @@ export function openSpool(options: {
   dir: string;
   stationId: string;
   acknowledged: number;
-  onTurn?: (path: string) => void;
+  onTurn?: (path: string, turns: number) => void;
 }): Spool {
   const { dir, stationId } = options;
   mkdirSync(dir, { recursive: true });
@@ -196,18 +207,11 @@ export function openSpool(options: {
   }));
   let handle = current ? openSync(path, 'a') : null;
   let bytes = current?.goodBytes ?? 0;
-  let startsAnew = false;
+  let turns = 0;
 
   const write = (line: string) => {
     assert(handle !== null, 'a piece is begun before anything is written');
-    try {
-      bytes += writeAll(handle, startsAnew ? `\n${line}` : line);
-      startsAnew = false;
-    } catch (error) {
-      // Part of the line may be there; what comes next must not be glued to it.
-      startsAnew = true;
-      throw error;
-    }
+    bytes += writeAll(handle, line);
   };
   /** All or nothing: without its first line a piece would count all numbers before it as lost, so that line is there before the names change. */
   const openPiece = () => {
@@ -234,12 +238,12 @@ export function openSpool(options: {
     }
     handle = opened;
     bytes = head.length;
-    startsAnew = false;
     pieces.push({ path, number: null, after: lastSeq, lost: lostRecords, last: lastSeq, records: 0 });
   };
   const turn = () => {
     openPiece();
-    options.onTurn?.(path);
+    turns += 1;
+    options.onTurn?.(path, turns);
     while (pieces.length > MAX_PIECES) {
       const oldest = pieces[0]!;
       unlinkSync(oldest.path);
@@ -271,6 +275,9 @@ export function openSpool(options: {
       return lostRecords;
     },
     path,
+    get turns() {
+      return turns;
+    },
     append(record) {
       try {
         if (bytes >= PIECE_BYTES) turn();
@@ -292,7 +299,7 @@ export function openSpool(options: {
       piece.records += 1;
     },
     noteImage(seq, sha) {
-      write(`${JSON.stringify({ image: seq, sha })}\n`);
+      write(`\n${JSON.stringify({ image: seq, sha })}\n`);
     },
     *after(seq) {
       const images = new Map<number, string>();

@@ -234,9 +234,9 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
       dir: join(home, 'spool'),
       stationId: station.id,
       acknowledged,
-      onTurn: (path) => threads.records({ kind: 'spool', path }),
+      onTurn: (path, turns) => threads.records({ kind: 'spool', path, turns }),
     });
-    threads.records({ kind: 'spool', path: spool.path });
+    threads.records({ kind: 'spool', path: spool.path, turns: spool.turns });
     setLastNumber(memory, spool.lastSeq);
     const outbox = createOutbox(spool.lastSeq, (records) => emit('line.recorded', { records }));
     return { home, station, spool, outbox };

@@ -1,4 +1,4 @@
-import { closeSync, fdatasync, fsync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fdatasync, fsync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
@@ -7,7 +7,7 @@ import type { LineRecord } from '../../contract/line.ts';
 import { asAppError, assert, type WireError } from '../../contract/errors.ts';
 import type { ToLineioWatch } from '../../lineio/lineio-thread.ts';
 import { unsure } from '../../inspection/decide.ts';
-import { recordLine } from '../../inspection/spool.ts';
+import { writeRecord } from '../../inspection/spool.ts';
 import { createImageFiles } from '../../store/images.ts';
 import { encodePng, loadDecoder } from '../../vision/decode.ts';
 import { createOkImages, type OkImages } from './ok-images.ts';
@@ -37,7 +37,8 @@ export type ToRecords =
       keepOkImages: number | null;
       okImagesFile: string;
     }
-  | { kind: 'spool'; path: string }
+  /** `turns`: which file lies under the path (inspection/spool.ts). */
+  | { kind: 'spool'; path: string; turns: number }
   | { kind: 'model'; modelId: string | null }
   /** The disk has little room: no picture is stored from now on, or again. */
   | { kind: 'archive'; pictures: boolean }
@@ -45,8 +46,8 @@ export type ToRecords =
   | { kind: 'verdict'; seq: number; ok: boolean; frame: number };
 
 export type FromRecords =
-  /** The watchdog has given a verdict; its record is in the spool. */
-  | { kind: 'late'; record: LineRecord; written: boolean; part: number | null }
+  /** The watchdog has given a verdict. `written`: its record is in the spool's file after so many turns; null: in none. */
+  | { kind: 'late'; record: LineRecord; written: number | null; part: number | null }
   /** `sha` null: not stored; `problem` says why, or nobody had time (null). */
   | { kind: 'archived'; seq: number; sha: string | null; problem: WireError | null };
 
@@ -68,7 +69,7 @@ const datasync = promisify(fdatasync);
 
 let lateAfterMs = 500;
 let modelId: string | null = null;
-let spool: { path: string; handle: number } | null = null;
+let spool: { turns: number; handle: number } | null = null;
 /** Frames without a verdict that this thread knows of. */
 const open = new Map<number, FrameNotice>();
 /** Verdicts that came before their notice: the two take different ways. */
@@ -139,15 +140,14 @@ function judgeLate(notice: FrameNotice, waitedMs: number): void {
     judgement: unsure('late', { modelId, latencyMs: waitedMs }),
     notes: notice.notes,
   };
-  let written = false;
+  let written: number | null = null;
   try {
-    if (spool) {
-      writeSync(spool.handle, recordLine(record));
+    if (spool && writeRecord(spool.handle, record)) {
       Atomics.store(dirty, 0, 1);
-      written = true;
+      written = spool.turns;
     }
   } catch {
-    // Told by `written`: the main thread counts it as lost and shows the disk's problem.
+    // Told by `written`: the main thread tries again, or counts it as lost and shows the disk's problem.
   }
   const { seq, part } = notice;
   say({ kind: 'late', record, written, part });
@@ -175,10 +175,10 @@ const sync = () => {
 };
 setInterval(sync, SYNC_MS);
 
-function openSpoolFile(path: string): void {
+function openSpoolFile(path: string, turns: number): void {
   const before = spool;
   mkdirSync(dirname(path), { recursive: true });
-  spool = { path, handle: openSync(path, 'a') };
+  spool = { turns, handle: openSync(path, 'a') };
   syncing = syncing.then(async () => {
     if (before) {
       // What was written to the old piece, by whoever.
@@ -219,7 +219,7 @@ main.on('message', (message: ToRecords) => {
       break;
     }
     case 'spool':
-      openSpoolFile(message.path);
+      openSpoolFile(message.path, message.turns);
       break;
     case 'model':
       modelId = message.modelId;

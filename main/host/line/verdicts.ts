@@ -135,7 +135,9 @@ export function createVerdicts(
     fromRecords(message) {
       if (message.kind === 'late') {
         const { record, written, part } = message;
-        if (written) line.setup?.spool.noteWritten(record.seq);
+        const spool = line.setup?.spool;
+        // Into an older file, as the turn was under way, is as good as not: that file goes when the records before this one are acknowledged.
+        if (written !== null && written === spool?.turns) spool.noteWritten(record.seq);
         else write(record);
         hear(record, part);
         return;

@@ -79,10 +79,16 @@ test('a tail of zeros, as a power cut leaves it, is a gap; a torn note about a p
 
 test('a line in the middle that cannot be read is a gap', () => {
   write(1, 4);
-  const lines = readFileSync(file(), 'utf8').split('\n');
-  lines[2] = lines[2]!.slice(0, 30);
-  writeFileSync(file(), lines.join('\n'));
+  const text = readFileSync(file(), 'utf8');
+  const [second] = /\{"seq":2,.*/.exec(text)!;
+  writeFileSync(file(), text.replace(second, second.slice(0, 30)));
   expect(kept()).toEqual({ seqs: [1, 3, 4], last: 4, lost: 1 });
+});
+
+test('a record that an older piece has too hides no gap', () => {
+  writeFileSync(file(), '{"spool":1,"after":3,"lost":0}\n');
+  appendFileSync(file(), [3, 4, 6].map((seq) => `${JSON.stringify(record(seq))}\n`).join(''));
+  expect(kept()).toEqual({ seqs: [3, 4, 6], last: 6, lost: 1 });
 });
 
 test('the core knows more than the spool: the numbering goes on above both', () => {
