@@ -16,7 +16,7 @@ export interface MonitorService {
   watch(stationId: string, parts: readonly { partId: number; judgement: Judgement }[]): boolean;
   /** That transaction failed: charts are as they were stored. */
   undo(stationId: string): void;
-  /** A model was activated, also one that ran before: what is usual is learnt anew. */
+  /** A model was activated, also one that ran before: what is usual is learnt anew. Within the caller's transaction. */
   restart(stationId: string): void;
 }
 
@@ -109,12 +109,11 @@ export const createMonitorService = (context: CoreContext): MonitorService => {
     },
     undo: (stationId) => void watches.delete(stationId),
     restart(stationId) {
-      const watch = known(stationId);
-      if (watch === null) return;
+      if (store.alarms.monitor(stationId) === null) return;
       // No model has this name: the next part starts a reference of its own.
-      const none = { modelId: '', firstPartId: 0, seen: 0, levels: {} };
-      store.alarms.setMonitor(stationId, none);
-      watches.set(stationId, { ...none, reference: [], charts: null });
+      store.alarms.setMonitor(stationId, { modelId: '', firstPartId: 0, seen: 0, levels: {} });
+      // Read again from the row, whether it stands or the transaction fails.
+      watches.delete(stationId);
     },
     handlers: {
       'alarms.list': async ({ stationId, openOnly }) => store.alarms.list(stationId, { openOnly, limit: LISTED }),

@@ -572,10 +572,18 @@ describe('what may not inspect', () => {
     await edit(`CREATE TRIGGER nothing_more BEFORE INSERT ON activations BEGIN SELECT RAISE(ABORT, 'no room'); END`);
     await world.call('line.start', { stationId });
     const line = world.lines.get(stationId)!;
+    const inspect = async (seqs: number[]): Promise<void> => {
+      line.emit(seqs.map((seq) => lineRecord(seq, { judgement: newJudgement({ modelId: first.id }) })));
+      await until(() => line.acknowledged.includes(seqs.at(-1)!));
+    };
+    await inspect([1, 2, 3]);
     await expect(world.call('models.activate', { candidateId: second.id })).rejects.toThrow('no room');
     expect(line.activated.at(-1)).toContain(second.id);
     expect(line.configured.at(-1)?.bundleDir).toContain(first.id);
     expect((await world.call('stations.list', {}))[0]?.activeModelId).toBe(first.id);
+    // Nothing is learnt anew for it either.
+    await inspect([4]);
+    expect(await world.call('alarms.state', { stationId })).toMatchObject({ reference: 4 });
     const file = join(world.home, 'trust', 'active', `${stationId}.json`);
     expect((JSON.parse(readFileSync(file, 'utf8')) as ActiveModels).models).toMatchObject([{ candidateId: first.id }]);
   });
