@@ -92,21 +92,6 @@ export const createKnowledgeExchange = (
     }
   };
 
-  /** Learns anew and notes why. */
-  const learnWith = async (
-    job: JobWork,
-    stationId: string,
-    by: string,
-    action: string,
-    details: Record<string, string>,
-  ): Promise<Knowledge> => {
-    const knowledge = await update(job, stationId, by);
-    store.transaction(() =>
-      store.audit.append({ user: by, action, subject: knowledge.id, details: { stationId, ...details } }),
-    );
-    return knowledge;
-  };
-
   /** Own images of another station of this home. */
   const mergeFrom = async (job: JobWork, stationId: string, fromId: string, by: string): Promise<Knowledge> => {
     const { backboneId } = store.stations.get(stationId);
@@ -114,7 +99,7 @@ export const createKnowledgeExchange = (
     return takeIn(
       place,
       (file) => merged.exportFor(job, stationId, fromId, file, place),
-      () => learnWith(job, stationId, by, 'knowledge.merge', { fromStationId: fromId }),
+      () => update(job, stationId, by, { why: { action: 'knowledge.merge', details: { fromStationId: fromId } } }),
     );
   };
 
@@ -161,7 +146,7 @@ export const createKnowledgeExchange = (
     return takeIn(
       place,
       (made) => copyFile(file, made),
-      () => learnWith(job, stationId, by, 'knowledge.import', { file, bodySha256 }),
+      () => update(job, stationId, by, { why: { action: 'knowledge.import', details: { file, bodySha256 } } }),
     );
   };
 

@@ -37,9 +37,14 @@ export interface KnowledgeService {
   >;
   /**
    * Learns all labels of the station and makes the result its newest knowledge, or changes nothing (but own images are taken out of what it merged).
-   * `forget`: images that are left out, and whose labels and features go in the same step.
+   * `forget`: images that are left out, and whose labels and features go in the same step. `why`: an entry of the trail beside its own.
    */
-  update(job: JobWork, stationId: string, by: string, forget?: Forgotten): Promise<Knowledge>;
+  update(
+    job: JobWork,
+    stationId: string,
+    by: string,
+    options?: { forget?: Forgotten; why?: { action: string; details: Record<string, string> } },
+  ): Promise<Knowledge>;
 }
 
 /** A head that tells one class from nothing is no head; good parts alone have a model of their own (learning/anomaly). */
@@ -102,7 +107,7 @@ export const createKnowledgeService = (
       .list()
       .some(({ id }) => id !== except && store.labels.list(id).some((label) => label.classId === classId));
 
-  const update: KnowledgeService['update'] = async (job, stationId, by, forget = NOTHING) => {
+  const update: KnowledgeService['update'] = async (job, stationId, by, { forget = NOTHING, why } = {}) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
     const labelled = (await samplesOf(store, station)).filter((sample) => !forget.images.has(sample.sha));
@@ -200,6 +205,8 @@ export const createKnowledgeService = (
             labelledBy: Object.fromEntries(labelledByUser(store, stationId, others)),
           },
         });
+        if (why)
+          store.audit.append({ user: by, action: why.action, subject: id, details: { stationId, ...why.details } });
         forgotten.note([...forget.images].flatMap((sha) => removeLabel(stationId, sha, by)));
         queueSuspects(stationId, suspects);
       });
@@ -277,7 +284,8 @@ export const createKnowledgeService = (
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
           async (job) => [
-            (await update(job, stationId, actor(session), { images: new Set([imageSha]), classId: null })).id,
+            (await update(job, stationId, actor(session), { forget: { images: new Set([imageSha]), classId: null } }))
+              .id,
           ],
         );
       },
@@ -294,7 +302,9 @@ export const createKnowledgeService = (
             const { isOk } = store.classes.get(classId);
             const user = actor(session);
             const isLast = !isOk && !isLabelled(classId, stationId);
-            const { id } = await update(job, stationId, user, { images: shas, classId: isLast ? classId : null });
+            const { id } = await update(job, stationId, user, {
+              forget: { images: shas, classId: isLast ? classId : null },
+            });
             if (isOk || isLabelled(classId)) return [id];
             store.transaction(() => {
               if (!store.classes.get(classId).retired) {

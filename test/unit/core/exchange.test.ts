@@ -2,6 +2,7 @@ import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Backbone } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
@@ -158,6 +159,29 @@ describe('knowledge by file', () => {
     writeFileSync(join(added, `${name}.new`), 'half');
     await here.world.reopen();
     expect(readdirSync(added)).toEqual([name]);
+  });
+
+  test('a file whose import cannot be noted is not learnt, and the one before it stays', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 4, stripes: 4 });
+    await teach(there, { plain: 3, dots: 3 });
+    await take(here, await exportTo(there, 'first'));
+    await teach(there, { dots: 2 });
+    const second = await exportTo(there, 'second');
+    const edit = async (sql: string): Promise<void> => {
+      await here.world.core.close();
+      const db = new Sqlite(join(here.world.home, 'mekiki.sqlite'));
+      db.exec(sql);
+      db.close();
+      await here.world.reopen();
+    };
+    const refuse = `BEFORE INSERT ON audit WHEN NEW.action = 'knowledge.import' BEGIN SELECT RAISE(ABORT, 'no room'); END`;
+    await edit(`CREATE TRIGGER not_noted ${refuse}`);
+    await expect(take(here, second)).rejects.toMatchObject({ code: 'INTERNAL' });
+    expect(await counts(here)).toEqual({ 'c-dots': 3, 'c-plain': 7, 'c-stripes': 4 });
+    await edit('DROP TRIGGER not_noted');
+    await take(here, second);
+    expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
   });
 
   test('candidates know what a file brought, by the classes of today, and move on as bundles', async () => {
