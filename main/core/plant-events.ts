@@ -44,6 +44,14 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
   /** What was told of each line last. */
   const told = new Map<string, { key: string; at: number }>();
 
+  let turn: Promise<unknown> = Promise.resolve();
+  /** Opening, changing and closing, one after the other: of two that open at once one would be left open for ever. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = turn.then(work);
+    turn = done.catch(() => {});
+    return done;
+  };
+
   const config = (): PlantEvents =>
     store.demo ? { kind: 'none' } : plantEventsSchema.catch({ kind: 'none' }).parse(store.settings.get(SETTING));
 
@@ -107,31 +115,52 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
     state: publisher?.state() ?? { ...OFF, problem: failure },
   });
 
+  /** The password lies outside the database: where the work fails, the one before is put back, for the broker before must not be told the new one. */
+  const withPassword = async (password: string | undefined, work: () => void): Promise<void> => {
+    if (password === undefined) return work();
+    // One that cannot be read can be replaced all the same.
+    const before = await secrets.get(PLANT_PASSWORD).catch(() => null);
+    await secrets.set(PLANT_PASSWORD, Buffer.from(password, 'utf8'));
+    try {
+      work();
+    } catch (error) {
+      await secrets
+        .set(PLANT_PASSWORD, before ?? new Uint8Array())
+        .catch((cause: unknown) => log.error('the password of before is not put back', { error: cause }));
+      throw error;
+    }
+  };
+
+  const change = async (wanted: PlantEvents, password: string | undefined, by: string): Promise<void> => {
+    const before = config();
+    if (password === undefined && hasPassword() && !keepsPassword(before, wanted))
+      throw new AppError('INVALID_INPUT', {
+        what: 'password',
+        problem: 'what is kept was given for another broker, account or certificate; give it again',
+      });
+    await withPassword(password, () =>
+      store.transaction(() => {
+        store.settings.set(SETTING, wanted);
+        if (password !== undefined) store.settings.set(`${SETTING}.password`, password !== '');
+        store.audit.append({
+          user: by,
+          action: 'events.set',
+          subject: wanted.kind,
+          details: { before, config: wanted, passwordChanged: password !== undefined },
+        });
+      }),
+    );
+    await open();
+    tellLines();
+  };
+
   return {
     handlers: {
       'events.get': async () => view(),
       async 'events.set'({ config: wanted, password }, session) {
         if (store.demo && wanted.kind !== 'none') throw new AppError('DEMO_FORBIDS', { what: 'events out' });
         if (wanted.kind === 'mqtt' && wanted.tls !== null) refuseUnreadable(wanted.tls.ca);
-        if (password === undefined && hasPassword() && !keepsPassword(config(), wanted))
-          throw new AppError('INVALID_INPUT', {
-            what: 'password',
-            problem: 'what is kept was given for another broker, account or certificate; give it again',
-          });
-        if (password !== undefined) await secrets.set(PLANT_PASSWORD, Buffer.from(password, 'utf8'));
-        const before = config();
-        store.transaction(() => {
-          store.settings.set(SETTING, wanted);
-          if (password !== undefined) store.settings.set(`${SETTING}.password`, password !== '');
-          store.audit.append({
-            user: actor(session),
-            action: 'events.set',
-            subject: wanted.kind,
-            details: { before, config: wanted, passwordChanged: password !== undefined },
-          });
-        });
-        await open();
-        tellLines();
+        await inTurn(() => change(wanted, password, actor(session)));
         return view();
       },
     },
@@ -165,7 +194,7 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
       }
     },
     line: tellLine,
-    start: open,
+    start: () => inTurn(open),
     watch(statuses) {
       lines = statuses;
       tellLines();
@@ -173,8 +202,10 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
     },
     async close() {
       if (look !== null) clearInterval(look);
-      await publisher?.dispose();
-      publisher = null;
+      await inTurn(async () => {
+        await publisher?.dispose();
+        publisher = null;
+      });
     },
   };
 };

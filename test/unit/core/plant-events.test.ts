@@ -1,5 +1,11 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { setUp, startWorld, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, type World } from './world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -27,4 +33,43 @@ test('a password that is kept goes to no other broker or account', async () => {
   );
   await world.call('events.set', { config: { ...config, address: '127.0.0.2' }, password: 'of the other' });
   expect(await world.call('events.get', {})).toMatchObject({ config: { address: '127.0.0.2' }, hasPassword: true });
+});
+
+test('a change that is not stored leaves the broker of before its password', async () => {
+  await world.call('events.set', { config, password: 'of the broker' });
+  await world.core.close();
+  const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
+  db.exec(`CREATE TRIGGER not_noted BEFORE INSERT ON audit WHEN NEW.action = 'events.set'
+    BEGIN SELECT RAISE(ABORT, 'no room'); END`);
+  db.close();
+  await world.reopen();
+  await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+  const other = { config: { ...config, address: '127.0.0.2' }, password: 'of the other' };
+  await expect(world.call('events.set', other)).rejects.toThrow('no room');
+  expect(await world.call('events.get', {})).toMatchObject({ config, hasPassword: true });
+  expect(readFileSync(join(world.home, 'secrets', 'mqtt-password'), 'utf8')).toBe('of the broker');
+});
+
+test('of two changes at once none leaves a connection behind', async () => {
+  const sockets = new Set<Socket>();
+  const broker = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket)).on('error', () => {});
+    // CONNECT is answered with CONNACK; nothing else is.
+    socket.on('data', (data) => data[0] === 0x10 && socket.write(Buffer.from([0x20, 2, 0, 0])));
+  }).listen(0, '127.0.0.1');
+  await once(broker, 'listening');
+  try {
+    const { port } = broker.address() as AddressInfo;
+    const here = { ...config, port, user: '' };
+    await Promise.all(['one', 'other'].map((prefix) => world.call('events.set', { config: { ...here, prefix } })));
+    const connection = async () => (await world.call('events.get', {})).state.connection;
+    while ((await connection()) !== 'connected') await setTimeout(5);
+    await world.call('events.set', { config: { kind: 'none' } });
+    for (let waited = 0; sockets.size > 0 && waited < 5_000; waited += 10) await setTimeout(10);
+    expect(sockets.size).toBe(0);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    broker.close();
+  }
 });
