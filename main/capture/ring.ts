@@ -71,7 +71,6 @@ export const setLastNumber = (memory: RingMemory, seq: number): void => {
 };
 
 export const droppedFrames = (memory: RingMemory): number => Atomics.load(memory.words, DROPPED);
-export const pendingFrames = (memory: RingMemory): number => Atomics.load(memory.words, PENDING);
 
 /** Triggers since the ring was made: [taken, refused]. */
 export const triggersOf = (memory: RingMemory): [number, number] => [
