@@ -53,6 +53,8 @@ export type HandshakeEvent =
   | { kind: 'peer'; speaks: boolean }
   /** The PLC was read, and then written that no result is ready. */
   | { kind: 'withdrawn' }
+  /** A request that is not allowed was turned away. */
+  | { kind: 'refused' }
   | { kind: 'tick' };
 
 export interface PartResult extends PartVerdict {
@@ -75,6 +77,8 @@ export interface Statistics {
   triggerErrors: number;
   timeouts: number;
   overruns: number;
+  /** Requests, where triggerErrors are triggers. */
+  refused: number;
   timed: number;
   timeSumUs: number;
   timeMinUs: number;
@@ -89,6 +93,7 @@ const noStatistics = (): Statistics => ({
   triggerErrors: 0,
   timeouts: 0,
   overruns: 0,
+  refused: 0,
   timed: 0,
   timeSumUs: 0,
   timeMinUs: 0,
@@ -309,6 +314,9 @@ export function createHandshake(
         // Here alone: what the PLC raised before it could see the gap has been read by now, however slow it is.
         endGap(nowMs);
         return null;
+      case 'refused':
+        statistics.refused += 1;
+        return null;
     }
   };
 
@@ -354,6 +362,7 @@ export function createHandshake(
         statTriggerErrors: triggerErrors,
         statTimeouts: timeouts,
         statOverruns: overruns,
+        statRefused: statistics.refused,
         statTimeMin: timeMinUs,
         statTimeMax: timeMaxUs,
         statTimeMean: timed === 0 ? 0 : Math.round(timeSumUs / timed),

@@ -67,7 +67,6 @@ let running = false;
 let alarm = false;
 let modelId: string | null = null;
 let classCodes: Record<string, number> = {};
-let refused = 0;
 let heartbeat = 0;
 let lot = '';
 /** When the PLC last asked for something; and whether that is taken as too long ago. */
@@ -107,7 +106,6 @@ const refresh = () => {
   image.set('modelVersion', versionOf(modelId));
   image.set('heartbeat', heartbeat % 2 === 1);
   image.set('heartbeatCounter', heartbeat);
-  image.set('statRefused', refused);
   for (const [name, on] of Object.entries(test?.signals ?? {})) image.set(name as keyof TestSignals, on);
 };
 const take = (event: HandshakeEvent) => {
@@ -191,10 +189,7 @@ const configure = async (message: Configure): Promise<void> => {
     written: config.kind === 'modbus-client',
   });
   if (running) handshake.take({ kind: 'start' }, now());
-  const onRefused = () => {
-    refused += 1;
-    refresh();
-  };
+  const onRefused = () => take({ kind: 'refused' });
   const onHeard = () => {
     heardMs = now();
     if (silent) watchPeer();

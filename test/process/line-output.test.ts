@@ -71,6 +71,29 @@ test('a Modbus master sees the verdict of each part, acknowledges, and is told o
   socket.destroy();
 });
 
+test('the count of refused requests begins anew with resetStatistics and with another line output', async () => {
+  await using opened = await openLine();
+  const { at, line, station } = opened;
+  const port = await opened.port();
+  using plc = await openPlc(port);
+  const refusedOnce = async () => {
+    const hostile = connect(port, '127.0.0.1');
+    hostile.on('error', () => {});
+    hostile.end('GET / HTTP/1.1\r\n\r\n');
+    await once(hostile, 'close');
+    await plc.until('it is counted', (s) => s.statRefused === 1);
+  };
+  await refusedOnce();
+  await plc.write('resetStatistics', true);
+  expect(await plc.read()).toMatchObject({ statRefused: 0 });
+  await refusedOnce();
+  const lineOutput = lineOutputSchema.parse({ kind: 'modbus-server', port: 0, acknowledgeTimeoutMs: 7_000 });
+  await line.configure(at.home, { ...station, lineOutput }, null);
+  await until('it listens elsewhere', () => ![undefined, port].includes(line.status().lineOutput?.port));
+  using again = await openPlc(await opened.port());
+  expect(await again.read()).toMatchObject({ statRefused: 0 });
+});
+
 test('the lot outlives a server that is set up anew, as soon as its port is free, and ends when the line output is switched off', async () => {
   await using opened = await openLine();
   const { at, line, station } = opened;
