@@ -4,7 +4,7 @@ import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 
 /*
  * Bundles in a registry, as artifacts of the OCI Distribution Specification 1.1 (sections "Pushing" and "Pulling"): one layer, which is the bundle file. A registry only carries them: whether a bundle
- * is whole and whose it is says its own signature. Only what a command asks for goes over the network, and only to the registry that it names.
+ * is whole and whose it is says its own signature. Only what a command asks for goes over the network, and only to the registry that it names, with the token service that it names.
  */
 
 const BUNDLE = 'application/vnd.mekiki.bundle.v1';
@@ -33,7 +33,7 @@ const refPattern =
 /** `host[:port]/name[:tag|@sha256:…]`; without either: `latest`. INVALID_INPUT. */
 export const parseRef = (text: string): RegistryRef => {
   const found = refPattern.exec(text);
-  if (found === null) {
+  if (found === null || !URL.canParse(`https://${found[1]}`)) {
     throw new AppError('INVALID_INPUT', {
       what: text.slice(0, 200),
       problem: 'give host[:port]/name[:tag], in small letters after the host',
@@ -47,6 +47,8 @@ export interface RegistryOptions {
   /** Basic, or exchanged for a token where the registry asks for one. */
   user?: string | undefined;
   password?: string | undefined;
+  /** `host[:port]` of the token service, where it is not the registry's own. */
+  tokenHost?: string | undefined;
   /** HTTP without TLS; on this PC it is always so. */
   plainHttp?: boolean;
   signal?: AbortSignal | undefined;
@@ -119,7 +121,7 @@ const inPieces = (bytes: Uint8Array, taken: () => void): ReadableStream<Uint8Arr
 /** One repository of a registry. */
 const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
   const { quietMs = QUIET_MS } = options;
-  const base = `${options.plainHttp === true || isLocal(host) ? 'http' : 'https'}://${host}`;
+  const base = new URL(`${options.plainHttp === true || isLocal(host) ? 'http' : 'https'}://${host}`);
   const failed = (problem: string, cause?: unknown) =>
     new AppError('REGISTRY_FAILED', { registry: host, name, problem }, { cause });
   const basic =
@@ -127,6 +129,12 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
       ? null
       : `Basic ${Buffer.from(`${options.user}:${options.password ?? ''}`).toString('base64')}`;
   let authorization: string | null = null;
+
+  /** An address as the registry gave it, which may be anything. */
+  const addressOf = (text: string): URL => {
+    if (!URL.canParse(text, base.href)) throw failed(`"${text.slice(0, MAX_EXCERPT)}" is no address`);
+    return new URL(text, base);
+  };
 
   /** One exchange, which may take as long as it likes while bytes come or go. */
   const exchange = async (url: URL, { method, headers = {}, body }: Request): Promise<Answer> => {
@@ -179,10 +187,18 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
     };
   };
 
-  /** A password never goes anywhere but to the registry that was named. */
+  /** What proves who asks goes to the registry alone, wherever an upload is sent. */
   const ask = (url: URL, { headers = {}, ...what }: Request): Promise<Answer> => {
-    const own = url.origin === new URL(base).origin;
+    const own = url.origin === base.origin;
     return exchange(url, { ...what, headers: { ...headers, ...(authorization !== null && own && { authorization }) } });
+  };
+
+  /** A password goes to hosts that a person named: a challenge could name any, and without TLS anybody on the way writes it. */
+  const refuseOtherService = (url: URL): void => {
+    if (url.origin === base.origin) return;
+    if (url.host !== base.host && url.host !== options.tokenHost?.toLowerCase())
+      throw failed(`it asks for the account at ${url.origin}; if that is right, name it with --token-host ${url.host}`);
+    if (url.protocol !== 'https:' && !isLocal(url.host)) throw failed('it sends passwords to a place without TLS');
   };
 
   /** Answers the challenge of a 401 (RFC 7235; token flow of the Distribution project); null: nothing to answer with. */
@@ -191,8 +207,8 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
     const field = (key: string) => new RegExp(`${key}="([^"]*)"`, 'i').exec(challenge)?.[1];
     const realm = field('realm');
     if (!/^bearer\b/i.test(challenge) || realm === undefined) return null;
-    const url = new URL(realm);
-    if (url.protocol !== 'https:' && !isLocal(url.host)) throw failed('it sends passwords to a place without TLS');
+    const url = addressOf(realm);
+    refuseOtherService(url);
     url.searchParams.set('scope', field('scope') ?? `repository:${name}:pull,push`);
     const service = field('service');
     if (service !== undefined) url.searchParams.set('service', service);
@@ -238,7 +254,7 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
     if (digest !== null && digestOf(bytes) !== digest) throw failed(`what it sent is not ${digest}`);
     return bytes;
   };
-  return { base, request, headOf, read, failed };
+  return { addressOf, request, headOf, read, failed };
 };
 
 /** Gives the manifest's digest, which names exactly this content. REGISTRY_FAILED. */
@@ -247,7 +263,7 @@ export const pushBundle = async (
   bytes: Uint8Array,
   { title, ...options }: RegistryOptions & { title: string },
 ): Promise<{ digest: string }> => {
-  const { base, headOf, failed } = connect(ref, options);
+  const { addressOf, headOf, failed } = connect(ref, options);
   if (ref.reference.startsWith('sha256:')) throw failed('a push needs a tag, not a digest');
   const blobs = `/v2/${ref.name}/blobs`;
   const upload = async (blob: Uint8Array): Promise<string> => {
@@ -257,7 +273,7 @@ export const pushBundle = async (
     const begun = await headOf({ method: 'POST', path: `${blobs}/uploads/`, accept: [202] });
     const location = begun.headers.get('location');
     if (location === null) throw failed('it names no place for the upload');
-    const place = new URL(location, base);
+    const place = addressOf(location);
     place.searchParams.set('digest', digest);
     await headOf({
       method: 'PUT',

@@ -7,7 +7,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseRef, pullBundle, pushBundle } from '../../main/host/registry.ts';
 
 /* Against the registry of Debian's package docker-registry (the Distribution project's) on loopback. */
@@ -31,6 +31,8 @@ describe('what names a bundle in a registry', () => {
     'host/a@sha256:12',
     'host/a b',
     'h/a?x=1',
+    'h:99999/a',
+    '[1]/a',
   ])('not %s', (text) => expect(() => parseRef(text)).toThrow(/is not valid/));
 });
 
@@ -110,6 +112,8 @@ describe.skipIf(!there)('a registry', () => {
 describe('a registry that asks who one is', () => {
   let server: Server;
   let host: string;
+  /** Address of the token service that it names. */
+  let realm: string;
   const seen: { path: string; authorization: string | undefined }[] = [];
   beforeAll(async () => {
     server = createServer((request, response) => {
@@ -121,7 +125,7 @@ describe('a registry that asks who one is', () => {
       else {
         response
           .writeHead(401, {
-            'www-authenticate': `Bearer realm="http://${host}/token",service="s",scope="repository:a:pull"`,
+            'www-authenticate': `Bearer realm="${realm}",service="s",scope="repository:a:pull"`,
           })
           .end();
       }
@@ -129,18 +133,65 @@ describe('a registry that asks who one is', () => {
     await once(server, 'listening');
     host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
+  beforeEach(() => {
+    seen.length = 0;
+    realm = `http://${host}/token`;
+  });
   afterAll(async () => {
     server.close();
     await once(server, 'close');
   });
 
   test('gets the password at its token service and the token after that', async () => {
-    seen.length = 0;
     const pull = (password: string) => pullBundle(parseRef(`${host}/a:b`), { user: 'hana', password });
     await expect(pull('secret')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(seen.map(({ authorization }) => authorization?.split(' ')[0])).toEqual([undefined, 'Basic', 'Bearer']);
     expect(seen[1]!.path).toContain('scope=repository%3Aa%3Apull');
     await expect(pull('wrong')).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
+  });
+
+  test('a token service elsewhere gets the password only where a person named it', async () => {
+    const asked: (string | undefined)[] = [];
+    await using elsewhere = createServer((request, response) => {
+      asked.push(request.headers.authorization?.split(' ')[0]);
+      response.end(JSON.stringify({ token: 'good' }));
+    }).listen(0, '127.0.0.1');
+    await once(elsewhere, 'listening');
+    const other = `127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
+    realm = `http://${other}/token`;
+    const pull = (options: object) =>
+      pullBundle(parseRef(`${host}/a:b`), { user: 'hana', password: 'secret', ...options });
+    for (const options of [{}, { plainHttp: true }, { tokenHost: host }])
+      await expect(pull(options)).rejects.toMatchObject({
+        code: 'REGISTRY_FAILED',
+        message: expect.stringContaining(`--token-host ${other}`) as unknown,
+      });
+    expect(asked).toEqual([]);
+    await expect(pull({ tokenHost: other })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(asked).toEqual(['Basic']);
+  });
+
+  test('one that names a token service which is no address is told as that', async () => {
+    realm = 'https://[/token';
+    await expect(pullBundle(parseRef(`${host}/a:b`), {})).rejects.toMatchObject({
+      code: 'REGISTRY_FAILED',
+      message: expect.stringContaining('"https://[/token" is no address') as unknown,
+    });
+  });
+});
+
+test('a registry that names no address for an upload is told as that', async () => {
+  await using server = createServer((request, response) => {
+    if (request.method === 'HEAD') return response.writeHead(404).end();
+    response.writeHead(202, { location: 'http://[/upload' }).end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await expect(
+    pushBundle(parseRef(`127.0.0.1:${port}/a:b`), Buffer.from('bundle'), { title: 'm-1.mekiki' }),
+  ).rejects.toMatchObject({
+    code: 'REGISTRY_FAILED',
+    message: expect.stringContaining('is no address') as unknown,
   });
 });
 

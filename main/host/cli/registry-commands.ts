@@ -13,15 +13,21 @@ import { atStation, withUser, type UserOption } from './station-option.ts';
 
 interface RegistryOption {
   plainHttp?: boolean;
+  tokenHost?: string;
 }
 
-const optionsOf = ({ signal }: Context, { plainHttp }: RegistryOption): RegistryOptions => ({
+const optionsOf = ({ signal }: Context, { plainHttp, tokenHost }: RegistryOption): RegistryOptions => ({
   user: process.env['MEKIKI_REGISTRY_USER'],
   password: process.env['MEKIKI_REGISTRY_PASSWORD'],
   plainHttp: plainHttp === true,
+  tokenHost,
   signal,
 });
 const PLAIN = ['--plain-http', 'without TLS (a registry on this PC never has it)'] as const;
+const TOKEN_HOST = [
+  '--token-host <host>',
+  'that gives tokens for the account (default: the registry itself; no other one gets the password)',
+] as const;
 
 const inFolder = async <T>(work: (folder: string) => Promise<T>): Promise<T> => {
   const folder = await mkdtemp(join(tmpdir(), 'mekiki-bundle-'));
@@ -36,6 +42,7 @@ const inFolder = async <T>(work: (folder: string) => Promise<T>): Promise<T> => 
 export function addRegistryCommands(bundle: Command, action: Action): void {
   withChoice(bundle.command('push <ref>').description('write a model into a registry: host[:port]/name[:tag]'))
     .option(...PLAIN)
+    .option(...TOKEN_HOST)
     .action(
       action(async (context: Context, text: string, options: ChosenBundle & RegistryOption) => {
         const ref = parseRef(text);
@@ -66,6 +73,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
       .description('take the bundle of a trusted installation in from a registry, as a candidate'),
   )
     .option(...PLAIN)
+    .option(...TOKEN_HOST)
     .action(
       action(async (context: Context, text: string, options: UserOption & RegistryOption) => {
         const { bytes, digest } = await pullBundle(parseRef(text), optionsOf(context, options));
