@@ -22,7 +22,7 @@ import type { BackupThreadData, FromBackupThread } from './backup-thread.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { ROOT_KEY_NAME } from './home-keys.ts';
 import type { JobService, JobWork } from './jobs.ts';
-import { refuseInHome } from './outside.ts';
+import { checkTarget } from './outside.ts';
 import { PLANT_PASSWORD } from './plant-events.ts';
 import type { SecretStore } from './port.ts';
 import { restoredFile, restoredSchema } from './restore.ts';
@@ -118,7 +118,6 @@ export const createBackupService = (
       for (const name of [part, database, `${database}-wal`, `${database}-shm`, `${database}-journal`])
         await rm(name, { force: true });
     };
-    if ((await nodeFiles.size(file)) !== null) throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
     await clean();
     try {
       // From here on there may be a copy that somebody takes away before it has its name.
@@ -188,7 +187,7 @@ export const createBackupService = (
         throw new AppError('CONFLICT', { what: databaseFile(store.home), state: 'whole', needed: 'a damaged one' });
       },
       async 'home.backup'({ file, password }, session) {
-        await refuseInHome(store.home, file);
+        await checkTarget(store.home, file);
         const by = actor(session);
         // Also proof that this password opens the backup later.
         await accounts.unlock(by, password);

@@ -12,7 +12,7 @@ import { bundleDirOf } from './bundle-folder.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { syncFile } from './feature-file.ts';
-import { refuseInHome } from './outside.ts';
+import { checkTarget } from './outside.ts';
 import type { RecheckService } from './recheck.ts';
 
 export interface BundleService {
@@ -57,16 +57,13 @@ export const aboutBundle = async (home: string, file: string) => {
 };
 
 /** An export may replace an export, and nothing else: a mistyped path must not cost somebody's file. */
-const refuseOtherFile = async (file: string): Promise<void> => {
-  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw diskError(error, file);
-  });
-  if (handle === null) return;
+const isBundle = async (file: string): Promise<boolean> => {
+  const handle = await open(file, 'r').catch(() => null);
+  if (handle === null) return false;
   try {
     const start = Buffer.alloc(8);
     await handle.read(start, 0, start.length, 0);
-    if (!looksLikeBundle(start)) throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
+    return looksLikeBundle(start);
   } finally {
     await handle.close();
   }
@@ -122,7 +119,6 @@ export const createBundleService = (
     const opened = openBundle(bytes, bundleDir);
     if (opened.manifest.bundleSha256 !== candidate.bundleSha256)
       throw new AppError('BUNDLE_ALTERED', { file: bundleDir });
-    await refuseOtherFile(file);
     await writeDurably(file, bytes);
     store.transaction(() =>
       store.audit.append({
@@ -213,7 +209,7 @@ export const createBundleService = (
   return {
     handlers: {
       async 'bundles.export'({ candidateId, file }, session) {
-        await refuseInHome(store.home, file);
+        await checkTarget(store.home, file, isBundle);
         return exportTo(store.candidates.get(candidateId), file, actor(session));
       },
       'bundles.verify': ({ file }) => aboutBundle(store.home, file),

@@ -244,7 +244,16 @@ describe('backup and restore', () => {
     expect(await codeOf(world.call('home.backup', { file: `${file}2`, password: 'wrong one here' }))).toBe(
       'WRONG_PASSWORD',
     );
-    expect(await codeOf(backUp(join(folder, 'no such folder', 'x')))).not.toBe('none');
+    // Not of the data folder, and in the system's words.
+    for (const [target, problem] of [
+      [join(folder, 'no such folder', 'x'), 'ENOENT'],
+      [join(file, 'x'), 'ENOTDIR'],
+      ['/proc/x', 'ENOENT'],
+    ] as const)
+      await expect(backUp(target)).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+        details: { what: 'file', problem: expect.stringContaining(problem) as unknown },
+      });
   });
 
   test('a restore that was killed is no home, and can be done again', async () => {

@@ -105,6 +105,19 @@ describe('a bundle file', () => {
     expect(readFileSync(other, 'utf8')).toBe('mine');
   });
 
+  test('a folder that cannot take it is told as that', async () => {
+    const { candidate } = await exported();
+    for (const target of [join(here.home, '..', 'no such folder', 'x'), join(file, 'x')])
+      await expect(here.call('bundles.export', { candidateId: candidate.id, file: target })).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+        details: { what: 'file' },
+      });
+    const folder = join(here.home, '..');
+    await expect(here.call('bundles.export', { candidateId: candidate.id, file: folder })).rejects.toMatchObject({
+      code: 'ALREADY_EXISTS',
+    });
+  });
+
   test('what was altered in this home does not leave it under its name', async () => {
     const candidate = await approved(here, stationId);
     writeFileSync(join(here.home, 'bundles', candidate.id, 'model.onnx'), 'other');
