@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { newCommandLine } from '../helpers/cli.ts';
+import { cli, newCommandLine } from '../helpers/cli.ts';
 
 /* Wrong calls that commander cannot tell: the exit status is that of the calls that it can, and still there is one document with the reason. */
 
@@ -15,6 +15,29 @@ test('an argument that says nothing is wrong usage, before anything is opened or
   ]) {
     expect(await at.misused(...args), args.join(' ')).toMatchObject({ code: 'INVALID_INPUT' });
   }
+});
+
+test.each([
+  [['init', '--user', 'hana', '--language', 'jp'], 'Allowed choices are en, ja'],
+  [['backup', 'a.mekiki-backup', '--station', 'First'], "unknown option '--station'"],
+  [['stations', 'add', 'Second', '--station', 'First'], "unknown option '--station'"],
+])('%j is refused', async (args, why) => {
+  await using at = await newCommandLine({});
+  expect(await cli([...args, '--home', at.home])).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining(why) as unknown,
+  });
+});
+
+test.each([
+  [['simulate', 'gige'], ['512x512']],
+  [
+    ['bench', 'compress'],
+    ['none,pre-prune,post-prune,distill', '0.25,0.4,0.54,0.7'],
+  ],
+])('the help of %s shows defaults as they would be typed', async (command, defaults) => {
+  const help = (await cli([...command, '--help'])).stdout.replaceAll(/\s+/g, ' ');
+  for (const value of defaults) expect(help).toContain(`(default: ${value})`);
 });
 
 test('an account or a station that has to be named is wrong usage where it is not', async () => {

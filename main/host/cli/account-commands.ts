@@ -5,7 +5,7 @@ import { decimalNumber, wholeNumber, type Action, type Context } from './context
 import { withCore } from './core-client.ts';
 import { format, UsageError } from './output.ts';
 import { addPasswordCommands } from './password-commands.ts';
-import { signedIn, stationOf, withUser, type UserOption } from './station-option.ts';
+import { signedIn, stationOf, withAccount, type UserOption } from './station-option.ts';
 import { readPassword, readSecret } from './terminal.ts';
 
 interface StationChanges extends UserOption {
@@ -22,7 +22,7 @@ interface StationChanges extends UserOption {
 /** Accounts and stations of a data folder. */
 export function addAccountCommands(program: Command, action: Action): void {
   const users = program.command('users').description('accounts of this data folder');
-  withUser(users.command('list')).action(
+  withAccount(users.command('list')).action(
     action(async (context: Context, options: UserOption) => {
       await signedIn(context, options, async (client) => {
         const list = await client.call('users.list', {});
@@ -35,7 +35,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     users
       .command('add <name>')
       .requiredOption('--role <role>', roleSchema.options.join(', '))
@@ -57,7 +57,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     users
       .command('code <id>')
       .description('badge or PIN of an operator, from MEKIKI_CODE or the terminal')
@@ -74,7 +74,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(users.command('disable <id>')).action(
+  withAccount(users.command('disable <id>')).action(
     action(async (context: Context, userId: string, options: UserOption) => {
       await signedIn(context, options, async (client) => {
         const user = await client.call('users.disable', { userId });
@@ -98,7 +98,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     stations
       .command('add <name>')
       .option('--folder <dir>', 'watch this folder')
@@ -123,7 +123,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       },
     ),
   );
-  withUser(
+  withAccount(
     stations
       .command('set <id>')
       .description('change what a station accepts, or its camera')

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { EXIT } from './output.ts';
-import { signedIn, withUser, type UserOption } from './station-option.ts';
+import { signedIn, withAccount, type UserOption } from './station-option.ts';
 
 /** The audit trail: proof that it is whole, and a copy to take away. */
 export function addAuditCommands(program: Command, action: Action, exitWith: (code: number) => void): void {
@@ -24,7 +24,7 @@ export function addAuditCommands(program: Command, action: Action, exitWith: (co
         });
       }),
     );
-  withUser(audit.command('export <file>').description('write the whole trail, one JSON document a line')).action(
+  withAccount(audit.command('export <file>').description('write the whole trail, one JSON document a line')).action(
     action(async (context: Context, file: string, options: UserOption) => {
       await signedIn(context, options, async (client) => {
         const made = await client.call('audit.export', { file: resolve(file) });

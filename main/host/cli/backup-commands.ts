@@ -8,12 +8,12 @@ import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { EXIT } from './output.ts';
-import { withUser, type UserOption } from './station-option.ts';
+import { withAccount, type UserOption } from './station-option.ts';
 import { readPassword } from './terminal.ts';
 
 /** A copy of the whole data folder, and a data folder from a copy. */
 export function addBackupCommands(program: Command, action: Action, exitWith: (code: number) => void): void {
-  withUser(
+  withAccount(
     program
       .command('backup <file>')
       .description('copy the data folder into one file; the password of the account opens it again'),

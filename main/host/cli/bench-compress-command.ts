@@ -26,6 +26,10 @@ const listOf =
   (text: string): T[] =>
     text.split(',').map((part) => parse(part.trim()));
 
+/** An option of several values, whose default is shown as it would be typed. */
+const listOption = <T>(flags: string, description: string, parse: (text: string) => T, usual: readonly T[]): Option =>
+  new Option(flags, description).argParser(listOf(parse)).default([...usual], usual.join(','));
+
 /** Joins `bench`, which addInspectCommands makes. */
 export function addBenchCompressCommand(program: Command, action: Action): void {
   const bench = program.commands.find((command) => command.name() === 'bench')!;
@@ -33,12 +37,14 @@ export function addBenchCompressCommand(program: Command, action: Action): void 
     .command('compress <dirs...>')
     .description('trade-off curves of each way to compress, on several data sets')
     .option(...BACKBONE_OPTION)
-    .option('--strategies <list>', 'separated by commas', listOf(strategyOf), [...STRATEGIES])
-    .option(
-      '--ratios <list>',
-      'shares of the arithmetic that pruning removes',
-      listOf(decimalNumber(0.01, 0.95)),
-      [0.25, 0.4, 0.54, 0.7],
+    .addOption(listOption('--strategies <list>', 'separated by commas', strategyOf, STRATEGIES))
+    .addOption(
+      listOption(
+        '--ratios <list>',
+        'shares of the arithmetic that pruning removes',
+        decimalNumber(0.01, 0.95),
+        [0.25, 0.4, 0.54, 0.7],
+      ),
     )
     .addOption(new Option('--precision <name>').choices(['fp32', 'int8', 'auto']).default('auto'))
     .option('--time-budget-s <s>', 'per job', decimalNumber(1, 1e6), 600)

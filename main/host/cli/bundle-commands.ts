@@ -9,7 +9,7 @@ import { signIn, type CoreClient } from './accounts.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
-import { atStation, signedIn, stationOf, withUser, type UserOption } from './station-option.ts';
+import { atStation, signedIn, stationOf, withAccount, withUser, type UserOption } from './station-option.ts';
 
 export interface ChosenBundle extends UserOption {
   active?: boolean;
@@ -64,7 +64,7 @@ export function addBundleCommands(program: Command, action: Action): Command {
     }),
   );
 
-  withUser(
+  withAccount(
     bundle
       .command('trust [key]')
       .description('take bundles of this installation: its key, its root.pub, or one of its bundle files; no key: list')

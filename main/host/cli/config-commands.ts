@@ -10,7 +10,7 @@ import { signIn } from './accounts.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { EXIT } from './output.ts';
-import { signedIn, withUser, type UserOption } from './station-option.ts';
+import { signedIn, withAccount, type UserOption } from './station-option.ts';
 import { readPassword } from './terminal.ts';
 
 /** Setting a PC up from one file: `config check`, `config apply`, `config export` (format: main/host/config). */
@@ -41,7 +41,7 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
       }),
     );
 
-  withUser(
+  withAccount(
     config
       .command('apply <file>')
       .description('make the data folder what the file says; an empty one gets its first supervisor from it')
@@ -61,7 +61,7 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
     }),
   );
 
-  withUser(
+  withAccount(
     config
       .command('export <file>')
       .description('write such a file of this data folder: YAML, or JSON where it ends so'),

@@ -5,7 +5,7 @@ import type { MethodInput } from '../../contract/methods.ts';
 import { signIn } from './accounts.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
-import { withUser, type UserOption } from './station-option.ts';
+import { withAccount, type UserOption } from './station-option.ts';
 
 interface SetOptions extends UserOption {
   address?: string;
@@ -26,7 +26,7 @@ const readCertificates = (file: string): Promise<string> =>
 /** Events for the plant's other systems (main/lineio/mqtt): `events show`, `events set`. */
 export function addEventsCommands(program: Command, action: Action): void {
   const events = program.command('events').description("events for the plant's other systems (MQTT)");
-  withUser(events.command('show').description('where events are sent, and how it stands')).action(
+  withAccount(events.command('show').description('where events are sent, and how it stands')).action(
     action(async (context: Context, options: UserOption) => {
       await withCore(context, async (client) => {
         await signIn(client, options.user);
@@ -34,7 +34,7 @@ export function addEventsCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     events
       .command('set')
       .description('send events to a broker, or to nobody; the password of its user is read from MEKIKI_MQTT_PASSWORD')

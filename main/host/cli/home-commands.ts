@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
-import { AppError } from '../../contract/errors.ts';
-import type { Candidate, Station } from '../../contract/domain.ts';
+import { Option, type Command } from 'commander';
+import { AppError, type Language } from '../../contract/errors.ts';
+import { languageSchema, type Candidate, type Station } from '../../contract/domain.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import { findClass } from './classes.ts';
 import { withCore } from './core-client.ts';
@@ -26,13 +26,16 @@ export function addHomeCommands(program: Command, action: Action): void {
     .command('init')
     .description('make a data folder with its first supervisor')
     .requiredOption('--user <name>', 'name of the supervisor')
-    .option('--language <en|ja>', 'language of the window', 'en')
+    .addOption(new Option('--language <language>', 'of the window').choices(languageSchema.options).default('en'))
     .action(
-      action(async (context: Context, options: { user: string; language: string }) => {
-        const language = options.language === 'ja' ? 'ja' : 'en';
+      action(async (context: Context, options: { user: string; language: Language }) => {
         const password = await readPassword(options.user);
         await withCore(context, async (client) => {
-          const state = await client.call('session.firstStart', { name: options.user, password, language });
+          const state = await client.call('session.firstStart', {
+            name: options.user,
+            password,
+            language: options.language,
+          });
           const stations = await client.call('stations.list', {});
           context.out.result(
             { home: context.home, user: state.user, stations: stations.map((s) => ({ id: s.id, name: s.name })) },

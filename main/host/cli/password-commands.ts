@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { signIn } from './accounts.ts';
-import { withUser, type UserOption } from './station-option.ts';
+import { withAccount, type UserOption } from './station-option.ts';
 import { readPassword } from './terminal.ts';
 
 /** The new password's own variable: it is never the signer's. */
@@ -11,7 +11,7 @@ const newPasswordFor = async (whom: string): Promise<string> =>
 
 /** Passwords that change: `users password`, `users reset ID`, `users recovery`, `users recover NAME CODE`. */
 export function addPasswordCommands(users: Command, action: Action): void {
-  withUser(
+  withAccount(
     users.command('password').description('change your own password; MEKIKI_NEW_PASSWORD or the terminal'),
   ).action(
     action(async (context: Context, options: UserOption) => {
@@ -23,7 +23,7 @@ export function addPasswordCommands(users: Command, action: Action): void {
       });
     }),
   );
-  withUser(users.command('reset <id>').description('give an account a new password and with it a new key')).action(
+  withAccount(users.command('reset <id>').description('give an account a new password and with it a new key')).action(
     action(async (context: Context, userId: string, options: UserOption) => {
       await withCore(context, async (client) => {
         const password = await signIn(client, options.user);
@@ -33,7 +33,7 @@ export function addPasswordCommands(users: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     users.command('recovery').description('make the code that a supervisor without a password needs; shown once'),
   ).action(
     action(async (context: Context, options: UserOption) => {

@@ -6,7 +6,7 @@ import { releaseKeys } from '../../core/release-keys.ts';
 import { unpackUpdate, verifyUpdate } from '../../core/updates.ts';
 import { programVersion } from '../version.ts';
 import type { Action, Context } from './context.ts';
-import { signedIn, withUser, type UserOption } from './station-option.ts';
+import { signedIn, withAccount, type UserOption } from './station-option.ts';
 
 interface UpdateOption extends UserOption {
   key?: string;
@@ -29,7 +29,7 @@ const lines = ({ manifest, running, unfit }: UpdateAbout): string[] => [
 ];
 
 const withKey = (command: Command) =>
-  withUser(command).option(
+  withAccount(command).option(
     '--key <hex>',
     'believe this release key alone, not those of this build (without --user)',
     keyOption,

@@ -45,7 +45,7 @@ export function addSimulateCommand(program: Command, action: Action): void {
     .description('a GigE Vision camera on this PC that sends a known test pattern, until it is ended')
     .option('--serial <s>', 'serial number', defaultSettings.serial)
     .option('--address <ip>', 'address of this PC that it has', defaultSettings.address)
-    .option('--size <WxH>', 'pixels', size, { width, height })
+    .addOption(new Option('--size <WxH>', 'pixels').argParser(size).default({ width, height }, `${width}x${height}`))
     .addOption(new Option('--pixel-format <name>').choices(patternFormats).default(defaultSettings.pixelFormat))
     .option('--rate <fps>', 'frames per second', decimalNumber(0.1, limits.framesPerSecond), 10)
     .option('--loss-per-mille <n>', 'packets that are lost', perMille, 0)

@@ -14,11 +14,10 @@ export interface UserOption extends StationOption {
 }
 
 export const withStation = (command: Command) => command.option('--station <id>', 'station (default: the only one)');
-export const withUser = (command: Command) =>
-  withStation(command).option(
-    '--user <name>',
-    'account (default: the only one; password from MEKIKI_PASSWORD or the terminal)',
-  );
+/** For what is of the whole data folder. */
+export const withAccount = (command: Command) =>
+  command.option('--user <name>', 'account (default: the only one; password from MEKIKI_PASSWORD or the terminal)');
+export const withUser = (command: Command) => withAccount(withStation(command));
 
 /** @param run also gets the password, for commands that sign with it */
 export async function signedIn(
