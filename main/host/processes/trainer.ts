@@ -53,8 +53,8 @@ void runChild(async ({ settings, wire, log }) => {
           (await import('../../compression/golden.ts')).shareGolden(input, { signal }),
         'trainer.recheck': async (input, _session, signal) =>
           (await import('../../compression/recheck.ts')).recheckBundle(input, { signal }),
-        'trainer.heatMap': async (input) =>
-          (await import('../../learning/heat-map.ts')).heatMapOf(input, { threads: settings.trainerThreads }),
+        'trainer.heatMap': async (input, _session, signal) =>
+          (await import('../../learning/heat-map.ts')).heatMapOf(input, { threads: settings.trainerThreads, signal }),
       },
     });
     servers.add(server);
