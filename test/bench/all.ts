@@ -25,6 +25,7 @@ const runs: Record<string, string[][]> = {
     [],
     ['shipped'],
     ['mobilenet_edgetpu_1.0_224', '--max-drop-pp', '2'],
+    ['mobilenet_edgetpu_1.0_224', '--max-drop-pp', '2', 'deeppcb_crops'],
     ['shipped', 'ir_solar'],
     ['mobilenet_edgetpu_1.0_224', 'ir_solar'],
     ['mobilenet_v2_1.0_224', 'magnetic_tile'],

@@ -33,6 +33,13 @@ describe('the report of the benches', () => {
     expect(markdown).not.toMatch(/NaN|undefined/);
   });
 
+  test('no two rows say the same of the same', () => {
+    const names = reportOf(readResults(folder), sections, folder)
+      .markdown.split(/^## /m)
+      .flatMap((part) => rowsOf(part).map(([what, of]) => `${part.split('\n')[0]}: ${what} | ${of}`));
+    expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
+  });
+
   test('values are found by keys, stars and the chosen element of a list', () => {
     const result = {
       sets: {
@@ -72,9 +79,45 @@ describe('the report of the benches', () => {
       ['fast', 'a', '2.00 x', 'at least 2.00 x', 'yes', '[one](one.json)'],
       ['fast', 'b', '1.99 x', 'at least 2.00 x', '**no**', '[one](one.json)'],
       ['late', '', '3', 'at most 2', '**no**', '[one](one.json)'],
-      ['[one](one.json)', '01234567', '2026-01-02', 'a CPU, 2 cores', '`node test/bench/one.ts a\\|b`'],
+      [
+        '[one](one.json)',
+        '01234567',
+        '2026-01-02',
+        'a CPU, 2 cores',
+        '`node main/host/build/launch.mjs test/bench/one.ts a\\|b`',
+      ],
     ]);
     expect(missing).toEqual(['T: gone (one.json, gone)']);
     expect(drawings.get('chart-one.svg')).toContain('&lt;b&gt; &amp; more');
+  });
+
+  test('of files that tell the same of the same the newest counts; what tells others apart is named', () => {
+    const run = (name: string, at: string, backbone: string, drop: number, sets: Record<string, number>) => ({
+      ...file(name, { backbone: { id: backbone }, drop, sets }),
+      at,
+    });
+    const { markdown } = reportOf(
+      [
+        run('run-1pp', '2026-01-01', 'small', 1, { a: 3 }),
+        run('run-2pp', '2026-01-01', 'small', 2, { a: 5, b: 6 }),
+        run('run-2pp-a', '2026-01-02', 'small', 2, { a: 7 }),
+      ],
+      [
+        {
+          title: 'T',
+          text: 'x',
+          figures: [
+            { what: 'fast', file: 'run-*', path: 'sets.*', unit: 'times', of: '{backbone.id}, {drop} pp allowed' },
+          ],
+          charts: [],
+        },
+      ],
+      folder,
+    );
+    expect(rowsOf(markdown).slice(0, -3)).toEqual([
+      ['fast', 'small, 1 pp allowed, a', '3.00 x', '', '', '[run-1pp](run-1pp.json)'],
+      ['fast', 'small, 2 pp allowed, b', '6.00 x', '', '', '[run-2pp](run-2pp.json)'],
+      ['fast', 'small, 2 pp allowed, a', '7.00 x', '', '', '[run-2pp-a](run-2pp-a.json)'],
+    ]);
   });
 });
