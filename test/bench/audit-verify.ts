@@ -40,7 +40,7 @@ try {
     if (!verdict.valid) throw new Error('the trail as written must be valid');
     perSecond.push((ENTRIES * 1000) / (performance.now() - started));
   }
-  record('audit-verify', 'node test/bench/audit-verify.ts', {
+  record('audit-verify', 'node main/host/build/launch.mjs test/bench/audit-verify.ts', {
     entries: ENTRIES,
     signedHeads: proof.heads.length,
     entriesPerSecond: spread(perSecond),

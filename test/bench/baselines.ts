@@ -13,7 +13,7 @@ import { record, spread } from './record.ts';
  * The hosts of the paper beside the closed form, under one condition: the same backbone, pictures, tasks and order of classes; every method with every
  * seed (which pictures, which weights of the head) and every order of the classes. Each run is recorded when it is done; --resume goes on after the last one.
  * Needs MEKIKI_DATA and MEKIKI_MODELS.
- * node test/bench/baselines.ts [--resume] [set] [shots] [epochs] [exemplars]
+ * node main/host/build/launch.mjs test/bench/baselines.ts [--resume] [set] [shots] [epochs] [exemplars]
  */
 const args = process.argv.slice(2);
 const resume = args.includes('--resume');
@@ -71,7 +71,11 @@ const write = () => {
       return [[method, { runs: of.length, ...Object.fromEntries(keys.map((key) => [key, told(key)])) }]];
     }),
   );
-  record(NAME, `node test/bench/baselines.ts ${set} ${shots} ${epochs} ${exemplars}`, { conditions, methods, runs });
+  record(NAME, `node main/host/build/launch.mjs test/bench/baselines.ts ${set} ${shots} ${epochs} ${exemplars}`, {
+    conditions,
+    methods,
+    runs,
+  });
 };
 
 // The diagonal first: a run that is stopped early has every seed and every order once.

@@ -20,7 +20,7 @@ import { record } from './record.ts';
 /*
  * Every single-bit flip over a sample of positions must be refused: of a bundle as one file (all of its head, manifest and signature, and evenly spread ones of the payload), and of the files of an
  * approved model as the line process proves them (all of approval, card and evidence, and evenly spread ones of the model).
- *   node test/bench/bundle-flips.ts
+ *   node main/host/build/launch.mjs test/bench/bundle-flips.ts
  */
 
 const POSITIONS = 10_000;
@@ -121,5 +121,5 @@ const ofFolder = flip(folder, range(model.length, folder.length), () => {
   );
 });
 const result = { file: ofFile, folder: ofFolder, seconds: (performance.now() - started) / 1000 };
-record('bundle-flips', 'node test/bench/bundle-flips.ts', result);
+record('bundle-flips', 'node main/host/build/launch.mjs test/bench/bundle-flips.ts', result);
 if (ofFile.accepted.length + ofFolder.accepted.length > 0) process.exitCode = 1;

@@ -7,7 +7,7 @@ import { record } from './record.ts';
 /*
  * `compress --strategy auto` with its defaults and a budget of ten minutes: what the search chooses on training folds, and what that is worth on images that it
  * never saw. `recommended` is what a user gets without a question asked.
- * node test/bench/compress-auto.ts [shipped|<backbone of MEKIKI_MODELS>] [--max-drop-pp p] [set ...]
+ * node main/host/build/launch.mjs test/bench/compress-auto.ts [shipped|<backbone of MEKIKI_MODELS>] [--max-drop-pp p] [set ...]
  */
 const { MEKIKI_DATA: data, MEKIKI_MODELS: models } = process.env;
 if (!data || !models) {
@@ -98,10 +98,14 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
 }
 // Sets that were named are kept beside the usual three.
 const suffix = [name === 'shipped' ? 'shipped' : backbone.id, `${maxDropPp}pp`, ...named].join('-');
-record(`compress-auto-${suffix}`, `node test/bench/compress-auto.ts ${process.argv.slice(2).join(' ')}`.trim(), {
-  backbone: { id: backbone.id, sha256: backbone.sha256 },
-  budgetS: BUDGET_S,
-  maxDropPp,
-  threads: THREADS,
-  sets,
-});
+record(
+  `compress-auto-${suffix}`,
+  `node main/host/build/launch.mjs test/bench/compress-auto.ts ${process.argv.slice(2).join(' ')}`.trim(),
+  {
+    backbone: { id: backbone.id, sha256: backbone.sha256 },
+    budgetS: BUDGET_S,
+    maxDropPp,
+    threads: THREADS,
+    sets,
+  },
+);

@@ -8,7 +8,7 @@ import { record } from './record.ts';
 /*
  * The monitor on simulated lines with a real model: parts until a fading lamp and a new class are found, and false alarms in ten stationary
  * runs of 10,000 parts. Stationary runs draw from POOL rendered and judged parts with replacement: reference and watched parts alike.
- * node test/bench/drift.ts [surface ...]
+ * node main/host/build/launch.mjs test/bench/drift.ts [surface ...]
  */
 const POOL = 1000;
 const WATCHED = 400;
@@ -58,4 +58,8 @@ for (const surface of named.length > 0 ? named : surfaces) {
   }
   rows[surface] = shares;
 }
-record('drift', 'node test/bench/drift.ts', { reference: REFERENCE_PARTS, statedRunLength: STATED_RUN_LENGTH, rows });
+record('drift', 'node main/host/build/launch.mjs test/bench/drift.ts', {
+  reference: REFERENCE_PARTS,
+  statedRunLength: STATED_RUN_LENGTH,
+  rows,
+});

@@ -5,9 +5,9 @@ import { record } from './record.ts';
 
 /*
  * What a data folder keeps when something goes wrong under it.
- *   node test/bench/faults.ts kills [500]     kill -9 of the core at random moments
- *   node test/bench/faults.ts power [2000]    power cuts, replayed from recorded system calls (needs strace)
- *   node test/bench/faults.ts full [60]       a disk that is full at every act (needs the right to mount)
+ *   node main/host/build/launch.mjs test/bench/faults.ts kills [500]     kill -9 of the core at random moments
+ *   node main/host/build/launch.mjs test/bench/faults.ts power [2000]    power cuts, replayed from recorded system calls (needs strace)
+ *   node main/host/build/launch.mjs test/bench/faults.ts full [60]       a disk that is full at every act (needs the right to mount)
  */
 
 const [kind = 'kills', countText, seedText = '1'] = process.argv.slice(2);
@@ -31,6 +31,13 @@ const run = async (): Promise<{ wrong: string[] }> => {
 
 const started = performance.now();
 const result = await run();
-const command = ['node test/bench/faults.ts', kind, countText ?? '', countText ? seedText : ''].join(' ').trim();
+const command = [
+  'node main/host/build/launch.mjs test/bench/faults.ts',
+  kind,
+  countText ?? '',
+  countText ? seedText : '',
+]
+  .join(' ')
+  .trim();
 record(`faults-${kind}`, command, { ...result, seconds: (performance.now() - started) / 1000 });
 process.exitCode = result.wrong.length === 0 ? 0 : 1;

@@ -13,7 +13,7 @@ import { record } from './record.ts';
 /*
  * A new class with few labelled parts: all other classes in full, one class (each in turn) with 1, 5, 10, 20 or all of its training images, drawn by seed. Told: recall of
  * the new class, and mean recall of the old ones, on the test folder; and the old ones without the new class in the knowledge.
- * node test/bench/few-shot.ts [--seeds n] [set ...]
+ * node main/host/build/launch.mjs test/bench/few-shot.ts [--seeds n] [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -106,7 +106,7 @@ for (const set of sets) {
   process.stderr.write(`${set}: ${JSON.stringify(summary)}\n`);
   result[set] = { full: Object.fromEntries(classes.map((id) => [id, full(id)])), summary, rows };
 }
-record('few-shot', `node test/bench/few-shot.ts --seeds ${SEEDS.length} ${sets.join(' ')}`, {
+record('few-shot', `node main/host/build/launch.mjs test/bench/few-shot.ts --seeds ${SEEDS.length} ${sets.join(' ')}`, {
   backbone: { id: backbone.id, sha256: backbone.sha256 },
   seeds: SEEDS,
   sets: result,

@@ -10,7 +10,7 @@ import { record } from './record.ts';
 /*
  * A newcomer's first minutes: the committed tree in an empty folder, `npm ci` with an empty cache, `npm start` in browser mode, until the first page can be used.
  * The only bench that uses a network: npm's registry.
- *   node test/bench/fresh-install.ts
+ *   node main/host/build/launch.mjs test/bench/fresh-install.ts
  */
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'mekiki-fresh-'));
@@ -56,7 +56,7 @@ try {
   // npm hands no signal on to what it started: the whole group.
   process.kill(-start.pid!, 'SIGTERM');
   await once(start, 'exit');
-  record('fresh-install', 'node test/bench/fresh-install.ts', {
+  record('fresh-install', 'node main/host/build/launch.mjs test/bench/fresh-install.ts', {
     seconds: {
       install: (installed - started) / 1000,
       start: (usable - installed) / 1000,

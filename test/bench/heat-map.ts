@@ -18,7 +18,7 @@ import { record, spread } from './record.ts';
 /*
  * What a heat map of a verdict costs: the line's run of one part, the run of the copy with maps, and the whole request as the trainer answers it
  * (card, picture, copy of the model and map made each time). Shipped backbone at its own size, simulated parts of 512 x 512.
- * node test/bench/heat-map.ts [runs]
+ * node main/host/build/launch.mjs test/bench/heat-map.ts [runs]
  */
 const runs = Number(process.argv[2] ?? 40);
 const threads = 2;
@@ -91,7 +91,7 @@ try {
       if (round >= 0) times[name]!.push(performance.now() - before);
     }
   }
-  record('heat-map', `node test/bench/heat-map.ts ${runs}`, {
+  record('heat-map', `node main/host/build/launch.mjs test/bench/heat-map.ts ${runs}`, {
     backbone: backbone.id,
     inputSize: size,
     threads,

@@ -17,7 +17,7 @@ import { record } from './record.ts';
  * Hostile inputs against browser mode as it ships: supervisor, HTTP and WebSocket listener, real core, real line. Inputs that break the contract go over WebSocket in every role; pages that read a
  * USB camera send what nobody wanted; requests that break HTTP, lead out of the folder, replay tokens or come from elsewhere go over TCP. None may be answered as done or judged, nothing may end,
  * memory must not grow, no row of the data folder may change.
- *   node test/bench/hostile.ts [inputs]
+ *   node main/host/build/launch.mjs test/bench/hostile.ts [inputs]
  */
 
 const INPUTS = Number(process.argv[2] ?? 100_000);
@@ -184,6 +184,6 @@ const result = {
   seconds,
 };
 rmSync(folder, { recursive: true, force: true });
-record('hostile-inputs', `node test/bench/hostile.ts ${INPUTS}`, result);
+record('hostile-inputs', `node main/host/build/launch.mjs test/bench/hostile.ts ${INPUTS}`, result);
 const whole = restarts === 0 && sameProcesses && alive && unchanged && !isPolluted() && http.silent.length === 0;
 if (accepted.length > 0 || !whole) process.exitCode = 1;

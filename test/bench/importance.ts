@@ -17,7 +17,7 @@ import { record } from './record.ts';
 /*
  * The measures of a channel's worth against each other: the backbone pruned by all classes at its own size, in floats, by each of them to the same shares of
  * multiply-accumulates, what is left fitted alike. Judged by held-out scores over folds of the training images; no test image is opened, nothing is timed.
- * node test/bench/importance.ts [shipped|<backbone of MEKIKI_MODELS>] [--rows n] [set ...]
+ * node main/host/build/launch.mjs test/bench/importance.ts [shipped|<backbone of MEKIKI_MODELS>] [--rows n] [set ...]
  */
 const { MEKIKI_DATA: data, MEKIKI_MODELS: models } = process.env;
 if (!data || !models) {
@@ -115,9 +115,13 @@ for (const set of named.length > 0 ? named : ['magnetic_tile', 'deeppcb_crops'])
     results,
   };
 }
-record('importance', `node test/bench/importance.ts ${process.argv.slice(2).join(' ')}`.trim(), {
-  backbone: { id: backbone.id, sha256: backbone.sha256 },
-  inputSize: size,
-  ratios: RATIOS,
-  sets,
-});
+record(
+  'importance',
+  `node main/host/build/launch.mjs test/bench/importance.ts ${process.argv.slice(2).join(' ')}`.trim(),
+  {
+    backbone: { id: backbone.id, sha256: backbone.sha256 },
+    inputSize: size,
+    ratios: RATIOS,
+    sets,
+  },
+);

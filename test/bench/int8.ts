@@ -154,4 +154,9 @@ try {
 } finally {
   await rm(folder, { recursive: true });
 }
-record('int8', 'node test/bench/int8.ts', { threads: THREADS, inputSize: SIZE, rounds: ROUNDS, rows });
+record('int8', 'node main/host/build/launch.mjs test/bench/int8.ts', {
+  threads: THREADS,
+  inputSize: SIZE,
+  rounds: ROUNDS,
+  rows,
+});

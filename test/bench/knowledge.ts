@@ -16,7 +16,7 @@ import { record } from './record.ts';
 /*
  * Cost of an update by what was learnt before: synthetic features of the shipped backbone's shape, then 20 new images. Each case runs in a process of its own, so
  * that its peak memory is its own. The 20 images are extracted from files (rendered parts, PNG) in each case too; `updateSeconds` is from those files to new knowledge.
- * node test/bench/knowledge.ts [--large]
+ * node main/host/build/launch.mjs test/bench/knowledge.ts [--large]
  */
 const STAGES = [192, 384, 576, 960];
 const WIDTH = 2112;
@@ -143,9 +143,13 @@ if (asked?.startsWith('{')) {
     process.stderr.write(`${stdout}\n`);
     return JSON.parse(stdout) as Awaited<ReturnType<typeof runCase>>;
   });
-  record('knowledge-update', `node test/bench/knowledge.ts${asked === '--large' ? ' --large' : ''}`, {
-    stages: STAGES,
-    newImages: NEW,
-    cases: results,
-  });
+  record(
+    'knowledge-update',
+    `node main/host/build/launch.mjs test/bench/knowledge.ts${asked === '--large' ? ' --large' : ''}`,
+    {
+      stages: STAGES,
+      newImages: NEW,
+      cases: results,
+    },
+  );
 }

@@ -5,7 +5,7 @@ import { record } from './record.ts';
 
 /*
  * What the order of the queue is worth: labels of training images revealed by the queue or at random, balanced accuracy on test images.
- * node test/bench/label-curve.ts [set ...]
+ * node main/host/build/launch.mjs test/bench/label-curve.ts [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -19,4 +19,4 @@ for (const set of named.length > 0 ? named : ['deeppcb_crops', 'ir_solar', 'magn
   sets[set] = await measureLabelCurve({ dir: join(data, set), backbone, threads: 2 });
   process.stderr.write(`${set}\n`);
 }
-record('label-curve', 'node test/bench/label-curve.ts', { backbone: backbone.id, sets });
+record('label-curve', 'node main/host/build/launch.mjs test/bench/label-curve.ts', { backbone: backbone.id, sets });

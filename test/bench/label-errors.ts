@@ -14,7 +14,7 @@ import { record } from './record.ts';
  * Suspect labels: of the training images of each set some get a wrong label by seed (another class, all equally likely). Told: share of them that is found, share of what
  * is shown that is one of them, and the same among the first 20 shown; for comparison what a random choice of as many would hold.
  * And how many labels of the unchanged set are doubted: these are true errors, hard parts, or false alarms.
- * node test/bench/label-errors.ts [set ...]
+ * node main/host/build/launch.mjs test/bench/label-errors.ts [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -92,4 +92,4 @@ for (const set of named.length > 0 ? named : ['deeppcb_crops', 'ir_solar', 'magn
   };
   process.stderr.write(`${set} ${JSON.stringify(sets[set])}\n`);
 }
-record('label-errors', 'node test/bench/label-errors.ts', { backbone: backbone.id, sets });
+record('label-errors', 'node main/host/build/launch.mjs test/bench/label-errors.ts', { backbone: backbone.id, sets });

@@ -8,7 +8,7 @@ import { record } from './record.ts';
 
 /*
  * The class-incremental protocol, one class per task, on every set of MEKIKI_DATA with the shipped backbone and with the file that --backbone names.
- * node test/bench/learn.ts [--backbone FILE] [set ...]
+ * node main/host/build/launch.mjs test/bench/learn.ts [--backbone FILE] [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -46,7 +46,11 @@ for (const set of sets) {
   process.stderr.write(`${set}: ${r.accuracy.toFixed(4)} (${r.balancedAccuracy.toFixed(4)})\n`);
 }
 const name = file ? basename(file, '.onnx') : 'shipped';
-record(`learn-${name}`, `node test/bench/learn.ts${file ? ` --backbone ${basename(file)}` : ''}`, {
-  backbone: { id: backbone.id, sha256: backbone.sha256 },
-  sets: rows,
-});
+record(
+  `learn-${name}`,
+  `node main/host/build/launch.mjs test/bench/learn.ts${file ? ` --backbone ${basename(file)}` : ''}`,
+  {
+    backbone: { id: backbone.id, sha256: backbone.sha256 },
+    sets: rows,
+  },
+);

@@ -17,8 +17,8 @@ import { record } from './record.ts';
 /*
  * What a line keeps when its processes die, and when its model is exchanged. A real Modbus master triggers each part and writes a lot
  * of its own before it, so that every result that it was told can be looked for among the records.
- *   node test/bench/line-faults.ts kills [of each kind]      kill -9 of core and of line process in turn, under load
- *   node test/bench/line-faults.ts swaps [count]              activations of two approved models in turn, under 20 parts/s
+ *   node main/host/build/launch.mjs test/bench/line-faults.ts kills [of each kind]      kill -9 of core and of line process in turn, under load
+ *   node main/host/build/launch.mjs test/bench/line-faults.ts swaps [count]              activations of two approved models in turn, under 20 parts/s
  */
 
 const [kind = 'kills', countText] = process.argv.slice(2);
@@ -310,7 +310,7 @@ const load = () => loadavg()[0]! / cpus().length;
 const count = Number(countText ?? (kind === 'kills' ? 50 : 100));
 const loadBefore = load();
 const result = kind === 'kills' ? await kills(count) : await swaps(count);
-record(`line-${kind}`, `node test/bench/line-faults.ts ${kind} ${count}`, {
+record(`line-${kind}`, `node main/host/build/launch.mjs test/bench/line-faults.ts ${kind} ${count}`, {
   ...result,
   loadPerCore: { before: loadBefore, after: load() },
 });

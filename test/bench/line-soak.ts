@@ -6,7 +6,7 @@ import { record } from './record.ts';
 
 /*
  * `soak` as a user runs it: a line process from the bundles, 20 parts/s, the trainer at work beside it, memory watched.
- *   node test/bench/line-soak.ts [minutes]
+ *   node main/host/build/launch.mjs test/bench/line-soak.ts [minutes]
  * Asked: every trigger answered, none late (deadline 150 ms), memory flat, at most 350 MB.
  */
 
@@ -20,7 +20,7 @@ const run = await cli(['soak', '--demo', '--home', home, '--json', ...args]);
 await rm(home, { recursive: true, force: true });
 const result = run.json() as { unanswered?: number; late?: number; rssBytes?: number; error?: unknown };
 if (result.error) throw new Error(JSON.stringify(result.error));
-record('line-soak', `node test/bench/line-soak.ts ${minutes}`, {
+record('line-soak', `node main/host/build/launch.mjs test/bench/line-soak.ts ${minutes}`, {
   exitCode: run.code,
   ...result,
   asked: { unanswered: 0, late: 0, rssBytes: 350e6 },

@@ -11,7 +11,7 @@ import { record } from './record.ts';
 /*
  * An archive of a million parts over a year: how long the core takes for what each screen asks, how fast it stores records (as a line hands them over, and one by one, each on the disk for good
  * before the next), and how long it takes to start.
- *   node test/bench/million.ts [parts]
+ *   node main/host/build/launch.mjs test/bench/million.ts [parts]
  */
 
 const PARTS = Number(process.argv[2] ?? 1_000_000);
@@ -175,7 +175,7 @@ const startMs = performance.now() - opening;
 await again.close();
 rmSync(base, { recursive: true, force: true });
 
-record('million-parts', `node test/bench/million.ts ${PARTS}`, {
+record('million-parts', `node main/host/build/launch.mjs test/bench/million.ts ${PARTS}`, {
   parts: PARTS,
   labels: LABELS,
   queued: QUEUED,

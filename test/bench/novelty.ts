@@ -7,7 +7,7 @@ import { record } from './record.ts';
 /*
  * Novelty (each class held out of training in turn) and anomaly (good parts alone) on every set, with the one set of defaults and the
  * shipped backbone. Test images are read for this report alone.
- * node test/bench/novelty.ts
+ * node main/host/build/launch.mjs test/bench/novelty.ts
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -29,4 +29,4 @@ for (const { name, okClass } of SETS) {
   sets[name] = { novelty: await evaluateNovelty(options), anomaly };
   process.stderr.write(`${name} done\n`);
 }
-record('novelty', 'node test/bench/novelty.ts', { backbone: backbone.id, asked, sets });
+record('novelty', 'node main/host/build/launch.mjs test/bench/novelty.ts', { backbone: backbone.id, asked, sets });

@@ -12,7 +12,7 @@ import { record } from './record.ts';
 /*
  * The protocol of the paper (arXiv 2505.08327, section 4): CIFAR-100 in ten tasks, as folders {train,test}/<class>/*. Without --data a set of the same layout is
  * rendered. scikit-learn's ridge learns all classes at once on the same features, as an independent peer.
- *   node test/bench/paper-protocol.ts [--data DIR] [--tasks 10] [--backbone FILE]
+ *   node main/host/build/launch.mjs test/bench/paper-protocol.ts [--data DIR] [--tasks 10] [--backbone FILE]
  */
 const { values: asked } = parseArgs({
   options: { data: { type: 'string' }, tasks: { type: 'string', default: '10' }, backbone: { type: 'string' } },
@@ -38,25 +38,29 @@ try {
     asked.tasks,
     ...(asked.backbone ? ['--backbone', basename(asked.backbone)] : []),
   ];
-  record(`paper-protocol-${name}`, `node test/bench/paper-protocol.ts ${options.join(' ')}`, {
-    set: rendered
-      ? `rendered in the layout of CIFAR-100: ${PER_CLASS.train} and ${PER_CLASS.test} pictures per class`
-      : name,
-    backbone: { id: backbone.id, sha256: backbone.sha256 },
-    classes: r.classes.length,
-    tasks: r.tasks.length,
-    images: r.images,
-    accuracy: r.accuracy,
-    averageAccuracy: r.averageAccuracy,
-    bwt: r.bwt,
-    joint: r.joint,
-    maxWeightDifferenceToJoint: r.maxWeightDifferenceToJoint,
-    accuracyAfterTask: r.matrix.map((row, t) => meanOver(r.tasks.slice(0, t + 1), row)),
-    updateSeconds: r.updateSeconds,
-    ...(peer && {
-      peer: { name: `scikit-learn ${peer.version}, RidgeClassifierCV`, accuracy: peer.accuracy, alpha: peer.alpha },
-    }),
-  });
+  record(
+    `paper-protocol-${name}`,
+    `node main/host/build/launch.mjs test/bench/paper-protocol.ts ${options.join(' ')}`,
+    {
+      set: rendered
+        ? `rendered in the layout of CIFAR-100: ${PER_CLASS.train} and ${PER_CLASS.test} pictures per class`
+        : name,
+      backbone: { id: backbone.id, sha256: backbone.sha256 },
+      classes: r.classes.length,
+      tasks: r.tasks.length,
+      images: r.images,
+      accuracy: r.accuracy,
+      averageAccuracy: r.averageAccuracy,
+      bwt: r.bwt,
+      joint: r.joint,
+      maxWeightDifferenceToJoint: r.maxWeightDifferenceToJoint,
+      accuracyAfterTask: r.matrix.map((row, t) => meanOver(r.tasks.slice(0, t + 1), row)),
+      updateSeconds: r.updateSeconds,
+      ...(peer && {
+        peer: { name: `scikit-learn ${peer.version}, RidgeClassifierCV`, accuracy: peer.accuracy, alpha: peer.alpha },
+      }),
+    },
+  );
 } finally {
   if (rendered) await rm(rendered, { recursive: true, force: true });
 }

@@ -7,7 +7,7 @@ import { record } from './record.ts';
 /*
  * A new class on a station: from its labels to a candidate that can be approved, by the command line and with the quick budget. All classes but one are learnt
  * and compressed first; then the images of the last one are imported with their labels.
- * node test/bench/recompression.ts [set ...]
+ * node main/host/build/launch.mjs test/bench/recompression.ts [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -55,4 +55,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     await rm(folder, { recursive: true, force: true });
   }
 }
-record('recompression', `node test/bench/recompression.ts ${named.join(' ')}`.trim(), { budget: 'quick', sets });
+record('recompression', `node main/host/build/launch.mjs test/bench/recompression.ts ${named.join(' ')}`.trim(), {
+  budget: 'quick',
+  sets,
+});

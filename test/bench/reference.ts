@@ -23,7 +23,7 @@ import { record } from './record.ts';
  * one of them a picture is 1.5 points of balanced accuracy), so training and test images are taken together and held out in five folds that keep look-alikes
  * together. The plain recipe gets the lambda and balancing that are best on these very folds; the learner chooses its own on the other four. The interval of
  * the difference is a bootstrap over groups of look-alikes within classes.
- * node test/bench/reference.ts [set ...]
+ * node main/host/build/launch.mjs test/bench/reference.ts [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -189,7 +189,7 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
   };
   process.stderr.write(`${set}: ${JSON.stringify(sets[set])}\n`);
 }
-record('reference', 'node test/bench/reference.ts', {
+record('reference', 'node main/host/build/launch.mjs test/bench/reference.ts', {
   backbone: shipped.id,
   plainBackbone: earlier.id,
   sets,

@@ -96,7 +96,7 @@ const recorded = (name: string): Record<string, Repeated> => {
     : {};
 };
 
-const command = ['node test/bench/repeat.ts', ...process.argv.slice(2)].join(' ');
+const command = ['node main/host/build/launch.mjs test/bench/repeat.ts', ...process.argv.slice(2)].join(' ');
 const name =
   times === undefined
     ? 'repeat'

@@ -21,7 +21,7 @@ import { record, spread } from './record.ts';
  * says so. Core and trainer under a plain Node (test runtime).
  * Beside it, in the same rounds: the same with a debugger attached that waits for the screen, as tests do; and the least program that Electron can start (bare-electron/).
  * Needs ELECTRON_OVERRIDE_DIST_PATH. The program is packed into --program DIR, and taken from there when it is there already.
- *   node test/bench/startup-packed.ts [--program DIR] [--runs N]
+ *   node main/host/build/launch.mjs test/bench/startup-packed.ts [--program DIR] [--runs N]
  */
 const option = (name: string): string | undefined => {
   const at = process.argv.indexOf(name);
@@ -171,7 +171,7 @@ const steps = (kind: Kind) =>
       spread(of('program', kind).flatMap((start) => start.steps[step] ?? [])).median,
     ]),
   );
-record('startup-packed', 'node test/bench/startup-packed.ts', {
+record('startup-packed', 'node main/host/build/launch.mjs test/bench/startup-packed.ts', {
   usableWindowMs: usable('program'),
   stepsMs: perKind(steps),
   withDebuggerMs: usable('programDebugged'),

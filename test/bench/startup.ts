@@ -25,7 +25,7 @@ for (let run = 0; run < 5; run += 1) {
   await rm(home, { recursive: true, force: true });
 }
 await browser.close();
-record('startup', 'node test/bench/startup.ts', {
+record('startup', 'node main/host/build/launch.mjs test/bench/startup.ts', {
   usableWindowMs: { newHome: spread(times.first), sameHomeAgain: spread(times.again) },
   runs: 5,
   note: 'browser mode under plain Node with a headless Chromium that runs already; files in the page cache',

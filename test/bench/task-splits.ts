@@ -12,7 +12,7 @@ import { record } from './record.ts';
  * What the split into tasks leaves behind: nothing. The same training images in 1, 2, 3 tasks and one class per task; told: the largest difference of a weight
  * (over the largest weight) and the test predictions that differ. Per class, recall on the test folder when it was just learnt, at the end, and of a fit that learnt
  * all classes at once: what is lost between the first two is competition of new classes if the last two are equal, and forgetting if not.
- * node test/bench/task-splits.ts [set ...]
+ * node main/host/build/launch.mjs test/bench/task-splits.ts [set ...]
  */
 const data = process.env['MEKIKI_DATA'];
 if (!data) {
@@ -101,7 +101,7 @@ for (const set of sets) {
   });
   result[set] = { splits, perClass, testImages: test.rows.length };
   process.stderr.write(`${set}: ${JSON.stringify(splits)}\n`);
-  record('task-splits', `node test/bench/task-splits.ts ${sets.join(' ')}`, {
+  record('task-splits', `node main/host/build/launch.mjs test/bench/task-splits.ts ${sets.join(' ')}`, {
     backbone: { id: backbone.id, sha256: backbone.sha256 },
     sets: result,
   });

@@ -7,7 +7,7 @@ import { record } from './record.ts';
 /*
  * Each way to compress alone, at four ratios, in floats, by the command line: `bench compress`, which draws the curves. A run that was stopped goes on with the job
  * that it was at, as long as the commit is the same.
- * node test/bench/trade-off.ts [set ...]
+ * node main/host/build/launch.mjs test/bench/trade-off.ts [set ...]
  */
 const { MEKIKI_DATA: data, MEKIKI_MODELS: models } = process.env;
 if (!data || !models) {
@@ -27,5 +27,5 @@ for (const set of named.length > 0 ? named : ['neu_steel', 'magnetic_tile', 'dee
     [join(root, 'main/host/cli/main.ts'), 'bench', 'compress', join(data, set), ...backbone, ...kept, ...drawn],
     { encoding: 'utf8', maxBuffer: 2 ** 28, stdio: ['ignore', 'pipe', 'inherit'] },
   );
-  record(`trade-off-${set}`, `node test/bench/trade-off.ts ${set}`, JSON.parse(output));
+  record(`trade-off-${set}`, `node main/host/build/launch.mjs test/bench/trade-off.ts ${set}`, JSON.parse(output));
 }

@@ -5,7 +5,7 @@ import { record, spread } from './record.ts';
 /*
  * Training speed and memory against PyTorch on the CPU: the same networks, batch, threads and conditions, in turns, so that a busy moment
  * meets both. Needs a python3 that has torch (Debian: python3-torch); without one nothing is compared, which is said.
- * node test/bench/train.ts [rounds] [steps] [threads]
+ * node main/host/build/launch.mjs test/bench/train.ts [rounds] [steps] [threads]
  */
 interface Speed {
   imagesPerSecond: number;
@@ -57,4 +57,4 @@ for (const arch of ['mobilenet_v2', 'resnet18']) {
       : {}),
   };
 }
-record('train', `node test/bench/train.ts ${rounds} ${steps} ${threads}`, result);
+record('train', `node main/host/build/launch.mjs test/bench/train.ts ${rounds} ${steps} ${threads}`, result);

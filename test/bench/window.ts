@@ -242,7 +242,7 @@ const close = () => browser.close();
 if (mode === 'heap') {
   const result = { heap: await heap(Number(minutes)), ...ranOn };
   await close();
-  record('window-heap', `node test/bench/window.ts heap ${minutes}`, result);
+  record('window-heap', `node main/host/build/launch.mjs test/bench/window.ts heap ${minutes}`, result);
 } else if (mode !== undefined && Object.hasOwn(parts, mode)) {
   process.stdout.write(`${JSON.stringify(await parts[mode as keyof typeof parts](), null, 2)}\n`);
   await close();
@@ -255,5 +255,5 @@ if (mode === 'heap') {
     ...ranOn,
   };
   await close();
-  record('window', 'node test/bench/window.ts', result);
+  record('window', 'node main/host/build/launch.mjs test/bench/window.ts', result);
 }
