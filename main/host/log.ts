@@ -2,7 +2,7 @@ import { closeSync, existsSync, fstatSync, mkdirSync, openSync, renameSync, rmSy
 import { dirname } from 'node:path';
 import type { LogFields, Logger } from '../contract/log.ts';
 
-/* The only place that writes to stderr or to a log file. One JSON object per line: {at, level, process, message, ...fields}. */
+/* The only place that writes to a log file, and to stderr for a process that serves. One JSON object per line: {at, level, process, message, ...fields}. */
 
 const levels = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof levels)[number];
