@@ -159,7 +159,7 @@ function describe(
   };
 }
 
-/** `node native-models/make.ts [--check | --update]`; --update writes what the models are into the manifest (for maintainers). */
+/** `npm run models -- [--check | --update]`; --update writes what the models are into the manifest (for maintainers). */
 async function main(args: readonly string[]): Promise<void> {
   const folder = sourceFolder();
   const manifest = await readManifest(folder);
