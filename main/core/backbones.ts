@@ -12,7 +12,7 @@ export interface BackboneSources {
   earlier?(id: string): Promise<Backbone | null>;
   /**
    * Looks a file over by running it, and writes a prepared copy and its description into the folder.
-   * NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE.
+   * NOT_FOUND, INVALID_INPUT, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE.
    */
   take(file: string, options: { folder: string; features?: readonly string[]; threads: number }): Promise<Backbone>;
   /** One that `take` left in the folder, its file compared with its hash. BACKBONE_MISSING, BUNDLE_ALTERED. */

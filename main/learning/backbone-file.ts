@@ -4,7 +4,7 @@ import { basename, extname, join } from 'node:path';
 import { backboneSchema, type Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { readModelFile } from '../onnx/model-file.ts';
-import { DEFAULT_NORMALISATION, readNormalisation, sidecarNames, type Normalisation } from '../onnx/normalisation.ts';
+import { DEFAULT_NORMALISATION, readSidecar, sidecarNames, type Normalisation } from '../onnx/normalisation.ts';
 import { prepareBackbone } from '../onnx/prepare-backbone.ts';
 import { openSession, type Tensor } from '../runtime/session.ts';
 import { writeDurably } from '../store/files.ts';
@@ -21,7 +21,8 @@ export interface ImportBackboneOptions {
  * Takes any ONNX image model as backbone: finds its input and features (or takes those named), cuts off what they do not need, runs it, and
  * writes the prepared copy. The same file, features and scaling of pixels give the same id. Weights in files beside the model are in the copy.
  * How its pixels are scaled comes from a file beside it (onnx/normalisation.ts).
- * @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP, BACKBONE_UNSUITABLE with the reason
+ * @throws NOT_FOUND, INVALID_INPUT for that file, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, UNSUPPORTED_OP,
+ *   BACKBONE_UNSUITABLE with the reason
  */
 export async function importBackbone(file: string, options: ImportBackboneOptions): Promise<Backbone> {
   const normalisation = await normalisationBeside(file);
@@ -74,13 +75,27 @@ const slug = (name: string): string =>
     .replace(/^[-.]+|-+$/g, '')
     .slice(0, 40) || 'backbone';
 
-/** How a model's pixels are scaled, from a file beside it; the usual way where none states it, which the caller should say. */
+/**
+ * How a model's pixels are scaled, from a file beside it; the usual way where none states it, which the caller should say.
+ * @throws INVALID_INPUT for a file that is there and cannot be read, or is there to state it and does not
+ */
 export async function normalisationBeside(file: string): Promise<Normalisation & { from: 'file' | 'assumed' }> {
   for (const name of sidecarNames(file)) {
-    const found = readNormalisation(await readFile(name, 'utf8').catch(() => ''));
+    const text = await textOf(name);
+    const found = text === null ? null : readSidecar(name, text, file);
     if (found) return { ...found, from: 'file' };
   }
   return { ...DEFAULT_NORMALISATION, from: 'assumed' };
+}
+
+/** Null: there is no such file. */
+async function textOf(file: string): Promise<string | null> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new AppError('INVALID_INPUT', { what: file, problem: problemOf(cause) }, { cause });
+  }
 }
 
 /** Two different pictures must give two different finite answers. */

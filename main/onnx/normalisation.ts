@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Backbone } from '../contract/domain.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
 
 /** x = (p - mean) / std for p in 0..255, per RGB channel. */
 export interface Normalisation {
@@ -18,24 +19,32 @@ export const DEFAULT_NORMALISATION: Readonly<Normalisation> = {
   std: [127.5, 127.5, 127.5],
 };
 
-const perChannel = z.union([
-  z.number().transform((x): [number, number, number] => [x, x, x]),
-  z.tuple([z.number(), z.number(), z.number()]),
-]);
+const perChannel = z.union(
+  [z.number().transform((x): [number, number, number] => [x, x, x]), z.tuple([z.number(), z.number(), z.number()])],
+  { error: 'a number or [r, g, b] is needed' },
+);
 const statedSchema = z.object({
   mean: perChannel,
-  std: perChannel.refine((values) => values.every((x) => x > 0), 'std must be positive'),
+  std: perChannel.refine((values) => values.every((x) => x > 0), 'it must be above 0'),
   /** Greatest value of a pixel, as mean and std take it. */
   pixels: z.literal([1, 255]).optional(),
 });
 
-const asJson = (text: string): unknown => {
+type Json = { value: unknown } | { problem: string };
+
+const asJson = (text: string): Json => {
   try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return { problem: `it is no JSON: ${problemOf(error)}` };
   }
 };
+
+/** Whether it is meant to state it. Of what is no JSON, the words tell. */
+const meansTo = (json: Json, text: string): boolean =>
+  'value' in json
+    ? typeof json.value === 'object' && json.value !== null && ('mean' in json.value || 'std' in json.value)
+    : /"(mean|std)"\s*:/.test(text);
 
 const formulaIn = (text: string): unknown => {
   const formula = /\(\s*[a-z]+\s*-\s*(\d+(?:\.\d+)?)\s*\)\s*\/\s*(\d+(?:\.\d+)?)/i.exec(text);
@@ -60,12 +69,40 @@ export const sidecarNames = (modelFile: string): string[] => {
  * no value is above 1 they are of pixels of 0..1, else of 0..255; JSON may say which with `"pixels": 1` or `255`. Null: it states none.
  */
 export function readNormalisation(text: string): Normalisation | null {
-  for (const stated of [asJson(text), formulaIn(text)]) {
-    const { data } = statedSchema.safeParse(stated);
-    if (data) return ofBytes(data);
+  const read = readStated(text);
+  return 'stated' in read ? ofBytes(read.stated) : null;
+}
+
+/**
+ * The same, of one of `sidecarNames(modelFile)`. Null: it states none, and is no file that should.
+ * @throws INVALID_INPUT where JSON is there to state it and does not: pixels scaled otherwise than its user meant give wrong answers silently
+ */
+export function readSidecar(file: string, text: string, modelFile: string): Normalisation | null {
+  const read = readStated(text);
+  if ('stated' in read) return ofBytes(read.stated);
+  const [own] = sidecarNames(modelFile);
+  if (file === own || (/\.json$/i.test(file) && read.meant)) {
+    throw new AppError('INVALID_INPUT', { what: file, problem: read.problem });
   }
   return null;
 }
+
+type Read = { stated: z.infer<typeof statedSchema> } | { problem: string; meant: boolean };
+
+function readStated(withMark: string): Read {
+  // Editors on Windows put a byte order mark in front.
+  const text = withMark.replace(/^\uFEFF/, '');
+  const json = asJson(text);
+  const meant = meansTo(json, text);
+  const formula = meant ? null : statedSchema.safeParse(formulaIn(text)).data;
+  if (formula) return { stated: formula };
+  if ('problem' in json) return { problem: json.problem, meant };
+  const { data, error } = statedSchema.safeParse(json.value);
+  return data ? { stated: data } : { problem: problemIn(error), meant };
+}
+
+const problemIn = ({ issues }: z.ZodError): string =>
+  issues.map(({ path, message }) => (path.length > 0 ? `${path.join('.')}: ${message}` : message)).join('; ');
 
 export const normalisationOf = ({
   mean,

@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { importBackbone, readImportedBackbone } from '../../../main/learning/backbone-file.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { importBackbone, normalisationBeside, readImportedBackbone } from '../../../main/learning/backbone-file.ts';
 import { writeModelFile } from '../../../main/onnx/index.ts';
 import { smallBackbone } from '../compression/networks.ts';
 
@@ -35,4 +35,47 @@ it('a backbone with its weights in a file beside it is taken as the same one wit
   await rm(join(folder, data[0]!));
   expect(await readImportedBackbone(options.folder, other.id)).toEqual(other);
   await expect(importBackbone(split, options)).rejects.toMatchObject({ code: 'MODEL_DATA_MISSING' });
+});
+
+describe('a file beside a model that should state how its pixels are scaled', () => {
+  const right = '{"mean": [103, 116, 123], "std": 58}';
+  const read = { mean: [103, 116, 123], std: [58, 58, 58], from: 'file' };
+  const beside = async (name: string, text: string | null) => {
+    const at = await mkdtemp(join(folder, 'beside-'));
+    if (text === null) await mkdir(join(at, name));
+    else await writeFile(join(at, name), text);
+    return { file: join(at, 'm.onnx'), sidecar: join(at, name) };
+  };
+
+  it.each(['m.onnx.json', 'm.json'])('%s: with a byte order mark it is read as without', async (name) => {
+    expect(await normalisationBeside((await beside(name, right)).file)).toEqual(read);
+    expect(await normalisationBeside((await beside(name, `\uFEFF${right}`)).file)).toEqual(read);
+  });
+
+  it.each([
+    ['m.onnx.json', '{bad', 'it is no JSON: '],
+    ['m.onnx.json', '', 'it is no JSON: '],
+    ['m.onnx.json', '{"mean": 127.5, "std": 127.5,}', 'it is no JSON: '],
+    ['m.onnx.json', '{"mean": 127.5, "std": [58, 0, 58]}', 'std: it must be above 0'],
+    ['m.onnx.json', '{"std": 58, "note": "(p-127.5)/127.5"}', 'mean: a number or [r, g, b] is needed'],
+    ['m.onnx.json', '{"labels": ["a"]}', 'mean: a number or [r, g, b] is needed; std: a number or [r, g, b] is needed'],
+    ['m.onnx.json', null, 'EISDIR'],
+    ['m.json', '{"mean": 127.5, "std": 127.5,}', 'it is no JSON: '],
+    ['m.json', '{"mean": 127.5, "std": "58"}', 'std: a number or [r, g, b] is needed'],
+    ['m.json', null, 'EISDIR'],
+  ])('%s: %s is refused by name', async (name, text, problem) => {
+    const { file, sidecar } = await beside(name, text);
+    await expect(normalisationBeside(file)).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      details: { what: sidecar, problem: expect.stringContaining(problem) },
+    });
+  });
+
+  it.each([
+    ['m.json', '{bad'],
+    ['m.json', '{"labels": ["mean"]}'],
+    ['m.md', '# "mean": as usual'],
+  ])('%s: %s may be about something else', async (name, text) => {
+    expect(await normalisationBeside((await beside(name, text)).file)).toMatchObject({ from: 'assumed' });
+  });
 });
