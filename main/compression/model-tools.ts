@@ -1,7 +1,8 @@
-import { access, constants, readdir, stat } from 'node:fs/promises';
-import { dirname, extname, join, sep } from 'node:path';
+import { access, constants, stat } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
+import { picturesIn } from '../learning/pictures-in.ts';
 import {
   assumedNormalisation,
   encodeModel,
@@ -65,7 +66,6 @@ export interface ToolReport {
   outputError: number | null;
 }
 
-const PICTURES = new Set(['.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp']);
 const MOST_IMAGES = 2000;
 const CALIBRATION = 96;
 const COMPARED = 32;
@@ -152,13 +152,12 @@ async function openPictures(
 ): Promise<Pictures> {
   refuseHalfPrecision(model, file);
   if (normalisation.from === 'assumed') onWarning?.(assumedNormalisation(file));
-  const names = await readdir(calibrate, { recursive: true }).catch((cause: unknown) => {
+  const pictures = await picturesIn(calibrate).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
   });
-  const pictures = names.filter((name) => PICTURES.has(extname(name).toLowerCase())).toSorted();
   onProgress?.(`reading ${Math.min(pictures.length, MOST_IMAGES)} pictures`);
   const source = createImageSource(
-    spread(pictures, MOST_IMAGES).map((name) => ({ file: join(calibrate, name), region: null })),
+    spread(pictures, MOST_IMAGES).map((picture) => ({ file: picture, region: null })),
     normalisation,
     { rotation: 0, maxPixels: 1e8, signal },
   );

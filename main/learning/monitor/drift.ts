@@ -1,11 +1,10 @@
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
 import type { Backbone } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
 import { openProducts, type Matrix } from '../dense.ts';
 import { embed } from '../embedding.ts';
 import { extractFeatures, openExtractor } from '../extract.ts';
 import { gather } from '../knowledge.ts';
+import { picturesIn } from '../pictures-in.ts';
 import { leadingSubspace, project } from '../subspace.ts';
 import { createMonitor, STATED_RUN_LENGTH, type Alarm, type PartMeasures } from './charts.ts';
 
@@ -23,16 +22,6 @@ export interface DriftResult {
   runLength: number;
 }
 
-async function picturesIn(dir: string): Promise<string[]> {
-  const entries = await readdir(dir, { recursive: true, withFileTypes: true }).catch(() => {
-    throw new AppError('DATASET_NOT_FOUND', { path: dir, folder: '.' });
-  });
-  return entries
-    .filter((entry) => entry.isFile() && /\.(jpe?g|png|bmp|tiff?|webp)$/i.test(entry.name))
-    .map((entry) => path.join(entry.parentPath, entry.name))
-    .sort((a, b) => (a < b ? -1 : 1));
-}
-
 /**
  * Charts the feature mean (leading directions of the reference) and the energy outside them, over the pictures of a folder in name
  * order. One half of the reference makes the directions, the other is what is usual: a picture does not judge itself.
@@ -46,7 +35,11 @@ export async function findDrift(options: {
   signal?: AbortSignal;
 }): Promise<DriftResult> {
   const { dir, reference, backbone, threads, signal } = options;
-  const [usual, watched] = [await picturesIn(reference), await picturesIn(dir)];
+  const found = (folder: string) =>
+    picturesIn(folder).catch((cause: unknown) => {
+      throw new AppError('DATASET_NOT_FOUND', { path: folder, folder: '.' }, { cause });
+    });
+  const [usual, watched] = [await found(reference), await found(dir)];
   if (usual.length < LEAST_REFERENCE) {
     throw new AppError('INVALID_INPUT', {
       what: 'reference',

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -79,6 +79,18 @@ describe('tools on plain ONNX files', () => {
     expect([...left]).toEqual([...biases].filter((_, c) => norms[c]! >= weakestKept));
     const fitted = await pruneFile({ ...options('fitted.onnx'), ratio: 0.3 });
     expect(fitted).toMatchObject({ importance: ['reconstruction'], fitted: true });
+  });
+
+  it('pictures: links to them are taken, a link to the folder itself is not gone into', async () => {
+    const linked = join(folder, 'linked');
+    await mkdir(linked);
+    for (const name of (await readdir(pictures)).filter((each) => each.endsWith('.png')))
+      await symlink(join(pictures, name), join(linked, name));
+    await symlink(linked, join(linked, 'again'));
+    await symlink(join(folder, 'gone.png'), join(linked, 'gone.png'));
+    const report = await pruneFile({ ...options('of-links.onnx'), calibrate: linked, ratio: 0.3 });
+    // Twelve pictures, every fourth kept apart.
+    expect(report.calibrationImages).toBe(9);
   });
 
   it('quantize: integers inside, nearly the same outputs', async () => {
