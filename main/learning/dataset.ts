@@ -101,6 +101,20 @@ const isFolder = async (at: string): Promise<boolean> => {
   }
 };
 
+/**
+ * Every class needs a picture that can be read. @param where of the part that they are of
+ * @throws DATASET_CLASSES_DIFFER
+ */
+export function checkReadable(classes: readonly string[], images: readonly DatasetImage[], where: string): void {
+  const present = new Set(images.map(({ className }) => className));
+  const missing = classes.filter((name) => !present.has(name));
+  if (missing.length > 0) {
+    throw new AppError('DATASET_CLASSES_DIFFER', {
+      difference: missing.map((name) => `"${name}" has no readable ${where} image`).join('; '),
+    });
+  }
+}
+
 /** One picture under several classes, by name. */
 export interface Contradiction {
   classes: string[];

@@ -233,6 +233,44 @@ export async function extractFeatures(
   return { features, failed, looks };
 }
 
+/** Pictures decoded at once where nothing else is done meanwhile. */
+const AT_ONCE = 8;
+
+/**
+ * The pictures of a data set that can be read, for whoever decodes them again where a refusal would cost what was done so far.
+ * @param skipped the others are added to it; null: nobody is told of them
+ * @throws CANCELLED
+ */
+export async function readablePictures(
+  images: readonly DatasetImage[],
+  skipped: SkippedFile[] | null,
+  { onProgress, signal }: Pick<ExtractOptions, 'onProgress' | 'signal'>,
+): Promise<DatasetImage[]> {
+  const readable: DatasetImage[] = [];
+  for (let from = 0; from < images.length; from += AT_ONCE) {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const some = images.slice(from, from + AT_ONCE);
+    const problems = await Promise.all(
+      some.map(({ file, name }) =>
+        decodeImage(file, { name, maxPixels: defaultRecipe.maxPixels }).then(
+          () => null,
+          (error: unknown) => {
+            if (!isAppError(error)) throw error;
+            return error.message;
+          },
+        ),
+      ),
+    );
+    some.forEach((image, i) => {
+      const problem = problems[i]!;
+      if (problem === null) readable.push(image);
+      else skipped?.push({ name: image.name, problem });
+    });
+    onProgress?.(from + some.length, images.length);
+  }
+  return readable;
+}
+
 /** Pictures of a data set and their features, row-major [images, features]. */
 export interface Featured {
   images: (DatasetImage & { look: string })[];

@@ -3,8 +3,9 @@ import { normalisationOf } from '../onnx/index.ts';
 import type { TrainingEngine } from '../training/engine.ts';
 import { trainableBackbone } from '../training/head.ts';
 import { progressLine } from '../training/progress.ts';
-import { contradictionsOf, type DatasetImage, scanDataset } from './dataset.ts';
+import { checkReadable, contradictionsOf, type DatasetImage, scanDataset } from './dataset.ts';
 import { accuracyOf, AccuracyMatrix, argmax, balancedAccuracyOf, type Prediction } from './evaluation.ts';
+import { readablePictures } from './extract.ts';
 import { createNetworkLearner, type ClassImage, type NetworkLearner } from './learners/network/learner.ts';
 import { networkMethods, type NetworkMethodName } from './learners/network/methods.ts';
 import {
@@ -67,7 +68,16 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
       problem: `a budget of ${exemplars} leaves some of the ${classes.length} classes without any`,
     });
   }
-  const trainImages = limitShots(dataset.train, options.shots, seed);
+  // Before anything is trained: test pictures come after it, and one that cannot be read would cost hours.
+  const read = (images: readonly DatasetImage[], what: string) =>
+    readablePictures(images, dataset.skipped, {
+      onProgress: (done, total) => options.onProgress?.(`${what}: ${done} of ${total} images read`),
+      ...(signal ? { signal } : {}),
+    });
+  const testImages = await read(dataset.test, 'test');
+  checkReadable(classes, testImages, 'test');
+  const trainImages = await read(limitShots(dataset.train, options.shots, seed), 'training');
+  checkReadable(classes, trainImages, 'training');
   const trainable = trainableBackbone(backbone);
   const size = options.size ?? backbone.inputSize;
   const learnerOf = (name: NetworkMethodName, what: () => string): NetworkLearner =>
@@ -97,7 +107,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
     await learner.learn(asClassImages(imagesOf(trainImages, task)));
     updateSeconds.push((performance.now() - started) / 1000);
     const seen = tasks.slice(0, t + 1);
-    const predicted = await predictionsOf(learner, imagesOf(dataset.test, seen.flat()));
+    const predicted = await predictionsOf(learner, imagesOf(testImages, seen.flat()));
     const byTask = seen.map((names) => predicted.filter(({ truth }) => names.includes(truth)));
     run.add(byTask);
     last = byTask.flat();
@@ -107,7 +117,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
   if (method !== 'joint') {
     const joint = learnerOf('joint', () => 'joint training');
     await joint.learn(asClassImages(imagesOf(trainImages, classes)));
-    together = await predictionsOf(joint, imagesOf(dataset.test, classes));
+    together = await predictionsOf(joint, imagesOf(testImages, classes));
   }
   return {
     method,
@@ -123,7 +133,7 @@ export async function runNetworkProtocol(options: NetworkProtocolOptions): Promi
     lambda: null,
     balancing: null,
     updateSeconds,
-    images: { train: trainImages.length, test: dataset.test.length },
+    images: { train: trainImages.length, test: testImages.length },
     skipped: dataset.skipped,
     contradicting: contradictionsOf(trainImages),
     epochs,

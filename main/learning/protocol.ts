@@ -7,6 +7,7 @@ import { adaptToFirstTask, type Adaptation } from './adaptation.ts';
 import { reportCalibration, type CalibrationReport } from './calibration-report.ts';
 import {
   byCodeUnit,
+  checkReadable,
   contradictionsOf,
   scanDataset,
   type Contradiction,
@@ -16,7 +17,7 @@ import {
 import { openProducts } from './dense.ts';
 import { embed } from './embedding.ts';
 import { AccuracyMatrix, argmax, accuracyOf, balancedAccuracyOf, type Prediction } from './evaluation.ts';
-import { featureRows, featuresOfReadable, openExtractor, type Featured } from './extract.ts';
+import { featureRows, featuresOfReadable, openExtractor, readablePictures, type Featured } from './extract.ts';
 import { jointFit, jointMeans, jointPredict } from './joint.ts';
 import type { Learner, LearnerContext } from './learner.ts';
 import { createAnalyticLearner } from './learners/analytic.ts';
@@ -142,17 +143,6 @@ export function limitShots(images: DatasetImage[], shots: number | undefined, se
     });
 }
 
-/** Every class must have a readable image on both sides. */
-function checkClasses(classes: readonly string[], part: Featured, where: string): void {
-  const present = new Set(part.images.map(({ className }) => className));
-  const missing = classes.filter((name) => !present.has(name));
-  if (missing.length > 0) {
-    throw new AppError('DATASET_CLASSES_DIFFER', {
-      difference: missing.map((name) => `"${name}" has no readable ${where} image`).join('; '),
-    });
-  }
-}
-
 /**
  * Class-incremental protocol over a folder: tasks in name order, after each of them a test against all classes seen so far,
  * and at the end an independent joint fit of all classes on features that are extracted again.
@@ -173,7 +163,12 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     ? await adaptToFirstTask({
         ...options.adaptFirstTask,
         backbone,
-        images: trainImages.filter(({ className }) => first.has(className)),
+        // The others are told when their features are taken.
+        images: await readablePictures(
+          trainImages.filter(({ className }) => first.has(className)),
+          null,
+          signal ? { signal } : {},
+        ),
         products,
         threads,
         seed,
@@ -190,7 +185,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
     });
 
   const test = await extract(dataset.test, 'test', skipped);
-  checkClasses(classes, test, 'test');
+  checkReadable(classes, test.images, 'test');
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   const learner = learners[method]({ products, stages, ...(signal ? { signal } : {}) });
   const run = new AccuracyMatrix();
@@ -205,7 +200,7 @@ export async function runLearnProtocol(options: ProtocolOptions): Promise<Protoc
       `task ${t + 1} of ${tasks.length}`,
       skipped,
     );
-    checkClasses(task, part, 'training');
+    checkReadable(task, part.images, 'training');
     await learner.learn(
       part.features,
       part.images.map(({ className, sha, look }) => ({ classId: className, sha, look })),

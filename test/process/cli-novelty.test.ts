@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -15,7 +15,8 @@ beforeAll(async () => {
   // Good parts alone to learn from, as MVTec AD has them.
   await cp(join(folder, 'set', 'test'), join(folder, 'good', 'test'), { recursive: true });
   await cp(join(folder, 'set', 'train', 'ok'), join(folder, 'good', 'train', 'ok'), { recursive: true });
-  await writeFile(join(folder, 'set', 'train', 'ok', 'broken.png'), 'no picture');
+  for (const at of ['set/train/ok', 'good/train/ok', 'good/test/pit'])
+    await writeFile(join(folder, at, 'broken.png'), 'no picture');
   await writeParts(join(folder, 'two', 'train'), { perClass: 3, classes: ['ok', 'pit'], seed: 3 });
   await writeParts(join(folder, 'two', 'test'), { perClass: 2, classes: ['ok', 'pit'], seed: 4 });
 });
@@ -46,11 +47,16 @@ describe('novelty and anomaly on the command line', () => {
   test('anomaly learns the good class alone, and needs no other to learn from', async () => {
     const { code, json, stderr } = await cli(['anomaly', join(folder, 'good'), '--ok-class', 'ok', '--json']);
     expect(code, stderr).toBe(0);
-    const { auroc, perClass, threads } = json() as {
+    const { auroc, perClass, threads, skipped, okParts } = json() as {
       auroc: number;
       perClass: Record<string, number>;
       threads: number;
+      skipped: { name: string }[];
+      okParts: number;
     };
+    expect(skipped.map(({ name }) => name)).toEqual(['train/ok/broken.png', 'test/pit/broken.png']);
+    expect(stderr).toContain('test/pit/broken.png is left out: ');
+    expect(okParts).toBe(12);
     expect(threads).toBe(2);
     expect(Object.keys(perClass).toSorted()).toEqual(['pit', 'scratch']);
     expect(auroc).toBeGreaterThan(0.8);
@@ -64,6 +70,10 @@ describe('novelty and anomaly on the command line', () => {
   });
 
   test('what cannot be measured is said', async () => {
+    await cp(join(folder, 'good'), join(folder, 'lost'), { recursive: true });
+    for (const name of await readdir(join(folder, 'lost', 'test', 'ok')))
+      await writeFile(join(folder, 'lost', 'test', 'ok', name), 'no picture');
+    expect(await codeOf('anomaly', join(folder, 'lost'), '--ok-class', 'ok')).toBe('DATASET_CLASSES_DIFFER');
     expect(await codeOf('novelty', join(folder, 'two'))).toBe('TOO_FEW_CLASSES');
     expect(await codeOf('anomaly', join(folder, 'set'), '--ok-class', 'fine')).toBe('NOT_FOUND');
     expect(await codeOf('anomaly', join(folder, 'two'), '--ok-class', 'ok')).toBe('INVALID_INPUT');

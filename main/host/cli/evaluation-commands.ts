@@ -1,17 +1,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { evaluateAnomaly } from '../../learning/anomaly/evaluation.ts';
-import type { SkippedFile } from '../../learning/dataset.ts';
 import { measureLabelCurve } from '../../learning/label-curve.ts';
 import { findDrift } from '../../learning/monitor/drift.ts';
 import { evaluateNovelty } from '../../learning/novelty-evaluation.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format, warn } from './output.ts';
-
-/** Says on stderr which files were left out, and why. */
-const tellSkipped = (skipped: readonly SkippedFile[]): void =>
-  skipped.forEach(({ name, problem }) => warn(`${name} is left out: ${problem}`));
+import { format, tellSkipped } from './output.ts';
 
 /** What the learner knows about what it does not know, measured on a folder of images: no account, no data folder. */
 export function addEvaluationCommands(program: Command, action: Action): void {
@@ -51,6 +46,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
           ...(await shared(context, dir, options.backbone)),
           okClass: options.okClass,
         });
+        tellSkipped(result.skipped);
         context.out.result(result, (r) =>
           format.table([
             ['class', 'AUROC'],
@@ -72,6 +68,7 @@ export function addEvaluationCommands(program: Command, action: Action): void {
           ...(await shared(context, dir, options.backbone)),
           reference: resolve(options.reference),
         });
+        tellSkipped(result.skipped);
         context.out.result(result, (r) =>
           format.table([['part', 'measure'], ...r.alarms.map(({ index, measure }) => [index, measure])]),
         );

@@ -1,4 +1,5 @@
 import { AppError, asAppError } from '../../contract/errors.ts';
+import type { SkippedFile } from '../../learning/dataset.ts';
 import { outError, writeDurably } from '../../store/files.ts';
 
 /** Exit codes of the command line. */
@@ -53,6 +54,10 @@ export async function writeOut(file: string, bytes: Uint8Array | string, option 
 
 /** A line on stderr that stays, as progress does not. */
 export const warn = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** Says on stderr which files were left out, and why. */
+export const tellSkipped = (skipped: readonly SkippedFile[]): void =>
+  skipped.forEach(({ name, problem }) => warn(`${name} is left out: ${problem}`));
 
 /** Prints what went wrong and returns the exit code for it. */
 export function reportFailure(error: unknown, json: boolean): number {

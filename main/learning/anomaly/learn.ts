@@ -14,8 +14,8 @@ export interface GoodParts {
   backbone: Backbone;
   /** Content hash of each good part. */
   shas: readonly string[];
-  /** Part as the model's input, [3, size, size] at the backbone's own size, with the perceptual hash of its picture. */
-  partOf: (index: number) => Promise<GoodPart>;
+  /** Part as the model's input, [3, size, size] at the backbone's own size, with the perceptual hash of its picture. Null: it is left out. */
+  partOf: (index: number) => Promise<GoodPart | null>;
   threads: number;
   products: Products;
   signal?: AbortSignal;
@@ -40,19 +40,22 @@ export async function learnGoodParts({
   const plan = await planTaps(source, backbone, size);
   const rows: Float32Array[] = [];
   const looks: GoodPart['look'][] = [];
+  const learnt: string[] = [];
   {
     await using session = await openSession(stackModel(source, plan), { threads, name: backbone.id });
-    for (let i = 0; i < shas.length; i += 1) {
+    for (const [i, sha] of shas.entries()) {
       if (signal?.aborted) throw new AppError('CANCELLED');
-      const { input, look } = await partOf(i);
-      looks.push(look);
-      const feed = { type: 'float32' as const, dims: [1, 3, size, size], data: input };
+      const part = await partOf(i);
+      if (part === null) continue;
+      looks.push(part.look);
+      learnt.push(sha);
+      const feed = { type: 'float32' as const, dims: [1, 3, size, size], data: part.input };
       const outputs = await session.run({ [backbone.inputName]: feed });
       rows.push(Float32Array.from(outputs[stackOutput]!.data as Float32Array));
       onProgress?.((0.6 * (i + 1)) / shas.length);
     }
   }
-  const fitted = await fitAnomaly(rows, shas, plan, size, {
+  const fitted = await fitAnomaly(rows, learnt, plan, size, {
     looks,
     products,
     ...(signal ? { signal } : {}),

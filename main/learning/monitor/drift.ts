@@ -1,8 +1,9 @@
 import type { Backbone } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
+import type { SkippedFile } from '../dataset.ts';
 import { openProducts, type Matrix } from '../dense.ts';
 import { embed } from '../embedding.ts';
-import { extractFeatures, openExtractor } from '../extract.ts';
+import { extractFeatures, featureRows, openExtractor } from '../extract.ts';
 import { gather } from '../knowledge.ts';
 import { picturesIn } from '../pictures-in.ts';
 import { leadingSubspace, project } from '../subspace.ts';
@@ -17,15 +18,24 @@ const LEAST_REFERENCE = 40;
 
 export interface DriftResult {
   threads: number;
+  /** By the place of the picture in name order, those that were left out counted too. */
   alarms: Alarm[];
   /** Stated in-control run length, parts. */
   runLength: number;
+  /** Pictures that were left out, and why. */
+  skipped: SkippedFile[];
+}
+
+/** Places of the pictures that could be read, and their features, row-major. */
+interface Readable {
+  places: number[];
+  features: Float32Array;
 }
 
 /**
  * Charts the feature mean (leading directions of the reference) and the energy outside them, over the pictures of a folder in name
  * order. One half of the reference makes the directions, the other is what is usual: a picture does not judge itself.
- * @throws DATASET_NOT_FOUND, INVALID_INPUT with a reference that is too small, IMAGE_UNREADABLE, CANCELLED
+ * @throws DATASET_NOT_FOUND, INVALID_INPUT with a reference that is too small, CANCELLED
  */
 export async function findDrift(options: {
   dir: string;
@@ -40,25 +50,33 @@ export async function findDrift(options: {
       throw new AppError('DATASET_NOT_FOUND', { path: folder, folder: '.' }, { cause });
     });
   const [usual, watched] = [await found(reference), await found(dir)];
-  if (usual.length < LEAST_REFERENCE) {
-    throw new AppError('INVALID_INPUT', {
-      what: 'reference',
-      problem: `it has ${usual.length} pictures, ${LEAST_REFERENCE} are needed`,
-    });
-  }
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   await using extractor = await openExtractor(backbone, { threads });
-  const embedded = async (files: readonly string[]): Promise<Matrix> => {
+  const skipped: SkippedFile[] = [];
+  const read = async (files: readonly string[]): Promise<Readable> => {
     const { features, failed } = await extractFeatures(
       extractor,
       files.map((file) => ({ file, region: null })),
       signal ? { signal } : {},
     );
-    if (failed[0]) throw failed[0].error;
-    return embed(features, stages);
+    skipped.push(...failed.map(({ index, error }) => ({ name: files[index]!, problem: error.message })));
+    const bad = new Set(failed.map(({ index }) => index));
+    const places = [...files.keys()].filter((place) => !bad.has(place));
+    return { places, features: featureRows(features, extractor.features, places) };
+  };
+  const known = await read(usual);
+  if (known.places.length < LEAST_REFERENCE) {
+    throw new AppError('INVALID_INPUT', {
+      what: 'reference',
+      problem: `it has ${known.places.length} readable pictures, ${LEAST_REFERENCE} are needed`,
+    });
+  }
+  const half = (odd: 0 | 1): Matrix => {
+    const rows = [...known.places.keys()].filter((row) => row % 2 === odd);
+    return embed(featureRows(known.features, extractor.features, rows), stages);
   };
   await using products = openProducts({ threads });
-  const making = await embedded(usual.filter((_, i) => i % 2 === 0));
+  const making = half(0);
   const statistics = gather(
     making,
     Array.from({ length: making.rows }, (_, i) => ({ classId: 'reference', sha: String(i) })),
@@ -72,14 +90,16 @@ export async function findDrift(options: {
       vector: Array.from(y.data.subarray(i * y.columns, i * y.columns + Math.min(DIRECTIONS, y.columns))),
     }));
   };
-  const known = await seen(await embedded(usual.filter((_, i) => i % 2 === 1)));
-  const limit = known.map(({ outside }) => outside).sort((a, b) => a - b)[Math.floor(UNUSUAL * known.length)]!;
-  const measuresOf = ({ outside, vector }: (typeof known)[number]): PartMeasures => ({
+  const judging = await seen(half(1));
+  const limit = judging.map(({ outside }) => outside).sort((a, b) => a - b)[Math.floor(UNUSUAL * judging.length)]!;
+  const measuresOf = ({ outside, vector }: (typeof judging)[number]): PartMeasures => ({
     values: { outside },
     vector,
     events: { unusual: outside > limit },
   });
-  const monitor = createMonitor(known.map(measuresOf));
-  const parts = watched.length === 0 ? [] : (await seen(await embedded(watched))).map(measuresOf);
-  return { threads, alarms: parts.flatMap((part) => monitor.add(part)), runLength: STATED_RUN_LENGTH };
+  const monitor = createMonitor(judging.map(measuresOf));
+  const { places, features } = await read(watched);
+  const parts = places.length === 0 ? [] : (await seen(embed(features, stages))).map(measuresOf);
+  const alarms = parts.flatMap((part) => monitor.add(part)).map((alarm) => ({ ...alarm, index: places[alarm.index]! }));
+  return { threads, alarms, runLength: STATED_RUN_LENGTH, skipped };
 }

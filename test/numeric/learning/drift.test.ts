@@ -8,6 +8,8 @@ import { findDrift } from '../../../main/learning/monitor/drift.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
 import { ensureShippedBackbone } from '../../../native-models/shipped.ts';
 import { openSimulatedLine } from '../../helpers/simulated-line.ts';
+import { picture, writePicture } from './pictures.ts';
+import { writeTinyBackbone } from './tiny-backbone.ts';
 
 it(
   'the simulated line: nothing while nothing changes, a lamp that fades and a new class within 200 parts',
@@ -79,6 +81,33 @@ it('folders of pictures: a darker lamp is found, the same line is not', { timeou
     await expect(
       findDrift({ dir, reference: join(dir, 'same', 'none'), backbone: await ensureShippedBackbone(), threads: 2 }),
     ).rejects.toMatchObject({ code: 'DATASET_NOT_FOUND' });
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
+
+it('leaves out what cannot be read, by name, and alarms at the places of the pictures in the folder', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'mekiki-drift-'));
+  try {
+    const backbone = await writeTinyBackbone(join(dir, 'tiny.onnx'));
+    const at = (folder: string, i: number) => join(dir, folder, `${String(i).padStart(3, '0')}.png`);
+    for (let i = 0; i < 60; i += 1) await writePicture(at('reference', i), picture('dots', i));
+    for (let i = 0; i < 30; i += 1) await writePicture(at('watched', i), picture('stripes', i));
+    const run = () => findDrift({ dir: join(dir, 'watched'), reference: join(dir, 'reference'), backbone, threads: 1 });
+    const whole = await run();
+    expect(whole.alarms.length).toBeGreaterThan(0);
+    expect(whole.skipped).toEqual([]);
+    const broken = [join(dir, 'reference', '999.png'), join(dir, 'watched', '0.png')];
+    for (const file of broken) await writeFile(file, 'no picture');
+    const { alarms, skipped } = await run();
+    expect(skipped.map(({ name }) => name)).toEqual(broken);
+    expect(alarms).toEqual(whole.alarms.map(({ index, measure }) => ({ index: index + 1, measure })));
+
+    for (let i = 39; i < 60; i += 1) await writeFile(at('reference', i), 'no picture');
+    await expect(run()).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      details: { problem: expect.stringContaining('39') },
+    });
   } finally {
     await rm(dir, { recursive: true });
   }

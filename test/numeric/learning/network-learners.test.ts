@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -214,6 +214,39 @@ describe('the protocol with a network', () => {
     expect(result.joint.accuracy).toBeGreaterThan(0);
     expect(lines.some((line) => line.startsWith('task 2 of 2: epoch 2 of 2'))).toBe(true);
     expect(lines.some((line) => line.startsWith('joint training'))).toBe(true);
+  });
+  it('leaves out what cannot be read, by name and before it trains; so does adaptation to the first task', async () => {
+    const dir = path.join(folder, 'broken');
+    await cp(path.join(folder, 'set'), dir, { recursive: true });
+    const broken = ['test/d scratch/broken.png', 'train/a dots/broken.png'];
+    for (const name of broken) await writeFile(path.join(dir, name), 'no picture');
+    const result = await runNetworkProtocol({
+      ...options(),
+      dir,
+      method: 'finetune',
+      tasks: 2,
+      exemplars: 10,
+      epochs: 1,
+    });
+    expect(result.skipped.map(({ name }) => name)).toEqual(broken);
+    expect(result.images).toEqual({ train: 40, test: 20 });
+    const adaptFirstTask = { mode: 'on', engine, epochs: 1 } as const;
+    const adapted = await runLearnProtocol({ ...options(), dir, method: 'analytic', tasks: 2, adaptFirstTask });
+    expect(adapted.skipped.map(({ name }) => name)).toEqual(broken);
+    expect(adapted.images).toEqual({ train: 40, test: 20 });
+
+    for (const name of await readdir(path.join(dir, 'test', 'd scratch')))
+      await writeFile(path.join(dir, 'test', 'd scratch', name), 'no picture');
+    const lines: string[] = [];
+    const lost = runNetworkProtocol({
+      ...options(),
+      dir,
+      method: 'finetune',
+      exemplars: 10,
+      onProgress: (line) => lines.push(line),
+    });
+    await expect(lost).rejects.toMatchObject({ code: 'DATASET_CLASSES_DIFFER' });
+    expect(lines.filter((line) => line.startsWith('task'))).toEqual([]);
   });
   it('refuses a budget that leaves classes without an exemplar', async () => {
     const run = runNetworkProtocol({ ...options(), method: 'icarl', exemplars: 3 });
