@@ -102,7 +102,10 @@ test('pictures under two labels are told, those that are none left out by name, 
     'train/pit/note.png',
     'train/scratch/none.png',
   ]);
-  for (const { problem } of json.skipped) expect(problem).toMatch(/damaged|empty/);
+  for (const { name, problem } of json.skipped) {
+    expect(problem).toMatch(/damaged|empty/);
+    expect(result.stderr).toContain(`${name} is left out: ${problem}`);
+  }
   expect(json.images.train).toBe(36);
 });
 

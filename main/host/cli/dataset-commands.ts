@@ -12,7 +12,7 @@ import { isLearnMethod, learnMethods, runLearnProtocol, type LearnMethod } from 
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format, UsageError } from './output.ts';
+import { format, tellSkipped, UsageError } from './output.ts';
 import { residentBytes } from './resident.ts';
 import { leftAlone, withImportance } from './tool-commands.ts';
 
@@ -144,6 +144,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
               exemplars,
               ...(size === undefined ? {} : { size }),
             });
+        tellSkipped(result.skipped);
         for (const { classes, files } of result.contradicting) {
           context.out.progress(`the same picture in ${classes.join(', ')}: ${files.join(' = ')}`);
         }
