@@ -67,7 +67,15 @@ describe('the loop on the command line', () => {
     expect((await locked.failed('users', 'recover', 'hana', code)).code).toBe('RECOVERY_REFUSED');
   });
 
-  step('a new class from twelve parts, labelled one by one and all at once', async ({ done }) => {
+  step('a new class from twelve parts, labelled one by one and all at once', async ({ done, failed }) => {
+    for (const [path, problem] of [
+      [join(folder, 'nowhere.png'), 'there is no such file'],
+      [join(folder, 'more', 'stain'), 'it is no file'],
+    ] as const)
+      expect(await failed('label', path, 'stain')).toMatchObject({
+        code: 'INVALID_INPUT',
+        message: `${path} is not valid: ${problem}.`,
+      });
     const [first, ...others] = late.get('stain')!;
     await done('label', first!, 'stain');
     for (const file of others.slice(0, 2)) await done('label', file, 'stain');

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { AppError, type Language } from '../../contract/errors.ts';
@@ -345,6 +346,11 @@ const candidateTable = (list: readonly Candidate[]): string =>
   ]);
 
 async function partOfFile(context: Context, client: CoreClient, station: Station, path: string): Promise<number> {
+  // Of a folder the import would take all pictures in, and one would be labelled.
+  const found = await stat(path).catch(() => null);
+  if (!found?.isFile()) {
+    throw new AppError('INVALID_INPUT', { what: path, problem: found ? 'it is no file' : 'there is no such file' });
+  }
   const job = await client.call('import.start', { stationId: station.id, path: resolve(path), asLabels: false });
   const done = await followJob(context, client, job);
   const partId = Number(done.result[0]);
