@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { cli, newCommandLine } from '../helpers/cli.ts';
 
-/* Wrong calls that commander cannot tell: the exit status is that of the calls that it can, and still there is one document with the reason. */
+/* Wrong calls, whether commander can tell or the command alone: one exit status, and with --json one document with the reason. */
 
 test('an argument that says nothing is wrong usage, before anything is opened or asked for', async () => {
   await using at = await newCommandLine({});
@@ -48,4 +48,33 @@ test('an account or a station that has to be named is wrong usage where it is no
   expect((await at.failed('knowledge', 'show', '--station', 'Third')).code).toBe('NOT_FOUND');
   await at.done('users', 'add', 'mio', '--role', 'operator');
   expect((await at.misused('update')).message).toContain('--user');
+});
+
+test.each([
+  [
+    ['learn', 'set', '--tasks', 'many'],
+    "option '--tasks <n>' argument 'many' is invalid. give a whole number from 1 to 10000",
+  ],
+  [['learn', 'set', '--task'], "unknown option '--task' (Did you mean --tasks?)"],
+  [['learn', 'set', '--method', 'best'], "option '--method <name>' argument 'best' is invalid"],
+  [['learn'], "missing required argument 'dir'"],
+  [['anomaly', 'set'], "required option '--ok-class <name>' not specified"],
+  [['learnt', 'set'], "unknown command 'learnt' (Did you mean learn?)"],
+  [['users'], 'a command is missing'],
+  [[], 'a command is missing'],
+])('%s: the parser refuses it as a command does', async (args, problem) => {
+  const { code, stderr, json } = await cli([...args, '--json']);
+  expect(code).toBe(2);
+  expect(json()).toMatchObject({
+    error: { code: 'INVALID_INPUT', message: expect.stringContaining(`command line is not valid: ${problem}`) },
+  });
+  expect(stderr).toContain('Usage: mekiki');
+  const plain = await cli(args);
+  expect(plain).toMatchObject({ code: 2, stdout: '', stderr });
+});
+
+test('help that is asked for is no failure', async () => {
+  const { code, stdout, stderr } = await cli(['learn', '--help', '--json']);
+  expect([code, stderr]).toEqual([0, '']);
+  expect(stdout).toContain('Usage: mekiki learn');
 });

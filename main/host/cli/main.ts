@@ -3,7 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
 import { wholeNumber, type Run } from './context.ts';
 import { groupsFor } from './groups.ts';
-import { createOutput, EXIT, reportFailure } from './output.ts';
+import { createOutput, EXIT, reportFailure, UsageError } from './output.ts';
 
 interface GlobalOptions {
   json?: boolean;
@@ -21,7 +21,8 @@ async function main(argv: readonly string[]): Promise<number> {
   process.once('SIGTERM', () => abort.abort(new AppError('CANCELLED')));
 
   let exitCode: number = EXIT.done;
-  let json = false;
+  // As the words stand, until a command has parsed them: what is wrong with them is told before that.
+  let json = argv.includes('--json');
   const program = new Command('mekiki')
     .description('Visual inspection that keeps learning on the line.')
     .option('--json', 'one JSON document on stdout')
@@ -53,10 +54,22 @@ async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    if (error instanceof CommanderError) return endOfParsing(error, json);
     const cancelled = abort.signal.aborted ? new AppError('CANCELLED', {}, { cause: error }) : error;
     return reportFailure(cancelled, json);
   }
+}
+
+/** Commander has said on stderr what is wrong, or has shown the help that was asked for. */
+function endOfParsing({ exitCode, code, message }: CommanderError, json: boolean): number {
+  if (exitCode === 0) return EXIT.done;
+  const problem = message
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ')
+    .replace(/\.$/, '');
+  if (json)
+    reportFailure(new UsageError('command line', code === 'commander.help' ? 'a command is missing' : problem), json);
+  return EXIT.usage;
 }
 
 /** `cli learn DIR --json` and `cli --json learn DIR` are both natural: the global options are taken after a command too. */

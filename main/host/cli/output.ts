@@ -5,7 +5,7 @@ import { outError, writeDurably } from '../../store/files.ts';
 /** Exit codes of the command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
 
-/** A command was called wrongly in a way that only the command itself can tell; the other ways are told by commander. */
+/** A command was called wrongly: in a way that only the command itself can tell, or in one that commander has told in words of its own. */
 export class UsageError extends AppError<'INVALID_INPUT'> {
   constructor(what: string, problem: string) {
     super('INVALID_INPUT', { what, problem });
