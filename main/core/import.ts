@@ -81,6 +81,7 @@ export const createImportService = (
     const seen = new Map<string, string | null>();
     const classIds = new Map<string, string>();
     let skipped = 0;
+    let relabelled = 0;
     const startedAt = performance.now();
     const takeOne = async ({ file, name, className, load }: ImportSource): Promise<number> => {
       let classId: string | null = null;
@@ -118,6 +119,7 @@ export const createImportService = (
           const changes = labels.label([partId], given.classId, given.boxes, userId);
           // Beside the label, and not once at the end: an import that is cut off has labelled all the same.
           labels.note(changes, given, session, { imported: name });
+          relabelled += changes.filter(({ labelBefore }) => (labelBefore?.classId ?? classId) !== classId).length;
         } else if (known === null)
           store.queue.put(partId, station.id, 'imported', usefulnessOf('imported', importedUnjudged), null);
         return partId;
@@ -140,7 +142,7 @@ export const createImportService = (
       }
       done += 1;
       const secondsLeft = ((performance.now() - startedAt) / 1000 / done) * (total - done);
-      const details = { done, total, imported: partIds.length, skipped };
+      const details = { done, total, imported: partIds.length, skipped, relabelled };
       job.progress(done / total, { key: 'import.reading', details }, secondsLeft);
     }
     context.emit('queue.changed', { stationId: station.id, total: store.queue.count(station.id) });
@@ -163,7 +165,10 @@ export const createImportService = (
             kind: 'import',
             stationId,
             session,
-            firstStep: { key: 'import.reading', details: { done: 0, total: sources.length, imported: 0, skipped: 0 } },
+            firstStep: {
+              key: 'import.reading',
+              details: { done: 0, total: sources.length, imported: 0, skipped: 0, relabelled: 0 },
+            },
           },
           async (job) => {
             const partIds = await take(

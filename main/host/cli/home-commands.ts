@@ -72,9 +72,11 @@ function addLabelCommands(program: Command, action: Action): void {
             job: done,
             imported: done.step.details['imported'] ?? null,
             skipped: done.step.details['skipped'] ?? null,
+            relabelled: done.step.details['relabelled'] ?? null,
             ...summary,
           },
-          () => `${done.step.details['imported'] ?? 0} images taken in, ${done.step.details['skipped'] ?? 0} skipped.`,
+          ({ imported, skipped, relabelled }) =>
+            `${imported ?? 0} images taken in, ${skipped ?? 0} skipped.${relabelled ? ` ${relabelled} had another class until now.` : ''}`,
         );
       });
     }),

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -523,6 +523,13 @@ describe('import', () => {
     ]);
     const again = await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
     expect(again.result).toEqual(job.result);
+    expect(again.step.details).toMatchObject({ imported: 4, relabelled: 0 });
+    // The same pictures under another name: their labels move, and it is said of how many.
+    const moved = join(path, '..', 'moved');
+    mkdirSync(moved);
+    cpSync(join(path, 'good'), join(moved, 'キズ 大'), { recursive: true });
+    const labelledOtherwise = await world.call('import.start', { stationId, path: moved, asLabels: true }, technician);
+    expect((await world.done(labelledOtherwise)).step.details).toMatchObject({ imported: 2, relabelled: 2 });
     await expect(
       world.call('import.start', { stationId, path: join(path, 'nowhere'), asLabels: true }, technician),
     ).rejects.toMatchObject({ code: 'NOT_FOUND' });
