@@ -130,6 +130,13 @@ test('the shipped backbone as data', async () => {
   const info = await cli(['graph', 'info', backbones[0]!.file, '--json']);
   expect(info.json()).toMatchObject({ opset: 17, macs: backbones[0]!.macs });
 
+  // One that cannot be read takes no other away.
+  await mkdir(join(folder, 'home', 'backbones'), { recursive: true });
+  await writeFile(join(folder, 'home', 'backbones', 'bad.json'), '{bad');
+  const others = await cli(['backbones', '--home', join(folder, 'home'), '--json']);
+  expect(others.json()).toEqual(list.json());
+  expect(others.stderr).toContain('backbone bad is left out: ');
+
   // The same model with its weights in a file beside it, and without that file.
   const split = join(folder, 'split.onnx');
   writeModelFile(split, readModelFile(backbones[0]!.file), { externalAbove: 1024 });

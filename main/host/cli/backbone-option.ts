@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Backbone } from '../../contract/domain.ts';
-import { AppError } from '../../contract/errors.ts';
+import { AppError, problemOf } from '../../contract/errors.ts';
 import { importBackbone, readImportedBackbone } from '../../learning/backbone-file.ts';
 import { assumedNormalisation } from '../../onnx/index.ts';
 import { earlierShipped, ensureShippedBackbone } from '../../../native-models/shipped.ts';
@@ -52,10 +52,17 @@ async function findBackbone(asked: string | undefined, context: Pick<Context, 'h
   }
 }
 
-/** The shipped backbone and those added to the data folder. */
+/** The shipped backbone and those added to the data folder that can be read; the others are told on stderr. */
 export async function installedBackbones(context: Pick<Context, 'home'>): Promise<Backbone[]> {
   const files = await readdir(folderOf(context.home)).catch(() => []);
   const ids = files.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length));
-  const added = await Promise.all(ids.sort().map((id) => readImportedBackbone(folderOf(context.home), id)));
-  return [await ensureShippedBackbone(), ...added];
+  const added = await Promise.all(
+    ids.sort().map((id) =>
+      readImportedBackbone(folderOf(context.home), id).catch((error: unknown) => {
+        warn(`backbone ${id} is left out: ${problemOf(error)}`);
+        return null;
+      }),
+    ),
+  );
+  return [await ensureShippedBackbone(), ...added.filter((backbone) => backbone !== null)];
 }
