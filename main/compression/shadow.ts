@@ -57,11 +57,11 @@ export async function runShadow(
   return out;
 }
 
-/** What this process holds once it has run the model of a bundle, for a process that was started for this alone. @throws MODEL_UNREADABLE */
-export async function weighBundle({
-  bundleDir,
-  threads,
-}: z.output<(typeof trainerMethods)['trainer.weigh']['input']>): Promise<{ rssBytes: number }> {
+/** What this process holds once it has run the model of a bundle, for a process that was started for this alone. @throws CANCELLED, MODEL_UNREADABLE */
+export async function weighBundle(
+  { bundleDir, threads }: z.output<(typeof trainerMethods)['trainer.weigh']['input']>,
+  { signal }: Pick<TrainerOptions, 'signal'> = {},
+): Promise<{ rssBytes: number }> {
   const { inputSize } = modelCardSchema.parse(JSON.parse(await readFile(join(bundleDir, 'model.json'), 'utf8')));
-  return { rssBytes: await residentWith(join(bundleDir, 'model.onnx'), inputSize, threads) };
+  return { rssBytes: await residentWith(join(bundleDir, 'model.onnx'), inputSize, threads, signal) };
 }

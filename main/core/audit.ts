@@ -6,7 +6,7 @@ import { signHead, walkTrail, type SignedHead, type TrailVerdict } from '../audi
 import { AppError } from '../contract/errors.ts';
 import { diskError, nodeFiles, writeAll, writeDurably } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import { refuseInHome } from './outside.ts';
+import { checkTarget } from './outside.ts';
 
 export interface AuditService {
   handlers: HandlersOf<'audit.list' | 'audit.verify' | 'audit.export'>;
@@ -112,7 +112,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   };
 
   const exportTo = async (file: string, by: string) => {
-    await refuseInHome(store.home, file);
+    await checkTarget(store.home, file);
     const handle = await open(file, 'wx').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EEXIST') throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
       throw diskError(error, file);

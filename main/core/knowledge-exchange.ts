@@ -11,7 +11,7 @@ import type { JobService, JobWork } from './jobs.ts';
 import type { KnowledgeService } from './knowledge.ts';
 import { addedDir, addedFiles, sumsDir } from './knowledge-folders.ts';
 import type { MergedSums } from './merged-sums.ts';
-import { refuseInHome } from './outside.ts';
+import { checkTarget } from './outside.ts';
 import { samplesOf } from './samples.ts';
 import { withTrainer } from './trainer.ts';
 
@@ -24,13 +24,13 @@ export interface KnowledgeExchange {
   handlers: HandlersOf<'knowledge.merge' | 'knowledge.export' | 'knowledge.import' | 'knowledge.check'>;
 }
 
-/** An export may replace an export, and nothing else: a mistyped path must not cost somebody's file. ALREADY_EXISTS. */
-const refuseOtherFile = async (file: string): Promise<void> => {
-  if ((await stat(file).catch(() => null)) === null) return;
+/** What an export may replace: a mistyped path must not cost somebody's file. */
+const isExport = async (file: string): Promise<boolean> => {
   const { readExportHeader } = await import('../learning/knowledge-export.ts');
-  await readExportHeader(file).catch((cause: unknown) => {
-    throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file }, { cause });
-  });
+  return readExportHeader(file).then(
+    () => true,
+    () => false,
+  );
 };
 
 const nameOf = ({ home, station }: { home: string; station: string }): string => `${home} ${station}`;
@@ -175,8 +175,7 @@ export const createKnowledgeExchange = (
     handlers: {
       async 'knowledge.export'({ stationId, file }, session) {
         store.stations.get(stationId);
-        await refuseInHome(store.home, file);
-        await refuseOtherFile(file);
+        await checkTarget(store.home, file, isExport);
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
           async (job) => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import { AppError } from '../contract/errors.ts';
 import { writeDurably } from '../store/files.ts';
 import { byCodeUnit } from './dataset.ts';
 import type { Matrix, Products } from './dense.ts';
@@ -34,6 +35,7 @@ export interface CacheOptions {
   products?: Products;
   /** Raw features of rows of the feature file, row-major. */
   readRows(rows: readonly number[]): Promise<Float32Array>;
+  signal?: AbortSignal | undefined;
 }
 
 /** What an update had to do, in images. */
@@ -108,7 +110,7 @@ export function sumsAgree({ count, sum, packed }: { count: number; sum: Float64A
 
 /**
  * Statistics of a ledger, from the stored sums and the rows that differ.
- * @throws what readRows throws
+ * @throws CANCELLED, what readRows throws
  */
 export async function openStatistics(
   ledger: readonly LedgerMember[],
@@ -131,6 +133,7 @@ export async function openStatistics(
   ) => {
     const PIECE = 512;
     for (let from = 0; from < rows.length; from += PIECE) {
+      if (options.signal?.aborted) throw new AppError('CANCELLED');
       const raw = await options.readRows(rows.slice(from, from + PIECE));
       const embedded = embed(raw, stages);
       await useAll?.(embedded);

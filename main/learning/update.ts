@@ -144,6 +144,7 @@ export async function updateKnowledge(
     backboneSha256: backbone.sha256,
     stages,
     readRows,
+    signal,
   });
   const { statistics } = cached;
   const foreign = await Promise.all(

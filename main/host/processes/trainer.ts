@@ -31,8 +31,10 @@ void runChild(async ({ settings, wire, log }) => {
       handlers: {
         'trainer.update': async (input, _session, signal) =>
           (await import('../../learning/update.ts')).updateKnowledge(input, { signal, onProgress }),
-        'trainer.export': async (input) => (await import('../../learning/sums.ts')).exportKnowledge(input),
-        'trainer.check': async (input) => (await import('../../learning/sums.ts')).checkSums(input),
+        'trainer.export': async (input, _session, signal) =>
+          (await import('../../learning/sums.ts')).exportKnowledge(input, { signal }),
+        'trainer.check': async (input, _session, signal) =>
+          (await import('../../learning/sums.ts')).checkSums(input, { signal }),
         'trainer.compress': async (input, _session, signal) =>
           (await import('../../compression/station.ts')).compressStation(input, {
             signal,
@@ -46,7 +48,8 @@ void runChild(async ({ settings, wire, log }) => {
         },
         'trainer.shadow': async (input, _session, signal) =>
           (await import('../../compression/shadow.ts')).runShadow(input, { signal, onProgress }),
-        'trainer.weigh': async (input) => (await import('../../compression/shadow.ts')).weighBundle(input),
+        'trainer.weigh': async (input, _session, signal) =>
+          (await import('../../compression/shadow.ts')).weighBundle(input, { signal }),
         'trainer.golden': async (input, _session, signal) =>
           (await import('../../compression/golden.ts')).tryGolden(input, { signal, onProgress }),
         'trainer.goldenShare': async (input, _session, signal) =>

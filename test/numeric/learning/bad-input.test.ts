@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { criteriaSchema, recipeSchema, type Backbone } from '../../../main/contract/domain.ts';
 import type { LabelledImage } from '../../../main/contract/trainer.ts';
 import { readKnowledge } from '../../../main/learning/knowledge-files.ts';
-import { exportKnowledge } from '../../../main/learning/sums.ts';
+import { checkSums, exportKnowledge } from '../../../main/learning/sums.ts';
 import { updateKnowledge } from '../../../main/learning/update.ts';
 import { picture, writePicture, type Surface } from './pictures.ts';
 import { writeTinyBackbone } from './tiny-backbone.ts';
@@ -130,7 +130,7 @@ describe('an update refuses, and changes nothing', () => {
   it('sums made with another backbone', async () => {
     const file = path.join(folder, 'other.knowledge');
     const { classes, statisticsDir, threads, featureFile } = await input(known);
-    await exportKnowledge({
+    const wanted = {
       backbone: { ...backbone, sha256: 'e'.repeat(64) },
       recipe: recipeSchema.parse({}),
       criteria: criteriaSchema.parse({}),
@@ -146,7 +146,11 @@ describe('an update refuses, and changes nothing', () => {
       balancing: 1,
       file,
       source: { home: '0'.repeat(32), station: 'st-1' },
-    });
+    };
+    const signal = AbortSignal.abort();
+    for (const given of [exportKnowledge(wanted, { signal }), checkSums(wanted, { signal })])
+      await expect(given).rejects.toMatchObject({ code: 'CANCELLED' });
+    await exportKnowledge(wanted);
     await refused(known, 'KNOWLEDGE_OF_OTHER_BACKBONE', [file]);
   });
 });

@@ -47,8 +47,8 @@ const open = async (): Promise<Place> => {
     },
     trainer: {
       'trainer.update': (input) => updateKnowledge(input),
-      'trainer.export': exportKnowledge,
-      'trainer.check': checkSums,
+      'trainer.export': (input) => exportKnowledge(input),
+      'trainer.check': (input) => checkSums(input),
       'trainer.compress': (input) => compressStation(input),
       'trainer.golden': (input) => tryGolden(input),
     },
