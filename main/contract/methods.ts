@@ -691,9 +691,12 @@ export const methods = {
     plannedActivationSchema.nullable(),
   ),
   'models.planned': method(anyone, z.object({ stationId: id }), plannedActivationSchema.nullable()),
+  /** The model that models.rollback brings back; null: none. */
+  'models.previous': method(anyone, z.object({ stationId: id }), id.nullable()),
+  /** `candidateId`: the one that was signed for, refused as CONFLICT where it would be another by now; null: whichever it is. */
   'models.rollback': method(
     supervisors,
-    z.object({ stationId: id, signature }),
+    z.object({ stationId: id, signature, candidateId: id.nullable().default(null) }),
     z.object({ active: candidateSchema, previous: id.nullable() }),
   ),
 

@@ -28,7 +28,9 @@ interface ActivatedBy {
 }
 
 export interface ApprovalService {
-  handlers: HandlersOf<'candidates.approve' | 'candidates.reject' | 'models.activate' | 'models.rollback'>;
+  handlers: HandlersOf<
+    'candidates.approve' | 'candidates.reject' | 'models.activate' | 'models.previous' | 'models.rollback'
+  >;
   /** Gates, waiver, changed verdicts, signature. For approve and for the demo's own supervisor. */
   approve(
     candidateId: string,
@@ -329,12 +331,19 @@ export const createApprovalService = (
         });
         return activate(candidateId, 'activate', { userId, name, signature });
       },
-      async 'models.rollback'({ stationId, signature: given }, session) {
+      async 'models.previous'({ stationId }) {
+        const { activeModelId } = store.stations.get(stationId);
+        return activeModelId && store.candidates.previousOf(stationId, activeModelId);
+      },
+      async 'models.rollback'({ stationId, signature: given, candidateId }, session) {
         const { id: userId, name } = userOf(session);
         const { activeModelId } = store.stations.get(stationId);
         if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
         const previous = store.candidates.previousOf(stationId, activeModelId);
         if (previous === null) throw new AppError('NO_PREVIOUS_MODEL', { stationId });
+        // Nobody signs for another model than the one that was shown.
+        if (candidateId !== null && candidateId !== previous)
+          throw new AppError('CONFLICT', { what: 'the model before', state: previous, needed: candidateId });
         const signature = await decisions.sign(session, { action: 'models.rollback', candidateId: previous, ...given });
         if (store.stations.get(stationId).activeModelId !== activeModelId)
           throw new AppError('CONFLICT', { what: `station ${stationId}`, state: 'changed', needed: activeModelId });

@@ -58,6 +58,8 @@ export class AppState {
   knowledge = $state.raw<Knowledge[]>([]);
   /** A model that is to become active at a time. */
   planned = $state.raw<PlannedActivation | null>(null);
+  /** The model that a roll back brings back. */
+  previousModelId = $state<string | null>(null);
   queueTotal = $state(0);
   /** Room on the disk, clock, last backup. */
   home = $state.raw<MethodOutput<'home.state'> | null>(null);
@@ -200,6 +202,7 @@ export class AppState {
       this.candidates = [];
       this.knowledge = [];
       this.planned = null;
+      this.previousModelId = null;
       this.queueTotal = 0;
       this.alarms = [];
     }
@@ -229,14 +232,16 @@ export class AppState {
   async fetchCandidates(): Promise<void> {
     const { stationId } = this;
     if (stationId === null) return;
-    const [candidates, knowledge, planned] = await Promise.all([
+    const [candidates, knowledge, planned, previousModelId] = await Promise.all([
       this.client.call('candidates.list', { stationId }),
       this.client.call('knowledge.list', { stationId }),
       this.client.call('models.planned', { stationId }),
+      this.client.call('models.previous', { stationId }),
     ]);
     if (this.stationId !== stationId) return;
     this.candidates = candidates;
     this.planned = planned;
+    this.previousModelId = previousModelId;
     this.knowledge = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   }
 

@@ -235,6 +235,10 @@ describe('by keyboard alone', () => {
     await page.keyboard.press('Enter');
     await expect.poll(() => server.world.candidates.find(({ state }) => state === 'active')?.id).toBe('m-0041');
     expect(server.world.signed).toEqual(['The earlier model is to inspect again']);
+    // Once more goes further back, not forth to the one that has just gone.
+    await page.click(`${testId('model-node')}[data-model="m-0041"]`);
+    await page.click(testId('rollback'));
+    await page.waitForSelector('text=Roll back to m-0039?');
   });
 });
 

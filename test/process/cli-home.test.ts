@@ -143,10 +143,11 @@ describe('the loop on the command line', () => {
   });
 
   step('another model, and back', async (world) => {
-    const { done, model, another } = world;
+    const { done, failed, model, another } = world;
     await approve(world, another);
     await done('activate', another);
-    expect((await done<{ id: string }>('rollback')).id).toBe(model);
+    expect((await failed('rollback', another)).code).toBe('CONFLICT');
+    expect((await done<{ id: string }>('rollback', model)).id).toBe(model);
     const records = await done<{ model: string }[]>('inspect', join(folder, 'labelled', 'ok'));
     expect(records[0]!.model).toBe(model);
   });

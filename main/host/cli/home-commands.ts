@@ -294,13 +294,15 @@ function addCandidateCommands(program: Command, action: Action): void {
   withUser(
     program
       .command('rollback')
+      .argument('[candidate]', 'refuse to go back to any other')
       .description('go back to the model before, signed')
       .option('--meaning <text>', 'what the signature stands for', RETURN),
   ).action(
-    action(async (context: Context, options: UserOption & { meaning: string }) => {
+    action(async (context: Context, candidate: string | undefined, options: UserOption & { meaning: string }) => {
       await atStation(context, options, async (client, station, password) => {
         const signature = { password, meaning: options.meaning };
-        const { active, previous } = await client.call('models.rollback', { stationId: station.id, signature });
+        const asked = { stationId: station.id, signature, candidateId: candidate ?? null };
+        const { active, previous } = await client.call('models.rollback', asked);
         context.out.result({ id: active.id, state: active.state, previous }, () => `${active.id} is active again.`);
       });
     }),

@@ -106,9 +106,3 @@ export const serviceOrder = (candidates: readonly Candidate[]): Candidate[] =>
         Number(a.state === 'active') - Number(b.state === 'active') ||
         (a.activatedAt ?? '').localeCompare(b.activatedAt ?? ''),
     );
-
-/** The model that a roll-back would bring back: retired, approved, and the last before the active one. */
-export const rollbackTarget = (candidates: readonly Candidate[]): Candidate | null =>
-  serviceOrder(candidates)
-    .filter(({ state, approval }) => state === 'retired' && approval !== null)
-    .at(-1) ?? null;

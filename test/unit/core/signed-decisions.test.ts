@@ -69,6 +69,21 @@ test('a roll back asks for the password, at the rate of a sign-in, and its entry
   await expect(forth(PASSWORD)).rejects.toMatchObject({ code: 'TOO_MANY_ATTEMPTS' });
 });
 
+test('what a roll back brings back is told before it is signed, and no other one is', async () => {
+  const previous = () => world.call('models.previous', { stationId });
+  const rollBack = (candidateId: string | null) =>
+    world.call('models.rollback', { stationId, signature: signed, candidateId });
+  await world.call('models.activate', { candidateId: models[2]! });
+  expect(await previous()).toBe(models[1]);
+  await rollBack(models[1]!);
+  // Further back, not forth to the one that was active a moment ago.
+  expect(await previous()).toBe(models[0]);
+  await expect(rollBack(models[2]!)).rejects.toMatchObject({ code: 'CONFLICT' });
+  expect(await active()).toBe(models[1]);
+  expect((await rollBack(models[0]!)).active.id).toBe(models[0]);
+  expect(await previous()).toBeNull();
+});
+
 test('an earlier model does not come back by the way of an activation without it, now or at a time', async () => {
   const back = { candidateId: models[0]! };
   const at = new Date(Date.now() + 60_000).toISOString();

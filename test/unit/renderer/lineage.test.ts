@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { layLineage, MOST_NODES, rollbackTarget, serviceOrder } from '../../../renderer/features/models/lineage.ts';
+import { layLineage, MOST_NODES, serviceOrder } from '../../../renderer/features/models/lineage.ts';
 import { createWorld } from '../../e2e/fixtures/world.ts';
 
 const { candidates, knowledge } = createWorld('shift');
@@ -34,9 +34,5 @@ describe('the lineage', () => {
 describe('service', () => {
   it('ends with the active model', () => {
     expect(serviceOrder(candidates).map(({ id }) => id)).toEqual(['m-0036', 'm-0039', 'm-0041']);
-  });
-  it('offers the last approved one to go back to, never a rejected one', () => {
-    expect(rollbackTarget(candidates)?.id).toBe('m-0039');
-    expect(rollbackTarget(candidates.filter(({ state }) => state !== 'retired'))).toBeNull();
   });
 });
