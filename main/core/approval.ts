@@ -19,12 +19,16 @@ import { requireSameHere, type RecheckService } from './recheck.ts';
 import type { Revalidation } from './revalidation.ts';
 import type { TwoPersons } from './two-persons.ts';
 
-/** `signature`: given for just this; absent where the approval stands for it, or, with `planSigned`, the signature that the plan was made with. */
+/**
+ * `signature`: given for just this; absent where the approval stands for it, or, with `planSigned`, the signature that the plan was made with. `check`: throws in the transaction
+ * where it is not to come about any more.
+ */
 interface ActivatedBy {
   userId: string;
   name: string;
   signature?: DecisionSignature | null;
   planSigned?: boolean;
+  check?: () => void;
 }
 
 export interface ApprovalService {
@@ -218,6 +222,7 @@ export const createApprovalService = (
     store.transaction(() => {
       // Once more: it may have been rejected while it was measured here.
       checkApproved(candidateId);
+      by.check?.();
       // So is whether it goes back: another model may have been made active meanwhile.
       if (!by.signature && !by.planSigned && decisions.isReturn(candidateId))
         throw new AppError('SIGNATURE_NEEDED', { model: candidateId });

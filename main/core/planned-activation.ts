@@ -74,9 +74,18 @@ export const createPlannedActivations = (
     return since || activeModelId === plan.candidateId ? null : plan;
   };
 
+  /** Not taken back, replaced or made void since: by its signature, which is over all that a plan says. */
+  const stillWaits = (stationId: string, plan: Stored): boolean => planOf(stationId)?.signature === plan.signature;
+
   const carryOut = async (stationId: string, plan: Stored): Promise<void> => {
     const { candidateId, at, userId, userName } = plan;
+    const check = () => {
+      if (!stillWaits(stationId, plan))
+        throw new AppError('CONFLICT', { what: `the plan of ${candidateId}`, state: 'void', needed: 'one that waits' });
+    };
     try {
+      // Others may have been carried out before it, which takes a while.
+      check();
       const lateMs = now().getTime() - Date.parse(at);
       if (lateMs > LATE_AT_MOST_MS) throw new AppError('ACTIVATION_MISSED', { model: candidateId, at });
       if (!verifyBody(PLAN, bodyOf(stationId, plan), plan.signature, keys.rootPublicKey())) {
@@ -90,13 +99,13 @@ export const createPlannedActivations = (
       accounts.refuseAltered(account);
       // By the trail, as everything that saves a signature: the plan's newest entry for this model is that of this plan.
       const planSigned = store.audit.last('models.plan', candidateId)?.details['signature'] !== undefined;
-      await approvals.activate(candidateId, 'activate', { userId, name: userName, planSigned });
-      if (stored(stationId)?.plannedAt !== plan.plannedAt) return;
+      await approvals.activate(candidateId, 'activate', { userId, name: userName, planSigned, check });
+      if (stored(stationId)?.signature !== plan.signature) return;
       store.settings.set(keyOf(stationId), null);
       context.emit('candidates.changed', { stationId });
     } catch (error) {
       // Cut short by the end of the program: its next start may still be in time.
-      if (closed || stored(stationId)?.plannedAt !== plan.plannedAt) return;
+      if (closed || !stillWaits(stationId, plan)) return;
       const problem = toldProblem(context, error, 'planned activation');
       log.warn('planned activation did not come about', { stationId, candidateId, at, code: problem.code });
       note(

@@ -18,8 +18,9 @@ beforeEach(async () => {
 afterEach(() => world.close());
 
 const inMs = (ms: number): string => new Date(Date.now() + ahead + ms).toISOString();
-const approved = async (): Promise<string[]> => {
-  const path = await writeDataset(join(world.home, '..', 'pictures'), { ok: 3, pit: 2 });
+const approved = async (): Promise<string[]> => approvedOf(stationId);
+const approvedOf = async (stationId: string): Promise<string[]> => {
+  const path = await writeDataset(join(world.home, '..', `pictures of ${stationId}`), { ok: 3, pit: 2 });
   await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
   await world.done(await world.call('knowledge.update', { stationId }, technician));
   const ids: string[] = [];
@@ -44,6 +45,16 @@ const planned = () => world.call('models.planned', { stationId });
 const plan = (candidateId: string, at: string, session?: Session) =>
   world.call('models.plan', { stationId, activation: { candidateId, at } }, session);
 const actions = async () => (await world.call('audit.list', {})).entries.map(({ user, action }) => `${user} ${action}`);
+const activated = async () =>
+  (await world.call('audit.list', {})).entries
+    .filter(({ action }) => action === 'models.activate')
+    .map(({ subject }) => subject);
+/** The next model that is to become active waits until this is called. */
+const holdTrainer = (): (() => void) => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  world.trainer.hold = promise;
+  return resolve;
+};
 const signIn = () => world.call('session.signIn', { name: 'sato', password: PASSWORD });
 
 test('a model becomes active at its time, by whoever planned it, and the plan is over', async () => {
@@ -104,6 +115,36 @@ test('what a person activates meanwhile makes it void, and so does taking it bac
   expect(await active()).toBe(second);
   await signIn();
   expect(await actions()).toContain('sato models.unplan');
+});
+
+test('a plan that is taken back while it is carried out does not come about', async () => {
+  const [first, second] = await approved();
+  const go = holdTrainer();
+  await plan(first!, inMs(300));
+  await expect.poll(() => world.trainer.rechecks.length, SOON).toBe(1);
+  await world.call('models.plan', { stationId, activation: null });
+  expect(await planned()).toBeNull();
+  go();
+  await plan(second!, inMs(300));
+  await expect.poll(active, SOON).toBe(second);
+  expect(await activated()).toEqual([second]);
+});
+
+test('nor does one that is replaced while another station’s is carried out', async () => {
+  const other = await world.call('stations.add', { name: 'Line 2', camera: { kind: 'simulated' } });
+  const [first] = await approved();
+  const [second, third] = await approvedOf(other.id);
+  const planThere = (candidateId: string, at: string) =>
+    world.call('models.plan', { stationId: other.id, activation: { candidateId, at } });
+  const go = holdTrainer();
+  const at = inMs(500);
+  await plan(first!, at);
+  await planThere(second!, at);
+  await expect.poll(() => world.trainer.rechecks.length, SOON).toBe(1);
+  await planThere(third!, inMs(300));
+  go();
+  await expect.poll(activated, SOON).toHaveLength(2);
+  expect(await activated()).toEqual([third, first]);
 });
 
 test('only a supervisor plans, only what is approved, and only ahead', async () => {
