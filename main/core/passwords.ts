@@ -109,6 +109,9 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
           context.passwordCost,
         );
         store.transaction(() => {
+          // Given another one while the new one was locked: that one stays.
+          if (store.users.account(account.user.id)?.lockedPrivateKey !== account.lockedPrivateKey)
+            throw new AppError('WRONG_PASSWORD');
           store.users.setKey(account.user.id, { ...account, lockedPrivateKey, passwordDue: false });
           store.audit.append({
             user: account.user.name,

@@ -132,6 +132,24 @@ describe('changing a password', () => {
   });
 });
 
+describe('a password that is changed and reset at once', () => {
+  withWorld();
+  test('is the one that the supervisor gave, and due', async () => {
+    const tanaka = await signIn('tanaka', PASSWORD);
+    const userId = tanaka.user!.id;
+    const changing = world.call(
+      'session.changePassword',
+      { password: PASSWORD, newPassword: 'nine blue kettles' },
+      tanaka,
+    );
+    const reset = { userId, newPassword: NEW, password: PASSWORD, oneTime: true };
+    await Promise.allSettled([changing, world.call('users.resetPassword', reset)]);
+    await expect(signIn('tanaka', 'nine blue kettles')).rejects.toMatchObject({ code: 'WRONG_PASSWORD' });
+    const again = await signIn('tanaka', NEW);
+    expect((await world.call('session.state', {}, again)).passwordDue).toBe(true);
+  });
+});
+
 describe('the recovery code', () => {
   withWorld();
   const recover = (code: string, name = 'sato') =>
