@@ -156,8 +156,11 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
           );
           throw new AppError('RECOVERY_REFUSED');
         }
-        // Good for one time, also if the power fails between the two.
-        const within = () => store.settings.set(SETTING, null);
+        // Good for one time, also if the power fails between the two, or somebody else used it while the key was made.
+        const within = () => {
+          if (!isRecovery(code)) throw new AppError('RECOVERY_REFUSED');
+          store.settings.set(SETTING, null);
+        };
         await rekey(account.user, newPassword, { by: 'recovery code', action: 'users.recover', within });
         accounts.throttle.succeeded(THROTTLED);
         return {};

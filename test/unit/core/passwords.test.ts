@@ -166,6 +166,16 @@ describe('the recovery code', () => {
     await expect(recover(code)).rejects.toMatchObject({ code: 'RECOVERY_REFUSED' });
   });
 
+  test('works once for two who type it at once', async () => {
+    await world.call('users.add', { name: 'mori', role: 'supervisor', password: PASSWORD });
+    const { code } = await world.call('users.makeRecovery', { password: PASSWORD });
+    const outcomes = await Promise.allSettled([recover(code, 'sato'), recover(code, 'mori')]);
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(outcomes).toContainEqual(
+      expect.objectContaining({ reason: expect.objectContaining({ code: 'RECOVERY_REFUSED' }) as unknown }),
+    );
+  });
+
   test('a newer one makes it void; wrong ones are slowed down and recorded; nobody but a supervisor', async () => {
     const { code: first } = await world.call('users.makeRecovery', { password: PASSWORD });
     const { code } = await world.call('users.makeRecovery', { password: PASSWORD });
