@@ -75,6 +75,14 @@ export const errorCatalogue = {
     ['Too many wrong passwords for {user}.', 'Wait {seconds} s.'],
     ['{user} のパスワード誤りが多すぎます。', '{seconds} 秒待ってください。'],
   ),
+  TOO_MANY_CODES: entry(
+    ['Too many wrong badges or PINs.', 'Wait {seconds} s, or sign in with name and password.'],
+    ['バッジまたは PIN の誤りが多すぎます。', '{seconds} 秒待つか、名前とパスワードでサインインしてください。'],
+  ),
+  TOO_MANY_RECOVERY_CODES: entry(
+    ['Too many wrong recovery codes.', 'Wait {seconds} s. Name and password work meanwhile.'],
+    ['復旧コードの誤りが多すぎます。', '{seconds} 秒待ってください。名前とパスワードでのサインインは使えます。'],
+  ),
   WEAK_PASSWORD: entry(
     [
       'This password is easy to guess.',

@@ -169,13 +169,13 @@ export const methods = {
   /** Accounts that can sign in: a touch screen offers them by name. */
   'session.accounts': method(anyone, none, z.array(userSchema.pick({ name: true, role: true }))),
   'session.signIn': method(anyone, z.object({ name: z.string().min(1).max(64), password }), sessionStateSchema),
-  /** An operator's badge or PIN; whoever was signed in here is out. WRONG_CODE, TOO_MANY_ATTEMPTS. */
+  /** An operator's badge or PIN; whoever was signed in here is out. WRONG_CODE, TOO_MANY_CODES. */
   'session.quick': method(anyone, z.object({ code: z.string().min(4).max(128) }), sessionStateSchema),
   'session.signOut': method(anyone, none, sessionStateSchema),
   /** Somebody is at the window: without it a window's session ends after a while (`main/core/idle.ts`). */
   'session.active': method(anyone, none, none),
   'session.changePassword': method(roleSchema.options, z.object({ password, newPassword }), none),
-  /** With the code of `users.makeRecovery`, once: a supervisor who has lost the password gets a new key. RECOVERY_REFUSED. */
+  /** With the code of `users.makeRecovery`, once: a supervisor who has lost the password gets a new key. RECOVERY_REFUSED, TOO_MANY_RECOVERY_CODES. */
   'session.recover': method(
     anyone,
     z.object({ code: z.string().min(1).max(200), name: z.string().min(1).max(64), newPassword }),

@@ -145,7 +145,7 @@ export const createPasswords = (context: CoreContext, accounts: Accounts): Passw
         return { code, installation: context.keys.installation, at };
       },
       async 'session.recover'({ code, name, newPassword }) {
-        accounts.throttle.check(THROTTLED);
+        accounts.throttle.check(THROTTLED, (seconds) => new AppError('TOO_MANY_RECOVERY_CODES', { seconds }));
         const right = isRecovery(code);
         const account = store.users.accountByName(name);
         // One answer for a wrong code and a wrong name: neither is told to a guesser.

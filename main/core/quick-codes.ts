@@ -39,7 +39,7 @@ export const createQuickCodes = (context: CoreContext, accounts: Accounts): Quic
     handlers: {
       'session.quick': ({ code }, session) =>
         accounts.throttle.inTurn(THROTTLED, async () => {
-          accounts.throttle.check(THROTTLED);
+          accounts.throttle.check(THROTTLED, (seconds) => new AppError('TOO_MANY_CODES', { seconds }));
           const userId = store.users.byQuickCode(await hashOf(code));
           const account = userId === null ? null : store.users.account(userId);
           // An account may have got another role since: a code never reaches it.

@@ -12,8 +12,8 @@ export interface Throttle {
    * begins with `check`.
    */
   inTurn<T>(name: string, work: () => Promise<T>): Promise<T>;
-  /** TOO_MANY_ATTEMPTS while the name is locked. */
-  check(name: string): void;
+  /** TOO_MANY_ATTEMPTS while the name is locked, or what `refusal` says where it is nobody's name. */
+  check(name: string, refusal?: (seconds: number) => AppError): void;
   failed(name: string): void;
   succeeded(name: string): void;
 }
@@ -33,10 +33,10 @@ export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throt
       turn.then(over, over);
       return turn;
     },
-    check(name) {
+    check(name, refusal = (seconds) => new AppError('TOO_MANY_ATTEMPTS', { user: name, seconds })) {
       // A clock that was set back must not lock a name for years.
       const left = Math.min(LONGEST_LOCK_MS, (attempts.get(name)?.lockedUntil.getTime() ?? 0) - now().getTime());
-      if (left > 0) throw new AppError('TOO_MANY_ATTEMPTS', { user: name, seconds: Math.ceil(left / 1000) });
+      if (left > 0) throw refusal(Math.ceil(left / 1000));
     },
     failed(name) {
       const wrong = (attempts.get(name)?.wrong ?? 0) + 1;

@@ -182,7 +182,10 @@ describe('the recovery code', () => {
     await expect(recover(first)).rejects.toMatchObject({ code: 'RECOVERY_REFUSED' });
     await expect(recover(code, 'tanaka')).rejects.toMatchObject({ code: 'RECOVERY_REFUSED' });
     for (let i = 0; i < 3; i += 1) await expect(recover('0000')).rejects.toMatchObject({ code: 'RECOVERY_REFUSED' });
-    await expect(recover(code)).rejects.toMatchObject({ code: 'TOO_MANY_ATTEMPTS' });
+    await expect(recover(code)).rejects.toMatchObject({
+      code: 'TOO_MANY_RECOVERY_CODES',
+      message: 'Too many wrong recovery codes.',
+    });
     expect(await actions()).toContain('session.wrongRecovery');
     later(20_000);
     await recover(code);
