@@ -90,7 +90,19 @@ it('guides two people through blind judging to a result, with a file and a page 
   await signIn(page, 'TE-04', 'technician');
   await page.waitForSelector('text=You have judged everything.');
   await expect.poll(() => page.locator('.rater', { hasText: 'OP-17' }).innerText()).toMatch(/36\D+36/);
+  // What is asked about one study is not answered for another.
+  const choose = (name: string) => page.click(`${testId('study')}:has-text("${name}")`);
+  await page.click(testId('add-study'));
+  await page.fill(testId('study-name'), 'Winter');
+  await page.click(testId('study-create'));
+  await page.waitForSelector('h2:has-text("Winter")');
+  await choose('Autumn');
   await page.click(testId('study-close'));
+  await page.waitForSelector(testId('study-close-confirm'));
+  await choose('Winter');
+  await page.waitForSelector('h2:has-text("Winter")');
+  expect(await page.locator(testId('study-close-confirm')).count()).toBe(0);
+  await choose('Autumn');
   await page.click(testId('study-close-confirm'));
   await page.waitForSelector(testId('study-report'));
   // The second person takes nothing back any more.
