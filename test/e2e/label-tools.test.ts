@@ -223,6 +223,20 @@ describe('labelled parts', () => {
     await page.waitForSelector(`${testId('history-row')} >> text=sent back to the queue`);
   });
 
+  it('of the class before cannot be corrected while those of another one are fetched', async () => {
+    await page.keyboard.press('l');
+    await page.waitForSelector(`${testId('labelled-picture')} .view`);
+    const release = window_.server.hold('labels.list');
+    await page.selectOption(testId('labelled-class'), 'c-pit');
+    await expect.poll(rows).toBe(0);
+    expect(await page.getAttribute(testId('labelled-count'), 'data-count')).toBe('');
+    expect(await page.getAttribute(testId('labelled-picture'), 'data-part')).toBe('');
+    expect(await page.locator(testId('send-back')).isDisabled()).toBe(true);
+    expect(await page.locator(testId('correct-to')).first().isDisabled()).toBe(true);
+    release();
+    await expect.poll(rows).toBe(6);
+  });
+
   it('are looked at from where they lie beside the part to be labelled', async () => {
     await page.keyboard.press('r');
     await page.click('[data-reference-class="c-scratch"]');

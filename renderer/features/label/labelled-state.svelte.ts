@@ -54,6 +54,8 @@ export class LabelledState {
   showClass(classId: string | null): void {
     this.classId = classId;
     this.partId = null;
+    // Of another class nothing is shown or corrected under this one's name meanwhile.
+    this.rows = null;
   }
 
   async fetch(): Promise<void> {
