@@ -1,5 +1,6 @@
 import type { Page } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AppError } from '../../main/contract/errors.ts';
 import { go, openPage, settled, signIn, testId } from './browser.ts';
 import { createWorld } from './fixtures/world.ts';
 import { findings, smallTargets, useWindow } from './window-page.ts';
@@ -237,6 +238,22 @@ describe('labelled parts', () => {
     await expect.poll(rows).toBe(6);
   });
 
+  it('whose correction is refused leave nothing to take back', async () => {
+    const { server } = window_;
+    await page.keyboard.press('2');
+    await expect.poll(() => server.world.labels.length).toBe(1);
+    await page.keyboard.press('l');
+    await page.waitForSelector(`${testId('labelled-picture')} .view`);
+    server.fail('labels.leaveOut', new AppError('CONFLICT', { what: 'part 1', state: 'taken', needed: 'a label' }));
+    const lists = server.calls('labels.list');
+    await page.click(testId('send-back'));
+    await page.waitForSelector(testId('notice-error'), { state: 'attached' });
+    await expect.poll(() => server.calls('labels.list')).toBe(lists + 1);
+    await expect.poll(() => page.locator(testId('labelled-undo')).isDisabled()).toBe(true);
+    await page.click(`${testId('correct-to')}[data-class="c-scale"]`);
+    await expect.poll(() => page.locator(testId('labelled-undo')).isDisabled()).toBe(false);
+  });
+
   it('are looked at from where they lie beside the part to be labelled', async () => {
     await page.keyboard.press('r');
     await page.click('[data-reference-class="c-scratch"]');
@@ -345,6 +362,20 @@ describe('the queue', () => {
     await expect.poll(() => world.labels.length).toBe(1);
   });
 
+  it('gets back a part that the core did not leave out, and does not say that it did', async () => {
+    const { server } = window_;
+    const part = await page.getAttribute(testId('label-picture'), 'data-part');
+    server.fail(
+      'queue.skip',
+      new AppError('CONFLICT', { what: 'part 1', state: 'labelled', needed: 'one that waits' }),
+    );
+    await page.keyboard.press('s');
+    await page.waitForSelector(testId('notice-error'));
+    await page.waitForSelector(`${testId('queue-row')}[data-part="${part}"]`);
+    expect(await page.getAttribute(testId('queue-total'), 'data-total')).toBe('146');
+    expect(await page.textContent(testId('label-last'))).toBe('');
+  });
+
   it('labels the parts that a group had when it was opened, and shows the doubted labels alone', async () => {
     const { world } = window_.server;
     const group = world.queue.filter(({ groupId }) => groupId === 1).map(({ part }) => part.id);
@@ -393,5 +424,16 @@ describe('a second opinion', () => {
     await page.waitForSelector(`${testId('second-answer')} >> text=The first label is “Scratch”.`);
     await page.waitForSelector(`${testId('agreement')} >> text=30 / 32`);
     expect(window_.server.world.labels).toEqual([]);
+  });
+
+  it('that is refused counts as none', async () => {
+    await page.click(testId('show-second'));
+    await page.waitForSelector(`${testId('label-picture')}[data-part="9030"]`);
+    const part = { what: 'part 9030', state: 'second', needed: 'a first label' };
+    window_.server.fail('labels.second', new AppError('CONFLICT', part));
+    await page.click('[data-class="c-pit"]');
+    await page.waitForSelector(testId('notice-error'));
+    await page.waitForSelector(`${testId('queue-row')}[data-part="9030"]`);
+    expect(await page.textContent(testId('label-last'))).toBe('');
   });
 });

@@ -180,14 +180,16 @@ export class LabelState {
     if (this.index < 0) this.#select(Math.max(0, Math.min(place, this.items.length - 1)));
   }
 
-  /** Calls are made in order: an undo never overtakes the label that it takes back. */
-  #queue(work: () => Promise<void>): void {
-    this.#pending = this.#pending.then(() => this.#app.run(work));
+  /** Calls are made in order: an undo never overtakes the label that it takes back. @returns false after a failure */
+  #queue(work: () => Promise<void>): Promise<boolean> {
+    const done = this.#pending.then(async () => (await this.#app.run(() => work().then(() => true))) ?? false);
+    this.#pending = done;
+    return done;
   }
 
-  /** Work that makes labels or takes them away; refused or not, what is fetched afterwards counts. */
-  #change(work: () => Promise<void>): void {
-    this.#queue(() => work().finally(() => (this.revision += 1)));
+  /** Work that makes labels or takes them away; refused or not, what is fetched afterwards counts. @returns false after a failure */
+  #change(work: () => Promise<void>): Promise<boolean> {
+    return this.#queue(() => work().finally(() => (this.revision += 1)));
   }
 
   #select(index: number): void {
@@ -249,12 +251,18 @@ export class LabelState {
     this.#select(Math.min(from - before, this.items.length - 1));
   }
 
-  /** The call for parts that #remove took out of the list; refused or not, what is fetched afterwards counts. */
+  /** The call for parts that #remove took out of the list; refused, they come back, and nothing was done that could be told. */
   async #send<T>(partIds: readonly number[], call: () => Promise<T>): Promise<T> {
+    const over = () => partIds.forEach((partId) => this.#underWay.delete(partId));
     try {
-      return await call();
-    } finally {
-      for (const partId of partIds) this.#underWay.delete(partId);
+      const value = await call();
+      over();
+      return value;
+    } catch (error) {
+      over();
+      this.last = null;
+      await this.fetch();
+      throw error;
     }
   }
 
@@ -267,14 +275,7 @@ export class LabelState {
     this.last = { kind: 'label', partIds, classId };
     this.times = [...this.times, ...partIds.map(() => Date.now())];
     this.#change(async () => {
-      try {
-        await this.#send(partIds, () => this.#app.client.call('labels.create', { partIds, classId, boxes }));
-      } catch (error) {
-        // Not labelled after all: the parts come back into the list.
-        this.last = null;
-        await this.fetch();
-        throw error;
-      }
+      await this.#send(partIds, () => this.#app.client.call('labels.create', { partIds, classId, boxes }));
       this.summary = await this.#app.client.call('labels.summary', { stationId: this.#stationId });
     });
   }
@@ -284,11 +285,8 @@ export class LabelState {
     this.last = { kind: 'second', partIds: [partId] };
     this.times = [...this.times, Date.now()];
     this.#queue(async () => {
-      try {
-        this.answer = await this.#send([partId], () => this.#app.client.call('labels.second', { partId, classId }));
-      } finally {
-        await this.fetch();
-      }
+      this.answer = await this.#send([partId], () => this.#app.client.call('labels.second', { partId, classId }));
+      await this.fetch();
     });
   }
 
@@ -305,10 +303,13 @@ export class LabelState {
   }
 
   /** The last action at this station, or all down to one of its history. */
-  undo(downTo?: number): void {
+  async undo(downTo?: number): Promise<boolean> {
     // A second opinion is given once and stands: what came before it is not meant.
-    if (downTo === undefined && this.last?.kind === 'second') return this.#app.tell(t('label.secondStands'));
-    this.#change(async () => {
+    if (downTo === undefined && this.last?.kind === 'second') {
+      this.#app.tell(t('label.secondStands'));
+      return false;
+    }
+    return this.#change(async () => {
       const { partIds, left } = await this.#app.client.call('labels.undo', {
         stationId: this.#stationId,
         ...(downTo === undefined ? {} : { downTo }),
@@ -348,27 +349,22 @@ export class LabelState {
     });
   }
 
-  /** Another label for a part that is labelled, whether it waits in the queue or not. */
-  correct(partId: number, classId: string, boxes: readonly Region[]): void {
-    this.#change(async () => {
+  /** Another label for a part that is labelled, whether it waits in the queue or not. @returns false after a refusal */
+  correct(partId: number, classId: string, boxes: readonly Region[]): Promise<boolean> {
+    return this.#change(async () => {
       await this.#app.client.call('labels.create', { partIds: [partId], classId, boxes: [...boxes] });
       this.last = { kind: 'label', partIds: [partId], classId };
       await this.fetch();
     });
   }
 
-  /** Takes the label of a part away, which waits in the queue for another one. */
-  sendBack(partId: number): void {
-    this.#change(async () => {
+  /** Takes the label of a part away, which waits in the queue for another one. @returns false after a refusal */
+  sendBack(partId: number): Promise<boolean> {
+    return this.#change(async () => {
       await this.#app.client.call('labels.leaveOut', { partIds: [partId], toQueue: true });
       this.last = { kind: 'send-back', partIds: [partId] };
       await this.fetch();
     });
-  }
-
-  /** Once all that was asked for until now is done, or refused. */
-  settled(): Promise<unknown> {
-    return this.#pending;
   }
 
   showOnly(show: QueueShow): void {

@@ -93,26 +93,27 @@ export class LabelledState {
     const { current } = this;
     if (current === null || current.classId === classId) return;
     const boxes = this.#app.classById.get(classId)?.isOk === true ? [] : current.boxes;
-    this.#after(() => this.#label.correct(current.partId, classId, boxes));
+    this.#after(this.#label.correct(current.partId, classId, boxes), true);
   }
 
   sendBack(): void {
     const { current } = this;
-    if (current !== null) this.#after(() => this.#label.sendBack(current.partId));
+    if (current !== null) this.#after(this.#label.sendBack(current.partId), true);
   }
 
   undo(): void {
-    this.#after(() => this.#label.undo());
     this.changed = false;
+    this.#after(this.#label.undo(), false);
   }
 
-  #after(action: () => void): void {
+  /** @param action whether it was done @param changes it can be taken back */
+  #after(action: Promise<boolean>, changes: boolean): void {
     // Where the part leaves the list, the next one comes into its place.
     const at = Math.max(0, this.index);
     const partId = this.current?.partId ?? null;
-    action();
-    this.changed = true;
-    void this.#label.settled().then(async () => {
+    void action.then(async (done) => {
+      // After a refusal Undo would take back something else.
+      if (done && changes) this.changed = true;
       await this.fetch();
       const stays = this.shown.some((row) => row.partId === partId);
       this.partId = stays ? partId : (this.shown[Math.min(at, this.shown.length - 1)]?.partId ?? null);
