@@ -553,6 +553,22 @@ describe('Reports', () => {
     await page.emulateMedia({ media: 'screen' });
   });
 
+  it('show no figures of a period before under the one that is asked for', async () => {
+    const { page } = await open();
+    await go(page, 'reports');
+    const parts = () => page.textContent(testId('report-parts'));
+    await expect.poll(parts).not.toBe('–');
+    const release = server.hold('reports.summary');
+    await page.click(testId('period-day'));
+    await page.waitForSelector(`${testId('period-day')}[aria-pressed=true]`);
+    expect(await parts()).toBe('–');
+    for (const button of ['report-csv', 'report-print'])
+      expect(await page.getAttribute(testId(button), 'aria-disabled'), button).toBe('true');
+    release();
+    await expect.poll(parts).not.toBe('–');
+    expect(await page.getAttribute(testId('report-print'), 'aria-disabled')).toBe('false');
+  });
+
   it('keeps what somebody zoomed in on while a chart is drawn anew, until a double click', async () => {
     const { page } = await open();
     await go(page, 'reports');
