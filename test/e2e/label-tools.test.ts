@@ -343,6 +343,23 @@ describe('the queue', () => {
     await page.waitForSelector(`${testId('label-picture')}[data-part="${part}"]`);
   });
 
+  it('keeps nothing of the person before when another account is taken in a demo', async () => {
+    const { server } = window_;
+    await page.keyboard.press('2');
+    await page.waitForSelector(`${testId('label-last')} >> text=Last: part`);
+    const { id, name, role } = server.world.users.find((user) => user.name === 'TE-04')!;
+    server.emit('session.changed', {
+      ...server.world.session,
+      user: { id, name, role, disabled: false },
+      demoAccounts: [{ name: 'SV-02', password: 'supervisor', role: 'supervisor' }],
+    });
+    await page.click(testId('user-menu'));
+    await page.click('[role=menuitem]:has-text("SV-02")');
+    await page.waitForSelector(`${testId('user-name')} >> text=SV-02`);
+    await page.waitForSelector(testId('queue-row'));
+    expect(await page.textContent(testId('label-last'))).toBe('');
+  });
+
   it('does not bring back a part whose label is on its way when it is fetched', async () => {
     const { server } = window_;
     const { world } = server;
