@@ -432,6 +432,11 @@ describe('a second opinion', () => {
     await page.waitForSelector(`${testId('reference-pane')}[data-class="c-pit"] ${testId('reference')}`);
     expect(await page.locator(testId('reference')).count()).toBe(5);
     await page.keyboard.press('r');
+    // Nor do the pictures that look almost the same, of which it is one.
+    expect(await page.getAttribute(testId('near-duplicates'), 'aria-disabled')).toBe('true');
+    await page.keyboard.press('d');
+    await page.locator(testId('near-duplicates')).dispatchEvent('click');
+    expect(window_.server.calls('labels.nearDuplicates')).toBe(0);
     await page.click('[data-class="c-pit"]');
     await page.waitForSelector(`${testId('second-answer')} >> text=The same as the first label.`);
     // There is no way back from it, and an earlier label is not meant.

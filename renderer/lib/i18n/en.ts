@@ -379,6 +379,7 @@ export const en = {
   'near.title': 'Almost the same pictures',
   'near.text':
     'The same part taken twice teaches nothing new, and under two classes it teaches something wrong. Press the pictures that are to teach no longer.',
+  'near.blind': 'Not while you give second opinions: the pictures are shown with their first label.',
   'near.looking': 'Comparing the labelled pictures',
   'near.found': '{n:group:groups} among {m:picture:pictures}.',
   'near.notCompared': '{n:picture was:pictures were} not compared: the next update looks at them.',

@@ -379,6 +379,7 @@ export const ja: Record<MessageKey, string> = {
   'near.title': 'ほぼ同じ画像',
   'near.text':
     '同じ部品を 2 度撮った画像は新しいことを教えません。別々のクラスになっていると、誤りを教えます。学習から外す画像を押してください。',
+  'near.blind': '2 人目の判断中は開けません。1 人目のラベルが見えてしまうためです。',
   'near.looking': 'ラベル済みの画像を比べています',
   'near.found': '{m} 枚の中に {n} 組あります。',
   'near.notCompared': '{n} 枚はまだ比べていません。次の更新で調べます。',
