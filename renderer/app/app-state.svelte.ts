@@ -146,7 +146,7 @@ export class AppState {
     for (const sign of ['pointerdown', 'keydown', 'wheel'])
       window.addEventListener(sign, () => this.#tellActive(), { capture: true, passive: true });
     client.on('line.changed', (line) => this.takeLine(line));
-    client.on('jobs.progressed', (job) => this.takeJob(job));
+    client.on('jobs.progressed', (job) => this.#takeJob(job));
     client.on('queue.changed', ({ stationId, total }) => {
       if (stationId === this.stationId) this.queueTotal = total;
     });
@@ -269,7 +269,7 @@ export class AppState {
   }
 
   /** A job's news: kept, and what it made is fetched when it ends. */
-  takeJob(job: Job): void {
+  #takeJob(job: Job): void {
     const before = this.jobs.find(({ id }) => id === job.id);
     this.jobs = before ? this.jobs.map((other) => (other.id === job.id ? job : other)) : [job, ...this.jobs];
     if (before?.state === job.state) return;
@@ -284,9 +284,14 @@ export class AppState {
     }
   }
 
+  /** A job as it was queued: where its events, which come before this answer, have told of it, they say more. */
+  takeStarted(job: Job): void {
+    if (!this.jobs.some(({ id }) => id === job.id)) this.#takeJob(job);
+  }
+
   /** Starts a job for whoever has one of the roles; anybody else is asked to sign in. */
   async startJob(roles: readonly Role[], start: () => Promise<Job>): Promise<void> {
-    if (this.allowed(roles)) await this.run(async () => this.takeJob(await start()));
+    if (this.allowed(roles)) await this.run(async () => this.takeStarted(await start()));
   }
 
   /** The job of a kind that runs or waits for this station. */
@@ -303,8 +308,9 @@ export class AppState {
     );
   }
 
+  /** What becomes of it is told by its events. */
   async changeJob(job: Job, verb: 'cancel' | 'pause' | 'resume' | 'finish'): Promise<void> {
-    await this.run(async () => this.takeJob(await this.client.call(`jobs.${verb}`, { jobId: job.id })));
+    await this.run(() => this.client.call(`jobs.${verb}`, { jobId: job.id }));
   }
 
   // ------------------------------------------------------------- session

@@ -979,6 +979,18 @@ describe('jobs', () => {
     }
   });
 
+  it('that run when the answer of their start comes do not wait for their turn', async () => {
+    server.world.jobMs = 60_000;
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'models');
+    await page.click(testId('measure-again'));
+    const panel = page.locator(`${testId('job')}[data-job="recheck"]`);
+    await panel.waitFor();
+    await settled(page);
+    expect(await panel.textContent()).toContain('3 s left');
+  });
+
   it('can be paused where it goes on later, is paused still after a reload, and is resumed or discarded', async () => {
     const { page } = await open();
     await signIn(page, 'TE-04', 'technician');
