@@ -47,7 +47,9 @@ export function layLineage(
   const byTime = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   // The newest states, and always those that a shown model came from.
   const needed = new Set(models.map(({ knowledgeId }) => knowledgeId));
-  const others = byTime.filter(({ id }) => !needed.has(id)).slice(-Math.max(0, MOST_NODES - needed.size));
+  const room = MOST_NODES - needed.size;
+  // slice(-0) would be all of them.
+  const others = room > 0 ? byTime.filter(({ id }) => !needed.has(id)).slice(-room) : [];
   const states = byTime.filter((state) => needed.has(state.id) || others.includes(state)).slice(-MOST_NODES);
   const used = new Set([...states.map(({ backboneId }) => backboneId), ...models.map(({ backboneId }) => backboneId)]);
   const shown = backbones.filter(({ id }) => used.has(id)).slice(0, MOST_NODES);

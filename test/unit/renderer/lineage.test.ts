@@ -31,6 +31,30 @@ describe('the lineage', () => {
   });
 });
 
+describe('knowledge', () => {
+  const states = Array.from({ length: MOST_NODES + 2 }, (_, i) => ({
+    ...knowledge[0]!,
+    id: `k-${i}`,
+    createdAt: new Date(Date.UTC(2026, 0, i + 1)).toISOString(),
+  }));
+  const from = (knowledgeIds: string[]) =>
+    layLineage(
+      [],
+      states,
+      knowledgeIds.map((knowledgeId, i) => ({ ...candidates[0]!, id: `m-${i}`, knowledgeId })),
+      null,
+    ).knowledge.map(({ value }) => value.id);
+
+  it('of the shown models is shown even where it takes all the room', () => {
+    const old = states.slice(0, MOST_NODES).map(({ id }) => id);
+    expect(from(old)).toEqual(old);
+  });
+
+  it('that is newest fills the room that is left', () => {
+    expect(from(['k-0'])).toEqual(['k-0', 'k-3', 'k-4', 'k-5', 'k-6', 'k-7']);
+  });
+});
+
 describe('service', () => {
   it('ends with the active model', () => {
     expect(serviceOrder(candidates).map(({ id }) => id)).toEqual(['m-0036', 'm-0039', 'm-0041']);
