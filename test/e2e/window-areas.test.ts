@@ -464,6 +464,22 @@ describe('Settings', () => {
     await expect.poll(disabled).toEqual(['TE-04']);
   });
 
+  it('shows the accounts to whoever may see them, and tells nobody who is signed in that they are not', async () => {
+    server.world.users.push({ id: 'u-au', name: 'AU-1', role: 'auditor', disabled: false, password: 'auditor-1' });
+    const { page } = await open();
+    await go(page, 'settings');
+    const users = page.locator('section.users');
+    await users.locator('text=Nobody signed in').waitFor();
+    await signIn(page, 'OP-17', 'operator-1');
+    await users.locator('text=You are signed in as OP-17 (Operator).').waitFor();
+    expect(await users.textContent()).not.toContain('Nobody signed in');
+    await page.click(testId('user-menu'));
+    await page.click(testId('sign-out'));
+    await signIn(page, 'AU-1', 'auditor-1');
+    await users.locator('li:has-text("TE-04")').waitFor();
+    await page.waitForSelector(testId('two-persons-auto'));
+  });
+
   it('asks before it deletes a badge, and goes back without doing it', async () => {
     const { page } = await open();
     await signIn(page, 'SV-02', 'supervisor');
