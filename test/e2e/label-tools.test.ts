@@ -156,6 +156,7 @@ describe('the history', () => {
     await page.keyboard.press('u');
     await page.waitForSelector(testId('history-row'));
     await expect.poll(() => page.locator(testId('history-row')).count()).toBe(4);
+    await page.waitForSelector(`${testId('history-row')} >> nth=1 >> text=left out of the queue`);
     expect(await findings(page)).toEqual([]);
     // The second one made: three steps.
     await page.click(`${testId('undo-down-to')} >> nth=2`);

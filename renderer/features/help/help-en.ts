@@ -66,6 +66,10 @@ export const helpEn = {
       'What is labelled, to be looked at again (L): another class or back to the queue. The next update learns it as if the old label had never been.',
     ],
     compare: ['Compare', 'Labelled parts of a class beside this one, with the same zoom and contrast.'],
+    skip: [
+      'Skip',
+      'S leaves the part out of the queue without a label. It does not come again by itself: Undo brings it back, or somebody who sends it to the queue again.',
+    ],
     undo: [
       'Undo',
       'Z takes back your last label, U shows all of them. Nothing is learnt from a label before the next update.',
