@@ -1,5 +1,5 @@
 import { intAttribute } from '../build.ts';
-import type { Dim, ElementType } from '../model.ts';
+import type { Dim, ElementType, Node } from '../model.ts';
 import { elementTypeOf } from '../tensor.ts';
 import {
   axisOf,
@@ -44,7 +44,6 @@ const SAME = [
   'LpNormalization',
   'MeanVarianceNormalization',
   'Mish',
-  'Neg',
   'Not',
   'Reciprocal',
   'Relu',
@@ -65,13 +64,15 @@ const SAME = [
 ];
 
 /** Arithmetic of shape computations; comparisons give 0 or 1. */
-const arithmetic: Record<string, (a: number, b: number) => number> = {
+const arithmetic: Record<string, (a: number, b: number, node: Node) => number> = {
   Add: (a, b) => a + b,
   Sub: (a, b) => a - b,
   Mul: (a, b) => a * b,
   Div: (a, b) => a / b,
-  Min: Math.min,
-  Max: Math.max,
+  Min: (a, b) => Math.min(a, b),
+  Max: (a, b) => Math.max(a, b),
+  // The sign is the divisor's; with fmod = 1 the dividend's, as in JavaScript (Operators.md, Mod).
+  Mod: (a, b, node) => (intAttribute(node, 'fmod', 0) === 1 ? a % b : ((a % b) + b) % b),
   Pow: (a, b) => a ** b,
   Equal: (a, b) => Number(a === b),
   Greater: (a, b) => Number(a > b),
@@ -95,7 +96,7 @@ function arithmeticValues(context: OpContext, type: ElementType | null): readonl
   return Array.from({ length }, (_, i) => {
     const [x, y] = [a[a.length === 1 ? 0 : i]!, b[b.length === 1 ? 0 : i]!];
     if (typeof x !== 'number' || typeof y !== 'number') return null;
-    const exact = compute(x, y);
+    const exact = compute(x, y, context.node);
     return isInt(type) ? Math.trunc(exact) : exact;
   });
 }
@@ -173,6 +174,15 @@ export const elementwiseFacts: [string, OpFacts][] = [
     op,
     { infer: (context) => [{ type: 'bool', shape: shapeOf(context, 0) }] },
   ]),
+  [
+    'Neg',
+    {
+      infer: (context) => [
+        // Not -0, which no integer is.
+        withValues(context, { type: typeOf(context, 0), shape: shapeOf(context, 0) }, (x) => 0 - x),
+      ],
+    },
+  ],
   ['Identity', { infer: (context) => [withValues(context, { type: typeOf(context, 0), shape: shapeOf(context, 0) })] }],
   [
     'Cast',

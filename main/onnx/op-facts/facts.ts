@@ -102,6 +102,29 @@ export const listFrom = (context: OpContext, attribute: string, input: number): 
 export const hidden = (context: OpContext, attribute: string, input: number): boolean =>
   context.inputs[input] != null && listFrom(context, attribute, input) === undefined;
 
+/** How many elements lie between neighbours along each axis, row-major; 0 before an open size. */
+export const stridesOf = (dims: readonly Dim[]): number[] => dims.map((_, axis) => sizeOf(dims.slice(axis + 1)) ?? 0);
+
+/** Followed elements seen through other strides, which is what Transpose and Slice do; undefined where a size is open. */
+export function strided(
+  values: readonly Dim[] | undefined,
+  dims: readonly Dim[],
+  strides: readonly number[],
+  first = 0,
+): readonly Dim[] | undefined {
+  const count = sizeOf(dims);
+  if (!values || count === null || count > MAX_TRACKED_VALUES) return undefined;
+  return Array.from({ length: count }, (_, flat) => {
+    let [left, at] = [flat, first];
+    for (let axis = dims.length - 1; axis >= 0; axis--) {
+      const size = Number(dims[axis]);
+      at += (left % size) * strides[axis]!;
+      left = Math.floor(left / size);
+    }
+    return values[at] ?? null;
+  });
+}
+
 /** The one output of most operators: type of the first input, this shape, and small values where known. */
 export const sized = (context: OpContext, shape: Shape, values?: readonly Dim[]): TensorInfo[] => {
   const type = typeOf(context, 0);

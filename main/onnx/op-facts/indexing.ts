@@ -8,6 +8,8 @@ import {
   numbersIn,
   shapeOf,
   sized,
+  strided,
+  stridesOf,
   typeOf,
   type OpContext,
   type OpFacts,
@@ -29,7 +31,8 @@ function slice(context: OpContext): TensorInfo[] {
     );
   }
   const dims: Dim[] = [...input];
-  let values = input.length === 1 ? context.inputs[0]?.values : undefined;
+  const strides = stridesOf(input);
+  let [values, first] = [context.inputs[0]?.values, 0];
   axes.forEach((rawAxis, i) => {
     const axis = axisOf(context, rawAxis, input.length);
     const size = input[axis]!;
@@ -42,9 +45,10 @@ function slice(context: OpContext): TensorInfo[] {
     }
     const { start, count } = sliceBounds(size, starts[i]!, ends[i]!, step);
     dims[axis] = count;
-    values = values && Array.from({ length: count }, (_, k) => values![start + k * step]!);
+    first += start * strides[axis]!;
+    strides[axis] = step * strides[axis]!;
   });
-  return sized(context, dims, values);
+  return sized(context, dims, strided(values, dims, strides, first));
 }
 
 function gather(context: OpContext): TensorInfo[] {

@@ -10,6 +10,8 @@ import {
   shapeOf,
   sized,
   sizeOf,
+  strided,
+  stridesOf,
   typeOf,
   type OpContext,
   type OpFacts,
@@ -36,7 +38,7 @@ function reshape(context: OpContext): TensorInfo[] {
   }
   const rest = dims.filter((_, axis) => axis !== open);
   dims[open] = openDim(context, input, rest);
-  return sized(context, dims);
+  return sized(context, dims, dims[open] === null ? undefined : context.inputs[0]?.values);
 }
 
 /** The -1 of a Reshape; symbols that stand on both sides cancel ([N, 1280, 1, 1] -> [N, -1]). */
@@ -209,9 +211,17 @@ export const layoutFacts: [string, OpFacts][] = [
         if (order.length !== input.length || new Set(order).size !== order.length) {
           throw context.fail(`[${order.join(', ')}] does not order ${input.length} axes`);
         }
+        const axes = order.map((axis) => axisOf(context, axis, input.length));
+        const dims = axes.map((axis) => input[axis]!);
+        const strides = stridesOf(input);
         return sized(
           context,
-          order.map((axis) => input[axisOf(context, axis, input.length)]!),
+          dims,
+          strided(
+            context.inputs[0]?.values,
+            dims,
+            axes.map((axis) => strides[axis]!),
+          ),
         );
       },
     },

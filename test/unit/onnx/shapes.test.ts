@@ -3,9 +3,12 @@ import {
   decodeModel,
   encodeModel,
   foldBatchNorm,
+  graph,
   graphInfo,
   inferShapes,
+  int64Tensor,
   mapNodes,
+  model,
   modelCost,
   node,
   setInitializer,
@@ -37,6 +40,44 @@ describe('shape inference', () => {
     const base = smallNet();
     const wrong = withGraph(base, setInitializer(base.graph, 'w2', float32Tensor([8, 2, 3, 3], new Float32Array(144))));
     expect(() => inferShapes(wrong)).toThrow(/"c2".*has 8 channels, its weight expects 16/);
+  });
+
+  it('follows the pads that PyTorch computes, innermost axis first, to those of Pad', () => {
+    // F.pad(x, (1, 2, 3, h % 4)): exported as (1, 2, 3, h % 4, 0, 0, 0, 0), put into pairs, turned round and transposed.
+    const padded = model(
+      graph({
+        inputs: [value('x', 'float32', ['N', 3, 'H', 'W'])],
+        outputs: [value('y', 'float32', null)],
+        nodes: [
+          node('Shape', ['x'], ['shape']),
+          node('Gather', ['shape', 'two'], ['height']),
+          node('Neg', ['height'], ['less']),
+          node('Mod', ['less', 'four'], ['last']),
+          node('ConstantOfShape', ['four'], ['none'], { value: int64Tensor([1], [0]) }),
+          node('Concat', ['given', 'last', 'none'], ['flat'], { axis: 0 }),
+          node('Reshape', ['flat', 'pairs'], ['paired']),
+          node('Slice', ['paired', 'end', 'beginning', 'zero', 'end'], ['turned']),
+          node('Transpose', ['turned'], ['apart'], { perm: [1, 0] }),
+          node('Reshape', ['apart', 'end'], ['long']),
+          node('Cast', ['long'], ['pads'], { to: 7 }),
+          node('Pad', ['x', 'pads'], ['y']),
+        ],
+        initializers: {
+          two: int64Tensor([1], [2]),
+          four: int64Tensor([1], [4]),
+          given: int64Tensor([3], [1, 2, 3]),
+          pairs: int64Tensor([2], [-1, 2]),
+          end: int64Tensor([1], [-1]),
+          beginning: int64Tensor([1], [-9223372036854775000]),
+          zero: int64Tensor([1], [0]),
+        },
+      }),
+    );
+    const of = (shape: number[]) => inferShapes(padded, { inputShapes: { x: shape } });
+    expect(of([1, 3, 30, 20]).get('pads')?.values).toEqual([0, 0, 3, 1, 0, 0, 2, 2]);
+    expect(of([1, 3, 30, 20]).get('y')?.shape).toEqual([1, 3, 35, 23]);
+    // The height is open, so it is not told; the others are.
+    expect(inferShapes(padded).get('pads')?.values).toEqual([0, 0, 3, 1, 0, 0, null, 2]);
   });
 
   it('finds a stated output shape that is wrong', () => {
