@@ -7,7 +7,7 @@ import {
   assumedNormalisation,
   encodeModel,
   foldBatchNorm,
-  modelCost,
+  graphInfo,
   readModelFile,
   setInputSize,
   writeModelFile,
@@ -51,6 +51,14 @@ export interface ToolOptions {
   onWarning?: ((line: string) => void) | undefined;
 }
 
+interface MeasuredModel {
+  /** Of one picture; null: a shape in the model cannot be told before it runs. */
+  macs: number | null;
+  params: number;
+  bytes: number;
+  latencyMsP50: number;
+}
+
 export interface ToolReport {
   out: string;
   threads: number;
@@ -58,8 +66,8 @@ export interface ToolReport {
   /** How pixels are scaled, and who says so. */
   normalisation: SourcedNormalisation;
   calibrationImages: number;
-  before: { macs: number; params: number; bytes: number; latencyMsP50: number };
-  after: { macs: number; params: number; bytes: number; latencyMsP50: number };
+  before: MeasuredModel;
+  after: MeasuredModel;
   /** Medians of whole inferences in turns, resize included. */
   speedup: number;
   /** Squared error of the outputs relative to their variance over pictures that were not calibrated on; null: there were none. */
@@ -201,12 +209,13 @@ export async function report(
   await using first = await openContender('before', bytes, common);
   await using second = await openContender('after', after, common);
   const times = await measureInterleaved([first, second], { rounds: 60, warmUp: 5, signal, budgetMs: 20_000 });
-  writeOut(out, made);
-  const told = (of: Model, length: number, name: string) => {
-    const { macs, params } = modelCost(of, [batch ?? 1, 3, size, size], { unknownOps: 'unknown' });
-    return { macs: macs / (batch ?? 1), params, bytes: length, latencyMsP50: times.get(name)!.p50 };
+  const told = (of: Model, length: number, name: string): MeasuredModel => {
+    const { macs, params } = graphInfo(of, [batch ?? 1, 3, size, size]);
+    return { macs: macs && macs / (batch ?? 1), params, bytes: length, latencyMsP50: times.get(name)!.p50 };
   };
   const [a, b] = [told(model, bytes.length, 'before'), told(made, after.length, 'after')];
+  // Last: whoever is told that it failed finds no file.
+  writeOut(out, made);
   return {
     out,
     threads,

@@ -114,16 +114,17 @@ export const concreteShape = (shape: readonly Dim[]): number[] =>
 
 /**
  * What `graph info FILE` prints. Works for any readable model; what cannot be told is null and named in `notes`.
+ * @param at shape of the input at which is counted; default: what the file states, see concreteShape
  * @throws GRAPH_INVALID.
  */
-export function graphInfo(model: Model): GraphInfo {
+export function graphInfo(model: Model, at?: readonly number[]): GraphInfo {
   verifyStructure(model);
   const notes: string[] = [];
   const infos = inferShapes(model, { unknownOps: 'unknown' });
   const summary = (names: readonly string[]) =>
     names.map((name) => ({ name, type: infos.get(name)?.type ?? null, shape: infos.get(name)?.shape ?? null }));
   const inputs = runtimeInputs(model.graph);
-  const shape = inputs[0]?.shape ? concreteShape(inputs[0].shape) : null;
+  const shape = at ?? (inputs[0]?.shape ? concreteShape(inputs[0].shape) : null);
   let cost: ModelCost | null = null;
   if (shape && inputs.length === 1) {
     try {

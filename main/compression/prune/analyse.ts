@@ -209,6 +209,8 @@ export async function analysePruning(
   // Weights that are turned or reshaped before use are weights all the same.
   const model = foldConstants(given);
   const { groups, prunable, untouched } = prunableGroups(model);
+  // Before anything is measured: a shape that it needs may not be known.
+  const costs = nodeCosts(model, groups, options.size, options.costs);
   const { measures, hedge = 0, head } = options.importance ?? DEFAULT_IMPORTANCE;
   const reconstructs = measures.includes('reconstruction');
   /** Nothing else is asked for. */
@@ -268,7 +270,7 @@ export async function analysePruning(
     model,
     groups,
     curves,
-    costs: nodeCosts(model, groups, options.size, options.costs),
+    costs,
     sites,
     targets,
     untouched,

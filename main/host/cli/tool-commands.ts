@@ -67,7 +67,13 @@ const told = ({ before, after, speedup, outputError, out, threads }: ToolReport)
           ['before', before],
           ['after', after],
         ] as const
-      ).map(([name, of]) => [name, (of.macs / 1e6).toFixed(1), of.params, of.bytes, of.latencyMsP50.toFixed(2)]),
+      ).map(([name, of]) => [
+        name,
+        of.macs === null ? '?' : (of.macs / 1e6).toFixed(1),
+        of.params,
+        of.bytes,
+        of.latencyMsP50.toFixed(2),
+      ]),
     ]),
     `${speedup.toFixed(2)} times as fast with ${threads} threads; ${
       outputError === null

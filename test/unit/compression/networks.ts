@@ -1,9 +1,11 @@
 import {
   float32Tensor,
   graph,
+  int64Tensor,
   model,
   node,
   value,
+  withGraph,
   type ConstTensor,
   type Model,
   type Node,
@@ -102,6 +104,30 @@ export const olderBackbone = (): Model => {
   const { graph: newer, ...rest } = smallBackbone();
   const nodes = newer.nodes.map((each) => (each.op === 'HardSwish' ? { ...each, op: 'Relu' } : each));
   return { ...rest, opsets: new Map([['', 12]]), graph: { ...newer, nodes } };
+};
+
+/** The same network behind a Pad whose pads are computed as nobody follows it, so that no shape after it can be told before it runs. */
+export const paddedBackbone = (): Model => {
+  const whole = smallBackbone();
+  const nodes = whole.graph.nodes.map((each) =>
+    each.inputs[0] === 'image' ? { ...each, inputs: ['padded', ...each.inputs.slice(1)] } : each,
+  );
+  const pads = [
+    node('Shape', ['image'], ['shape']),
+    node('Gather', ['shape', 'places'], ['threes']),
+    node('Mul', ['threes', 'sides'], ['signed']),
+    node('Abs', ['signed'], ['pads']),
+    node('Pad', ['image', 'pads'], ['padded']),
+  ];
+  const constants = {
+    places: int64Tensor([8], [1, 1, 1, 1, 1, 1, 1, 1]),
+    sides: int64Tensor([8], [0, 0, -1, -1, 0, 0, -1, -1]),
+  };
+  return withGraph(whole, {
+    ...whole.graph,
+    nodes: [...pads, ...nodes],
+    initializers: new Map([...whole.graph.initializers, ...Object.entries(constants)]),
+  });
 };
 
 /** Random pictures with structure: smooth fields, so that activations are correlated as real ones are. */
