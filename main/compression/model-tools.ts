@@ -7,6 +7,7 @@ import {
   assumedNormalisation,
   encodeModel,
   foldBatchNorm,
+  foldConstants,
   graphInfo,
   readModelFile,
   setInputSize,
@@ -30,6 +31,7 @@ import type { Importance, ImportanceOptions } from './prune/measures.ts';
 import { pruneModel, type Pruned } from './prune/prune.ts';
 import { describeRule } from './quantize/calibrate.ts';
 import { chooseInteger, outputsOn, relativeOutputError, type Levelling } from './quantize/choose.ts';
+import { notQuantizable } from './quantize/qdq.ts';
 
 /*
  * The same steps as in a compression of a data set, each alone, on any ONNX file with one picture as input: for engineers who bring their own network.
@@ -139,14 +141,15 @@ async function openModel({ file, out, size: asked }: ModelOptions, { open }: { o
   const stated = typeof height === 'number' ? height : null;
   if (stated !== null && height !== width) throw unsuitable(file, 'its input is not square');
   const size = asked ?? stated ?? DEFAULT_SIZE;
-  const model = foldBatchNorm(
+  const sized =
     asked !== undefined && stated !== null && asked !== stated
       ? setInputSize(read, { batch: batch ?? 'N', height: asked, width: asked })
-      : read,
-  );
+      : read;
+  // Before constants are folded: the batch that is stated would become one.
+  const opened = open ? setInputSize(sized, { batch: 'N', height: asked ?? height!, width: asked ?? width! }) : sized;
   return {
-    model,
-    bytes: encodeModel(model),
+    model: foldBatchNorm(foldConstants(opened)),
+    bytes: encodeModel(foldBatchNorm(sized)),
     inputName,
     size,
     batch: typeof batch === 'number' ? batch : undefined,
@@ -292,8 +295,10 @@ export const pruneFile = (options: PruneOptions): Promise<PruneReport> =>
 export interface QuantizeReport extends ToolReport {
   rule: string;
   levelling: Levelling;
+  /** Convolutions in integers. */
   integers: number;
-  keptFloat: readonly string[];
+  /** The others, by the name of their output. */
+  keptFloat: readonly { node: string; why: string }[];
 }
 
 /** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
@@ -324,6 +329,12 @@ export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
       rule: describeRule(rule),
       levelling,
       integers,
-      keptFloat: keptFloat.map(({ node }) => node),
+      keptFloat: [
+        ...notQuantizable(model),
+        ...keptFloat.map(({ node, error }) => ({
+          node,
+          why: `in integers it alone moves the outputs by ${(100 * error).toFixed(2)} % of their variance`,
+        })),
+      ],
     };
   });

@@ -194,7 +194,8 @@ export function balanceActivations(
       tensors.set(back, float32Tensor([1, read.length, ...Array<number>(rank - 2).fill(1)], Float32Array.from(read)));
       return [{ ...node, outputs: [raw] }, makeNode('Mul', [raw, back], [node.outputs[0]!], {}, { name: back })];
     }
-    if (node.op !== 'Conv') return [node];
+    // Of any other convolution the weight may be computed.
+    if (node.op !== 'Conv' || (!made && !read)) return [node];
     const [, weight, bias] = node.inputs as [string, string, string | undefined];
     const { dims } = model.graph.initializers.get(weight)!;
     const [rows, columns] = dims as [number, number];

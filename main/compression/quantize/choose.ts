@@ -1,5 +1,13 @@
 import { AppError } from '../../contract/errors.ts';
-import { encodeModel, float32Of, opsetOf, runtimeInputs, type Model, type Node } from '../../onnx/index.ts';
+import {
+  encodeModel,
+  float32Of,
+  foldConstants,
+  opsetOf,
+  runtimeInputs,
+  type Model,
+  type Node,
+} from '../../onnx/index.ts';
 import { openSession } from '../../runtime/session.ts';
 import type { ImageSource } from '../image-source.ts';
 import type { CalibrationOptions } from '../prune/sites.ts';
@@ -167,7 +175,9 @@ function requireQuantizable(model: Model, [first]: readonly Plan[]): void {
 }
 
 /** @throws CANCELLED, UNSUPPORTED_OP where nothing can be quantised, or the opset is too old for it */
-export async function chooseInteger(model: Model, source: ImageSource, options: ChooseOptions): Promise<IntegerChoice> {
+export async function chooseInteger(given: Model, source: ImageSource, options: ChooseOptions): Promise<IntegerChoice> {
+  // Exporters put a Constant, an Identity or a Cast before weights; only what is stored as it is used is taken for one.
+  const model = foldConstants(given);
   const { compared, weightBits, tolerance = TOLERANCE } = options;
   const plans = planQuantization(model);
   requireQuantizable(model, plans);

@@ -45,8 +45,21 @@ export interface Plan {
   output: string;
 }
 
+/** Why a convolution cannot be quantised; null: it can. */
+function obstacleOf({ graph }: Model, { inputs: [, weight = '', bias = ''] }: Node): string | null {
+  if (!graph.initializers.has(weight)) return 'its weight is computed at run time';
+  return bias !== '' && !graph.initializers.has(bias) ? 'its bias is computed at run time' : null;
+}
+
+/** Convolutions that cannot be quantised, by the name of their output, and why not. */
+export const notQuantizable = (of: Model): { node: string; why: string }[] =>
+  of.graph.nodes.flatMap((node) => {
+    const why = node.op === 'Conv' && node.domain === '' ? obstacleOf(of, node) : null;
+    return why === null ? [] : [{ node: node.outputs[0]!, why }];
+  });
+
 /**
- * Convolutions that can be quantised, with the tensors at their borders. Depthwise ones go too: a float convolution between
+ * Convolutions that can be quantised (constants are folded first: foldConstants), with the tensors at their borders. Depthwise ones go too: a float convolution between
  * two quantised ones gets its weights rounded per tensor by ORT 1.30's own optimiser (MobileNetV2: cosine of the features
  * 0.26 with it, 0.98 without), and staying in integers saves the conversions at the borders.
  */
@@ -55,10 +68,8 @@ export function planQuantization(of: Model): Plan[] {
   const plans: Plan[] = [];
   for (const conv of of.graph.nodes) {
     if (conv.op !== 'Conv' || conv.domain !== '') continue;
+    if (obstacleOf(of, conv) !== null) continue;
     const output = conv.outputs[0]!;
-    const weight = of.graph.initializers.get(conv.inputs[1]!);
-    if (!weight) continue;
-    if (conv.inputs[2] && !of.graph.initializers.has(conv.inputs[2])) continue;
     const readers = index.consumers.get(output) ?? [];
     const activation = readers.length === 1 && ACTIVATIONS.has(readers[0]!.op) ? readers[0]! : null;
     plans.push({ conv, input: conv.inputs[0]!, output: activation ? activation.outputs[0]! : output });

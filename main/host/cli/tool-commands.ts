@@ -155,7 +155,11 @@ export function addToolCommands(program: Command, action: Action): void {
       const calibrate = resolve(options.calibrate);
       const result = await quantizeFile({ ...common(context, file, options), calibrate });
       context.out.result(result, (r) =>
-        [told(r), `${r.integers} convolutions in integers (${r.rule}), ${r.keptFloat.length} kept float.`].join('\n'),
+        [
+          told(r),
+          `${r.integers} convolutions in integers (${r.rule}), ${r.keptFloat.length} kept float.`,
+          ...r.keptFloat.map(({ node, why }) => `kept float: ${node}: ${why}`),
+        ].join('\n'),
       );
     }),
   );

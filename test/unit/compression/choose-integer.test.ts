@@ -14,7 +14,7 @@ import {
   withGraph,
   type Model,
 } from '../../../main/onnx/index.ts';
-import { noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
+import { indirectBackbone, noise, randomImages, relativeError, runModel, smallBackbone } from './networks.ts';
 
 const images = randomImages(32);
 const SIZE = 32;
@@ -118,6 +118,15 @@ describe('accuracy control', () => {
     const errorOf = async (of: Model) => relativeError(wanted, await runModel(of, images, compared, SIZE));
     expect(await errorOf(island)).toBeLessThan(1.2 * (await errorOf(full)));
     expect(island.graph.nodes.find(({ outputs }) => outputs[0] === 'dw')!.inputs[1]).toContain('i32');
+  });
+
+  it('takes weights that pass an Identity, a Cast or a Constant for weights', async () => {
+    const asked = { ...options, compared, weightBits: 8 as const };
+    const [plain, indirect] = [smallBackbone(), indirectBackbone()];
+    const all = await chooseInteger(plain, images, asked);
+    expect(all.integers).toBe(planQuantization(plain).length);
+    // All but the one whose weight is computed.
+    expect((await chooseInteger(indirect, images, asked)).integers).toBe(all.integers - 1);
   });
 
   it('all integer where that is good enough; else the worst layers go back until it is', async () => {

@@ -21,7 +21,7 @@ import {
 import { openSession } from '../../../main/runtime/session.ts';
 import { cli } from '../../helpers/cli.ts';
 import { halfInside } from '../../helpers/half-precision.ts';
-import { olderBackbone, paddedBackbone } from './networks.ts';
+import { indirectBackbone, olderBackbone, paddedBackbone } from './networks.ts';
 import { smallBackboneFile, texture } from './small-data.ts';
 
 let folder: string;
@@ -211,6 +211,18 @@ describe('tools on plain ONNX files', () => {
       await expect(distillFile({ ...tried, teacher: null, epochs: 1 })).rejects.toMatchObject(refusal);
     }
     await expect(readFile(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('quantize: weights behind an Identity, a Cast or a Constant too; what stays float is named with the reason', async () => {
+    const indirect = join(folder, 'indirect.onnx');
+    await writeFile(indirect, encodeModel(indirectBackbone()));
+    const [plain, report] = [
+      await quantizeFile(options('plain-int8.onnx')),
+      await quantizeFile({ ...options('indirect-int8.onnx'), file: indirect }),
+    ];
+    expect(plain.keptFloat).toEqual([]);
+    expect(report.keptFloat).toEqual([{ node: 'out', why: 'its weight is computed at run time' }]);
+    expect(report.integers).toBe(plain.integers - 1);
   });
 
   it('a model with a shape that cannot be told: no multiply-accumulates, and no file where it fails', async () => {

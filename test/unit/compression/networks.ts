@@ -1,5 +1,7 @@
 import {
+  float32Of,
   float32Tensor,
+  float64Tensor,
   graph,
   int64Tensor,
   model,
@@ -104,6 +106,32 @@ export const olderBackbone = (): Model => {
   const { graph: newer, ...rest } = smallBackbone();
   const nodes = newer.nodes.map((each) => (each.op === 'HardSwish' ? { ...each, op: 'Relu' } : each));
   return { ...rest, opsets: new Map([['', 12]]), graph: { ...newer, nodes } };
+};
+
+/** The same network as some exporters leave it: weights and biases pass an Identity, a Cast or a Constant; the weight of `out` an Exp, which no pass works out. */
+export const indirectBackbone = (): Model => {
+  const whole = smallBackbone();
+  const initializers = new Map(whole.graph.initializers);
+  const made: Node[] = [];
+  const through = (name: string, way: (stored: string) => Node, store: (tensor: ConstTensor) => ConstTensor) => {
+    const tensor = initializers.get(name)!;
+    initializers.delete(name);
+    initializers.set(`${name}_stored`, store(tensor));
+    made.push(way(`${name}_stored`));
+  };
+  const asItIs = (tensor: ConstTensor) => tensor;
+  through('stem_b', (stored) => node('Identity', [stored], ['stem_b']), asItIs);
+  const double = (tensor: ConstTensor) => float64Tensor(tensor.dims, Float64Array.from(float32Of(tensor)));
+  through('fused_w', (stored) => node('Cast', [stored], ['fused_w'], { to: 1 }), double);
+  const logarithms = (tensor: ConstTensor) =>
+    float32Tensor(
+      tensor.dims,
+      float32Of(tensor).map((x) => Math.log(Math.abs(x) + 0.01)),
+    );
+  through('out_w', (stored) => node('Exp', [stored], ['out_w']), logarithms);
+  made.push(node('Constant', [], ['dw_b'], { value: initializers.get('dw_b')! }));
+  initializers.delete('dw_b');
+  return withGraph(whole, { ...whole.graph, nodes: [...made, ...whole.graph.nodes], initializers });
 };
 
 /** The same network behind a Pad whose pads are computed as nobody follows it, so that no shape after it can be told before it runs. */
