@@ -12,8 +12,16 @@ import {
   type TaughtOutput,
 } from './distill/students.ts';
 import { taughtOutputs } from './distill/teach-student.ts';
-import { cutModel, openTool, PRUNED_SHARE, report, type ToolOptions, type ToolReport } from './model-tools.ts';
-import { pictureInput, refuseHalfPrecision, unsuitable } from './picture-model.ts';
+import {
+  cutModel,
+  DEFAULT_SIZE,
+  openTool,
+  PRUNED_SHARE,
+  report,
+  type ToolOptions,
+  type ToolReport,
+} from './model-tools.ts';
+import { pictureInput, requireFloats, requireOpenBatch, unsuitable } from './picture-model.ts';
 
 export interface DistillReport extends ToolReport {
   /** Family that the student was built of; null: it is the file that was given. */
@@ -31,7 +39,7 @@ interface DistillOptions extends ToolOptions {
 /**
  * Teaches a student to give what a teacher gives, on pictures without labels.
  * @param options.file a model with the outputs of the teacher, or the name of a family (which needs a teacher): then it is built, with a learnt projector to each of the teacher's outputs
- * @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
+ * @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, MODEL_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP, TRAINING_DIVERGED, CANCELLED
  */
 export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
   cancellable(options.signal, async () => {
@@ -88,11 +96,12 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
     return { ...(await report(made, against, options)), student: family };
   });
 
-/** @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, BACKBONE_UNSUITABLE */
+/** @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, MODEL_UNSUITABLE */
 function readTeacher(file: string): Model {
   const read = readModelFile(file);
-  pictureInput(read, file);
-  refuseHalfPrecision(read, file);
+  const [, , height] = pictureInput(read, file).shape;
+  requireFloats(read, file);
+  requireOpenBatch(read, typeof height === 'number' ? height : DEFAULT_SIZE, file);
   return foldBatchNorm(read);
 }
 
@@ -102,7 +111,7 @@ async function familyNamed(name: string): Promise<StudentFamily | null> {
   return !isFile && isStudentFamily(name) ? name : null;
 }
 
-/** @throws BACKBONE_UNSUITABLE for an output that is no vector */
+/** @throws MODEL_UNSUITABLE for an output that is no vector */
 function outputsTaught(teacher: Model, size: number, file: string): TaughtOutput[] {
   return taughtOutputs(setInputSize(teacher, { batch: 'N', height: size, width: size }), size).map((output) => {
     if (typeof output.channels === 'number' && output.rank === 2) return output;

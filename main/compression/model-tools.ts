@@ -22,7 +22,7 @@ import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
 import { madePicture } from './parity-sample.ts';
-import { pictureInput, refuseHalfPrecision, unsuitable } from './picture-model.ts';
+import { atSize, pictureInput, requireFloats, requireOpenBatch, unsuitable } from './picture-model.ts';
 import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
 import { analysePruning, analyseWeights, requirePrunable, type PruningAnalysis } from './prune/analyse.ts';
@@ -79,7 +79,8 @@ export interface ToolReport {
 const MOST_IMAGES = 2000;
 const CALIBRATION = 96;
 const COMPARED = 32;
-const DEFAULT_SIZE = 224;
+/** Side of the input where neither the file nor anyone says. */
+export const DEFAULT_SIZE = 224;
 /** Share of multiply-accumulates that is removed where nothing else is said. */
 export const PRUNED_SHARE = 0.4;
 
@@ -142,9 +143,8 @@ async function openModel({ file, out, size: asked }: ModelOptions, { open }: { o
   if (stated !== null && height !== width) throw unsuitable(file, 'its input is not square');
   const size = asked ?? stated ?? DEFAULT_SIZE;
   const sized =
-    asked !== undefined && stated !== null && asked !== stated
-      ? setInputSize(read, { batch: batch ?? 'N', height: asked, width: asked })
-      : read;
+    stated !== null && size !== stated ? atSize(read, { batch: batch ?? 'N', side: size, stated }, file) : read;
+  if (open) requireOpenBatch(sized, size, file);
   // Before constants are folded: the batch that is stated would become one.
   const opened = open ? setInputSize(sized, { batch: 'N', height: asked ?? height!, width: asked ?? width! }) : sized;
   return {
@@ -161,7 +161,7 @@ async function openPictures(
   { file, calibrate, signal, onProgress, onWarning }: ToolOptions,
   { model, normalisation }: OpenedModel,
 ): Promise<Pictures> {
-  refuseHalfPrecision(model, file);
+  requireFloats(model, file);
   if (normalisation.from === 'assumed') onWarning?.(assumedNormalisation(file));
   const pictures = await picturesIn(calibrate).catch((cause: unknown) => {
     throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
@@ -273,7 +273,7 @@ export async function cutModel(
   return { pruned, analysis, measures: importance.measures };
 }
 
-/** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
+/** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, MODEL_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
 export const pruneFile = (options: PruneOptions): Promise<PruneReport> =>
   cancellable(options.signal, async () => {
     const { calibrate } = options;
@@ -301,7 +301,7 @@ export interface QuantizeReport extends ToolReport {
   keptFloat: readonly { node: string; why: string }[];
 }
 
-/** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
+/** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, MODEL_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
 export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
   cancellable(options.signal, async () => {
     const opened = await openTool(options, { open: false });

@@ -1,11 +1,20 @@
-import { AppError } from '../contract/errors.ts';
-import { halfPrecisionIn, inferShapes, runtimeInputs, type Model, type Value } from '../onnx/index.ts';
+import { AppError, isAppError } from '../contract/errors.ts';
+import {
+  halfPrecisionIn,
+  inferShapes,
+  runtimeInputs,
+  setInputSize,
+  takesTwo,
+  type Dim,
+  type Model,
+  type Value,
+} from '../onnx/index.ts';
 
 /* What the tools on plain files need of a model; both are asked before a picture is decoded. */
 
-export const unsuitable = (file: string, problem: string) => new AppError('BACKBONE_UNSUITABLE', { file, problem });
+export const unsuitable = (file: string, problem: string) => new AppError('MODEL_UNSUITABLE', { file, problem });
 
-/** The one input of a model: [batch, 3, height, width] in float32. @throws BACKBONE_UNSUITABLE */
+/** The one input of a model: [batch, 3, height, width] in float32. @throws MODEL_UNSUITABLE */
 export function pictureInput({ graph }: Model, file: string): Value & { shape: NonNullable<Value['shape']> } {
   const inputs = runtimeInputs(graph);
   const [input] = inputs;
@@ -16,8 +25,38 @@ export function pictureInput({ graph }: Model, file: string): Value & { shape: N
   return { ...input, shape };
 }
 
-/** What is measured on pictures is read as float32, inside the model too; cutting by weights alone reads none. @throws GRAPH_INVALID, BACKBONE_UNSUITABLE */
-export function refuseHalfPrecision(model: Model, file: string): void {
-  const half = halfPrecisionIn(model.graph, inferShapes(model, { unknownOps: 'unknown' }));
+/** What is measured on pictures is read as floats, inside the model too; cutting by weights alone reads none. @throws GRAPH_INVALID, MODEL_UNSUITABLE */
+export function requireFloats(model: Model, file: string): void {
+  const infos = inferShapes(model, { unknownOps: 'unknown' });
+  const half = halfPrecisionIn(model.graph, infos);
   if (half !== null) throw unsuitable(file, half);
+  for (const output of model.graph.outputs) {
+    const type = infos.get(output.name)?.type ?? output.type;
+    if (type === 'float32' || type === 'float64') continue;
+    const what = type === null ? 'no tensor' : type;
+    throw unsuitable(file, `its output "${output.name}" is ${what}, not float32; export it without that output`);
+  }
+}
+
+/** A model stated at this size. @throws MODEL_UNSUITABLE where a layer holds it to the size that its file states */
+export function atSize(model: Model, size: { batch?: Dim; side: number; stated: number }, file: string): Model {
+  const { batch, side, stated } = size;
+  try {
+    return setInputSize(model, { ...(batch === undefined ? {} : { batch }), height: side, width: side });
+  } catch (error) {
+    if (!isAppError(error, 'GRAPH_INVALID')) throw error;
+    throw new AppError(
+      'MODEL_UNSUITABLE',
+      { file, problem: `its input is fixed at ${stated} pixels` },
+      { cause: error },
+    );
+  }
+}
+
+/** For what runs several pictures at once, training above all. @throws MODEL_UNSUITABLE */
+export function requireOpenBatch(model: Model, size: number, file: string): void {
+  if (takesTwo(model, size)) return;
+  const [batch] = pictureInput(model, file).shape;
+  const taken = typeof batch === 'number' && batch > 1 ? `${batch} pictures` : '1 picture';
+  throw unsuitable(file, `it takes ${taken} in each run; export it with an open batch`);
 }

@@ -376,6 +376,10 @@ export const errorCatalogue = {
       '画像分類または特徴抽出のモデルを選び、必要なら --features で出力を指定してください。',
     ],
   ),
+  MODEL_UNSUITABLE: entry(
+    ['{file} cannot be worked on: {problem}.', 'Export it as is said there, or take another model.'],
+    ['{file} は処理できません: {problem}', '指摘のとおりに書き出し直すか、別のモデルを使ってください。'],
+  ),
   BACKBONE_MISSING: entry(
     ['The backbone "{id}" is not installed.', 'Run "npm run models", or add one with "backbones add FILE".'],
     [

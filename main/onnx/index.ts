@@ -21,7 +21,7 @@ export { beginsAndEnds, padsOn } from './pads.ts';
 export { sliceBounds, type SliceBounds } from './slice-bounds.ts';
 export { mapBehindPooling, type PooledMap } from './pooled-map.ts';
 export { foldBatchNorm } from './passes/fold-batch-norm.ts';
-export { appendNodes, selectOutputs, setInputSize } from './passes/reshape-interface.ts';
+export { appendNodes, selectOutputs, setInputSize, takesTwo } from './passes/reshape-interface.ts';
 export { selectFeatureOutputs } from './passes/select-feature-outputs.ts';
 export { importTflite, type TfliteImportOptions } from './tflite/import-tflite.ts';
 export { analyseBackbone, type BackboneAnalysis, type FeatureCandidate } from './backbone-candidates.ts';

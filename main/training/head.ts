@@ -10,6 +10,7 @@ import {
   readModelFile,
   scalar,
   setInputSize,
+  takesTwo,
   setOutputs,
   value,
   valueNames,
@@ -56,7 +57,7 @@ export interface HeadedModel {
  * A linear classifier on all features of a backbone, its weights zero. It reads the features times `gain`: AdamW moves every weight by about the learning
  * rate whatever the size of its gradient, so the head learns `gain` times as fast as the body with one rate for all (settleHead takes the factor out).
  * @param batch a number, or a symbol to leave it open.
- * @throws BACKBONE_UNSUITABLE when the backbone has no such size.
+ * @throws BACKBONE_UNSUITABLE when the backbone has no such size, or takes one picture in each run.
  */
 export function attachHead(
   backbone: TrainableBackbone,
@@ -98,7 +99,12 @@ export function attachHead(
       [value(logits, 'float32', [batch, classes])],
     ),
   );
-  const model = setInputSize(withGraph(backbone.model, headed), { batch, height: size, width: size });
+  const whole = withGraph(backbone.model, headed);
+  if (!takesTwo(whole, size)) {
+    const problem = 'it takes 1 picture in each run; export it with an open batch';
+    throw new AppError('BACKBONE_UNSUITABLE', { file: backbone.name, problem });
+  }
+  const model = setInputSize(whole, { batch, height: size, width: size });
   return { model, parameters: { weight, bias }, gain: factor, features };
 }
 

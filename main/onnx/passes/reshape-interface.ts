@@ -1,4 +1,4 @@
-import { AppError } from '../../contract/errors.ts';
+import { AppError, isAppError } from '../../contract/errors.ts';
 import { value } from '../build.ts';
 import { addNodes, eliminateDead, indexGraph, runtimeInputs, setInputs, setOutputs, withGraph } from '../edit.ts';
 import { inferShapes } from '../infer-shapes.ts';
@@ -49,6 +49,19 @@ export function setInputSize(model: Model, size: { batch?: Dim; height: Dim; wid
   const shape: Dim[] = [size.batch ?? batch!, channels!, size.height, size.width];
   const inputs = model.graph.inputs.map((input) => (input.name === image.name ? { ...input, shape } : input));
   return restate(withGraph(model, setInputs(model.graph, inputs)));
+}
+
+/** False where a layer holds the model to one picture in each run, as a Reshape to a fixed batch does, whatever its input states. @throws GRAPH_INVALID, as setInputSize does */
+export function takesTwo(model: Model, size: number): boolean {
+  // What is wrong whatever the batch is thrown as it is.
+  setInputSize(model, { height: size, width: size });
+  try {
+    const { outputs } = setInputSize(model, { batch: 2, height: size, width: size }).graph;
+    return outputs.every(({ shape }) => typeof shape?.[0] !== 'number' || shape[0] === 2);
+  } catch (error) {
+    if (isAppError(error, 'GRAPH_INVALID')) return false;
+    throw error;
+  }
 }
 
 /**

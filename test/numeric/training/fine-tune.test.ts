@@ -10,6 +10,7 @@ import { fineTune, type FineTuneOptions } from '../../../main/training/fine-tune
 import { attachHead, settleHead, type TrainableBackbone } from '../../../main/training/head.ts';
 import { openLoader, type LabelledImage } from '../../../main/training/loader/loader.ts';
 import { createOrtEngine } from '../../../main/training/ort/engine.ts';
+import { singleBackbone } from '../../unit/compression/networks.ts';
 import { writePictures } from '../../unit/training/pictures.ts';
 import { writeTinyBackbone } from '../learning/tiny-backbone.ts';
 import { smallNetwork } from './small-training.ts';
@@ -76,6 +77,21 @@ describe('head', () => {
   it('refuses another size where the backbone has one only', () => {
     const fixed = { ...backbone, dynamicSize: false };
     expect(() => attachHead(fixed, { classes: 3, size: 48, gain: 10, batch: 2 })).toThrow(/fixed at 32/);
+  });
+  it('refuses a backbone with a layer that is fixed to one picture in each run', () => {
+    const model = singleBackbone();
+    const single = {
+      ...backbone,
+      model,
+      inputSize: 64,
+      features: [{ name: 'features', channels: 24, kind: 'pooled' }],
+    };
+    expect(() => attachHead(single as TrainableBackbone, { classes: 3, size: 64, gain: 10, batch: 32 })).toThrow(
+      expect.objectContaining({
+        code: 'BACKBONE_UNSUITABLE',
+        details: expect.objectContaining({ problem: expect.stringContaining('takes 1 picture in each run') }),
+      }),
+    );
   });
 });
 

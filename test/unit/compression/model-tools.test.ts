@@ -13,15 +13,17 @@ import {
   graph,
   model,
   node,
+  selectOutputs,
   setInitializer,
   setInputSize,
   value,
   withGraph,
+  type Model,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { cli } from '../../helpers/cli.ts';
 import { halfInside } from '../../helpers/half-precision.ts';
-import { indirectBackbone, olderBackbone, paddedBackbone } from './networks.ts';
+import { indirectBackbone, olderBackbone, paddedBackbone, singleBackbone, sizedClassifier } from './networks.ts';
 import { smallBackboneFile, texture } from './small-data.ts';
 
 let folder: string;
@@ -176,12 +178,12 @@ describe('tools on plain ONNX files', () => {
       details: { op: 'Conv', opset: 12, node: 'stem', problem: expect.stringContaining('opset 13') },
     });
     await expect(distillFile({ ...options('none.onnx'), teacher: flat, epochs: 1 })).rejects.toMatchObject({
-      code: 'BACKBONE_UNSUITABLE',
+      code: 'MODEL_UNSUITABLE',
     });
     const four = join(folder, 'four.onnx');
     const whole = decodeModel(new Uint8Array(await readFile(file)), file);
     await writeFile(four, encodeModel(setInputSize(whole, { batch: 4, height: 64, width: 64 })));
-    const refused = { code: 'BACKBONE_UNSUITABLE', details: { problem: expect.stringContaining('4 pictures') } };
+    const refused = { code: 'MODEL_UNSUITABLE', details: { problem: expect.stringContaining('4 pictures') } };
     await expect(pruneFile({ ...options('none.onnx'), file: four, ratio: 0.3 })).rejects.toMatchObject(refused);
     await expect(quantizeFile({ ...options('none.onnx'), file: four })).rejects.toMatchObject(refused);
     const ofBytes = whole.graph.inputs.map((input) => ({ ...input, type: 'uint8' as const }));
@@ -189,7 +191,7 @@ describe('tools on plain ONNX files', () => {
       ['float16', halfInside(whole)],
       ['uint8', withGraph(whole, { ...whole.graph, inputs: ofBytes })],
     ] as const) {
-      const refusal = { code: 'BACKBONE_UNSUITABLE', details: { problem: expect.stringContaining(type) } };
+      const refusal = { code: 'MODEL_UNSUITABLE', details: { problem: expect.stringContaining(type) } };
       const given = join(folder, `${type}.onnx`);
       await writeFile(given, encodeModel(odd));
       // Before a picture is looked for: there are none.
@@ -223,6 +225,35 @@ describe('tools on plain ONNX files', () => {
     expect(plain.keptFloat).toEqual([]);
     expect(report.keptFloat).toEqual([{ node: 'out', why: 'its weight is computed at run time' }]);
     expect(report.integers).toBe(plain.integers - 1);
+  });
+
+  it('refuses before a picture is looked for what would fail behind them all', async () => {
+    const write = async (name: string, of: Model) => {
+      await writeFile(join(folder, name), encodeModel(of));
+      return join(folder, name);
+    };
+    const gone = { ...options('none.onnx'), calibrate: join(folder, 'gone') };
+    const refusal = (problem: string) => ({
+      code: 'MODEL_UNSUITABLE',
+      details: { problem: expect.stringContaining(problem) },
+    });
+    // One picture in each run: nothing can be taught with it, by it neither.
+    const single = await write('single.onnx', singleBackbone());
+    const one = refusal('it takes 1 picture in each run; export it with an open batch');
+    await expect(distillFile({ ...gone, file: single, teacher: null, epochs: 1 })).rejects.toMatchObject(one);
+    await expect(distillFile({ ...gone, teacher: single, epochs: 1 })).rejects.toMatchObject(one);
+    expect((await quantizeFile({ ...options('single-int8.onnx'), file: single })).integers).toBeGreaterThan(0);
+    // An output that is no float can be compared with nothing.
+    const whole = await write('index.onnx', sizedClassifier());
+    const index = refusal('its output "best" is int64');
+    await expect(quantizeFile({ ...gone, file: whole })).rejects.toMatchObject(index);
+    await expect(pruneFile({ ...gone, file: whole, ratio: 0.3 })).rejects.toMatchObject(index);
+    await expect(distillFile({ ...gone, file: whole, teacher: null, epochs: 1 })).rejects.toMatchObject(index);
+    await expect(distillFile({ ...gone, teacher: whole, epochs: 1 })).rejects.toMatchObject(index);
+    // Another size than the one that its last layer reads.
+    const logits = await write('logits.onnx', selectOutputs(sizedClassifier(), ['logits']));
+    const fixed = refusal('its input is fixed at 64 pixels');
+    await expect(pruneFile({ ...gone, file: logits, size: 96, ratio: 0.3 })).rejects.toMatchObject(fixed);
   });
 
   it('a model with a shape that cannot be told: no multiply-accumulates, and no file where it fails', async () => {

@@ -158,6 +158,48 @@ export const paddedBackbone = (): Model => {
   });
 };
 
+/** The same network for one picture of 64 pixels in each run: its last Reshape says so. */
+export const singleBackbone = (): Model => {
+  const { graph: open, ...rest } = smallBackbone();
+  const nodes = open.nodes.map((each) =>
+    each.op === 'Flatten' ? node('Reshape', ['pooled', 'one'], ['features']) : each,
+  );
+  const initializers = new Map([...open.initializers, ['one', int64Tensor([2], [1, 24])] as const]);
+  return {
+    ...rest,
+    graph: {
+      ...open,
+      nodes,
+      initializers,
+      inputs: [value('image', 'float32', [1, 3, 64, 64])],
+      outputs: [value('features', 'float32', [1, 24])],
+    },
+  };
+};
+
+/** The same network as a classifier that reads every position of its last map, so that its input is fixed at 64 pixels; `best` is the index of the class. */
+export const sizedClassifier = (): Model => {
+  const { graph: open, ...rest } = smallBackbone();
+  const nodes = open.nodes
+    .filter(({ op }) => op !== 'GlobalAveragePool')
+    .map((each) => (each.op === 'Flatten' ? { ...each, inputs: ['scaled'], outputs: ['flat'] } : each));
+  const weight = float32Tensor([5, 24 * 16 * 16], noise(5 * 24 * 16 * 16, 3, 0.05));
+  return {
+    ...rest,
+    graph: {
+      ...open,
+      nodes: [
+        ...nodes,
+        node('Gemm', ['flat', 'classes'], ['logits'], { transB: 1 }),
+        node('ArgMax', ['logits'], ['best'], { axis: 1, keepdims: 0 }),
+      ],
+      initializers: new Map([...open.initializers, ['classes', weight]]),
+      inputs: [value('image', 'float32', ['N', 3, 64, 64])],
+      outputs: [value('logits', 'float32', ['N', 5]), value('best', 'int64', ['N'])],
+    },
+  };
+};
+
 /** Random pictures with structure: smooth fields, so that activations are correlated as real ones are. */
 export const randomImages = (count: number, seed = 5): ImageSource => ({
   count,
