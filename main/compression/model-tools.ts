@@ -235,6 +235,10 @@ export async function report(
 export interface PruneReport extends ToolReport {
   /** Share of multiply-accumulates that went. */
   ratio: number;
+  /** The share that was asked for. */
+  asked: number;
+  /** What a person should know of a ratio far below the one asked for; null: it is not. */
+  problem: string | null;
   /** What channels were chosen by. */
   importance: readonly Importance[];
   /** Whether what is left was fitted, on pictures, to give what the whole model gave. */
@@ -255,12 +259,28 @@ interface PruneOptions extends ModelOptions {
   importance?: Pick<ImportanceOptions, 'measures' | 'hedge'> | undefined;
 }
 
+/**
+ * Of a ratio that lies far below the one asked for: every group that may be cut is then down to its floor, and little is gained for all that is lost.
+ * Null: it does not.
+ */
+function shortfall(asked: number, reached: number, [first]: PruningAnalysis['untouched']): string | null {
+  if (reached >= asked / 2) return null;
+  const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+  const why = first ? `; left alone is, first of all, ${first.group}: ${first.why}` : '';
+  return `Asked for ${percent(asked)} fewer multiply-accumulates, reached ${percent(reached)}: all that may be cut was cut as far as it may be${why}. Such a model has lost much for little time; ask for less, or take another way.`;
+}
+
 /** @throws UNSUPPORTED_OP where nothing can be pruned */
 export async function cutModel(
   { model, size, batch, pictures }: OpenedModel & { pictures: Pictures | null },
   options: PruneOptions,
-): Promise<{ pruned: Pruned; analysis: PruningAnalysis; measures: readonly Importance[] }> {
-  const { threads, seed, signal, ratio, onProgress } = options;
+): Promise<{
+  pruned: Pruned;
+  analysis: PruningAnalysis;
+  measures: readonly Importance[];
+  problem: string | null;
+}> {
+  const { threads, seed, signal, ratio, onProgress, onWarning } = options;
   const importance = options.importance ?? { measures: [pictures ? 'reconstruction' : 'l2'] };
   const calibration = { images: pictures?.calibration ?? [], size, batch, threads, seed, signal, importance };
   onProgress?.('measuring what each channel is worth');
@@ -270,7 +290,9 @@ export async function cutModel(
   requirePrunable(analysis, { op: 'model', name: options.file });
   onProgress?.(pictures ? 'cutting and fitting what is left' : 'cutting');
   const pruned = await pruneModel(analysis, pictures?.source ?? null, ratio, calibration);
-  return { pruned, analysis, measures: importance.measures };
+  const problem = shortfall(ratio, pruned.ratio, analysis.untouched);
+  if (problem !== null) onWarning?.(problem);
+  return { pruned, analysis, measures: importance.measures, problem };
 }
 
 /** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, MODEL_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
@@ -280,10 +302,12 @@ export const pruneFile = (options: PruneOptions): Promise<PruneReport> =>
     const model = await openModel(options, { open: false });
     const pictures = calibrate === null ? null : await openPictures({ ...options, calibrate }, model);
     const opened = { ...model, pictures };
-    const { pruned, analysis, measures } = await cutModel(opened, options);
+    const { pruned, analysis, measures, problem } = await cutModel(opened, options);
     return {
       ...(await report(pruned.model, opened, options)),
       ratio: pruned.ratio,
+      asked: options.ratio,
+      problem,
       importance: measures,
       fitted: pictures !== null,
       widths: pruned.widths.filter(({ before, after }) => after < before),

@@ -140,6 +140,7 @@ export function addToolCommands(program: Command, action: Action): void {
       context.out.result(result, (r) =>
         [
           told(r),
+          `Asked for ${(100 * r.asked).toFixed(1)} % fewer multiply-accumulates, reached ${(100 * r.ratio).toFixed(1)} %.`,
           ...(r.fitted
             ? []
             : [

@@ -23,7 +23,14 @@ import {
 import { openSession } from '../../../main/runtime/session.ts';
 import { cli } from '../../helpers/cli.ts';
 import { halfInside } from '../../helpers/half-precision.ts';
-import { indirectBackbone, olderBackbone, paddedBackbone, singleBackbone, sizedClassifier } from './networks.ts';
+import {
+  indirectBackbone,
+  olderBackbone,
+  paddedBackbone,
+  singleBackbone,
+  sizedClassifier,
+  uncuttableClassifier,
+} from './networks.ts';
 import { smallBackboneFile, texture } from './small-data.ts';
 
 let folder: string;
@@ -93,6 +100,20 @@ describe('tools on plain ONNX files', () => {
     const report = await pruneFile({ ...options('of-links.onnx'), calibrate: linked, ratio: 0.3 });
     // Twelve pictures, every fourth kept apart.
     expect(report.calibrationImages).toBe(9);
+  });
+
+  it('prune: says so where far less went than was asked, and what stood in the way', async () => {
+    const uncuttable = join(folder, 'uncuttable.onnx');
+    await writeFile(uncuttable, encodeModel(uncuttableClassifier()));
+    const warned: string[] = [];
+    const asked = { ratio: 0.4, calibrate: null, onWarning: (line: string) => warned.push(line) };
+    const report = await pruneFile({ ...options('cut.onnx'), ...asked, file: uncuttable });
+    expect(report.ratio).toBeLessThan(0.01);
+    expect(report.problem).toMatch(/Asked for 40.0 % .* reached 0.\d %.*wide: it is the output map/);
+    expect(warned).toEqual([report.problem]);
+    const enough = await pruneFile({ ...options('enough.onnx'), ...asked, ratio: 0.3 });
+    expect(enough).toMatchObject({ asked: 0.3, problem: null });
+    expect(warned.length).toBe(1);
   });
 
   it('quantize: integers inside, nearly the same outputs', async () => {

@@ -200,6 +200,35 @@ export const sizedClassifier = (): Model => {
   };
 };
 
+/** A classifier nearly all of whose work cannot be cut: what its convolution makes is an output as well, and two small layers follow. */
+export const uncuttableClassifier = (): Model => {
+  const weight = (rows: number, ...rest: number[]) =>
+    float32Tensor(
+      [rows, ...rest],
+      noise(
+        rest.reduce((a, b) => a * b, rows),
+        rows,
+        0.2,
+      ),
+    );
+  return model(
+    graph({
+      nodes: [
+        node('Conv', ['image', 'wide_w'], ['wide'], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }),
+        node('Relu', ['wide'], ['map']),
+        node('GlobalAveragePool', ['map'], ['pooled']),
+        node('Flatten', ['pooled'], ['flat'], { axis: 1 }),
+        node('Gemm', ['flat', 'inner_w'], ['inner'], { transB: 1 }),
+        node('Relu', ['inner'], ['inner_act']),
+        node('Gemm', ['inner_act', 'last_w'], ['logits'], { transB: 1 }),
+      ],
+      inputs: [value('image', 'float32', ['N', 3, 'H', 'W'])],
+      outputs: [value('logits', 'float32', ['N', 4]), value('map', 'float32', ['N', 32, 'H', 'W'])],
+      initializers: { wide_w: weight(32, 3, 3, 3), inner_w: weight(64, 32), last_w: weight(4, 64) },
+    }),
+  );
+};
+
 /** Random pictures with structure: smooth fields, so that activations are correlated as real ones are. */
 export const randomImages = (count: number, seed = 5): ImageSource => ({
   count,
