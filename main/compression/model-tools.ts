@@ -22,7 +22,7 @@ import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
 import { madePicture } from './parity-sample.ts';
-import { atSize, pictureInput, requireFloats, requireOpenBatch, unsuitable } from './picture-model.ts';
+import { atSize, pictureInput, requireFloats, requireOpenBatch, requireRunnable, unsuitable } from './picture-model.ts';
 import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
 import { analysePruning, analyseWeights, requirePrunable, type PruningAnalysis } from './prune/analyse.ts';
@@ -145,11 +145,13 @@ async function openModel({ file, out, size: asked }: ModelOptions, { open }: { o
   const sized =
     stated !== null && size !== stated ? atSize(read, { batch: batch ?? 'N', side: size, stated }, file) : read;
   if (open) requireOpenBatch(sized, size, file);
+  const bytes = encodeModel(foldBatchNorm(sized));
+  await requireRunnable(sized, bytes, file);
   // Before constants are folded: the batch that is stated would become one.
   const opened = open ? setInputSize(sized, { batch: 'N', height: asked ?? height!, width: asked ?? width! }) : sized;
   return {
     model: foldBatchNorm(foldConstants(opened)),
-    bytes: encodeModel(foldBatchNorm(sized)),
+    bytes,
     inputName,
     size,
     batch: typeof batch === 'number' ? batch : undefined,

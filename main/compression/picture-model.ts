@@ -9,6 +9,7 @@ import {
   type Model,
   type Value,
 } from '../onnx/index.ts';
+import { openSession } from '../runtime/session.ts';
 
 /* What the tools on plain files need of a model; both are asked before a picture is decoded. */
 
@@ -23,6 +24,18 @@ export function pictureInput({ graph }: Model, file: string): Value & { shape: N
   if (shape?.length !== 4 || shape[1] !== 3) throw unsuitable(file, 'its input is not [batch, 3, height, width]');
   if (type !== 'float32') throw unsuitable(file, `its input is ${type ?? 'not a tensor'}, not float32`);
   return { ...input, shape };
+}
+
+/** What the runtime says of a model, asked before all work. @throws MODEL_UNREADABLE, MODEL_UNSUITABLE where it has operators that are not of ONNX */
+export async function requireRunnable({ graph }: Model, bytes: Uint8Array, file: string): Promise<void> {
+  try {
+    await (await openSession(bytes, { threads: 1, name: file, optimization: 'disabled' })).dispose();
+  } catch (error) {
+    const foreign = new Set(graph.nodes.flatMap(({ op, domain }) => (domain === '' ? [] : [`${domain}.${op}`])));
+    if (!isAppError(error, 'MODEL_UNREADABLE') || foreign.size === 0) throw error;
+    const problem = `it has operators that the runtime may not know, ${[...foreign].join(', ')}: ${String(error.details['problem'])}`;
+    throw new AppError('MODEL_UNSUITABLE', { file, problem }, { cause: error });
+  }
 }
 
 /** What is measured on pictures is read as floats, inside the model too; cutting by weights alone reads none. @throws GRAPH_INVALID, MODEL_UNSUITABLE */

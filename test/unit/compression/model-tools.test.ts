@@ -271,6 +271,20 @@ describe('tools on plain ONNX files', () => {
     await expect(pruneFile({ ...gone, file: whole, ratio: 0.3 })).rejects.toMatchObject(index);
     await expect(distillFile({ ...gone, file: whole, teacher: null, epochs: 1 })).rejects.toMatchObject(index);
     await expect(distillFile({ ...gone, teacher: whole, epochs: 1 })).rejects.toMatchObject(index);
+    // An operator of someone's own.
+    const { graph: own, ...rest } = singleBackbone();
+    const nodes = own.nodes.map((each) => (each.op === 'HardSwish' ? { ...each, op: 'Swish', domain: 'mine' } : each));
+    const custom = await write('custom.onnx', {
+      ...rest,
+      opsets: new Map([...rest.opsets, ['mine', 1]]),
+      graph: { ...own, nodes },
+    });
+    const unknown = {
+      code: 'MODEL_UNSUITABLE',
+      details: { file: custom, problem: expect.stringContaining('mine.Swish') },
+    };
+    await expect(quantizeFile({ ...gone, file: custom })).rejects.toMatchObject(unknown);
+    await expect(pruneFile({ ...gone, file: custom, calibrate: null, ratio: 0.3 })).rejects.toMatchObject(unknown);
     // Another size than the one that its last layer reads.
     const logits = await write('logits.onnx', selectOutputs(sizedClassifier(), ['logits']));
     const fixed = refusal('its input is fixed at 64 pixels');
