@@ -66,6 +66,8 @@ interface Pending {
   /** Number of the frame; null: none came yet. */
   seq: number | null;
   sinceMs: number;
+  /** null: none yet. One that is there waits for those of the parts before. */
+  result: PartResult | null;
 }
 
 export interface Statistics {
@@ -102,6 +104,7 @@ const noStatistics = (): Statistics => ({
 
 /** Results that wait for the one before to be acknowledged; only frames that come by themselves can be so many. */
 export const MAX_WAITING = 16;
+/** Parts without a result put out or waiting; what comes beyond is given up at once. */
 const MAX_PENDING = 64;
 /** No result is ready for so long after one that nobody acknowledged: longer than the scan of a PLC, which has to see that it is gone. */
 export const GAP_MS = 200;
@@ -137,8 +140,8 @@ export function createHandshake(
   let acceptedMs = -Infinity;
   let edgeMs = -Infinity;
   let parts = 0;
-  /** Frames up to this number have been answered or belong to no part. */
-  let doneSeq = 0;
+  /** Frames up to this number have become parts, or belong to none. null: of none was heard yet. */
+  let heardSeq: number | null = null;
   let pending: Pending[] = [];
   let waiting: PartResult[] = [];
   let shown: PartResult | null = null;
@@ -196,9 +199,19 @@ export function createHandshake(
     if (count > 0) statistics.overruns += waiting.splice(0, count).length;
   };
 
+  /** A PLC may count results off against parts: none overtakes that of a part before. */
+  const tellInOrder = (nowMs: number) => {
+    while (pending[0]?.result) {
+      waiting.push(pending[0].result);
+      pending = pending.slice(1);
+      showNext(nowMs);
+      // The oldest that waits: the PLC sees the hole in the part counter.
+      giveUp(waiting.length - (speaks ? MAX_WAITING : 0));
+    }
+  };
+
   const finish = (part: Pending, verdict: PartVerdict, nowMs: number) => {
-    pending = pending.filter((other) => other !== part);
-    if (part.seq !== null) doneSeq = Math.max(doneSeq, part.seq);
+    if (part.result) return;
     // An error is never ok, whatever it was told together with.
     const result: PartResult = { ...verdict, part: part.part };
     if (result.error !== 'none') result.verdict = 'unsure';
@@ -211,18 +224,25 @@ export function createHandshake(
       statistics.timed += 1;
       statistics.timeSumUs += us;
     }
-    waiting.push(result);
-    showNext(nowMs);
-    // The oldest that waits: the PLC sees the hole in the part counter.
-    giveUp(waiting.length - (speaks ? MAX_WAITING : 0));
+    part.result = result;
+    tellInOrder(nowMs);
   };
 
   const accept = (seq: number | null, nowMs: number): Pending => {
     parts = (parts + 1) >>> 0;
     statistics.triggers += 1;
-    const part = { part: parts, seq, sinceMs: nowMs };
-    pending.push(part);
+    const part = { part: parts, seq, sinceMs: nowMs, result: null };
+    if (pending.length < MAX_PENDING) pending.push(part);
+    else statistics.overruns += 1;
     return part;
+  };
+
+  /** Numbers have no gaps, but come from two threads: a frame that is heard of tells of those before it, whose own word is on its way. */
+  const hearOf = (seq: number, nowMs: number) => {
+    for (let next = (heardSeq ?? seq - 1) + 1; next <= seq; next += 1) {
+      heardSeq = next;
+      if (running) accept(next, nowMs);
+    }
   };
 
   /** The part that a frame belongs to; null: none. */
@@ -232,14 +252,8 @@ export function createHandshake(
       if (asked) asked.seq = seq;
       return asked ?? null;
     }
-    const known = pending.find((part) => part.seq === seq);
-    if (known) return known;
-    if (seq <= doneSeq) return null;
-    if (!running || pending.length >= MAX_PENDING) {
-      doneSeq = Math.max(doneSeq, seq);
-      return null;
-    }
-    return accept(seq, nowMs);
+    hearOf(seq, nowMs);
+    return pending.find((part) => part.seq === seq) ?? null;
   };
 
   const take: Handshake['take'] = (event, nowMs) => {

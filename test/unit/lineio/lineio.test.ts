@@ -64,12 +64,59 @@ test('any interleaving: one result per accepted part, in order, none in the plac
           if (triggered) expect(machine.pending + machine.waiting).toBeLessThanOrEqual(1);
         }
         const parts = results.map((r) => r.part);
-        expect(parts).toEqual([...new Set(parts)]);
+        expect(parts).toEqual([...new Set(parts)].sort((a, b) => a - b));
         for (const r of results) if (r.error !== 'none') expect(r.verdict).toBe('unsure');
       },
     ),
     { numRuns: 500 },
   );
+});
+
+test('a part that is told before those that came before it: its result waits for theirs, and none of them goes without', () => {
+  const told: string[] = [];
+  const machine = createHandshake({ ...options, triggered: false }, (r) => told.push(`${r.part} ${r.error}`));
+  const verdict = (seq: number, error: 'none' | 'noImage', at: number) =>
+    machine.take(
+      { kind: 'verdict', seq, part: null, result: { verdict: 'ok', classCode: 1, error, latencyMs: 1 } },
+      at,
+    );
+  const acknowledge = (at: number) => {
+    for (const on of [true, false])
+      machine.take({ kind: 'coils', trigger: false, acknowledge: on, resetStatistics: false }, at);
+  };
+  machine.take({ kind: 'start' }, 0);
+  for (const seq of [101, 102]) machine.take({ kind: 'frame', seq, part: null }, seq);
+  // 103 and 104 wait for inference as well, but word of their frames is still on its way; 105 had no room.
+  verdict(105, 'noImage', 110);
+  expect(machine.signals()).toMatchObject({ busy: true, resultReady: false });
+  for (const seq of [103, 104]) machine.take({ kind: 'frame', seq, part: null }, 111);
+  for (const seq of [101, 102, 103]) {
+    verdict(seq, 'none', 120 + seq);
+    acknowledge(120 + seq);
+  }
+  // 104 hangs: what waits for it comes with its own time-out.
+  machine.take({ kind: 'tick' }, 210);
+  acknowledge(210);
+  acknowledge(211);
+  expect(told).toEqual(['1 none', '2 none', '3 none', '4 late', '5 noImage']);
+  expect(machine.signals()).toMatchObject({ busy: false, partCounter: 5, statTriggers: 5, statOverruns: 0 });
+});
+
+test('a hung part before many that are answered: those beyond the bound are a hole in the part counter, not a shift', () => {
+  const told: number[] = [];
+  const machine = createHandshake({ ...options, triggered: false }, (r) => told.push(r.part));
+  machine.take({ kind: 'start' }, 0);
+  machine.take({ kind: 'frame', seq: 1, part: null }, 0);
+  for (let n = 2; n <= 70; n += 1) machine.take({ kind: 'verdict', seq: n, part: null, result: good }, 1);
+  expect([machine.pending, machine.statistics.overruns]).toEqual([64, 6]);
+  machine.take({ kind: 'verdict', seq: 1, part: null, result: good }, 2);
+  machine.take({ kind: 'verdict', seq: 71, part: null, result: good }, 3);
+  for (let n = 0; n < 20; n += 1) {
+    for (const on of [true, false])
+      machine.take({ kind: 'coils', trigger: false, acknowledge: on, resetStatistics: false }, 4);
+  }
+  expect(told[0]).toBe(1);
+  expect(told.at(-1)).toBe(71);
 });
 
 test('a trigger while busy is refused and counted; a part without a frame gets no image, class -1', () => {
