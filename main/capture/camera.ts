@@ -22,7 +22,7 @@ export interface CameraFrame {
 
 /** Where a camera puts its frames; bounded. */
 export interface FrameSink {
-  /** False: no room, the frame was dropped and counted. Never blocks, may be called from any callback. */
+  /** False: no room, the frame was dropped and counted. May be called from any callback. Blocks only where the station says so and the camera can wait (`block`). */
   offer(frame: CameraFrame): boolean;
   /** Resolves when a frame will be taken. For sources that can wait (files); a real camera cannot. */
   whenFree(signal: AbortSignal): Promise<void>;

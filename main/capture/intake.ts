@@ -29,7 +29,10 @@ export interface MissedTrigger {
 }
 
 export interface IntakePorts {
-  ring: Pick<RingWriter, 'offer' | 'hasRoom' | 'claimLate' | 'countTrigger' | 'countDropped' | 'waitForRelease'>;
+  ring: Pick<
+    RingWriter,
+    'offer' | 'hasRoom' | 'claimLate' | 'countTrigger' | 'countDropped' | 'releases' | 'waitForRelease'
+  >;
   /** Monotonic milliseconds. */
   now(): number;
   /** Asks the camera for a picture. False: none will come. */
@@ -110,7 +113,12 @@ export function createIntake(options: IntakeOptions, ports: IntakePorts): Intake
     if (ring.hasRoom(length)) return;
     if (dropPolicy === 'block') {
       const until = now() + deadlineMs;
-      for (let left = deadlineMs; left > 0 && !ring.hasRoom(length); left = until - now()) ring.waitForRelease(left);
+      for (let left = deadlineMs; left > 0; left = until - now()) {
+        // Before the look: what is released after it ends the wait.
+        const seen = ring.releases();
+        if (ring.hasRoom(length)) return;
+        ring.waitForRelease(seen, left);
+      }
     } else if (dropPolicy === 'drop-oldest') {
       // A frame that gives way is not judged any more, but its memory is held until its readers let go: where that is what is short, nothing is gained.
       if (!ring.hasRoom(length, Infinity)) return;

@@ -126,9 +126,11 @@ export function createRingWriter(memory: RingMemory, now: () => number, notify: 
       if (won) Atomics.sub(words, PENDING, 1);
       return won;
     },
-    /** Stops this thread until something is released, or for at most `ms`. */
-    waitForRelease(ms: number): void {
-      Atomics.wait(words, RELEASED, Atomics.load(words, RELEASED), ms);
+    /** Counts what was released. */
+    releases: () => Atomics.load(words, RELEASED),
+    /** Stops this thread until something is released beyond what was `seen`, or for at most `ms`. */
+    waitForRelease(seen: number, ms: number): void {
+      Atomics.wait(words, RELEASED, seen, ms);
     },
     /** The next record's number, for one that has no frame. */
     takeNumber,

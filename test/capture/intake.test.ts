@@ -10,6 +10,7 @@ import {
   MAX_PENDING,
   triggersOf,
   type FrameNotice,
+  type RingWriter,
 } from '../../main/capture/ring.ts';
 
 const frame = (value = 1): CameraFrame => ({
@@ -20,7 +21,10 @@ const frame = (value = 1): CameraFrame => ({
 });
 
 /** An intake before a real ring, with a clock that is set by hand. */
-function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Partial<IntakeOptions['trigger']> }) {
+function stand(
+  over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Partial<IntakeOptions['trigger']> },
+  seenAs: (ring: RingWriter) => RingWriter = (ring) => ring,
+) {
   const clock = { ms: 1000 };
   const memory = createRingMemory();
   const notices: FrameNotice[] = [];
@@ -46,7 +50,7 @@ function stand(over: Partial<Omit<IntakeOptions, 'trigger'>> & { trigger?: Parti
       trigger: { source: 'software', minSpacingMs: 0, debounceMs: 0, ...over.trigger },
     },
     {
-      ring,
+      ring: seenAs(ring),
       now: () => clock.ms,
       fire() {
         fired += Number(camera.there);
@@ -163,6 +167,22 @@ test('no room: the newest is not taken, or the oldest is answered late, by the p
   expect(oldest.overtaken).toEqual(oldest.notices.slice(0, 2).map((notice) => notice.slot));
   expect(oldest.reader.isOpen(oldest.notices[0]!.slot)).toBe(false);
   expect(droppedFrames(oldest.memory)).toBe(2);
+});
+
+test('no room: the camera waits, and not in vain for what is released while it looks', () => {
+  let looks = 0;
+  const at = stand({ trigger: { source: 'free-run' }, dropPolicy: 'block', deadlineMs: 20_000 }, (ring) => ({
+    ...ring,
+    hasRoom(length) {
+      const there = ring.hasRoom(length);
+      if (!there && (looks += 1) === 2) at.reader.claimDecided(at.notices[0]!.slot);
+      return there;
+    },
+  }));
+  for (let i = 0; i < MAX_PENDING; i += 1) at.intake.offer(frame(i));
+  const begun = performance.now();
+  expect(at.intake.offer(frame())).toBe(true);
+  expect(performance.now() - begun).toBeLessThan(10_000);
 });
 
 test('no memory: the oldest would free none in time, so the newest is not taken and the others keep their verdicts', () => {

@@ -1,14 +1,17 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, constants, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { SimulatorSettings } from '../../main/capture/gige/simulator/settings.ts';
 import { startSimulator } from '../../main/capture/gige/simulator/simulator.ts';
 import { lineOutputSchema } from '../../main/contract/domain.ts';
 import { encodePng } from '../../main/vision/decode.ts';
 import { openPlc } from '../helpers/plc.ts';
 import { ownAddress } from '../helpers/simulated-gige.ts';
-import { createLineHome, lineStation, listenedLine, STATION, until, type LineHome } from './line-home.ts';
+import { createLineHome, lineSettings, lineStation, listenedLine, STATION, until, type LineHome } from './line-home.ts';
 
 let at: LineHome;
 beforeEach(async () => {
@@ -65,6 +68,40 @@ test.skipIf(process.platform === 'win32')(
     }
   },
 );
+
+/** A simulated camera on a thread of its own, which goes on while this one stands still. */
+async function cameraBeside(settings: Partial<SimulatorSettings>): Promise<Worker> {
+  const script = `
+    const { parentPort, workerData } = require('node:worker_threads');
+    import(workerData.simulator)
+      .then(({ startSimulator }) => startSimulator(workerData.settings))
+      .then(() => parentPort.postMessage('ready'));`;
+  const simulator = new URL('../../main/capture/gige/simulator/simulator.ts', import.meta.url).href;
+  const worker = new Worker(script, { eval: true, workerData: { simulator, settings } });
+  await once(worker, 'message');
+  return worker;
+}
+
+test('a GigE camera that is to wait for inference that hangs is not lost by it', async () => {
+  const address = ownAddress();
+  await using _simulator = await cameraBeside({ address, width: 64, height: 48, framesPerSecond: 20 });
+  const line = listenedLine();
+  try {
+    const station = lineStation({ kind: 'gige', address }, { line: lineSettings({ dropPolicy: 'block' }) });
+    await line.configure(at.home, station, await at.bundle('m-1'));
+    await startAtLast(line);
+    await until('parts', () => line.records.length >= 2);
+    // Longer than a camera keeps a connection that says nothing. This thread judges.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5_000);
+    const before = line.records.length;
+    await until('parts after it', () => line.records.length >= before + 10);
+    expect(line.problemsLogged).toEqual([]);
+    expect(line.status()).toMatchObject({ state: 'running', camera: 'well' });
+    expect(line.status().droppedFrames).toBeGreaterThan(0);
+  } finally {
+    await line.line.dispose();
+  }
+});
 
 /** One that waits behind a camera that is still being closed, and that longer than it has, is asked for anew. */
 async function startAtLast(line: ReturnType<typeof listenedLine>): Promise<void> {

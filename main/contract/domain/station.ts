@@ -96,7 +96,7 @@ export const lineSettingsSchema = z.object({
     .prefault({}),
   /** From the trigger, or the frame where there is none, to the verdict; beyond it `unsure: late`. null: ten times maxLatencyMsP99, 500 at least. */
   deadlineMs: z.number().min(20).max(60_000).nullable().default(null),
-  /** When more parts wait than could be judged in time: the camera waits, the oldest is answered `late`, or the newest is not taken. */
+  /** When more parts wait than could be judged in time: the camera waits (no GigE or USB camera can: its newest is not taken), the oldest is answered `late`, or the newest is not taken. */
   dropPolicy: z.enum(['block', 'drop-oldest', 'drop-newest']).default('drop-newest'),
   /**
    * A picture beyond one of these is not judged: unsure, with the reason. null: not looked at. What is dark, saturated or blurred depends

@@ -25,6 +25,12 @@ export const optionsOf = ({ home, station }: Pick<Setup, 'home' | 'station'>) =>
   settingsFile: join(home, 'spool', `${encodeURIComponent(station.id)}.settings-before`),
 });
 
+/** Cameras whose connection is kept by the thread that would stop for them: they would be lost by waiting. */
+const RESTLESS_CAMERAS: readonly string[] = ['gige', 'usb'];
+
+const dropPolicyOf = ({ camera, line }: Setup['station']) =>
+  line.dropPolicy === 'block' && RESTLESS_CAMERAS.includes(camera.kind) ? 'drop-newest' : line.dropPolicy;
+
 /** Opens and closes the line's camera, which the capture thread owns. */
 export function createLineCamera(
   line: LineState,
@@ -65,7 +71,7 @@ export function createLineCamera(
         },
         intake: {
           trigger: station.line.trigger,
-          dropPolicy: station.line.dropPolicy,
+          dropPolicy: dropPolicyOf(station),
           frames: station.line.frames,
           deadlineMs: lateAfterMs(station),
         },

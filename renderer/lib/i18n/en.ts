@@ -1125,7 +1125,7 @@ export const en = {
   'settings.dropPolicy': 'When parts come too fast',
   'settings.dropPolicy.drop-newest': 'The newest is not taken',
   'settings.dropPolicy.drop-oldest': 'The oldest is answered late',
-  'settings.dropPolicy.block': 'The camera waits',
+  'settings.dropPolicy.block': 'The camera waits (GigE, USB: the newest is not taken)',
   'settings.minSpacing': 'Least time between triggers, ms',
   'settings.debounce': 'Contact bounce, ms',
   'settings.deadline': 'Verdict within, ms (empty: by the latency limit)',

@@ -1115,7 +1115,7 @@ export const ja: Record<MessageKey, string> = {
   'settings.dropPolicy': '部品の流れが速すぎるとき',
   'settings.dropPolicy.drop-newest': '最新のものを取り込まない',
   'settings.dropPolicy.drop-oldest': '最も古いものを時間切れにする',
-  'settings.dropPolicy.block': 'カメラを待たせる',
+  'settings.dropPolicy.block': 'カメラを待たせる（GigE・USB：最新のものを取り込まない）',
   'settings.minSpacing': 'トリガーの最小間隔、ms',
   'settings.debounce': '接点のチャタリング、ms',
   'settings.deadline': '判定の期限、ms（空欄: 処理時間の上限から）',
