@@ -32,6 +32,9 @@ const PIECE_BYTES = 2 ** 20;
 /** Pieces kept for a core that does not answer: the oldest is given up beyond that, and its records counted as lost. */
 const MAX_PIECES = 64;
 
+/** Lines read, or records given out, at a time. */
+const SLICE = 200;
+
 interface Piece {
   path: string;
   /** Number of an old piece; null: the one being written. */
@@ -53,7 +56,8 @@ interface PieceContent extends Piece {
 
 const fileStem = (stationId: string): string => encodeURIComponent(stationId);
 
-function readPiece(path: string, number: number | null): PieceContent {
+/** Reads a piece, and yields nothing every few lines: whoever has other work does it meanwhile. */
+function* readingPiece(path: string, number: number | null): Generator<LineRecord[], PieceContent> {
   const raw = readFileSync(path);
   const goodBytes = raw.lastIndexOf(0x0a) + 1;
   const content: PieceContent = {
@@ -70,8 +74,11 @@ function readPiece(path: string, number: number | null): PieceContent {
   };
   const images = new Map<number, string>();
   let broken = 0;
+  let lines = 0;
   for (const line of raw.toString('utf8', 0, goodBytes).split('\n')) {
     if (line.length === 0) continue;
+    lines += 1;
+    if (lines % SLICE === 0) yield [];
     let value: { spool?: 1; after?: number; lost?: number; image?: number; sha?: string };
     try {
       value = JSON.parse(line) as typeof value;
@@ -112,6 +119,31 @@ function readPiece(path: string, number: number | null): PieceContent {
   }
   if (broken > 0) content.burnt = Math.max(content.burnt, content.last + 1);
   return content;
+}
+
+function readPiece(path: string, number: number | null): PieceContent {
+  const reading = readingPiece(path, number);
+  for (;;) {
+    const step = reading.next();
+    if (step.done) return step.value;
+  }
+}
+
+function* slicesOf(records: LineRecord[]): Generator<LineRecord[]> {
+  for (let from = 0; from < records.length; from += SLICE) yield records.slice(from, from + SLICE);
+}
+
+/** Pictures noted in a piece whose records lie in another. */
+function strayPictures(path: string): Map<number, string> {
+  const text = readFileSync(path, 'utf8');
+  const strays = new Map<number, string>();
+  for (const [line] of text.matchAll(/^\{"image":\d+,"sha":"[0-9a-f]{64}"\}$/gm)) {
+    // Parsed: a part of the text would keep all of it in memory.
+    const { image, sha } = JSON.parse(line) as { image: number; sha: string };
+    strays.set(image, sha);
+  }
+  for (const [, seq] of text.matchAll(/^\{"seq":(\d+),/gm)) strays.delete(Number(seq));
+  return strays;
 }
 
 /** Numbers lost up to the end of a piece: its head counts those before it. */
@@ -158,8 +190,11 @@ export interface Spool extends Disposable {
   /** A record that another thread wrote into the file that is being written. */
   noteWritten(seq: number): void;
   noteImage(seq: number, sha: string): void;
-  /** Stored records above `seq`, in order. */
-  after(seq: number): Generator<LineRecord>;
+  /**
+   * Stored records above `seq`, in order, in slices; some are empty. There may be 64 MiB of them: each step is short, and between two steps anything
+   * may be done with the spool. What is appended meanwhile need not be among them.
+   */
+  after(seq: number): Generator<LineRecord[]>;
   /** Everything up to seq may go. */
   acknowledge(seq: number): void;
   dispose(): void;
@@ -302,18 +337,29 @@ export function openSpool(options: {
       write(`\n${JSON.stringify({ image: seq, sha })}\n`);
     },
     *after(seq) {
+      const asked = pieces.filter((piece) => piece.last > seq);
+      // One that was acknowledged meanwhile is gone.
+      const isThere = (piece: Piece) => pieces.includes(piece);
       const images = new Map<number, string>();
-      const contents = pieces.filter((piece) => piece.last > seq).map((piece) => readPiece(piece.path, piece.number));
-      // A picture may have been noted in the piece after the record's.
-      for (const { path: at } of contents) {
-        for (const line of readFileSync(at, 'utf8').split('\n')) {
-          const noted = /^\{"image":(\d+),"sha":"([0-9a-f]{64})"\}$/.exec(line);
-          if (noted) images.set(Number(noted[1]), noted[2]!);
-        }
+      for (const piece of asked) {
+        if (isThere(piece)) for (const [noted, sha] of strayPictures(piece.path)) images.set(noted, sha);
+        yield [];
       }
-      const records = contents.flatMap((piece) => piece.lines).filter((record) => record.seq > seq);
-      records.sort((a, b) => a.seq - b.seq);
-      for (const record of records) yield { ...record, imageSha: record.imageSha ?? images.get(record.seq) ?? null };
+      const withPicture = (record: LineRecord) => ({
+        ...record,
+        imageSha: record.imageSha ?? images.get(record.seq) ?? null,
+      });
+      // Parts at the end of a piece may be out of order with those at the beginning of the next: it is read first.
+      let held: LineRecord[] = [];
+      for (const piece of asked) {
+        if (!isThere(piece)) continue;
+        const { lines } = yield* readingPiece(piece.path, piece.number);
+        const next = lines.filter((record) => record.seq > seq).map(withPicture);
+        const lowest = next[0]?.seq ?? Infinity;
+        yield* slicesOf(held.filter((record) => record.seq < lowest));
+        held = [...held.filter((record) => record.seq > lowest), ...next].sort((a, b) => a.seq - b.seq);
+      }
+      yield* slicesOf(held);
     },
     acknowledge(seq) {
       acknowledged = Math.max(acknowledged, seq);

@@ -5,6 +5,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { activeFileName, activeFolder } from '../../main/audit/activation.ts';
 import { lineRecordSchema } from '../../main/contract/line.ts';
 import { lineStatusSchema } from '../../main/contract/domain.ts';
+import { unsure } from '../../main/inspection/decide.ts';
+import { openSpool } from '../../main/inspection/spool.ts';
 import { encodePng } from '../../main/vision/decode.ts';
 import { createLineHome, lineStation, listenedLine, STATION, until, type LineHome } from './line-home.ts';
 
@@ -55,6 +57,39 @@ test('the simulated line: verdicts with their pictures, in order, in the spool b
   const spooled = readFileSync(join(at.home, 'spool', 'st-1.ndjson'), 'utf8');
   expect(spooled.match(/"seq":/g)).toHaveLength(line.records.length);
   expect(line.states.some((s) => s.state === 'running' && s.camera === 'well')).toBe(true);
+});
+
+test('a core that was away for long is told again in short steps, between the parts, and what is new after it', async () => {
+  const old = 5_000;
+  {
+    using spool = openSpool({ dir: join(at.home, 'spool'), stationId: STATION, acknowledged: 0 });
+    const judgement = unsure('no-model', { modelId: null, latencyMs: 1 });
+    const facts = { at: new Date(0).toISOString(), imageSha: null, width: 8, height: 8, judgement, notes: [] };
+    for (let seq = 1; seq <= old; seq += 1) spool.append({ seq, ...facts });
+  }
+  const line = open();
+  const bundle = await at.bundle('m-1');
+  await line.configure(at.home, simulated(), bundle);
+  expect(line.records).toHaveLength(old);
+  await line.start();
+  await until('parts', () => line.records.length >= old + 2);
+  const before = line.records.length;
+  /** In which this thread was free while records were told again. */
+  let turns = 0;
+  let looks = true;
+  const look = () => {
+    if (line.records.length > before && line.records.at(-1)!.seq < old) turns += 1;
+    if (looks) setImmediate(look);
+  };
+  look();
+  await line.configure(at.home, simulated(), bundle);
+  looks = false;
+  expect(turns).toBeGreaterThan(5);
+  await until('newer parts', () => line.records.at(-1)!.seq > before + 5);
+  const told = line.records.slice(before).map(({ seq }) => seq);
+  // What came before the line was asked.
+  const again = told.slice(told.indexOf(1));
+  expect(again).toEqual(again.map((_, i) => i + 1));
 });
 
 test('without a model, and with one that nobody approved, every part is unsure', async () => {

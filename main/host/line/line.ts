@@ -1,9 +1,10 @@
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { createRingMemory, createRingReader, droppedFrames, setLastNumber, triggersOf } from '../../capture/ring.ts';
 import type { FromCapture } from '../../capture/capture-thread.ts';
 import type { LineStatus, Station } from '../../contract/domain.ts';
 import { AppError, assert } from '../../contract/errors.ts';
-import type { lineEvents, lineMethods, LineRecord } from '../../contract/line.ts';
+import type { lineEvents, lineMethods } from '../../contract/line.ts';
 import { silentLog, type Logger } from '../../contract/log.ts';
 import type { EventOf, Handlers, NameOf } from '../../contract/rpc/api.ts';
 import type { Channel } from '../../contract/rpc/channel.ts';
@@ -32,8 +33,6 @@ import { createVerdicts } from './verdicts.ts';
 
 const STATUS_MS = 250;
 const FLUSH_MS = 50;
-/** Records per event when the core asks for them again. */
-const RESEND = 200;
 
 export type EmitLineEvent = <E extends NameOf<typeof lineEvents>>(
   event: E,
@@ -197,7 +196,11 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
     };
   };
 
-  const flushTimer = setInterval(() => line.setup?.outbox.flush(), FLUSH_MS);
+  /** The core is told records in order: what is new waits for what is told again. */
+  let resending = false;
+  const flushTimer = setInterval(() => {
+    if (!resending) line.setup?.outbox.flush();
+  }, FLUSH_MS);
   let ticks = 0;
   const statusTimer = setInterval(() => {
     ticks += 1;
@@ -207,18 +210,24 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
     emit('line.changed', status());
   }, STATUS_MS);
 
-  const resend = (at: Setup, acknowledged: number) => {
-    let batch: LineRecord[] = [];
+  const resend = async (at: Setup, acknowledged: number) => {
     const { emitted } = at.outbox;
-    for (const record of at.spool.after(acknowledged)) {
-      // What was not emitted yet comes by itself, in order.
-      if (record.seq > emitted) break;
-      batch.push(record);
-      if (batch.length < RESEND) continue;
-      emit('line.recorded', { records: batch });
-      batch = [];
+    const slices = at.spool.after(acknowledged);
+    resending = true;
+    try {
+      for (;;) {
+        // After a long outage there are many: parts are judged before and between them.
+        const { value: slice, done } = await between(() => slices.next());
+        if (done) return;
+        // What was not emitted yet comes by itself, in order.
+        const records = slice.filter(({ seq }) => seq <= emitted);
+        if (records.length > 0) emit('line.recorded', { records });
+        if (records.length < slice.length) return;
+        await turn();
+      }
+    } finally {
+      resending = false;
     }
-    if (batch.length > 0) emit('line.recorded', { records: batch });
   };
 
   /** Opens the spool at the first call; afterwards a station may change, but not be another. */
@@ -266,7 +275,7 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
           await camera.close();
           await openCamera(at);
         }
-        resend(at, acknowledged);
+        await resend(at, acknowledged);
         line.changed = true;
         return status();
       }),
