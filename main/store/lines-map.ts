@@ -1,4 +1,14 @@
-import { appendFileSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
 
 /** How an entry stands in the file: one line without its end. */
 export interface LineCodec<V> {
@@ -58,11 +68,25 @@ export function openLinesMap<V>(file: string, codec: LineCodec<V>, unreadable: '
     compact(stale) {
       if (lines - entries.size < stale) return;
       const temporary = `${file}.tmp`;
-      writeFileSync(temporary, [...entries].map(([key, value]) => `${codec.write(key, value)}\n`).join(''));
+      const text = [...entries].map(([key, value]) => `${codec.write(key, value)}\n`).join('');
+      // On the disk before the name: else a power cut could leave the name with nothing behind it.
+      writeFileSync(temporary, text, { flush: true });
       renameSync(temporary, file);
+      syncFolder(dirname(file));
       lines = entries.size;
     },
   };
+}
+
+/** Flushes its entries. Windows has no such call. */
+function syncFolder(path: string): void {
+  if (process.platform === 'win32') return;
+  const handle = openSync(path, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
 }
 
 function parse<V>(line: string, codec: LineCodec<V>): ReturnType<LineCodec<V>['read']> {
