@@ -1,7 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import {
   appendFileSync,
   closeSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -24,6 +26,16 @@ import { openJournal } from '../../main/capture/folder/journal.ts';
 import { cameraConfigSchema } from '../../main/contract/domain.ts';
 import type { AppError } from '../../main/contract/errors.ts';
 import { encodePng } from '../../main/vision/decode.ts';
+
+/** Another volume, and a tool that tells what was flushed when. */
+const mayTrace = (() => {
+  try {
+    execFileSync('strace', ['-o', '/dev/null', 'true'], { stdio: 'pipe' });
+    return statSync('/dev/shm').dev !== statSync(tmpdir()).dev;
+  } catch {
+    return false;
+  }
+})();
 
 let base: string;
 let folder: string;
@@ -181,6 +193,57 @@ test('move: out of the folder into done, where no name is taken twice; the same 
   expect(seen.troubles).toEqual([expect.objectContaining({ code: 'CAMERA_CONFIG' }), null]);
   expect([readdirSync(folder), readdirSync(done)]).toEqual([['stays.png'], ['moves.png']]);
 });
+
+test('move: the file itself on one volume; a file behind a link is copied', async () => {
+  await using seen = await watch({ after: 'move' });
+  const moved = (name: string) => join(base, 'done', name);
+  await put('part.png', 40);
+  const { ino } = statSync(join(folder, 'part.png'));
+  await until('it is moved', () => existsSync(moved('part.png')) && !existsSync(join(folder, 'part.png')));
+  expect(statSync(moved('part.png')).ino).toBe(ino);
+  writeFileSync(join(base, 'elsewhere.png'), await png(50));
+  symlinkSync('../elsewhere.png', join(folder, 'linked.png'));
+  await until('the link is gone', () => existsSync(moved('linked.png')) && !existsSync(join(folder, 'linked.png')));
+  expect(lstatSync(moved('linked.png')).isFile()).toBe(true);
+  expect(readFileSync(moved('linked.png'))).toEqual(readFileSync(join(base, 'elsewhere.png')));
+  expect(seen.frames).toHaveLength(2);
+});
+
+test.skipIf(!mayTrace)(
+  'a power cut takes no picture that is moved to another volume, and no journal that is written anew',
+  () => {
+    const elsewhere = mkdtempSync('/dev/shm/mekiki-done-');
+    try {
+      writeFileSync(join(folder, 'part.png'), 'no picture, which is moved as well');
+      const script = `
+      import { createFolderCamera } from '${new URL('../../main/capture/folder/camera.ts', import.meta.url)}';
+      import { openLinesMap } from '${new URL('../../main/store/lines-map.ts', import.meta.url)}';
+      import { existsSync } from 'node:fs';
+      const [path, moveTo, file] = process.argv.slice(1);
+      const config = { kind: 'folder', path, pollMs: 20, after: 'move', moveTo };
+      await using camera = createFolderCamera(config, { cameraId: 'c', journalFile: file, maxPixels: 1e6 });
+      await camera.open({ whenFree: async () => {}, offer: () => true }, { onState() {}, onRejected() {}, onTrouble() {} });
+      while (existsSync(path + '/part.png')) await new Promise((resolve) => setTimeout(resolve, 20));
+      openLinesMap(file, { write: (key) => key, read: (key) => ({ key, value: 1 }) }, 'throws').compact(0);`;
+      const log = join(base, 'calls');
+      const traced = 'trace=fsync,rename,unlink,unlinkat,renameat,renameat2';
+      const child = [process.execPath, '--input-type=module', '-e', script, folder, elsewhere, join(base, 'journal')];
+      execFileSync('strace', ['-f', '-y', '-e', traced, '-o', log, ...child], { stdio: 'pipe', timeout: 120_000 });
+      const calls = readFileSync(log, 'utf8').split('\n');
+      const places = (...patterns: RegExp[]) =>
+        patterns.map((pattern) => calls.findIndex((call) => pattern.test(call)));
+      for (const order of [
+        places(/fsync\(.*mekiki-done-\w+\/part\.png/, /fsync\(.*mekiki-done-\w+>/, /unlink.*in\/part\.png/),
+        places(/fsync\(.*journal\.tmp/, /rename.*journal\.tmp/, /fsync\(.*mekiki-folder-\w+>/),
+      ]) {
+        expect(order).not.toContain(-1);
+        expect(order).toEqual([...order].sort((a, b) => a - b));
+      }
+    } finally {
+      rmSync(elsewhere, { recursive: true });
+    }
+  },
+);
 
 test('thousands at once: all of them, once each, without more in flight than there is room for', async () => {
   const bytes = await png(9, 8);

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { constants, type Dirent } from 'node:fs';
-import { access, copyFile, mkdir, opendir, readFile, stat, unlink } from 'node:fs/promises';
+import { access, copyFile, link, lstat, mkdir, open, opendir, readFile, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CameraConfig } from '../../contract/domain.ts';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
+import { nodeFiles } from '../../store/files.ts';
 import { decodeImage, loadDecoder } from '../../vision/decode.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
 import { openJournal, type FileIdentity, type Journal } from './journal.ts';
@@ -34,6 +35,32 @@ const isThere = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   );
+
+/** The copy is on the disk when this returns: after a power cut it may be all that is left. */
+async function copyDurably(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  // Windows flushes only what may be written.
+  const copy = await open(to, process.platform === 'win32' ? 'r+' : 'r');
+  try {
+    await copy.sync();
+  } finally {
+    await copy.close();
+  }
+  await nodeFiles.syncDirectory(dirname(to));
+}
+
+/** @throws EEXIST where another file has the name: rename() would replace it. */
+async function giveName(from: string, to: string): Promise<void> {
+  // A symbolic link would be linked itself.
+  if ((await lstat(from)).isSymbolicLink()) return copyDurably(from, to);
+  try {
+    await link(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+    // Another volume, or one without links, or a file that is not ours.
+    await copyDurably(from, to);
+  }
+}
 
 interface Watched extends FileIdentity {
   /** Polls at which it looked the same. */
@@ -118,8 +145,7 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     let number = nextNumbers.get(name) ?? 0;
     for (;;) {
       try {
-        // Reserves the name: rename() alone would replace what is there. Across volumes it is the copy itself.
-        await copyFile(from, numbered(name, number), constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+        await giveName(from, numbered(name, number));
         break;
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
