@@ -86,10 +86,8 @@ export interface TrailProof {
   rootPublicKey: string;
   /** Kept in the trail's own database, ascending. */
   heads: readonly SignedHead[];
-  /** Entries up to here are older than the signing of heads; 0: none. */
-  signedFrom: number;
-  /** Kept elsewhere; `missing`: nothing is. */
-  outside: SignedHead | { n: number; hash: string } | 'missing';
+  /** Kept elsewhere; `missing`: nothing signed is. */
+  outside: SignedHead | 'missing';
 }
 
 export interface TrailVerdict {
@@ -100,8 +98,6 @@ export interface TrailVerdict {
   /** Entries up to here are covered by a signature. */
   signedUpTo: number;
 }
-
-const isSigned = (head: object): head is SignedHead => 'signature' in head;
 
 export interface TrailWalk {
   /** The next entries, in order. Gives the verdict as soon as one of them is broken; null so far. */
@@ -115,10 +111,11 @@ export interface TrailWalk {
  * computed by anybody who rewrites the chain, a head cannot), then the head outside (so that cutting off the end is found).
  */
 export const walkTrail = (proof: TrailProof): TrailWalk => {
-  const { rootPublicKey, signedFrom, outside } = proof;
+  const { rootPublicKey, outside } = proof;
   const heads = new Map(proof.heads.map((head) => [head.n, head]));
   let count = 0;
   let signedUpTo = 0;
+  let metOutside = false;
   let previousHash = TRAIL_START;
   const broken = (firstBroken: number): TrailVerdict => ({ entries: count, valid: false, firstBroken, signedUpTo });
   return {
@@ -130,15 +127,15 @@ export const walkTrail = (proof: TrailProof): TrailWalk => {
         previousHash = entry.hash;
         const head = heads.get(count);
         if (head === undefined) {
-          if (count % HEAD_EVERY === 0 && count > signedFrom) return broken(count);
+          if (count % HEAD_EVERY === 0) return broken(count);
         } else {
           if (head.hash !== entry.hash || !headIsGenuine(head, rootPublicKey)) return broken(count);
           signedUpTo = count;
         }
         if (outside !== 'missing' && outside.n === count) {
-          if (outside.hash !== entry.hash) return broken(count);
-          if (isSigned(outside) && !headIsGenuine(outside, rootPublicKey)) return broken(count);
-          if (isSigned(outside)) signedUpTo = count;
+          if (outside.hash !== entry.hash || !headIsGenuine(outside, rootPublicKey)) return broken(count);
+          signedUpTo = count;
+          metOutside = true;
         }
       }
       return null;
@@ -148,7 +145,7 @@ export const walkTrail = (proof: TrailProof): TrailWalk => {
       for (const n of heads.keys()) farthest = Math.max(farthest, n);
       if (count < farthest) return broken(count + 1);
       // It is written within seconds of the first entry: a trail of this length without it has lost it.
-      if (outside === 'missing' && count >= HEAD_EVERY) return broken(count);
+      if (!metOutside && count >= HEAD_EVERY) return broken(count);
       return { entries: count, valid: true, firstBroken: null, signedUpTo };
     },
   };

@@ -13,8 +13,7 @@ export interface AuditService {
   close(): Promise<void>;
 }
 
-const headSchema = z.object({ n: z.number().int(), hash: z.string() });
-const signedHeadSchema = headSchema.extend({ at: z.string(), signature: z.string() });
+const headSchema = z.object({ n: z.number().int(), hash: z.string(), at: z.string(), signature: z.string() });
 /** A trail may lose its newest entries unnoticed for so long. */
 const NOTED_EVERY_MS = 2_000;
 
@@ -25,10 +24,9 @@ const SLICE = 500;
 const headFile = (home: string): string => join(home, 'trust', 'audit-head.json');
 
 /** What the trail must at least contain, as noted outside the database. */
-const readHead = (home: string): SignedHead | { n: number; hash: string } | 'missing' => {
+const readHead = (home: string): SignedHead | 'missing' => {
   try {
-    // Without a signature: as earlier versions noted it.
-    return z.union([signedHeadSchema, headSchema]).parse(JSON.parse(readFileSync(headFile(home), 'utf8')));
+    return headSchema.parse(JSON.parse(readFileSync(headFile(home), 'utf8')));
   } catch {
     // A new home has none yet; a long trail must have one (verifyTrail).
     return 'missing';
@@ -42,7 +40,6 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   const proof = () => ({
     rootPublicKey: keys.rootPublicKey(),
     heads: store.audit.heads(),
-    signedFrom: store.audit.signedFrom(),
     outside: readHead(store.home),
   });
   /** The trail as it is now, a slice at a time: others go on meanwhile, and what they append is for the next time. */

@@ -24,8 +24,6 @@ export interface AuditEntries {
   /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
   signWith(sign: (head: Omit<SignedHead, 'signature'>) => SignedHead): void;
   heads(): SignedHead[];
-  /** Entries up to here are older than the signing. */
-  signedFrom(): number;
   /** Oldest first, after this number; for verification. */
   page(after: number, limit: number): StoredEntry[];
   /** The same, all of them. */
@@ -84,7 +82,6 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
   );
   const insertHead = db.prepare('INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature)');
   const heads = db.prepare('SELECT * FROM audit_heads ORDER BY n');
-  const signedFrom = db.prepare('SELECT n FROM audit_signed_from').pluck();
   let signer: ((head: Omit<SignedHead, 'signature'>) => SignedHead) | null = null;
   const head = () => (last.get() as { n: number; hash: string } | undefined) ?? null;
   const pageAfter = (after: number, limit: number) => ascending.all(after, limit) as StoredEntry[];
@@ -139,8 +136,6 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     },
     signWith: (sign) => void (signer = sign),
     heads: () => heads.all() as SignedHead[],
-    // No row at all: somebody took it away, and nothing is excused.
-    signedFrom: () => (signedFrom.get() as number | undefined) ?? 0,
     page: pageAfter,
     all,
   };

@@ -30,8 +30,7 @@ try {
   const proof = {
     rootPublicKey: root.publicKey,
     heads: store.audit.heads(),
-    signedFrom: 0,
-    outside: { ...store.audit.head()! },
+    outside: signHead({ ...store.audit.head()!, at: store.audit.newestAt()! }, root.privateKey),
   };
   const perSecond: number[] = [];
   for (let run = 0; run < RUNS; run += 1) {

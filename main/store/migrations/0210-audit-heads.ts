@@ -1,6 +1,6 @@
 import type { Migration } from './migration.ts';
 
-/** Heads of the audit trail, signed by the installation. Entries from before this step have none. */
+/** Heads of the audit trail, signed by the installation. */
 export const auditHeads: Migration = {
   version: 210,
   name: 'audit-heads',
@@ -9,9 +9,6 @@ export const auditHeads: Migration = {
       CREATE TABLE audit_heads (
         n INTEGER PRIMARY KEY, hash TEXT NOT NULL, at TEXT NOT NULL, signature TEXT NOT NULL
       ) STRICT;
-      -- One row: how many entries there were when signing began.
-      CREATE TABLE audit_signed_from (n INTEGER NOT NULL) STRICT;
-      INSERT INTO audit_signed_from SELECT coalesce(max(n), 0) FROM audit;
       CREATE TRIGGER audit_heads_no_update BEFORE UPDATE ON audit_heads BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
       CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON audit_heads BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END;
     `),

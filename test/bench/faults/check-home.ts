@@ -8,7 +8,7 @@ import { openRootKey } from '../../../main/audit/keys.ts';
 import { readBackup } from '../../../main/core/backup-file.ts';
 import { migrations } from '../../../main/store/migrations/all.ts';
 import { openStore } from '../../../main/store/open.ts';
-import { verifyTrail } from '../../../main/audit/trail.ts';
+import { verifyTrail, type SignedHead } from '../../../main/audit/trail.ts';
 import type { Done } from './acts.ts';
 
 /*
@@ -65,14 +65,13 @@ export const checkHome = async (base: string, done: readonly Done[]): Promise<st
   // As the program itself would find it.
   const store = await openStore({ home, demo: false });
   try {
-    const outside = existsSync(join(home, 'trust/audit-head.json'))
-      ? (JSON.parse(readFileSync(join(home, 'trust/audit-head.json'), 'utf8')) as { n: number; hash: string })
+    const outside: SignedHead | 'missing' = existsSync(join(home, 'trust/audit-head.json'))
+      ? (JSON.parse(readFileSync(join(home, 'trust/audit-head.json'), 'utf8')) as SignedHead)
       : 'missing';
     const proof = {
       rootPublicKey: existsSync(join(home, 'trust/root.pub')) ? readFileSync(join(home, 'trust/root.pub'), 'utf8') : '',
       heads: store.audit.heads(),
-      signedFrom: store.audit.signedFrom(),
-      outside: outside as never,
+      outside,
     };
     const verdict = verifyTrail(store.audit.all(), proof);
     if (!verdict.valid) wrong.push(`the trail is broken at ${verdict.firstBroken} of ${verdict.entries}`);

@@ -26,13 +26,12 @@ import {
 import { SMALL_COST } from '../../helpers/password-cost.ts';
 
 const root = openRootKey(createRootKey());
-/** Without what the case does not need: no signed heads, all entries older than the signing. */
+/** Without what the case does not need: short trails have no head in the database, and a new one none outside. */
 const verifyTrail = (entries: AuditEntry[], proof: Partial<TrailProof> = {}) =>
   verifyWith(entries, {
     rootPublicKey: root.publicKey,
     heads: [],
-    signedFrom: Infinity,
-    outside: entries.length === 0 ? 'missing' : { n: 1, hash: entries[0]!.hash },
+    outside: 'missing',
     ...proof,
   });
 const headOf = ({ n, hash, at }: AuditEntry) => signHead({ n, hash, at }, root.privateKey);
@@ -101,7 +100,7 @@ describe('the trail', () => {
     const entries = trail(4);
     expect(verifyTrail(entries.toSpliced(1, 1)).firstBroken).toBe(2);
     expect(verifyTrail([entries[1]!, entries[0]!]).firstBroken).toBe(1);
-    const head = { n: 4, hash: entries[3]!.hash };
+    const head = headOf(entries[3]!);
     expect(verifyTrail(entries.slice(0, 2), { outside: head })).toMatchObject({ valid: false, firstBroken: 3 });
     expect(verifyTrail(entries, { outside: head }).valid).toBe(true);
     // The end written anew, with the same length.
@@ -117,7 +116,7 @@ describe('the trail', () => {
     const entries = trail(2 * HEAD_EVERY + 5);
     const heads = [HEAD_EVERY, 2 * HEAD_EVERY].map((n) => headOf(entries[n - 1]!));
     const outside = headOf(entries.at(-1)!);
-    const signed = { heads, outside, signedFrom: 0 };
+    const signed = { heads, outside };
     expect(verifyTrail(entries, signed)).toMatchObject({ valid: true, signedUpTo: entries.length });
 
     // From entry 50 on, every hash right again.
@@ -125,10 +124,6 @@ describe('the trail', () => {
     for (const { previousHash: _, hash: __, ...content } of entries.slice(49)) {
       rewritten.push(chainEntry({ ...content, user: 'mallory' }, rewritten.at(-1)!.hash));
     }
-    expect(
-      verifyTrail(rewritten, { ...signed, heads: [], signedFrom: Infinity, outside: { n: 1, hash: entries[0]!.hash } })
-        .valid,
-    ).toBe(true);
     expect(verifyTrail(rewritten, signed).firstBroken).toBe(HEAD_EVERY);
     // Heads taken away, or made with another key.
     expect(verifyTrail(rewritten, { ...signed, heads: [] }).firstBroken).toBe(HEAD_EVERY);
@@ -141,6 +136,12 @@ describe('the trail', () => {
     // An entry slipped in at the end, and the end cut off.
     expect(verifyTrail(entries.slice(0, -1), signed).firstBroken).toBe(entries.length);
     expect(verifyTrail(entries, { ...signed, outside: 'missing' }).valid).toBe(false);
+    // Cut off behind the last hundredth, with a head outside that is not signed, or that is of no entry.
+    const cut = entries.slice(0, 2 * HEAD_EVERY + 2);
+    for (const n of [cut.length, 0]) {
+      const made = { n, hash: cut.at(-1)!.hash, at: cut.at(-1)!.at, signature: '' };
+      expect(verifyTrail(cut, { ...signed, outside: made }).valid).toBe(false);
+    }
   });
 });
 

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, w
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { chainEntry, TRAIL_START, type AuditEntry } from '../../../main/audit/trail.ts';
 import { roleSchema, type Role } from '../../../main/contract/domain.ts';
 import { methods, type MethodName } from '../../../main/contract/methods.ts';
 import type { Session } from '../../../main/core/port.ts';
@@ -267,5 +268,52 @@ describe('the trail of a home', () => {
     writeFileSync(file, whole);
     await world.reopen();
     expect((await world.call('audit.verify', {})).valid).toBe(true);
+  });
+
+  test.each([
+    [
+      'whose end was cut off',
+      (db: Sqlite.Database) => db.exec('DELETE FROM audit WHERE n > (SELECT max(n) + 1 FROM audit_heads)'),
+    ],
+    [
+      'that was written anew',
+      (db: Sqlite.Database) => {
+        const change = db.prepare('UPDATE audit SET user = ?, previous_hash = ?, hash = ? WHERE n = ?');
+        let previousHash = TRAIL_START;
+        for (const row of db.prepare('SELECT * FROM audit ORDER BY n').all() as (AuditEntry & { details: never })[]) {
+          const { n, at, action, subject } = row;
+          const content = { n, at, user: 'mallory', action, subject, details: JSON.parse(row.details) as object };
+          const { hash } = chainEntry({ ...content, details: { ...content.details } }, previousHash);
+          change.run('mallory', previousHash, hash, n);
+          previousHash = hash;
+        }
+        db.exec('DELETE FROM audit_heads');
+        // A table that earlier versions believed.
+        if (db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'audit_signed_from'`).get() !== undefined)
+          db.exec('UPDATE audit_signed_from SET n = (SELECT count(*) FROM audit)');
+      },
+    ],
+  ])('one %s is found, whatever unsigned head lies beside it, and is not signed', async (_, alter) => {
+    for (let i = 0; i < 105; i += 1) await world.call('session.setLanguage', { language: i % 2 === 0 ? 'ja' : 'en' });
+    await world.core.close();
+    const files = [join(world.home, 'mekiki.sqlite'), join(world.home, 'trust', 'audit-head.json')];
+    const whole = files.map((file) => readFileSync(file));
+    const db = new Sqlite(files[0]!);
+    db.exec('DROP TRIGGER audit_no_update; DROP TRIGGER audit_no_delete; DROP TRIGGER audit_heads_no_delete;');
+    alter(db);
+    const end = db.prepare('SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1').get();
+    db.close();
+    const unsigned = JSON.stringify(end);
+    writeFileSync(files[1]!, unsigned);
+    await world.reopen();
+    expect((await world.call('audit.verify', {})).valid).toBe(false);
+    await world.reopen();
+    expect(readFileSync(files[1]!, 'utf8')).toBe(unsigned);
+    expect((await world.call('audit.verify', {})).valid).toBe(false);
+    await world.core.close();
+    for (const [i, file] of files.entries()) writeFileSync(file, whole[i]!);
+    await world.reopen();
+    expect((await world.call('audit.verify', {})).valid).toBe(true);
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
   });
 });
