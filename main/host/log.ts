@@ -118,7 +118,11 @@ function openLogFile(file: string, maxBytes: number, keep: number): LogFile {
   };
 }
 
+/** Without it the next line would end the program, once whoever read stderr is gone (a closed terminal, `| head`). The file has the lines. */
+const unread = (): void => {};
+
 export function createLogger(options: LogOptions): FileLogger {
+  if (!process.stderr.listeners('error').includes(unread)) process.stderr.on('error', unread);
   const { level = 'info', stderrLevel = 'warn', maxBytes = 5 * 1_048_576, keep = 4 } = options;
   let file: LogFile | null = null;
   let early: string[] | null = options.file !== null && options.deferred === true ? [] : null;

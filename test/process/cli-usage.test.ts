@@ -1,5 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { EXIT } from '../../main/host/cli/output.ts';
 import { cli, newCommandLine } from '../helpers/cli.ts';
+
+const entry = fileURLToPath(new URL('../../main/host/cli/main.ts', import.meta.url));
 
 /* Wrong calls, whether commander can tell or the command alone: one exit status, and with --json one document with the reason. */
 
@@ -77,4 +83,12 @@ test('help that is asked for is no failure', async () => {
   const { code, stdout, stderr } = await cli(['learn', '--help', '--json']);
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout).toContain('Usage: mekiki learn');
+});
+
+test.skipIf(process.platform === 'win32')('a result that nobody reads ends the command without a word', async () => {
+  const child = spawn(process.execPath, [entry, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.destroy();
+  let told = '';
+  child.stderr.on('data', (text) => (told += String(text)));
+  expect([await once(child, 'close'), told]).toEqual([[EXIT.unread, null], '']);
 });

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   existsSync,
@@ -158,5 +160,31 @@ describe('log', () => {
     log.close();
     expect(written.some((line) => line.includes('"on stderr"'))).toBe(true);
     expect(written.some((line) => line.includes('not on stderr'))).toBe(false);
+  });
+
+  test('a program whose stderr nobody reads any more goes on, and the file has its lines', async () => {
+    const script = join(folder, 'warns.ts');
+    const log = JSON.stringify(new URL('../../main/host/log.ts', import.meta.url).href);
+    writeFileSync(
+      script,
+      `import { createLogger } from ${log};
+      const log = createLogger({ process: 'core', file: ${JSON.stringify(file)} });
+      log.warn('read');
+      process.stdin.once('data', async () => {
+        for (let n = 0; n < 5; n += 1) {
+          log.warn('unread', { n });
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        process.exit(0);
+      });`,
+    );
+    const child = spawn(process.execPath, [script], { stdio: ['pipe', 'ignore', 'pipe'] });
+    const ended = once(child, 'exit');
+    await once(child.stderr, 'data');
+    child.stderr.destroy();
+    await once(child.stderr, 'close');
+    child.stdin.end('go');
+    expect(await ended).toEqual([0, null]);
+    expect(lines().map((line) => line['message'])).toEqual(['read', ...Array<string>(5).fill('unread')]);
   });
 });

@@ -3,7 +3,7 @@ import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
 import { wholeNumber, type Run } from './context.ts';
 import { groupsFor } from './groups.ts';
-import { createOutput, EXIT, reportFailure, UsageError } from './output.ts';
+import { createOutput, endWhenUnread, EXIT, reportFailure, UsageError } from './output.ts';
 
 interface GlobalOptions {
   json?: boolean;
@@ -85,4 +85,5 @@ function inheritGlobalOptions(parent: Command): void {
   }
 }
 
+endWhenUnread();
 process.exitCode = await main(process.argv.slice(2));

@@ -3,7 +3,7 @@ import type { SkippedFile } from '../../learning/dataset.ts';
 import { outError, writeDurably } from '../../store/files.ts';
 
 /** Exit codes of the command line. */
-export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130, unread: 141 } as const;
 
 /** A command was called wrongly: in a way that only the command itself can tell, or in one that commander has told in words of its own. */
 export class UsageError extends AppError<'INVALID_INPUT'> {
@@ -18,6 +18,15 @@ export interface Output {
   /** Ends the command's result: the document with --json, else the lines that `text` makes of it. */
   result<T>(value: T, text: (value: T) => string): void;
   progress(line: string): void;
+}
+
+/** `mekiki … | head`: who read the result is gone, and the command ends without a word as by SIGPIPE. Progress that nobody reads stops no work. */
+export function endWhenUnread(): void {
+  process.stderr.on('error', () => {});
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(EXIT.unread);
+  });
 }
 
 export function createOutput(json: boolean): Output {
