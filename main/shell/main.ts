@@ -66,12 +66,15 @@ const supervisor = createSupervisor({
 });
 
 function refuseToStart(error: unknown): void {
+  // Closed before the core served: that it does not serve any more is no failure, and the words would hold up the end.
+  if (ending) return;
   const known = isAppError(error);
   log.error('cannot start', { error });
   dialog.showErrorBox(
     known ? error.message : 'Mekiki cannot start',
     known ? error.nextAction : `${problemOf(error)}\n\n${join(home, 'logs')}`,
   );
+  app.exit(1);
 }
 
 async function run(): Promise<void> {
@@ -179,7 +182,6 @@ async function run(): Promise<void> {
     window.on('focus', () => watching.refresh());
   } catch (error) {
     refuseToStart(error);
-    app.exit(1);
   }
 }
 
@@ -226,9 +228,5 @@ if (asked.tasks.length > 0)
       return 1;
     })
     .then((code) => app.exit(code));
-else if (alone)
-  run().catch((error: unknown) => {
-    refuseToStart(error);
-    app.exit(1);
-  });
+else if (alone) run().catch(refuseToStart);
 else app.exit(0);

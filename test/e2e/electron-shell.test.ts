@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as after } from 'node:timers/promises';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { alive } from '../helpers/alive.ts';
@@ -226,6 +227,19 @@ describe.skipIf(!electronFolder)(
         // A dialog with the words is open by now, which nobody closes here.
         failed.process.kill('SIGKILL');
         await failed.ended;
+      }
+    });
+
+    test('closed before the core serves, the program ends by itself, without a dialog', async () => {
+      const starting = startElectron(...startOn(mkdtempSync(join(shell.folder, 'never-serves-'))));
+      try {
+        await expect.poll(() => starting.output(), { timeout: 60_000 }).toContain('never serves');
+        starting.process.kill('SIGTERM');
+        expect(await Promise.race([starting.ended, after(30_000, 'still there')])).toBe(0);
+        expect(starting.output()).not.toContain('cannot start');
+      } finally {
+        starting.process.kill('SIGKILL');
+        await starting.ended;
       }
     });
 
