@@ -75,11 +75,23 @@ interface Target {
   insert(row: Row): void;
 }
 
-const CHUNK = 4_096;
+/** Numbers that are tried one by one, at most, where a stretch cannot be read. */
+const TRIED = 65_536;
+/** As many where nothing behind can be read any more. */
+const TRIED_AT_END = 4_096;
+/** Numbers beyond it are nobody's: no row of ours ever had one, and JavaScript cannot name them. */
+const LAST_NUMBER = Number.MAX_SAFE_INTEGER - 1;
 
-/** Reads in ranges of row numbers, smaller and smaller around what cannot be read. Gives whether all could be. */
+/** Reads in the order of the row numbers, in smaller and smaller ranges of them around what cannot be read. Gives whether all could be. */
 const copyByRowid = (damaged: Database, { name, columns }: Table, target: Target): boolean => {
-  const read = damaged.prepare(`SELECT rowid, ${columns} FROM "${name}" NOT INDEXED WHERE rowid BETWEEN ? AND ?`).raw();
+  const rowsWhere = (where: string) =>
+    damaged.prepare(`SELECT rowid, ${columns} FROM "${name}" NOT INDEXED WHERE ${where}`).raw();
+  const upwards = rowsWhere('rowid > ? ORDER BY rowid');
+  const between = rowsWhere('rowid BETWEEN ? AND ?');
+  const after = damaged
+    .prepare(`SELECT rowid FROM "${name}" NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT 1`)
+    .pluck();
+  const downwards = rowsWhere('rowid > ? ORDER BY rowid DESC');
   let whole = true;
   const attempt = <T>(work: () => T, otherwise: T): T => {
     try {
@@ -90,23 +102,58 @@ const copyByRowid = (damaged: Database, { name, columns }: Table, target: Target
       return otherwise;
     }
   };
-  const range = (from: number, to: number): void => {
-    const rows = attempt(() => read.all(from, to) as Row[], null);
-    if (rows !== null) for (const row of rows) target.insert(row);
-    else if (from < to) {
-      const middle = Math.floor((from + to) / 2);
-      range(from, middle);
-      range(middle + 1, to);
+  const isNumber = (row: Row): row is [number, ...unknown[]] => Math.abs(row[0] as number) <= LAST_NUMBER;
+  const insert = (rows: Iterable<Row>): void => {
+    for (const row of rows) {
+      if (isNumber(row)) target.insert(row);
+      else whole = false;
     }
   };
-  const edge = (what: 'min' | 'max') =>
-    damaged.prepare(`SELECT ${what}(rowid) FROM "${name}"`).pluck().get() as number | null;
-  // The number of the last row that was ever given, where the table counts and its end cannot be read.
-  const lastGiven = () =>
-    (damaged.prepare('SELECT seq FROM sqlite_sequence WHERE name = ?').pluck().get(name) as number | undefined) ?? 0;
-  const from = attempt(() => edge('min') ?? 1, 1);
-  const to = attempt<number | null>(() => edge('max') ?? 0, null) ?? attempt(lastGiven, 0);
-  for (let at = from; at <= to; at += CHUNK) range(at, Math.min(to, at + CHUNK - 1));
+  const range = (from: number, to: number): void => {
+    const rows = attempt(() => between.all(from, to) as Row[], null);
+    if (rows !== null) return insert(rows);
+    if (from >= to) return;
+    const middle = Math.floor((from + to) / 2);
+    range(from, middle);
+    range(middle + 1, to);
+  };
+  /** The number after this one, null behind the last; `unreadable`: the page that would tell. */
+  const numberAfter = (number: number) =>
+    attempt<number | null | 'unreadable'>(() => (after.get(number) as number | undefined) ?? null, 'unreadable');
+  const first = attempt(
+    () => (damaged.prepare(`SELECT min(rowid) FROM "${name}"`).pluck().get() as number | null) ?? 1,
+    1,
+  );
+  if (first < -LAST_NUMBER) whole = false;
+  const start = Math.max(first, -LAST_NUMBER) - 1;
+  let last = start;
+  /** Up to the end, or to what cannot be read. */
+  const goOn = (): boolean => {
+    for (const row of upwards.iterate(last) as Iterable<Row>) {
+      insert([row]);
+      // A damaged number may lie between good ones: who comes after it counts.
+      if (isNumber(row)) last = row[0];
+    }
+    return true;
+  };
+  for (let from = start; !attempt(goOn, false); from = last) {
+    // Numbers out of order lead nobody back.
+    last = Math.max(last, from);
+    const next = numberAfter(last);
+    if (next === null) break;
+    if (next !== 'unreadable') {
+      // A row whose rest lies elsewhere.
+      last = Math.max(next, last + 1);
+      continue;
+    }
+    let step = 1;
+    while (last + step <= LAST_NUMBER && numberAfter(last + step) === 'unreadable') step *= 2;
+    range(last + 1, last + Math.min(step, last + step > LAST_NUMBER ? TRIED_AT_END : TRIED));
+    last += step;
+    if (last > LAST_NUMBER) break;
+  }
+  // What lies behind a damaged number, or between damage and the end.
+  if (!whole) attempt(() => insert(downwards.iterate(start) as Iterable<Row>), undefined);
   return whole;
 };
 

@@ -105,6 +105,31 @@ describe('repair', () => {
     db.close();
   });
 
+  test.each([2 ** 40, 2 ** 53 + 2, 2 ** 62, -(2 ** 62)])(
+    'a row whose number is damaged (%d) holds up no repair',
+    async (number) => {
+      const db = new Sqlite(file);
+      db.prepare('UPDATE parts SET id = ? WHERE id = 7').run(BigInt(number));
+      db.close();
+      const { pages, size } = pagesOf('parts');
+      ruin(pages[Math.floor(pages.length / 2)]!, size);
+      const report = await repairDatabase(home, new Date());
+      expect(checkDatabase(file)).toEqual([]);
+      expect(report.tables.find(({ name }) => name === 'parts')).toMatchObject({ unreadable: true });
+      expect(count('parts')).toBeGreaterThan(PARTS - 200);
+      expect(count('parts')).toBeLessThan(PARTS);
+    },
+  );
+
+  test.each(['first', 'last'])('the %s page of the trail being ruined costs no entry of the others', async (which) => {
+    const { pages, size } = pagesOf('audit');
+    expect(pages.length).toBeGreaterThan(2);
+    ruin(pages.at(which === 'first' ? 0 : -1)!, size);
+    await repairDatabase(home, new Date());
+    expect(count('audit')).toBeGreaterThan(20);
+    expect(count('audit')).toBeLessThan(50);
+  });
+
   test('what only a backup can help is told as that, stays byte for byte, and leaves no copy at each try', async () => {
     ruin(1, statSync(file).size, 0, statSync(file).size);
     const damaged = readFileSync(file);
