@@ -157,6 +157,31 @@ const copyByRowid = (damaged: Database, { name, columns }: Table, target: Target
   return whole;
 };
 
+/** A number that was given once is not given again, though its row is gone: the trail names it. */
+const carryOnNumbers = (damaged: Database, db: Database): void => {
+  const counting = db.prepare(`SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'`);
+  if (counting.get() === undefined) return;
+  const given = new Map<string, number>();
+  try {
+    for (const { name, seq } of damaged.prepare('SELECT name, seq FROM sqlite_sequence').iterate() as Iterable<{
+      name: string;
+      seq: unknown;
+    }>)
+      if (typeof seq === 'number' && seq <= LAST_NUMBER) given.set(name, seq);
+  } catch (error) {
+    // The copied rows' own numbers are what is left to go by.
+    if (!isCorrupt(error)) throw error;
+  }
+  const counts = db.prepare(`SELECT 1 FROM sqlite_master WHERE name = ? AND sql LIKE '%AUTOINCREMENT%'`);
+  const seqOf = db.prepare('SELECT seq FROM sqlite_sequence WHERE name = ?').pluck();
+  for (const [name, seq] of given) {
+    const copied = seqOf.get(name) as number | undefined;
+    if (counts.get(name) === undefined || seq <= (copied ?? 0)) continue;
+    db.prepare('DELETE FROM sqlite_sequence WHERE name = ?').run(name);
+    db.prepare('INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)').run(name, seq);
+  }
+};
+
 /** From both ends towards the damage: these tables have no numbers to ask for. */
 const copyInOrder = (damaged: Database, { name, columns, key }: Table, target: Target): boolean => {
   for (const direction of ['ASC', 'DESC']) {
@@ -217,6 +242,7 @@ const copyReadable = (from: string, to: string): RepairReport['tables'] => {
         return { name: table.name, unreadable: !whole };
       });
     })();
+    db.transaction(() => carryOnNumbers(damaged, db))();
     const dangling = db.transaction(() => removeDangling(db))();
     for (const sql of rest) db.exec(sql);
     db.pragma(`user_version = ${version}`);

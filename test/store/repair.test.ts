@@ -105,6 +105,18 @@ describe('repair', () => {
     db.close();
   });
 
+  test('numbers of rows that were gone before the repair are not given again', async () => {
+    const db = new Sqlite(file);
+    db.exec(`DELETE FROM parts WHERE id > ${PARTS - 10}`);
+    db.close();
+    const { pages, size } = pagesOf('parts_recent');
+    ruin(pages[1]!, size);
+    await repairDatabase(home, new Date());
+    const store = await openStore({ home, demo: false });
+    expect(store.parts.insert(newPart({ seq: PARTS + 1 }))).toBe(PARTS + 1);
+    store.close();
+  });
+
   test.each([2 ** 40, 2 ** 53 + 2, 2 ** 62, -(2 ** 62)])(
     'a row whose number is damaged (%d) holds up no repair',
     async (number) => {
