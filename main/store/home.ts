@@ -46,6 +46,11 @@ const folders = [
 const harmless = new Set(['logs', 'lock', 'spool', '.DS_Store', 'lost+found']);
 
 export const databaseFile = (home: string): string => join(home, 'mekiki.sqlite');
+/** What a first start leaves that was killed before it wrote the mark. What is in its database, whoever opens that sees. */
+const isBeginning = (home: string, name: string): boolean =>
+  harmless.has(name) ||
+  /^(mekiki\.sqlite(-wal|-shm|-journal)?|mekiki\.json\..*\.tmp|\.probe-\d+)$/.test(name) ||
+  (folders.includes(name) && readdirSync(join(home, name)).length === 0);
 
 /** False: it is there already. */
 const madeFolder = (path: string): boolean => {
@@ -86,11 +91,11 @@ const syncFolder = (path: string): void => {
   }
 };
 
-/** Makes the folder and its rooms. HOME_NOT_WRITABLE, DISK_FULL. `isNew`: nothing of ours, nor of anybody, was in it. */
+/** Makes the folder and its rooms. HOME_NOT_WRITABLE, DISK_FULL. `isNew`: nothing was in it but what a start begins with. */
 export const prepareHome = (home: string): { isNew: boolean } => {
   try {
     makeFolder(home);
-    const isNew = readdirSync(home).every((name) => harmless.has(name));
+    const isNew = readdirSync(home).every((name) => isBeginning(home, name));
     // A dozen names in one folder: the disk is waited for once.
     const made = folders.map((folder) => madeFolder(join(home, folder)));
     if (made.includes(true)) syncFolder(home);

@@ -105,18 +105,28 @@ const openError = (error: unknown, home: string): unknown => {
   return diskError(error, home);
 };
 
-/** Looks, and changes nothing: no write lock, no journal mode, no checkpoint. HOME_IN_USE, DATABASE_CORRUPT, DATABASE_TOO_NEW. */
-const examine = (home: string): void => {
+/** Users, stations and parts. */
+const usedBy = (db: Database): number =>
+  db
+    .prepare(`SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM stations) + (SELECT count(*) FROM parts)`)
+    .pluck()
+    .get() as number;
+
+/**
+ * Looks, and changes nothing: no write lock, no journal mode, no checkpoint. Gives whether nobody has used it yet.
+ * HOME_IN_USE, DATABASE_CORRUPT, DATABASE_TOO_NEW.
+ */
+const examine = (home: string): { unused: boolean } => {
   const file = databaseFile(home);
   // A kill between creating the file and its first page: SQLite treats it as new.
-  if (!existsSync(file) || statSync(file).size === 0) return;
+  if (!existsSync(file) || statSync(file).size === 0) return { unused: true };
   const cleanlyClosed = readLock(home) === null;
   const db = new Sqlite(file, { readonly: true, timeout: 0 });
   try {
     const found = schemaVersion(db);
     const known = migrations.at(-1)!.version;
     if (found > known) throw new AppError('DATABASE_TOO_NEW', { found, known });
-    if (cleanlyClosed && statSync(file).size > QUICK_CHECK_BYTES) return;
+    if (cleanlyClosed && statSync(file).size > QUICK_CHECK_BYTES) return { unused: false };
     const problems = db.pragma('quick_check(3)') as { quick_check: string }[];
     if (problems[0]?.quick_check !== 'ok') {
       throw new AppError('DATABASE_CORRUPT', { file, problem: problems.map((row) => row.quick_check).join('; ') });
@@ -126,6 +136,8 @@ const examine = (home: string): void => {
       if (tables.n > 0)
         throw new AppError('DATABASE_CORRUPT', { file, problem: 'it is a database of another program' });
     }
+    // A new database gets all steps of the schema or none.
+    return { unused: found === 0 || (found === known && usedBy(db) === 0) };
   } finally {
     db.close();
   }
@@ -175,10 +187,11 @@ export const openStore = async (options: OpenStoreOptions): Promise<Store> => {
 const openOnce = async (options: OpenStoreOptions): Promise<Store> => {
   const { home, now = () => new Date(), files = nodeFiles } = options;
   if (restoreIsUnfinished(home)) throw new AppError('RESTORE_UNFINISHED', { home });
-  const { isNew } = prepareHome(home);
+  const prepared = prepareHome(home);
+  let isNew: boolean;
   let db: Database;
   try {
-    examine(home);
+    isNew = examine(home).unused && prepared.isNew;
     const mark = readHomeMark(home);
     if (options.demo && !isNew && mark === null) throw new AppError('HOME_NOT_DEMO', { home });
     db = openForWriting(home, now());
@@ -264,10 +277,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     },
     async becomeDemo() {
       if (store.demo) return;
-      const used = db.prepare(
-        `SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM stations) + (SELECT count(*) FROM parts) AS n`,
-      );
-      if ((used.get() as { n: number }).n > 0) throw new AppError('HOME_NOT_DEMO', { home });
+      if (usedBy(db) > 0) throw new AppError('HOME_NOT_DEMO', { home });
       await writeHomeMark(home, { demo: true, createdAt: mark.createdAt });
       store.demo = true;
     },

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { prepareHome } from '../../main/store/home.ts';
 import { openStore, type Store } from '../../main/store/open.ts';
 import { newPart, newStation } from './examples.ts';
 
@@ -173,6 +174,26 @@ describe('demo homes', () => {
     mkdirSync(foreign);
     writeFileSync(join(foreign, 'letter.txt'), 'hello');
     await expect(openHome(true, foreign)).rejects.toMatchObject({ code: 'HOME_NOT_DEMO' });
+  });
+
+  test('a first start that was killed before its mark is begun anew', async () => {
+    prepareHome(home);
+    writeFileSync(join(home, 'lock'), '{"pid":1,"since":"2026-01-01T00:00:00.000Z"}');
+    const first = await openHome(true);
+    expect([first.isNew, first.demo]).toEqual([true, true]);
+    first.close();
+    rmSync(join(home, 'mekiki.json'));
+    const again = await openHome(true);
+    expect([again.isNew, again.demo]).toEqual([true, true]);
+    again.stations.insert(newStation(), new Date());
+    again.close();
+    // A home that was used, or has files, and lost its mark.
+    rmSync(join(home, 'mekiki.json'));
+    await expect(openHome(true)).rejects.toMatchObject({ code: 'HOME_NOT_DEMO' });
+    const other = join(base, 'other');
+    prepareHome(other);
+    writeFileSync(join(other, 'secrets', 'root.key'), 'key');
+    await expect(openHome(true, other)).rejects.toMatchObject({ code: 'HOME_NOT_DEMO' });
   });
 
   test('a real home that nobody has used yet may become one', async () => {
