@@ -302,7 +302,7 @@ describe('evidence', () => {
       await go(page, 'approve');
       await settled(page);
       expect(await faults(page), `${width} ${language}`).toEqual([]);
-      await bounds('recall-bounds', 'parity-bound');
+      await bounds('recall-bounds', 'recall-change', 'parity-bound');
       await go(page, 'learn');
       await settled(page);
       expect(await faults(page), `${width}`).toEqual([]);
