@@ -72,15 +72,26 @@ export interface SignedHead {
 
 /** Every so many entries a head is signed, in the same transaction; one more when the program closes. */
 export const HEAD_EVERY = 100;
-const HEAD = 'mekiki audit head 1';
+/** Purpose lines. What lies outside has its own: one of the heads within, put in its place, would cover up an end that was cut off there. */
+const PURPOSES = { within: 'mekiki audit head 1', outside: 'mekiki audit newest 1' } as const;
 
-/** @param rootKey the home's private key */
-export const signHead = (head: Omit<SignedHead, 'signature'>, rootKey: KeyObject): SignedHead => ({
+/**
+ * @param place where it will lie: within the trail's database, or outside it
+ * @param rootKey the home's private key
+ */
+export const signHead = (
+  head: Omit<SignedHead, 'signature'>,
+  place: keyof typeof PURPOSES,
+  rootKey: KeyObject,
+): SignedHead => ({
   ...head,
-  signature: signBody(HEAD, { n: head.n, hash: head.hash, at: head.at }, rootKey),
+  signature: signBody(PURPOSES[place], { n: head.n, hash: head.hash, at: head.at }, rootKey),
 });
-const headIsGenuine = ({ n, hash, at, signature }: SignedHead, rootPublicKey: string): boolean =>
-  verifyBody(HEAD, { n, hash, at }, signature, rootPublicKey);
+const headIsGenuine = (
+  { n, hash, at, signature }: SignedHead,
+  place: keyof typeof PURPOSES,
+  rootPublicKey: string,
+): boolean => verifyBody(PURPOSES[place], { n, hash, at }, signature, rootPublicKey);
 
 export interface TrailProof {
   rootPublicKey: string;
@@ -129,11 +140,11 @@ export const walkTrail = (proof: TrailProof): TrailWalk => {
         if (head === undefined) {
           if (count % HEAD_EVERY === 0) return broken(count);
         } else {
-          if (head.hash !== entry.hash || !headIsGenuine(head, rootPublicKey)) return broken(count);
+          if (head.hash !== entry.hash || !headIsGenuine(head, 'within', rootPublicKey)) return broken(count);
           signedUpTo = count;
         }
         if (outside !== 'missing' && outside.n === count) {
-          if (outside.hash !== entry.hash || !headIsGenuine(outside, rootPublicKey)) return broken(count);
+          if (outside.hash !== entry.hash || !headIsGenuine(outside, 'outside', rootPublicKey)) return broken(count);
           signedUpTo = count;
           metOutside = true;
         }

@@ -35,8 +35,7 @@ const readHead = (home: string): SignedHead | 'missing' => {
 
 /** Lists, verifies and exports the trail, and notes its newest entry, signed, outside the database: cutting off its end is found. */
 export const createAuditService = ({ store, keys, log, now }: CoreContext): AuditService => {
-  const sign = (head: Omit<SignedHead, 'signature'>): SignedHead => signHead(head, keys.signing);
-  store.audit.signWith(sign);
+  store.audit.signWith((head) => signHead(head, 'within', keys.signing));
   const proof = () => ({
     rootPublicKey: keys.rootPublicKey(),
     heads: store.audit.heads(),
@@ -70,7 +69,8 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
         // Shorter than what was noted: the note is the proof of it and stays. A broken trail is not signed anew either.
         if ((store.audit.head()?.n ?? 0) <= noted || !(verdict ?? (await found())).valid) return;
         const head = store.audit.head()!;
-        await writeDurably(headFile(store.home), JSON.stringify(sign({ ...head, at: now().toISOString() })));
+        const newest = signHead({ ...head, at: now().toISOString() }, 'outside', keys.signing);
+        await writeDurably(headFile(store.home), JSON.stringify(newest));
         noted = head.n;
       })
       .catch((error: unknown) => log.warn('audit head not noted', { error }));

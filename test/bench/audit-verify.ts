@@ -14,7 +14,7 @@ const base = mkdtempSync(join(tmpdir(), 'mekiki-audit-'));
 try {
   const store = await openStore({ home: join(base, 'home'), demo: false });
   const root = openRootKey(createRootKey());
-  store.audit.signWith((head) => signHead(head, root.privateKey));
+  store.audit.signWith((head) => signHead(head, 'within', root.privateKey));
   for (let from = 0; from < ENTRIES; from += 1_000) {
     store.transaction(() => {
       for (let i = 0; i < 1_000; i += 1) {
@@ -30,7 +30,7 @@ try {
   const proof = {
     rootPublicKey: root.publicKey,
     heads: store.audit.heads(),
-    outside: signHead({ ...store.audit.head()!, at: store.audit.newestAt()! }, root.privateKey),
+    outside: signHead({ ...store.audit.head()!, at: store.audit.newestAt()! }, 'outside', root.privateKey),
   };
   const perSecond: number[] = [];
   for (let run = 0; run < RUNS; run += 1) {

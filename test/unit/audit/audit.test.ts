@@ -34,7 +34,8 @@ const verifyTrail = (entries: AuditEntry[], proof: Partial<TrailProof> = {}) =>
     outside: 'missing',
     ...proof,
   });
-const headOf = ({ n, hash, at }: AuditEntry) => signHead({ n, hash, at }, root.privateKey);
+const headOf = ({ n, hash, at }: AuditEntry, place: 'within' | 'outside' = 'within') =>
+  signHead({ n, hash, at }, place, root.privateKey);
 
 const trail = (length: number): AuditEntry[] => {
   const entries: AuditEntry[] = [];
@@ -100,7 +101,7 @@ describe('the trail', () => {
     const entries = trail(4);
     expect(verifyTrail(entries.toSpliced(1, 1)).firstBroken).toBe(2);
     expect(verifyTrail([entries[1]!, entries[0]!]).firstBroken).toBe(1);
-    const head = headOf(entries[3]!);
+    const head = headOf(entries[3]!, 'outside');
     expect(verifyTrail(entries.slice(0, 2), { outside: head })).toMatchObject({ valid: false, firstBroken: 3 });
     expect(verifyTrail(entries, { outside: head }).valid).toBe(true);
     // The end written anew, with the same length.
@@ -115,7 +116,7 @@ describe('the trail', () => {
   test('a chain that somebody wrote anew misses its signed heads', () => {
     const entries = trail(2 * HEAD_EVERY + 5);
     const heads = [HEAD_EVERY, 2 * HEAD_EVERY].map((n) => headOf(entries[n - 1]!));
-    const outside = headOf(entries.at(-1)!);
+    const outside = headOf(entries.at(-1)!, 'outside');
     const signed = { heads, outside };
     expect(verifyTrail(entries, signed)).toMatchObject({ valid: true, signedUpTo: entries.length });
 
@@ -130,7 +131,7 @@ describe('the trail', () => {
     const other = openRootKey(createRootKey());
     const forged = [HEAD_EVERY, 2 * HEAD_EVERY].map((n) => {
       const { hash, at } = rewritten[n - 1]!;
-      return signHead({ n, hash, at }, other.privateKey);
+      return signHead({ n, hash, at }, 'within', other.privateKey);
     });
     expect(verifyTrail(rewritten, { ...signed, heads: forged }).firstBroken).toBe(HEAD_EVERY);
     // An entry slipped in at the end, and the end cut off.
@@ -142,6 +143,9 @@ describe('the trail', () => {
       const made = { n, hash: cut.at(-1)!.hash, at: cut.at(-1)!.at, signature: '' };
       expect(verifyTrail(cut, { ...signed, outside: made }).valid).toBe(false);
     }
+    // Cut off at a hundredth, whose own head is put outside.
+    const [, second] = heads;
+    expect(verifyTrail(entries.slice(0, 2 * HEAD_EVERY), { ...signed, outside: second! }).valid).toBe(false);
   });
 });
 
