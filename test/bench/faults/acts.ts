@@ -102,13 +102,16 @@ export const startWorker = async (
     async reject() {
       const candidate = pick(await candidatesIn('candidate', 'submitted', 'approved'));
       if (candidate === undefined) return;
-      await world.call('candidates.reject', { candidateId: candidate.id, reason: 'bench' });
+      // An approved one is signed for.
+      await world.call('candidates.reject', { candidateId: candidate.id, reason: 'bench', password: PASSWORD });
       told({ act: 'reject', candidateId: candidate.id });
     },
     async activate() {
       const candidate = pick(await candidatesIn('approved', 'retired'));
       if (candidate === undefined) return acts['approve']!();
-      await world.call('models.activate', { candidateId: candidate.id });
+      // Asked for where an earlier model comes back.
+      const signature = { password: PASSWORD, meaning: 'bench' };
+      await world.call('models.activate', { candidateId: candidate.id, signature });
       told({ act: 'activate', candidateId: candidate.id });
     },
     async backup() {
