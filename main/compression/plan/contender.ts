@@ -36,7 +36,7 @@ export async function openContender(
   };
 }
 
-/** What takes so many times as long as its layers tell was disturbed: their median error is 18 to 37 % (results/compress-auto-*.json). */
+/** What takes so many times as long as its layers tell was disturbed: their median error is 11 to 37 % (results/compress-auto-*.json). */
 const DISTURBED = 1.6;
 
 /**
