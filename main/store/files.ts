@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
@@ -86,6 +87,17 @@ export const outError = (error: unknown, file: string, option = '--out'): unknow
   const known = diskFullOr(error, file);
   if (isAppError(known) || typeof (error as NodeJS.ErrnoException).code !== 'string') return known;
   return new AppError('INVALID_INPUT', { what: option, problem: problemOf(error) }, { cause: error });
+};
+
+/** A new name is on the disk for good when its folder is. Windows has no such call. */
+export const syncFolder = (path: string): void => {
+  if (process.platform === 'win32') return;
+  const handle = openSync(path, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
 };
 
 /** All or nothing, and for good when it returns: temporary name, fsync, rename, fsync of the directory. */

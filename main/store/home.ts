@@ -1,10 +1,7 @@
 import {
   chmodSync,
-  closeSync,
   existsSync,
-  fsyncSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -15,7 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { diskError, nodeFiles, writeDurably, type FilePort } from './files.ts';
+import { diskError, nodeFiles, syncFolder, writeDurably, type FilePort } from './files.ts';
 
 /** mekiki.json: what kind of home this is. */
 const homeMarkSchema = z.object({
@@ -78,17 +75,6 @@ const makeFolder = (path: string): void => {
     mkdirSync(path);
   }
   syncFolder(parent);
-};
-
-/** A new name is on the disk for good when its folder is. Windows has no such call. */
-const syncFolder = (path: string): void => {
-  if (process.platform === 'win32') return;
-  const handle = openSync(path, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 };
 
 /** Makes the folder and its rooms. HOME_NOT_WRITABLE, DISK_FULL. `isNew`: nothing was in it but what a start begins with. */

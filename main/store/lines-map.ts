@@ -1,14 +1,6 @@
-import {
-  appendFileSync,
-  closeSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { syncFolder } from './files.ts';
 
 /** How an entry stands in the file: one line without its end. */
 export interface LineCodec<V> {
@@ -76,17 +68,6 @@ export function openLinesMap<V>(file: string, codec: LineCodec<V>, unreadable: '
       lines = entries.size;
     },
   };
-}
-
-/** Flushes its entries. Windows has no such call. */
-function syncFolder(path: string): void {
-  if (process.platform === 'win32') return;
-  const handle = openSync(path, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
 }
 
 function parse<V>(line: string, codec: LineCodec<V>): ReturnType<LineCodec<V>['read']> {
