@@ -7,11 +7,10 @@ import { isTrusted, ownInstallation, readTrusted, signTrusted, trustedFile } fro
 import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
 import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
+import { diskError, nodeFiles, syncFile, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './bundle-folder.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
-import { syncFile } from './feature-file.ts';
 import { checkTarget } from './outside.ts';
 import type { RecheckService } from './recheck.ts';
 

@@ -21,15 +21,6 @@ export const trimFeatureFile = async (file: string, rows: number, backbone: Back
   if (known !== null && known.size > rows * LOOK_BYTES) await truncate(looks, rows * LOOK_BYTES);
 };
 
-export const syncFile = async (file: string): Promise<void> => {
-  const handle = await open(file, 'r+');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-};
-
 /** Overwrites a row with zeros: what was forgotten may not be read back from the disk. */
 export const eraseRow = async (file: string, row: number, features: number): Promise<void> => {
   await eraseBytes(file, row, features * BYTES);

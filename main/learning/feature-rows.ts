@@ -1,7 +1,7 @@
 import { open, readFile, stat } from 'node:fs/promises';
 import type { Backbone } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
-import { diskError, writeAll } from '../store/files.ts';
+import { diskError, readAll, writeAll } from '../store/files.ts';
 
 /* The feature file of a backbone: row-major float32, one row per labelled view; beside it the looks. Rows keep their places. */
 
@@ -27,8 +27,8 @@ async function readFeatureRows(
     for (let i = 0; i < rows.length;) {
       let run = 1;
       while (i + run < rows.length && rows[i + run] === rows[i]! + run) run += 1;
-      const { bytesRead } = await handle.read(view, i * bytes, run * bytes, rows[i]! * bytes);
-      if (bytesRead < run * bytes) throw new AppError('BUNDLE_ALTERED', { file });
+      const wanted = view.subarray(i * bytes, (i + run) * bytes);
+      if (!(await readAll(handle, wanted, rows[i]! * bytes))) throw new AppError('BUNDLE_ALTERED', { file });
       i += run;
     }
   } finally {

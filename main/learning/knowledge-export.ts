@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rename, rm, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import type { Successors } from '../contract/trainer.ts';
-import { diskError } from '../store/files.ts';
+import { diskError, readAll } from '../store/files.ts';
 import { embeddingSize, GRID, type Stages } from './embedding.ts';
 import { packedLength, Statistics } from './statistics.ts';
 import { sumsAgree } from './statistics-cache.ts';
@@ -175,16 +175,6 @@ export async function readExportHeader(file: string): Promise<{ header: ExportHe
   }
 }
 
-/** A read may give less than was asked for. @returns false: the file ends before */
-async function readWhole(handle: FileHandle, into: Uint8Array, position: number): Promise<boolean> {
-  for (let at = 0; at < into.byteLength;) {
-    const { bytesRead } = await handle.read(into, at, into.byteLength - at, position + at);
-    if (bytesRead === 0) return false;
-    at += bytesRead;
-  }
-  return true;
-}
-
 /**
  * Reads a file that writeExport made; its classes go by what is meant by them now, its header by what they were.
  * @throws NOT_FOUND, KNOWLEDGE_UNREADABLE, KNOWLEDGE_OF_OTHER_BACKBONE, BUNDLE_ALTERED when the sums are not those of its hash
@@ -221,7 +211,7 @@ export async function readExport(
   for (const [c, { classId, count }] of header.classes.entries()) {
     const numbers = new Float64Array(perClass / 8);
     const raw = new Uint8Array(numbers.buffer);
-    if (!(await readWhole(handle, raw, bodyAt + c * perClass))) throw altered();
+    if (!(await readAll(handle, raw, bodyAt + c * perClass))) throw altered();
     hash.update(raw);
     const sums = { count, sum: numbers.slice(0, size), packed: numbers.slice(size) };
     if (!sums.sum.every(Number.isFinite) || !sumsAgree(sums)) throw altered();

@@ -49,7 +49,7 @@ export const nodeFiles: FilePort = {
     ),
 };
 
-/** No system takes more than some 2 GB in one write. */
+/** No system gives or takes more than some 2 GB at once. */
 const MOST_AT_ONCE = 2 ** 30;
 
 /** Writes all, at a place or where the file stands: a disk that fills up takes a part of a write and says so by nothing but the number of bytes. */
@@ -61,6 +61,28 @@ export const writeAll = async (
   for (let done = 0; done < bytes.length;) {
     const length = Math.min(bytes.length - done, MOST_AT_ONCE);
     done += (await handle.write(bytes, done, length, position === null ? null : position + done)).bytesWritten;
+  }
+};
+
+/** Fills `into` from this place on. @returns false: the file ends before */
+export const readAll = async (handle: FileHandle, into: Uint8Array, position: number): Promise<boolean> => {
+  for (let done = 0; done < into.length;) {
+    const length = Math.min(into.length - done, MOST_AT_ONCE);
+    const { bytesRead } = await handle.read(into, done, length, position + done);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
+  }
+  return true;
+};
+
+/** What a file holds is on the disk when this returns. */
+export const syncFile = async (path: string): Promise<void> => {
+  // Windows flushes only what may be written; elsewhere a file that may only be read is flushed as well.
+  const handle = await open(path, process.platform === 'win32' ? 'r+' : 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 };
 

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createRingMemory, createRingReader, createRingWriter, setLastNumber } from '../../main/capture/ring.ts';
-import type { LineRecord } from '../../main/contract/line.ts';
 import { silentLog } from '../../main/contract/log.ts';
 import type { LineState } from '../../main/host/line/line-state.ts';
 import { createOutbox } from '../../main/host/line/outbox.ts';
@@ -13,9 +12,9 @@ import { createProblems } from '../../main/host/line/problems.ts';
 import type { FromRecords, RecordsThreadData, ToRecords } from '../../main/host/line/records-thread.ts';
 import { createTally } from '../../main/host/line/tally.ts';
 import { createVerdicts } from '../../main/host/line/verdicts.ts';
-import { unsure } from '../../main/inspection/decide.ts';
 import { openSpool, type Spool } from '../../main/inspection/spool.ts';
 import { smallDisk } from '../helpers/small-disk.ts';
+import { spoolRecord } from '../helpers/spool-record.ts';
 import { lineStation } from './line-home.ts';
 
 /* The watchdog's own writing into the spool, and what the main thread of the line makes of it: the real threads' code, without a camera and a model. */
@@ -38,15 +37,7 @@ afterEach(async () => {
 const open = (onTurn?: () => void) =>
   openSpool({ dir: join(dir, 'spool'), stationId: 'st', acknowledged: 0, ...(onTurn && { onTurn }) });
 const file = () => join(dir, 'spool', 'st.ndjson');
-const record = (seq: number, note: string): LineRecord => ({
-  seq,
-  at: '2026-01-02T03:04:05.000Z',
-  imageSha: null,
-  width: 8,
-  height: 8,
-  judgement: unsure('no-model', { modelId: null, latencyMs: 1 }),
-  notes: [note],
-});
+const record = (seq: number, note: string) => spoolRecord(seq, [note]);
 const seqsIn = (spool: Spool, after = 0) => [...spool.after(after)].flat().map(({ seq }) => seq);
 
 /** A line whose inference hangs at the next frame: `late` gives what the watchdog makes of it, `hear` tells the main thread. */

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { constants, type Dirent } from 'node:fs';
-import { access, copyFile, link, lstat, mkdir, open, opendir, readFile, stat, unlink } from 'node:fs/promises';
+import { access, copyFile, link, lstat, mkdir, opendir, readFile, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CameraConfig } from '../../contract/domain.ts';
 import { AppError, isAppError, problemOf } from '../../contract/errors.ts';
-import { nodeFiles } from '../../store/files.ts';
+import { nodeFiles, syncFile } from '../../store/files.ts';
 import { decodeImage, loadDecoder } from '../../vision/decode.ts';
 import type { Camera, CameraListener, FrameSink } from '../camera.ts';
 import { openJournal, type FileIdentity, type Journal } from './journal.ts';
@@ -39,13 +39,7 @@ const isThere = (path: string): Promise<boolean> =>
 /** The copy is on the disk when this returns: after a power cut it may be all that is left. */
 async function copyDurably(from: string, to: string): Promise<void> {
   await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-  // Windows flushes only what may be written.
-  const copy = await open(to, process.platform === 'win32' ? 'r+' : 'r');
-  try {
-    await copy.sync();
-  } finally {
-    await copy.close();
-  }
+  await syncFile(to);
   await nodeFiles.syncDirectory(dirname(to));
 }
 

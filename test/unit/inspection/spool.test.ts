@@ -12,9 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { LineRecord } from '../../../main/contract/line.ts';
-import { unsure } from '../../../main/inspection/decide.ts';
 import { openSpool } from '../../../main/inspection/spool.ts';
+import { spoolRecord as record } from '../../helpers/spool-record.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -23,15 +22,6 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const open = (acknowledged = 0) => openSpool({ dir, stationId: 'st', acknowledged });
-const record = (seq: number, notes: string[] = []): LineRecord => ({
-  seq,
-  at: '2026-01-02T03:04:05.000Z',
-  imageSha: null,
-  width: 8,
-  height: 8,
-  judgement: unsure('no-model', { modelId: null, latencyMs: 1 }),
-  notes,
-});
 const file = () => join(dir, 'st.ndjson');
 const write = (from: number, to: number) => {
   using spool = open();
