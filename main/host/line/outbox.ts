@@ -11,6 +11,7 @@ const BATCH = 64;
 export interface Outbox {
   /** A frame is under way; each number is expected once, in order. */
   expect(seq: number): void;
+  /** This and `archived` may come before their number is expected: the watchdog, a thread of its own, can be heard of first where the main thread is busy. */
   verdict(record: LineRecord): void;
   /** sha null: no picture. */
   archived(seq: number, sha: string | null): void;
@@ -28,18 +29,26 @@ export function createOutbox(lastSeq: number, emit: (records: LineRecord[]) => v
     sha: string | null | undefined;
   }
   const entries = new Map<number, Entry>();
+  /** Heard of before they were expected. */
+  const early = new Map<number, Entry>();
   let emitted = lastSeq;
+  const entryOf = (seq: number): Entry => {
+    const known = entries.get(seq) ?? early.get(seq);
+    if (known) return known;
+    const entry: Entry = { record: null, sha: undefined };
+    early.set(seq, entry);
+    return entry;
+  };
   return {
     expect(seq) {
-      entries.set(seq, { record: null, sha: undefined });
+      entries.set(seq, entryOf(seq));
+      early.delete(seq);
     },
     verdict(record) {
-      const entry = entries.get(record.seq);
-      if (entry) entry.record = record;
+      entryOf(record.seq).record = record;
     },
     archived(seq, sha) {
-      const entry = entries.get(seq);
-      if (entry) entry.sha = sha;
+      entryOf(seq).sha = sha;
     },
     flush() {
       let batch: LineRecord[] = [];
