@@ -81,8 +81,8 @@ export interface PlotScales {
   y: Scale & { low: number; high: number };
 }
 
-/** Drawing area in per cent: room for the y labels on the left and the x labels below. */
-export const AREA = { left: 8, right: 97, top: 4, bottom: 88 } as const;
+/** Drawing area in per cent: room for the y labels on the left, what they are above, and the x labels below. */
+export const AREA = { left: 8, right: 97, top: 9, bottom: 87 } as const;
 
 /** Scales that hold every candidate, the reference and the limit; y never wider than the accuracies with their intervals. */
 export function plotScales(measures: readonly Measures[], limitMs: number | null): PlotScales {
@@ -97,4 +97,22 @@ export function plotScales(measures: readonly Measures[], limitMs: number | null
   const high = 100 * Math.max(...highs);
   const room = Math.max(0.15, (high - low) * 0.12);
   return { x, y: linearScale(Math.max(0, low - room), Math.min(100.4, high + room), AREA.bottom, AREA.top) };
+}
+
+/** Width of a name beside its point, per cent of the narrowest drawing; and its height. */
+const NAME = { width: 13, height: 6 };
+
+/**
+ * Names stand above their points; every second one of a row that is too close stands below.
+ * @param points of the front, fastest first, in per cent of the drawing
+ * @returns ids of those whose name stands below
+ */
+export function namesBelow(points: readonly { id: string; x: number; y: number }[]): Set<string> {
+  const below = new Set<string>();
+  for (const [i, { id, x, y }] of points.entries()) {
+    const before = points[i - 1];
+    if (!before || below.has(before.id)) continue;
+    if (x - before.x < NAME.width && Math.abs(y - before.y) < NAME.height) below.add(id);
+  }
+  return below;
 }

@@ -5,6 +5,7 @@ import {
   AREA,
   linearScale,
   logScale,
+  namesBelow,
   plotScales,
   sortCandidates,
   standings,
@@ -99,5 +100,14 @@ describe('scales', () => {
     expect(linearScale(96.4, 99.6, 88, 4).ticks).toEqual([96.5, 97, 97.5, 98, 98.5, 99, 99.5]);
     const { ticks, at } = logScale(1, 100, 8, 97);
     ticks.slice(1).forEach((tick, i) => expect(at(tick) - at(ticks[i]!)).toBeGreaterThanOrEqual(6));
+  });
+});
+
+describe('namesBelow', () => {
+  it('brings every second name of a crowded row below its point, and leaves the others', () => {
+    const row = ['a', 'b', 'c', 'd'].map((id, i) => ({ id, x: 20 + 8 * i, y: 30 }));
+    expect([...namesBelow(row)]).toEqual(['b', 'd']);
+    expect([...namesBelow(row.map((point, i) => ({ ...point, x: 20 * i })))]).toEqual([]);
+    expect([...namesBelow(row.map((point, i) => ({ ...point, y: 10 * i })))]).toEqual([]);
   });
 });
