@@ -39,30 +39,37 @@ export const createShadowService = (
       await processes.stop('trainer').catch((error: unknown) => log.warn('trainer did not stop', { error }));
     }
   };
+  /** What is compared, as things are now. @throws CONFLICT, NO_ACTIVE_MODEL, TOO_FEW_IMAGES */
+  const compared = (candidateId: string, wanted: number) => {
+    const candidate = store.candidates.get(candidateId);
+    const { stationId } = candidate;
+    if (candidate.state !== 'candidate' && candidate.state !== 'submitted') {
+      throw new AppError('CONFLICT', {
+        what: `candidate ${candidateId}`,
+        state: candidate.state,
+        needed: 'a candidate that is not decided on',
+      });
+    }
+    const { activeModelId, recipe } = store.stations.get(stationId);
+    if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
+    const shas = store.parts.archived(stationId, wanted);
+    if (shas.length === 0) {
+      throw new AppError('TOO_FEW_IMAGES', { what: 'archived frames', found: 0, needed: 1, missing: 1 });
+    }
+    return { candidate, activeModelId, recipe, shas };
+  };
   return {
     handlers: {
       async 'candidates.shadow'({ candidateId, frames: wanted, timeBudgetS }, session) {
-        const candidate = store.candidates.get(candidateId);
-        const { stationId } = candidate;
-        if (candidate.state !== 'candidate' && candidate.state !== 'submitted') {
-          throw new AppError('CONFLICT', {
-            what: `candidate ${candidateId}`,
-            state: candidate.state,
-            needed: 'a candidate that is not decided on',
-          });
-        }
-        const { activeModelId, recipe } = store.stations.get(stationId);
-        if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
-        const shas = store.parts.archived(stationId, wanted);
-        if (shas.length === 0) {
-          throw new AppError('TOO_FEW_IMAGES', { what: 'archived frames', found: 0, needed: 1, missing: 1 });
-        }
+        const { stationId } = compared(candidateId, wanted).candidate;
         const firstStep = { key: 'shadow.preparing', details: {} };
         const what = { kind: 'shadow', stationId, session, firstStep, asked: candidateId } as const;
         const underWay = jobs.underWay(what);
         if (underWay !== null) return underWay;
         const by = actor(session);
         return jobs.start(what, async (job) => {
+          // While it waited for its turn, another model may have become the active one, or the candidate decided on.
+          const { candidate, activeModelId, recipe, shas } = compared(candidateId, wanted);
           const [candidateDir, activeDir] = [candidateId, activeModelId].map((each) =>
             bundleDirOf(store.home, each),
           ) as [string, string];

@@ -460,6 +460,29 @@ describe('shadow running', () => {
     expect(entry).toMatchObject({ subject: second.id });
   });
 
+  test('one that waited for its turn: beside the model that is active then, and never of a candidate decided on', async () => {
+    await learn();
+    for (const { id } of [await compress(), await compress()]) {
+      await approve(id);
+      await world.call('models.activate', { candidateId: id });
+    }
+    const [third, fourth] = [await compress(), await compress()];
+    const held = Promise.withResolvers<void>();
+    world.trainer.hold = held.promise;
+    const before = await world.call('candidates.recheck', { candidateId: third.id });
+    const decided = await world.call('candidates.shadow', { candidateId: third.id }, technician);
+    const waiting = await world.call('candidates.shadow', { candidateId: fourth.id }, technician);
+    await world.call('candidates.reject', { candidateId: third.id, reason: 'too slow' });
+    const signature = { password: PASSWORD, meaning: 'bad verdicts' };
+    const { active } = await world.call('models.rollback', { stationId, signature });
+    held.resolve();
+    await world.done(before);
+    await expect(world.done(decided)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await world.done(waiting);
+    const { shadow } = await world.call('candidates.show', { candidateId: fourth.id });
+    expect(shadow).toMatchObject({ activeModelId: active.id });
+  });
+
   test('an altered bundle is not judged with', async () => {
     await learn();
     const first = await compress();
