@@ -255,14 +255,18 @@ export const createApprovalService = (
     // Back goes to what has inspected here already, and at once: a trainer that does not start must not keep a bad model on the line.
     if (kind === 'activate') requireSameHere(await recheck.measure(candidateId, by.name));
     const previous = await actives.exchange(stationId, model, by.name, async () => {
-      await lines.activate(stationId, bundleDirOf(store.home, candidateId));
+      let swapped = false;
       try {
-        return record(model, { stationId, kind, by });
+        return await lines.activate(stationId, bundleDirOf(store.home, candidateId), () => {
+          swapped = true;
+          return record(model, { stationId, kind, by });
+        });
       } catch (error) {
         // What is active is what the database says: a line does not stay with a model whose activation was not recorded (a full disk).
-        await lines
-          .reconfigure(stationId)
-          .catch((cause: unknown) => log.error('line not set back to the active model', { stationId, error: cause }));
+        if (swapped)
+          await lines
+            .reconfigure(stationId)
+            .catch((cause: unknown) => log.error('line not set back to the active model', { stationId, error: cause }));
         throw error;
       }
     });

@@ -19,8 +19,11 @@ const WAITING_LIMIT = 20_000;
 
 export interface Lines {
   handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop' | 'line.trigger' | 'line.testOutput'>;
-  /** Hot swap on a running line; nothing to do on one that stands. Errors of line.activate. */
-  activate(stationId: string, bundleDir: string): Promise<void>;
+  /**
+   * Hot swap on a running line, nothing to do on one that stands; then `record`, which makes the model the station's. Nothing else is told to the line between
+   * the two: it would be of the model before. Errors of line.activate and of `record`.
+   */
+  activate<T>(stationId: string, bundleDir: string, record: () => T): Promise<T>;
   /** After a change of the station: a running line stops, takes it over, and starts again. */
   reconfigure(stationId: string): Promise<void>;
   /** What a camera sees while its line stands; null: the line runs. Errors of line.preview. */
@@ -49,8 +52,10 @@ interface Line {
   retry: NodeJS.Timeout | null;
   /** The last try to connect to the line or to start it failed. */
   resumeDue: boolean;
-  /** While the line is being told from where to send again: what is new may come before what is old. */
-  held: boolean;
+  /** How often the line is being told, or is to be told, from where to send again: what is new may come before what is old meanwhile. */
+  held: number;
+  /** What it is told of its station and its model: one thing after the other. */
+  turn: Promise<unknown>;
 }
 
 const stopped = (stationId: string): LineStatus => ({
@@ -103,7 +108,8 @@ export const createLines = (
       overflowed: false,
       retry: null,
       resumeDue: false,
-      held: false,
+      held: 0,
+      turn: Promise.resolve(),
     };
     lines.set(stationId, line);
     return line;
@@ -152,7 +158,7 @@ export const createLines = (
   };
   /** Stores what waits; then what was dropped is asked for again. */
   const drain = (line: Line): void => {
-    if (closed || line.held || !storeWaiting(line) || !line.overflowed || line.client === null) return;
+    if (closed || line.held > 0 || !storeWaiting(line) || !line.overflowed || line.client === null) return;
     void configure(line, line.client).catch((error: unknown) => {
       log.warn('line not asked to send again', { stationId: line.status.stationId, error });
       later(line);
@@ -171,12 +177,15 @@ export const createLines = (
   };
 
   // ---------------------------------------------------------------- connection
-  const configure = async (line: Line, client: LineClient): Promise<void> => {
+  /** What is told to a line is what the store says by then: no change is followed by what was before it. */
+  const inTurn = <T>(line: Line, work: () => Promise<T>): Promise<T> => {
+    const done = line.turn.then(work);
+    line.turn = done.catch(() => {});
+    return done;
+  };
+  const configureNow = async (line: Line, client: LineClient): Promise<void> => {
     const station = store.stations.get(line.status.stationId);
     const bundleDir = station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId);
-    // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates: from the
-    // moment on in which we listen, and that is before the bundle has been checked.
-    line.held = true;
     const { overflowed } = line;
     try {
       if (station.activeModelId !== null) await checkActive(station.id, station.activeModelId);
@@ -196,8 +205,16 @@ export const createLines = (
     } catch (error) {
       line.overflowed ||= overflowed;
       throw error;
+    }
+  };
+  const configure = async (line: Line, client: LineClient): Promise<void> => {
+    // Stored in the order of arrival, a new part before the re-sent ones would look like a hole, and they like duplicates: from the
+    // moment on in which we listen, and that is before the line's turn has come and the bundle has been checked.
+    line.held += 1;
+    try {
+      await inTurn(line, () => configureNow(line, client));
     } finally {
-      line.held = false;
+      line.held -= 1;
     }
     drain(line);
   };
@@ -335,10 +352,13 @@ export const createLines = (
         return line.wanted ? shown(line) : setStatus(line, { ...stopped(stationId) });
       },
     },
-    async activate(stationId, bundleDir) {
+    activate(stationId, bundleDir, record) {
       const line = lineOf(stationId);
-      if (line.client !== null)
-        setStatus(line, await line.client.call('line.activate', { bundleDir, classCodes: store.classes.codes() }));
+      return inTurn(line, async () => {
+        if (line.client !== null)
+          setStatus(line, await line.client.call('line.activate', { bundleDir, classCodes: store.classes.codes() }));
+        return record();
+      });
     },
     async reconfigure(stationId) {
       const line = lineOf(stationId);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
@@ -37,6 +38,26 @@ test('of two approvals one holds, with its signature', async () => {
   const both = await Promise.allSettled([approve(candidateId), approve(candidateId)]);
   expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
   expect(await world.call('models.activate', { candidateId })).toMatchObject({ active: { id: candidateId } });
+});
+
+test('a line that is set up while its model is exchanged goes on with the model that is active then', async () => {
+  const candidateId = await offered();
+  await approve(candidateId);
+  await world.call('line.start', { stationId });
+  const line = world.lines.get(stationId)!;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  line.holdSwap = promise;
+  const activating = world.call('models.activate', { candidateId });
+  await until(() => line.activated.length === 1);
+  const setting = world.call('stations.update', { stationId, threads: 1 });
+  // Time for what is told to the line without regard to its model.
+  await setTimeout(50);
+  resolve();
+  await Promise.all([activating, setting]);
+  expect(line.configured.at(-1)).toMatchObject({
+    station: { threads: 1, activeModelId: candidateId },
+    bundleDir: line.activated[0],
+  });
 });
 
 test('the same question joins the job under way; another one is done for itself', async () => {

@@ -86,6 +86,8 @@ export interface LineControl {
   early: LineRecord[];
   /** line.configure waits for this. */
   hold: Promise<void> | null;
+  /** line.activate waits for this once it has exchanged the model. */
+  holdSwap: Promise<void> | null;
   /** What the next such call is refused with. */
   refuse: { 'line.configure'?: AppError; 'line.start'?: AppError };
   state: LineStatus['state'];
@@ -323,6 +325,7 @@ const createProcesses = (
         resend: before?.resend ?? [],
         early: before?.early ?? [],
         hold: before?.hold ?? null,
+        holdSwap: before?.holdSwap ?? null,
         refuse: before?.refuse ?? {},
         // A process outlives the core's connection to it.
         state: before?.state ?? 'stopped',
@@ -379,6 +382,7 @@ const createProcesses = (
           'line.activate': async ({ bundleDir }) => {
             await check(bundleDir);
             control.activated.push(bundleDir);
+            if (control.holdSwap !== null) await control.holdSwap;
             return status();
           },
           'line.archive': async ({ refused }) => {
