@@ -55,7 +55,7 @@ export interface Ingest {
 }
 
 export const createIngest = (
-  context: CoreContext,
+  context: Pick<CoreContext, 'store' | 'log' | 'now' | 'emit'>,
   monitor: Pick<MonitorService, 'watch' | 'undo'>,
   plantEvents: Pick<PlantEventsService, 'parts'>,
 ): Ingest => {
@@ -63,9 +63,10 @@ export const createIngest = (
   const storeBatch = (
     stationId: string,
     records: LineRecord[],
-  ): { stored: Part[]; queued: number; acknowledged: number; alarmed: boolean } =>
+  ): { fresh: LineRecord[]; stored: Part[]; queued: number; acknowledged: number; alarmed: boolean } =>
     store.transaction(() => {
       let acknowledged = store.stations.acknowledged(stationId);
+      const fresh: LineRecord[] = [];
       const stored: Part[] = [];
       const watched: { partId: number; judgement: Judgement }[] = [];
       let queued = 0;
@@ -84,28 +85,28 @@ export const createIngest = (
           queued += 1;
         }
         acknowledged = record.seq;
+        fresh.push(record);
         if (stored.length === TOLD) stored.shift();
         stored.push(store.parts.get(partId));
       }
       store.stations.setAcknowledged(stationId, acknowledged);
       const alarmed = monitor.watch(stationId, watched);
-      return { stored, queued, acknowledged, alarmed };
+      return { fresh, stored, queued, acknowledged, alarmed };
     });
   return {
     store(stationId, all) {
       const inOrder = all.toSorted((a, b) => a.seq - b.seq);
       let acknowledged = store.stations.acknowledged(stationId);
       for (let at = 0; at < inOrder.length; at += BATCH) {
-        const records = inOrder.slice(at, at + BATCH).filter(({ seq }) => seq > acknowledged);
         let batch: ReturnType<typeof storeBatch>;
         try {
-          batch = storeBatch(stationId, records);
+          batch = storeBatch(stationId, inOrder.slice(at, at + BATCH));
         } catch (error) {
           monitor.undo(stationId);
           throw error;
         }
         acknowledged = batch.acknowledged;
-        plantEvents.parts(stationId, records);
+        plantEvents.parts(stationId, batch.fresh);
         for (const part of batch.stored) context.emit('parts.inspected', part);
         if (batch.alarmed) context.emit('alarms.changed', { stationId });
         if (batch.queued > 0) context.emit('queue.changed', { stationId, total: store.queue.count(stationId) });
