@@ -11,6 +11,7 @@ import {
   type ModelCard,
   type Station,
 } from '../../main/contract/domain.ts';
+import type { AppError } from '../../main/contract/errors.ts';
 import type { LineRecord } from '../../main/contract/line.ts';
 import { silentLog, type LogFields } from '../../main/contract/log.ts';
 import { createLine, type EmitLineEvent, type LineOptions } from '../../main/host/line/line.ts';
@@ -146,6 +147,9 @@ export function listenedLine(options: Pick<LineOptions, 'openFeed' | 'cameraMs'>
     stop: () => line['line.stop']({}, null, signal) as Promise<LineStatus>,
     activate: (bundleDir: string) => line['line.activate']({ bundleDir }, null, signal) as Promise<LineStatus>,
     status: () => line['line.status']({}, null, signal) as LineStatus,
+    /** null: pictures are stored again. */
+    refusePictures: (reason: AppError | null) =>
+      line['line.archive']({ refused: reason?.toWire('core') ?? null }, null, signal),
     acknowledge: (seq: number) => line['line.acknowledge']({ seq }, null, signal),
   };
 }

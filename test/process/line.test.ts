@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { activeFileName, activeFolder } from '../../main/audit/activation.ts';
+import { AppError } from '../../main/contract/errors.ts';
 import { lineRecordSchema } from '../../main/contract/line.ts';
 import { lineStatusSchema } from '../../main/contract/domain.ts';
 import { unsure } from '../../main/inspection/decide.ts';
@@ -240,6 +241,23 @@ test('a full picture folder does not touch the verdicts: no picture, and the pro
   await until('parts', () => line.records.length >= 5);
   expect(line.records.every((r) => r.imageSha === null && r.judgement.errorCode === null)).toBe(true);
   expect(line.status().problem).not.toBeNull();
+});
+
+test('that no picture is to be stored is shown for as long as that holds, whatever was under way', async () => {
+  const line = open();
+  await line.configure(at.home, simulated({ partsPerMinute: 3000, width: 256, height: 256 }), null);
+  await line.start();
+  const refused = new AppError('DISK_LOW', { path: at.home, free: 1, what: 'no picture is stored' });
+  for (let n = 0; n < 8; n += 1) {
+    const before = line.records.length;
+    await until('pictures are stored', () => line.records.slice(before).some(({ imageSha }) => imageSha !== null));
+    await line.refusePictures(refused);
+    const from = line.records.length;
+    await until('parts without', () => line.records.slice(from + 4).some(({ imageSha }) => imageSha === null));
+    expect(line.status().problem).toMatchObject({ code: 'DISK_LOW' });
+    await line.refusePictures(null);
+    expect(line.status().problem).toBeNull();
+  }
 });
 
 test('of ok pictures the last ones stay, and those the core wants kept', async () => {

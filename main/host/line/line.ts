@@ -340,7 +340,7 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
     },
     'line.archive': ({ refused }) => {
       threads.records({ kind: 'archive', pictures: refused === null });
-      problems.set('pictures', refused);
+      problems.set('room', refused);
       return {};
     },
     dispose: () =>

@@ -1,8 +1,11 @@
 import type { LineStatus } from '../../contract/domain.ts';
 import { AppError, type WireError } from '../../contract/errors.ts';
 
-/** Where a problem comes from, the gravest first: the status shows one. */
-const sources = ['camera', 'model', 'disk', 'output', 'control', 'pictures', 'frames'] as const;
+/**
+ * Where a problem comes from, the gravest first: the status shows one. `room`: pictures are not to be stored; `pictures`: one could not be. Apart, for one that
+ * was under way when they were refused says that it was stored.
+ */
+const sources = ['camera', 'model', 'disk', 'output', 'control', 'room', 'pictures', 'frames'] as const;
 export type ProblemSource = (typeof sources)[number];
 
 /** What is wrong with the line now; each source has one problem at most, and takes it back itself. */
