@@ -125,13 +125,19 @@ export interface Handshake {
   readonly shown: PartResult | null;
   readonly pending: number;
   readonly waiting: number;
+  /** Number of the last part that was accepted. */
+  readonly lastPart: number;
   readonly statistics: Readonly<Statistics>;
 }
 
-/** @param onResult hears of every result when it is put out, in the order of the parts */
+/**
+ * @param onResult hears of every result when it is put out, in the order of the parts
+ * @param lastPart of the handshake before this one, 0: there was none. A number is not given twice: a verdict of before may still be under way.
+ */
 export function createHandshake(
   options: HandshakeOptions,
   onResult: (result: PartResult) => void = () => {},
+  lastPart = 0,
 ): Handshake {
   let running = false;
   let speaks = true;
@@ -139,7 +145,7 @@ export function createHandshake(
   let clockMs = -Infinity;
   let acceptedMs = -Infinity;
   let edgeMs = -Infinity;
-  let parts = 0;
+  let parts = lastPart;
   /** Frames up to this number have become parts, or belong to none. null: of none was heard yet. */
   let heardSeq: number | null = null;
   let pending: Pending[] = [];
@@ -344,6 +350,9 @@ export function createHandshake(
     },
     get waiting() {
       return waiting.length;
+    },
+    get lastPart() {
+      return parts;
     },
     get statistics() {
       return statistics;

@@ -69,6 +69,8 @@ let modelId: string | null = null;
 let classCodes: Record<string, number> = {};
 let heartbeat = 0;
 let lot = '';
+/** Number of the last part, of any handshake that is over. */
+let lastPart = 0;
 /** When the PLC last asked for something; and whether that is taken as too long ago. */
 let heardMs = -Infinity;
 let silent = false;
@@ -171,6 +173,7 @@ type Configure = Extract<ToLineio, { kind: 'configure' }>;
 const configure = async (message: Configure): Promise<void> => {
   const before = output;
   output = null;
+  lastPart = before?.handshake.lastPart ?? lastPart;
   await before?.wire[Symbol.asyncDispose]();
   if (silent) say({ kind: 'silent', problem: null });
   silent = false;
@@ -181,13 +184,17 @@ const configure = async (message: Configure): Promise<void> => {
   const layout = layOut(config.addresses);
   const image = createRegisterImage(layout);
   const { source, minSpacingMs, debounceMs } = message.trigger;
-  const handshake = createHandshake({
-    ...config,
-    minSpacingMs,
-    debounceMs,
-    triggered: source === 'line-output',
-    written: config.kind === 'modbus-client',
-  });
+  const handshake = createHandshake(
+    {
+      ...config,
+      minSpacingMs,
+      debounceMs,
+      triggered: source === 'line-output',
+      written: config.kind === 'modbus-client',
+    },
+    undefined,
+    lastPart,
+  );
   if (running) handshake.take({ kind: 'start' }, now());
   const onRefused = () => take({ kind: 'refused' });
   const onHeard = () => {
