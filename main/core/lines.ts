@@ -9,9 +9,12 @@ import type { Ingest } from './ingest.ts';
 import type { PlantEventsService } from './plant-events.ts';
 import { retentionOf } from './retention-settings.ts';
 import type { LineClient, Session } from './port.ts';
+import { stopped } from './stopped-line.ts';
 
 /** After a failed write or a lost process, so long until the next try. */
 const RETRY_MS = 2_000;
+/** A core that starts waits so long for the lines that run: one whose inference hangs answers nobody, and is no reason to serve no window. */
+const TAKE_UP_MS = 10_000;
 /** Signals put out by hand fall back after so long, whatever became of the one who put them out. */
 const TEST_S = 10;
 /** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
@@ -44,8 +47,8 @@ interface Line {
   client: LineClient | null;
   connecting: Promise<LineClient> | null;
   status: LineStatus;
-  /** The operator pressed Start and not Stop. */
-  wanted: boolean;
+  /** The operator pressed Start and not Stop. null: it runs since an earlier core, and has not said yet which was pressed. */
+  wanted: boolean | null;
   waiting: LineRecord[];
   /** Records were dropped here and have to be sent again. */
   overflowed: boolean;
@@ -57,31 +60,6 @@ interface Line {
   /** What it is told of its station and its model: one thing after the other. */
   turn: Promise<unknown>;
 }
-
-const stopped = (stationId: string): LineStatus => ({
-  stationId,
-  state: 'stopped',
-  camera: 'off',
-  problem: null,
-  modelId: null,
-  startedAt: null,
-  parts: 0,
-  ok: 0,
-  ng: 0,
-  unsure: 0,
-  ngByClass: {},
-  droppedFrames: 0,
-  triggers: 0,
-  refusedTriggers: 0,
-  late: 0,
-  lostRecords: 0,
-  partsPerMinute: 0,
-  latencyMsP50: 0,
-  latencyMsP99: 0,
-  latencyTrend: [],
-  rssBytes: 0,
-  lineOutput: null,
-});
 
 /** `checkActive`: throws NOT_APPROVED or BUNDLE_ALTERED; the line process checks the files for itself too. */
 export const createLines = (
@@ -285,6 +263,36 @@ export const createLines = (
     later(line);
   };
 
+  const takeUp = async (line: Line): Promise<void> => {
+    try {
+      // How it stood before it is configured tells whether it was started; one whose camera is away is in `fault`.
+      const client = await processes.line(line.status.stationId);
+      const before = await client.call('line.status', {}).catch(() => null);
+      client.close?.();
+      // Stopped before it answered: its process has ended.
+      if (closed || line.wanted === false) return;
+      line.wanted ??= before !== null && before.state !== 'stopped';
+      await connect(line);
+      if (line.wanted && line.status.state !== 'running') resume(line);
+    } catch (error) {
+      line.wanted ??= false;
+      if (!closed) resumeLater(line, error);
+    }
+  };
+  /** Resolves as well when the time is up: a line that does not answer is shown so, and taken up when it does. */
+  const takeUpInTime = (line: Line): Promise<void> =>
+    new Promise((resolve) => {
+      line.wanted = null;
+      const limit = setTimeout(() => {
+        toFault(line, new AppError('TIMED_OUT', { what: `line:${line.status.stationId}`, seconds: TAKE_UP_MS / 1000 }));
+        resolve();
+      }, TAKE_UP_MS);
+      void takeUp(line).finally(() => {
+        clearTimeout(limit);
+        resolve();
+      });
+    });
+
   /** Who let the line run or stand. A trail that cannot be written to (a full disk) keeps no line from either. */
   const noted = (action: string, stationId: string, session: Session, details: Record<string, unknown>): void => {
     try {
@@ -340,7 +348,7 @@ export const createLines = (
       },
       async 'line.stop'({ stationId }, session) {
         const line = lineOf(stationId);
-        if (line.wanted) noted('line.stop', stationId, session, { parts: line.status.parts });
+        if (line.wanted !== false) noted('line.stop', stationId, session, { parts: line.status.parts });
         line.wanted = false;
         // Before it is configured a line takes no stop. How that ends is told to whoever started it.
         if (line.client !== null) await line.connecting?.catch(() => null);
@@ -384,21 +392,9 @@ export const createLines = (
     },
     statuses: () => store.stations.list().map(({ id }) => shown(lineOf(id))),
     async takeUp() {
-      for (const stationId of await processes.runningLines()) {
-        if (!store.stations.list().some((station) => station.id === stationId)) continue;
-        const line = lineOf(stationId);
-        try {
-          // How it stood before it is configured tells whether it was started; one whose camera is away is in `fault`.
-          const client = await processes.line(stationId);
-          const before = await client.call('line.status', {}).catch(() => null);
-          client.close?.();
-          line.wanted = before !== null && before.state !== 'stopped';
-          await connect(line);
-          if (line.wanted && line.status.state !== 'running') resume(line);
-        } catch (error) {
-          resumeLater(line, error);
-        }
-      }
+      const known = new Set(store.stations.list().map(({ id }) => id));
+      const running = (await processes.runningLines()).filter((id) => known.has(id));
+      await Promise.all(running.map((stationId) => takeUpInTime(lineOf(stationId))));
     },
     async close(stopLines) {
       closed = true;

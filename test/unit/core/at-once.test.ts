@@ -46,7 +46,7 @@ test('a line that is set up while its model is exchanged goes on with the model 
   await world.call('line.start', { stationId });
   const line = world.lines.get(stationId)!;
   const { promise, resolve } = Promise.withResolvers<void>();
-  line.holdSwap = promise;
+  line.holds['line.activate'] = promise;
   const activating = world.call('models.activate', { candidateId });
   await until(() => line.activated.length === 1);
   const setting = world.call('stations.update', { stationId, threads: 1 });

@@ -296,6 +296,37 @@ describe('the line', () => {
     expect(line().state).toBe('stopped');
   });
 
+  test('a line that hangs while the core starts anew keeps no window waiting, and is taken up when it answers', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const shown = () => world.call('line.status', { stationId });
+    const reopen = async () => {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const before = line();
+      before.holds['line.status'] = promise;
+      const opened = world.reopen();
+      await expect.poll(() => line() !== before).toBe(true);
+      vi.advanceTimersByTime(10_000);
+      await opened;
+      await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+      line().holds = {};
+      expect(await shown()).toMatchObject({ state: 'fault', problem: { code: 'TIMED_OUT' } });
+      return resolve;
+    };
+    const answer = await reopen();
+    const configured = line().configured.length;
+    answer();
+    await expect.poll(shown).toMatchObject({ state: 'running', problem: null });
+    expect(line().configured.length).toBe(configured + 1);
+
+    // What is pressed before it answers holds; it ends by it, for it hears nothing.
+    const late = await reopen();
+    expect(await world.call('line.stop', { stationId })).toMatchObject({ state: 'stopped', problem: null });
+    late();
+    expect((await world.call('audit.list', { limit: 1 })).entries[0]).toMatchObject({ action: 'line.stop' });
+    await world.call('line.start', { stationId });
+    expect(await shown()).toMatchObject({ state: 'running' });
+  });
+
   test('a change of the camera is taken over by a running line; a new name does not stop it', async () => {
     await world.call('stations.update', { stationId, name: 'Press 4' });
     expect(line().configured).toHaveLength(1);

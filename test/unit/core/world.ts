@@ -86,8 +86,8 @@ export interface LineControl {
   early: LineRecord[];
   /** line.configure waits for this. */
   hold: Promise<void> | null;
-  /** line.activate waits for this once it has exchanged the model. */
-  holdSwap: Promise<void> | null;
+  /** Such a call is answered after this; line.activate has exchanged the model by then. */
+  holds: { [method in 'line.status' | 'line.activate' | 'line.archive']?: Promise<void> };
   /** What the next such call is refused with. */
   refuse: { 'line.configure'?: AppError; 'line.start'?: AppError };
   state: LineStatus['state'];
@@ -325,7 +325,7 @@ const createProcesses = (
         resend: before?.resend ?? [],
         early: before?.early ?? [],
         hold: before?.hold ?? null,
-        holdSwap: before?.holdSwap ?? null,
+        holds: before?.holds ?? {},
         refuse: before?.refuse ?? {},
         // A process outlives the core's connection to it.
         state: before?.state ?? 'stopped',
@@ -378,15 +378,19 @@ const createProcesses = (
             control.state = 'stopped';
             return status();
           },
-          'line.status': async () => status(),
+          'line.status': async () => {
+            await control.holds['line.status'];
+            return status();
+          },
           'line.activate': async ({ bundleDir }) => {
             await check(bundleDir);
             control.activated.push(bundleDir);
-            if (control.holdSwap !== null) await control.holdSwap;
+            await control.holds['line.activate'];
             return status();
           },
           'line.archive': async ({ refused }) => {
             control.refused.push(refused?.code ?? null);
+            await control.holds['line.archive'];
             return {};
           },
           'line.acknowledge': async ({ seq }) => {
