@@ -109,7 +109,7 @@ export const createHomeState = (
     log.warn('room on the disk', { space: next, before: space, freeBytes: free.freeBytes });
     space = next;
     jobs.hold(space === 'enough' ? null : lowError('nothing is learnt until there is more'));
-    await lines.refusePictures(space === 'very-low' ? lowError('no picture is stored until there is more') : null);
+    lines.refusePictures(space === 'very-low' ? lowError('no picture is stored until there is more') : null);
   };
   const look = async (): Promise<void> => {
     try {

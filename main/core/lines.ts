@@ -33,7 +33,7 @@ export interface Lines {
   preview(stationId: string, question: PreviewQuestion): Promise<LinePreviewed>;
   endPreview(stationId: string): Promise<void>;
   /** Why lines store no pictures: those that run now, and each that starts later. null: they do. */
-  refusePictures(reason: AppError | null): Promise<void>;
+  refusePictures(reason: AppError | null): void;
   /** How the line of each station stands. */
   statuses(): LineStatus[];
   /** Takes up the line processes that outlived an earlier core. */
@@ -381,14 +381,14 @@ export const createLines = (
     async endPreview(stationId) {
       await lineOf(stationId).client?.call('line.endPreview', {});
     },
-    async refusePictures(reason) {
+    refusePictures(reason) {
       refused = reason?.toWire('core') ?? null;
-      for (const { client, status } of lines.values()) {
-        await client?.call('line.archive', { refused }).catch((error: unknown) => {
+      // Not waited for: one that hangs is no reason not to tell the others, or not to say how the home stands.
+      for (const { client, status } of lines.values())
+        client?.call('line.archive', { refused }).catch((error: unknown) => {
           // It hears it again when it is configured.
           log.warn('line not told about pictures', { stationId: status.stationId, error });
         });
-      }
     },
     statuses: () => store.stations.list().map(({ id }) => shown(lineOf(id))),
     async takeUp() {

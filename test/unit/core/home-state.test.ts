@@ -57,6 +57,21 @@ describe('room on the disk', () => {
     expect(spaceOf({ freeBytes: 0.5 * GB, totalBytes: GB }, 'enough')).toBe('enough');
   });
 
+  test('a line that hangs keeps nobody from hearing that pictures stop, nor how the home stands', async () => {
+    const { stationId } = await setUp(world);
+    const other = await world.call('stations.add', { name: 'Line 2', camera: { kind: 'simulated' } });
+    const ids = [stationId, other.id];
+    for (const id of ids) await world.call('line.start', { stationId: id });
+    const told = () => ids.map((id) => world.lines.get(id)!.refused.at(-1));
+    world.lines.get(stationId)!.holds['line.archive'] = new Promise(() => {});
+    freeBytes = 0.1 * GB;
+    expect(await world.call('home.state', {})).toMatchObject({ space: 'very-low' });
+    await expect.poll(told).toEqual(['DISK_LOW', 'DISK_LOW']);
+    freeBytes = 100 * GB;
+    expect(await world.call('home.state', {})).toMatchObject({ space: 'enough' });
+    await expect.poll(told).toEqual([null, null]);
+  });
+
   test('little stops learning, less stops pictures, nothing stops the line; with room it all goes on', async () => {
     const { stationId } = await setUp(world);
     const labelled = await writeDataset(join(folder, 'labelled'), { ok: 3, scratch: 3 });
