@@ -15,6 +15,8 @@ import { stopped } from './stopped-line.ts';
 const RETRY_MS = 2_000;
 /** A core that starts waits so long for the lines that run: one whose inference hangs answers nobody, and is no reason to serve no window. */
 const TAKE_UP_MS = 10_000;
+/** A line that has not stopped by then does not any more: a camera may take a quarter of a minute to open, and as long to close. */
+const STOP_MS = 40_000;
 /** Signals put out by hand fall back after so long, whatever became of the one who put them out. */
 const TEST_S = 10;
 /** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
@@ -354,8 +356,15 @@ export const createLines = (
         if (line.client !== null) await line.connecting?.catch(() => null);
         // Started again meanwhile.
         if (line.wanted) return shown(line);
-        if (line.client !== null) return setStatus(line, await line.client.call('line.stop', {}));
-        // One that runs since an earlier core, and could not be taken up, hears nothing else.
+        if (line.client !== null) {
+          try {
+            return setStatus(line, await line.client.call('line.stop', {}, { timeoutMs: STOP_MS }));
+          } catch (error) {
+            if (!isAppError(error, 'TIMED_OUT')) throw error;
+            log.error('line does not stop, its process is ended', { stationId });
+          }
+        }
+        // One that hangs, or that runs since an earlier core and could not be taken up, hears nothing else.
         if (line.connecting === null) await processes.stop(`line:${stationId}`);
         return line.wanted ? shown(line) : setStatus(line, { ...stopped(stationId) });
       },

@@ -19,7 +19,7 @@ export interface PeerClient<M extends MethodTable, E extends EventTable> {
   call<N extends keyof M & string>(
     method: N,
     input: z.input<M[N]['input']>,
-    options?: { signal?: AbortSignal },
+    options?: { signal?: AbortSignal; timeoutMs?: number },
   ): Promise<z.output<M[N]['output']>>;
   on<N extends keyof E & string>(event: N, callback: (payload: z.output<E[N]>) => void): () => void;
   /** Called once, when the process is gone or the channel was closed; pending calls fail with DISCONNECTED. */

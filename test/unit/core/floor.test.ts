@@ -327,6 +327,20 @@ describe('the line', () => {
     expect(await shown()).toMatchObject({ state: 'running' });
   });
 
+  test('a line that hangs is stopped all the same, and can be started again', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const before = line();
+    before.holds['line.stop'] = new Promise(() => {});
+    const stopping = world.call('line.stop', { stationId });
+    await expect.poll(() => vi.getTimerCount()).toBeGreaterThan(0);
+    vi.advanceTimersByTime(40_000);
+    expect(await stopping).toMatchObject({ state: 'stopped', problem: null });
+    expect(before.state).toBe('stopped');
+    before.holds = {};
+    expect(await world.call('line.start', { stationId })).toMatchObject({ state: 'running' });
+    expect(line()).not.toBe(before);
+  });
+
   test('a change of the camera is taken over by a running line; a new name does not stop it', async () => {
     await world.call('stations.update', { stationId, name: 'Press 4' });
     expect(line().configured).toHaveLength(1);

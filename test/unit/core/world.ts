@@ -87,7 +87,7 @@ export interface LineControl {
   /** line.configure waits for this. */
   hold: Promise<void> | null;
   /** Such a call is answered after this; line.activate has exchanged the model by then. */
-  holds: { [method in 'line.status' | 'line.activate' | 'line.archive']?: Promise<void> };
+  holds: { [method in 'line.status' | 'line.stop' | 'line.activate' | 'line.archive']?: Promise<void> };
   /** What the next such call is refused with. */
   refuse: { 'line.configure'?: AppError; 'line.start'?: AppError };
   state: LineStatus['state'];
@@ -373,6 +373,7 @@ const createProcesses = (
           'line.preview': async () => (control.state === 'running' ? null : PREVIEWED),
           'line.endPreview': async () => ({}),
           'line.stop': async () => {
+            await control.holds['line.stop'];
             if (!isConfigured)
               throw new AppError('CONFLICT', { what: 'the line', state: 'not configured', needed: 'line.configure' });
             control.state = 'stopped';
