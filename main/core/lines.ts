@@ -380,8 +380,8 @@ export const createLines = (
     async reconfigure(stationId) {
       const line = lineOf(stationId);
       if (line.client === null) return;
-      // The line itself reopens the camera if that is what changed, and goes on otherwise.
-      await configure(line, line.client);
+      // The line itself reopens the camera if that is what changed, and goes on otherwise. Where it refuses, its last parts have come all the same.
+      await configure(line, line.client).finally(() => drain(line));
     },
     async preview(stationId, question) {
       const line = lineOf(stationId);

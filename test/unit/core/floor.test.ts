@@ -327,6 +327,19 @@ describe('the line', () => {
     expect(await shown()).toMatchObject({ state: 'running' });
   });
 
+  test('the last parts of a line that refuses a change and stands are stored', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    line().hold = promise;
+    line().refuse = {
+      'line.configure': new AppError('CAMERA_CONFIG', { cameraId: 'Line 1', problem: 'no such device' }),
+    };
+    const changing = world.call('stations.update', { stationId, threads: 3 });
+    line().emit([lineRecord(1), lineRecord(2)]);
+    resolve();
+    await expect(changing).rejects.toMatchObject({ code: 'CAMERA_CONFIG' });
+    expect((await world.call('parts.recent', { stationId })).map(({ seq }) => seq)).toEqual([2, 1]);
+  });
+
   test('a line that hangs is stopped all the same, and can be started again', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const before = line();
