@@ -82,7 +82,8 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
     const key = JSON.stringify([state, modelId, problem?.code ?? null]);
     const last = told.get(stationId);
     const at = now();
-    if (last?.key === key && at.getTime() - last.at < EVERY_MS) return;
+    // Either way: a clock that was set back is no reason to fall silent until it is as late again.
+    if (last?.key === key && Math.abs(at.getTime() - last.at) < EVERY_MS) return;
     told.set(stationId, { key, at: at.getTime() });
     try {
       const message: LineMessage = {

@@ -50,15 +50,50 @@ test('a change that is not stored leaves the broker of before its password', asy
   expect(readFileSync(join(world.home, 'secrets', 'mqtt-password'), 'utf8')).toBe('of the broker');
 });
 
-test('of two changes at once none leaves a connection behind', async () => {
+/** Takes whoever connects, and answers nothing else: enough for what is sent. @param onData hears all of it */
+async function startBroker(onData: (data: Buffer) => void = () => {}) {
   const sockets = new Set<Socket>();
   const broker = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket)).on('error', () => {});
-    // CONNECT is answered with CONNACK; nothing else is.
-    socket.on('data', (data) => data[0] === 0x10 && socket.write(Buffer.from([0x20, 2, 0, 0])));
+    socket.on('data', (data) => {
+      onData(data);
+      // CONNECT is answered with CONNACK.
+      if (data[0] === 0x10) socket.write(Buffer.from([0x20, 2, 0, 0]));
+    });
   }).listen(0, '127.0.0.1');
   await once(broker, 'listening');
+  return { broker, sockets };
+}
+
+test('a line is told of though the clock is set back', async () => {
+  let sent = '';
+  const { broker, sockets } = await startBroker((data) => (sent += data.toString('latin1')));
+  const told = () => sent.split('mekiki/line/1').length - 1;
+  let clock = Date.parse('2026-03-01T08:00:00.000Z');
+  const other = await startWorld({ now: () => new Date(clock) });
+  try {
+    const { stationId } = await setUp(other);
+    await other.call('line.start', { stationId });
+    const { port } = broker.address() as AddressInfo;
+    await other.call('events.set', { config: { ...config, port, user: '' } });
+    await expect.poll(told).toBe(1);
+    // Nothing has changed, and a minute is not over.
+    await other.call('line.start', { stationId });
+    await setTimeout(50);
+    expect(told()).toBe(1);
+    clock -= 2 * 3_600_000;
+    await other.call('line.start', { stationId });
+    await expect.poll(told).toBe(2);
+  } finally {
+    await other.close();
+    for (const socket of sockets) socket.destroy();
+    broker.close();
+  }
+});
+
+test('of two changes at once none leaves a connection behind', async () => {
+  const { broker, sockets } = await startBroker();
   try {
     const { port } = broker.address() as AddressInfo;
     const here = { ...config, port, user: '' };
