@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { buildTrainingStep, type TrainingStep } from '../../../main/autodiff/index.ts';
 import {
   buildNetwork,
+  elementCount,
   float32Tensor,
   graph,
   model,
@@ -174,6 +175,35 @@ describe.skipIf(block === null)('blocked lowering', () => {
       ours.losses.forEach((loss, i) => expect(loss).toBeCloseTo(standard.losses[i]!, 4));
       expect(distance(standard.state, ours.state)).toBeLessThan(2e-3);
     });
+  });
+
+  /** A mask is made where the forward part stands, and read where the gradient does: not always in one layout. */
+  it.each(['LeakyRelu', 'Elu'])('%s behind a joined map, before a convolution', async (op) => {
+    const random = (dims: number[]) => float32Tensor(dims, spread(elementCount(dims), 0.5));
+    const joined = model(
+      graph({
+        nodes: [
+          node('Conv', ['input', 'w1'], ['a'], { pads: [1, 1, 1, 1] }),
+          node('Conv', ['a', 'w2'], ['b']),
+          node('Concat', ['a', 'b'], ['ab'], { axis: 1 }),
+          node(op, ['ab'], ['c']),
+          node('Conv', ['c', 'w3'], ['d']),
+          node('GlobalAveragePool', ['d'], ['g']),
+          node('Flatten', ['g'], ['logits']),
+        ],
+        inputs: [value('input')],
+        outputs: [value('logits', 'float32', [null, 32])],
+        initializers: new Map([
+          ['w1', random([32, 3, 3, 3])],
+          ['w2', random([32, 32, 1, 1])],
+          ['w3', random([32, 64, 1, 1])],
+        ]),
+      }),
+      { opset: 17 },
+    );
+    const step = stepOf(joined, [8, 3, 12, 12]);
+    const [ours, standard] = [await trained(step, blocked, 3), await trained(step, portableLowering, 3)];
+    expect(distance(standard.state, ours.state)).toBeLessThan(2e-3);
   });
 
   it('holds AdamW, clipping and frozen statistics', async () => {

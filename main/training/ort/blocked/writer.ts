@@ -1,6 +1,7 @@
 import { assert } from '../../../contract/errors.ts';
 import {
   elementCount,
+  elementTypes,
   float32Tensor,
   freshName,
   int64Tensor,
@@ -180,7 +181,7 @@ export class BlockedWriter {
     const forms = this.#forms.get(name);
     assert(forms, `"${name}" is made before it is used`);
     if (forms.blocked) return forms.blocked;
-    const made = this.blockedOp('ReorderInput', [this.plain(name)]);
+    const made = this.#reordered(name, this.plain(name), (floats) => this.blockedOp('ReorderInput', [floats]));
     forms.blocked = made;
     return made;
   }
@@ -211,7 +212,15 @@ export class BlockedWriter {
   #fromBlocked(name: string, blocked: string): string {
     const [n, c, h, w] = this.shape(name) as [number, number, number, number];
     if (h * w === 1 && c % this.block === 0) return this.reshape(blocked, [n, c, h, w]);
-    return this.blockedOp('ReorderOutput', [blocked], { channels: c });
+    return this.#reordered(name, blocked, (floats) => this.blockedOp('ReorderOutput', [floats], { channels: c }));
+  }
+
+  /** The reordering kernels take float32 alone: a mask goes through them as zeros and ones. */
+  #reordered(name: string, from: string, reorder: (floats: string) => string): string {
+    const type = this.type(name);
+    if (type === 'float32') return reorder(from);
+    const cast = (value: string, to: ElementType) => this.emit('Cast', [value], { to: elementTypes[to].code });
+    return cast(reorder(cast(from, 'float32')), type);
   }
 
   #toFilter(plain: string, layout: FilterLayout): string {
