@@ -206,6 +206,29 @@ describe.skipIf(block === null)('blocked lowering', () => {
     expect(distance(standard.state, ours.state)).toBeLessThan(2e-3);
   });
 
+  it('gives a window of equal values its gradient once: a background of one colour', async () => {
+    const shape = [8, 3, 16, 16];
+    const step = stepOf(
+      net(
+        [
+          { out: 32, kernel: 3, pad: 1, pool: true },
+          { out: 16, kernel: 1 },
+        ],
+        3,
+      ),
+      shape,
+    );
+    const plane = shape[2]! * shape[3]!;
+    const colours = Float32Array.from({ length: elementCount(shape) }, (_, i) => Math.sin(Math.floor(i / plane)));
+    const batch = { ...batchFor(step, 10), input: { type: 'float32' as const, dims: shape, data: colours } };
+    const after = async (lower: Lowering) => {
+      await using run = await createOrtEngine({ lower }).open(step, { threads: 1 });
+      await run.step(batch);
+      return run.readState();
+    };
+    expect(distance(await after(portableLowering), await after(blocked))).toBeLessThan(2e-3);
+  });
+
   it('holds AdamW, clipping and frozen statistics', async () => {
     const step = stepOf(net(around({ out: 24, kernel: 3, pad: 1 }), 3), [8, 3, 12, 12], {
       optimizer: { kind: 'adamw', beta1: 0.9, beta2: 0.999, epsilon: 1e-4, weightDecay: 0.01 },

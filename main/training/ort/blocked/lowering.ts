@@ -167,8 +167,6 @@ interface Fusion {
   defer(y: string, map: Affine): void;
   add(node: Node): boolean;
   activate(node: Node): boolean;
-  /** After a ReLU equal positive values do not occur by structure, and at equal zeros the ReLU lets nothing through. */
-  tiesMatter(x: string): boolean;
 }
 
 function createFusion(writer: BlockedWriter, index: GraphIndex): Fusion {
@@ -187,7 +185,6 @@ function createFusion(writer: BlockedWriter, index: GraphIndex): Fusion {
     return waiting.get(name);
   };
   return {
-    tiesMatter: (x) => index.producer.get(x)?.op !== 'Relu',
     defer: (y, map) => wait(y, map),
     add(node) {
       const [a, b] = node.inputs as [string, string];
@@ -245,7 +242,7 @@ const rows: ReadonlyMap<string, Row> = new Map<string, Row>([
   ['Expand', expand],
   ['GlobalAveragePool', globalAveragePool],
   ['MaxPool', maxPool],
-  ['MaxPoolGrad', (writer, node, fusion) => (fusion.tiesMatter(node.inputs[1]!) ? false : maxPoolGrad(writer, node))],
+  ['MaxPoolGrad', maxPoolGrad],
 ]);
 
 /** Bounds around 0 keep the lanes past the last channel zero. */

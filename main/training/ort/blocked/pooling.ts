@@ -1,8 +1,9 @@
-import { intAttribute, intsAttribute, type Node } from '../../../onnx/index.ts';
+import { elementTypes, intAttribute, intsAttribute, type Node } from '../../../onnx/index.ts';
 import { interleave } from './convolution.ts';
 import type { BlockedWriter } from './writer.ts';
 
 type Shape4 = readonly [number, number, number, number];
+type Size = readonly [number, number];
 
 export function globalAveragePool(writer: BlockedWriter, node: Node): boolean {
   const [x] = node.inputs as [string];
@@ -35,7 +36,7 @@ export function maxPool(writer: BlockedWriter, node: Node): boolean {
 
 /**
  * dX of a max pool: the input's rows and columns are taken by residue modulo the stride; on each of these grids, for each window offset that
- * reaches it, dY counts where x equals the maximum. Of equal values each gets dY: for callers that know equal values not to matter.
+ * reaches it, dY counts where x equals the maximum. Equal values share dY: a flat background gives whole windows of them.
  */
 export function maxPoolGrad(writer: BlockedWriter, node: Node): boolean {
   const [dY, x, y] = node.inputs as [string, string, string];
@@ -52,22 +53,24 @@ export function maxPoolGrad(writer: BlockedWriter, node: Node): boolean {
   const five = (name: string, height: number, width: number) =>
     writer.reshape(writer.blocked(name), [n, blocks, height, width, writer.block]);
   const image = five(x, h, w);
-  const outputs = { largest: five(y, ho, wo), gradient: five(dY, ho, wo) };
+  const largest = five(y, ho, wo);
 
   const moved = new Map<string, string>();
-  /** The pool's output seen from the grid: pixel (q, p) is its pixel (q + down, p + right), nothing outside. */
-  const shifted = (which: 'largest' | 'gradient', down: number, right: number): string => {
-    const key = `${which} ${down} ${right}`;
+  /** Seen from elsewhere: pixel (q, p) of the result is pixel (q + down, p + right), zero outside. */
+  const shifted = (of: string, [from, to]: readonly [Size, Size], down: number, right: number): string => {
+    const key = `${of} ${down} ${right}`;
     const known = moved.get(key);
     if (known) return known;
-    const gaps = [0, 0, -down, -right, 0, 0, 0, rows - ho + down, columns - wo + right, 0];
-    // Outside, a gradient of 0 counts for nothing whatever it is compared with.
-    const made = gaps.every((gap) => gap === 0)
-      ? outputs[which]
-      : writer.emit('Pad', [outputs[which], writer.ints(gaps)]);
+    const gaps = [0, 0, -down, -right, 0, 0, 0, to[0] - from[0] + down, to[1] - from[1] + right, 0];
+    const made = gaps.every((gap) => gap === 0) ? of : writer.emit('Pad', [of, writer.ints(gaps)]);
     moved.set(key, made);
     return made;
   };
+  const [output, grid]: [Size, Size] = [
+    [ho, wo],
+    [rows, columns],
+  ];
+  const number = (mask: string) => writer.emit('Cast', [mask], { to: elementTypes.float32.code });
   /** Window offsets that reach a residue, and how far the window's index lies from the grid's. */
   const reaching = (axis: 0 | 1, residue: number): number[] => {
     const found: number[] = [];
@@ -77,18 +80,32 @@ export function maxPoolGrad(writer: BlockedWriter, node: Node): boolean {
     }
     return found;
   };
-  const parts = Array.from({ length: strides[0]! }, (_, r) =>
+  const hits = Array.from({ length: strides[0]! }, (_, r) =>
     Array.from({ length: strides[1]! }, (_, c) => {
       const shifts = reaching(0, r).flatMap((down) => reaching(1, c).map((right) => [down, right] as const));
-      if (shifts.length === 0) return undefined;
+      if (shifts.length === 0) return [];
       const inputs = [image, writer.ints([r, c]), writer.ints([h, w]), writer.ints([2, 3]), writer.ints(strides)];
-      const grid = writer.emit('Slice', inputs);
-      const shares = shifts.map(([down, right]) => {
-        const hit = writer.emit('Equal', [grid, shifted('largest', down, right)]);
-        return writer.emit('Mul', [shifted('gradient', down, right), writer.emit('Cast', [hit], { to: 1 })]);
-      });
-      return shares.reduce((sum, share) => writer.emit('Add', [sum, share]));
+      const pixels = writer.emit('Slice', inputs);
+      return shifts.map(([down, right]) => ({
+        down,
+        right,
+        // Beyond the output there is 0, which a pixel may equal: a gradient of 0 counts for nothing there.
+        mask: writer.emit('Equal', [pixels, shifted(largest, [output, grid], down, right)]),
+      }));
     }),
+  );
+  const add = (a: string, b: string) => writer.emit('Add', [a, b]);
+  const counts = hits
+    .flat(2)
+    .map(({ mask, down, right }) => number(shifted(mask, [grid, output], -down, -right)))
+    .reduce(add);
+  const share = writer.emit('Div', [five(dY, ho, wo), counts]);
+  const parts = hits.map((band) =>
+    band.map((own) =>
+      own
+        .map(({ mask, down, right }) => writer.emit('Mul', [shifted(share, [output, grid], down, right), number(mask)]))
+        .reduce<string | undefined>((sum, part) => (sum === undefined ? part : add(sum, part)), undefined),
+    ),
   );
   const whole = interleave(writer, parts, [n, lanes, rows, columns]);
   writer.set(dX, 'blocked', writer.reshape(whole, [n, lanes, h, w]));
