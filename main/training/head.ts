@@ -12,6 +12,8 @@ import {
   setInputSize,
   takesTwo,
   setOutputs,
+  sortNodes,
+  tensorAttribute,
   value,
   valueNames,
   verifyStructure,
@@ -39,8 +41,31 @@ export interface TrainableBackbone {
 /** A backbone as the training engine takes it. @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING */
 export function trainableBackbone(backbone: Backbone): TrainableBackbone {
   const { id, inputName, inputSize, dynamicSize, mean, std, featureOutputs } = backbone;
-  const model = readModelFile(backbone.file);
+  const model = ownWeights(readModelFile(backbone.file));
   return { name: id, model, inputName, inputSize, dynamicSize, mean, std, features: featureOutputs };
+}
+
+/**
+ * Weights that stand in Constant nodes, or are read through Identity (exporters write equal tensors so), as initializers of their own: those alone are
+ * trained. Nothing else is folded: the sizes that a file states may be others in training.
+ */
+function ownWeights(model: Model): Model {
+  const graph = sortNodes(model.graph);
+  const initializers = new Map(graph.initializers);
+  const given = new Set(graph.outputs.map(({ name }) => name));
+  const nodes = graph.nodes.filter((each) => {
+    const [made] = each.outputs;
+    if (each.domain !== '' || made === undefined || given.has(made)) return true;
+    const tensor =
+      each.op === 'Constant'
+        ? tensorAttribute(each, 'value')
+        : each.op === 'Identity'
+          ? initializers.get(each.inputs[0]!)
+          : undefined;
+    if (tensor) initializers.set(made, tensor);
+    return tensor === undefined;
+  });
+  return withGraph(model, { ...graph, nodes, initializers });
 }
 
 export interface HeadedModel {

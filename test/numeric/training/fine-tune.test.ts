@@ -2,12 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Backbone } from '../../../main/contract/domain.ts';
 import { isAppError } from '../../../main/contract/errors.ts';
-import { decodeModel, encodeModel, float32Of, readModelFile, type Model } from '../../../main/onnx/index.ts';
+import { decodeModel, encodeModel, float32Of, node, readModelFile, type Model } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
 import { evaluateClassifier } from '../../../main/training/evaluate.ts';
 import { fineTune, type FineTuneOptions } from '../../../main/training/fine-tune.ts';
-import { attachHead, settleHead, type TrainableBackbone } from '../../../main/training/head.ts';
+import { attachHead, settleHead, trainableBackbone, type TrainableBackbone } from '../../../main/training/head.ts';
 import { openLoader, type LabelledImage } from '../../../main/training/loader/loader.ts';
 import { createOrtEngine } from '../../../main/training/ort/engine.ts';
 import { singleBackbone } from '../../unit/compression/networks.ts';
@@ -17,12 +18,14 @@ import { smallNetwork } from './small-training.ts';
 
 let folder: string;
 let backbone: TrainableBackbone;
+let described: Backbone;
 let images: LabelledImage[];
 let tests: LabelledImage[];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'mekiki-fine-tune-'));
-  const { featureOutputs, ...described } = await writeTinyBackbone(join(folder, 'tiny.onnx'));
-  backbone = { ...described, name: 'tiny', model: await readModelFile(described.file), features: featureOutputs };
+  described = await writeTinyBackbone(join(folder, 'tiny.onnx'));
+  const { featureOutputs, ...rest } = described;
+  backbone = { ...rest, name: 'tiny', model: readModelFile(described.file), features: featureOutputs };
   images = await writePictures(join(folder, 'train'), 12);
   tests = await writePictures(join(folder, 'test'), 20);
 });
@@ -186,7 +189,7 @@ describe('fine-tuning', () => {
   });
 
   it('takes a backbone whose BatchNorm is not folded: statistics stay, or follow the batches by choice', async () => {
-    const described = {
+    const small = {
       name: 'small',
       model: smallNetwork(),
       inputName: 'input',
@@ -197,18 +200,33 @@ describe('fine-tuning', () => {
       features: [{ name: 'r', channels: 6, kind: 'map' as const }],
     };
     const [frozen, followed] = [
-      await tune({ backbone: described, epochs: 2 }),
-      await tune({ backbone: described, epochs: 2, batchNorm: 'train' }),
+      await tune({ backbone: small, epochs: 2 }),
+      await tune({ backbone: small, epochs: 2, batchNorm: 'train' }),
     ];
     for (const name of ['bn.mean', 'bn.var']) {
-      expect(weight(frozen.model, name)).toEqual(weight(described.model, name));
-      expect(weight(followed.model, name)).not.toEqual(weight(described.model, name));
+      expect(weight(frozen.model, name)).toEqual(weight(small.model, name));
+      expect(weight(followed.model, name)).not.toEqual(weight(small.model, name));
     }
     for (const { model } of [frozen, followed]) {
       for (const name of ['conv.weight', 'bn.weight', 'bn.bias']) {
-        expect(weight(model, name)).not.toEqual(weight(described.model, name));
+        expect(weight(model, name)).not.toEqual(weight(small.model, name));
       }
     }
+  });
+
+  it('trains weights that stand in Constant nodes or are read through Identity', async () => {
+    const { graph: whole, ...rest } = backbone.model;
+    const initializers = new Map(whole.initializers);
+    const w1 = initializers.get('w1')!;
+    initializers.set('w2.kept', initializers.get('w2')!);
+    for (const name of ['w1', 'w2']) initializers.delete(name);
+    const nodes = [node('Constant', [], ['w1'], { value: w1 }), node('Identity', ['w2.kept'], ['w2']), ...whole.nodes];
+    const file = join(folder, 'constants.onnx');
+    await writeFile(file, encodeModel({ ...rest, graph: { ...whole, nodes, initializers } }));
+    const read = trainableBackbone({ ...described, file });
+    const result = await tune({ backbone: { ...backbone, model: read.model }, epochs: 1 });
+    expect(result.trainedParameters).toBe(12 * 75 + 20 * 108 + 3 * 32 + 3);
+    for (const name of ['w1', 'w2']) expect(weight(result.model, name)).not.toEqual(weight(backbone.model, name));
   });
 
   it('refuses a single class', async () => {
