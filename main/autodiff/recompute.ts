@@ -34,6 +34,8 @@ export function recomputeActivations(writer: GraphWriter, forwardLength: number,
   const producers = new Map<string, Producer>();
   for (const node of forward) node.outputs.forEach((name, output) => name && producers.set(name, { node, output }));
   const needed = new Set(backward.flatMap((node) => node.inputs).filter((name) => producers.has(name)));
+  // Computed again a value may differ in its last bit: then it would equal no maximum that was taken from it.
+  const compared = new Set(backward.filter((node) => node.op === 'Equal').flatMap((node) => node.inputs));
 
   const isCheap = (name: string): boolean => {
     const producer = producers.get(name);
@@ -52,7 +54,10 @@ export function recomputeActivations(writer: GraphWriter, forwardLength: number,
   };
   const again = new Set(
     [...needed].filter(
-      (name) => isCheap(name) && [...roots(name)].every((root) => needed.has(root) || size(root) * SMALL <= size(name)),
+      (name) =>
+        isCheap(name) &&
+        !compared.has(name) &&
+        [...roots(name)].every((root) => needed.has(root) || size(root) * SMALL <= size(name)),
     ),
   );
 

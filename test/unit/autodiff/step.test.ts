@@ -118,6 +118,20 @@ describe('a training step', () => {
     }
   });
 
+  it('finds a maximum where it was taken, when activations are computed again', async () => {
+    const { graph: whole, ...rest } = smallNet();
+    const nodes = whole.nodes.map((item) => (item.op === 'Clip' ? node('Max', ['n2', 'zero'], item.outputs) : item));
+    const spec = { model: { ...rest, graph: { ...whole, nodes } } };
+    await using a = await openStep(smallSpec(spec));
+    await using b = await openStep(smallSpec({ ...spec, recompute: 'activations' }));
+    await a.run(smallBatch());
+    await b.run(smallBatch());
+    for (const { name } of a.step.state) {
+      const [x, y] = [a.state[name]!.data, b.state[name]!.data];
+      x.forEach((item, i) => expect(Math.abs(Number(item) - Number(y[i])), name).toBeLessThan(1e-5));
+    }
+  });
+
   it('gives out values of the forward graph', async () => {
     await using run = await openStep(smallSpec({ extraOutputs: ['logits', 'f'] }));
     const results = await run.run(smallBatch());
