@@ -13,22 +13,30 @@ interface AxisSizes {
   readonly scale: number;
 }
 
-/** Position in the input of position i of the output (attribute coordinate_transformation_mode of Resize, opset 19). */
+const f32 = Math.fround;
+
+/**
+ * Position in the input of position i of the output (attribute coordinate_transformation_mode of Resize, opset 19). In float32, as the runtime computes it:
+ * with nearest a position on the border between two pixels goes to the one that rounding leaves it at.
+ */
 const coordinates: Readonly<Record<string, (i: number, sizes: AxisSizes) => number>> = {
-  half_pixel: (i, { scale }) => (i + 0.5) / scale - 0.5,
+  half_pixel: (i, { scale }) => f32(f32((i + 0.5) / scale) - 0.5),
   half_pixel_symmetric: (i, { from, to, scale }) => {
     const center = from / 2;
-    const offset = center * (1 - to / (from * scale));
-    return offset + (i + 0.5) / scale - 0.5;
+    const offset = f32(center * f32(1 - f32(to / f32(from * scale))));
+    return f32(f32(offset + f32((i + 0.5) / scale)) - 0.5);
   },
-  pytorch_half_pixel: (i, { to, scale }) => (to > 1 ? (i + 0.5) / scale - 0.5 : 0),
-  align_corners: (i, { from, to }) => (to === 1 ? 0 : (i * (from - 1)) / (to - 1)),
-  asymmetric: (i, { scale }) => i / scale,
+  pytorch_half_pixel: (i, { to, scale }) => (to > 1 ? f32(f32((i + 0.5) / scale) - 0.5) : 0),
+  align_corners: (i, { from, to }) => (to === 1 ? 0 : f32(f32(i * (from - 1)) / (to - 1))),
+  asymmetric: (i, { scale }) => f32(i / scale),
 };
 
+/** What lies as near to the middle between two pixels counts as the middle (as in ONNX Runtime). */
+const HALF = 1e-6;
+
 const roundings: Readonly<Record<string, (x: number) => number>> = {
-  round_prefer_floor: (x) => Math.ceil(x - 0.5),
-  round_prefer_ceil: (x) => Math.floor(x + 0.5),
+  round_prefer_floor: (x) => Math.ceil(x - 0.5 - HALF),
+  round_prefer_ceil: (x) => Math.floor(x + 0.5 + HALF),
   floor: Math.floor,
   ceil: Math.ceil,
 };
@@ -71,7 +79,7 @@ function scalesOf(context: RuleContext, from: readonly number[], to: readonly nu
     throw context.unsupported('a gradient of resizing along chosen axes or by an aspect ratio');
   }
   const given = constantNumbers(context, 2, 'scales');
-  return from.map((dim, axis) => given?.[axis] ?? to[axis]! / dim);
+  return from.map((dim, axis) => given?.[axis] ?? f32(to[axis]! / dim));
 }
 
 /** The transpose of one axis' interpolation matrix, [in, out]. */
@@ -96,6 +104,8 @@ export const resizeRule: GradientRule = (context, [gradient]) => {
   if (gradient === undefined || !context.wants(0)) return [undefined, ...others];
   const to = context.shape(node.inputs[0]!);
   const from = context.shape(node.outputs[0]!);
+  // Whatever the scales: what keeps its shape is copied.
+  if (sameShape(from, to)) return [gradient, ...others];
   const mode = textAttribute(node, 'coordinate_transformation_mode', 'half_pixel');
   const coordinate = coordinates[mode];
   if (!coordinate) throw context.unsupported(`a gradient of the coordinates "${mode}"`);
@@ -114,7 +124,6 @@ export const resizeRule: GradientRule = (context, [gradient]) => {
       at += block === 1 ? 1 : 2;
       return block === 1 ? [] : [at - 1];
     });
-    if (sameShape(from, to)) return [gradient, ...others];
     return [reduceSum(context, reshape(context, name, from, apart), axes, false), ...others];
   }
   to.forEach((dim, axis) => {
