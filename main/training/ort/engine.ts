@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { TrainingStep } from '../../autodiff/index.ts';
 import { AppError, assert, problemOf } from '../../contract/errors.ts';
-import { encodeModel, indexGraph, type Graph } from '../../onnx/index.ts';
+import { encodeModel, indexGraph, type Graph, type Node } from '../../onnx/index.ts';
 import { openSession, type Session, type Tensor } from '../../runtime/session.ts';
 import type { State, TrainingEngine, TrainingRun } from '../engine.ts';
 import { copyTensor, emptyTensor, entriesFor } from '../state.ts';
@@ -110,16 +110,23 @@ function openRun(
   };
 }
 
+/** Ops whose result may be the memory of their first input, seen differently. */
+const VIEWS = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Dropout', 'Cast']);
+
 /**
  * State entries whose next value may be written over the present one: every node that reads it comes before the one that writes, whatever
  * order the runtime chooses, because the writer depends on it.
  */
 function updatedInPlace(graph: Graph, state: readonly { name: string; next: string }[]): Set<string> {
   const index = indexGraph(graph);
+  const readersOf = (name: string): readonly Node[] =>
+    (index.consumers.get(name) ?? []).flatMap((reader) =>
+      VIEWS.has(reader.op) ? [reader, ...readersOf(reader.outputs[0]!)] : [reader],
+    );
   const found = new Set<string>();
   for (const { name, next } of state) {
     const writer = index.producer.get(next);
-    const readers = index.consumers.get(name) ?? [];
+    const readers = readersOf(name);
     if (!writer || readers.includes(writer)) continue;
     const before = new Set([writer]);
     for (const node of before) {
