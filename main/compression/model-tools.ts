@@ -1,5 +1,3 @@
-import { access, constants, stat } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
 import { picturesIn } from '../learning/pictures-in.ts';
@@ -15,7 +13,7 @@ import {
   type Model,
   type SourcedNormalisation,
 } from '../onnx/index.ts';
-import { outError } from '../store/files.ts';
+import { outError, requireWritable } from '../store/files.ts';
 import { cancellable } from './cancellable.ts';
 import { LEAST_IMAGES } from './enough-images.ts';
 import { integerWeightBits } from './environment.ts';
@@ -108,18 +106,6 @@ type ModelOptions = Omit<ToolOptions, 'calibrate'>;
 export async function openTool(options: ToolOptions, { open }: { open: boolean }): Promise<Opened> {
   const opened = await openModel(options, { open });
   return { ...opened, ...(await openPictures(options, opened)) };
-}
-
-/** @throws INVALID_INPUT where no file can be written there: all the work would come before that */
-async function requireWritable(out: string): Promise<void> {
-  try {
-    // With its separator at the end, so that a file in the place of the folder is refused as well.
-    await access(join(dirname(out), sep), constants.W_OK | constants.X_OK);
-  } catch (cause) {
-    throw outError(cause, out);
-  }
-  const found = await stat(out).catch(() => null);
-  if (found?.isDirectory()) throw new AppError('INVALID_INPUT', { what: '--out', problem: `${out} is a folder` });
 }
 
 /** @throws INVALID_INPUT, DISK_FULL */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, fsyncSync, openSync } from 'node:fs';
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { access, constants, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 
 /** What durable writing asks of a file system; a test records the calls to replay what a power cut could leave. */
@@ -110,6 +110,18 @@ export const outError = (error: unknown, file: string, option = '--out'): unknow
   if (isAppError(known) || typeof (error as NodeJS.ErrnoException).code !== 'string') return known;
   return new AppError('INVALID_INPUT', { what: option, problem: problemOf(error) }, { cause: error });
 };
+
+/** @throws INVALID_INPUT where no file can be written there: all the work would come before that */
+export async function requireWritable(file: string, option = '--out'): Promise<void> {
+  try {
+    // With its separator at the end, so that a file in the place of the folder is refused as well.
+    await access(join(dirname(file), sep), constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    throw outError(cause, file, option);
+  }
+  const found = await stat(file).catch(() => null);
+  if (found?.isDirectory()) throw new AppError('INVALID_INPUT', { what: option, problem: `${file} is a folder` });
+}
 
 /** A new name is on the disk for good when its folder is. Windows has no such call. */
 export const syncFolder = (path: string): void => {

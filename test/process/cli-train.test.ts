@@ -72,6 +72,13 @@ test('train: what is wrong is named', async () => {
   const missing = await cli(['train', join(folder, 'nowhere'), '--backbone', backbone, '--epochs', '1', '--json']);
   expect(missing.code).toBe(1);
   expect(missing.json()).toMatchObject({ error: { code: 'DATASET_NOT_FOUND' } });
+  // Before the first epoch: its work would be lost.
+  for (const out of [folder, join(backbone, 'out.onnx')]) {
+    const nowhere = await train('--epochs', '1', '--batch', '8', '--out', out);
+    expect(nowhere.code).toBe(1);
+    expect(nowhere.json()).toMatchObject({ error: { code: 'INVALID_INPUT', details: { what: '--out' } } });
+    expect(nowhere.stderr).not.toContain('epoch 1');
+  }
 });
 
 test('train: Ctrl-C ends it with 130 between two steps, and the checkpoint goes on', async () => {

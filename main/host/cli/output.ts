@@ -1,6 +1,7 @@
+import { dirname } from 'node:path';
 import { AppError, asAppError } from '../../contract/errors.ts';
 import type { SkippedFile } from '../../learning/dataset.ts';
-import { outError, writeDurably } from '../../store/files.ts';
+import { nodeFiles, outError, requireWritable, writeDurably } from '../../store/files.ts';
 
 /** Exit codes of the command line. */
 export const EXIT = { done: 0, failed: 1, usage: 2, cancelled: 130, unread: 141 } as const;
@@ -46,6 +47,19 @@ export function createOutput(json: boolean): Output {
       }
     },
   };
+}
+
+/**
+ * Makes the folder of a file that `writeOut` will write when long work is done, and asks whether it can.
+ * @throws INVALID_INPUT of the option where it cannot, DISK_FULL
+ */
+export async function readyOut(file: string, option = '--out'): Promise<void> {
+  try {
+    await nodeFiles.makeDirectory(dirname(file));
+  } catch (error) {
+    throw outError(error, file, option);
+  }
+  await requireWritable(file, option);
 }
 
 /**

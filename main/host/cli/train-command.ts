@@ -9,7 +9,7 @@ import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format, warn, writeOut } from './output.ts';
+import { format, readyOut, warn, writeOut } from './output.ts';
 
 interface TrainCommandOptions {
   backbone?: string;
@@ -58,6 +58,8 @@ export function addTrainCommand(program: Command, action: Action): void {
     .action(
       action(async (context: Context, dir: string, options: TrainCommandOptions) => {
         const { signal, threads, out } = context;
+        const file = options.out === undefined ? null : resolve(options.out);
+        if (file !== null) await readyOut(file);
         const found = await resolveBackbone(options.backbone, context);
         const backbone = trainableBackbone(found);
         const dataset = await scanDataset(resolve(dir), { signal });
@@ -91,7 +93,7 @@ export function addTrainCommand(program: Command, action: Action): void {
           ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
         });
         const { model, epochs, skipped, ...facts } = result;
-        if (options.out !== undefined) await writeOut(resolve(options.out), encodeModel(model));
+        if (file !== null) await writeOut(file, encodeModel(model));
         const document = {
           epochs,
           classes,
@@ -102,7 +104,7 @@ export function addTrainCommand(program: Command, action: Action): void {
           batch: options.batch,
           seed: options.seed,
           ...facts,
-          out: options.out === undefined ? null : resolve(options.out),
+          out: file,
           skipped: [...dataset.skipped, ...skipped],
         };
         out.result(document, (d) =>
