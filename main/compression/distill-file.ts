@@ -16,6 +16,7 @@ import {
   cutModel,
   DEFAULT_SIZE,
   openTool,
+  outputErrorOf,
   PRUNED_SHARE,
   report,
   type ToolOptions,
@@ -26,6 +27,10 @@ import { pictureInput, requireFloats, requireOpenBatch, unsuitable } from './pic
 export interface DistillReport extends ToolReport {
   /** Family that the student was built of; null: it is the file that was given. */
   student: StudentFamily | null;
+  /** `outputError` of the student before it was taught; null: it was built, of random weights. */
+  untaughtError: number | null;
+  /** False: teaching brought it no nearer, and the student is written as it was before. */
+  taught: boolean;
 }
 
 interface DistillOptions extends ToolOptions {
@@ -89,12 +94,30 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
       signal: options.signal,
       onProgress: (progress) => options.onProgress?.(progressLine(progress)),
     });
-    const made = family ? foldBatchNorm(poolBeforeProjecting(taught)) : taught;
     // Compared with what it was taught by, not with what it was before.
     const whole = open(teacher);
     const against = { ...opened, batch: undefined, model: whole, bytes: encodeModel(whole), pictures: opened };
-    return { ...(await report(made, against, options)), student: family };
+    if (family) {
+      const made = foldBatchNorm(poolBeforeProjecting(taught));
+      return { ...(await report(made, against, options)), student: family, untaughtError: null, taught: true };
+    }
+    // Few pictures, or few steps, can take a copy that was fitted well further away.
+    const [untaughtError, taughtError] = [
+      await outputErrorOf(open(student), against, options),
+      await outputErrorOf(taught, against, options),
+    ];
+    const isNearer = taughtError < untaughtError;
+    if (!isNearer) options.onWarning?.(notNearer(untaughtError, taughtError));
+    return {
+      ...(await report(isNearer ? taught : open(student), against, options)),
+      student: null,
+      untaughtError,
+      taught: isNearer,
+    };
   });
+
+const notNearer = (before: number, after: number): string =>
+  `teaching brought the student no nearer to its teacher (relative error of the outputs ${after.toFixed(3)}, before ${before.toFixed(3)}): it is written as it was; try more pictures, or more --epochs`;
 
 /** @throws NOT_FOUND, MODEL_UNREADABLE, MODEL_DATA_MISSING, GRAPH_INVALID, MODEL_UNSUITABLE */
 function readTeacher(file: string): Model {

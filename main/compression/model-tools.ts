@@ -178,6 +178,17 @@ async function openPictures(
   };
 }
 
+/** Squared error of what a model gives, relative to the variance of what the original does, over pictures that neither learnt from. */
+export async function outputErrorOf(
+  made: Model,
+  { model, size, batch, pictures: { source, compared } }: OpenedModel & { pictures: Pictures },
+  { threads, signal }: Pick<ModelOptions, 'threads' | 'signal'>,
+): Promise<number> {
+  const run = { size, threads, batch, signal };
+  const wanted = await outputsOn(model, source, compared, run);
+  return relativeOutputError(wanted, await outputsOn(made, source, compared, run), compared.length);
+}
+
 /** Without pictures there is nothing to compare on, and a made one is timed. */
 export async function report(
   made: Model,
@@ -187,12 +198,7 @@ export async function report(
   const { model, bytes, inputName, size, batch, normalisation, pictures } = opened;
   const after = encodeModel(made);
   onProgress?.('comparing and timing');
-  const run = { size, threads, batch, signal };
-  const differ = async ({ source, compared }: Pictures): Promise<number> => {
-    const wanted = await outputsOn(model, source, compared, run);
-    return relativeOutputError(wanted, await outputsOn(made, source, compared, run), compared.length);
-  };
-  const outputError = pictures && (await differ(pictures));
+  const outputError = pictures && (await outputErrorOf(made, { ...opened, pictures }, { threads, signal }));
   const timed = pictures
     ? { source: pictures.source, image: pictures.compared[0]! }
     : { source: { view: async () => ({ image: madePicture(0, 2 * size), region: null }) }, image: 0 };

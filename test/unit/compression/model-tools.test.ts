@@ -139,6 +139,22 @@ describe('tools on plain ONNX files', () => {
     const [little, much] = [await taught(1), await taught(40)];
     expect(much.outputError).toBeLessThan(0.5 * little.outputError!);
     expect(much.before.macs).toBe(much.after.macs);
+    expect(much).toMatchObject({ taught: true, untaughtError: little.untaughtError });
+    expect(much.outputError).toBeLessThan(much.untaughtError!);
+  });
+
+  it('distill: a student that teaching only takes away from its teacher is written as it was, and told so', async () => {
+    const warnings: string[] = [];
+    // The teacher itself: nothing can come nearer.
+    const tried = {
+      ...options('same.onnx'),
+      teacher: file,
+      epochs: 1,
+      onWarning: (line: string) => warnings.push(line),
+    };
+    const report = await distillFile(tried);
+    expect(report).toMatchObject({ taught: false, untaughtError: 0, outputError: 0 });
+    expect(warnings.join()).toContain('no nearer to its teacher');
   });
 
   it('distill without a teacher: the file teaches a pruned copy of itself', async () => {
