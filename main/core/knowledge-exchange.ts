@@ -93,6 +93,9 @@ export const createKnowledgeExchange = (
     }
   };
 
+  const noteOf = (action: string, user: string, details: Record<string, string>) => (knowledgeId: string) =>
+    void store.audit.append({ user, action, subject: knowledgeId, details });
+
   /** Own images of another station of this home. */
   const mergeFrom = async (job: JobWork, stationId: string, fromId: string, by: string): Promise<Knowledge> => {
     const { backboneId } = store.stations.get(stationId);
@@ -100,7 +103,7 @@ export const createKnowledgeExchange = (
     return takeIn(
       place,
       (file) => merged.exportFor(job, stationId, fromId, file, place),
-      () => update(job, stationId, by, { why: { action: 'knowledge.merge', details: { fromStationId: fromId } } }),
+      () => update(job, stationId, by, { note: noteOf('knowledge.merge', by, { stationId, fromStationId: fromId }) }),
     );
   };
 
@@ -147,7 +150,7 @@ export const createKnowledgeExchange = (
     return takeIn(
       place,
       (made) => copyFile(file, made),
-      () => update(job, stationId, by, { why: { action: 'knowledge.import', details: { file, bodySha256 } } }),
+      () => update(job, stationId, by, { note: noteOf('knowledge.import', by, { stationId, file, bodySha256 }) }),
     );
   };
 

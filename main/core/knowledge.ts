@@ -27,8 +27,10 @@ import { withTrainer } from './trainer.ts';
 
 interface Forgotten {
   images: ReadonlySet<string>;
-  /** A class that nobody else has labels of: what other stations gave of it goes too. */
+  /** Of which class they are: what is labelled otherwise meanwhile keeps its label. null: whatever they are labelled as. */
   classId: string | null;
+  /** Nobody else has labels of the class: what other stations gave of it goes too. */
+  isLast: boolean;
 }
 
 export interface KnowledgeService {
@@ -37,13 +39,13 @@ export interface KnowledgeService {
   >;
   /**
    * Learns all labels of the station and makes the result its newest knowledge, or changes nothing (but own images are taken out of what it merged).
-   * `forget`: images that are left out, and whose labels and features go in the same step. `why`: an entry of the trail beside its own.
+   * `forget`: images that are left out, and whose labels and features go in the same step. `note`: what else stands or falls with the knowledge, within its transaction.
    */
   update(
     job: JobWork,
     stationId: string,
     by: string,
-    options?: { forget?: Forgotten; why?: { action: string; details: Record<string, string> } },
+    options?: { forget?: Forgotten; note?: (knowledgeId: string) => void },
   ): Promise<Knowledge>;
 }
 
@@ -52,7 +54,7 @@ const CLASSES_NEEDED = 2;
 /** Doubted labels that an update puts into the queue: a person's time is for new parts first. The next update brings the next ones. */
 const MOST_SUSPECTS = 20;
 const NONE: ReadonlySet<string> = new Set();
-const NOTHING: Forgotten = { images: NONE, classId: null };
+const NOTHING: Forgotten = { images: NONE, classId: null, isLast: false };
 
 export const createKnowledgeService = (
   context: CoreContext,
@@ -107,7 +109,7 @@ export const createKnowledgeService = (
       .list()
       .some(({ id }) => id !== except && store.labels.list(id).some((label) => label.classId === classId));
 
-  const update: KnowledgeService['update'] = async (job, stationId, by, { forget = NOTHING, why } = {}) => {
+  const update: KnowledgeService['update'] = async (job, stationId, by, { forget = NOTHING, note } = {}) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
     const labelled = (await samplesOf(store, station)).filter((sample) => !forget.images.has(sample.sha));
@@ -145,7 +147,7 @@ export const createKnowledgeService = (
             // Per backbone: while one is changed for another, each keeps its own.
             statisticsDir: sumsDir(store.home, stationId, backbone.id),
             exports: added,
-            successors: classSuccessors(store, forget.classId),
+            successors: classSuccessors(store, forget.isLast ? forget.classId : null),
           },
           { signal: job.signal },
         ),
@@ -205,10 +207,10 @@ export const createKnowledgeService = (
             labelledBy: Object.fromEntries(labelledByUser(store, stationId, others)),
           },
         });
-        if (why)
-          store.audit.append({ user: by, action: why.action, subject: id, details: { stationId, ...why.details } });
-        forgotten.note([...forget.images].flatMap((sha) => removeLabel(stationId, sha, by)));
+        forgotten.note(removeLabels(stationId, forget, by));
+        note?.(id);
         queueSuspects(stationId, suspects);
+        job.commit([id]);
       });
     } catch (error) {
       await Promise.all([outDir, final].map((folder) => rm(folder, { recursive: true, force: true })));
@@ -235,28 +237,66 @@ export const createKnowledgeService = (
     }
   };
 
-  /** Label, undo history, queue entry and feature rows of an image; gives the rows to overwrite. */
-  const removeLabel = (stationId: string, imageSha: string, by: string) => {
-    const label = store.labels.get(stationId, imageSha);
-    if (label === null) return [];
-    store.labels.remove(stationId, imageSha);
-    store.secondLabels.remove(stationId, imageSha);
-    store.labels.forgetInActions(stationId, imageSha);
-    store.queue.setState(label.partId, null);
-    store.audit.append({
-      user: by,
-      action: 'knowledge.forget',
-      subject: imageSha,
-      details: { stationId, classId: label.classId },
+  /** Labels, undo history, queue entries and feature rows of images; gives the rows to overwrite. */
+  const removeLabels = (stationId: string, { images, classId: ofClass }: Forgotten, by: string) =>
+    [...images].flatMap((imageSha) => {
+      const label = store.labels.get(stationId, imageSha);
+      if (label !== null) {
+        if (ofClass !== null && label.classId !== ofClass) return [];
+        store.labels.remove(stationId, imageSha);
+        store.queue.setState(label.partId, null);
+      }
+      store.secondLabels.remove(stationId, imageSha);
+      store.labels.forgetInActions(stationId, imageSha);
+      store.audit.append({
+        user: by,
+        action: 'knowledge.forget',
+        subject: imageSha,
+        details: { stationId, classId: label?.classId ?? ofClass },
+      });
+      // Features belong to the picture: another station that learnt it extracts them again.
+      return store.features.removeImage(imageSha);
     });
-    // Features belong to the picture: another station that learnt it extracts them again.
-    return store.features.removeImage(imageSha);
+
+  /** Of what is labelled as the class when its turn comes. @throws NOT_FOUND, TOO_FEW_CLASSES */
+  const imagesOf = async (stationId: string, classId: string): Promise<ReadonlySet<string>> => {
+    const labels = store.labels.list(stationId).filter((label) => label.classId === classId);
+    if (labels.length === 0) throw new AppError('NOT_FOUND', { kind: 'labelled image of class', id: classId });
+    const images = new Set(labels.map(({ imageSha }) => imageSha));
+    await checkLeft(stationId, images);
+    return images;
+  };
+  const forgetClass = async (job: JobWork, stationId: string, classId: string, user: string): Promise<Knowledge> => {
+    const images = await imagesOf(stationId, classId);
+    const { isOk } = store.classes.get(classId);
+    const isLast = !isOk && !isLabelled(classId, stationId);
+    const retire = () => {
+      if (isOk || isLabelled(classId)) return;
+      if (!store.classes.get(classId).retired) {
+        store.classes.retire(classId);
+        store.audit.append({ user, action: 'classes.retire', subject: classId });
+      }
+      store.audit.append({ user, action: 'knowledge.forgetClass', subject: classId, details: { stationId } });
+    };
+    const knowledge = await update(job, stationId, user, { forget: { images, classId, isLast }, note: retire });
+    context.emit('classes.changed', {});
+    return knowledge;
   };
 
-  const askForUpdate = (stationId: string, session: Session): Job => {
-    const firstStep = { key: 'update.features', details: {} };
-    const what = { kind: 'update', stationId, session, firstStep, asked: 'knowledge.update' } as const;
-    return jobs.underWay(what) ?? jobs.start(what, async (job) => [(await update(job, stationId, actor(session))).id]);
+  /** @param asked the same, asked again while it waits or runs, is the same job */
+  const ask = (
+    { stationId, asked, step }: { stationId: string; asked: string; step: 'features' | 'forgetting' },
+    session: Session,
+    work: (job: JobWork) => Promise<Knowledge>,
+  ): Job => {
+    const what = {
+      kind: 'update',
+      stationId,
+      session,
+      firstStep: { key: `update.${step}`, details: {} },
+      asked,
+    } as const;
+    return jobs.underWay(what) ?? jobs.start(what, async (job) => [(await work(job)).id]);
   };
 
   return {
@@ -273,50 +313,24 @@ export const createKnowledgeService = (
       async 'knowledge.update'({ stationId }, session) {
         store.stations.get(stationId);
         await checkLeft(stationId);
-        return askForUpdate(stationId, session);
+        const asked = { stationId, asked: 'knowledge.update', step: 'features' } as const;
+        return ask(asked, session, (job) => update(job, stationId, actor(session)));
       },
       async 'knowledge.forget'({ stationId, imageSha }, session) {
         store.stations.get(stationId);
         const label = store.labels.get(stationId, imageSha);
         if (label === null) throw new AppError('NOT_FOUND', { kind: 'labelled image', id: imageSha });
         // Said before anything is taken away: what is left must still make a knowledge.
-        await checkLeft(stationId, new Set([imageSha]));
-        return jobs.start(
-          { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
-          async (job) => [
-            (await update(job, stationId, actor(session), { forget: { images: new Set([imageSha]), classId: null } }))
-              .id,
-          ],
-        );
+        const forget: Forgotten = { images: new Set([imageSha]), classId: null, isLast: false };
+        await checkLeft(stationId, forget.images);
+        const asked = { stationId, asked: `knowledge.forget ${imageSha}`, step: 'forgetting' } as const;
+        return ask(asked, session, (job) => update(job, stationId, actor(session), { forget }));
       },
       async 'knowledge.forgetClass'({ stationId, classId }, session) {
         store.classes.get(classId);
-        const shas = new Set(
-          store.labels.list(stationId).flatMap((label) => (label.classId === classId ? [label.imageSha] : [])),
-        );
-        if (shas.size === 0) throw new AppError('NOT_FOUND', { kind: 'labelled image of class', id: classId });
-        await checkLeft(stationId, shas);
-        return jobs.start(
-          { kind: 'update', stationId, session, firstStep: { key: 'update.forgetting', details: {} } },
-          async (job) => {
-            const { isOk } = store.classes.get(classId);
-            const user = actor(session);
-            const isLast = !isOk && !isLabelled(classId, stationId);
-            const { id } = await update(job, stationId, user, {
-              forget: { images: shas, classId: isLast ? classId : null },
-            });
-            if (isOk || isLabelled(classId)) return [id];
-            store.transaction(() => {
-              if (!store.classes.get(classId).retired) {
-                store.classes.retire(classId);
-                store.audit.append({ user, action: 'classes.retire', subject: classId });
-              }
-              store.audit.append({ user, action: 'knowledge.forgetClass', subject: classId, details: { stationId } });
-            });
-            context.emit('classes.changed', {});
-            return [id];
-          },
-        );
+        await imagesOf(stationId, classId);
+        const asked = { stationId, asked: `knowledge.forgetClass ${classId}`, step: 'forgetting' } as const;
+        return ask(asked, session, (job) => forgetClass(job, stationId, classId, actor(session)));
       },
     },
   };
