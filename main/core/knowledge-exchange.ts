@@ -1,9 +1,8 @@
-import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Backbone, DefectClass, Knowledge } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { ExportHeader } from '../learning/knowledge-export.ts';
-import { syncFile } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -14,6 +13,7 @@ import { addedDir, addedFiles, sumsDir } from './knowledge-folders.ts';
 import type { MergedSums } from './merged-sums.ts';
 import { checkTarget } from './outside.ts';
 import { samplesOf } from './samples.ts';
+import { noteTakenIn, takeIn } from './taking-in.ts';
 import { withTrainer } from './trainer.ts';
 
 /*
@@ -67,40 +67,17 @@ export const createKnowledgeExchange = (
     classes.adopt(brought, by, file);
   };
 
-  /** Takes a file in and learns with it, or leaves everything as it was. `place`: what lies there is replaced. */
-  const takeIn = async (
-    place: string,
-    put: (place: string) => Promise<void>,
-    learn: () => Promise<Knowledge>,
-  ): Promise<Knowledge> => {
-    const [made, before] = [`${place}.new`, `${place}.before`];
-    await mkdir(dirname(place), { recursive: true });
-    try {
-      await put(made);
-      const had = (await stat(place).catch(() => null)) !== null;
-      if (had) await rename(place, before);
-      try {
-        await rename(made, place);
-        await syncFile(place);
-        return await learn();
-      } catch (error) {
-        await rm(place, { force: true });
-        if (had) await rename(before, place);
-        throw error;
-      }
-    } finally {
-      await Promise.all([made, before].map((file) => rm(file, { force: true })));
-    }
+  const noteOf = (action: string, user: string, details: Record<string, string>) => (knowledgeId: string) => {
+    store.audit.append({ user, action, subject: knowledgeId, details });
+    noteTakenIn(store);
   };
-
-  const noteOf = (action: string, user: string, details: Record<string, string>) => (knowledgeId: string) =>
-    void store.audit.append({ user, action, subject: knowledgeId, details });
 
   /** Own images of another station of this home. */
   const mergeFrom = async (job: JobWork, stationId: string, fromId: string, by: string): Promise<Knowledge> => {
     const { backboneId } = store.stations.get(stationId);
     const place = join(addedDir(store.home, stationId, backboneId), `station-${fromId}.knowledge`);
     return takeIn(
+      store,
       place,
       (file) => merged.exportFor(job, stationId, fromId, file, place),
       () => update(job, stationId, by, { note: noteOf('knowledge.merge', by, { stationId, fromStationId: fromId }) }),
@@ -148,6 +125,7 @@ export const createKnowledgeExchange = (
     }
     await addClasses(file, header.classes, backbone, by);
     return takeIn(
+      store,
       place,
       (made) => copyFile(file, made),
       () => update(job, stationId, by, { note: noteOf('knowledge.import', by, { stationId, file, bodySha256 }) }),

@@ -1,7 +1,7 @@
 import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Backbone } from '../../../main/contract/domain.ts';
@@ -13,7 +13,7 @@ import { tryGolden } from '../../../main/compression/golden.ts';
 import { compressStation } from '../../../main/compression/station.ts';
 import { picture, writePicture, type Surface } from '../../numeric/learning/pictures.ts';
 import { writeTinyBackbone } from '../../numeric/learning/tiny-backbone.ts';
-import { setUp, startWorld, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, type World } from './world.ts';
 
 /* Knowledge between stations and between backbones: the real core and the real learner, in one process. */
 
@@ -36,9 +36,14 @@ interface Place {
   world: World;
   stationId: string;
   technician: Session;
+  /** Done once each, after what an update learns is read. */
+  whileLearning: (() => void)[];
 }
-const open = async (): Promise<Place> => {
+/** @param home one that is there already */
+const open = async (home?: string): Promise<Place> => {
+  const whileLearning: Place['whileLearning'] = [];
   const world = await startWorld({
+    ...(home !== undefined && { home }),
     backbones: {
       shipped: async () => backbones[0]!,
       earlier: async (id) => backbones.find((backbone) => backbone.id === id) ?? null,
@@ -46,7 +51,10 @@ const open = async (): Promise<Place> => {
       read: async () => backbones[1]!,
     },
     trainer: {
-      'trainer.update': (input) => updateKnowledge(input),
+      'trainer.update': (input) => {
+        for (const each of whileLearning.splice(0)) each();
+        return updateKnowledge(input);
+      },
       'trainer.export': (input) => exportKnowledge(input),
       'trainer.check': (input) => checkSums(input),
       'trainer.compress': (input) => compressStation(input),
@@ -54,7 +62,9 @@ const open = async (): Promise<Place> => {
     },
   });
   worlds.push(world);
-  return { world, ...(await setUp(world)) };
+  if (home === undefined) return { world, whileLearning, ...(await setUp(world)) };
+  const [station] = await world.call('stations.list', {});
+  return { world, whileLearning, stationId: station!.id, technician: world.core.openSession() };
 };
 let seeds = 0;
 const teach = async ({ world, stationId, technician }: Place, classes: Partial<Record<Surface, number>>) => {
@@ -159,6 +169,36 @@ describe('knowledge by file', () => {
     writeFileSync(join(added, `${name}.new`), 'half');
     await here.world.reopen();
     expect(readdirSync(added)).toEqual([name]);
+  });
+
+  test('a power cut while a file is being learnt leaves nothing of it, and the one before it', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 4, stripes: 4 });
+    await teach(there, { plain: 3, dots: 3 });
+    const first = await exportTo(there, 'first');
+    await teach(there, { dots: 2 });
+    const second = await exportTo(there, 'second');
+    /** By somebody who signs in after a start. */
+    const updated = async (place: Place): Promise<Place> => {
+      const { world, stationId } = place;
+      const session = world.core.openSession();
+      await world.call('session.signIn', { name: 'tanaka', password: PASSWORD }, session);
+      await world.done(await world.call('knowledge.update', { stationId }, session));
+      return place;
+    };
+    /** What the next start and the next update find of a home whose power goes while it learns. */
+    const cut = async (file: string) => {
+      const copy = `${here.world.home}-${basename(file)}`;
+      here.whileLearning.push(() => cpSync(here.world.home, copy, { recursive: true }));
+      await take(here, file);
+      return counts(await updated(await open(copy)));
+    };
+    expect(await cut(first)).toEqual({ 'c-plain': 4, 'c-stripes': 4 });
+    expect(await counts(here)).toEqual({ 'c-dots': 3, 'c-plain': 7, 'c-stripes': 4 });
+    expect(await cut(second)).toEqual({ 'c-dots': 3, 'c-plain': 7, 'c-stripes': 4 });
+    expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
+    await here.world.reopen();
+    expect(await counts(await updated(here))).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
   });
 
   test('a file whose import cannot be noted is not learnt, and the one before it stays', async () => {
