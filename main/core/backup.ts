@@ -112,6 +112,8 @@ export const createBackupService = (
   };
 
   const run = async (job: JobWork, file: string, by: string, password: string): Promise<string[]> => {
+    // While it waited for its turn, another one may have taken the name.
+    await checkTarget(store.home, file);
     const part = `${file}.part`;
     const database = `${file}.part.sqlite`;
     const clean = async () => {

@@ -126,6 +126,16 @@ const inFirstFormat = async (entries: ReadonlyMap<string, Buffer>): Promise<Map<
 const rootKey = (): Buffer => readFileSync(join(world.home, 'secrets', 'root.key'));
 
 describe('backup and restore', () => {
+  test('two that were asked for one name: the first keeps it, the second says so', async () => {
+    const file = join(folder, 'same.mekiki-backup');
+    const asked = { file, password: PASSWORD };
+    const [first, second] = [await world.call('home.backup', asked), await world.call('home.backup', asked)];
+    await world.done(first);
+    const kept = readFileSync(file);
+    expect(await codeOf(world.done(second))).toBe('ALREADY_EXISTS');
+    expect(readFileSync(file)).toEqual(kept);
+  });
+
   test('a home restored from a backup taken while parts came in is that home, and inspects on', async () => {
     const file = join(folder, 'first.mekiki-backup');
     await world.call('line.start', { stationId });
