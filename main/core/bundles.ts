@@ -80,8 +80,12 @@ export const createBundleService = (
     if (!intact) log.error('the list of trusted installations was not written by this home: nobody is trusted');
     return { installation: ownInstallation(store.home) ?? keys.installation, installations };
   };
-  const setTrusted = async (change: (list: ReturnType<typeof trusted>['installations']) => typeof list) => {
-    await writeDurably(trustedFile(store.home), signTrusted(change(trusted().installations), keys.signing));
+  let written: Promise<void> = Promise.resolve();
+  /** One after the other: each changes what the one before it wrote, or a trust that was just taken away would be back. */
+  const setTrusted = (change: (list: ReturnType<typeof trusted>['installations']) => typeof list): Promise<void> => {
+    const write = () =>
+      writeDurably(trustedFile(store.home), signTrusted(change(trusted().installations), keys.signing));
+    return (written = written.then(write, write));
   };
 
   const exportTo = async (candidate: Candidate, file: string, by: string) => {
@@ -137,8 +141,11 @@ export const createBundleService = (
     const refuse = (problem: string) => new AppError('NOT_TRUSTED', { file, problem, key: manifest.installation });
     if (manifest.demo !== store.demo) throw refuse(manifest.demo ? 'it was made in a demo' : 'this is a demo');
     if (!isTrusted(store.home, manifest)) throw refuse('its key is not in the list');
-    const twice = store.candidates.list(stationId).find((known) => known.origin?.fileSha256 === sha256);
-    if (twice !== undefined) throw new AppError('ALREADY_EXISTS', { kind: 'candidate', id: twice.id });
+    const refuseTwice = () => {
+      const twice = store.candidates.list(stationId).find((known) => known.origin?.fileSha256 === sha256);
+      if (twice !== undefined) throw new AppError('ALREADY_EXISTS', { kind: 'candidate', id: twice.id });
+    };
+    refuseTwice();
 
     const id = `m-${randomUUID().slice(0, 12)}`;
     const evidence = evidenceSchema.parse(JSON.parse(part('evidence.json').toString()));
@@ -185,6 +192,8 @@ export const createBundleService = (
       await rename(making, bundleDirOf(store.home, id));
       await nodeFiles.syncDirectory(dirname(making));
       store.transaction(() => {
+        // Another window may have brought the same file meanwhile.
+        refuseTwice();
         const missing = card.classes.filter(({ id }) => !store.classes.has(id));
         classes.adopt(missing, by, file);
         store.candidates.insert(candidate);
@@ -224,7 +233,9 @@ export const createBundleService = (
       async 'bundles.trust'({ key, name }, session) {
         if (key === keys.installation || trusted().installations.some((known) => known.key === key)) return trusted();
         const at = context.now().toISOString();
-        await setTrusted((list) => [...list, { key, name, by: actor(session), at }]);
+        await setTrusted((list) =>
+          list.some((known) => known.key === key) ? list : [...list, { key, name, by: actor(session), at }],
+        );
         store.transaction(() =>
           store.audit.append({ user: actor(session), action: 'bundles.trust', subject: key, details: { name } }),
         );

@@ -275,6 +275,24 @@ describe('in another home', () => {
     expect(statSync(list).size).toBeGreaterThan(0);
   });
 
+  test('two windows at once: a file is taken in once, and trust that one takes away is not back by what the other gives', async () => {
+    const { bytes } = await exported();
+    const { manifest } = openBundle(bytes, file);
+    await there.call('bundles.trust', { key: manifest.installation });
+    const [target] = await there.call('stations.list', {});
+    const take = () => there.call('bundles.import', { stationId: target!.id, file });
+    const taken = await Promise.allSettled([take(), take()]);
+    expect(taken.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    expect(await there.call('candidates.list', { stationId: target!.id })).toHaveLength(1);
+    await Promise.all([
+      there.call('bundles.distrust', { key: manifest.installation }),
+      there.call('bundles.trust', { key: 'a'.repeat(64), name: 'x' }),
+      there.call('bundles.trust', { key: 'a'.repeat(64), name: 'x' }),
+    ]);
+    const { installations } = await there.call('bundles.trusted', {});
+    expect(installations.map(({ key }) => key)).toEqual(['a'.repeat(64)]);
+  });
+
   test('taking trust away works at once', async () => {
     const { bytes } = await exported();
     const { manifest } = openBundle(bytes, file);
