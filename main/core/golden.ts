@@ -103,6 +103,8 @@ export const createGoldenService = (
     const { maxPixels } = recipe;
     const files = await listSources(path, true);
     const taken = new Map<string, { sha: string; classId: string; width: number; height: number; name: string }>();
+    /** Of two classes: neither is locked. */
+    const contradicting = new Set<string>();
     for (const [done, { file, name, className }] of files.entries()) {
       job.signal.throwIfAborted();
       job.progress((0.5 * done) / files.length, { key: 'golden.read', details: { done, total: files.length } });
@@ -111,6 +113,11 @@ export const createGoldenService = (
         const { image } = await decodeImage(file, { name, maxPixels });
         const sha = await store.images.put(await encodePng(image));
         store.images.keep(sha);
+        const other = taken.get(sha);
+        if (other !== undefined && other.classId !== classId) {
+          contradicting.add(sha);
+          throw new AppError('CONTRADICTING_LABELS', { classes: `${other.classId}, ${classId}`, file: name });
+        }
         taken.set(sha, { sha, classId, width: image.width, height: image.height, name });
       } catch (error) {
         if (isAppError(error, 'DISK_FULL') || isAppError(error, 'HOME_NOT_WRITABLE')) throw error;
@@ -120,6 +127,7 @@ export const createGoldenService = (
         );
       }
     }
+    for (const sha of contradicting) taken.delete(sha);
     const merged = await mergedImages(store, stationId, backboneId);
     const learnt = [
       ...store.labels.list(stationId).map(({ imageSha }) => imageSha),
@@ -129,28 +137,31 @@ export const createGoldenService = (
       ...merged.filter((sha) => !taken.has(sha)),
     ];
     const { leaks, looks } = await ask(job, stationId, [...taken.keys()], learnt, null);
-    for (const { sha, like } of leaks) {
-      job.skip(
-        taken.get(sha)!.name,
-        new AppError('GOLDEN_LEAK', { file: taken.get(sha)!.name, like: like.slice(0, 12) }),
-      );
+    const refuse = (sha: string, like: string) => {
+      const { name } = taken.get(sha)!;
+      job.skip(name, new AppError('GOLDEN_LEAK', { file: name, like: like.slice(0, 12) }));
       taken.delete(sha);
-    }
+    };
+    const seen = taken.size;
+    for (const { sha, like } of leaks) refuse(sha, like);
     const lookOf = new Map(looks.map(({ sha, look }) => [sha, look]));
-    const images = [...taken.values()].map((image) => ({ ...image, look: lookOf.get(image.sha) ?? null, label: null }));
     const at = context.now().toISOString();
+    let added = 0;
     store.transaction(() => {
-      const added = store.golden.add(stationId, images, { userName: by, at });
+      // Labelled while the pictures were compared: they teach now.
+      for (const sha of taken.keys()) if (store.labels.get(stationId, sha) !== null) refuse(sha, sha);
+      const images = [...taken.values()].map((each) => ({ ...each, look: lookOf.get(each.sha) ?? null, label: null }));
+      added = store.golden.add(stationId, images, { userName: by, at });
       const set = goldenSetSha256(goldenImages(store, stationId));
       store.audit.append({
         user: by,
         action: 'golden.add',
         subject: stationId,
-        details: { path, added, files: files.length, leaks: leaks.length, set },
+        details: { path, added, files: files.length, leaks: seen - taken.size, set },
       });
       job.commit([String(added)]);
     });
-    return [String(taken.size)];
+    return [String(added)];
   };
 
   const judge = async (job: JobWork, candidate: Candidate, by: string): Promise<string[]> => {

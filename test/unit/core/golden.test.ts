@@ -136,6 +136,40 @@ describe('the golden set', () => {
     );
   });
 
+  test('a picture that is labelled while the set is compared teaches, and one of two classes judges nothing', async () => {
+    await world.close();
+    let meanwhile: () => Promise<unknown> = async () => {};
+    world = await startWorld({
+      trainer: {
+        'trainer.golden': async () => {
+          await meanwhile();
+          return { results: [], leaks: [], unreadable: [], looks: [] };
+        },
+      },
+    });
+    ({ stationId } = await setUp(world));
+    await world.call('classes.create', { names: { en: 'scratch', ja: '' } });
+    const golden = await writeDataset(join(folder, 'golden'), { ok: 3, scratch: 2 });
+    copyFileSync(join(golden, 'ok', '0.png'), join(golden, 'scratch', 'same.png'));
+    const loose = { stationId, path: join(golden, 'ok', '1.png'), asLabels: false };
+    const [shown] = (await world.done(await world.call('import.start', loose))).result;
+    meanwhile = () => world.call('labels.create', { partIds: [Number(shown)], classId: 'c-scratch' });
+    const job = await add(golden);
+    expect(job.skipped!.map(({ file, code }) => [file.split('/').at(-1), code])).toEqual([
+      ['same.png', 'CONTRADICTING_LABELS'],
+      ['1.png', 'GOLDEN_LEAK'],
+    ]);
+    expect(job.result).toEqual(['3']);
+    expect((await world.call('golden.show', { stationId }))!.perClass).toEqual(
+      expect.arrayContaining([
+        { classId: 'ok', images: 1 },
+        { classId: 'c-scratch', images: 2 },
+      ]),
+    );
+    // What is there already is not added again, and the job says so.
+    expect((await add(golden)).result).toEqual(['0']);
+  });
+
   test('a part that shows one of its pictures gets no label, neither by the queue nor by a correction', async () => {
     const golden = await writeDataset(join(folder, 'golden'), { scratch: 1 });
     await add(golden);
