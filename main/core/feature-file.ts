@@ -21,17 +21,19 @@ export const trimFeatureFile = async (file: string, rows: number, backbone: Back
   if (known !== null && known.size > rows * LOOK_BYTES) await truncate(looks, rows * LOOK_BYTES);
 };
 
-/** Overwrites a row with zeros: what was forgotten may not be read back from the disk. */
-export const eraseRow = async (file: string, row: number, features: number): Promise<void> => {
-  await eraseBytes(file, row, features * BYTES);
+/** Overwrites rows with zeros: what was forgotten may not be read back from the disk. The disk is waited for once: a class that is forgotten has thousands of rows. */
+export const eraseRows = async (file: string, rows: readonly number[], features: number): Promise<void> => {
+  await eraseBytes(file, rows, features * BYTES);
   const looks = lookFileOf(file);
-  if ((await stat(looks).catch(() => null)) !== null) await eraseBytes(looks, row, LOOK_BYTES);
+  if ((await stat(looks).catch(() => null)) !== null) await eraseBytes(looks, rows, LOOK_BYTES);
 };
 
-const eraseBytes = async (file: string, row: number, length: number): Promise<void> => {
+const eraseBytes = async (file: string, rows: readonly number[], length: number): Promise<void> => {
   const handle = await open(file, 'r+');
   try {
-    if ((await handle.stat()).size >= (row + 1) * length) await writeAll(handle, new Uint8Array(length), row * length);
+    const { size } = await handle.stat();
+    const zeros = new Uint8Array(length);
+    for (const row of rows) if (size >= (row + 1) * length) await writeAll(handle, zeros, row * length);
     await handle.sync();
   } finally {
     await handle.close();

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Backbone } from '../contract/domain.ts';
 import type { Backbones } from './backbones.ts';
 import type { CoreContext } from './context.ts';
-import { eraseRow, featureFileOf } from './feature-file.ts';
+import { eraseRows, featureFileOf } from './feature-file.ts';
 
 /*
  * Rows of feature files that belong to forgotten images. They are listed in the transaction that forgets the images and leave the list when they are
@@ -31,7 +31,11 @@ export const createForgottenFeatures = (
   const erase: ForgottenFeatures['erase'] = async ({ id, features }) => {
     const rows = listed().filter(({ backboneId }) => backboneId === id);
     if (rows.length === 0) return;
-    for (const { row } of rows) await eraseRow(featureFileOf(store.home, id), row, features);
+    await eraseRows(
+      featureFileOf(store.home, id),
+      rows.map(({ row }) => row),
+      features,
+    );
     store.transaction(() =>
       store.settings.set(
         SETTING,

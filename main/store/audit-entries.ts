@@ -35,6 +35,9 @@ export const SET_BACK_MS = 5_000;
 
 const PAGE = 1_000;
 
+/** Who did this to this last. */
+export const LAST_OF = 'SELECT user, details FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1';
+
 interface Row {
   n: number;
   at: string;
@@ -71,7 +74,7 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
   const ascending = db.prepare(`
     SELECT n, at, user, action, subject, details AS detailsText, previous_hash AS previousHash, hash
     FROM audit WHERE n > ? ORDER BY n LIMIT ?`);
-  const lastOf = db.prepare('SELECT user, details FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1');
+  const lastOf = db.prepare(LAST_OF);
   const lastWith = db.prepare(
     `SELECT user, details FROM audit WHERE action = ? AND subject = ?
        AND EXISTS (SELECT 1 FROM json_each(audit.details, '$.candidates') WHERE value = ?)

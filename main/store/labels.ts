@@ -86,6 +86,9 @@ export const CLOSE_IF_EMPTY = `
   UPDATE label_actions SET undone = 1
   WHERE id = ? AND undone = 0 AND NOT EXISTS (SELECT 1 FROM label_action_parts c WHERE c.action_id = label_actions.id)`;
 
+/** Parts that show a picture, found by the picture: actions are too many to be looked through for each one that is forgotten. */
+export const ACTION_PARTS_OF_IMAGE = 'station_id = ? AND part_id IN (SELECT id FROM parts WHERE image_sha = ?)';
+
 /** Takes parts out of the actions that name them, and closes the actions that none is left of. @param which condition on `label_action_parts` */
 export const createForgetInActions = (db: Database, which: string): ((...bound: string[]) => void) => {
   const forget = db.prepare(`DELETE FROM label_action_parts WHERE ${which} RETURNING action_id`).pluck();
@@ -257,6 +260,6 @@ export const createLabels = (db: Database): Labels => {
       }
     },
     setUndone: (actionId) => void setUndone.run(actionId),
-    forgetInActions: createForgetInActions(db, 'station_id = ? AND image_sha = ?'),
+    forgetInActions: createForgetInActions(db, ACTION_PARTS_OF_IMAGE),
   };
 };

@@ -38,6 +38,12 @@ const SELECT = `
   SELECT p.*, l.class_id AS label_class, l.user_id AS label_user, l.at AS label_at
   FROM parts p LEFT JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha`;
 
+/** The newest first, by an index: who wants few of them does not wait for millions. */
+export const PICTURES = `
+  SELECT id, image_sha FROM parts WHERE station_id = @stationId AND origin = 'line' AND image_sha IS NOT NULL
+  UNION ALL SELECT id, image_sha FROM parts WHERE station_id = @stationId AND origin = 'import' AND image_sha IS NOT NULL
+  ORDER BY id DESC`;
+
 export interface PartRow {
   id: number;
   station_id: string;
@@ -83,11 +89,7 @@ export const createParts = (db: Database): Parts => {
     ${SELECT} WHERE p.station_id = ? AND p.origin = 'line' AND p.verdict = ? AND p.id < ? ORDER BY p.id DESC LIMIT ?`);
   const byImage = db.prepare(`${SELECT} WHERE p.image_sha = ? AND p.station_id = ? ORDER BY p.id DESC LIMIT 1`);
   const imageSize = db.prepare('SELECT width, height FROM images WHERE sha = ?');
-  const archived = db
-    .prepare(
-      'SELECT image_sha FROM parts WHERE station_id = ? AND image_sha IS NOT NULL GROUP BY image_sha ORDER BY max(id) DESC LIMIT ?',
-    )
-    .pluck();
+  const pictures = db.prepare(PICTURES);
   const lastGiven = db.prepare(`SELECT seq FROM sqlite_sequence WHERE name = 'parts'`).pluck();
   const find = (id: number): Part | null => {
     const row = byId.get(id) as PartRow | undefined;
@@ -138,7 +140,14 @@ export const createParts = (db: Database): Parts => {
       const row = byImage.get(sha, stationId) as PartRow | undefined;
       return row === undefined ? null : toPart(row);
     },
-    archived: (stationId, limit) => archived.all(stationId, limit) as string[],
+    archived(stationId, limit) {
+      const found = new Set<string>();
+      for (const { image_sha: sha } of pictures.iterate({ stationId }) as Iterable<{ image_sha: string }>) {
+        if (found.size === limit) break;
+        found.add(sha);
+      }
+      return [...found];
+    },
     imageSize(sha) {
       const row = imageSize.get(sha) as { width: number; height: number } | undefined;
       if (row === undefined) throw new AppError('NOT_FOUND', { kind: 'image', id: sha });

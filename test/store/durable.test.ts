@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { nodeFiles, writeDurably, type FilePort } from '../../main/store/files.ts';
+import { LAST_OF } from '../../main/store/audit-entries.ts';
 import { createImageFiles } from '../../main/store/images.ts';
 import { openStore, type Store } from '../../main/store/open.ts';
-import { newPart, newStation } from './examples.ts';
+import { PICTURES } from '../../main/store/parts.ts';
+import { newPart, newStation, sha } from './examples.ts';
 
 let base: string;
 beforeEach(() => {
@@ -109,6 +111,20 @@ describe('records', () => {
     expect(store.parts.get(id).judgement.tile).toEqual(tile);
   });
 
+  test('pictures of a station, the newest first and each once, of the line and of imports', () => {
+    const take = (seq: number, imageSha: string | null, origin: 'line' | 'import' = 'line') =>
+      store.parts.insert(newPart({ seq: origin === 'line' ? seq : 0, imageSha, origin }));
+    const [a, b, c] = [sha(1), sha(2), sha(3)];
+    take(1, a);
+    take(2, b);
+    take(0, c, 'import');
+    take(3, a);
+    take(4, null);
+    expect(store.parts.archived('st-1', 10)).toEqual([a, c, b]);
+    expect(store.parts.archived('st-1', 2)).toEqual([a, c]);
+    expect(store.parts.archived('st-2', 2)).toEqual([]);
+  });
+
   test('pages of the archive are taken by index, forward of any row', () => {
     store.transaction(() => {
       for (let seq = 1; seq <= 2000; seq += 1) store.parts.insert(newPart({ seq }));
@@ -132,6 +148,10 @@ describe('records', () => {
     expect(planOf(`station_id = 'st-1' AND origin = 'line' AND verdict = 'ng' AND id < 9`)).toMatch(
       /^SEARCH parts USING INDEX parts_verdict[^;]*$/,
     );
+    const detailsOf = (sql: string, ...bound: unknown[]) =>
+      JSON.stringify(db.prepare(`EXPLAIN QUERY PLAN ${sql}`).all(...bound));
+    expect(detailsOf(PICTURES, { stationId: 'st-1' })).not.toMatch(/SCAN parts|TEMP B-TREE/);
+    expect(detailsOf(LAST_OF, 'classes.merge', 'c-1')).not.toMatch(/SCAN|TEMP B-TREE/);
     db.close();
   });
 });

@@ -78,6 +78,7 @@ const rows: Record<number, string> = {
   1130: `INSERT INTO images VALUES ('dd', 8, 8, '2026-01-01T00:00:00.000Z');
          INSERT INTO golden VALUES ('st-1', 'dd', 'ok', 'sato', '2026-01-02', NULL, '{"partId":1,"boxes":[]}', NULL);
          UPDATE golden SET label = '{"partId":1,"boxes":[{"x":1,"y":1,"width":2,"height":2}]}' WHERE image_sha = 'dd';`,
+  1140: `INSERT INTO audit SELECT max(n) + 1, '2026-01-03', 'sato', 'classes.merge', 'c-1', '{"into":"ok"}', 'p', 'h' FROM audit`,
 };
 
 const contents = (): Record<string, number> => {

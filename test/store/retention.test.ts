@@ -1,6 +1,6 @@
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { CLOSE_IF_EMPTY, createLabels, type Labels } from '../../main/store/labels.ts';
+import { ACTION_PARTS_OF_IMAGE, CLOSE_IF_EMPTY, createLabels, type Labels } from '../../main/store/labels.ts';
 import { migrate } from '../../main/store/migrate.ts';
 import { createParts } from '../../main/store/parts.ts';
 import { CAME_AGAIN, createRetentionRows, type RetentionRows } from '../../main/store/retention.ts';
@@ -51,6 +51,8 @@ test('pictures whose files go are looked for one by one, past any number that ca
 
 test('an action is closed with the last picture of its parts, by its number alone', () => {
   expect(planOf(CLOSE_IF_EMPTY, 1)).not.toMatch(/SCAN/);
+  const forget = `DELETE FROM label_action_parts WHERE ${ACTION_PARTS_OF_IMAGE}`;
+  expect(planOf(forget, 'st-1', sha(1))).not.toMatch(/SCAN/);
   const act = (...parts: ReturnType<typeof pictured>[]) =>
     labels.recordAction({
       userId: 'u-1',

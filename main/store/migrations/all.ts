@@ -32,6 +32,7 @@ import { retention } from './1100-retention.ts';
 import { labelsSentBack } from './1110-labels-sent-back.ts';
 import { goldenRefresh } from './1120-golden-refresh.ts';
 import { goldenBoxes } from './1130-golden-boxes.ts';
+import { auditSubjects } from './1140-audit-subjects.ts';
 import type { Migration } from './migration.ts';
 
 export const migrations: readonly Migration[] = [
@@ -69,4 +70,5 @@ export const migrations: readonly Migration[] = [
   labelsSentBack,
   goldenRefresh,
   goldenBoxes,
+  auditSubjects,
 ];
