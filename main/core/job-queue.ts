@@ -54,6 +54,8 @@ export interface JobQueue {
   ): Job;
   /** @param reason why, if no person wants it */
   pause(found: Running, reason?: AppError): void;
+  /** One that was cancelled before its turn: it ends now, and not when what runs has. */
+  endWaiting(found: Running): Promise<void>;
   /** All but a backup end with it, or are paused where they can go on later. */
   endAll(reason: AppError): void;
   tell(job: Job): void;
@@ -90,6 +92,17 @@ export const createJobQueue = (context: CoreContext, known: ReadonlyMap<Job['kin
   };
   const tell = (job: Job) => context.emit('jobs.progressed', structuredClone(job));
 
+  // What cannot be removed now is removed at the next start (sweep.ts).
+  const tidy = async (resumable: ResumableWork | null | undefined, jobId: string) =>
+    resumable?.ended(jobId).catch((error: unknown) => log.warn('left-over of a job', { job: jobId, error }));
+  const end = (job: Job, userId: string | null): void => {
+    job.secondsLeft = null;
+    running.delete(job.id);
+    ended.set(job.id, { job, userId, at: context.now().toISOString() });
+    storeEnded();
+    tell(job);
+  };
+
   const run = async (
     job: Job,
     controller: AbortController,
@@ -100,9 +113,6 @@ export const createJobQueue = (context: CoreContext, known: ReadonlyMap<Job['kin
     const { signal } = controller;
     let toldAt = 0;
     const skipped: NonNullable<Job['skipped']> = [];
-    // What cannot be removed now is removed at the next start (sweep.ts).
-    const tidy = async () =>
-      resumable?.ended(job.id).catch((error: unknown) => log.warn('left-over of a job', { job: job.id, error }));
     try {
       signal.throwIfAborted();
       job.state = 'running';
@@ -129,16 +139,16 @@ export const createJobQueue = (context: CoreContext, known: ReadonlyMap<Job['kin
           store.jobs.save(done, userId, context.now().toISOString());
         },
       });
-      await tidy();
+      await tidy(resumable, job.id);
       Object.assign(job, { state: 'done', progress: 1, problem: null } satisfies Partial<Job>);
     } catch (error) {
-      // Paused while it waited for its turn, and perhaps queued again since.
+      // Paused or cancelled while it waited for its turn, and perhaps queued again since.
       if (running.get(job.id)?.controller !== controller) return;
       const isKept = resumable !== null && running.get(job.id)?.cancelled !== true;
       if (isKept && signal.reason instanceof Paused) return void running.delete(job.id);
       // Left as it is for the next run.
       if (closing && isKept) return;
-      await tidy();
+      await tidy(resumable, job.id);
       const held = isAppError(signal.reason) ? signal.reason : null;
       job.state = signal.aborted && held === null ? 'cancelled' : 'failed';
       if (job.state === 'failed') {
@@ -146,11 +156,7 @@ export const createJobQueue = (context: CoreContext, known: ReadonlyMap<Job['kin
         log.warn('job failed', { job: job.id, kind: job.kind, problem: problemOf(error) });
       }
     }
-    job.secondsLeft = null;
-    running.delete(job.id);
-    ended.set(job.id, { job, userId, at: context.now().toISOString() });
-    storeEnded();
-    tell(job);
+    end(job, userId);
   };
 
   /** Seconds of the job's own, without its pauses. */
@@ -198,6 +204,11 @@ export const createJobQueue = (context: CoreContext, known: ReadonlyMap<Job['kin
     running,
     add,
     pause,
+    async endWaiting({ job, userId }) {
+      job.state = 'cancelled';
+      end(job, userId);
+      if (job.resumable) await tidy(known.get(job.kind), job.id);
+    },
     endAll(reason) {
       for (const found of running.values()) {
         const { job, controller } = found;

@@ -179,7 +179,10 @@ export const createJobService = (context: CoreContext): JobService => {
       });
       return queue.add(job, userId, (work) => resumable.work(work, request), resumable);
     },
-    remember: (jobId, request) => store.jobs.setRequest(jobId, request),
+    remember(jobId, request) {
+      // One that was cancelled is not brought back by a power cut while its work ends, whatever that says of itself.
+      if (running.get(jobId)?.cancelled !== true) store.jobs.setRequest(jobId, request);
+    },
     resumable: (kind, work) => void known.set(kind, work),
     takeUp() {
       for (const { job, userId, request } of left.splice(0)) {
@@ -217,6 +220,7 @@ export const createJobService = (context: CoreContext): JobService => {
         const found = running.get(jobId);
         if (found === undefined) return discard(storedJob(jobId), session);
         if (!found.cancelled) cancel(found, session);
+        if (found.job.state === 'waiting') await queue.endWaiting(found);
         return structuredClone(found.job);
       },
       async 'jobs.pause'({ jobId }, session) {

@@ -905,6 +905,36 @@ describe('jobs', () => {
     ]);
   });
 
+  test('one that is cancelled before its turn ends at once, and what waits behind it has its turn', async () => {
+    await learn();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.trainer.hold = promise;
+    const first = await world.call('knowledge.update', { stationId }, technician);
+    const second = await world.call('candidates.create', { stationId }, technician);
+    const third = await world.call('knowledge.check', { stationId }, technician);
+    expect(await world.call('jobs.cancel', { jobId: second.id }, technician)).toMatchObject({ state: 'cancelled' });
+    expect((await stateOf(first)).state).toBe('running');
+    expect((await stateOf(second)).state).toBe('cancelled');
+    resolve();
+    expect((await world.done(third)).state).toBe('done');
+    expect((await stateOf(second)).state).toBe('cancelled');
+    expect(world.trainer.compressions).toEqual([]);
+  });
+
+  test('one that was cancelled is not brought back by a power cut while its work ends', async () => {
+    await learn();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.trainer.hold = promise;
+    const job = await world.call('candidates.create', { stationId });
+    await expect.poll(async () => (await stateOf(job)).state).toBe('running');
+    await world.call('jobs.cancel', { jobId: job.id });
+    resolve();
+    expect((await world.done(job)).state).toBe('cancelled');
+    // As the row was until then.
+    await edit(`UPDATE jobs SET state = 'running' WHERE id = '${job.id}'`);
+    expect((await stateOf(job)).problem).toMatchObject({ code: 'JOB_INTERRUPTED' });
+  });
+
   test('a search ends early with what it has found, while it runs or is paused; nothing else does', async () => {
     await learn();
     const { promise, resolve } = Promise.withResolvers<void>();
