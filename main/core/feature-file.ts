@@ -10,12 +10,23 @@ const BYTES = Float32Array.BYTES_PER_ELEMENT;
 
 export const featureFileOf = (home: string, backboneId: string): string => join(home, 'features', `${backboneId}.f32`);
 
-/** Cuts off rows that a job appended and never committed, so that the next row's number is the database's. */
-export const trimFeatureFile = async (file: string, rows: number, backbone: Backbone): Promise<void> => {
+/**
+ * Cuts off rows that a job appended and never committed, so that the next row's number is the database's.
+ * @param beforeCut what was made of such rows goes, for their numbers are given again
+ */
+export const trimFeatureFile = async (
+  file: string,
+  rows: number,
+  backbone: Backbone,
+  beforeCut: () => Promise<void>,
+): Promise<void> => {
   const handle = await open(file, 'a');
   await handle.close();
   const wanted = rows * backbone.features * BYTES;
-  if ((await stat(file)).size > wanted) await truncate(file, wanted);
+  if ((await stat(file)).size > wanted) {
+    await beforeCut();
+    await truncate(file, wanted);
+  }
   const looks = lookFileOf(file);
   const known = await stat(looks).catch(() => null);
   if (known !== null && known.size > rows * LOOK_BYTES) await truncate(looks, rows * LOOK_BYTES);

@@ -109,6 +109,12 @@ export const createKnowledgeService = (
       .list()
       .some(({ id }) => id !== except && store.labels.list(id).some((label) => label.classId === classId));
 
+  /** Kept sums know a picture by its row: one that was cut off and is given again may hold another view of it. They are made again from the rows. */
+  const dropSums = async (backboneId: string): Promise<void> => {
+    for (const { id } of store.stations.list())
+      await rm(sumsDir(store.home, id, backboneId), { recursive: true, force: true });
+  };
+
   const update: KnowledgeService['update'] = async (job, stationId, by, { forget = NOTHING, note } = {}) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
@@ -129,7 +135,7 @@ export const createKnowledgeService = (
     await mkdir(outDir);
     let knowledge: Knowledge;
     try {
-      await trimFeatureFile(featureFile, store.features.length(backbone.id), backbone);
+      await trimFeatureFile(featureFile, store.features.length(backbone.id), backbone, () => dropSums(backbone.id));
       await forgotten.erase(backbone);
       const { recipe, criteria } = station;
       const { summary, rows, suspects } = await withTrainer(context, job, (trainer) =>

@@ -38,10 +38,13 @@ interface Place {
   technician: Session;
   /** Done once each, after what an update learns is read. */
   whileLearning: (() => void)[];
+  /** Done before an update's answer is told. */
+  afterLearning: () => Promise<void>;
 }
 /** @param home one that is there already */
 const open = async (home?: string): Promise<Place> => {
   const whileLearning: Place['whileLearning'] = [];
+  const place = { whileLearning, afterLearning: async () => {} } as unknown as Place;
   const world = await startWorld({
     ...(home !== undefined && { home }),
     backbones: {
@@ -51,9 +54,11 @@ const open = async (home?: string): Promise<Place> => {
       read: async () => backbones[1]!,
     },
     trainer: {
-      'trainer.update': (input) => {
+      'trainer.update': async (input) => {
         for (const each of whileLearning.splice(0)) each();
-        return updateKnowledge(input);
+        const learnt = await updateKnowledge(input);
+        await place.afterLearning();
+        return learnt;
       },
       'trainer.export': (input) => exportKnowledge(input),
       'trainer.check': (input) => checkSums(input),
@@ -62,9 +67,10 @@ const open = async (home?: string): Promise<Place> => {
     },
   });
   worlds.push(world);
-  if (home === undefined) return { world, whileLearning, ...(await setUp(world)) };
+  place.world = world;
+  if (home === undefined) return Object.assign(place, await setUp(world));
   const [station] = await world.call('stations.list', {});
-  return { world, whileLearning, stationId: station!.id, technician: world.core.openSession() };
+  return Object.assign(place, { stationId: station!.id, technician: world.core.openSession() });
 };
 let seeds = 0;
 const teach = async ({ world, stationId, technician }: Place, classes: Partial<Record<Surface, number>>) => {
@@ -570,6 +576,36 @@ describe('the recompute check', () => {
     await teach(place, { plain: 3 });
     const [label] = await world.call('labels.list', { stationId, classId: 'c-plain' }, technician);
     await world.done(await world.call('knowledge.forget', { stationId, imageSha: label!.imageSha }, technician));
+    const { result } = await world.done(await world.call('knowledge.check', { stationId }, technician));
+    expect(result).toEqual([]);
+  });
+
+  test('finds nothing where an update was cancelled after its sums, and the frames were turned since', async () => {
+    const place = await open();
+    const { world, stationId, technician } = place;
+    const path = join(folder, 'first');
+    for (const [surface, count] of [
+      ['plain', 4],
+      ['stripes', 40],
+    ] as const)
+      for (let i = 0; i < count; i += 1)
+        await writePicture(join(path, surface, `${i}.png`), picture(surface, 5000 + i));
+    await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+    const learnt = Promise.withResolvers<void>();
+    place.afterLearning = () => {
+      learnt.resolve();
+      return new Promise(() => {});
+    };
+    const job = await world.call('knowledge.update', { stationId }, technician);
+    await learnt.promise;
+    await world.call('jobs.cancel', { jobId: job.id }, technician);
+    expect((await world.done(job)).state).toBe('cancelled');
+    place.afterLearning = async () => {};
+    const [station] = await world.call('stations.list', {});
+    const recipe = { ...station!.recipe, rotation: 90 as const };
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD });
+    await world.call('stations.update', { stationId, recipe });
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
     const { result } = await world.done(await world.call('knowledge.check', { stationId }, technician));
     expect(result).toEqual([]);
   });
