@@ -12,7 +12,7 @@ import { writeParts } from '../helpers/parts-on-disk.ts';
 import { story } from '../helpers/story.ts';
 
 const entry = fileURLToPath(new URL('../../main/host/cli/main.ts', import.meta.url));
-const password = { MEKIKI_PASSWORD: 'correct horse battery' };
+const password = { MEKIKI_PASSWORD: 'correct horse battery', MEKIKI_NEW_PASSWORD: 'correct horse battery' };
 let folder: string;
 
 beforeAll(async () => {
@@ -94,6 +94,7 @@ describe('a station on the command line', () => {
         ['--to', '2026-01-01'],
         ['--from', '2026-01-02', '--to', '2026-01-02'],
         ['--from', '2025-01-01', '--to', '2026-02-06'],
+        ['--from', '2026-02-01', '--to', '2026-02-30'],
       ])
         expect((await misused('reports', 'summary', ...wrong)).code).toBe('INVALID_INPUT');
       const five = await cli(['reports', 'summary', '--from', '5', '--to', '2026-01-03', '--home', home]);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { EXIT } from '../../main/host/cli/output.ts';
-import { cli, newCommandLine } from '../helpers/cli.ts';
+import { cli, commandLine, newCommandLine } from '../helpers/cli.ts';
 
 const entry = fileURLToPath(new URL('../../main/host/cli/main.ts', import.meta.url));
 
@@ -46,14 +46,27 @@ test.each([
   for (const value of defaults) expect(help).toContain(`(default: ${value})`);
 });
 
-test('an account or a station that has to be named is wrong usage where it is not', async () => {
-  await using at = await newCommandLine({ MEKIKI_PASSWORD: 'correct horse battery' });
+test('an account, a station or a new password that has to be given is not guessed', async () => {
+  const signer = { MEKIKI_PASSWORD: 'correct horse battery' };
+  await using at = await newCommandLine(signer);
   await at.done('init', '--user', 'hana');
   await at.done('stations', 'add', 'Second');
   expect((await at.misused('knowledge', 'show')).message).toContain('--station');
   expect((await at.failed('knowledge', 'show', '--station', 'Third')).code).toBe('NOT_FOUND');
-  await at.done('users', 'add', 'mio', '--role', 'operator');
+  // Nor does an account get the password of who signs in because nothing else was given, and nobody is asked where nobody is.
+  for (const [args, variable] of [
+    [['users', 'add', 'mio', '--role', 'operator'], 'MEKIKI_NEW_PASSWORD'],
+    [['users', 'password'], 'MEKIKI_NEW_PASSWORD'],
+    [['users', 'code', 'u-1'], 'MEKIKI_CODE'],
+  ] as const)
+    expect(await at.failed(...args)).toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining(`set ${variable}`) as unknown,
+    });
+  const mios = commandLine(at.home, { ...signer, MEKIKI_NEW_PASSWORD: 'another horse' });
+  await mios.done('users', 'add', 'mio', '--role', 'operator');
   expect((await at.misused('update')).message).toContain('--user');
+  expect((await at.failed('update', '--user', 'mio')).code).toBe('WRONG_PASSWORD');
 });
 
 test.each([

@@ -6,7 +6,7 @@ import { withCore } from './core-client.ts';
 import { format, UsageError } from './output.ts';
 import { addPasswordCommands } from './password-commands.ts';
 import { signedIn, stationOf, withAccount, type UserOption } from './station-option.ts';
-import { readPassword, readSecret } from './terminal.ts';
+import { readCode, readNewPassword } from './terminal.ts';
 
 interface StationChanges extends UserOption {
   name?: string;
@@ -38,6 +38,7 @@ export function addAccountCommands(program: Command, action: Action): void {
   withAccount(
     users
       .command('add <name>')
+      .description('its password from MEKIKI_NEW_PASSWORD or the terminal')
       .requiredOption('--role <role>', roleSchema.options.join(', '))
       .option('--one-time', 'its owner has to choose another password before anything else'),
   ).action(
@@ -45,8 +46,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       const role = roleSchema.safeParse(options.role);
       if (!role.success) throw new UsageError('--role', `give one of ${roleSchema.options.join(', ')}`);
       await signedIn(context, options, async (client) => {
-        // The new account's own password: never the signer's.
-        const password = process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(`the new account ${name}`));
+        const password = await readNewPassword(name);
         const user = await client.call('users.add', {
           name,
           role: role.data,
@@ -65,7 +65,7 @@ export function addAccountCommands(program: Command, action: Action): void {
   ).action(
     action(async (context: Context, userId: string, options: UserOption & { none?: boolean }) => {
       await signedIn(context, options, async (client) => {
-        const code = options.none === true ? null : (process.env['MEKIKI_CODE'] ?? (await readSecret('Badge or PIN')));
+        const code = options.none === true ? null : await readCode(userId);
         const user = await client.call('users.setQuickCode', { userId, code });
         context.out.result(
           { user, set: code !== null },

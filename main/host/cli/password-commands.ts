@@ -3,11 +3,7 @@ import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { signIn } from './accounts.ts';
 import { withAccount, type UserOption } from './station-option.ts';
-import { readPassword } from './terminal.ts';
-
-/** The new password's own variable: it is never the signer's. */
-const newPasswordFor = async (whom: string): Promise<string> =>
-  process.env['MEKIKI_NEW_PASSWORD'] ?? (await readPassword(whom));
+import { readNewPassword } from './terminal.ts';
 
 /** Passwords that change: `users password`, `users reset ID`, `users recovery`, `users recover NAME CODE`. */
 export function addPasswordCommands(users: Command, action: Action): void {
@@ -17,17 +13,21 @@ export function addPasswordCommands(users: Command, action: Action): void {
     action(async (context: Context, options: UserOption) => {
       await withCore(context, async (client) => {
         const password = await signIn(client, options.user);
-        const newPassword = await newPasswordFor('the new password');
+        const newPassword = await readNewPassword('your account');
         await client.call('session.changePassword', { password, newPassword });
         context.out.result({ changed: true }, () => 'The password is changed.');
       });
     }),
   );
-  withAccount(users.command('reset <id>').description('give an account a new password and with it a new key')).action(
+  withAccount(
+    users
+      .command('reset <id>')
+      .description('give an account a new password and with it a new key; MEKIKI_NEW_PASSWORD or the terminal'),
+  ).action(
     action(async (context: Context, userId: string, options: UserOption) => {
       await withCore(context, async (client) => {
         const password = await signIn(client, options.user);
-        const newPassword = await newPasswordFor(`the account ${userId}`);
+        const newPassword = await readNewPassword(userId);
         const user = await client.call('users.resetPassword', { userId, newPassword, password });
         context.out.result({ user }, () => `${user.name} has a new password and a new key.`);
       });
@@ -46,11 +46,11 @@ export function addPasswordCommands(users: Command, action: Action): void {
   );
   users
     .command('recover <name> <code>')
-    .description('set a new password for a supervisor with the recovery code')
+    .description('set a new password for a supervisor with the recovery code; MEKIKI_NEW_PASSWORD or the terminal')
     .action(
       action(async (context: Context, name: string, code: string) => {
         await withCore(context, async (client) => {
-          const newPassword = await newPasswordFor(name);
+          const newPassword = await readNewPassword(name);
           await client.call('session.recover', { code, name, newPassword });
           context.out.result({ recovered: name }, () => `${name} has a new password and a new key.`);
         });
