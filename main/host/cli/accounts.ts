@@ -2,6 +2,7 @@ import type { Client } from '../../contract/rpc/api.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { Events, Methods } from '../../contract/methods.ts';
 import { UsageError } from './output.ts';
+import type { Context } from './context.ts';
 import { readPassword } from './terminal.ts';
 
 export type CoreClient = Client<Methods, Events>;
@@ -9,8 +10,13 @@ export type CoreClient = Client<Methods, Events>;
 /**
  * Signs in for a command that changes something. Without --user the only account of the home is meant; with several, it must be named.
  * @returns the password, for commands that sign with it.
+ * @throws CANCELLED where that was asked for meanwhile: what the command is for has not begun
  */
-export async function signIn(client: CoreClient, user: string | undefined): Promise<string> {
+export async function signIn(
+  { signal }: Pick<Context, 'signal'>,
+  client: CoreClient,
+  user: string | undefined,
+): Promise<string> {
   const state = await client.call('session.state', {});
   if (state.firstStart) throw new AppError('HOME_EMPTY', { home: 'The data folder' });
   // A demo's own accounts are known to everybody; the first of them may do the most.
@@ -18,6 +24,7 @@ export async function signIn(client: CoreClient, user: string | undefined): Prom
   const demo = state.demoAccounts.find((account) => account.name === name);
   const password = demo ? demo.password : await readPassword(name);
   await client.call('session.signIn', { name, password });
+  signal.throwIfAborted();
   return password;
 }
 

@@ -20,7 +20,7 @@ export function addBackupCommands(program: Command, action: Action, exitWith: (c
   ).action(
     action(async (context: Context, file: string, options: UserOption) => {
       await withCore(context, async (client) => {
-        const password = await signIn(client, options.user);
+        const password = await signIn(context, client, options.user);
         await followJob(context, client, await client.call('home.backup', { file: resolve(file), password }));
         const { lastBackup: made } = await client.call('home.state', {});
         context.out.result({ ...made }, () => `${made?.file} holds the data folder (${made?.bytes} bytes), verified.`);

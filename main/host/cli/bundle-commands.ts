@@ -26,7 +26,7 @@ export function addBundleCommands(program: Command, action: Action): Command {
       action(async (context: Context, options: ChosenBundle & { out: string }) => {
         if (options.demo) await ensureDemo(context);
         await withCore(context, async (client) => {
-          await signIn(client, options.user);
+          await signIn(context, client, options.user);
           const candidateId = await chosenCandidate(client, options);
           const made = await client.call('bundles.export', { candidateId, file: resolve(options.out) });
           context.out.result({ candidateId, ...made }, () => `${candidateId} is in ${made.file}.`);

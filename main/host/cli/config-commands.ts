@@ -53,8 +53,12 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
         const done = await setUp(
           client,
           file,
-          { user: options.user, askPassword: readPassword, signIn: () => signIn(client, options.user) },
-          { dryRun: options.dryRun === true, lost: (made) => process.stderr.write(`${passwordLine(made)}\n`) },
+          { user: options.user, askPassword: readPassword, signIn: () => signIn(context, client, options.user) },
+          {
+            dryRun: options.dryRun === true,
+            signal: context.signal,
+            lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
+          },
         );
         context.out.result(done, reportOf);
       });

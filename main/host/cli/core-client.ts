@@ -15,7 +15,7 @@ import { connectServed } from './served-window.ts';
 /**
  * Starts the core of the data folder as its own process, exactly as the window has it, runs `work` with a signed-out
  * connection to it, and ends everything again.
- * @throws HOME_IN_USE while a window is open on the same folder, and whatever the core cannot start for.
+ * @throws HOME_IN_USE while a window is open on the same folder, whatever the core cannot start for, CANCELLED before any work
  */
 export async function withCore<T>(
   context: Pick<Context, 'home' | 'threads' | 'signal'>,
@@ -39,6 +39,7 @@ export async function withCore<T>(
   });
   try {
     await supervisor.start();
+    context.signal.throwIfAborted();
     const [window, ours] = createMemoryPair();
     supervisor.attachWindow(window);
     return await talk(ours, work);

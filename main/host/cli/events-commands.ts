@@ -29,7 +29,7 @@ export function addEventsCommands(program: Command, action: Action): void {
   withAccount(events.command('show').description('where events are sent, and how it stands')).action(
     action(async (context: Context, options: UserOption) => {
       await withCore(context, async (client) => {
-        await signIn(client, options.user);
+        await signIn(context, client, options.user);
         context.out.result(await client.call('events.get', {}), (view) => JSON.stringify(view, null, 2));
       });
     }),
@@ -53,7 +53,7 @@ export function addEventsCommands(program: Command, action: Action): void {
     action(async (context: Context, { address, port, prefix, brokerUser, off, user, ...secure }: SetOptions) => {
       const ca = secure.ca === undefined ? undefined : await readCertificates(secure.ca);
       await withCore(context, async (client) => {
-        await signIn(client, user);
+        await signIn(context, client, user);
         const before = (await client.call('events.get', {})).config;
         const tlsBefore = before.kind === 'mqtt' ? before.tls : null;
         const tls = ca === undefined ? tlsBefore : { serverName: '', ...tlsBefore, ca };

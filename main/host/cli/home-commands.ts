@@ -236,7 +236,7 @@ function addCandidateCommands(program: Command, action: Action): void {
   ).action(
     action(async (context: Context, candidateId: string, options: UserOption & { meaning: string; waive?: string }) => {
       await withCore(context, async (client) => {
-        const password = await signIn(client, options.user);
+        const password = await signIn(context, client, options.user);
         const candidate = await client.call('candidates.show', { candidateId });
         const changed = candidate.evidence.changed.map((c) => c.imageSha);
         if (!context.out.json && changed.length > 0)

@@ -7,6 +7,8 @@ import type { Context } from './context.ts';
 export async function followJob(context: Context, client: CoreClient, job: Job): Promise<Job> {
   const cancel = () => void client.call('jobs.cancel', { jobId: job.id }).catch(() => {});
   context.signal.addEventListener('abort', cancel, { once: true });
+  // Ctrl-C may have come while the job was asked for.
+  if (context.signal.aborted) cancel();
   try {
     return await new Promise<Job>((resolveJob, reject) => {
       const settle = (state: Job) => {

@@ -29,7 +29,7 @@ export function addModelCommands(program: Command, action: Action): void {
     .action(
       action(async (context: Context, file: string, options: { features?: string; user?: string }) => {
         await withCore(context, async (client) => {
-          await signIn(client, options.user);
+          await signIn(context, client, options.user);
           const features = options.features?.split(',').filter(Boolean);
           const added = await client.call('backbones.add', { file: resolve(file), ...(features ? { features } : {}) });
           tellAssumed(added);

@@ -12,7 +12,7 @@ export function addPasswordCommands(users: Command, action: Action): void {
   ).action(
     action(async (context: Context, options: UserOption) => {
       await withCore(context, async (client) => {
-        const password = await signIn(client, options.user);
+        const password = await signIn(context, client, options.user);
         const newPassword = await readNewPassword('your account');
         await client.call('session.changePassword', { password, newPassword });
         context.out.result({ changed: true }, () => 'The password is changed.');
@@ -26,7 +26,7 @@ export function addPasswordCommands(users: Command, action: Action): void {
   ).action(
     action(async (context: Context, userId: string, options: UserOption) => {
       await withCore(context, async (client) => {
-        const password = await signIn(client, options.user);
+        const password = await signIn(context, client, options.user);
         const newPassword = await readNewPassword(userId);
         const user = await client.call('users.resetPassword', { userId, newPassword, password });
         context.out.result({ user }, () => `${user.name} has a new password and a new key.`);
@@ -38,7 +38,7 @@ export function addPasswordCommands(users: Command, action: Action): void {
   ).action(
     action(async (context: Context, options: UserOption) => {
       await withCore(context, async (client) => {
-        const password = await signIn(client, options.user);
+        const password = await signIn(context, client, options.user);
         const made = await client.call('users.makeRecovery', { password });
         context.out.result(made, () => `${made.code}\nKeep it locked away, not on this PC. It works once.`);
       });

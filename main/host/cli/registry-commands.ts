@@ -50,7 +50,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
         await inFolder(async (folder) => {
           const file = join(folder, 'bundle.mekiki');
           const candidateId = await withCore(context, async (client) => {
-            await signIn(client, options.user);
+            await signIn(context, client, options.user);
             const id = await chosenCandidate(client, options);
             await client.call('bundles.export', { candidateId: id, file });
             return id;

@@ -66,7 +66,7 @@ export function addStationGroup(program: Command, action: Action, { name, descri
         const options = given.pop() as ServedOption;
         const ask = run(options, ...(given as string[]));
         const work = async (client: CoreClient) => {
-          if (signsIn) await signIn(client, options.user);
+          if (signsIn) await signIn(context, client, options.user);
           context.out.result(await ask({ context, client, station: await stationOf(client, options) }), text);
         };
         await (options.served ? withServed(work) : withCore(context, work));

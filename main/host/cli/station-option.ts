@@ -26,7 +26,7 @@ export async function signedIn(
   run: (client: CoreClient, password: string) => Promise<void>,
 ): Promise<void> {
   await withCore(context, async (client) => {
-    const password = await signIn(client, options.user);
+    const password = await signIn(context, client, options.user);
     await run(client, password);
   });
 }
