@@ -15,6 +15,9 @@ test('an argument that says nothing is wrong usage, before anything is opened or
     ['knowledge', 'forget'],
     ['knowledge', 'forget', 'sha', '--class', 'scratch'],
     ['activate', 'm-1', '--at', 'teatime'],
+    // What Date would take for a time in 2001, and for 2 March.
+    ['activate', 'm-1', '--at', '5'],
+    ['activate', 'm-1', '--at', '2027-02-30T22:00'],
     ['users', 'add', 'mio', '--role', 'king'],
     ['camera', 'features', '127.0.0.9', '--set', 'Gain'],
     ['lineio', 'map', '--lay', 'lot'],

@@ -32,4 +32,15 @@ export const decimalNumber =
     return value;
   };
 
+const ISO_TIME = /^(\d{4})-(\d\d)-(\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+/** ISO 8601; without an offset it is a time of this PC, a date alone its midnight. @returns milliseconds since the epoch */
+export const isoTime = (text: string): number => {
+  const [, year, month, day, clock] = ISO_TIME.exec(text) ?? [];
+  // Date takes 30 February for 2 March.
+  const lastDay = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate();
+  const at = Number(day) <= lastDay ? Date.parse(clock === undefined ? `${text}T00:00` : text) : Number.NaN;
+  if (Number.isNaN(at)) throw new InvalidArgumentError(`"${text}" is no time like 2026-05-01 or 2026-05-01T06:00`);
+  return at;
+};
+
 export type Action = <A extends unknown[]>(run: Run<A>) => (...args: unknown[]) => Promise<void>;

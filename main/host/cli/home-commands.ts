@@ -8,8 +8,8 @@ import { findClass } from './classes.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { addKnowledgeCommands } from './knowledge-commands.ts';
-import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format, UsageError } from './output.ts';
+import { decimalNumber, isoTime, wholeNumber, type Action, type Context } from './context.ts';
+import { format } from './output.ts';
 import {
   atStation,
   signedIn,
@@ -270,10 +270,14 @@ function addCandidateCommands(program: Command, action: Action): void {
       .command('activate <id>')
       .description('let an approved model inspect; back to an earlier one is signed')
       .option('--meaning <text>', 'what the signature stands for', RETURN)
-      .option('--at <time>', 'at a time of this PC, as 2026-05-01T22:00, if the program runs then; default: now'),
+      .option(
+        '--at <time>',
+        'at a time of this PC, as 2026-05-01T22:00, if the program runs then; default: now',
+        isoTime,
+      ),
   ).action(
-    action(async (context: Context, candidateId: string, options: UserOption & { meaning: string; at?: string }) => {
-      const time = options.at === undefined ? null : timeOf(options.at);
+    action(async (context: Context, candidateId: string, options: UserOption & { meaning: string; at?: number }) => {
+      const time = options.at === undefined ? null : new Date(options.at);
       await signedIn(context, options, async (client, password) => {
         const signature = { password, meaning: options.meaning };
         if (time) {
@@ -311,12 +315,6 @@ function addCandidateCommands(program: Command, action: Action): void {
 
 /** Nothing has to be thought up while bad parts go by. */
 const RETURN = 'The earlier model is to inspect again';
-
-function timeOf(text: string): Date {
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime())) throw new UsageError('--at', `"${text}" is no time`);
-  return time;
-}
 
 const brief = (candidate: Candidate) => ({
   id: candidate.id,

@@ -1,9 +1,10 @@
 import { extname, resolve } from 'node:path';
-import { InvalidArgumentError, Option } from 'commander';
+import { Option } from 'commander';
 import { csvText } from '../../contract/csv.ts';
 import type { MethodOutput } from '../../contract/methods.ts';
 import { periods, rangeOf, rangeProblem, type Period } from '../../contract/report-period.ts';
 import { classNames } from './classes.ts';
+import { isoTime } from './context.ts';
 import { format, UsageError, writeOut } from './output.ts';
 import { stationCommand, type ServedOption, type StationGroup } from './station-command.ts';
 
@@ -21,14 +22,6 @@ type Summary = Omit<MethodOutput<'reports.summary'>, 'ngByClass'> & {
   from: string;
   to: string;
   ngByClass: { classId: string | null; className: string; parts: number }[];
-};
-
-const ISO_TIME = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
-/** ISO 8601; without an offset it is a time of this PC, a date alone its midnight. @returns milliseconds since the epoch */
-const time = (text: string): number => {
-  const at = ISO_TIME.test(text) ? Date.parse(text.includes('T') ? text : `${text}T00:00`) : Number.NaN;
-  if (Number.isNaN(at)) throw new InvalidArgumentError(`"${text}" is no time like 2026-05-01 or 2026-05-01T06:00`);
-  return at;
 };
 
 const HOUR_MS = 3_600_000;
@@ -97,9 +90,9 @@ export const reportCommands: StationGroup = {
           .option(
             '--from <time>',
             'instead of a period, with --to: 2026-05-01T06:00, by the whole hours that it touches; 400 days at most',
-            time,
+            isoTime,
           )
-          .option('--to <time>', 'see --from', time)
+          .option('--to <time>', 'see --from', isoTime)
           .option('--out <file>', 'write it there, as .csv or .json'),
       run(options: ReportOptions) {
         const file = options.out === undefined ? null : resolve(options.out);
