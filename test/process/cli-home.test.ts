@@ -76,6 +76,9 @@ describe('the loop on the command line', () => {
         code: 'INVALID_INPUT',
         message: `${path} is not valid: ${problem}.`,
       });
+    expect((await failed('label', '99999', 'ghost')).code).toBe('NOT_FOUND');
+    const { classes } = await done<{ classes: { id: string }[] }>('knowledge', 'show');
+    expect(classes.map(({ id }) => id).toSorted()).toEqual(['c-pit', 'c-scratch', 'ok']);
     const [first, ...others] = late.get('stain')!;
     await done('label', first!, 'stain');
     for (const file of others.slice(0, 2)) await done('label', file, 'stain');

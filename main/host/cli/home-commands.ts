@@ -110,7 +110,10 @@ function addLabelCommands(program: Command, action: Action): void {
   ).action(
     action(async (context: Context, path: string, className: string, options: UserOption) => {
       await atStation(context, options, async (client, station) => {
-        const partId = /^\d+$/.test(path) ? Number(path) : await partOfFile(context, client, station, path);
+        // First of all the part: a class that is made for it is there for good.
+        const partId = /^\d+$/.test(path)
+          ? (await client.call('parts.get', { partId: Number(path) })).id
+          : await partOfFile(context, client, station, path);
         const classId = await classOf(client, className);
         const { labelled } = await client.call('labels.create', { partIds: [partId], classId });
         context.out.result({ labelled, partId, classId }, () => `Part ${partId} is ${className}.`);
