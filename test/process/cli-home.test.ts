@@ -38,6 +38,8 @@ describe('the loop on the command line', () => {
 
   step('an empty home asks for init, and has no active model', async ({ failed }) => {
     expect((await failed('update')).code).toBe('HOME_EMPTY');
+    // Nothing was ever done there: that proves nothing about the folder that was meant.
+    expect((await failed('audit', 'verify')).code).toBe('HOME_EMPTY');
     expect((await failed('inspect', join(folder, 'more'))).code).toBe('NO_ACTIVE_MODEL');
   });
 

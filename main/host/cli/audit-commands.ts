@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { AppError } from '../../contract/errors.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { EXIT } from './output.ts';
@@ -14,6 +15,9 @@ export function addAuditCommands(program: Command, action: Action, exitWith: (co
     .action(
       action(async (context: Context) => {
         await withCore(context, async (client) => {
+          // A mistyped folder is a new one: nothing was done there, and nothing is proven.
+          const { firstStart } = await client.call('session.state', {});
+          if (firstStart) throw new AppError('HOME_EMPTY', { home: context.home });
           const verdict = await client.call('audit.verify', {});
           if (!verdict.valid) exitWith(EXIT.failed);
           context.out.result(verdict, ({ entries, valid, firstBroken, signedUpTo }) =>
