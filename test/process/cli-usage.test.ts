@@ -1,5 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { EXIT } from '../../main/host/cli/output.ts';
@@ -56,6 +58,14 @@ test('an account, a station or a new password that has to be given is not guesse
   await at.done('stations', 'add', 'Second');
   expect((await at.misused('knowledge', 'show')).message).toContain('--station');
   expect((await at.failed('knowledge', 'show', '--station', 'Third')).code).toBe('NOT_FOUND');
+  const database = new DatabaseSync(join(at.home, 'mekiki.sqlite'));
+  const modelOf = (condition: string) =>
+    database.exec(`update stations set active_model_id = 'm-1' where ${condition}`);
+  modelOf("name = 'Second'");
+  expect((await at.failed('inspect', at.home)).code).not.toBe('NO_ACTIVE_MODEL');
+  modelOf('true');
+  database.close();
+  expect((await at.misused('inspect', at.home)).message).toContain('--station');
   // Nor does an account get the password of who signs in because nothing else was given, and nobody is asked where nobody is.
   for (const [args, variable] of [
     [['users', 'add', 'mio', '--role', 'operator'], 'MEKIKI_NEW_PASSWORD'],

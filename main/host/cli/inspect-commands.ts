@@ -11,7 +11,7 @@ import type { CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { EXIT, format } from './output.ts';
+import { EXIT, format, UsageError } from './output.ts';
 
 interface InspectOptions {
   model?: string;
@@ -37,7 +37,7 @@ export function addInspectCommands(program: Command, action: Action, exitWith: (
       '--model <file|id>',
       'try this model instead: a bundle folder, its model.onnx, or a candidate of the data folder',
     )
-    .option('--station <id>', 'station (default: the only one)')
+    .option('--station <id>', 'station (default: the only one that has an active model)')
     .option('--demo', 'with a small model of the simulated line, in an empty data folder')
     .action(
       action(async (context: Context, path: string, options: InspectOptions) => {
@@ -73,7 +73,7 @@ export function addInspectCommands(program: Command, action: Action, exitWith: (
     .command('inspect')
     .description('what the pipeline adds to the bare model run')
     .option('--model <file|id>', 'bundle folder, model.onnx, or candidate')
-    .option('--station <id>', 'station (default: the only one)')
+    .option('--station <id>', 'station (default: the only one that has an active model)')
     .option('--pairs <n>', 'alternating pairs', wholeNumber(10, 1_000_000), 1000)
     .option('--demo', 'with a small model of the simulated line, in an empty data folder')
     .action(
@@ -97,7 +97,7 @@ export function addInspectCommands(program: Command, action: Action, exitWith: (
 
 /**
  * The model that a command works with: the one asked for, to be tried, or the active one, its approval checked.
- * @throws NO_ACTIVE_MODEL, NOT_APPROVED, BUNDLE_ALTERED, NOT_FOUND
+ * @throws NO_ACTIVE_MODEL, NOT_APPROVED, BUNDLE_ALTERED, NOT_FOUND, UsageError where several stations have one and none is named
  */
 export async function chooseModel(context: Context, options: InspectOptions): Promise<ChosenModel> {
   if (options.demo === true) await ensureDemo(context);
@@ -125,9 +125,11 @@ export async function chooseModel(context: Context, options: InspectOptions): Pr
 
 async function activeStation(client: CoreClient, asked: string | undefined) {
   const stations = await client.call('stations.list', {});
-  const station = asked
-    ? stations.find((s) => s.id === asked || s.name === asked)
-    : (stations.find((s) => s.activeModelId !== null) ?? stations[0]);
+  const active = stations.filter(({ activeModelId }) => activeModelId !== null);
+  if (asked === undefined && active.length > 1)
+    throw new UsageError('--station', `it must name one of ${active.map(({ id }) => id).join(', ')}`);
+  const station =
+    asked === undefined ? (active[0] ?? stations[0]) : stations.find((s) => s.id === asked || s.name === asked);
   if (!station) throw new AppError('NO_ACTIVE_MODEL', { stationId: asked ?? '-' });
   if (station.activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId: station.id });
   return { ...station, activeModelId: station.activeModelId };
