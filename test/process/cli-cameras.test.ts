@@ -86,6 +86,11 @@ describe('capture', () => {
     expect(await run(1, 'capture', address, '--count', '1', '--out', join(file, 'frames'))).toMatchObject({
       error: { code: 'INVALID_INPUT', message: expect.stringMatching(/--out/) },
     });
+    // The last picture of all is missed as well.
+    mkdirSync(join(folder, 'taken', 'frame-000001.png'), { recursive: true });
+    expect(await run(1, 'capture', address, '--count', '1', '--out', join(folder, 'taken'))).toMatchObject({
+      error: { code: 'INVALID_INPUT', message: expect.stringMatching(/EISDIR/) },
+    });
     const small = join(folder, 'small');
     mkdirSync(small);
     const remove = smallDisk(small, '16k');

@@ -156,11 +156,16 @@ async function capture(
       frames += 1;
       const name = join(out, `frame-${String(frames).padStart(6, '0')}.png`);
       // The pixels are lent: the copy is the file's.
-      const write = encodePng({ ...image, data: Uint8Array.from(image.data) })
+      const write: Promise<void> = encodePng({ ...image, data: Uint8Array.from(image.data) })
         .then((png) => writeFile(name, png))
-        .catch((error: unknown) => done.reject(outError(error, name)))
-        .finally(() => writing.delete(write));
+        .then(
+          () => void writing.delete(write),
+          (error: unknown) => {
+            throw outError(error, name);
+          },
+        );
       writing.add(write);
+      write.catch(done.reject);
       progress(`${frames} of ${count}`);
       if (frames === count) done.resolve();
     },
@@ -176,12 +181,14 @@ async function capture(
       throw signal.aborted ? signal.reason : cameraError(cameraId, error);
     });
     const seconds = (performance.now() - begun) / 1000;
+    // The last ones may still be on their way to the disk, or have failed there.
+    await Promise.all(writing);
     const { resent } = acquisition.counts;
     return { frames, lost, resent, seconds, notWritten, packetSize: acquisition.packetSize };
   } finally {
     signal.removeEventListener('abort', stop);
     await acquisition.stop();
-    await Promise.all(writing);
+    await Promise.allSettled(writing);
   }
 }
 
