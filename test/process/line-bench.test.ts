@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { defaultEntries } from '../../main/host/children.ts';
 import { driveLine } from '../../main/host/line-bench/drive-line.ts';
-import { quantile, slope } from '../../main/host/line-bench/figures.ts';
+import { latenciesOf, quantile, slope } from '../../main/host/line-bench/figures.ts';
+import { unsure } from '../../main/inspection/decide.ts';
 import { createLineHome, STATION } from './line-home.ts';
 
 const options = {
@@ -75,6 +76,17 @@ test('a bundle that nobody approved drives no line', async () => {
   await expect(driveLine({ ...options, home: at.home, bundleDir, seconds: 1, trainer: 'idle' })).rejects.toMatchObject({
     code: 'NOT_APPROVED',
   });
+});
+
+test('latency is that of parts that had a frame', () => {
+  const record = (width: number, latencyMs: number) => ({
+    at: '2026-05-01T06:00:00.010Z',
+    width,
+    judgement: unsure('late', { modelId: 'm-1', latencyMs }),
+  });
+  const sentAt = Date.parse('2026-05-01T06:00:00.000Z');
+  const records = [record(96, 30), record(0, 0.001), record(96, 40)];
+  expect(latenciesOf(records, [sentAt, sentAt, sentAt + 5])).toEqual({ own: [30, 40], sent: [40, 45] });
 });
 
 test('quantiles by nearest rank, and the slope of a line', () => {

@@ -12,7 +12,7 @@ import { createForkSpawnPort } from '../spawn.ts';
 import { programVersion } from '../version.ts';
 import { builtEntries } from './built-entries.ts';
 import { keepTrainerBusy, type TrainerWork } from './busy-trainer.ts';
-import { quantile } from './figures.ts';
+import { latenciesOf, quantile } from './figures.ts';
 
 /*
  * A real line process under a steady rate of triggers, with or without a trainer at work beside it: what `bench line` and `soak`
@@ -55,7 +55,7 @@ export interface LineResult {
   unanswered: number;
   late: number;
   lostRecords: number;
-  /** From the frame, or its trigger where it is late, to the verdict; the line's own clock. */
+  /** Of parts that had a frame, from that, or its trigger where it is late, to the verdict; the line's own clock. */
   latencyMsP50: number;
   latencyMsP99: number;
   latencyMsMax: number;
@@ -216,10 +216,7 @@ async function drive(
   const status = await line.call('line.stop', {});
   line.close();
 
-  const own = records.map((r) => r.judgement.latencyMs);
-  const sent = records.flatMap((r, i) =>
-    sentAt[i] === undefined ? [] : [Date.parse(r.at) + r.judgement.latencyMs - sentAt[i]],
-  );
+  const { own, sent } = latenciesOf(records, sentAt);
   const counts = { ok: 0, ng: 0, unsure: 0 };
   for (const { judgement } of records) counts[judgement.verdict] += 1;
   return {
