@@ -103,12 +103,21 @@ export const prepareHome = (home: string): { isNew: boolean } => {
 const restoreMark = (home: string): string => join(home, 'restoring');
 export const restoreIsUnfinished = (home: string): boolean => existsSync(restoreMark(home));
 
+const namesIn = (home: string): string[] => {
+  try {
+    return readdirSync(home);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw diskError(error, home);
+  }
+};
+
 /**
  * An empty folder, or one that an earlier restore left half done, with its rooms and the mark of a restore. HOME_NOT_EMPTY,
  * HOME_NOT_WRITABLE.
  */
 export const beginRestore = async (home: string): Promise<void> => {
-  const free = !existsSync(home) || readdirSync(home).every((name) => harmless.has(name)) || restoreIsUnfinished(home);
+  const free = namesIn(home).every((name) => harmless.has(name)) || restoreIsUnfinished(home);
   if (!free) throw new AppError('HOME_NOT_EMPTY', { home });
   prepareHome(home);
   await writeDurably(restoreMark(home), '');

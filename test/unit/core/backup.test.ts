@@ -250,6 +250,7 @@ describe('backup and restore', () => {
     const file = join(folder, 'third.mekiki-backup');
     await backUp(file);
     expect(await codeOf(restore(file, world.home))).toBe('HOME_NOT_EMPTY');
+    expect(await codeOf(restore(file, file))).toBe('HOME_NOT_WRITABLE');
     expect(await codeOf(backUp(file))).toBe('ALREADY_EXISTS');
     expect(await codeOf(world.call('home.backup', { file: `${file}2`, password: 'wrong one here' }))).toBe(
       'WRONG_PASSWORD',
