@@ -231,7 +231,8 @@ const connect = ({ host, name }: RegistryRef, options: RegistryOptions) => {
   const request = async ({ path, accept, ...what }: Asked): Promise<Answer> => {
     const url = new URL(path, base);
     let response = await ask(url, what);
-    if (response.status === 401 && authorization === null) {
+    // A token is good for what was asked first, which is to look, and for some minutes: each request may need another one.
+    if (response.status === 401) {
       await response.drop();
       authorization = await answer(response.headers.get('www-authenticate') ?? '');
       if (authorization !== null) response = await ask(url, what);

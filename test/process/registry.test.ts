@@ -150,6 +150,30 @@ describe('a registry that asks who one is', () => {
     await expect(pull('wrong')).rejects.toMatchObject({ code: 'REGISTRY_FAILED' });
   });
 
+  test('a token that is good for looking alone is exchanged for one that may write', async () => {
+    const tokens: string[] = [];
+    await using own = createServer((request, response) => {
+      const { method, url, headers } = request;
+      request.resume();
+      const at = `http://${headers.host}`;
+      const scope = `repository:a:${method === 'HEAD' ? 'pull' : 'pull,push'}`;
+      if (url!.startsWith('/token')) {
+        const asked = new URL(url!, at).searchParams.get('scope')!;
+        tokens.push(asked);
+        response.end(JSON.stringify({ token: asked }));
+      } else if (!headers.authorization?.startsWith(`Bearer ${scope}`)) {
+        response.writeHead(401, { 'www-authenticate': `Bearer realm="${at}/token",scope="${scope}"` }).end();
+      } else if (method === 'HEAD') response.writeHead(404).end();
+      else response.writeHead(method === 'POST' ? 202 : 201, { location: '/upload' }).end();
+    }).listen(0, '127.0.0.1');
+    await once(own, 'listening');
+    const { port } = own.address() as AddressInfo;
+    const account = { user: 'hana', password: 'secret', title: 'm-1.mekiki' };
+    const { digest } = await pushBundle(parseRef(`127.0.0.1:${port}/a:b`), Buffer.from('a bundle'), account);
+    expect(digest).toMatch(/^sha256:/);
+    expect(tokens).toEqual(['repository:a:pull', 'repository:a:pull,push']);
+  });
+
   test('a token service elsewhere gets the password only where a person named it', async () => {
     const asked: (string | undefined)[] = [];
     await using elsewhere = createServer((request, response) => {
