@@ -1,4 +1,4 @@
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
 import { picturesIn } from '../learning/pictures-in.ts';
 import {
@@ -151,9 +151,7 @@ async function openPictures(
 ): Promise<Pictures> {
   requireFloats(model, file);
   if (normalisation.from === 'assumed') onWarning?.(assumedNormalisation(file));
-  const pictures = await picturesIn(calibrate).catch((cause: unknown) => {
-    throw new AppError('NOT_FOUND', { kind: 'folder', id: `${calibrate}: ${problemOf(cause)}` }, { cause });
-  });
+  const pictures = await picturesIn(calibrate);
   onProgress?.(`reading ${Math.min(pictures.length, MOST_IMAGES)} pictures`);
   const source = createImageSource(
     spread(pictures, MOST_IMAGES).map((picture) => ({ file: picture, region: null })),

@@ -35,7 +35,7 @@ interface Readable {
 /**
  * Charts the feature mean (leading directions of the reference) and the energy outside them, over the pictures of a folder in name
  * order. One half of the reference makes the directions, the other is what is usual: a picture does not judge itself.
- * @throws DATASET_NOT_FOUND, INVALID_INPUT with a reference that is too small, CANCELLED
+ * @throws NOT_FOUND, INVALID_INPUT with a reference that is too small and with nothing to look at, CANCELLED
  */
 export async function findDrift(options: {
   dir: string;
@@ -45,11 +45,12 @@ export async function findDrift(options: {
   signal?: AbortSignal;
 }): Promise<DriftResult> {
   const { dir, reference, backbone, threads, signal } = options;
-  const found = (folder: string) =>
-    picturesIn(folder).catch((cause: unknown) => {
-      throw new AppError('DATASET_NOT_FOUND', { path: folder, folder: '.' }, { cause });
-    });
-  const [usual, watched] = [await found(reference), await found(dir)];
+  const [usual, watched] = [await picturesIn(reference), await picturesIn(dir)];
+  // No alarm would be no news: nothing was looked at.
+  const requireSome = ({ length }: readonly unknown[]) => {
+    if (length === 0) throw new AppError('INVALID_INPUT', { what: dir, problem: 'it has no readable picture' });
+  };
+  requireSome(watched);
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   await using extractor = await openExtractor(backbone, { threads });
   const skipped: SkippedFile[] = [];
@@ -99,7 +100,8 @@ export async function findDrift(options: {
   });
   const monitor = createMonitor(judging.map(measuresOf));
   const { places, features } = await read(watched);
-  const parts = places.length === 0 ? [] : (await seen(embed(features, stages))).map(measuresOf);
+  requireSome(places);
+  const parts = (await seen(embed(features, stages))).map(measuresOf);
   const alarms = parts.flatMap((part) => monitor.add(part)).map((alarm) => ({ ...alarm, index: places[alarm.index]! }));
   return { threads, alarms, runLength: STATED_RUN_LENGTH, skipped };
 }

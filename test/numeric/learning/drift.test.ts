@@ -80,7 +80,9 @@ it('folders of pictures: a darker lamp is found, the same line is not', { timeou
     expect(alarms.length).toBeGreaterThan(0);
     await expect(
       findDrift({ dir, reference: join(dir, 'same', 'none'), backbone: await ensureShippedBackbone(), threads: 2 }),
-    ).rejects.toMatchObject({ code: 'DATASET_NOT_FOUND' });
+    ).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await mkdir(join(dir, 'nothing'));
+    await expect(run('nothing')).rejects.toMatchObject({ code: 'INVALID_INPUT' });
   } finally {
     await rm(dir, { recursive: true });
   }
