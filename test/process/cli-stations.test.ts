@@ -66,7 +66,7 @@ describe('a station on the command line', () => {
     const acts = (await readFile(trail, 'utf8')).split('\n').filter((line) => line.includes('"line.'));
     expect(acts.map((line) => /"line\.\w+"/.exec(line)![0])).toEqual(['"line.start"', '"line.stop"']);
     const text = await cli(['line', 'status', '--home', home]);
-    expect(text.stdout).toMatch(/: stopped, no model; 0 parts/);
+    expect(text.stdout).toMatch(/: stopped; 0 parts/);
   });
 
   step(

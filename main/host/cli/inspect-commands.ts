@@ -52,13 +52,19 @@ export function addInspectCommands(program: Command, action: Action, exitWith: (
           });
           const list = model.trial ? records.map((record) => ({ ...record, trial: true })) : records;
           context.out.result(list, (rows) =>
-            format.table(
-              rows.map((r) =>
-                'error' in r
-                  ? [r.file, 'ERROR', r.error.message]
-                  : [r.file, r.verdict.toUpperCase(), `${r.className ?? '-'} ${r.confidence.toFixed(2)} (${r.model})`],
-              ),
-            ),
+            rows.length === 0
+              ? `There is no file in ${path}.`
+              : format.table(
+                  rows.map((r) =>
+                    'error' in r
+                      ? [r.file, 'ERROR', r.error.message]
+                      : [
+                          r.file,
+                          r.verdict.toUpperCase(),
+                          `${r.className ?? '-'} ${r.confidence.toFixed(2)} (${r.model})`,
+                        ],
+                  ),
+                ),
           );
           if (!list.some((record) => !('error' in record))) exitWith(EXIT.failed);
         } finally {

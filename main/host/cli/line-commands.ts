@@ -7,7 +7,8 @@ import { stationCommand, type At, type ServedOption, type StationGroup } from '.
 
 const told = ({ stationId, state, modelId, parts, ok, ng, unsure, latencyMsP99, problem }: LineStatus): string =>
   [
-    `${stationId}: ${state}, ${modelId ?? 'no model'}; ${parts} parts: ${ok} ok, ${ng} ng, ${unsure} unsure; p99 ${latencyMsP99.toFixed(1)} ms`,
+    // A line that stands has none loaded, which says nothing about the station's active one.
+    `${stationId}: ${state}${state === 'stopped' ? '' : `, ${modelId ?? 'no model'}`}; ${parts} parts: ${ok} ok, ${ng} ng, ${unsure} unsure; p99 ${latencyMsP99.toFixed(1)} ms`,
     ...(problem ? [`${problem.message} ${problem.nextAction}`] : []),
   ].join('\n');
 
