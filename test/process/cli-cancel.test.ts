@@ -52,3 +52,19 @@ test('during sign-in the command ends there, and while a job is asked for the jo
   });
   vi.unstubAllEnvs();
 });
+
+test('while a demo is made, where nobody is signed in: it ends with the core, and is made the next time', async () => {
+  const { context, interrupt } = commandAt('demo');
+  const made = withCore(
+    context,
+    async (client) => {
+      const asked = await client.call('session.startDemo', { language: 'en' });
+      setTimeout(interrupt, 1000);
+      await followJob(context, client, asked);
+    },
+    { demo: true },
+  );
+  await expect(made).rejects.toMatchObject(cancelled);
+  const jobs = await withCore(commandAt('demo').context, (client) => client.call('jobs.list', {}), { demo: true });
+  expect(jobs).toMatchObject([{ kind: 'demo', state: 'cancelled' }]);
+});
