@@ -112,13 +112,15 @@ const namesIn = (home: string): string[] => {
   }
 };
 
+/** Nothing is there, or nothing but what a host may have put there: a core would make a new home of it. HOME_NOT_WRITABLE. */
+export const isFree = (home: string): boolean => namesIn(home).every((name) => harmless.has(name));
+
 /**
  * An empty folder, or one that an earlier restore left half done, with its rooms and the mark of a restore. HOME_NOT_EMPTY,
  * HOME_NOT_WRITABLE.
  */
 export const beginRestore = async (home: string): Promise<void> => {
-  const free = namesIn(home).every((name) => harmless.has(name)) || restoreIsUnfinished(home);
-  if (!free) throw new AppError('HOME_NOT_EMPTY', { home });
+  if (!isFree(home) && !restoreIsUnfinished(home)) throw new AppError('HOME_NOT_EMPTY', { home });
   prepareHome(home);
   await writeDurably(restoreMark(home), '');
   for (const name of readdirSync(home)) {

@@ -32,7 +32,7 @@ const commandAt = (name: string) => {
 test('while the data folder opens: nothing is asked of it', async () => {
   const { context, interrupt } = commandAt('opening');
   const work = vi.fn(async () => {});
-  const opening = withCore(context, work);
+  const opening = withCore(context, work, { makes: true });
   interrupt();
   await expect(opening).rejects.toMatchObject(cancelled);
   expect(work).not.toHaveBeenCalled();
@@ -41,15 +41,23 @@ test('while the data folder opens: nothing is asked of it', async () => {
 test('during sign-in the command ends there, and while a job is asked for the job ends', async () => {
   vi.stubEnv('MEKIKI_PASSWORD', password);
   const { context, interrupt } = commandAt('job');
-  await withCore(context, async (client) => {
-    await client.call('session.firstStart', { name: 'hana', password, language: 'en' });
-    const [station] = await client.call('stations.list', {});
-    const asked = client.call('import.start', { stationId: station!.id, path: join(folder, 'parts'), asLabels: true });
-    interrupt();
-    await expect(followJob(context, client, await asked)).rejects.toMatchObject(cancelled);
-    expect(await client.call('jobs.list', {})).toMatchObject([{ state: 'cancelled' }]);
-    await expect(signIn(context, client, 'hana')).rejects.toMatchObject(cancelled);
-  });
+  await withCore(
+    context,
+    async (client) => {
+      await client.call('session.firstStart', { name: 'hana', password, language: 'en' });
+      const [station] = await client.call('stations.list', {});
+      const asked = client.call('import.start', {
+        stationId: station!.id,
+        path: join(folder, 'parts'),
+        asLabels: true,
+      });
+      interrupt();
+      await expect(followJob(context, client, await asked)).rejects.toMatchObject(cancelled);
+      expect(await client.call('jobs.list', {})).toMatchObject([{ state: 'cancelled' }]);
+      await expect(signIn(context, client, 'hana')).rejects.toMatchObject(cancelled);
+    },
+    { makes: true },
+  );
   vi.unstubAllEnvs();
 });
 
@@ -62,7 +70,7 @@ test('while a demo is made, where nobody is signed in: it ends with the core, an
       setTimeout(interrupt, 1000);
       await followJob(context, client, asked);
     },
-    { demo: true },
+    { demo: true, makes: true },
   );
   await expect(made).rejects.toMatchObject(cancelled);
   const jobs = await withCore(commandAt('demo').context, (client) => client.call('jobs.list', {}), { demo: true });

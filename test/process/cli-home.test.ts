@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,10 +37,13 @@ describe('the loop on the command line', () => {
   const begin = async () => ({ ...(await newCommandLine({ MEKIKI_PASSWORD: password })), model: '', another: '' });
   const step = story(begin);
 
-  step('an empty home asks for init, and has no active model', async ({ failed }) => {
+  step('an empty home asks for init, has no active model, and stays what it is', async ({ failed, home }) => {
     expect((await failed('update')).code).toBe('HOME_EMPTY');
     // Nothing was ever done there: that proves nothing about the folder that was meant.
     expect((await failed('audit', 'verify')).code).toBe('HOME_EMPTY');
+    expect((await failed('stations', 'list')).code).toBe('HOME_EMPTY');
+    // A mistyped one: who restores a backup there would be told that it holds data.
+    expect(existsSync(home)).toBe(false);
     expect((await failed('inspect', join(folder, 'more'))).code).toBe('NO_ACTIVE_MODEL');
   });
 

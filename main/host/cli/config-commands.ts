@@ -49,19 +49,23 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
   ).action(
     action(async (context: Context, file: string, options: UserOption & { dryRun?: boolean }) => {
       await configFrom(file);
-      await withCore(context, async (client) => {
-        const done = await setUp(
-          client,
-          file,
-          { user: options.user, askPassword: readPassword, signIn: () => signIn(context, client, options.user) },
-          {
-            dryRun: options.dryRun === true,
-            signal: context.signal,
-            lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
-          },
-        );
-        context.out.result(done, reportOf);
-      });
+      await withCore(
+        context,
+        async (client) => {
+          const done = await setUp(
+            client,
+            file,
+            { user: options.user, askPassword: readPassword, signIn: () => signIn(context, client, options.user) },
+            {
+              dryRun: options.dryRun === true,
+              signal: context.signal,
+              lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
+            },
+          );
+          context.out.result(done, reportOf);
+        },
+        { makes: true },
+      );
     }),
   );
 

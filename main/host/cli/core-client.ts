@@ -4,6 +4,7 @@ import { events, methods } from '../../contract/methods.ts';
 import type { Channel } from '../../contract/rpc/channel.ts';
 import { createClient } from '../../contract/rpc/client.ts';
 import { createMemoryPair } from '../../contract/rpc/memory.ts';
+import { isFree } from '../../store/home.ts';
 import { createLogger } from '../log.ts';
 import { createForkSpawnPort } from '../spawn.ts';
 import { createSupervisor } from '../supervisor.ts';
@@ -15,13 +16,15 @@ import { connectServed } from './served-window.ts';
 /**
  * Starts the core of the data folder as its own process, exactly as the window has it, runs `work` with a signed-out
  * connection to it, and ends everything again.
- * @throws HOME_IN_USE while a window is open on the same folder, whatever the core cannot start for, CANCELLED before any work
+ * @param options.makes whether a folder that is none yet becomes one: a mistyped one would be taken for it, and block a restore
+ * @throws HOME_EMPTY, HOME_IN_USE while a window is open on the same folder, whatever the core cannot start for, CANCELLED before any work
  */
 export async function withCore<T>(
   context: Pick<Context, 'home' | 'threads' | 'signal'>,
   work: (client: CoreClient) => Promise<T>,
-  options: { demo?: boolean } = {},
+  options: { demo?: boolean; makes?: boolean } = {},
 ): Promise<T> {
+  if (options.makes !== true && isFree(context.home)) throw new AppError('HOME_EMPTY', { home: context.home });
   // A logger's file would make the folder before the core has decided whether it may.
   const log = createLogger({ process: 'cli', file: null, stderrLevel: 'error' });
   const supervisor = createSupervisor({

@@ -11,6 +11,6 @@ export async function ensureDemo(context: Context): Promise<void> {
       if (stations.some((station) => station.activeModelId !== null)) return;
       await followJob(context, client, await client.call('session.startDemo', { language: 'en' }));
     },
-    { demo: true },
+    { demo: true, makes: true },
   );
 }

@@ -31,18 +31,22 @@ export function addHomeCommands(program: Command, action: Action): void {
     .action(
       action(async (context: Context, options: { user: string; language: Language }) => {
         const password = await readPassword(options.user);
-        await withCore(context, async (client) => {
-          const state = await client.call('session.firstStart', {
-            name: options.user,
-            password,
-            language: options.language,
-          });
-          const stations = await client.call('stations.list', {});
-          context.out.result(
-            { home: context.home, user: state.user, stations: stations.map((s) => ({ id: s.id, name: s.name })) },
-            () => `${context.home} is ready; ${options.user} is its first supervisor.`,
-          );
-        });
+        await withCore(
+          context,
+          async (client) => {
+            const state = await client.call('session.firstStart', {
+              name: options.user,
+              password,
+              language: options.language,
+            });
+            const stations = await client.call('stations.list', {});
+            context.out.result(
+              { home: context.home, user: state.user, stations: stations.map((s) => ({ id: s.id, name: s.name })) },
+              () => `${context.home} is ready; ${options.user} is its first supervisor.`,
+            );
+          },
+          { makes: true },
+        );
       }),
     );
 

@@ -7,6 +7,7 @@ import type { Recipe } from '../../contract/domain.ts';
 import { benchInspect } from '../../inspection/bench.ts';
 import { inspectFiles } from '../../inspection/files.ts';
 import { openInspector } from '../../inspection/inspector.ts';
+import { isFree } from '../../store/home.ts';
 import type { CoreClient } from './accounts.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
@@ -111,6 +112,8 @@ export async function chooseModel(context: Context, options: InspectOptions): Pr
     const dir = await bundleFolder(options.model);
     if (dir) return { bundleDir: dir, recipe: null, stationId: null, trial: true };
   }
+  if (options.model === undefined && isFree(context.home))
+    throw new AppError('NO_ACTIVE_MODEL', { stationId: options.station ?? '-' });
   return await withCore(context, async (client) => {
     const state = await client.call('session.state', {});
     if (options.model !== undefined) {
