@@ -93,6 +93,7 @@ test.each([
   [['anomaly', 'set'], "required option '--ok-class <name>' not specified"],
   [['learnt', 'set'], "unknown command 'learnt' (Did you mean learn?)"],
   [['users'], 'a command is missing'],
+  [['stations', 'list', '--home', ''], "option '--home <dir>' argument '' is invalid. name a folder"],
   [[], 'a command is missing'],
 ])('%s: the parser refuses it as a command does', async (args, problem) => {
   const { code, stderr, json } = await cli([...args, '--json']);

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
 import { wholeNumber, type Run } from './context.ts';
@@ -10,6 +10,12 @@ interface GlobalOptions {
   home?: string;
   threads?: number;
 }
+
+/** Of `--home "$DIR"` with no DIR nothing is left: the folder that was meant is not the application-data one. */
+const namedFolder = (text: string): string => {
+  if (text.trim() === '') throw new InvalidArgumentError('name a folder');
+  return text;
+};
 
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
@@ -26,7 +32,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('mekiki')
     .description('Visual inspection that keeps learning on the line.')
     .option('--json', 'one JSON document on stdout')
-    .option('--home <dir>', 'data folder (default: MEKIKI_HOME, else the application-data folder)')
+    .option('--home <dir>', 'data folder (default: MEKIKI_HOME, else the application-data folder)', namedFolder)
     .option('--threads <n>', 'threads for models (default: 2)', wholeNumber(1, 64))
     .showHelpAfterError()
     .exitOverride();
@@ -78,7 +84,7 @@ function inheritGlobalOptions(parent: Command): void {
     command.exitOverride();
     if (command.commands.length === 0) {
       command.option('--json', 'one JSON document on stdout');
-      command.option('--home <dir>', 'data folder');
+      command.option('--home <dir>', 'data folder', namedFolder);
       command.option('--threads <n>', 'threads for models', wholeNumber(1, 64));
     }
     inheritGlobalOptions(command);
