@@ -10,6 +10,8 @@ import { makeBackbone } from './prepare.mjs';
 
 /** An Electron that ends sooner than this never showed a window. */
 const FAILED_START_MS = 5000;
+/** Signals of whoever wants it to end: no failure. */
+const ASKED_TO_END = new Set(['SIGINT', 'SIGTERM', 'SIGHUP']);
 
 const args = process.argv.slice(2);
 const isBundle = (arg) => arg.toLowerCase().endsWith('.mekiki');
@@ -57,9 +59,9 @@ async function start() {
   process.on('SIGINT', () => {});
   electron.on('error', (error) => browserMode(error.message));
   electron.on('exit', (code, signal) => {
-    if ((code !== 0 || signal) && Date.now() - startedAt < FAILED_START_MS)
+    if (code !== 0 && !ASKED_TO_END.has(signal) && Date.now() - startedAt < FAILED_START_MS)
       browserMode(`Electron ended with ${code ?? signal}`);
-    else process.exit(code ?? 1);
+    else process.exit(code ?? (signal === 'SIGINT' ? 130 : 1));
   });
 }
 
