@@ -61,6 +61,18 @@ test('an option that would change nothing is refused', async () => {
   expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
 });
 
+test('a file in the place of the folder for candidates is told as that of its option, before anything is read', async () => {
+  const file = join(folder, 'a-file');
+  await writeFile(file, '');
+  for (const option of ['--out', '--work']) {
+    const refused = await cli(['compress', join(folder, 'set'), option, file, '--json']);
+    expect(errorOf(refused.json())).toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining(`${option} is not valid`) as unknown,
+    });
+  }
+});
+
 test('a folder that is no data set, an empty one, and one whose classes differ', async () => {
   const missing = await cli(['learn', join(folder, 'nowhere'), '--json']);
   expect(missing.code).toBe(1);

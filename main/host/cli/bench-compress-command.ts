@@ -4,7 +4,7 @@ import { plotTradeOff } from '../../compression/trade-off-plot.ts';
 import { measureTradeOff, type IncompleteJob } from '../../compression/trade-off.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format, readyOut, writeOut } from './output.ts';
+import { format, readyFolder, readyOut, writeOut } from './output.ts';
 
 interface BenchCompressOptions {
   backbone?: string;
@@ -56,6 +56,7 @@ export function addBenchCompressCommand(program: Command, action: Action): void 
     .action(
       action(async (context: Context, dirs: string[], options: BenchCompressOptions) => {
         const { backbone: asked, work, svg, resume, ...rest } = options;
+        await readyFolder(resolve(work), '--work');
         if (svg !== undefined) await readyOut(resolve(svg), '--svg');
         const backbone = await resolveBackbone(asked, context);
         const result = await measureTradeOff({

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
@@ -12,7 +12,7 @@ import { FeatureError, type Feature } from '../../capture/gige/genicam/node-map.
 import { outError } from '../../store/files.ts';
 import { encodePng } from '../../vision/decode.ts';
 import { decimalNumber, wholeNumber, type Action } from './context.ts';
-import { table, UsageError } from './output.ts';
+import { readyFolder, table, UsageError } from './output.ts';
 
 const formatName = (text: string): string => {
   if (text === '' || text.length > 64) throw new InvalidArgumentError('give a name such as Mono8');
@@ -109,9 +109,7 @@ export function addCameraCommands(program: Command, action: Action): void {
           ...(options.exposureUs === undefined ? {} : { exposureUs: options.exposureUs }),
           ...(options.pixelFormat === undefined ? {} : { pixelFormat: options.pixelFormat }),
         }) as GigeConfig;
-        await mkdir(options.out, { recursive: true }).catch((error: unknown) => {
-          throw outError(error, options.out);
-        });
+        await readyFolder(options.out);
         out.result(
           await capture(found, config, id, options, signal, out.progress),
           (r) => `${r.frames} frames in ${r.seconds.toFixed(2)} s, ${r.lost} lost, ${r.resent} packets sent again`,

@@ -12,7 +12,7 @@ import { isLearnMethod, learnMethods, runLearnProtocol, type LearnMethod } from 
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
-import { format, tellSkipped, UsageError } from './output.ts';
+import { format, readyFolder, tellSkipped, UsageError } from './output.ts';
 import { residentBytes } from './resident.ts';
 import { leftAlone, withImportance } from './tool-commands.ts';
 
@@ -203,6 +203,8 @@ export function addDatasetCommands(program: Command, action: Action): void {
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {
         refuseForStrategy(options);
+        if (options.out !== undefined) await readyFolder(resolve(options.out));
+        if (options.work !== undefined) await readyFolder(resolve(options.work), '--work');
         const { backbone: asked, out, work, importance: measures = ['reconstruction'], hedge, ...rest } = options;
         const result = await compressDataset({
           ...rest,

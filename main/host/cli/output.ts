@@ -49,16 +49,21 @@ export function createOutput(json: boolean): Output {
   };
 }
 
+/** Makes a folder that an option names. @throws INVALID_INPUT of the option where it cannot, DISK_FULL */
+export async function readyFolder(folder: string, option = '--out'): Promise<void> {
+  try {
+    await nodeFiles.makeDirectory(folder);
+  } catch (error) {
+    throw outError(error, folder, option);
+  }
+}
+
 /**
  * Makes the folder of a file that `writeOut` will write when long work is done, and asks whether it can.
  * @throws INVALID_INPUT of the option where it cannot, DISK_FULL
  */
 export async function readyOut(file: string, option = '--out'): Promise<void> {
-  try {
-    await nodeFiles.makeDirectory(dirname(file));
-  } catch (error) {
-    throw outError(error, file, option);
-  }
+  await readyFolder(dirname(file), option);
   await requireWritable(file, option);
 }
 
