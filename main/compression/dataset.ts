@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { isOkFolder } from '../contract/class-name.ts';
 import { criteriaSchema, type Criteria } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import { openProducts, type Products } from '../learning/dense.ts';
@@ -135,7 +136,7 @@ async function finish(
     source: training.source,
     images: training.images,
     ledger: training.ledger,
-    classes: dataset.classes.map((name) => ({ id: name, names: { en: name, ja: name }, isOk: false })),
+    classes: dataset.classes.map((name) => ({ id: name, names: { en: name, ja: name }, isOk: isOkFolder(name) })),
     criteria,
     recipe: null,
     identity: { demo: false, stationId: null, knowledgeId: null },

@@ -1,6 +1,10 @@
 import { AppError } from './errors.ts';
 
 const LONGEST = 64;
+const OK_FOLDERS = new Set(['ok', 'good', '良品']);
+
+/** Whether a folder of labelled pictures is that of good parts. */
+export const isOkFolder = (name: string): boolean => OK_FOLDERS.has(name.toLowerCase());
 
 /**
  * A class name as a person may use it, as it is kept: composed (NFC), trimmed, of one line, with a letter or a digit, and nothing

@@ -1,4 +1,4 @@
-import { checkClassName } from '../contract/class-name.ts';
+import { checkClassName, isOkFolder } from '../contract/class-name.ts';
 import { CLASS_COLORS, type DefectClass } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { Store } from '../store/open.ts';
@@ -21,8 +21,6 @@ export interface ClassService {
   ensureOk(): void;
 }
 
-const OK_FOLDERS = new Set(['ok', 'good', '良品']);
-
 const sameName = (a: string, b: string): boolean =>
   a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
 
@@ -36,7 +34,7 @@ export const createClassService = (context: CoreContext): ClassService => {
   const find = (name: string): DefectClass | undefined => {
     const classes = live();
     const ok = classes.find((known) => known.isOk);
-    if (ok !== undefined && OK_FOLDERS.has(name.toLowerCase())) return ok;
+    if (ok !== undefined && isOkFolder(name)) return ok;
     return (
       classes.find((known) => known.id === name) ??
       classes.find((known) => sameName(known.names.en, name) || sameName(known.names.ja, name))

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -154,6 +154,18 @@ describe('compressDataset', () => {
     expect(pre.tasks).toEqual([['coarse'], ['fine'], ['plain']]);
     expect(pre.candidates[0]!.bwt).not.toBeNull();
   }, 300_000);
+
+  it('knows the folder of good parts by its name: a candidate that is tried calls none of them ng', async () => {
+    await cp(join(folder, 'clean'), join(folder, 'good'), { recursive: true });
+    for (const part of ['train', 'test'])
+      await rename(join(folder, 'good', part, 'plain'), join(folder, 'good', part, 'OK'));
+    const into = join(folder, 'good-out');
+    const more = { strategy: 'pre-prune', precision: 'fp32', ratio: 0.3, out: into } as const;
+    const { candidates } = await compressDataset(options('good', more), fakeMeasure);
+    const card = JSON.parse(await readFile(join(into, candidates[0]!.id, 'model.json'), 'utf8')) as unknown;
+    const good = modelCardSchema.parse(card).classes.filter(({ isOk }) => isOk);
+    expect(good.map(({ id }) => id)).toEqual(['OK']);
+  }, 60_000);
 
   it('prunes by the measures asked for, the head of the learnt classes among them', async () => {
     const prunedBy = async (importance: CompressDatasetOptions['importance'], name: string) => {
