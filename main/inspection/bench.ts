@@ -35,11 +35,14 @@ const SIDE = 512;
  * What the pipeline adds to the bare model run: notice across threads, preprocessing, inference, decision, claim, the spool's
  * `write`, and the message to the thread of the line output. Bare and pipeline runs alternate in this process, so that both see
  * the same machine; which of the two comes first alternates, too.
+ * @throws the signal's reason
  */
 export async function benchInspect(
-  options: { pairs: number; threads: number } & ({ bundleDir: string } | { model: Uint8Array; card: ModelCard }),
+  options: { pairs: number; threads: number; signal?: AbortSignal } & (
+    { bundleDir: string } | { model: Uint8Array; card: ModelCard }
+  ),
 ): Promise<BenchInspectResult> {
-  const { pairs } = options;
+  const { pairs, signal } = options;
   await using inspector = await openInspector(options);
   const { session, card } = inspector;
   const { inputSize: size } = card;
@@ -99,6 +102,7 @@ export async function benchInspect(
     const bareMs = new Float64Array(pairs);
     const pipelineMs = new Float64Array(pairs);
     for (let i = 0; i < pairs; i += 1) {
+      signal?.throwIfAborted();
       if (i % 2 === 0) {
         bareMs[i] = await bare();
         pipelineMs[i] = await pipeline();

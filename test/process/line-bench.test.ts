@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { defaultEntries } from '../../main/host/children.ts';
 import { driveLine } from '../../main/host/line-bench/drive-line.ts';
 import { latenciesOf, quantile, slope } from '../../main/host/line-bench/figures.ts';
+import { benchInspect } from '../../main/inspection/bench.ts';
 import { unsure } from '../../main/inspection/decide.ts';
 import { createLineHome, STATION } from './line-home.ts';
 
@@ -58,6 +59,15 @@ test('with the trainer at work beside it', async () => {
     if (updates > 0) break;
   }
   expect(updates).toBeGreaterThanOrEqual(1);
+});
+
+test('what the pipeline adds is measured until it is cut short', async () => {
+  using at = await createLineHome({ demo: true });
+  const bundleDir = await at.bundle('m-1');
+  const signal = AbortSignal.timeout(1_000);
+  await expect(benchInspect({ bundleDir, pairs: 1_000_000, threads: 1, signal })).rejects.toMatchObject({
+    name: 'TimeoutError',
+  });
 });
 
 test('a process that is given a retired model does not inspect with it', async () => {

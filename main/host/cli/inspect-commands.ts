@@ -90,6 +90,7 @@ export function addInspectCommands(program: Command, action: Action, exitWith: (
           bundleDir: model.bundleDir,
           pairs: options.pairs,
           threads: context.threads,
+          signal: context.signal,
         });
         context.out.result(result, (r) =>
           format.table([
