@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { AppError } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
 import { picturesIn } from '../learning/pictures-in.ts';
@@ -9,6 +10,7 @@ import {
   graphInfo,
   readModelFile,
   setInputSize,
+  sidecarOf,
   writeModelFile,
   type Model,
   type SourcedNormalisation,
@@ -108,10 +110,13 @@ export async function openTool(options: ToolOptions, { open }: { open: boolean }
   return { ...opened, ...(await openPictures(options, opened)) };
 }
 
-/** @throws INVALID_INPUT, DISK_FULL */
-function writeOut(out: string, made: Model): void {
+/** With what says how its pixels are scaled, where that is known: the next tool would assume it. @throws INVALID_INPUT, DISK_FULL */
+function writeOut(out: string, made: Model, normalisation: SourcedNormalisation): void {
   try {
     writeModelFile(out, made);
+    if (normalisation.from === 'assumed') return;
+    const { file, text } = sidecarOf(out, normalisation);
+    writeFileSync(file, text);
   } catch (cause) {
     throw outError(cause, out);
   }
@@ -210,7 +215,7 @@ export async function report(
   };
   const [a, b] = [told(model, bytes.length, 'before'), told(made, after.length, 'after')];
   // Last: whoever is told that it failed finds no file.
-  writeOut(out, made);
+  writeOut(out, made, normalisation);
   return {
     out,
     threads,

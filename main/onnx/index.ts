@@ -32,6 +32,7 @@ export {
   normalisationOf,
   readNormalisation,
   sidecarNames,
+  sidecarOf,
   type Normalisation,
   type SourcedNormalisation,
 } from './normalisation.ts';

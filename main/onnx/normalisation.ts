@@ -114,6 +114,12 @@ export const normalisationOf = ({
   from: normalisationFrom ?? 'description',
 });
 
+/** What states it beside a model that was made of one whose scaling is known: a file of its own name. */
+export const sidecarOf = (modelFile: string, { mean, std }: Normalisation): { file: string; text: string } => ({
+  file: `${modelFile}.json`,
+  text: `${JSON.stringify({ mean, std, pixels: 255 })}\n`,
+});
+
 /** What to tell where no file states it. @param file as its user calls it */
 export const assumedNormalisation = (file: string): string =>
   `No file beside ${file} states how its pixels are scaled: -1 to 1 is assumed. If it was trained otherwise, state it in ${file}.json: {"mean": [r, g, b], "std": [r, g, b]}.`;

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
-import { encodeModel, normalisationOf } from '../../onnx/index.ts';
+import { encodeModel, normalisationOf, sidecarOf } from '../../onnx/index.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import { fineTune, fineTuneDefaults } from '../../training/fine-tune.ts';
 import { trainableBackbone } from '../../training/head.ts';
@@ -93,12 +93,18 @@ export function addTrainCommand(program: Command, action: Action): void {
           ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
         });
         const { model, epochs, skipped, ...facts } = result;
-        if (file !== null) await writeOut(file, encodeModel(model));
+        const normalisation = normalisationOf(found);
+        if (file !== null) {
+          await writeOut(file, encodeModel(model));
+          const sidecar = sidecarOf(file, normalisation);
+          // The next tool would assume it.
+          if (normalisation.from !== 'assumed') await writeOut(sidecar.file, sidecar.text);
+        }
         const document = {
           epochs,
           classes,
           backbone: backbone.name,
-          normalisation: normalisationOf(found),
+          normalisation,
           engine: options.engine,
           threads,
           batch: options.batch,

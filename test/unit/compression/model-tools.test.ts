@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -64,6 +64,18 @@ describe('tools on plain ONNX files', () => {
     expect(report.outputError).toBeGreaterThan(0);
     expect(await outputs(report.out)).toEqual(await outputs(file));
     expect((await readFile(report.out)).length).toBe(report.after.bytes);
+  });
+
+  it('what is made says how its pixels are scaled where the original does, and nothing where that is assumed', async () => {
+    const stated = join(folder, 'stated.onnx');
+    await copyFile(file, stated);
+    await writeFile(`${stated}.json`, '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}');
+    const pruned = await pruneFile({ ...options('stated-pruned.onnx'), file: stated, ratio: 0.3 });
+    const quantized = await quantizeFile({ ...options('stated-int8.onnx'), file: pruned.out });
+    expect(quantized.normalisation).toEqual(pruned.normalisation);
+    expect(quantized.normalisation).toMatchObject({ from: 'file', mean: [123.675, 116.28, 103.53] });
+    const assumed = await pruneFile({ ...options('assumed.onnx'), ratio: 0.3 });
+    expect(existsSync(`${assumed.out}.json`)).toBe(false);
   });
 
   it('prune without pictures: by weight norms alone, nothing is fitted, and it says so', async () => {
