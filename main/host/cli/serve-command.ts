@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { ensureRenderer } from '../build/fresh.mjs';
 import { serve } from '../serve.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
 
@@ -11,6 +12,8 @@ export function addServeCommand(program: Command, action: Action): void {
     .option('--demo', 'a demonstration with the simulated line, in an empty data folder')
     .action(
       action(async (context: Context, options: { port: number; demo?: boolean }) => {
+        // A fresh clone has no window yet.
+        if (await ensureRenderer()) context.out.progress('built the window');
         const server = await serve({
           home: context.home,
           port: options.port,
