@@ -194,6 +194,54 @@ test('move: out of the folder into done, where no name is taken twice; the same 
   expect([readdirSync(folder), readdirSync(done)]).toEqual([['stays.png'], ['moves.png']]);
 });
 
+test('move: a picture that came under the name of one that waited for room is inspected, not moved away unseen', async () => {
+  await using seen = await watch({ after: 'move' });
+  seen.setRoom(false);
+  await put('part.png', 50);
+  await until('it waits for room', () => seen.refusals() > 0);
+  await put('part.png', 60);
+  seen.setRoom(true);
+  await until('both are moved', () => seen.frames.length >= 2 && !existsSync(join(folder, 'part.png')));
+  expect(seen.frames.map((f) => f.grey)).toEqual([50, 60]);
+  expect(readdirSync(join(base, 'done'))).toEqual(['part.png']);
+});
+
+test('a picture that is written over while others are taken is not read half old and half new', async () => {
+  // Uncompressed: any mixture of two of them decodes.
+  const side = 8;
+  const bitmap = (grey: number) => {
+    const header = Buffer.alloc(54);
+    header.write('BM');
+    header.writeUInt32LE(54, 10);
+    header.writeUInt32LE(40, 14);
+    header.writeInt32LE(side, 18);
+    header.writeInt32LE(-side, 22);
+    header.writeUInt16LE(1, 26);
+    header.writeUInt16LE(24, 28);
+    return Buffer.concat([header, Buffer.alloc(3 * side * side, grey)]);
+  };
+  await put('a.png', 10);
+  writeFileSync(join(folder, 'b.bmp'), bitmap(20));
+  await using seen = await watch();
+  seen.setRoom(false);
+  await until('the first waits for room', () => seen.refusals() > 0);
+  const handle = openSync(join(folder, 'b.bmp'), 'r+');
+  const whole = bitmap(30);
+  const half = Math.ceil(whole.length / 2);
+  writeSync(handle, whole, half, whole.length - half, half);
+  seen.setRoom(true);
+  await until('the first', () => seen.frames.length > 0);
+  writeSync(handle, whole, 0, half, 0);
+  closeSync(handle);
+  await put('c.png', 40);
+  await until('a later one', () => seen.frames.some((f) => f.source === 'c.png'));
+  expect(seen.frames.map((f) => [f.source, f.grey])).toEqual([
+    ['a.png', 10],
+    ['b.bmp', 30],
+    ['c.png', 40],
+  ]);
+});
+
 test('move: the file itself on one volume; a file behind a link is copied', async () => {
   await using seen = await watch({ after: 'move' });
   const moved = (name: string) => join(base, 'done', name);

@@ -110,6 +110,17 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
     return { files, names };
   };
 
+  /** False: it is gone, was written on, or another one has its name by now. */
+  const isStill = async ({ name, size, mtimeMs }: FileIdentity): Promise<boolean> => {
+    try {
+      const info = await stat(join(config.path, name));
+      return info.size === size && info.mtimeMs === mtimeMs;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+      throw error;
+    }
+  };
+
   /** The name that a file has in the done folder when others have had its own. */
   const numbered = (name: string, number: number): string => {
     const ending = extname(name);
@@ -157,6 +168,8 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
   const finish = async (file: Watched, journal: Journal, listener: CameraListener) => {
     if (config.after !== 'move') return;
     try {
+      // What came under its name while it waited for room was not inspected: the next polls find it.
+      if (!(await isStill(file))) return;
       await moveAway(file.name);
       journal.forget(file.name);
       watched.delete(file.name);
@@ -194,6 +207,8 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
       const problem = new AppError('IMAGE_UNREADABLE', { file: file.name, problem: problemOf(cause) }, { cause });
       return reject(file, problem, journal, '', listener);
     }
+    // Many were listed before it, each of which took its time: it may be half another picture by now.
+    if (!(await isStill(file))) return;
     const sha = createHash('sha256').update(bytes).digest('hex');
     if (journal.hashOf(file.name) === sha) {
       // Only touched or copied over itself: the same picture under the same name.
