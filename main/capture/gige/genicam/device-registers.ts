@@ -1,3 +1,5 @@
+import { GvcpError } from '../control-channel.ts';
+import { status } from '../gvcp.ts';
 import { FeatureError, findNode, wholeLiteral, type Questions, type Walk } from './feature.ts';
 import { innerNode, type Description, type Node } from './nodes.ts';
 import { registerOf, type Register } from './register.ts';
@@ -16,10 +18,17 @@ export interface DeviceRegisters {
   /** Cached as the description allows. @param at where it lies, if that is known already. */
   read(node: Node, walk: Walk, at?: Register): Promise<Uint8Array>;
   /** As the device has it now. */
-  readNow(at: Register): Promise<Uint8Array>;
-  write(address: number, bytes: Uint8Array): Promise<void>;
+  readNow(node: Node, at: Register): Promise<Uint8Array>;
+  write(node: Node, at: Register, bytes: Uint8Array): Promise<void>;
   forget(): void;
 }
+
+/** What a device refuses is the failure of that node, unless it does not let this program near it at all: it is there, and answers. */
+const answered = <T>(node: Node, answer: Promise<T>): Promise<T> =>
+  answer.catch((error: unknown) => {
+    if (!(error instanceof GvcpError) || error.status === status.accessDenied) throw error;
+    throw new FeatureError(node.name, `is refused: ${error.message}`, error);
+  });
 
 export function createDeviceRegisters(description: Description, ask: Questions, port: Port): DeviceRegisters {
   const cache = new Map<string, { bytes: Uint8Array; at: number }>();
@@ -45,16 +54,16 @@ export function createDeviceRegisters(description: Description, ask: Questions, 
       const cached = cache.get(key);
       const pollMs = Number(node.text('PollingTime') ?? Infinity);
       if (node.text('Cachable') !== 'NoCache' && cached && performance.now() - cached.at < pollMs) return cached.bytes;
-      const bytes = await port.read(address, length);
+      const bytes = await answered(node, port.read(address, length));
       if (bytes.length !== length) throw new FeatureError(node.name, `has ${length} bytes, ${bytes.length} came`);
       cache.set(key, { bytes, at: performance.now() });
       return bytes;
     },
-    readNow: ({ address, length }) => port.read(address, length),
-    async write(address, bytes) {
+    readNow: (node, { address, length }) => answered(node, port.read(address, length)),
+    async write(node, { address }, bytes) {
       // Any register may depend on any other, whatever pInvalidator says: asking again costs a millisecond, an old value a shift.
       cache.clear();
-      await port.write(address, bytes);
+      await answered(node, port.write(address, bytes));
       cache.clear();
     },
     forget: () => cache.clear(),

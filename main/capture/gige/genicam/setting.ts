@@ -49,9 +49,10 @@ export function createSetting(
           if (Number(whole) < range.min || Number(whole) > range.max) {
             throw new FeatureError(node.name, `takes ${range.min} to ${range.max}, not ${whole}`);
           }
-          // The bits beside the field stay as the device has them now, not as they were read some time ago.
-          const before = field ? await registers.readNow(at) : new Uint8Array(at.length);
-          return registers.write(at.address, encodeInteger(before, at, field, whole));
+          // The bits beside the field stay as the device has them now, not as they were read some time ago; those that nobody can read are 0.
+          const keeps = field !== null && node.text('AccessMode') !== 'WO';
+          const before = keeps ? await registers.readNow(node, at) : new Uint8Array(at.length);
+          return registers.write(node, at, encodeInteger(before, at, field, whole));
         }
         case 'FloatReg': {
           const at = await registers.locate(node, walk);
@@ -60,7 +61,7 @@ export function createSetting(
           const view = new DataView(bytes.buffer);
           if (at.length === 4) view.setFloat32(0, Number(value), at.littleEndian);
           else view.setFloat64(0, Number(value), at.littleEndian);
-          return registers.write(at.address, bytes);
+          return registers.write(node, at, bytes);
         }
         case 'Converter':
         case 'IntConverter': {
@@ -93,10 +94,11 @@ export function createSetting(
   const setString = (node: Node, text: string, walk: Walk): Promise<void> =>
     step(walk, node, async () => {
       if (node.kind === 'StringReg') {
-        const { address, length } = await registers.locate(node, walk);
+        const at = await registers.locate(node, walk);
         const bytes = Buffer.from(text, 'utf8');
-        if (bytes.length > length) throw new FeatureError(node.name, `takes ${length} bytes, not ${bytes.length}`);
-        return registers.write(address, Buffer.concat([bytes, Buffer.alloc(length - bytes.length)]));
+        if (bytes.length > at.length)
+          throw new FeatureError(node.name, `takes ${at.length} bytes, not ${bytes.length}`);
+        return registers.write(node, at, Buffer.concat([bytes, Buffer.alloc(at.length - bytes.length)]));
       }
       if (node.kind !== 'String') throw new FeatureError(node.name, `is a ${node.kind}, not a text`);
       const pValue = node.text('pValue');
