@@ -55,3 +55,16 @@ it('bits of a register that can only be written are written without being read',
   await map.execute('Trigger');
   expect([...words.get(4)!]).toEqual([8, 0, 0, 0]);
 });
+
+it('a feature whose formula has no value where its register is 0 can be set', async () => {
+  const { map, words } = mapOf(
+    '<Float Name="Rate"><pValue>RateConverter</pValue></Float>' +
+      '<Converter Name="RateConverter"><FormulaTo>1000000/FROM</FormulaTo><FormulaFrom>1000000/TO</FormulaFrom>' +
+      `<pValue>PeriodReg</pValue></Converter>${register('PeriodReg', 4)}`,
+    () => null,
+  );
+  await map.set('Rate', 25);
+  expect(Buffer.from(words.get(4)!).readUInt32LE()).toBe(40_000);
+  expect(await map.describe('Rate')).toMatchObject({ value: 25, min: null, max: null });
+  await expect(map.set('Rate', 0)).rejects.toThrow(/division by zero/);
+});

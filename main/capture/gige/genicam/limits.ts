@@ -1,5 +1,5 @@
 import type { DeviceRegisters } from './device-registers.ts';
-import { findNode, flagOf, floatLiteral, readable, step, writable } from './feature.ts';
+import { FeatureError, findNode, flagOf, floatLiteral, readable, step, writable } from './feature.ts';
 import type { Access, Questions, Range, Walk } from './feature.ts';
 import type { Formulas } from './formulas.ts';
 import type { Description, Node } from './nodes.ts';
@@ -51,8 +51,14 @@ export function createLimits(
         const raw = await range(find(node.text('pValue') ?? ''), walk);
         if (!raw) return null;
         const ends: number[] = [];
-        for (const value of [raw.min, raw.max]) {
-          ends.push((await formulas.solve(node, 'FormulaFrom', walk, { name: 'TO', value })).value);
+        try {
+          for (const value of [raw.min, raw.max]) {
+            ends.push((await formulas.solve(node, 'FormulaFrom', walk, { name: 'TO', value })).value);
+          }
+        } catch (error) {
+          if (!(error instanceof FeatureError)) throw error;
+          // 1/TO has no value where the register is 0: what the feature takes is then the camera's to say.
+          return null;
         }
         return { min: Math.min(...ends), max: Math.max(...ends), increment: null };
       }
