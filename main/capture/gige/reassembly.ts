@@ -144,6 +144,8 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
   /** Id of the newest block that has begun, or was skipped. */
   let newest: number | null = null;
   let newestTimestamp = -1n;
+  /** Ids of the last blocks that were lost before their leader came: sent again, it may still come. */
+  const leaderless = new Set<number>();
 
   const next = (id: number, extended: boolean) => (extended ? id + 1 : (id % WRAP) + 1);
   /** How far b is ahead of a; negative: behind. 16-bit ids go round from 65535 to 1. */
@@ -200,6 +202,8 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     for (let block = blocks[0]; block && (block.failed || isWhole(block)); block = blocks[0]) {
       blocks.shift();
       if (block.failed) {
+        if (!block.leader) leaderless.add(block.id);
+        if (leaderless.size > MOST_BLOCKS) leaderless.delete(leaderless.values().next().value!);
         lose(block.ids, block.failed);
         continue;
       }
@@ -248,7 +252,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     }
     // Behind what is known: late or twice. Only a leader that is newer by its own clock begins a new numbering.
     const leader = packet.format === format.leader ? readLeader(packet.data) : null;
-    if (!leader || leader.timestamp <= newestTimestamp) return null;
+    if (!leader || leader.timestamp <= newestTimestamp || leaderless.delete(id)) return null;
     end();
     return create(id, extended, now);
   };
@@ -263,6 +267,12 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     return buffer;
   };
 
+  /** The camera sends others than agreed on: the blocks to come are read so. Those under way lie in memory by the old size. */
+  const agreeOn = (bytes: number): void => {
+    packetBytes = bytes;
+    for (const block of blocks) if (block.count > 0) fail(block, 'malformed');
+  };
+
   const takeData = (block: Block, packet: StreamPacket): void => {
     const { packetId: id, data } = packet;
     const buffer = memoryFor(block);
@@ -272,9 +282,9 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     // A short packet ends its block: nothing may stand behind it.
     const afterShort = id > block.highest && block.highest > 0 && block.bytes < packetBytes;
     if (tooFar || data.length === 0 || tooLong || afterShort || (isShort && id < block.highest)) {
-      // The first of several packets is full. Where the camera sends others than agreed on, the blocks to come are read so.
-      if (!tooFar && tooLong && id === 1 && data.length <= blockBytes) packetBytes = data.length;
-      if (afterShort && block.highest === 1 && block.bytes >= LEAST_PACKET_BYTES) packetBytes = block.bytes;
+      // The first of several packets is full.
+      if (!tooFar && tooLong && id === 1 && data.length <= blockBytes) agreeOn(data.length);
+      if (afterShort && block.highest === 1 && block.bytes >= LEAST_PACKET_BYTES) agreeOn(block.bytes);
       counts.malformed += 1;
       return fail(block, 'malformed');
     }
@@ -391,6 +401,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     for (const block of blocks) if (!isWhole(block)) fail(block, 'incomplete');
     settle();
     blocks = [];
+    leaderless.clear();
   }
 
   return {

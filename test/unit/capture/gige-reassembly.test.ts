@@ -342,6 +342,35 @@ describe('reassembly', () => {
     }
   });
 
+  it.each([true, false])('loses a block once whose leader comes when it was given up (asked for: %s)', (canResend) => {
+    const at = receiver({ canResend });
+    const late = packetsOf({ id: 2 });
+    at.take(...packetsOf({ id: 1 }), ...late.slice(1));
+    at.wait(600);
+    expect(at.lostCount()).toBe(1);
+    at.take(late[0]!);
+    at.wait(600);
+    expect(at.lostCount()).toBe(1);
+    at.take(...packetsOf({ id: 3 }));
+    expect(at.told).toEqual([1, { lost: 1 }, 3]);
+    // It is remembered for one leader, and hinders no camera that begins anew.
+    at.take(...packetsOf({ id: 2, timestamp: 9n }));
+    expect(ids(at)).toEqual([1, 3, 2]);
+  });
+
+  it('gives out no block of which a packet lies where the size agreed on would have it', () => {
+    const at = receiver();
+    const [first, second] = [packetsOf({ id: 1 }, 240), packetsOf({ id: 2 }, 240)];
+    // The sizes show with the second packet of a block; one of the next block was faster.
+    at.take(first[0]!, first[1]!, second[3]!, ...first.slice(2));
+    at.take(...second.filter((_, i) => i !== 3));
+    at.take(...packetsOf({ id: 3 }, 240));
+    at.wait(1_000);
+    expect(ids(at)).toEqual([3]);
+    expect(at.lostCount()).toBe(2);
+    expectPattern(at);
+  });
+
   it('does not take its own silence for that of the line', () => {
     const at = receiver({ canResend: true });
     const packets = packetsOf({ id: 1 });
