@@ -1,7 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { isIPv4 } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { command, flag, GVCP_PORT, readAcknowledge, readIdentity, status, writeCommand } from './gvcp.ts';
 import type { DeviceIdentity } from './gvcp.ts';
 
@@ -105,6 +105,8 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
         () => {},
       );
     }
+    // On a busy PC the time is over before the answers were looked at, which lie in the sockets by then.
+    await turn();
     signal?.throwIfAborted();
   } finally {
     await Promise.all(sockets.map(({ socket }) => new Promise<void>((resolve) => socket.close(() => resolve()))));

@@ -1,5 +1,7 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
-import { addressOf } from '../../../main/capture/gige/discovery.ts';
+import { addressOf, discover } from '../../../main/capture/gige/discovery.ts';
 
 const local = ['127.0.0.1', '10.0.0.5'];
 
@@ -10,4 +12,32 @@ it('a camera is reached where it answered from, whatever it names', () => {
 it('a program on this PC is reached where it listens: it answers from whichever interface asked', () => {
   expect(addressOf('127.0.0.1', '10.0.0.5', local)).toBe('127.0.0.1');
   expect(addressOf('0.0.0.0', '10.0.0.5', local)).toBe('10.0.0.5');
+});
+
+it('a camera is found that answered while this thread was held up until the search was over', async () => {
+  const address = `127.${1 + (process.pid % 250)}.17.4`;
+  const camera = new Worker(
+    `const { parentPort } = require('node:worker_threads');
+     const socket = require('node:dgram').createSocket('udp4');
+     socket.on('message', (request, from) => {
+       const answer = Buffer.alloc(8 + 0xf8);
+       answer.writeUInt16BE(3, 2);
+       answer.writeUInt16BE(0xf8, 4);
+       request.copy(answer, 6, 6, 8);
+       answer.write('S1', 8 + 0xd8);
+       parentPort.postMessage('asked');
+       setTimeout(() => socket.send(answer, from.port, from.address), 60);
+     });
+     socket.bind(3956, '${address}', () => parentPort.postMessage('ready'));`,
+    { eval: true },
+  );
+  try {
+    await once(camera, 'message');
+    // Held up by what it reads: what became due meanwhile comes before what can be read by now.
+    camera.once('message', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600));
+    const search = discover({ addresses: [address], broadcast: false, waitMs: 300 });
+    expect((await search).map(({ id }) => id)).toEqual(['S1']);
+  } finally {
+    await camera.terminate();
+  }
 });
