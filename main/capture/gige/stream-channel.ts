@@ -62,20 +62,19 @@ export async function openStreamChannel(
     heardAt = performance.now();
     reassembly!.packet(packet, heardAt);
   });
-  await new Promise<void>((resolve, reject) => {
-    socket.once('error', reject);
-    socket.bind(0, channel.localAddress, () => {
-      socket.off('error', reject);
-      resolve();
-    });
-  });
-  socket.on('error', () => {});
-  socket.setRecvBufferSize(options.receiveBufferBytes ?? WANTED_BUFFER_BYTES);
-  const bufferBytes = socket.getRecvBufferSize();
-
   let timer: NodeJS.Timeout | null = null;
   const shut = () => new Promise<void>((resolve) => socket.close(() => resolve()));
   try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject);
+      socket.bind(0, channel.localAddress, () => {
+        socket.off('error', reject);
+        resolve();
+      });
+    });
+    socket.on('error', () => {});
+    socket.setRecvBufferSize(options.receiveBufferBytes ?? WANTED_BUFFER_BYTES);
+    const bufferBytes = socket.getRecvBufferSize();
     const address = channel.localAddress.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
     await channel.writeRegister(register.streamAddress, address);
     await channel.writeRegister(register.streamPort, socket.address().port);
