@@ -225,6 +225,7 @@ describe('the camera port', () => {
     const first = await openDevice(await foundCamera(address), { cameraId: 'C', control: true });
     await first.features.set('ExposureTime', 2_000);
     await first.features.set('TriggerMode', 'On');
+    await first.features.set('TriggerSource', 'Line1');
     const before = await settingsOf(first);
     await first.close();
 
@@ -281,6 +282,30 @@ describe('the camera port', () => {
     at.camera.trigger!();
     await expect.poll(() => at.states.at(-1)).toBe('lost');
     expect(at.troubles).toHaveLength(2);
+  });
+
+  it('gives pictures in free run where a line left it waiting for triggers by program; one for its input it keeps', async () => {
+    const address = ownAddress();
+    await using simulator = await startSimulator({ address, ...small });
+    const deliver = async (options: Options) => {
+      const opened = await openAt(address, {}, options);
+      await expect.poll(() => opened.states.at(-1)).toBe('delivering');
+      return opened;
+    };
+    await (await deliver({ triggering: 'software' })).camera.dispose();
+    const free = await deliver({});
+    await expect.poll(() => free.frames.length, { timeout: 10_000 }).toBeGreaterThan(2);
+    await free.camera.dispose();
+
+    const device = await openDevice(await foundCamera(address), { cameraId: 'C', control: true });
+    await device.features.set('TriggerSource', 'Line1');
+    await device.features.set('TriggerMode', 'On');
+    await device.close();
+    await (await deliver({})).camera.dispose();
+    const last = await openDevice(await foundCamera(address), { cameraId: 'C', control: true });
+    expect(await settingsOf(last)).toMatchObject({ trigger: 'On' });
+    await last.close();
+    expect(simulator.status().controller).toBeNull();
   });
 
   it('gives one frame per pulse at the input of the camera', async () => {

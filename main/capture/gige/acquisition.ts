@@ -40,9 +40,12 @@ const MAX_CHUNK_BYTES = 2 ** 20;
 /** What starts a picture: the camera as it is set, `Acquisition.trigger`, or an input of the camera. */
 export type Triggering = 'free-run' | 'software' | 'hardware';
 
+type Settable = Pick<NodeMap, 'has' | 'text' | 'set'>;
+
 /** Features whose values of before are noted, each before it is set: whatever ends this process, it is known. */
-const noting = (features: NodeMap, before: SettingsBefore): Pick<NodeMap, 'has' | 'set'> => ({
+const noting = (features: NodeMap, before: SettingsBefore): Settable => ({
   has: features.has,
+  text: features.text,
   async set(name, value) {
     const { value: is } = await features.describe(name);
     if (is !== null) before.note(name, is);
@@ -55,12 +58,18 @@ async function putBack(features: NodeMap, before: SettingsBefore): Promise<void>
   before.forget();
 }
 
+/** A line that gave its triggers by program left it so: where nobody gives them any more, no picture would ever come. */
+async function waitsForProgram(features: Settable): Promise<boolean> {
+  try {
+    return (await features.text('TriggerMode')) === 'On' && (await features.text('TriggerSource')) === 'Software';
+  } catch (error) {
+    if (error instanceof FeatureError) return false;
+    throw error;
+  }
+}
+
 /** Sets what the configuration and the way of triggering name, and nothing else. @throws FeatureError */
-async function applySettings(
-  features: Pick<NodeMap, 'has' | 'set'>,
-  config: GigeConfig,
-  triggering: Triggering,
-): Promise<void> {
+async function applySettings(features: Settable, config: GigeConfig, triggering: Triggering): Promise<void> {
   const first = (names: string[]): string => names.find((name) => features.has(name)) ?? names[0]!;
   if (config.pixelFormat !== undefined) await features.set('PixelFormat', config.pixelFormat);
   if (config.exposureUs !== undefined) {
@@ -71,7 +80,8 @@ async function applySettings(
     if (features.has('GainAuto')) await setWherePossible(features, 'GainAuto', 'Off');
     await features.set(first(gainNames), config.gain);
   }
-  const mode = triggering === 'free-run' ? config.trigger?.mode : 'on';
+  let mode = triggering === 'free-run' ? config.trigger?.mode : 'on';
+  if (mode === undefined && (await waitsForProgram(features))) mode = 'off';
   if (mode === undefined) return;
   if (features.has('TriggerSelector')) await setWherePossible(features, 'TriggerSelector', 'FrameStart');
   const source = triggering === 'software' ? 'Software' : config.trigger?.source;
