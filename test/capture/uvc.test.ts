@@ -171,6 +171,14 @@ test('nobody reads, a page hangs, a camera is not permitted, a setting cannot be
   await until('it is cut off', () => closed);
   expect(hanging.states).toEqual(['starting', 'delivering', 'CAMERA_LOST']);
   await camera!.dispose();
+  // One that hangs while it opens the camera has never said anything.
+  const opening = await openCamera({ silenceMs: 300 });
+  const mute = opening.join(() => {});
+  closed = false;
+  mute.onClose(() => (closed = true));
+  await until('it is cut off, too', () => closed);
+  expect(opening.states).toEqual(['starting', 'CAMERA_LOST']);
+  await camera!.dispose();
   for (const [reason, code] of [
     ['permission', 'CAMERA_NOT_PERMITTED'],
     ['settings', 'CAMERA_CONFIG'],

@@ -110,10 +110,10 @@ export function createUsbCamera(config: UsbConfig, options: UsbCameraOptions): C
     const watch = setInterval(() => {
       const silentMs = performance.now() - heardAt;
       if (!joined && silentMs >= pageMs) tell(new AppError('CAMERA_NO_WINDOW', { cameraId }));
-      if (wanted.length === 0) {
-        // A trigger may come after a long time without one: the silence counts from then.
-        if (delivering) heardAt = performance.now();
-      } else if (silentMs >= silenceMs) {
+      // A trigger may come after a long time without one: the silence counts from then.
+      if (delivering && wanted.length === 0) heardAt = performance.now();
+      // While it opens a camera a page is silent by itself for as long as that camera may take to start.
+      else if (joined && silentMs >= (delivering ? silenceMs : 2 * silenceMs)) {
         lost(new AppError('CAMERA_LOST', { cameraId, problem: 'the page that reads it does not answer' }));
         feed.close();
         ended.resolve();
