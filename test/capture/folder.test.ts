@@ -171,6 +171,28 @@ test('what is no picture is told once, also after a restart; temporary names and
   expect([again.rejected.map((r) => r.source), again.frames]).toEqual([['z.txt'], []]);
 });
 
+test.skipIf(process.platform !== 'linux')(
+  'a file whose name no program here can say is told once, also after a restart',
+  async () => {
+    // 部品.png in Shift_JIS, as on a share that is mounted without its character set.
+    const name = Buffer.from([0x95, 0x94, 0x95, 0x69, 0x2e, 0x70, 0x6e, 0x67]);
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), name]), await png(10));
+    for (const value of [20, 30]) {
+      await using seen = await watch({ after: 'move' });
+      await put(`z${value}.png`, value);
+      await until('the other', () => seen.frames.length > 0);
+      if (value === 20) await until('it is told', () => seen.rejected.length > 0);
+      // Told after five tries.
+      writeFileSync(join(folder, 'z.txt'), 'no picture');
+      await until('a later one is told', () => seen.rejected.some(({ source }) => source === 'z.txt'));
+      expect(seen.rejected.map(({ source }) => source)).toEqual(
+        value === 20 ? ['\ufffd\ufffd\ufffdi.png', 'z.txt'] : ['z.txt'],
+      );
+      expect(seen.troubles).toEqual([]);
+    }
+  },
+);
+
 test('move: out of the folder into done, where no name is taken twice; the same name and content counts again', async () => {
   await using seen = await watch({ after: 'move' });
   const done = join(base, 'done');

@@ -30,6 +30,9 @@ const MAX_BYTES = 2 ** 31 - 1;
 /** Names whose next number in the done folder is remembered; for others it is looked for. */
 const MAX_NUMBERED = 1000;
 
+/** A name of which not all bytes are UTF-8, as on a share that is mounted without its character set: no file can be opened by it. */
+const isGarbled = (name: string): boolean => name.includes('\ufffd');
+
 const isThere = (path: string): Promise<boolean> =>
   access(path).then(
     () => true,
@@ -103,7 +106,10 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
         files.push({ name, size: info.size, mtimeMs: info.mtimeMs });
       } catch (error) {
         // Gone again between listing and looking. Anything else may be the share that goes away: the next listing tells.
-        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue;
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+          if (!isGarbled(name)) continue;
+          files.push({ name, size: 0, mtimeMs: 0 });
+        }
       }
       names.add(name);
     }
@@ -200,11 +206,12 @@ export function createFolderCamera(config: FolderConfig, options: FolderCameraOp
       bytes = await readFile(path);
     } catch (cause) {
       const { code } = cause as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return;
+      if (code === 'ENOENT' && !isGarbled(file.name)) return;
       // Held by its writer (Windows: EBUSY), or not ours to read: tried again a few times.
       file.tries += 1;
       if (file.tries < MAX_TRIES) return;
-      const problem = new AppError('IMAGE_UNREADABLE', { file: file.name, problem: problemOf(cause) }, { cause });
+      const why = isGarbled(file.name) ? 'its name is not UTF-8, and no file is found by it' : problemOf(cause);
+      const problem = new AppError('IMAGE_UNREADABLE', { file: file.name, problem: why }, { cause });
       return reject(file, problem, journal, '', listener);
     }
     // Many were listed before it, each of which took its time: it may be half another picture by now.
