@@ -252,7 +252,12 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     }
     // Behind what is known: late or twice. Only a leader that is newer by its own clock begins a new numbering.
     const leader = packet.format === format.leader ? readLeader(packet.data) : null;
-    if (!leader || leader.timestamp <= newestTimestamp || leaderless.delete(id)) return null;
+    if (!leader || leader.timestamp <= newestTimestamp) return null;
+    if (leaderless.delete(id)) {
+      // Asked for again and again, it may come more than once.
+      newestTimestamp = leader.timestamp;
+      return null;
+    }
     end();
     return create(id, extended, now);
   };

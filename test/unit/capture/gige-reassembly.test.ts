@@ -348,7 +348,7 @@ describe('reassembly', () => {
     at.take(...packetsOf({ id: 1 }), ...late.slice(1));
     at.wait(600);
     expect(at.lostCount()).toBe(1);
-    at.take(late[0]!);
+    at.take(late[0]!, late[0]!);
     at.wait(600);
     expect(at.lostCount()).toBe(1);
     at.take(...packetsOf({ id: 3 }));
