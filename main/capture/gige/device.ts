@@ -12,6 +12,8 @@ const HEARTBEAT_TIMEOUT_MS = 2_000;
 const HEARTBEAT_MS = 500;
 /** Every so many heartbeats are a write, which tells another controller apart from us; the privilege register does not. */
 const WRITE_EVERY = 4;
+/** Heartbeats in a row that may be answered with BUSY: ten seconds, as a device may ask for patience otherwise (PENDING_ACK). */
+const MOST_BUSY = 20;
 
 /** Descriptions by device and version: a megabyte is two thousand questions, which a reconnect need not ask again. */
 export type DescriptionCache = Map<string, Description>;
@@ -97,6 +99,7 @@ export async function openDevice(identity: FoundDevice, options: OpenDeviceOptio
     if (control) {
       let asking = false;
       let beats = 0;
+      let busy = 0;
       const beat = async () => {
         const held = await channel.readRegister(register.controlChannelPrivilege);
         if ((held & (privilege.control | privilege.exclusive)) === 0) throw new Error('the camera let go of us');
@@ -108,8 +111,16 @@ export async function openDevice(identity: FoundDevice, options: OpenDeviceOptio
         if (asking || closed) return;
         asking = true;
         beat().then(
-          () => (asking = false),
+          () => {
+            asking = false;
+            busy = 0;
+          },
           (error: unknown) => {
+            // It is there, and the command counts for its own time-out.
+            if (error instanceof GvcpError && error.status === status.busy && (busy += 1) <= MOST_BUSY) {
+              asking = false;
+              return;
+            }
             // `asking` stays: it is told once.
             if (closed) return;
             if (error instanceof GvcpTimeout) channel.giveUp();
