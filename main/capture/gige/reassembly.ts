@@ -144,8 +144,8 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
   /** Id of the newest block that has begun, or was skipped. */
   let newest: number | null = null;
   let newestTimestamp = -1n;
-  /** Ids of the last blocks that were lost before their leader came: sent again, it may still come. */
-  const leaderless = new Set<number>();
+  /** Ids of the last blocks that were lost before their leader came, and the time that it named if it came since: asked for again, it may come more than once. */
+  const lateLeaders = new Map<number, bigint | null>();
 
   const next = (id: number, extended: boolean) => (extended ? id + 1 : (id % WRAP) + 1);
   /** How far b is ahead of a; negative: behind. 16-bit ids go round from 65535 to 1. */
@@ -202,8 +202,8 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     for (let block = blocks[0]; block && (block.failed || isWhole(block)); block = blocks[0]) {
       blocks.shift();
       if (block.failed) {
-        if (!block.leader) leaderless.add(block.id);
-        if (leaderless.size > MOST_BLOCKS) leaderless.delete(leaderless.values().next().value!);
+        if (!block.leader) lateLeaders.set(block.id, null);
+        if (lateLeaders.size > MOST_BLOCKS) lateLeaders.delete(lateLeaders.keys().next().value!);
         lose(block.ids, block.failed);
         continue;
       }
@@ -253,11 +253,9 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     // Behind what is known: late or twice. Only a leader that is newer by its own clock begins a new numbering.
     const leader = packet.format === format.leader ? readLeader(packet.data) : null;
     if (!leader || leader.timestamp <= newestTimestamp) return null;
-    if (leaderless.delete(id)) {
-      // Asked for again and again, it may come more than once.
-      newestTimestamp = leader.timestamp;
-      return null;
-    }
+    const late = lateLeaders.get(id);
+    if (late === null) lateLeaders.set(id, leader.timestamp);
+    if (late === null || late === leader.timestamp) return null;
     end();
     return create(id, extended, now);
   };
@@ -406,7 +404,7 @@ export function createReassembly(options: ReassemblyOptions, events: ReassemblyE
     for (const block of blocks) if (!isWhole(block)) fail(block, 'incomplete');
     settle();
     blocks = [];
-    leaderless.clear();
+    lateLeaders.clear();
   }
 
   return {
