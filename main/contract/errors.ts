@@ -640,6 +640,16 @@ export const errorCatalogue = {
       '上限を上げてください（Linux: net.core.rmem_max）。画像が失われることがあります。',
     ],
   ),
+  CAMERA_SILENT: entry(
+    [
+      'Camera {cameraId} answers and was started, but nothing has come from it for {seconds} s.',
+      'Check whether a firewall on this PC stops UDP packets to Mekiki, and whether the camera waits for a trigger.',
+    ],
+    [
+      'カメラ {cameraId} は応答し撮影を開始しましたが、{seconds} 秒間データが届いていません。',
+      'この PC のファイアウォールが Mekiki への UDP パケットを遮断していないか、カメラがトリガー待ちになっていないか確認してください。',
+    ],
+  ),
   CAMERA_NO_RESEND: entry(
     [
       'Camera {cameraId} says that it can send lost packets again, and does not; incomplete pictures are dropped at once.',

@@ -328,6 +328,29 @@ describe('the camera port', () => {
     }
   });
 
+  it('says that nothing comes from a camera that sends of its own accord, until something does', async () => {
+    // Every packet of the stream is lost, as behind a firewall; what is asked over the control channel is answered.
+    await using deaf = await open({ lossPerMille: 1_000 }, { silenceMs: 300 });
+    await expect.poll(() => deaf.troubles).toEqual(['CAMERA_SILENT']);
+    expect(deaf.states).toEqual(['starting', 'delivering']);
+    await using slow = await open({ framesPerSecond: 0.5 }, { silenceMs: 500 });
+    await expect.poll(() => slow.troubles.slice(0, 2)).toEqual(['CAMERA_SILENT', 'over']);
+  });
+
+  it('finds nothing wrong with the silence of a camera that waits for its own input', async () => {
+    const address = ownAddress();
+    await using simulator = await startSimulator({ address, ...small, framesPerSecond: 0.01 });
+    const config = { trigger: { mode: 'on', source: 'Line1' } };
+    const { camera, frames, troubles } = await openAt(address, config, { silenceMs: 1 });
+    // A hundred times as long as that between two of them.
+    for (let count = 1; count <= 3; count += 1) {
+      await expect.poll(() => frames.length, { interval: 100 }).toBe(count);
+      simulator.pulse();
+    }
+    expect(troubles).toEqual([]);
+    await camera.dispose();
+  });
+
   it('warns of a small receive buffer', async () => {
     await using at = await open({}, { receiveBufferBytes: 64 * 1024 });
     await expect.poll(() => at.troubles).toEqual(['CAMERA_BUFFER_SMALL']);

@@ -25,6 +25,10 @@ export interface Acquisition {
   readonly packetSize: number;
   readonly bufferBytes: number;
   readonly counts: Readonly<StreamCounts>;
+  /** Whether it sends pictures of its own accord. */
+  readonly unasked: boolean;
+  /** Milliseconds since it sent anything. */
+  silentMs(): number;
   /** Takes a picture now, of a camera that was set up for it. @throws FeatureError, GvcpError, GvcpTimeout */
   trigger(): Promise<void>;
   stop(): Promise<void>;
@@ -58,10 +62,11 @@ async function putBack(features: NodeMap, before: SettingsBefore): Promise<void>
   before.forget();
 }
 
-/** A line that gave its triggers by program left it so: where nobody gives them any more, no picture would ever come. */
-async function waitsForProgram(features: Settable): Promise<boolean> {
+/** @param source null: any */
+async function waitsForTrigger(features: Pick<NodeMap, 'text'>, source: string | null = null): Promise<boolean> {
   try {
-    return (await features.text('TriggerMode')) === 'On' && (await features.text('TriggerSource')) === 'Software';
+    if ((await features.text('TriggerMode')) !== 'On') return false;
+    return source === null || (await features.text('TriggerSource')) === source;
   } catch (error) {
     if (error instanceof FeatureError) return false;
     throw error;
@@ -81,7 +86,8 @@ async function applySettings(features: Settable, config: GigeConfig, triggering:
     await features.set(first(gainNames), config.gain);
   }
   let mode = triggering === 'free-run' ? config.trigger?.mode : 'on';
-  if (mode === undefined && (await waitsForProgram(features))) mode = 'off';
+  // A line that gave its triggers by program left it so: where nobody gives them any more, no picture would ever come.
+  if (mode === undefined && (await waitsForTrigger(features, 'Software'))) mode = 'off';
   if (mode === undefined) return;
   if (features.has('TriggerSelector')) await setWherePossible(features, 'TriggerSelector', 'FrameStart');
   const source = triggering === 'software' ? 'Software' : config.trigger?.source;
@@ -178,6 +184,7 @@ export async function startAcquisition(
         ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
       },
     );
+    let unasked: boolean;
     try {
       features.forget();
       const blockBytes = await features.integer('PayloadSize');
@@ -186,6 +193,7 @@ export async function startAcquisition(
       if (refused !== null) throw new AppError('CAMERA_FEATURE', { cameraId, problem: refused });
       if (features.has('AcquisitionMode')) await setWherePossible(features, 'AcquisitionMode', 'Continuous');
       if (features.has('TLParamsLocked')) await setWherePossible(features, 'TLParamsLocked', '1');
+      unasked = triggering === 'free-run' && !(await waitsForTrigger(features));
       stream.begin(blockBytes);
       await features.execute('AcquisitionStart');
     } catch (error) {
@@ -201,6 +209,8 @@ export async function startAcquisition(
         return stream.counts;
       },
       trigger: () => features.execute('TriggerSoftware'),
+      unasked,
+      silentMs: stream.silentMs,
       stop: () =>
         (stopping ??= (async () => {
           await stopRunning(features)

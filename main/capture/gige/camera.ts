@@ -11,6 +11,8 @@ export type { GigeConfig } from './acquisition.ts';
 
 const FIRST_RETRY_MS = 100;
 const MOST_RETRY_MS = 1_000;
+/** A camera that sends of its own accord and from which nothing comes for so long is heard by nobody; frames are a few seconds apart at most. */
+const SILENCE_MS = 15_000;
 
 /** The camera that a configuration means; where it was last is asked first. null: it does not answer. */
 export async function findCamera(
@@ -35,16 +37,39 @@ export async function findCamera(
   return there ?? (config.serial === undefined ? null : search(known, true));
 }
 
+const gravest = ['silence', 'trigger', 'stream', 'buffer'] as const;
+type Trouble = (typeof gravest)[number];
+
 /** Of one connection. `tell` hears the gravest; null: all are over. */
 function createTroubles(tell: (problem: AppError | null) => void) {
-  const now = new Map<'trigger' | 'stream' | 'buffer', AppError>();
+  const now = new Map<Trouble, AppError>();
   return {
-    set(source: 'trigger' | 'stream' | 'buffer', problem: AppError | null): void {
+    set(source: Trouble, problem: AppError | null): void {
       if (problem !== null) now.set(source, problem);
       else if (!now.delete(source)) return;
-      tell(now.get('trigger') ?? now.get('stream') ?? now.get('buffer') ?? null);
+      tell(gravest.map((each) => now.get(each)).find((known) => known !== undefined) ?? null);
     },
   };
+}
+
+/**
+ * Looks now and then whether anything comes from a camera that sends of its own accord.
+ * @param tell hears how long nothing has come, ms, when that is too long, and null when something comes again
+ */
+function watchSilence(
+  { unasked, silentMs }: Pick<Acquisition, 'unasked' | 'silentMs'>,
+  mostMs: number,
+  tell: (silentMs: number | null) => void,
+): Disposable {
+  let silent = false;
+  const look = () => {
+    const now = silentMs();
+    if (now >= mostMs === silent) return;
+    silent = !silent;
+    tell(silent ? now : null);
+  };
+  const timer = unasked ? setInterval(look, mostMs / 10) : undefined;
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /**
@@ -58,13 +83,15 @@ export function createGigeCamera(
     maxPixels: number;
     triggering?: Triggering;
     receiveBufferBytes?: number;
+    /** Default: SILENCE_MS. */
+    silenceMs?: number;
     /** Where the settings of cameras that are only looked at lie until they are put back; absent: none are. */
     settingsFile?: string;
     /** Only looked at: left with the settings that it had before. */
     putsBack?: boolean;
   },
 ): Camera {
-  const { cameraId, triggering = 'free-run', settingsFile } = options;
+  const { cameraId, triggering = 'free-run', settingsFile, silenceMs = SILENCE_MS } = options;
   const beforeOf = settingsFile === undefined ? null : openSettingsBefore(settingsFile);
   const stop = new AbortController();
   const { signal } = stop;
@@ -127,6 +154,14 @@ export function createGigeCamera(
           const details = { cameraId, bytes: acquisition.bufferBytes, least: LEAST_BUFFER_BYTES };
           troubles.set('buffer', new AppError('CAMERA_BUFFER_SMALL', details));
         }
+        using _ = watchSilence(acquisition, silenceMs, (silentMs) =>
+          troubles.set(
+            'silence',
+            silentMs === null
+              ? null
+              : new AppError('CAMERA_SILENT', { cameraId, seconds: Math.round(silentMs / 1000) }),
+          ),
+        );
         const error = await ended.promise;
         if (!signal.aborted) tellLost(error);
       } catch (error) {

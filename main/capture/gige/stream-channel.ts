@@ -34,7 +34,7 @@ export interface StreamChannel {
   /** As the system granted it. */
   readonly bufferBytes: number;
   readonly counts: Readonly<StreamCounts>;
-  /** Milliseconds since the last packet; Infinity: none yet. */
+  /** Milliseconds since the last packet, or since it began; Infinity: not begun. */
   silentMs(): number;
   /** Begins to put blocks together; before, only test packets are heard. */
   begin(blockBytes: number): void;
@@ -87,6 +87,7 @@ export async function openStreamChannel(
       },
       silentMs: () => performance.now() - heardAt,
       begin(blockBytes) {
+        heardAt = performance.now();
         const packetBytes = packetSize - IP_UDP_BYTES - (device.extendedIds ? EXTENDED_HEADER : STANDARD_HEADER);
         reassembly = createReassembly(
           { packetBytes, blockBytes, canResend: device.canResend },
