@@ -17,6 +17,7 @@ import { trainerEvents, trainerMethods, type Suspect } from '../../../main/contr
 import type { BackboneSources } from '../../../main/core/backbones.ts';
 import type { Core, CoreEvent, CoreOptions, Processes, SecretStore, Session } from '../../../main/core/port.ts';
 import { startCore } from '../../../main/core/start.ts';
+import { stopped } from '../../../main/core/stopped-line.ts';
 import { diskFullOr } from '../../../main/store/files.ts';
 import { encodePng } from '../../../main/vision/decode.ts';
 import { SMALL_COST } from '../../helpers/password-cost.ts';
@@ -291,30 +292,7 @@ const createProcesses = (
     async line(stationId) {
       running.add(stationId);
       const [ours, theirs] = createMemoryPair();
-      const status = (): LineStatus => ({
-        stationId,
-        state: control.state,
-        camera: 'well',
-        problem: null,
-        modelId: null,
-        startedAt: null,
-        parts: 0,
-        ok: 0,
-        ng: 0,
-        unsure: 0,
-        ngByClass: {},
-        droppedFrames: 0,
-        triggers: 0,
-        refusedTriggers: 0,
-        late: 0,
-        lostRecords: 0,
-        partsPerMinute: 0,
-        latencyMsP50: 0,
-        latencyMsP99: 0,
-        latencyTrend: [],
-        rssBytes: 0,
-        lineOutput: null,
-      });
+      const status = (): LineStatus => ({ ...stopped(stationId), state: control.state, camera: 'well' });
       const before = lines.get(stationId);
       let isConfigured = false;
       const control: LineControl = {
