@@ -3,7 +3,7 @@ import { AppError } from '../contract/errors.ts';
 /** Ranges of activations and channels' worths taken from fewer say nothing. */
 export const LEAST_IMAGES = 8;
 /** One to learn from while the other is held out. */
-export const LEAST_PER_CLASS = 2;
+const LEAST_PER_CLASS = 2;
 
 /**
  * Said before any time is spent: what cannot be validated is not compressed.

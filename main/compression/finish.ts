@@ -212,7 +212,8 @@ async function comparedBeside(
   { backbone, ledger, products }: FinishOptions,
 ): Promise<Compared> {
   const picked = pick(embed(features, stagesOf(backbone)), choice.rows);
-  return comparedOf(await heldOutBesideSums(choice, picked, ledger, others, products), ledger);
+  const beside = await heldOutBesideSums(choice, picked, ledger, others, products);
+  return comparedOf(beside, ledger, new Set(others.counts.keys()));
 }
 
 /** The file against features -> embedding -> head in float64, on the same images; and what it said, for other PCs. */

@@ -14,7 +14,6 @@ export interface StationImages {
   ledger: LedgerRow[];
   /** What of them names a search that may go on: content, class and region of each. */
   identity: unknown[];
-  picturesPerClass: ReadonlyMap<string, number>;
   others: SumsOfOthers | null;
   /** A class for people. */
   nameOf(classId: string): string;
@@ -57,5 +56,5 @@ export async function readStationImages(
     const { sha, classId, region } = labelled[index]!;
     return [sha, classId, region];
   });
-  return { source, images, ledger, identity, picturesPerClass: pictures, others, nameOf };
+  return { source, images, ledger, identity, others, nameOf };
 }

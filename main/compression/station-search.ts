@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Products } from '../learning/dense.ts';
+import { nearDuplicateRadii } from '../learning/near-duplicates.ts';
+import { inFolds, judgedRows, representativeRows } from '../learning/selection.ts';
 import { measureLayers } from './cost/cost-model.ts';
-import { LEAST_PER_CLASS } from './enough-images.ts';
 import { describeEnvironment, integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { teachingMsWithin } from './plan/budget.ts';
@@ -27,9 +28,14 @@ export interface StationSearchOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Pictures of one class are all judged right by whatever is left of a model: nothing tells what compressing costs. */
-export const isComparable = ({ picturesPerClass }: Pick<StationImages, 'picturesPerClass'>): boolean =>
-  [...picturesPerClass.values()].filter((count) => count >= LEAST_PER_CLASS).length > 1;
+/**
+ * Pictures of one class are all judged right by whatever is left of a model: nothing tells what compressing costs. Nor do they beside those of one part alone, which cannot be held out
+ * from each other.
+ */
+export const isComparable = ({ ledger }: Pick<StationImages, 'ledger'>): boolean => {
+  const sample = inFolds(representativeRows(ledger), ledger, nearDuplicateRadii);
+  return new Set(judgedRows(sample, ledger).map((i) => ledger[sample.rows[i]!]!.classId)).size > 1;
+};
 
 /**
  * What was tried for a station, goes on where a run before this one was ended.

@@ -5,7 +5,13 @@ import { embed } from '../../learning/embedding.ts';
 import { argmax } from '../../learning/evaluation.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
-import { representativeRows, type Choice, type CrossValidation, type LedgerRow } from '../../learning/selection.ts';
+import {
+  judgedRows,
+  representativeRows,
+  type Choice,
+  type CrossValidation,
+  type LedgerRow,
+} from '../../learning/selection.ts';
 import { isBlind } from '../evidence/blindness.ts';
 import { balancedDropBounds, type ClassCount, type Discordant } from '../evidence/statistics.ts';
 import type { ImageSource } from '../image-source.ts';
@@ -66,19 +72,40 @@ export interface Judged {
 }
 
 /** Held-out scores. */
-type HeldOut = Pick<CrossValidation, 'rows' | 'classIds' | 'logits'>;
+type HeldOut = Pick<CrossValidation, 'rows' | 'folds' | 'classIds' | 'logits'>;
 
-/** Held-out verdicts on the training folds. */
-export const judgedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow, 'classId'>[]): Judged => {
-  const { rows, classIds, logits } = validation;
+/** @param places where the judged ones stand among the rows that were held out */
+const judgedAt = (
+  { rows, classIds, logits }: HeldOut,
+  ledger: readonly LedgerRow[],
+  places: readonly number[],
+): Judged => {
   const column = new Map(classIds.map((id, c) => [id, c]));
   return {
     classIds,
-    rows,
-    truth: Int32Array.from(rows, (row) => column.get(ledger[row]!.classId)!),
-    given: Int32Array.from(rows, (_, i) => argmax(logits.data, i * classIds.length, classIds.length)),
+    rows: places.map((i) => rows[i]!),
+    truth: Int32Array.from(places, (i) => column.get(ledger[rows[i]!]!.classId)!),
+    given: Int32Array.from(places, (i) => argmax(logits.data, i * classIds.length, classIds.length)),
   };
 };
+
+/**
+ * Images of a class that is in one fold alone (one part, shot again and again) are left out: whoever is taught without them is wrong about them all, so any two models would seem to lose
+ * nothing of each other there.
+ * @param elsewhere classes that are taught whatever is held out here
+ */
+const placesJudged = (
+  validation: HeldOut,
+  ledger: readonly LedgerRow[],
+  elsewhere: ReadonlySet<string> = new Set(),
+): number[] => {
+  const taught = new Set(judgedRows(validation, ledger));
+  return validation.rows.flatMap((row, i) => (taught.has(i) || elsewhere.has(ledger[row]!.classId) ? [i] : []));
+};
+
+/** Held-out verdicts on the training folds. */
+export const judgedOf = (validation: HeldOut, ledger: readonly LedgerRow[]): Judged =>
+  judgedAt(validation, ledger, placesJudged(validation, ledger));
 
 /**
  * Held out with whole groups of near-duplicates (repeated-folds.ts). lambda and g are chosen anew on these folds unless `fixed`: scores of two models compare only where each has those that are best for it. With
@@ -157,14 +184,21 @@ const comparedIn = (judged: Judged, views: readonly Scored[]): Compared => {
  * Accuracy and squared error of the held-out scores against the truth, mean over classes of their mean (balanced Brier score; scores aim at
  * 1 for the class and 0 for the others). The error moves with every image, where accuracy moves only with those that change sides: of
  * two models with the same few mistakes it tells which is closer to more.
+ * @param elsewhere classes that are taught whatever is held out here; default: none
  */
-export const comparedOf = (validation: HeldOut, ledger: readonly Pick<LedgerRow, 'classId'>[]): Compared => {
+export const comparedOf = (
+  validation: HeldOut,
+  ledger: readonly LedgerRow[],
+  elsewhere?: ReadonlySet<string>,
+): Compared => {
   const { classIds, logits } = validation;
   const width = classIds.length;
-  const judged = judgedOf(validation, ledger);
+  const places = placesJudged(validation, ledger, elsewhere);
+  const judged = judgedAt(validation, ledger, places);
   const errors = Float64Array.from(judged.truth, (truth, i) => {
+    const at = places[i]! * width;
     let sum = 0;
-    for (let c = 0; c < width; c++) sum += (logits.data[i * width + c]! - (c === truth ? 1 : 0)) ** 2;
+    for (let c = 0; c < width; c++) sum += (logits.data[at + c]! - (c === truth ? 1 : 0)) ** 2;
     return sum;
   });
   return comparedIn(judged, [{ right: rightOf(judged), errors }]);

@@ -594,7 +594,7 @@ export const en = {
   'approve.inspectingText': 'As the model inspects, on parts that both may have learnt: what compares the two',
   'approve.change': 'Change',
   'approve.newClass': 'new class',
-  'approve.notMeasured': 'not measured here: no pictures',
+  'approve.notMeasured': 'not measured here: no pictures, or all of one part',
   'approve.sumsExact': 'What other stations learnt is added exactly: {classes}.',
   'approve.sumsMapped': 'What other stations learnt is mapped to this model (R² {r2}): {classes}.',
   'approve.sumsPoor':

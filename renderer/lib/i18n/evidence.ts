@@ -70,8 +70,8 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
   ['R² {r2} on classes held out, {n} pictures', '除いたクラスで R² {r2}、画像 {n} 枚'],
   ['R² {r2} on folds held out, {n} pictures', '除いた分割で R² {r2}、画像 {n} 枚'],
   [
-    'Not compressed: pictures of a single class do not show what compressing costs.',
-    '圧縮なし: 1 クラスの画像だけでは圧縮による低下が分からない。',
+    'Not compressed: pictures of a single class, or of one part of each other class, do not show what compressing costs.',
+    '圧縮なし: 1 クラスの画像だけ、または他の各クラスが 1 個の部品の画像だけでは、圧縮による低下が分からない。',
   ],
   [
     '{n} good parts, each held out once over the folds; no defect is labelled yet, so what escapes is not known. Parts unlike the good ones are unsure, none is NG',

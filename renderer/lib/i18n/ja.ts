@@ -592,7 +592,7 @@ export const ja: Record<MessageKey, string> = {
   'approve.inspectingText': '検査時の判定による再現率。両モデルが学習済みの部品も含む: 両者の比較用',
   'approve.change': '変化',
   'approve.newClass': '新クラス',
-  'approve.notMeasured': 'ここでは未測定: 画像なし',
+  'approve.notMeasured': 'ここでは未測定: 画像がないか、1 個の部品の画像だけ',
   'approve.sumsExact': '他ステーションの学習内容をそのまま加算: {classes}。',
   'approve.sumsMapped': '他ステーションの学習内容をこのモデルに対応付け（R² {r2}）: {classes}。',
   'approve.sumsPoor':

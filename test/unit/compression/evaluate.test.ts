@@ -1,11 +1,17 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { isComparable } from '../../../main/compression/station-search.ts';
+import { dropGate } from '../../../main/compression/evidence/gates.ts';
 import {
+  classCounts,
   comparedOf,
+  discordantOf,
   inViews,
   keepsLimits,
   lossBetween,
   type Compared,
 } from '../../../main/compression/plan/evaluate.ts';
+import { criteriaSchema } from '../../../main/contract/domain.ts';
 import { matrix } from '../../../main/learning/dense.ts';
 
 const CLASSES = ['ok', 'scratch'];
@@ -14,9 +20,49 @@ const judging = (wrong: readonly number[]): Compared => {
   const rows = Array.from({ length: 40 }, (_, row) => row);
   const given = rows.map((row) => (row + (wrong.includes(row) ? 1 : 0)) % 2);
   const data = Float64Array.from(given.flatMap((g) => [g === 0 ? 1 : 0, g === 1 ? 1 : 0]));
-  const ledger = rows.map((row) => ({ classId: CLASSES[row % 2]! }));
-  return comparedOf({ rows, classIds: CLASSES, logits: matrix(rows.length, 2, data) }, ledger);
+  const ledger = rows.map((row) => ({ classId: CLASSES[row % 2]!, sha: `${row}` }));
+  const folds = rows.map((row) => Math.floor(row / 8));
+  return comparedOf({ rows, folds, classIds: CLASSES, logits: matrix(rows.length, 2, data) }, ledger);
 };
+
+/** Forty good parts in five folds, and one scratched part of which all twelve shots are in the first: nothing that is taught without them tells them. */
+const besideOnePart = (wrong: number): Compared => {
+  const classOf = (row: number) => CLASSES[row < 40 ? 0 : 1]!;
+  const rows = Array.from({ length: 52 }, (_, row) => row);
+  const folds = rows.map((row) => (row < 40 ? row % 5 : 0));
+  const data = Float64Array.from(rows.flatMap((row) => (row < wrong ? [0, 1] : [1, 0])));
+  const ledger = rows.map((row) => ({ classId: classOf(row), sha: `${row}` }));
+  return comparedOf({ rows, folds, classIds: CLASSES, logits: matrix(52, 2, data) }, ledger);
+};
+
+describe('images of a class that is in one fold alone', () => {
+  const [before, after] = [besideOnePart(0), besideOnePart(4)];
+
+  it('say nothing of a model: what is lost elsewhere is not halved by them', () => {
+    expect(before.balancedAccuracy).toBe(1);
+    expect(lossBetween(before, after).accuracyPp).toBeCloseTo(10, 10);
+  });
+
+  it('beside good parts alone tell nothing of what compressing costs', () => {
+    const hashOf = (text: string) => createHash('sha256').update(text).digest('hex');
+    const of = (classId: string, looks: readonly string[]) =>
+      looks.map((look, i) => ({ classId, sha: hashOf(`${classId} ${i}`), look }));
+    const looks = Array.from({ length: 44 }, (_, i) => hashOf(`${i}`).slice(0, 16));
+    const [good, scratched] = [of('ok', looks.slice(4)), looks.slice(0, 4)];
+    expect(isComparable({ ledger: [...good, ...of('scratch', Array(4).fill('0123456789abcdef'))] })).toBe(false);
+    expect(isComparable({ ledger: [...good, ...of('scratch', scratched)] })).toBe(true);
+  });
+
+  it('are no evidence of the drop, nor of the recall of their class', () => {
+    expect(classCounts(after.judged)).toEqual([
+      { n: 40, right: 36 },
+      { n: 0, right: 0 },
+    ]);
+    const pairs = discordantOf(before.judged, after.judged);
+    // Forty parts: the bound lies near 20 points. With the twelve shots it came to 11, and passed.
+    expect(dropGate(pairs, criteriaSchema.parse({ maxDropPp: 12 })).outcome).toBe('not-enough-evidence');
+  });
+});
 
 describe('loss against the reference', () => {
   const reference = judging([0, 1]);
