@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Backbone } from '../../contract/domain.ts';
-import { isAppError } from '../../contract/errors.ts';
+import { isAppError, type ErrorCode } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { heldOutNovelty, noveltyLossOf } from '../../learning/held-out-novelty.ts';
@@ -98,6 +98,9 @@ export interface TrialOptions {
 
 /** In less time a profile (some seconds, most of them for the integer form) costs more trials than it is worth. */
 const LEAST_PROFILED_MS = 40_000;
+
+/** How a network that was made turns out to be none: refused by the runtime, its input too small for one of its layers, or not giving numbers. */
+const CANNOT_RUN: ReadonlySet<ErrorCode> = new Set(['MODEL_UNREADABLE', 'BACKBONE_UNSUITABLE', 'SINGULAR_STATISTICS']);
 
 /** Rows of some images. */
 const rowsOf = (some: ReadonlySet<number>, images: readonly number[]): ReadonlySet<number> =>
@@ -282,14 +285,20 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   };
 
   const attempt = async (id: string, variant: Variant): Promise<Outcome> => {
-    let made: Made;
+    let made: Made | null = null;
     try {
       made = await workshop.make(variant);
+      return await measureBest(id, variant, made);
     } catch (error) {
-      // What this backbone does not allow is an answer, not a failure of the search; a bug is thrown on.
-      if (!isAppError(error) || error.code === 'CANCELLED') throw error;
+      // What this backbone does not allow is an answer, not a failure of the search; a bug is thrown on, and so is a picture that is gone by now.
+      const isAnswer = isAppError(error) && error.code !== 'CANCELLED' && (made === null || CANNOT_RUN.has(error.code));
+      if (!isAnswer) throw error;
       return { problem: error.message };
     }
+  };
+
+  /** With the worst layers in floats where that is what keeps the limits. */
+  const measureBest = async (id: string, variant: Variant, made: Made): Promise<TrialRecord> => {
     const record = await measureMade(id, variant, made);
     if (!made.careful || keepsLimits(record, options.maxDropPp)) return record;
     const other = await measureMade(id, variant, await made.careful());

@@ -42,6 +42,28 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+describe('a backbone with a layer that a lower input size leaves too little for', () => {
+  it('is compressed all the same, and the size is named among what was skipped', async () => {
+    const whole = smallBackbone();
+    const { nodes, ...rest } = whole.graph;
+    // A window of 20 positions: of 24 at 96 pixels, of 16 at 64.
+    const window = node('MaxPool', ['scaled'], ['windowed'], { kernel_shape: [20, 20], strides: [1, 1] });
+    const limited = withGraph(whole, {
+      ...rest,
+      nodes: nodes.flatMap((each) =>
+        each.op === 'GlobalAveragePool' ? [window, { ...each, inputs: ['windowed'] }] : [each],
+      ),
+    });
+    await mkdir(join(folder, 'limited'));
+    const report = await compressDataset(
+      options({ strategy: 'auto', backbone: await smallBackboneFile(join(folder, 'limited'), limited) }),
+      fakeMeasure,
+    );
+    expect(report.skipped).toContainEqual({ id: 'size-64-fp32', problem: expect.stringContaining('64 pixels') });
+    expect(report.tried.map(({ id }) => id)).toContain('post-prune-65-shallow-96-fp32');
+  }, 120_000);
+});
+
 describe('too few images', () => {
   it('are named by class with how many are missing, before anything is measured', async () => {
     const dir = join(folder, 'few');
