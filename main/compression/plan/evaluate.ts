@@ -3,6 +3,7 @@ import { AppError, assert } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { argmax } from '../../learning/evaluation.ts';
+import { partOf } from '../../learning/folds.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import {
@@ -69,6 +70,8 @@ export interface Judged {
   rows: number[];
   truth: Int32Array;
   given: Int32Array;
+  /** What each row is a tile of; default: each row is a part. */
+  parts?: readonly string[];
 }
 
 /** Held-out scores. */
@@ -86,6 +89,7 @@ const judgedAt = (
     rows: places.map((i) => rows[i]!),
     truth: Int32Array.from(places, (i) => column.get(ledger[rows[i]!]!.classId)!),
     given: Int32Array.from(places, (i) => argmax(logits.data, i * classIds.length, classIds.length)),
+    parts: places.map((i) => partOf(ledger, rows[i]!)),
   };
 };
 
@@ -215,22 +219,33 @@ export const inViews = (each: readonly Compared[]): Compared => {
   );
 };
 
-/** The scores of some rows, mean over the first views. */
+/** The scores of the parts that some rows are of, mean over their tiles and the first views. */
 type Scores = Pick<Judged, 'truth' | 'classIds'> & Scored;
 
-/** Where some rows stand among the judged ones. @param some ledger rows; null: all */
-const placesOf = ({ rows }: Pick<Judged, 'rows'>, some: ReadonlySet<number> | null): number[] =>
-  rows.flatMap((row, i) => (some === null || some.has(row) ? [i] : []));
+/**
+ * Where the rows of each part stand among the judged ones. Models are compared by parts: thirty tiles of one are seen in one light, and no thirty images.
+ * @param some ledger rows; null: all
+ */
+const placesOfParts = (
+  { rows, parts }: Pick<Judged, 'rows' | 'parts'>,
+  some: ReadonlySet<number> | null,
+): number[][] => {
+  const kept = rows.flatMap((row, i) => (some === null || some.has(row) ? [i] : []));
+  return [...Map.groupBy(kept, (i) => parts?.[i] ?? i).values()];
+};
+
+const meansAt = (parts: readonly (readonly number[])[], values: Float64Array): Float64Array =>
+  Float64Array.from(parts, (places) => places.reduce((sum, i) => sum + values[i]!, 0) / places.length);
 
 const scoresOf = ({ judged, views }: Compared, count: number, rows: ReadonlySet<number> | null): Scores => {
   const { right, errors } = meanOver(views.slice(0, count));
   const { truth, classIds } = judged;
-  const kept = placesOf(judged, rows);
+  const parts = placesOfParts(judged, rows);
   return {
     classIds,
-    truth: Int32Array.from(kept, (i) => truth[i]!),
-    right: Float64Array.from(kept, (i) => right[i]!),
-    errors: Float64Array.from(kept, (i) => errors[i]!),
+    truth: Int32Array.from(parts, ([first]) => truth[first!]!),
+    right: meansAt(parts, right),
+    errors: meansAt(parts, errors),
   };
 };
 
@@ -280,7 +295,7 @@ function certaintyLost({ truth, classIds, errors }: Scores, after: Scores): Esti
   };
 }
 
-/** Pairs by class; one that changes sides in some views counts as that share of a pair. */
+/** Pairs by class; one that changes sides in some views, or some tiles, counts as that share of a pair. */
 const changedOf = ({ truth, classIds, right }: Omit<Scores, 'errors'>, after: Pick<Scores, 'right'>): Discordant[] => {
   const pairs = classIds.map(() => ({ n: 0, lost: 0, won: 0 }));
   truth.forEach((c, i) => {
@@ -372,11 +387,11 @@ export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
   return table;
 };
 
-/** Discordant pairs per class of two judgements of the same rows. @param rows ledger rows that are compared; null: all */
+/** Discordant pairs per class of two judgements of the same rows, by parts. @param rows ledger rows that are compared; null: all */
 export const discordantOf = (first: Judged, second: Judged, rows: ReadonlySet<number> | null = null): Discordant[] => {
-  const kept = placesOf(first, rows);
-  const some = (values: Int32Array) => Int32Array.from(kept, (i) => values[i]!);
-  const truth = some(first.truth);
-  const right = (given: Int32Array) => rightOf({ truth, given: some(given) });
-  return changedOf({ classIds: first.classIds, truth, right: right(first.given) }, { right: right(second.given) });
+  const { classIds, truth } = first;
+  const parts = placesOfParts(first, rows);
+  const right = ({ given }: Judged) => meansAt(parts, rightOf({ truth, given }));
+  const truthOfParts = Int32Array.from(parts, ([place]) => truth[place!]!);
+  return changedOf({ classIds, truth: truthOfParts, right: right(first) }, { right: right(second) });
 };

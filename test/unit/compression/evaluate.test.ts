@@ -64,6 +64,37 @@ describe('images of a class that is in one fold alone', () => {
   });
 });
 
+describe('tiles of one part', () => {
+  /** Ten parts of each class, the good ones with eight tiles; of `wrong` good parts all tiles are taken for scratched. */
+  const tiled = (wrong: number): Compared => {
+    const parts = Array.from({ length: 20 }, (_, part) => part);
+    const ledger = parts.flatMap((part) =>
+      Array.from({ length: part < 10 ? 8 : 1 }, (_, tile) => ({
+        classId: CLASSES[part < 10 ? 0 : 1]!,
+        sha: `${part}`,
+        key: `${tile}`,
+      })),
+    );
+    const rows = ledger.map((_, row) => row);
+    const folds = ledger.map(({ sha }) => Number(sha) % 5);
+    const data = Float64Array.from(
+      ledger.flatMap(({ sha }) => (Number(sha) >= wrong && Number(sha) < 10 ? [1, 0] : [0, 1])),
+    );
+    return comparedOf({ rows, folds, classIds: CLASSES, logits: matrix(rows.length, 2, data) }, ledger);
+  };
+
+  it('are one pair, not eight: the drop is the same, its bound that of ten parts', () => {
+    const [before, after] = [tiled(0), tiled(1)];
+    expect(discordantOf(before.judged, after.judged)).toEqual([
+      { n: 10, lost: 1, won: 0 },
+      { n: 10, lost: 0, won: 0 },
+    ]);
+    const lost = lossBetween(before, after);
+    expect(lost.accuracyPp).toBeCloseTo(5, 10);
+    expect(lost.accuracyUpperPp).toBeGreaterThan(15);
+  });
+});
+
 describe('loss against the reference', () => {
   const reference = judging([0, 1]);
 
