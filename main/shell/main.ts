@@ -120,6 +120,8 @@ async function run(): Promise<void> {
   window.on('closed', () => app.quit());
   askBeforeClosing(window, { running: () => watch?.running ?? 0, texts: () => texts() });
   const toFront = () => {
+    // Asked for while the program waits for its children, after the window.
+    if (window.isDestroyed()) return;
     if (window.isMinimized()) window.restore();
     window.focus();
   };
@@ -169,7 +171,7 @@ async function run(): Promise<void> {
   });
   app.on('second-instance', (_event, _argv, _folder, data) => {
     toFront();
-    void openBundle(filesOfSecondStart(data));
+    if (!window.isDestroyed()) void openBundle(filesOfSecondStart(data));
   });
   void openBundle(asked.files);
   try {
@@ -189,8 +191,10 @@ let watch: CoreWatch | null = null;
 let ending = false;
 const taskEnd = new AbortController();
 app.on('before-quit', (event) => {
-  if (ending) return;
+  // Every time: a window that closes asks twice, once by itself and once as the last one, and whoever waits asks again. Let through, it would cut off
+  // children that are still ending.
   event.preventDefault();
+  if (ending) return;
   // It ends by itself, with a status that says whether the task was done.
   if (asked.tasks.length > 0) return taskEnd.abort(new AppError('CANCELLED'));
   ending = true;

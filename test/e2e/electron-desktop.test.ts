@@ -38,6 +38,7 @@ describe.skipIf(!electronFolder)('the desktop (needs ELECTRON_OVERRIDE_DIST_PATH
         `const [window] = electron.BrowserWindow.getAllWindows(); return ${expression}; })()`,
     );
   const log = () => readFileSync(join(home, 'logs', 'shell.log'), 'utf8');
+  const coreLog = () => readFileSync(join(home, 'logs', 'core.log'), 'utf8');
   /** The shell looks at the core over a connection of its own: until it has seen the line. */
   const startLine = () =>
     expect
@@ -176,6 +177,19 @@ describe.skipIf(!electronFolder)('the desktop (needs ELECTRON_OVERRIDE_DIST_PATH
     // After the answer to this very request.
     await ask('void setTimeout(() => globalThis.answer(1), 0)');
     expect(await app.ended).toBe(0);
+  });
+
+  test('closing the window ends the program when its children have ended in order, and a start meanwhile does not disturb it', async () => {
+    home = mkdtempSync(join(shell.folder, 'ends-slowly-'));
+    await launch();
+    await ask('void setTimeout(() => window.close(), 0)');
+    await expect.poll(coreLog).toContain('takes its time');
+    const again = startElectron(shell.program, ['--home', home], env());
+    expect(await again.ended).toBe(0);
+    expect(coreLog()).not.toContain('core closed in order');
+    expect(await app.ended).toBe(0);
+    expect(coreLog()).toContain('core closed in order');
+    expect(app.output()).not.toMatch(/destroyed/);
   });
 
   test('a page that crashed is loaded again', async () => {
