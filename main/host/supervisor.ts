@@ -1,4 +1,5 @@
 import { access } from 'node:fs/promises';
+import { AppError } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Client, Disposer } from '../contract/rpc/api.ts';
 import type { Channel } from '../contract/rpc/channel.ts';
@@ -70,6 +71,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   });
   let wire: Multiplexer | null = null;
   let host: Client<typeof hostMethods, typeof noEvents> | null = null;
+  let closed = false;
 
   const serveCore = (channel: Channel) =>
     createServer({
@@ -126,6 +128,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     },
     readImage: keepThumbnails(
       async (sha, width) => {
+        // A window that is still there would have a core started that nobody ends.
+        if (closed) throw new AppError('DISCONNECTED', { peer: 'core' });
         await core.ensure();
         // Long: a window shows a refused picture as broken and does not ask again, a late one it just shows late.
         return (await host!.call('images.read', { sha, width }, { timeoutMs: 60_000 })).bytes;
@@ -140,6 +144,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     processes: () =>
       [core, ...children.list()].map(({ name, pid, state, restarts }) => ({ name, pid, state, restarts })),
     async close() {
+      closed = true;
       // The core first: it may still have something to tell its children.
       await core.stop();
       await children.close();

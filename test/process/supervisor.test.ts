@@ -215,6 +215,14 @@ describe('supervisor', () => {
     expect(coreLog()).toContain('core closed in order');
   });
 
+  test('a picture that is asked for while all is closed starts no core that nobody would end', async () => {
+    await supervisor.start();
+    const closed = supervisor.close();
+    await expect(supervisor.readImage('a'.repeat(64), 320)).rejects.toMatchObject({ code: 'DISCONNECTED' });
+    await closed;
+    expect(supervisor.processes()).toMatchObject([{ name: 'core', pid: undefined, state: 'stopped' }]);
+  });
+
   test('images come from the core; one that is missing is NOT_FOUND', async () => {
     await supervisor.start();
     const sha = 'a'.repeat(64);
