@@ -110,6 +110,8 @@ export class AppState {
   });
 
   readonly #storage: Storage;
+  /** Where the station is kept: of this tab, beside which another one may show another station, and of the next start. */
+  readonly #places: readonly Storage[];
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #nextNotice = 1;
   #toldActiveAt = -Infinity;
@@ -119,6 +121,9 @@ export class AppState {
     this.client = client;
     this.#version = version;
     this.#storage = storage;
+    this.#places = [sessionStorage, storage];
+    // A page that is loaded again, after a crash with nobody there, shows the line that it showed before; one that is gone by now is no choice.
+    this.stationId = this.#places.map((place) => place.getItem('station')).find((id) => id !== null) ?? null;
     this.connection = client.state;
     this.setTheme(storage.getItem('theme') === 'light' ? 'light' : 'dark');
     language.now = navigator.language.startsWith('ja') ? 'ja' : 'en';
@@ -198,6 +203,7 @@ export class AppState {
   async chooseStation(stationId: string | null): Promise<void> {
     if (this.stationId !== stationId) {
       this.stationId = stationId;
+      if (stationId !== null) for (const place of this.#places) place.setItem('station', stationId);
       this.line = null;
       this.candidates = [];
       this.knowledge = [];

@@ -1,6 +1,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { appears, go, openPage, settled, signIn, testId } from './browser.ts';
+import type { Station } from '../../main/contract/domain.ts';
 import { AppError } from '../../main/contract/errors.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { judgementOf, partOf, STATION } from './fixtures/parts.ts';
@@ -436,6 +437,28 @@ describe('the guided first round', () => {
     await page.reload();
     await page.waitForSelector(testId('app-shell'));
     expect(await page.locator(testId('first-round')).count()).toBe(0);
+  });
+});
+
+describe('a page that is loaded again', () => {
+  it('shows the station that its tab showed, whatever another tab shows', async () => {
+    const [first] = server.world.stations as [Station];
+    const second = { ...first, id: 'second', name: 'Second line' };
+    server.world.stations = [first, second];
+    const { page } = await open();
+    const choose = async (of: Page, { name }: Station) => {
+      await of.click('.picker .station');
+      await of.click(`.picker [role=menuitemradio]:has-text("${name}")`);
+      await of.waitForSelector(`.picker .station:has-text("${name}")`);
+    };
+    await choose(page, second);
+    const other = await page.context().newPage();
+    await other.goto(page.url());
+    await other.waitForSelector(`.picker .station:has-text("${second.name}")`);
+    await choose(other, first);
+    await page.reload();
+    await page.waitForSelector(testId('app-shell'));
+    await page.waitForSelector(`.picker .station:has-text("${second.name}")`, { timeout: 10_000 });
   });
 });
 
