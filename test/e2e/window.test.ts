@@ -440,6 +440,26 @@ describe('the guided first round', () => {
   });
 });
 
+describe('a double click', () => {
+  it('on the button that stops the line does not start it again', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    const box = (await page.locator(testId('stop-line')).boundingBox())!;
+    const at = [box.x + box.width / 2, box.y + box.height / 2] as const;
+    await page.mouse.click(...at);
+    await page.waitForSelector(testId('start-line'));
+    await page.mouse.move(...at);
+    await page.mouse.down({ clickCount: 2 });
+    await page.mouse.up({ clickCount: 2 });
+    await settled(page);
+    await page.waitForSelector('[data-verdict="stopped"]', { timeout: 10_000 });
+    expect(server.world.line.state).toBe('stopped');
+    // A click of its own starts it.
+    await page.click(testId('start-line'));
+    await page.waitForSelector(testId('stop-line'));
+  });
+});
+
 describe('a page that is loaded again', () => {
   it('shows the station that its tab showed, whatever another tab shows', async () => {
     const [first] = server.world.stations as [Station];
