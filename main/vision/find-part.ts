@@ -112,8 +112,9 @@ interface Place {
   score: number;
 }
 
-/** Top of the parabola through three scores, -0.5..0.5 from the middle one. */
-const peak = (before: number, here: number, after: number): number => {
+/** Top of the parabola through three scores, -0.5..0.5 from the middle one; at the border of what was searched there are not three, and the place itself is the top. */
+const peak = (before: number | undefined, here: number, after: number | undefined): number => {
+  if (before === undefined || after === undefined) return 0;
   const bend = before - 2 * here + after;
   return bend < 0 ? Math.max(-0.5, Math.min(0.5, (before - after) / (2 * bend))) : 0;
 };
@@ -153,7 +154,7 @@ function bestPlace(picture: Grey, template: Grey): Place {
     const { x, y, score } = places[0] ?? { x: 0, y: 0, score: 0 };
     const at = (px: number, py: number) => {
       attempt(px, py);
-      return tried.get(py * on.width + px)?.score ?? score;
+      return tried.get(py * on.width + px)?.score;
     };
     return { score, x: x + peak(at(x - 1, y), score, at(x + 1, y)), y: y + peak(at(x, y - 1), score, at(x, y + 1)) };
   }

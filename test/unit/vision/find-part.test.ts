@@ -54,6 +54,23 @@ describe('the part finder', () => {
     }
   });
 
+  it('finds a part that touches the edge of the frame where it was taught', () => {
+    const edges: Region[] = [
+      { x: 0, y: 0, width: 320, height: 256 },
+      { x: 0, y: 100, width: 300, height: 300 },
+      { x: 480, y: 384, width: 320, height: 256 },
+    ];
+    for (const part of edges) {
+      const frame = onBelt(part.x, part.y);
+      const template = teachTemplate(frame, part);
+      expect(template.scale).toBeGreaterThan(1);
+      const finder = finderSchema.parse({ kind: 'template', template, searchX: 60, searchY: 60 });
+      const shift = findPart(finder, frame);
+      expect(shift).toEqual({ x: 0, y: 0 });
+      expect(moved(part, shift, frame)).toEqual(part);
+    }
+  });
+
   it('says that there is no part rather than take the belt, an even picture or another part for it', () => {
     const finder = finderOf(region);
     const lost = expect.objectContaining({ code: 'PART_NOT_FOUND' });
