@@ -59,7 +59,9 @@ export function judgeTile({ logits, novelty }: TileOutput, card: Basis): TileJud
   };
   // A part unlike anything known is unsure however confident the model is: its confidence says nothing there.
   if (novelty > thresholds.novelty) return { verdict: 'unsure', unsureReason: 'novel', ...base };
-  if (confidence < limit) return { verdict: 'unsure', unsureReason: 'low-margin', ...base };
+  // As likely good as bad: which of the two classes comes first in the card decides nothing.
+  const torn = classes.some(({ isOk }, i) => isOk !== winner.isOk && logits[i] === logits[best]);
+  if (confidence < limit || torn) return { verdict: 'unsure', unsureReason: 'low-margin', ...base };
   return { verdict: winner.isOk ? 'ok' : 'ng', unsureReason: null, ...base };
 }
 

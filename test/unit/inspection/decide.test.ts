@@ -41,6 +41,25 @@ test('one tile: confidence of the best class against the limit of its kind', () 
   expect(judgeTile(ok, { ...card, temperature: 10 }).verdict).toBe('unsure');
 });
 
+test('a tie of a good and a bad class is unsure, whichever the card names first', () => {
+  const [scratch, good] = card.classes;
+  const lenient = { ...card, thresholds: { ok: 0.5, ng: 0.5, novelty: 5 } };
+  for (const classes of [
+    [good!, scratch!],
+    [scratch!, good!],
+  ]) {
+    expect(judgeTile({ logits: [0.5, 0.5], novelty: 1 }, { ...lenient, classes })).toMatchObject({
+      verdict: 'unsure',
+      unsureReason: 'low-margin',
+      confidence: 0.5,
+      margin: 0,
+    });
+  }
+  // Two kinds of bad are bad.
+  const bad = [scratch!, card.classes[2]!];
+  expect(judgeTile({ logits: [0.5, 0.5], novelty: 1 }, { ...lenient, classes: bad }).verdict).toBe('ng');
+});
+
 test('what is no number is an error, never ok', () => {
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
     expect(judgeTile({ logits: [0, 9, bad], novelty: 1 }, card).unsureReason).toBe('error');
