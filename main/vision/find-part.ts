@@ -195,8 +195,10 @@ export function findPart(finder: Finder, image: PixelImage): Shift {
   const { template, searchX, searchY, minScore } = finder;
   const { region, scale } = template;
   const data = Float32Array.from(Buffer.from(template.pixels, 'base64'));
-  const left = Math.max(0, region.x - searchX);
-  const top = Math.max(0, region.y - searchY);
+  // Whole pixels of the template before the taught place: it is then one of the places that are compared, also near the edge of the frame.
+  const before = (at: number, search: number) => Math.min(Math.ceil(search / scale), Math.floor(at / scale)) * scale;
+  const left = region.x - before(region.x, searchX);
+  const top = region.y - before(region.y, searchY);
   const window: Region = {
     x: left,
     y: top,

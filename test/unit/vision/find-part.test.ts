@@ -54,11 +54,13 @@ describe('the part finder', () => {
     }
   });
 
-  it('finds a part that touches the edge of the frame where it was taught', () => {
+  it('finds a part where it was taught, also at the edge of the frame and close to it', () => {
     const edges: Region[] = [
       { x: 0, y: 0, width: 320, height: 256 },
       { x: 0, y: 100, width: 300, height: 300 },
       { x: 480, y: 384, width: 320, height: 256 },
+      { x: 3, y: 2, width: 320, height: 256 },
+      { x: 3, y: 3, width: 794, height: 634 },
     ];
     for (const part of edges) {
       const frame = onBelt(part.x, part.y);
