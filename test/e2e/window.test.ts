@@ -247,9 +247,12 @@ describe('Live', () => {
     server.tick();
     await page.waitForSelector(`${testId('strip-part')}[data-part="16813"]`);
     expect(await page.textContent('[data-verdict]')).toContain('16,808');
-    await page.keyboard.press('q');
+    // Held down, it repeats.
+    for (let times = 0; times < 3; times += 1) await page.keyboard.down('q');
+    await page.keyboard.up('q');
     await page.waitForSelector(`${testId('notice')} >> text=16,808`);
     expect(server.world.queue[0]?.part.id).toBe(16_808);
+    expect(server.calls('parts.toQueue')).toBe(1);
     await page.keyboard.press('Escape');
     await page.waitForSelector('[data-verdict] >> text=16,813');
   });

@@ -10,11 +10,10 @@ export const STRIP = 12;
 export class LiveState {
   /** Oldest first. */
   parts = $state.raw<Part[]>([]);
-  /** Held by the user; null: the newest. */
-  heldId = $state<number | null>(null);
   readonly heat: Heat;
   look = $state.raw<Look>(wholePicture);
 
+  /** By the user; null: the newest is shown. */
   held = $state.raw<Part | null>(null);
   newest = $derived(this.parts.at(-1) ?? null);
   shown = $derived(this.held ?? this.newest);
