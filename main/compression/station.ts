@@ -218,11 +218,9 @@ async function offer(run: Run, done: Done) {
   return { offers, referenceLatency, anyFaster };
 }
 
-const NOT_COMPARABLE =
-  'pictures of a single class, or of one part of each other class, do not show what compressing costs';
-
 function uncompressedBecause({ read }: Run, anyFaster: boolean): string {
-  if (!isComparable(read)) return `Not compressed: ${NOT_COMPARABLE}.`;
+  if (!isComparable(read))
+    return 'Not compressed: pictures of a single class, or of one part of each other class, do not show what compressing costs.';
   return anyFaster
     ? 'Not compressed: for comparison, or where the smaller one is not wanted.'
     : 'Not compressed: nothing faster kept the accuracy.';
@@ -230,7 +228,7 @@ function uncompressedBecause({ read }: Run, anyFaster: boolean): string {
 
 function whyUncompressed({ input, read }: Run, { chosen, anyFaster }: { chosen: boolean; anyFaster: boolean }): string {
   const nothing = !isComparable(read)
-    ? NOT_COMPARABLE
+    ? 'pictures of a single class, or of one part of each other class, do not show what compressing costs'
     : anyFaster
       ? `each faster one on offer fails a gate${read.others ? ' or has a poor map of what other stations gave' : ''}`
       : `nothing faster kept the balanced accuracy within ${input.criteria.maxDropPp} pp`;
