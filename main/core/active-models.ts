@@ -10,6 +10,7 @@ import {
   type ActiveModels,
 } from '../audit/activation.ts';
 import { isAppError } from '../contract/errors.ts';
+import { createLane, type Lane } from '../contract/lane.ts';
 import { nodeFiles, writeDurably } from '../store/files.ts';
 import type { CoreContext } from './context.ts';
 
@@ -33,7 +34,7 @@ export const createActiveModels = (
   checkActive: (stationId: string, candidateId: string) => Promise<ActiveModel>,
 ): ActiveModelsService => {
   const folder = activeFolder(store.home);
-  const turns = new Map<string, Promise<unknown>>();
+  const lanes = new Map<string, Lane>();
 
   const textOf = (stationId: string, models: readonly ActiveModel[], { by, at }: Who): string =>
     signActive({ stationId, models: [...models], by, at }, keys.signing);
@@ -115,12 +116,9 @@ export const createActiveModels = (
 
   return {
     exchange(stationId, to, by, work) {
-      const turn = (turns.get(stationId) ?? Promise.resolve()).then(() => exchangeNow(stationId, to, by, work));
-      turns.set(
-        stationId,
-        turn.catch(() => {}),
-      );
-      return turn;
+      const lane = lanes.get(stationId) ?? createLane();
+      lanes.set(stationId, lane);
+      return lane(() => exchangeNow(stationId, to, by, work));
     },
     settle: () =>
       // On a full disk the program starts all the same; a line tells what it may not inspect with.

@@ -3,6 +3,7 @@ import type { ActiveModel } from '../audit/activation.ts';
 import { removeApproval, signApproval, verifyBundle } from '../audit/approval.ts';
 import type { Candidate, Gate, GoldenResult } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
+import { createLane } from '../contract/lane.ts';
 import { nodeFiles } from '../store/files.ts';
 import type { Account } from '../store/users.ts';
 import type { Accounts } from './accounts.ts';
@@ -206,13 +207,9 @@ export const createApprovalService = (
     return store.candidates.get(candidateId);
   };
 
-  let turn: Promise<unknown> = Promise.resolve();
+  const signing = createLane();
   /** One after the other: of two who sign at the same moment the second would take the first one's signature away with its own. */
-  const approve: ApprovalService['approve'] = (...signing) => {
-    const signed = turn.then(() => signNow(...signing));
-    turn = signed.catch(() => {});
-    return signed;
-  };
+  const approve: ApprovalService['approve'] = (...asked) => signing(() => signNow(...asked));
 
   /** Rows and entry of an activation; gives what was active before. */
   const record = (

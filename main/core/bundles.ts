@@ -7,6 +7,7 @@ import { isTrusted, ownInstallation, readTrusted, signTrusted, trustedFile } fro
 import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
 import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
+import { createLane } from '../contract/lane.ts';
 import { diskError, nodeFiles, syncFile, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './bundle-folder.ts';
 import type { ClassService } from './classes.ts';
@@ -80,13 +81,10 @@ export const createBundleService = (
     if (!intact) log.error('the list of trusted installations was not written by this home: nobody is trusted');
     return { installation: ownInstallation(store.home) ?? keys.installation, installations };
   };
-  let written: Promise<void> = Promise.resolve();
+  const writing = createLane();
   /** One after the other: each changes what the one before it wrote, or a trust that was just taken away would be back. */
-  const setTrusted = (change: (list: ReturnType<typeof trusted>['installations']) => typeof list): Promise<void> => {
-    const write = () =>
-      writeDurably(trustedFile(store.home), signTrusted(change(trusted().installations), keys.signing));
-    return (written = written.then(write, write));
-  };
+  const setTrusted = (change: (list: ReturnType<typeof trusted>['installations']) => typeof list): Promise<void> =>
+    writing(() => writeDurably(trustedFile(store.home), signTrusted(change(trusted().installations), keys.signing)));
 
   const exportTo = async (candidate: Candidate, file: string, by: string) => {
     const bundleDir = bundleDirOf(store.home, candidate.id);

@@ -3,6 +3,7 @@ import type { LineStatus } from '../contract/domain.ts';
 import { AppError, isAppError, type WireError } from '../contract/errors.ts';
 import type { lineMethods, LineRecord } from '../contract/line.ts';
 import type { PreviewQuestion } from '../contract/preview.ts';
+import { createLane, type Lane } from '../contract/lane.ts';
 import { bundleDirOf } from './bundle-folder.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { Ingest } from './ingest.ts';
@@ -59,8 +60,8 @@ interface Line {
   resumeDue: boolean;
   /** How often the line is being told, or is to be told, from where to send again: what is new may come before what is old meanwhile. */
   held: number;
-  /** What it is told of its station and its model: one thing after the other. */
-  turn: Promise<unknown>;
+  /** What it is told of its station and its model is what the store says by then: no change is followed by what was before it. */
+  inTurn: Lane;
 }
 
 /** `checkActive`: throws NOT_APPROVED or BUNDLE_ALTERED; the line process checks the files for itself too. */
@@ -89,7 +90,7 @@ export const createLines = (
       retry: null,
       resumeDue: false,
       held: 0,
-      turn: Promise.resolve(),
+      inTurn: createLane(),
     };
     lines.set(stationId, line);
     return line;
@@ -157,12 +158,6 @@ export const createLines = (
   };
 
   // ---------------------------------------------------------------- connection
-  /** What is told to a line is what the store says by then: no change is followed by what was before it. */
-  const inTurn = <T>(line: Line, work: () => Promise<T>): Promise<T> => {
-    const done = line.turn.then(work);
-    line.turn = done.catch(() => {});
-    return done;
-  };
   const configureNow = async (line: Line, client: LineClient): Promise<void> => {
     const station = store.stations.get(line.status.stationId);
     const bundleDir = station.activeModelId === null ? null : bundleDirOf(store.home, station.activeModelId);
@@ -192,7 +187,7 @@ export const createLines = (
     // moment on in which we listen, and that is before the line's turn has come and the bundle has been checked.
     line.held += 1;
     try {
-      await inTurn(line, () => configureNow(line, client));
+      await line.inTurn(() => configureNow(line, client));
     } finally {
       line.held -= 1;
     }
@@ -371,7 +366,7 @@ export const createLines = (
     },
     activate(stationId, bundleDir, record) {
       const line = lineOf(stationId);
-      return inTurn(line, async () => {
+      return line.inTurn(async () => {
         if (line.client !== null)
           setStatus(line, await line.client.call('line.activate', { bundleDir, classCodes: store.classes.codes() }));
         return record();

@@ -10,6 +10,7 @@ import {
   type PlantEvents,
   type PlantEventsState,
 } from '../contract/plant-events.ts';
+import { createLane } from '../contract/lane.ts';
 import { refuseUnreadable } from '../lineio/mqtt/certificates.ts';
 import { openPublisher, type Publisher } from '../lineio/mqtt/publisher.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -44,13 +45,8 @@ export const createPlantEvents = (context: CoreContext, secrets: SecretStore): P
   /** What was told of each line last. */
   const told = new Map<string, { key: string; at: number }>();
 
-  let turn: Promise<unknown> = Promise.resolve();
-  /** Opening, changing and closing, one after the other: of two that open at once one would be left open for ever. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const done = turn.then(work);
-    turn = done.catch(() => {});
-    return done;
-  };
+  /** Opening, changing and closing: of two that open at once one would be left open for ever. */
+  const inTurn = createLane();
 
   const config = (): PlantEvents =>
     store.demo ? { kind: 'none' } : plantEventsSchema.catch({ kind: 'none' }).parse(store.settings.get(SETTING));

@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { AppError } from '../../contract/errors.ts';
+import { createLane } from '../../contract/lane.ts';
 import {
   command,
   flag,
@@ -141,12 +142,9 @@ export async function openControlChannel(address: string, port = GVCP_PORT): Pro
     throw new GvcpTimeout(`${what}: no answer from ${address}`);
   };
   // One command at a time: a device may refuse a second before it answered the first.
-  let queue: Promise<unknown> = Promise.resolve();
-  const request = (what: string, code: number, payload: Uint8Array): Promise<Buffer> => {
-    const next = queue.then(() => exchange(what, code, payload));
-    queue = next.catch(() => {});
-    return next;
-  };
+  const lane = createLane();
+  const request = (what: string, code: number, payload: Uint8Array): Promise<Buffer> =>
+    lane(() => exchange(what, code, payload));
   const hex = (value: number) => `0x${value.toString(16)}`;
   const tooShort = (what: string) => new GvcpError(`${what} (answer too short)`, status.invalidHeader);
 
@@ -194,7 +192,7 @@ export async function openControlChannel(address: string, port = GVCP_PORT): Pro
     },
     async close() {
       if (closed) return;
-      await queue;
+      await lane(() => {});
       closed = true;
       await new Promise<void>((resolve) => socket.close(() => resolve()));
     },

@@ -6,7 +6,7 @@ import type { Previewed, PreviewQuestion } from '../../contract/preview.ts';
 import type { CallOutput } from '../../contract/rpc/api.ts';
 import { monotonicMs } from '../../inspection/inspector.ts';
 import type { AskCapture } from './ask-capture.ts';
-import type { Lane } from './lane.ts';
+import type { Lane } from '../../contract/lane.ts';
 import { optionsOf, refuseInDemo } from './line-camera.ts';
 import { setupOf, type LineState } from './line-state.ts';
 

@@ -15,7 +15,7 @@ import { openSpool } from '../../inspection/spool.ts';
 import type { FromLineio } from '../../lineio/lineio-thread.ts';
 import { isDemoHome } from './active-model.ts';
 import { createAskCapture } from './ask-capture.ts';
-import { createLane } from './lane.ts';
+import { createLane } from '../../contract/lane.ts';
 import { createLineCamera, refuseInDemo } from './line-camera.ts';
 import { createLinePreview } from './line-preview.ts';
 import { lateAfterMs, openedWith, setupOf, type LineState, type Setup } from './line-state.ts';

@@ -2,7 +2,7 @@ import { asAppError, isAppError } from '../../contract/errors.ts';
 import type { Logger } from '../../contract/log.ts';
 import type { Inspector } from '../../inspection/inspector.ts';
 import { openApprovedModel } from './active-model.ts';
-import type { Lane } from './lane.ts';
+import type { Lane } from '../../contract/lane.ts';
 import type { LineState, Setup } from './line-state.ts';
 import type { Problems } from './problems.ts';
 import type { LineThreads } from './threads.ts';
