@@ -21,6 +21,8 @@ export interface HandshakeOptions {
   unsureAs: 'ng' | 'apart';
   /** Whether the signals are written to the PLC, and `withdrawn` tells when; else it reads them when it likes. */
   written: boolean;
+  /** Number of the last part of the handshake before this one; default 0: there was none. A number is not given twice: a verdict of before may still be under way. */
+  lastPart?: number;
 }
 
 /** The verdict of a part as the line's other threads tell it. */
@@ -130,14 +132,10 @@ export interface Handshake {
   readonly statistics: Readonly<Statistics>;
 }
 
-/**
- * @param onResult hears of every result when it is put out, in the order of the parts
- * @param lastPart of the handshake before this one, 0: there was none. A number is not given twice: a verdict of before may still be under way.
- */
+/** @param onResult hears of every result when it is put out, in the order of the parts */
 export function createHandshake(
   options: HandshakeOptions,
   onResult: (result: PartResult) => void = () => {},
-  lastPart = 0,
 ): Handshake {
   let running = false;
   let speaks = true;
@@ -145,7 +143,7 @@ export function createHandshake(
   let clockMs = -Infinity;
   let acceptedMs = -Infinity;
   let edgeMs = -Infinity;
-  let parts = lastPart;
+  let parts = options.lastPart ?? 0;
   /** Frames up to this number have become parts, or belong to none. null: of none was heard yet. */
   let heardSeq: number | null = null;
   let pending: Pending[] = [];

@@ -184,17 +184,14 @@ const configure = async (message: Configure): Promise<void> => {
   const layout = layOut(config.addresses);
   const image = createRegisterImage(layout);
   const { source, minSpacingMs, debounceMs } = message.trigger;
-  const handshake = createHandshake(
-    {
-      ...config,
-      minSpacingMs,
-      debounceMs,
-      triggered: source === 'line-output',
-      written: config.kind === 'modbus-client',
-    },
-    undefined,
+  const handshake = createHandshake({
+    ...config,
+    minSpacingMs,
+    debounceMs,
+    triggered: source === 'line-output',
+    written: config.kind === 'modbus-client',
     lastPart,
-  );
+  });
   if (running) handshake.take({ kind: 'start' }, now());
   const onRefused = () => take({ kind: 'refused' });
   const onHeard = () => {
