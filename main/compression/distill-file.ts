@@ -16,7 +16,7 @@ import {
   cutModel,
   DEFAULT_SIZE,
   openTool,
-  outputErrorOf,
+  outputErrorsOf,
   PRUNED_SHARE,
   report,
   type ToolOptions,
@@ -102,14 +102,13 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
       return { ...(await report(made, against, options)), student: family, untaughtError: null, taught: true };
     }
     // Few pictures, or few steps, can take a copy that was fitted well further away.
-    const [untaughtError, taughtError] = [
-      await outputErrorOf(open(student), against, options),
-      await outputErrorOf(taught, against, options),
-    ];
+    const untaught = open(student);
+    const errors = await outputErrorsOf([untaught, taught], against, options);
+    const [untaughtError, taughtError] = errors as [number, number];
     const isNearer = taughtError < untaughtError;
     if (!isNearer) options.onWarning?.(notNearer(untaughtError, taughtError));
     return {
-      ...(await report(isNearer ? taught : open(student), against, options)),
+      ...(await report(isNearer ? taught : untaught, against, options, isNearer ? taughtError : untaughtError)),
       student: null,
       untaughtError,
       taught: isNearer,

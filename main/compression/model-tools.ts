@@ -114,9 +114,8 @@ export async function openTool(options: ToolOptions, { open }: { open: boolean }
 function writeOut(out: string, made: Model, normalisation: SourcedNormalisation): void {
   try {
     writeModelFile(out, made);
-    if (normalisation.from === 'assumed') return;
-    const { file, text } = sidecarOf(out, normalisation);
-    writeFileSync(file, text);
+    const sidecar = sidecarOf(out, normalisation);
+    if (sidecar) writeFileSync(sidecar.file, sidecar.text);
   } catch (cause) {
     throw outError(cause, out);
   }
@@ -181,27 +180,32 @@ async function openPictures(
   };
 }
 
-/** Squared error of what a model gives, relative to the variance of what the original does, over pictures that neither learnt from. */
-export async function outputErrorOf(
-  made: Model,
+/** Squared error of what each model gives, relative to the variance of what the original does, over pictures that none learnt from. */
+export async function outputErrorsOf(
+  made: readonly Model[],
   { model, size, batch, pictures: { source, compared } }: OpenedModel & { pictures: Pictures },
   { threads, signal }: Pick<ModelOptions, 'threads' | 'signal'>,
-): Promise<number> {
+): Promise<number[]> {
   const run = { size, threads, batch, signal };
   const wanted = await outputsOn(model, source, compared, run);
-  return relativeOutputError(wanted, await outputsOn(made, source, compared, run), compared.length);
+  const errors: number[] = [];
+  for (const each of made)
+    errors.push(relativeOutputError(wanted, await outputsOn(each, source, compared, run), compared.length));
+  return errors;
 }
 
-/** Without pictures there is nothing to compare on, and a made one is timed. */
+/** Without pictures there is nothing to compare on, and a made one is timed. @param known its `outputError`, where that was found already */
 export async function report(
   made: Model,
   opened: OpenedModel & { pictures: Pictures | null },
   { out, threads, signal, onProgress }: ModelOptions,
+  known?: number,
 ): Promise<ToolReport> {
   const { model, bytes, inputName, size, batch, normalisation, pictures } = opened;
   const after = encodeModel(made);
   onProgress?.('comparing and timing');
-  const outputError = pictures && (await outputErrorOf(made, { ...opened, pictures }, { threads, signal }));
+  const outputError =
+    known ?? (pictures && (await outputErrorsOf([made], { ...opened, pictures }, { threads, signal }))[0]!);
   const timed = pictures
     ? { source: pictures.source, image: pictures.compared[0]! }
     : { source: { view: async () => ({ image: madePicture(0, 2 * size), region: null }) }, image: 0 };

@@ -20,6 +20,8 @@ import type { CompressStationInput } from './station.ts';
 const SEARCH_SHARE = 0.6;
 
 export interface StationSearchOptions {
+  /** isComparable */
+  comparable: boolean;
   products: Products;
   progress: StationProgress;
   measure: Measure;
@@ -44,7 +46,7 @@ export const isComparable = ({ ledger }: Pick<StationImages, 'ledger'>): boolean
 export async function searchForStation(
   input: CompressStationInput,
   read: StationImages,
-  { products, progress, measure, onProblem, signal }: StationSearchOptions,
+  { comparable, products, progress, measure, onProblem, signal }: StationSearchOptions,
 ): Promise<TrialBench> {
   const { backbone, criteria, threads, lineThreads } = input;
   const { source, images, ledger } = read;
@@ -71,7 +73,6 @@ export async function searchForStation(
   progress.countBy(() => bench.now());
   const searchMs = Math.max(0, budgetMs - progress.elapsedMs());
   const searchStart = bench.now();
-  const comparable = isComparable(read);
   await searchPlan(
     {
       strategy: 'auto',

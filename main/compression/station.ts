@@ -55,6 +55,8 @@ export const compressStation = (
 interface Run {
   input: CompressStationInput;
   read: StationImages;
+  /** Whether its pictures tell what compressing costs. */
+  comparable: boolean;
   bench: TrialBench;
   products: Products;
   progress: StationProgress;
@@ -72,8 +74,9 @@ async function compress(
   if ('onlyGood' in read) return makeGoodPartsCandidate(input, read.onlyGood, { measure, signal, report });
   await using products = openProducts({ threads: input.threads });
   report(0.05, 'compress.reference');
-  const bench = await searchForStation(input, read, { products, progress, measure, onProblem, signal });
-  const run = { input, read, bench, products, progress, measure, signal };
+  const comparable = isComparable(read);
+  const bench = await searchForStation(input, read, { comparable, products, progress, measure, onProblem, signal });
+  const run = { input, read, comparable, bench, products, progress, measure, signal };
   const done = await finish(run);
   report(0.87, 'compress.time');
   const { offers, referenceLatency, anyFaster } = await offer(run, done);
@@ -218,16 +221,19 @@ async function offer(run: Run, done: Done) {
   return { offers, referenceLatency, anyFaster };
 }
 
-function uncompressedBecause({ read }: Run, anyFaster: boolean): string {
-  if (!isComparable(read))
+function uncompressedBecause({ comparable }: Run, anyFaster: boolean): string {
+  if (!comparable)
     return 'Not compressed: pictures of a single class, or of one part of each other class, do not show what compressing costs.';
   return anyFaster
     ? 'Not compressed: for comparison, or where the smaller one is not wanted.'
     : 'Not compressed: nothing faster kept the accuracy.';
 }
 
-function whyUncompressed({ input, read }: Run, { chosen, anyFaster }: { chosen: boolean; anyFaster: boolean }): string {
-  const nothing = !isComparable(read)
+function whyUncompressed(
+  { input, read, comparable }: Run,
+  { chosen, anyFaster }: { chosen: boolean; anyFaster: boolean },
+): string {
+  const nothing = !comparable
     ? 'pictures of a single class, or of one part of each other class, do not show what compressing costs'
     : anyFaster
       ? `each faster one on offer fails a gate${read.others ? ' or has a poor map of what other stations gave' : ''}`

@@ -114,11 +114,12 @@ export const normalisationOf = ({
   from: normalisationFrom ?? 'description',
 });
 
-/** What states it beside a model that was made of one whose scaling is known: a file of its own name. */
-export const sidecarOf = (modelFile: string, { mean, std }: Normalisation): { file: string; text: string } => ({
-  file: `${modelFile}.json`,
-  text: `${JSON.stringify({ mean, std, pixels: 255 })}\n`,
-});
+/** What states it beside a model that was made of one whose scaling is known: a file of its own name. Null: it is assumed, and nothing is stated. */
+export const sidecarOf = (
+  modelFile: string,
+  { mean, std, from }: SourcedNormalisation,
+): { file: string; text: string } | null =>
+  from === 'assumed' ? null : { file: `${modelFile}.json`, text: `${JSON.stringify({ mean, std, pixels: 255 })}\n` };
 
 /** What to tell where no file states it. @param file as its user calls it */
 export const assumedNormalisation = (file: string): string =>

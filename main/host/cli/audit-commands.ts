@@ -15,7 +15,7 @@ export function addAuditCommands(program: Command, action: Action, exitWith: (co
     .action(
       action(async (context: Context) => {
         await withCore(context, async (client) => {
-          // A mistyped folder is a new one: nothing was done there, and nothing is proven.
+          // A window was opened on it and nobody has signed in yet: nothing was done there, and nothing is proven.
           const { firstStart } = await client.call('session.state', {});
           if (firstStart) throw new AppError('HOME_EMPTY', { home: context.home });
           const verdict = await client.call('audit.verify', {});

@@ -98,7 +98,7 @@ export function addTrainCommand(program: Command, action: Action): void {
           await writeOut(file, encodeModel(model));
           const sidecar = sidecarOf(file, normalisation);
           // The next tool would assume it.
-          if (normalisation.from !== 'assumed') await writeOut(sidecar.file, sidecar.text);
+          if (sidecar) await writeOut(sidecar.file, sidecar.text);
         }
         const document = {
           epochs,
