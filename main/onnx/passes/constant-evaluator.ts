@@ -22,7 +22,7 @@ const stridesOf = (dims: readonly number[]): number[] => {
   return strides;
 };
 
-/** The tensor of `dims` whose element at flat position i is `source`'s at `from(i)`. */
+/** The tensor of `dims` whose element at flat position i is `source`'s at `from(i)`; undefined for sizes that no tensor has. */
 function moved(
   source: ConstTensor,
   dims: readonly number[],
@@ -31,7 +31,7 @@ function moved(
 ): ConstTensor | undefined {
   const { size } = elementTypes[source.type];
   const count = elementCount(dims);
-  if (size === 0 || !(count <= limit)) return undefined;
+  if (size === 0 || !dims.every((dim) => dim >= 0) || !(count <= limit)) return undefined;
   const bytes = new Uint8Array(count * size);
   const index = dims.map(() => 0);
   for (let i = 0; i < count; i++) {
@@ -261,7 +261,7 @@ const divide = (a: number, b: number, type: ElementType): number =>
 const constantOfShape: Evaluate = (node, [shape], limit) => {
   const dims = read(shape);
   const fill = tensorAttribute(node, 'value') ?? { type: 'float32', dims: [1], bytes: new Uint8Array(4) };
-  if (!dims || dims.some((dim) => dim < 0) || elementCount(fill.dims) !== 1) return undefined;
+  if (!dims || elementCount(fill.dims) !== 1) return undefined;
   return moved(fill, dims, limit, () => 0);
 };
 

@@ -7,6 +7,7 @@ import {
   foldConstants,
   halfPrecisionIn,
   inferShapes,
+  int64Tensor,
   model,
   node,
   requireStaticShapes,
@@ -105,6 +106,29 @@ describe('hostile bytes', () => {
       bytes[at]! ^= 1 << (at % 8);
       attempt(bytes);
     }
+  });
+
+  it('sizes below zero, one of them or two whose product is above it', () => {
+    const ofSize = (wished: readonly number[]) => {
+      const base = smallNet();
+      const graph = setInitializer(base.graph, 'sizes', int64Tensor([wished.length], wished));
+      return withGraph(base, {
+        ...setInitializer(graph, 'one', int64Tensor([1], [1])),
+        // Shapes are not followed through a Flatten of sizes, so that only the evaluator can tell.
+        nodes: [
+          ...graph.nodes,
+          node('Flatten', ['one'], ['flat sizes'], { axis: 0 }),
+          node('ConstantOfShape', ['flat sizes'], ['nought']),
+          node('Expand', ['nought', 'sizes'], ['large']),
+          node('Identity', ['large'], ['end']),
+        ],
+        outputs: [...graph.outputs, { ...graph.outputs[0]!, name: 'end' }],
+      });
+    };
+    const kept = (wished: readonly number[]) =>
+      foldConstants(ofSize(wished)).graph.nodes.some((item) => item.op === 'Expand');
+    expect(kept([2, 3])).toBe(false);
+    for (const wished of [[-(2 ** 52)], [-4], [-2, -3]]) expect(kept(wished)).toBe(true);
   });
 
   it('constants of any numbers before every operator that is folded', () => {
