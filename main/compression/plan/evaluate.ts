@@ -354,11 +354,15 @@ export const lossBetween = (reference: Compared, other: Compared, unseen: Readon
   };
 };
 
+/** What the limits are held against. */
+export interface Limited {
+  lost: Loss;
+  newDefects: NoveltyLoss | null;
+}
+
 /** Neither too inaccurate nor blind. */
-export const keepsLimits = (
-  { lost, newDefects }: { lost: Loss; newDefects: NoveltyLoss | null },
-  maxDropPp: number,
-): boolean => lost.expectedPp <= maxDropPp && !isBlind(newDefects);
+export const keepsLimits = ({ lost, newDefects }: Limited, maxDropPp: number): boolean =>
+  lost.expectedPp <= maxDropPp && !isBlind(newDefects);
 
 /** By accuracy alone too: of what keeps the limits otherwise only its scores say so. */
 export const isSeenToHold = ({ lost }: { lost: Loss }, maxDropPp: number): boolean => lost.accuracyPp <= maxDropPp;

@@ -18,9 +18,10 @@ import type { ImageSource } from '../image-source.ts';
 import { linearHead } from '../prune/linear-head.ts';
 import type { ImportanceOptions } from '../prune/measures.ts';
 import { affordableRows, teachingMsWithin, viewMs } from './budget.ts';
+import { floatsWhereNeeded } from './careful.ts';
 import type { Checkpoint, Outcome } from './checkpoint.ts';
 import { openContender, resizeMs, timePair, type Measure } from './contender.ts';
-import { comparedOf, featuresOf, keepsLimits, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
+import { comparedOf, featuresOf, lossBetween, stagesOf, validate, type Compared } from './evaluate.ts';
 import { apartImages, groupedFolds, untaughtImages } from './held-apart.ts';
 import { inputSizesOf } from './finalists.ts';
 import { SLACK_PP, type Trial } from './search.ts';
@@ -288,22 +289,15 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
     let made: Made | null = null;
     try {
       made = await workshop.make(variant);
-      return await measureBest(id, variant, made);
+      const { careful } = made;
+      const measureCareful = careful && (async () => measureMade(id, variant, await careful()));
+      return await floatsWhereNeeded(await measureMade(id, variant, made), measureCareful, options.maxDropPp);
     } catch (error) {
       // What this backbone does not allow is an answer, not a failure of the search; a bug is thrown on, and so is a picture that is gone by now.
       const isAnswer = isAppError(error) && error.code !== 'CANCELLED' && (made === null || CANNOT_RUN.has(error.code));
       if (!isAnswer) throw error;
       return { problem: error.message };
     }
-  };
-
-  /** With the worst layers in floats where that is what keeps the limits. */
-  const measureBest = async (id: string, variant: Variant, made: Made): Promise<TrialRecord> => {
-    const record = await measureMade(id, variant, made);
-    if (!made.careful || keepsLimits(record, options.maxDropPp)) return record;
-    const other = await measureMade(id, variant, await made.careful());
-    // Layers in floats cost time: where they do not save it, it is the fast one that is told, and built on.
-    return keepsLimits(other, options.maxDropPp) ? other : record;
   };
 
   /** Given up where the process has ended with it time and again. */

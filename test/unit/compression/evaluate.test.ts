@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { isComparable } from '../../../main/compression/station-search.ts';
 import { dropGate } from '../../../main/compression/evidence/gates.ts';
+import { floatsWhereNeeded } from '../../../main/compression/plan/careful.ts';
 import {
   classCounts,
   comparedOf,
@@ -10,6 +11,7 @@ import {
   keepsLimits,
   lossBetween,
   type Compared,
+  type Limited,
 } from '../../../main/compression/plan/evaluate.ts';
 import { criteriaSchema } from '../../../main/contract/domain.ts';
 import { matrix } from '../../../main/learning/dense.ts';
@@ -205,5 +207,38 @@ describe('loss against the reference', () => {
     expect(lucky.accuracyPp).toBeCloseTo(10, 10);
     expect(keepsLimits({ lost: lucky, newDefects: null }, 1)).toBe(false);
     expect(lossBetween(reference, judging([]), unseen).accuracyPp).toBeCloseTo(-5, 10);
+  });
+});
+
+describe('the worst layers in floats', () => {
+  const losing = (expectedPp: number): Limited => ({
+    lost: { accuracyPp: 0, accuracyUpperPp: 0, certaintyPp: 0, expectedPp },
+    newDefects: null,
+  });
+  const [fits, over, farOver] = [losing(0.9), losing(1.1), losing(9)];
+  /** What is told of a variant, and whether the other form was made at all. */
+  const told = async (fast: typeof fits, careful: typeof fits | null) => {
+    let made = false;
+    const measureCareful = careful && (async () => ((made = true), careful));
+    return { record: await floatsWhereNeeded(fast, measureCareful, 1), made };
+  };
+
+  it('are not made where integers alone keep the limits, or where no layer is bad', async () => {
+    expect(await told(fits, losing(0))).toEqual({ record: fits, made: false });
+    expect(await told(over, null)).toEqual({ record: over, made: false });
+  });
+
+  it('stay where they alone keep the limits', async () => {
+    expect((await told(over, fits)).record).toBe(fits);
+  });
+
+  it('do not stay where they do not save it, be they nearer or not', async () => {
+    expect((await told(farOver, over)).record).toBe(farOver);
+    expect((await told(over, farOver)).record).toBe(over);
+  });
+
+  it('stay where integers alone are blind to new defects', async () => {
+    const blind = { ...fits, newDefects: { loss: 0.5, lower: 0.4, upper: 0.6, worst: { classId: 'hole', loss: 0.5 } } };
+    expect((await told(blind, fits)).record).toBe(fits);
   });
 });
