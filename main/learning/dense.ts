@@ -236,10 +236,3 @@ export async function invertLower(factor: Cholesky, products: Products): Promise
   }
   return inverse;
 }
-
-/** Fills the upper triangle from the lower. */
-export function mirror(a: Matrix): Matrix {
-  const n = a.rows;
-  for (let i = 0; i < n; i += 1) for (let j = 0; j < i; j += 1) a.data[j * n + i] = a.data[i * n + j]!;
-  return a;
-}

@@ -16,13 +16,6 @@ import { openSession, type Session, type Tensor } from '../../runtime/session.ts
 import type { ImageSource } from '../image-source.ts';
 import { mulberry32 } from '../../vision/random.ts';
 
-/** Where a convolution is looked at: an output position of one image. */
-export interface Position {
-  image: number;
-  y: number;
-  x: number;
-}
-
 /** What a sample row holds. Rows are in the order of images and positions. */
 export interface Tap {
   id: string;
