@@ -83,7 +83,10 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
   const activations = db.prepare(
     `SELECT subject, details FROM audit WHERE action IN ('models.activate', 'models.rollback') ORDER BY n DESC`,
   );
-  const insertHead = db.prepare('INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature)');
+  // Where a repair lost the trail's end its heads are still there: they stay, to tell of it, and nothing new is kept from being noted.
+  const insertHead = db.prepare(
+    'INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature) ON CONFLICT (n) DO NOTHING',
+  );
   const heads = db.prepare('SELECT * FROM audit_heads ORDER BY n');
   let signer: ((head: Omit<SignedHead, 'signature'>) => SignedHead) | null = null;
   const head = () => (last.get() as { n: number; hash: string } | undefined) ?? null;
