@@ -175,10 +175,24 @@ export const createBackupService = (
   ): Promise<void> => {
     const text = await readFile(file, 'utf8').catch(() => null);
     if (text === null) return;
-    const { subject, details, user = 'system' } = read(JSON.parse(text));
-    store.transaction(() => store.audit.append({ user, action, subject, details }));
+    store.transaction(() => {
+      const { subject, details, user = 'system' } = read(JSON.parse(text));
+      store.audit.append({ user, action, subject, details });
+    });
     await nodeFiles.remove(file);
     await nodeFiles.syncDirectory(store.home);
+  };
+
+  /** A model whose row a repair could not read inspects nowhere, and no candidate could be compared with it. Gives them by station. */
+  const dropLostModels = (): Record<string, string> => {
+    const known = new Set(store.candidates.ids());
+    const lost: Record<string, string> = {};
+    for (const { id, activeModelId } of store.stations.list()) {
+      if (activeModelId === null || known.has(activeModelId)) continue;
+      store.stations.setActiveModel(id, null);
+      lost[id] = activeModelId;
+    }
+    return lost;
   };
 
   return {
@@ -210,7 +224,12 @@ export const createBackupService = (
       });
       await noted(repairedFile(store.home), 'home.repair', (note) => {
         const { kept, by, ...details } = note as RepairReport;
-        return { subject: kept ?? store.home, details, ...(by !== undefined && { user: by }) };
+        const lostModels = dropLostModels();
+        return {
+          subject: kept ?? store.home,
+          details: { ...details, lostModels },
+          ...(by !== undefined && { user: by }),
+        };
       });
     },
   };

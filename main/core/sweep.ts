@@ -1,19 +1,29 @@
-import { readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeApproval } from '../audit/approval.ts';
 import type { Logger } from '../contract/log.ts';
 import type { Store } from '../store/open.ts';
+import { keptByRepair } from '../store/repair.ts';
 import { bundleDirOf } from './bundle-folder.ts';
 import { removePictureFiles } from './removed-pictures.ts';
 import { settleTakingIn } from './taking-in.ts';
 
-/** Takes away what a run that was killed left half-made: folders that no row of the database names. */
+/**
+ * Takes away what a run that was killed left half-made: folders that no row of the database names. After a repair the row may be one that could not be read: then they go
+ * to the damaged file, models with their approvals among them.
+ */
 export const sweepHome = async (store: Store, log: Logger): Promise<void> => {
+  const kept = await keptByRepair(store.home);
   const remove = async (folder: string, keep: Set<string>) => {
     for (const name of await readdir(join(store.home, folder))) {
       if (keep.has(name)) continue;
-      log.info('left-over removed', { folder, name });
-      await rm(join(store.home, folder, name), { recursive: true, force: true });
+      log.info('left-over removed', { folder, name, to: kept });
+      const path = join(store.home, folder, name);
+      if (kept === null) await rm(path, { recursive: true, force: true });
+      else {
+        await mkdir(join(kept, folder), { recursive: true });
+        await rename(path, join(kept, folder, name));
+      }
     }
   };
   // Beside the knowledge itself: sums per station, and what other stations gave.

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { AppError, problemOf } from '../contract/errors.ts';
@@ -25,6 +26,13 @@ export interface RepairReport {
 }
 
 export const repairedFile = (home: string): string => join(home, 'repaired.json');
+/** Folder with the damaged file, at the first start after a repair; null: it was not repaired just now. */
+export const keptByRepair = async (home: string): Promise<string | null> => {
+  const note = await readFile(repairedFile(home), 'utf8').catch(() => null);
+  const kept = note && (JSON.parse(note) as RepairReport).kept;
+  // By its name: the home may lie elsewhere by now.
+  return kept && join(home, basename(kept));
+};
 
 const isCorrupt = (error: unknown): boolean =>
   /^SQLITE_(CORRUPT|NOTADB|IOERR)/.test(String((error as { code?: string }).code));

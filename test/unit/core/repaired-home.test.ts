@@ -1,16 +1,18 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { HEAD_EVERY } from '../../../main/audit/trail.ts';
 import { repairDatabase, type RepairReport } from '../../../main/store/repair.ts';
 import { ruinPage } from '../../helpers/ruin.ts';
-import { PASSWORD, setUp, startWorld, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
 
 /* What becomes of a home whose database was repaired: rows are gone, and what they named or proved is still there. */
 
 let world: World;
+let stationId: string;
 beforeEach(async () => {
   world = await startWorld();
-  await setUp(world);
+  ({ stationId } = await setUp(world));
 });
 afterEach(() => world.close());
 
@@ -35,4 +37,26 @@ test('a trail that lost its end beside a signed head of it goes on, and stays a 
   await world.reopen();
   await signIn();
   expect(await world.call('audit.verify', {})).toMatchObject({ valid: false });
+});
+
+test('models whose rows are lost are kept beside the damaged file, and a station goes on without its own', async () => {
+  const path = await writeDataset(join(world.home, '..', 'pictures'), { ok: 3, pit: 2 });
+  await world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+  await world.done(await world.call('knowledge.update', { stationId }));
+  const [lost] = (await world.done(await world.call('candidates.create', { stationId }))).result;
+  const statement = { password: PASSWORD, meaning: 'I have reviewed the evidence', waiver: 'a test' };
+  await world.call('candidates.approve', { candidateId: lost!, ...statement });
+  await world.call('models.activate', { candidateId: lost! });
+  const { kept } = await repaired('candidates');
+  for (const name of ['model.onnx', 'evidence.json', 'approval.json'])
+    expect(existsSync(join(kept!, 'bundles', lost!, name)), name).toBe(true);
+  expect((await world.call('stations.list', {}))[0]!.activeModelId).toBeNull();
+  // Compared with no model that is gone, and activated in its place.
+  const [next] = (await world.done(await world.call('candidates.create', { stationId }))).result;
+  expect(world.trainer.compressions.at(-1)!.activeBundleDir).toBeNull();
+  await world.call('candidates.approve', { candidateId: next!, ...statement });
+  await world.call('models.activate', { candidateId: next! });
+  // What a later start finds nobody's is removed.
+  await world.reopen();
+  expect(existsSync(join(kept!, 'bundles', lost!))).toBe(true);
 });
