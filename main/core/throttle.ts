@@ -22,6 +22,8 @@ export interface Throttle {
 export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throttle => {
   /** The last attempt that was asked for, by name. */
   const turns = new Map<string, Promise<unknown>>();
+  const lock = (name: string, wrong: number, ms: number): void =>
+    attempts.set(name, { wrong, lockedUntil: new Date(now().getTime() + ms) }, now());
   return {
     inTurn(name, work) {
       const before = turns.get(name) ?? Promise.resolve();
@@ -34,15 +36,17 @@ export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throt
       return turn;
     },
     check(name, refusal = (seconds) => new AppError('TOO_MANY_ATTEMPTS', { user: name, seconds })) {
-      // A clock that was set back must not lock a name for years.
-      const left = Math.min(LONGEST_LOCK_MS, (attempts.get(name)?.lockedUntil.getTime() ?? 0) - now().getTime());
-      if (left > 0) throw refusal(Math.ceil(left / 1000));
+      const attempt = attempts.get(name);
+      const left = (attempt?.lockedUntil.getTime() ?? 0) - now().getTime();
+      if (attempt === null || left <= 0) return;
+      // No lock lasts so long: the clock was set back. Counted from now on, or the name would be locked until that time comes again, for years perhaps.
+      if (left > LONGEST_LOCK_MS) lock(name, attempt.wrong, LONGEST_LOCK_MS);
+      throw refusal(Math.ceil(Math.min(left, LONGEST_LOCK_MS) / 1000));
     },
     failed(name) {
       const wrong = (attempts.get(name)?.wrong ?? 0) + 1;
       const over = wrong - FREE_ATTEMPTS;
-      const lock = over < 0 ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** over);
-      attempts.set(name, { wrong, lockedUntil: new Date(now().getTime() + lock) }, now());
+      lock(name, wrong, over < 0 ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** over));
     },
     succeeded: (name) => attempts.clear(name),
   };
