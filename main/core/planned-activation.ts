@@ -64,14 +64,13 @@ export const createPlannedActivations = (
     });
     context.emit('candidates.changed', { stationId });
   };
-  /** null as well once a model was made active after it was planned: a person has decided otherwise. */
+  /** null as well once a model was made active after it was planned: a person has decided otherwise. After, by the trail: a clock may be set back in between. */
   const planOf = (stationId: string): Stored | null => {
     const plan = stored(stationId);
     const { activeModelId } = store.stations.get(stationId);
     if (plan === null || activeModelId === null) return plan;
-    const { activatedAt } = store.candidates.get(activeModelId);
-    const since = activatedAt !== null && Date.parse(activatedAt) > Date.parse(plan.plannedAt);
-    return since || activeModelId === plan.candidateId ? null : plan;
+    const planned = store.audit.last('models.plan', plan.candidateId)?.n ?? 0;
+    return store.audit.lastExchange(stationId) > planned || activeModelId === plan.candidateId ? null : plan;
   };
 
   /** Not taken back, replaced or made void since: by its signature, which is over all that a plan says. */

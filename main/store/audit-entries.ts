@@ -18,9 +18,11 @@ export interface AuditEntries {
   /** Time of the newest entry. */
   newestAt(): string | null;
   /** Who did this last, and what was noted of it; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
-  last(action: string, subject: string, candidateId?: string): Pick<AuditEntry, 'user' | 'details'> | null;
+  last(action: string, subject: string, candidateId?: string): Pick<AuditEntry, 'n' | 'user' | 'details'> | null;
   /** Which model the trail says was activated last at a station, or gone back to; null: none ever. */
   lastActivated(stationId: string): string | null;
+  /** Number of the entry with which a station went over to another model last; 0: it never did. */
+  lastExchange(stationId: string): number;
   /** Set once the home's key is open; from then on every hundredth entry is signed in its own transaction. */
   signWith(sign: (head: Omit<SignedHead, 'signature'>) => SignedHead): void;
   heads(): SignedHead[];
@@ -36,7 +38,7 @@ export const SET_BACK_MS = 5_000;
 const PAGE = 1_000;
 
 /** Who did this to this last. */
-export const LAST_OF = 'SELECT user, details FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1';
+export const LAST_OF = 'SELECT n, user, details FROM audit WHERE action = ? AND subject = ? ORDER BY n DESC LIMIT 1';
 
 interface Row {
   n: number;
@@ -76,13 +78,20 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     FROM audit WHERE n > ? ORDER BY n LIMIT ?`);
   const lastOf = db.prepare(LAST_OF);
   const lastWith = db.prepare(
-    `SELECT user, details FROM audit WHERE action = ? AND subject = ?
+    `SELECT n, user, details FROM audit WHERE action = ? AND subject = ?
        AND EXISTS (SELECT 1 FROM json_each(audit.details, '$.candidates') WHERE value = ?)
      ORDER BY n DESC LIMIT 1`,
   );
   const activations = db.prepare(
-    `SELECT subject, details FROM audit WHERE action IN ('models.activate', 'models.rollback') ORDER BY n DESC`,
+    `SELECT n, subject, details FROM audit WHERE action IN ('models.activate', 'models.rollback') ORDER BY n DESC`,
   );
+  /** Newest first. */
+  const activationsAt = function* (stationId: string): Iterable<Pick<AuditEntry, 'n' | 'subject' | 'details'>> {
+    for (const row of activations.iterate() as Iterable<Pick<Row, 'n' | 'subject' | 'details'>>) {
+      const details = parseDetails(row.details);
+      if (details['stationId'] === stationId) yield { ...row, details };
+    }
+  };
   // Where a repair lost the trail's end its heads are still there: they stay, to tell of it, and nothing new is kept from being noted.
   const insertHead = db.prepare(
     'INSERT INTO audit_heads (n, hash, at, signature) VALUES (@n, @hash, @at, @signature) ON CONFLICT (n) DO NOTHING',
@@ -132,13 +141,16 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
       const found =
         candidateId === undefined ? lastOf.get(action, subject) : lastWith.get(action, subject, candidateId);
       if (found === undefined) return null;
-      const { user, details } = found as Pick<Row, 'user' | 'details'>;
-      return { user, details: parseDetails(details) };
+      const row = found as Pick<Row, 'n' | 'user' | 'details'>;
+      return { ...row, details: parseDetails(row.details) };
     },
     lastActivated(stationId) {
-      for (const row of activations.iterate() as Iterable<Pick<Row, 'subject' | 'details'>>)
-        if (parseDetails(row.details)['stationId'] === stationId) return row.subject;
+      for (const { subject } of activationsAt(stationId)) return subject;
       return null;
+    },
+    lastExchange(stationId) {
+      for (const { n, subject, details } of activationsAt(stationId)) if (details['previous'] !== subject) return n;
+      return 0;
     },
     signWith: (sign) => void (signer = sign),
     heads: () => heads.all() as SignedHead[],

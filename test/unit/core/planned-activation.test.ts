@@ -117,6 +117,24 @@ test('what a person activates meanwhile makes it void, and so does taking it bac
   expect(await actions()).toContain('sato models.unplan');
 });
 
+test('what came after what is told by the trail, though the clock is set back', async () => {
+  const [first, second] = await approved();
+  ahead = 3_600_000;
+  await plan(second!, inMs(60_000));
+  ahead = 0;
+  await world.call('models.activate', { candidateId: first! });
+  expect(await planned()).toBeNull();
+  ahead = 3_600_000;
+  await world.call('models.activate', { candidateId: second! });
+  ahead = 0;
+  const signature = { password: PASSWORD, meaning: 'it was the better one' };
+  await world.call('models.plan', { stationId, activation: { candidateId: first!, at: inMs(2_000), signature } });
+  // The model that is active, activated once more, is no other one.
+  await world.call('models.activate', { candidateId: second! });
+  expect(await planned()).toMatchObject({ candidateId: first, problem: null });
+  await expect.poll(active, SOON).toBe(first);
+});
+
 test('a plan that is taken back while it is carried out does not come about', async () => {
   const [first, second] = await approved();
   const go = holdTrainer();
