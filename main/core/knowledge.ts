@@ -118,6 +118,8 @@ export const createKnowledgeService = (
   const update: KnowledgeService['update'] = async (job, stationId, by, { forget = NOTHING, note } = {}) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
+    // While it is at work labels are taken away and given by others: whoever gave what it learns is whoever did so by now.
+    const givenBy = new Map(store.labels.list(stationId).map(({ imageSha, userId }) => [imageSha, userId]));
     const labelled = (await samplesOf(store, station)).filter((sample) => !forget.images.has(sample.sha));
     // After the labels: what was labelled meanwhile is in neither, and the next update's.
     const added = await merged.settle(job, stationId, by);
@@ -159,6 +161,7 @@ export const createKnowledgeService = (
         ),
       );
       const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));
+      const own = [...learnt.keys()].flatMap((sha) => givenBy.get(sha) ?? []);
       const snapshotId = await writeSnapshot(outDir, { stationId, images: learnt, others });
       await Promise.all([
         syncFile(featureFile),
@@ -210,7 +213,7 @@ export const createKnowledgeService = (
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.
-            labelledBy: Object.fromEntries(labelledByUser(store, stationId, others)),
+            labelledBy: Object.fromEntries(labelledByUser(store, stationId, { own, others })),
           },
         });
         forgotten.note(removeLabels(stationId, forget, by));

@@ -25,17 +25,23 @@ export const asMade = ({ store, keys }: Facts, candidate: Candidate): Candidate 
   return ours ? asMade({ store, keys }, store.candidates.get(origin.candidateId)) : candidate;
 };
 
-/**
- * Learnt parts by user id: the station's own labels, and those of other stations here whose pictures are in the sums that it took in. Of a file from another home nobody knows.
- * @param others sha256 of these pictures
- */
-export const labelledByUser = (store: Store, stationId: string, others: readonly string[]): Map<string, number> => {
-  const parts = new Map(store.labels.learntByUser(stationId));
+/** What a knowledge learns. */
+interface Learnt {
+  /** Who gave the label of each of the station's own pictures. */
+  own: readonly string[];
+  /** sha256 of pictures of other stations here that are in the sums that it took in. Of a file from another home nobody knows. */
+  others: readonly string[];
+}
+
+/** Learnt parts by user id. */
+export const labelledByUser = (store: Store, stationId: string, { own, others }: Learnt): Map<string, number> => {
   const elsewhere = store.stations.list().filter(({ id }) => id !== stationId);
-  for (const sha of others) {
+  const theirs = others.flatMap((sha) => {
     const [label] = elsewhere.flatMap(({ id }) => store.labels.get(id, sha) ?? []);
-    if (label) parts.set(label.userId, (parts.get(label.userId) ?? 0) + 1);
-  }
+    return label ? [label.userId] : [];
+  });
+  const parts = new Map<string, number>();
+  for (const userId of [...own, ...theirs]) parts.set(userId, (parts.get(userId) ?? 0) + 1);
   return parts;
 };
 

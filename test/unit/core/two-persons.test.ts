@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
-import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
 let world: World;
 let stationId: string;
@@ -68,6 +68,29 @@ describe('whoever made a model', () => {
     const { id } = (await world.call('candidates.list', { stationId })).find(({ offered }) => offered)!;
     const labels = await world.call('labels.list', { stationId });
     await world.call('labels.leaveOut', { partIds: labels.map(({ partId }) => partId) });
+    await expect(approve(id)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
+    expect((await approve(id, other)).state).toBe('approved');
+  });
+
+  test('nor what becomes of them while they are learnt', async () => {
+    const other = await second();
+    const path = await writeDataset(join(world.home, '..', 'own'), { ok: 3, pit: 2 });
+    await world.done(await world.call('import.start', { stationId, path, asLabels: true }));
+    const { promise: held, resolve: goOn } = Promise.withResolvers<void>();
+    world.trainer.hold = held;
+    const update = await world.call('knowledge.update', { stationId }, technician);
+    await until(() => world.trainer.updates.length > 0);
+    const labels = await world.call('labels.list', { stationId });
+    await world.call('labels.leaveOut', { partIds: labels.map(({ partId }) => partId) });
+    world.trainer.hold = null;
+    goOn();
+    await world.done(update);
+    await world.done(await world.call('candidates.create', { stationId }, technician));
+    const { id } = (await world.call('candidates.list', { stationId })).find(({ offered }) => offered)!;
+    expect(await world.call('candidates.labelledBy', { candidateId: id })).toEqual({
+      source: 'learnt',
+      people: [{ name: 'sato', parts: 5 }],
+    });
     await expect(approve(id)).rejects.toMatchObject({ code: 'TWO_PERSONS' });
     expect((await approve(id, other)).state).toBe('approved');
   });
