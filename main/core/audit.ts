@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { signHead, walkTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
 import { AppError } from '../contract/errors.ts';
+import { readEntry } from '../store/audit-entries.ts';
 import { diskError, nodeFiles, writeAll, writeDurably } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { checkTarget } from './outside.ts';
@@ -48,7 +49,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     for (let done = 0; ;) {
       const entries = store.audit.page(done, Math.min(SLICE, last - done));
       const broken = walk.take(entries);
-      if (broken !== null) return broken;
+      if (broken !== null) return { ...broken, entries: store.audit.count(last) };
       if (entries.length === 0) return walk.end();
       done = entries.at(-1)!.n;
       await new Promise((resolve) => setImmediate(resolve));
@@ -81,6 +82,9 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   timer.unref();
 
   const writeTrail = async (handle: FileHandle) => {
+    // All of one moment: a head of what is appended meanwhile would speak against the file, which has no such entry.
+    const { heads, outside } = proof();
+    const last = store.audit.head()?.n ?? 0;
     const { entries, valid, firstBroken } = await verify();
     let bytes = 0;
     // One JSON document a line: readable with any tool, and without holding a long trail in memory.
@@ -98,11 +102,12 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
       valid,
       firstBroken,
     });
-    for (let from = 1; from <= entries; from += PAGE) {
-      const last = Math.min(entries, from + PAGE - 1);
-      for (const entry of store.audit.list({ limit: last - from + 1, before: last + 1 }).reverse()) await write(entry);
+    // To its end, also where it is broken before: then all the more.
+    for (let done = 0; done < last;) {
+      const page = store.audit.page(done, PAGE).filter(({ n }) => n <= last);
+      for (const entry of page) await write(readEntry(entry));
+      done = page.at(-1)?.n ?? last;
     }
-    const { heads, outside } = proof();
     await write({ heads, outside });
     await handle.sync();
     return { bytes, entries, valid, firstBroken };

@@ -15,6 +15,8 @@ export interface AuditEntries {
   /** Newest first; `before`: numbers below it. */
   list(options: { limit: number; before?: number }): AuditEntry[];
   head(): { n: number; hash: string } | null;
+  /** How many there are up to this number: as many as it says, unless some are missing. */
+  count(upTo: number): number;
   /** Time of the newest entry. */
   newestAt(): string | null;
   /** Who did this last, and what was noted of it; `candidateId`: the entry whose details name it among its candidates. null: nobody. */
@@ -60,6 +62,12 @@ const parseDetails = (text: string): Record<string, unknown> => {
   }
 };
 
+/** With its details as an object. */
+export const readEntry = ({ detailsText, ...entry }: StoredEntry): AuditEntry => ({
+  ...entry,
+  details: parseDetails(detailsText),
+});
+
 const toEntry = ({ previous_hash, details, ...row }: Row): AuditEntry => ({
   ...row,
   details: parseDetails(details),
@@ -68,6 +76,7 @@ const toEntry = ({ previous_hash, details, ...row }: Row): AuditEntry => ({
 
 export const createAuditEntries = (db: Database, now: () => Date): AuditEntries => {
   const last = db.prepare('SELECT n, hash FROM audit ORDER BY n DESC LIMIT 1');
+  const count = db.prepare('SELECT count(*) FROM audit WHERE n <= ?').pluck();
   const newestAt = db.prepare('SELECT at FROM audit ORDER BY n DESC LIMIT 1').pluck();
   const insert = db.prepare(`
     INSERT INTO audit (n, at, user, action, subject, details, previous_hash, hash)
@@ -137,6 +146,7 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     newestAt: newest,
     list: ({ limit, before = Number.MAX_SAFE_INTEGER }) => (page.all(before, limit) as Row[]).map(toEntry),
     head,
+    count: (upTo) => count.get(upTo) as number,
     last(action, subject, candidateId) {
       const found =
         candidateId === undefined ? lastOf.get(action, subject) : lastWith.get(action, subject, candidateId);

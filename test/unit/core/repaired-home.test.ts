@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { HEAD_EVERY } from '../../../main/audit/trail.ts';
@@ -37,6 +37,23 @@ test('a trail that lost its end beside a signed head of it goes on, and stays a 
   await world.reopen();
   await signIn();
   expect(await world.call('audit.verify', {})).toMatchObject({ valid: false });
+});
+
+test('a trail with a hole in it is taken away to its end', async () => {
+  while ((await newest()) < 90) await signIn();
+  await repaired('audit');
+  const file = join(world.home, '..', 'trail.jsonl');
+  const last = await newest();
+  const made = await world.call('audit.export', { file });
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+  const [about, ...entries] = lines.slice(0, -1).map((line) => JSON.parse(line) as Record<string, number>);
+  const told = { valid: false, entries: entries.length };
+  expect([made, about]).toMatchObject([told, told]);
+  expect(entries.length).toBeLessThan(last);
+  expect(entries[0]!['n']).toBe(1);
+  expect(entries.at(-1)!['n']).toBe(last);
+  expect(entries.some(({ n }) => n! > made.firstBroken!)).toBe(true);
+  expect((await world.call('audit.verify', {})).entries).toBe(entries.length + 1);
 });
 
 test('models whose rows are lost are kept beside the damaged file, and a station goes on without its own', async () => {

@@ -3,7 +3,14 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, w
 import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { chainEntry, TRAIL_START, type AuditEntry } from '../../../main/audit/trail.ts';
+import {
+  chainEntry,
+  HEAD_EVERY,
+  TRAIL_START,
+  verifyTrail,
+  type AuditEntry,
+  type TrailProof,
+} from '../../../main/audit/trail.ts';
 import { roleSchema, type Role } from '../../../main/contract/domain.ts';
 import { methods, type MethodName } from '../../../main/contract/methods.ts';
 import type { Session } from '../../../main/core/port.ts';
@@ -209,6 +216,28 @@ describe('the trail of a home', () => {
       Array.from({ length: made.entries }, (_, i) => i + 1),
     );
     await expect(world.call('audit.export', { file })).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+  });
+
+  test('is of one moment in the file, whatever is done meanwhile', async () => {
+    const newest = async () => (await world.call('audit.list', { limit: 1 })).entries[0]!.n;
+    // So near before a signed head that it is signed while the file is written.
+    await act(2 * HEAD_EVERY);
+    while ((await newest()) % HEAD_EVERY !== HEAD_EVERY - 3) await act(1);
+    const file = join(world.home, '..', 'meanwhile.jsonl');
+    let writing = true;
+    const made = world.call('audit.export', { file }).finally(() => (writing = false));
+    for (let n = 0; writing; n += 1) {
+      await world.call('session.setLanguage', { language: n % 2 === 0 ? 'en' : 'ja' });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const { entries: there } = await made;
+    expect(await newest()).toBeGreaterThan(there + 1);
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+    const proof = JSON.parse(lines.at(-1)!) as Pick<TrailProof, 'heads' | 'outside'>;
+    const entries = lines.slice(1, -1).map((line) => JSON.parse(line) as AuditEntry);
+    expect(entries).toHaveLength(there);
+    const rootPublicKey = readFileSync(join(world.home, 'trust', 'root.pub'), 'utf8');
+    expect(verifyTrail(entries, { rootPublicKey, ...proof })).toMatchObject({ valid: true });
   });
 
   test('leaves no file where it cannot be verified', async () => {
