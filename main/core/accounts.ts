@@ -58,6 +58,21 @@ export interface Accounts {
 /** Signed out at the latest so long after the time is over. */
 const LOOK_EVERY_MS = 10_000;
 
+/** Whom the trail names where it was no account. */
+const NO_ACCOUNT = new Set(['system', 'anyone', 'recovery code']);
+/**
+ * A name as it is kept. The trail knows people by it: none may read as another one, or as none at all.
+ * @throws INVALID_INPUT
+ */
+const checkName = (name: string): string => {
+  const normal = name.normalize('NFC').trim();
+  const refuse = (problem: string) => new AppError('INVALID_INPUT', { what: 'name', problem });
+  if (normal === '') throw refuse('it is empty');
+  if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(normal)) throw refuse('it holds a character that nobody sees');
+  if (NO_ACCOUNT.has(nameKey(normal))) throw refuse(`"${normal}" is no person in the audit trail`);
+  return normal;
+};
+
 /** Shown to anyone: a demo is for trying out, and its keys count nowhere else. */
 export const demoAccounts: SessionState['demoAccounts'] = [
   { name: 'demo-supervisor', password: 'mekiki-demo', role: 'supervisor' },
@@ -98,12 +113,10 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   const tellChanged = (session: Session) => context.emit('session.changed', state(session), session.id);
 
   const makeAccount = async (name: string, role: Role, password: string, passwordDue = false): Promise<Account> => {
-    const trimmed = name.normalize('NFC').trim();
-    if (trimmed === '') throw new AppError('INVALID_INPUT', { what: 'name', problem: 'it is empty' });
-    if (store.users.accountByName(trimmed) !== null)
-      throw new AppError('ALREADY_EXISTS', { kind: 'user', id: trimmed });
-    const user: User = { id: `u-${randomUUID().slice(0, 8)}`, name: trimmed, role, disabled: false };
-    refuseWeak(password, trimmed);
+    const kept = checkName(name);
+    if (store.users.accountByName(kept) !== null) throw new AppError('ALREADY_EXISTS', { kind: 'user', id: kept });
+    const user: User = { id: `u-${randomUUID().slice(0, 8)}`, name: kept, role, disabled: false };
+    refuseWeak(password, kept);
     const key = await createUserKey(password, context.passwordCost);
     return { user, ...key, certificate: context.keys.certify(user, key.publicKey, store.demo, now()), passwordDue };
   };

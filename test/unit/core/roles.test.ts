@@ -182,6 +182,21 @@ describe('the trail of a home', () => {
     ]);
   });
 
+  test.each([
+    'system',
+    'Anyone',
+    ' ｓｙｓｔｅｍ ',
+    'recovery code',
+    'sato\u200B',
+    '\u202Eotas',
+    'sa\u0000to',
+    'sato\nsystem',
+  ])('names nobody as nobody, or as somebody else: %j', async (name) => {
+    await expect(world.call('users.add', { name, role: 'supervisor', password: PASSWORD })).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+    });
+  });
+
   test('tells of who left, and who let a line run and stand', async () => {
     const [station] = await world.call('stations.list', {});
     const stationId = station!.id;
