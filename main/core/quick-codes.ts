@@ -61,8 +61,11 @@ export const createQuickCodes = (context: CoreContext, accounts: Accounts): Quic
           throw new AppError('CONFLICT', { what: user.name, state: user.role, needed: 'an operator' });
         const hash = code === null ? null : await hashOf(code);
         const owner = hash === null ? null : store.users.byQuickCode(hash);
-        if (owner !== null && owner !== userId) throw new AppError('ALREADY_EXISTS', { kind: 'code', id: '••••' });
+        // A badge of somebody who left is handed to the next one.
+        const isTaken = owner !== null && owner !== userId && store.users.get(owner)?.disabled !== true;
+        if (isTaken) throw new AppError('ALREADY_EXISTS', { kind: 'code', id: '••••' });
         store.transaction(() => {
+          if (owner !== null) store.users.setQuickCode(owner, null);
           store.users.setQuickCode(userId, hash);
           store.audit.append({
             user: actor(session),

@@ -57,6 +57,14 @@ test('it reaches no other role, no disabled account, and is nobody’s once take
   await expect(quick('0421')).rejects.toMatchObject({ code: 'WRONG_CODE' });
 });
 
+test('a badge of somebody who left goes to another one', async () => {
+  await setCode('ito', 'BADGE-77123');
+  await world.call('users.disable', { userId: ids.get('ito')! });
+  await setCode('mori', 'BADGE-77123');
+  await setCode('mori', 'BADGE-77123');
+  expect(await quick('BADGE-77123')).toBe('mori');
+});
+
 test('guessing is slowed down, longer each time, and no code is in the log', async () => {
   await setCode('ito', '0421');
   for (let n = 0; n < 5; n += 1) await expect(quick(`100${n}`)).rejects.toMatchObject({ code: 'WRONG_CODE' });
