@@ -219,6 +219,9 @@ export const createApprovalService = (
     store.transaction(() => {
       // Once more: it may have been rejected while it was measured here.
       checkApproved(candidateId);
+      // And whoever wants it may have been disabled.
+      if (store.users.get(by.userId)?.disabled !== false)
+        throw new AppError('NOT_ALLOWED', { method: `models.${kind}`, roles: 'supervisor' });
       by.check?.();
       // So is whether it goes back: another model may have been made active meanwhile.
       if (!by.signature && !by.planSigned && decisions.isReturn(candidateId))

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { certificateIsValid, verifyBody } from '../../../main/audit/keys.ts';
 import { DECISION, type DecisionSignature } from '../../../main/core/signed-decisions.ts';
-import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
 /* What changes which model inspects, or takes a signature away, asks for the person: the session that was left open is not enough. */
 
@@ -67,6 +67,22 @@ test('a roll back asks for the password, at the rate of a sign-in, and its entry
     world.call('models.activate', { candidateId: models[1]!, signature: { ...signed, password } });
   for (let i = 0; i < 5; i += 1) await forth('wrong').catch(() => {});
   await expect(forth(PASSWORD)).rejects.toMatchObject({ code: 'TOO_MANY_ATTEMPTS' });
+});
+
+test('who is disabled while a model is measured makes none active', async () => {
+  const { id: userId } = await world.call('users.add', { name: 'mori', role: 'supervisor', password: PASSWORD });
+  const mori = world.core.openSession();
+  await world.call('session.signIn', { name: 'mori', password: PASSWORD }, mori);
+  const { promise: held, resolve: goOn } = Promise.withResolvers<void>();
+  world.trainer.hold = held;
+  const measured = world.trainer.rechecks.length;
+  const activation = world.call('models.activate', { candidateId: models[2]! }, mori);
+  await until(() => world.trainer.rechecks.length > measured);
+  await world.call('users.disable', { userId });
+  goOn();
+  await expect(activation).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+  expect(await active()).toBe(models[1]);
+  expect(await lastEntry()).toMatchObject({ action: 'users.disable', subject: 'mori' });
 });
 
 test('what a roll back brings back is told before it is signed, and no other one is', async () => {
