@@ -125,7 +125,9 @@ export const createAuditEntries = (db: Database, now: () => Date): AuditEntries 
     const before = head();
     // Through JSON once, so that what is hashed is what will be read back.
     const plain = JSON.parse(JSON.stringify(details)) as Record<string, unknown>;
-    const content = { n: (before?.n ?? 0) + 1, at, user, action, subject, details: plain };
+    // Half a pair of surrogates, as a path may hold, is no text that the database gives back: the trail would be broken by it for ever.
+    const [by, what] = [user.toWellFormed(), subject.toWellFormed()];
+    const content = { n: (before?.n ?? 0) + 1, at, user: by, action, subject: what, details: plain };
     const entry = chainEntry(content, before?.hash ?? TRAIL_START);
     insert.run({ ...entry, details: canonicalJson(plain) });
     if (entry.n % HEAD_EVERY === 0 && signer !== null) {

@@ -191,6 +191,7 @@ describe('the trail of a home', () => {
     '\u202Eotas',
     'sa\u0000to',
     'sato\nsystem',
+    'sato\uD83D',
   ])('names nobody as nobody, or as somebody else: %j', async (name) => {
     await expect(world.call('users.add', { name, role: 'supervisor', password: PASSWORD })).rejects.toMatchObject({
       code: 'INVALID_INPUT',
@@ -253,6 +254,16 @@ describe('the trail of a home', () => {
     expect(entries).toHaveLength(there);
     const rootPublicKey = readFileSync(join(world.home, 'trust', 'root.pub'), 'utf8');
     expect(verifyTrail(entries, { rootPublicKey, ...proof })).toMatchObject({ valid: true });
+  });
+
+  test('is broken by no text that a caller can send', async () => {
+    await world.call('audit.export', { file: join(world.home, '..', 'half a pair \uD83D.jsonl') });
+    expect(await world.call('audit.verify', {})).toMatchObject({ valid: true });
+    const { entries } = await world.call('audit.list', { limit: 1 });
+    expect(entries[0]).toMatchObject({
+      action: 'audit.export',
+      subject: expect.stringContaining('half a pair \uFFFD'),
+    });
   });
 
   test('leaves no file where it cannot be verified', async () => {
