@@ -182,10 +182,14 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
   /** True when it was signed out. */
   const endIdle = (session: Session): boolean => {
     if (session.user === null || store.demo || !idle.isOver(session)) return false;
-    store.transaction(() =>
-      store.audit.append({ user: actor(session), action: 'session.timedOut', subject: actor(session) }),
-    );
+    const { name } = session.user;
+    // First: a full disk, which takes no entry, keeps nobody signed in. Nor may it end the core, and the clock has nobody to tell.
     session.user = null;
+    try {
+      store.transaction(() => store.audit.append({ user: name, action: 'session.timedOut', subject: name }));
+    } catch (error) {
+      context.log.error('end of a session not noted', { user: name, error });
+    }
     return true;
   };
   const looking = setInterval(() => {

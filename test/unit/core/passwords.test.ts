@@ -253,6 +253,18 @@ describe('nobody at the window', () => {
     await signIn('sato', PASSWORD, world.session);
     expect(await actions()).toContain('session.timedOut');
   });
+  test('is signed out though the trail takes no entry', async () => {
+    await sql(
+      `CREATE TRIGGER full BEFORE INSERT ON audit WHEN NEW.action = 'session.timedOut' BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+    );
+    const window = await signIn('sato', PASSWORD);
+    await world.call('session.active', {}, window);
+    later(15 * 60_000);
+    await expect(world.call('users.list', {}, window)).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+    expect(world.log.filter(({ level }) => level === 'error')).toMatchObject([
+      { text: expect.stringContaining('no room') },
+    ]);
+  });
   test('somebody at it stays in; a command never times out', async () => {
     const window = await signIn('sato', PASSWORD);
     const command = await signIn('sato', PASSWORD);
