@@ -34,23 +34,42 @@ const takeAlong = (tensor: ConstTensor, axis: number, keep: ArrayLike<number>): 
   return { type: tensor.type, dims: tensor.dims.map((dim, i) => (i === axis ? keep.length : dim)), bytes };
 };
 
+/** A list with these entries set anew. The others keep their bits ("to the end" is 2^63 - 1, which no number is), all of them their type: bounds of a Slice are of one. */
+const listWith = (list: ConstTensor, entries: ReadonlyMap<number, number>): ConstTensor => {
+  const bytes = new Uint8Array(list.bytes);
+  const view = new DataView(bytes.buffer);
+  for (const [entry, value] of entries) {
+    if (list.type === 'int32') view.setInt32(entry * 4, value, true);
+    else view.setBigInt64(entry * 8, BigInt(value), true);
+  }
+  return { ...list, bytes };
+};
+
 /** The lists of whole numbers that fall with the channels, entry by entry. */
 function recounted(
   node: Node,
   counts: readonly (Count & { gone: number })[],
+  constants: ReadonlyMap<string, ConstTensor>,
 ): { node: Node; lists: Map<number, ConstTensor> } {
   const lists = new Map<number, ConstTensor>();
   let next = node;
-  const places = new Map<string, { place: Count['place']; values: number[] }>();
+  const places = new Map<string, { place: Count['place']; values: readonly number[]; entries: Map<number, number> }>();
   for (const { place, values, entry, gone } of counts) {
     const key = 'input' in place ? `input ${place.input}` : place.attribute;
-    const at = places.get(key) ?? { place, values: [...values] };
+    const at = places.get(key) ?? { place, values, entries: new Map<number, number>() };
     places.set(key, at);
-    at.values[entry]! -= gone;
+    at.entries.set(entry, (at.entries.get(entry) ?? values[entry]!) - gone);
   }
-  for (const { place, values } of places.values()) {
-    if ('input' in place) lists.set(place.input, int64Tensor([values.length], values));
-    else next = withAttributes(next, { [place.attribute]: place.attribute === 'group' ? values[0]! : values });
+  for (const { place, values, entries } of places.values()) {
+    const now = <T>(list: readonly T[]): (T | number)[] => list.map((item, entry) => entries.get(entry) ?? item);
+    if ('input' in place) {
+      const list = constants.get(node.inputs[place.input] ?? '');
+      lists.set(place.input, list ? listWith(list, entries) : int64Tensor([values.length], now(values)));
+    } else {
+      const stated = node.attributes.get(place.attribute);
+      const list = now(stated?.kind === 'ints' ? stated.value : values);
+      next = withAttributes(next, { [place.attribute]: stated?.kind === 'int' ? list[0]! : list });
+    }
   }
   return { node: next, lists };
 }
@@ -103,7 +122,7 @@ export function cutChannels(
   const nodes = model.graph.nodes.map((node) => {
     const own = counts.get(node);
     if (!own) return node;
-    const { node: next, lists } = recounted(node, own);
+    const { node: next, lists } = recounted(node, own, model.graph.initializers);
     const inputs = [...next.inputs];
     // A list of its own: others may read the old one.
     for (const [at, list] of lists) {
