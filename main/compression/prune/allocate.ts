@@ -50,6 +50,16 @@ export interface Allocation {
   dropped: ResidualBlock[];
 }
 
+/** The channels that go, less the last one of each tensor that would hold none of the group: a layer behind a part of a Split, or of a Slice, cannot work on nothing. */
+function leavingTensors(group: DependencyGroup, order: Int32Array): Set<number> {
+  const out = new Set(order);
+  for (const columns of group.columns.values()) {
+    const held = new Set(columns.filter((channel) => channel >= 0));
+    if ([...held].every((channel) => out.has(channel))) out.delete(order.findLast((channel) => held.has(channel))!);
+  }
+  return out;
+}
+
 /** Total multiply-accumulates when groups keep `width` (share of their channels). */
 export const totalMacs = (costs: readonly NodeCost[], width: ReadonlyMap<string, number>): number =>
   costs.reduce((sum, { macs, input, output }) => sum + macs * left(input, width) * left(output, width), 0);
@@ -159,7 +169,7 @@ export function allocate(
   const keep = new Map<string, Int32Array>();
   curves.forEach(({ group, order }, i) => {
     if (removed[i] === 0 || gone.has(group.id)) return;
-    const out = new Set(order.subarray(0, removed[i]));
+    const out = leavingTensors(group, order.subarray(0, removed[i]));
     keep.set(
       group.id,
       Int32Array.from({ length: group.channels }, (_, c) => c).filter((c) => !out.has(c)),

@@ -75,7 +75,7 @@ describe('cost of layers', () => {
   });
 
   it('pruning goes where time is saved, not where multiply-accumulates are', () => {
-    const group = (id: string) => ({ id, channels: 64, unit: 1 }) as never;
+    const group = (id: string) => ({ id, channels: 64, unit: 1, columns: new Map() }) as never;
     const curves = ['a', 'b'].map((id) => ({
       group: group(id),
       order: Int32Array.from({ length: 56 }, (_, i) => i),

@@ -1,6 +1,9 @@
 import { expect, it } from 'vitest';
+import { allocate } from '../../../main/compression/prune/allocate.ts';
+import { analysePruning } from '../../../main/compression/prune/analyse.ts';
 import { cutChannels } from '../../../main/compression/prune/cut.ts';
 import { findGroups } from '../../../main/compression/prune/groups.ts';
+import { pruneModel } from '../../../main/compression/prune/prune.ts';
 import {
   encodeModel,
   float32Tensor,
@@ -19,6 +22,7 @@ import { noise, randomImages } from './networks.ts';
 
 const SIZE = 8;
 const IMAGES = randomImages(24);
+const OPTIONS = { images: Array.from({ length: 24 }, (_, i) => i), size: SIZE, threads: 1, seed: 1 };
 
 let seed = 0;
 const weight = (...dims: number[]): ConstTensor =>
@@ -75,3 +79,26 @@ it.each([
     expect(data.every(Number.isFinite)).toBe(true);
   },
 );
+
+/** Depthwise kernels of several sizes side by side, as in MixNet: their channels are told apart by nothing but the part that they lie in. */
+it('no part of a Split is left without a channel, however little it is worth', async () => {
+  const dead = float32Tensor([32, 3, 1, 1], noise(96, 7, 0.3).fill(0, 0, 48));
+  const model = build(
+    [
+      node('Conv', ['image', 'a.w'], ['a']),
+      node('Split', ['a'], ['left', 'right'], { axis: 1 }),
+      node('Conv', ['left', 'l.w'], ['l'], { group: 16, pads: [1, 1, 1, 1] }),
+      node('Conv', ['right', 'r.w'], ['r'], { group: 16, pads: [2, 2, 2, 2] }),
+      node('Concat', ['l', 'r'], ['both'], { axis: 1 }),
+      node('Conv', ['both', 'out.w'], ['out']),
+    ],
+    { 'a.w': dead, 'l.w': weight(16, 1, 3, 3), 'r.w': weight(16, 1, 5, 5), 'out.w': weight(5, 32, 1, 1) },
+  );
+  const analysis = await analysePruning(model, IMAGES, OPTIONS);
+  expect(analysis.curves.map(({ group }) => group.channels)).toEqual([32]);
+  const { keep } = allocate(analysis.curves, analysis.costs, { ratio: 0.7, floor: 0.125 });
+  const [kept] = [...keep.values()];
+  expect(kept!.filter((channel) => channel < 16)).toHaveLength(1);
+  const { model: pruned } = await pruneModel(analysis, IMAGES, 0.7, OPTIONS);
+  expect((await outputOf(pruned)).data.every(Number.isFinite)).toBe(true);
+});
