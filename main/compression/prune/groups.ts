@@ -69,7 +69,7 @@ export interface DependencyGroup {
 const SIDE = 224;
 
 /** Shapes for one picture, as far as they can be told. */
-function shapesOf(model: Model): ReadonlyMap<string, readonly number[]> {
+export function shapesOf(model: Model): ReadonlyMap<string, readonly number[]> {
   const inputShapes = Object.fromEntries(
     runtimeInputs(model.graph).map(({ name, shape }) => [
       name,

@@ -111,7 +111,8 @@ const withWeights = (model: Model, site: Site, node: Node, weight: Float32Array,
     return withGraph(model, replaceNode(graph, node, { ...node, inputs: [node.inputs[0]!, weightName, name] }));
   }
   const product = freshName(valueNames(graph), `${output}_product`);
-  const add = makeNode('Add', [product, name], [output]);
+  // Without a name: the product may be called as its output is, and no two nodes may be called alike.
+  const add = makeNode('Add', [product, name], [output], {}, { name: '' });
   return withGraph(model, replaceNode(graph, node, [{ ...node, outputs: [product] }, add]));
 };
 

@@ -58,9 +58,17 @@ const kernelOf = ({ graph: { initializers } }: Model, conv: Node): readonly numb
 const kernelOn = (of: Model, conv: Node | null, map: readonly [number, number]): Kernel => {
   if (!conv) return VALUE_ITSELF;
   const kernel = kernelOf(of, conv);
-  const strides = intsAttribute(conv, 'strides', [1, 1]);
-  const dilations = intsAttribute(conv, 'dilations', [1, 1]);
-  return { height: kernel[0]!, width: kernel[1]!, strides, pads: padsOn(conv, map, kernel), dilations };
+  const axes = kernel.length;
+  const pads = padsOn(conv, map.slice(0, axes), kernel);
+  // Of a sequence [N, C, length] there is one axis; the other is one wide.
+  const both = (list: readonly number[], rest: number): number[] => [...list, rest].slice(0, 2);
+  return {
+    height: kernel[0]!,
+    width: kernel[1] ?? 1,
+    strides: both(intsAttribute(conv, 'strides', [1, 1]), 1),
+    pads: [...both(pads.slice(0, axes), 0), ...both(pads.slice(axes), 0)],
+    dilations: both(intsAttribute(conv, 'dilations', [1, 1]), 1),
+  };
 };
 
 /** The part of a model that makes the given tensors, as a model with these outputs. */

@@ -1,6 +1,6 @@
 import { indexGraph, float32Of, type Model, type Node } from '../../onnx/index.ts';
 import type { CostModel } from '../cost/cost-model.ts';
-import { biasBehind, type DependencyGroup } from './groups.ts';
+import { biasBehind, shapesOf, type DependencyGroup } from './groups.ts';
 import type { ImportanceOptions } from './measures.ts';
 import { columnMeans, seededPositions, type Samples, type Tap } from './samples.ts';
 
@@ -83,6 +83,7 @@ export const inputTap = (site: Site, node: Node, positions: Tap['positions'], id
 /** Nodes that read channels of the groups, in the order of the graph: where a cut is made up for by least squares. */
 export const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[] => {
   const index = indexGraph(model.graph);
+  const shapes = shapesOf(model);
   const at = new Map(model.graph.nodes.map((node, i) => [node, i]));
   const sites = new Map<Node, Site>();
   for (const group of groups) {
@@ -97,7 +98,9 @@ export const sitesOf = (model: Model, groups: readonly DependencyGroup[]): Site[
       const readers = index.consumers.get(output) ?? [];
       const add = readers.length === 1 && readers[0]!.op === 'Add' && !index.outputs.has(output) ? readers[0]! : null;
       const other = add?.inputs.find((name) => name !== output) ?? null;
-      const residual = add !== null && other !== null && !model.graph.initializers.has(other);
+      // One summand may be spread over the other (a global context, a map of one channel): the sum is then of other positions or channels than this output.
+      const alike = other !== null && shapes.get(other)?.join() === shapes.get(output)?.join();
+      const residual = add !== null && other !== null && alike && !model.graph.initializers.has(other);
       sites.set(node, {
         node,
         weight,

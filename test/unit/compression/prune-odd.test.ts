@@ -102,3 +102,62 @@ it('no part of a Split is left without a channel, however little it is worth', a
   const { model: pruned } = await pruneModel(analysis, IMAGES, 0.7, OPTIONS);
   expect((await outputOf(pruned)).data.every(Number.isFinite)).toBe(true);
 });
+
+/** Behind a hidden layer of 32 channels that may go; the outputs follow it. */
+const fitted = async (nodes: Node[], constants: Record<string, ConstTensor>): Promise<number> => {
+  const model = build(nodes, constants);
+  const analysis = await analysePruning(model, IMAGES, OPTIONS);
+  const { model: pruned, widths } = await pruneModel(analysis, IMAGES, 0.3, OPTIONS);
+  expect(widths.some(({ before, after }) => after < before)).toBe(true);
+  const [a, b] = [(await outputOf(model)).data, (await outputOf(pruned)).data];
+  const squares = (list: Float32Array) => list.reduce((sum, x) => sum + x * x, 0);
+  return squares(a.map((x, i) => x - b[i]!)) / squares(a);
+};
+
+it('what is fitted is a layer of its own where its sum is of other positions: a context of one pixel that is added to a map', async () => {
+  const error = await fitted(
+    [
+      node('Conv', ['image', 'a.w'], ['a']),
+      node('GlobalAveragePool', ['a'], ['mean']),
+      node('Conv', ['mean', 'b.w'], ['b']),
+      node('Relu', ['b'], ['c']),
+      node('Conv', ['c', 'd.w'], ['d']),
+      node('Add', ['a', 'd'], ['sum']),
+      node('Conv', ['sum', 'out.w'], ['out']),
+    ],
+    { 'a.w': weight(8, 3, 1, 1), 'b.w': weight(32, 8, 1, 1), 'd.w': weight(8, 32, 1, 1), 'out.w': weight(5, 8, 1, 1) },
+  );
+  expect(error).toBeLessThan(0.1);
+});
+
+it('a convolution over a sequence is fitted as one over a map is', async () => {
+  const error = await fitted(
+    [
+      node('Conv', ['image', 'a.w'], ['a']),
+      node('Reshape', ['a', 'flat'], ['b']),
+      node('Conv', ['b', 'c.w'], ['c'], { pads: [1, 1], strides: [2] }),
+      node('Conv', ['c', 'out.w'], ['out']),
+    ],
+    {
+      'a.w': weight(32, 3, 1, 1),
+      flat: int64Tensor([3], [0, 0, -1]),
+      'c.w': weight(16, 32, 3),
+      'out.w': weight(5, 16, 1),
+    },
+  );
+  expect(error).toBeLessThan(0.1);
+});
+
+it('a matrix product that is called as its output gets a bias', async () => {
+  const error = await fitted(
+    [
+      node('Conv', ['image', 'a.w'], ['a']),
+      node('Relu', ['a'], ['b']),
+      node('GlobalAveragePool', ['b'], ['mean']),
+      node('Flatten', ['mean'], ['flat']),
+      node('MatMul', ['flat', 'out.w'], ['out']),
+    ],
+    { 'a.w': weight(32, 3, 3, 3), 'out.w': weight(32, 5) },
+  );
+  expect(error).toBeLessThan(0.1);
+});
