@@ -67,8 +67,9 @@ export function inferShapes(model: Model, options: InferOptions = {}): ReadonlyM
     infos.set(name, { type, shape: given ?? shape });
   }
   const constant = constantsOf(model);
+  const stated = new Map([...graph.outputs.map((output) => [output.name, output] as const), ...graph.valueInfo]);
   for (const node of sortNodes(graph).nodes) {
-    const outputs = inferNode(model, node, infos, constant, options);
+    const outputs = inferNode(model, node, infos, constant, stated, options);
     node.outputs.forEach((name, i) => {
       if (name !== '') infos.set(name, outputs[i] ?? UNKNOWN);
     });
@@ -81,6 +82,7 @@ function inferNode(
   node: Node,
   infos: ReadonlyMap<string, TensorInfo>,
   constant: (name: string) => ConstTensor | undefined,
+  stated: ReadonlyMap<string, TensorInfo>,
   options: InferOptions,
 ): readonly TensorInfo[] {
   const context = contextOf(model, node, infos, constant);
@@ -98,8 +100,8 @@ function inferNode(
   }
   if ((options.unknownOps ?? 'throw') === 'throw') throw context.unsupported('nothing is known about it');
   return node.outputs.map((name) => {
-    const stated = model.graph.valueInfo.get(name) ?? model.graph.outputs.find((output) => output.name === name);
-    return stated ? { type: stated.type, shape: stated.shape } : UNKNOWN;
+    const { type, shape } = stated.get(name) ?? UNKNOWN;
+    return { type, shape };
   });
 }
 

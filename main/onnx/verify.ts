@@ -11,12 +11,15 @@ const invalid = (where: string, problem: string) => new AppError('GRAPH_INVALID'
  * @throws GRAPH_INVALID naming the place.
  */
 export function verifyStructure(model: Model): void {
-  verifyGraph(model.graph, new Set(), model.opsets);
+  verifyGraph(model.graph, [], model.opsets);
 }
 
-function verifyGraph(graph: Graph, outer: ReadonlySet<string>, opsets: Model['opsets']): void {
+/** @param outer what the graphs around it have made by then; not joined, for each of a hundred thousand bodies would copy it */
+function verifyGraph(graph: Graph, outer: readonly ReadonlySet<string>[], opsets: Model['opsets']): void {
   const where = graph.name || 'graph';
   const known = new Set<string>(graph.initializers.keys());
+  const scopes = [...outer, known];
+  const made = (name: string): boolean => scopes.some((scope) => scope.has(name));
   for (const [name, tensor] of graph.initializers) {
     const needed = elementCount(tensor.dims) * elementTypes[tensor.type].size;
     if (tensor.bytes.length !== needed) {
@@ -36,7 +39,7 @@ function verifyGraph(graph: Graph, outer: ReadonlySet<string>, opsets: Model['op
     if (!opsets.has(node.domain))
       throw invalid(at, `it needs the operator set "${node.domain || 'ai.onnx'}", no version of it is stated`);
     for (const name of usedBy(node)) {
-      if (known.has(name) || outer.has(name)) continue;
+      if (made(name)) continue;
       throw invalid(
         at,
         later.has(name) ? `it reads "${name}" before it is made` : `it reads "${name}", which nothing makes`,
@@ -45,7 +48,7 @@ function verifyGraph(graph: Graph, outer: ReadonlySet<string>, opsets: Model['op
     for (const attribute of node.attributes.values()) {
       const bodies =
         attribute.kind === 'graph' ? [attribute.value] : attribute.kind === 'graphs' ? attribute.value : [];
-      for (const body of bodies) verifyGraph(body, new Set([...outer, ...known]), opsets);
+      for (const body of bodies) verifyGraph(body, scopes, opsets);
     }
     for (const name of node.outputs) {
       if (name === '') continue;
@@ -56,7 +59,7 @@ function verifyGraph(graph: Graph, outer: ReadonlySet<string>, opsets: Model['op
   if (graph.outputs.length === 0) throw invalid(where, 'it has no output');
   const seen = new Set<string>();
   for (const { name } of graph.outputs) {
-    if (!known.has(name) && !outer.has(name)) throw invalid(where, `nothing makes the output "${name}"`);
+    if (!made(name)) throw invalid(where, `nothing makes the output "${name}"`);
     if (seen.has(name)) throw invalid(name, 'it is listed twice as an output');
     seen.add(name);
   }

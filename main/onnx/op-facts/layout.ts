@@ -73,11 +73,9 @@ function concat(context: OpContext): TensorInfo[] {
     return [...numbers][0] ?? across.find((dim) => dim !== null) ?? null;
   });
   const parts = context.inputs.map((input) => input?.values);
-  return sized(
-    context,
-    dims,
-    first.length === 1 && parts.every((part) => part) ? parts.flatMap((part) => part!) : undefined,
-  );
+  // A name takes three bytes of a file and may stand for many numbers: they are counted before they are joined.
+  const few = parts.reduce((sum, part) => sum + (part?.length ?? Infinity), 0) <= MAX_TRACKED_VALUES;
+  return sized(context, dims, first.length === 1 && few ? parts.flatMap((part) => part!) : undefined);
 }
 
 function split(context: OpContext): TensorInfo[] {

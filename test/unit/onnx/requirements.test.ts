@@ -5,6 +5,7 @@ import {
   decodeModel,
   encodeModel,
   foldConstants,
+  graph,
   halfPrecisionIn,
   inferShapes,
   int64Tensor,
@@ -14,9 +15,12 @@ import {
   requireSupportedOps,
   setInitializer,
   sortNodes,
+  value,
   verifyStructure,
   withGraph,
+  type Attribute,
   type Model,
+  type Node,
 } from '../../../main/onnx/index.ts';
 import { halfInside } from '../../helpers/half-precision.ts';
 import { smallNet } from './example-models.ts';
@@ -129,6 +133,26 @@ describe('hostile bytes', () => {
       foldConstants(ofSize(wished)).graph.nodes.some((item) => item.op === 'Expand');
     expect(kept([2, 3])).toBe(false);
     for (const wished of [[-(2 ** 52)], [-4], [-2, -3]]) expect(kept(wished)).toBe(true);
+  });
+
+  it('small files that ask for much are read in good time: bodies, outputs of unknown operators, a name a million times', () => {
+    const base = smallNet();
+    const grown = (nodes: readonly Node[], outputs: readonly string[] = []) =>
+      withGraph(base, {
+        ...setInitializer(base.graph, 'many', int64Tensor([256], new BigInt64Array(256))),
+        nodes: [...base.graph.nodes, ...nodes],
+        outputs: [...base.graph.outputs, ...outputs.map((name) => value(name))],
+      });
+    const body: Attribute = { kind: 'graph', value: graph({ nodes: [], inputs: [], outputs: [value('vector')] }) };
+    const names = Array.from({ length: 60_000 }, (_, i) => `made ${i}`);
+    const of = (op: string, attributes = {}) => names.map((name) => node(op, ['vector'], [name], attributes));
+    const before = performance.now();
+    verifyStructure(grown(of('If', { then_branch: body, else_branch: body })));
+    inferShapes(grown(of('Unheard'), names.toReversed()), { unknownOps: 'unknown' });
+    const joined = grown([node('Concat', Array<string>(1_000_000).fill('many'), ['joined'], { axis: 0 })]);
+    expect(inferShapes(joined).get('joined')!.shape).toEqual([256_000_000]);
+    // A second or two; where each looked through all before it, minutes and all memory.
+    expect(performance.now() - before).toBeLessThan(20_000);
   });
 
   it('constants of any numbers before every operator that is folded', () => {
