@@ -85,6 +85,10 @@ const arithmetic: Record<string, (a: number, b: number, node: Node) => number> =
 
 const isInt = (type: ElementType | null): boolean => type !== null && /^u?int/.test(type);
 
+/** A number as its type holds it: 10 * 0.7 is 7 in float32, and a size of 7 is made of it, not of 6. */
+const stored = (type: ElementType | null, exact: number): number =>
+  isInt(type) ? Math.trunc(exact) : type === 'float32' ? Math.fround(exact) : exact;
+
 function arithmeticValues(context: OpContext, type: ElementType | null): readonly Dim[] | undefined {
   const compute = arithmetic[context.node.op];
   const [a, b] = [context.inputs[0]?.values, context.inputs[1]?.values];
@@ -96,8 +100,7 @@ function arithmeticValues(context: OpContext, type: ElementType | null): readonl
   return Array.from({ length }, (_, i) => {
     const [x, y] = [a[a.length === 1 ? 0 : i]!, b[b.length === 1 ? 0 : i]!];
     if (typeof x !== 'number' || typeof y !== 'number') return null;
-    const exact = compute(x, y, context.node);
-    return isInt(type) ? Math.trunc(exact) : exact;
+    return stored(type, compute(x, y, context.node));
   });
 }
 
@@ -189,7 +192,7 @@ export const elementwiseFacts: [string, OpFacts][] = [
     {
       infer: (context) => {
         const type = elementTypeOf(intAttribute(context.node, 'to', 0));
-        return [withValues(context, { type, shape: shapeOf(context, 0) }, isInt(type) ? Math.trunc : undefined)];
+        return [withValues(context, { type, shape: shapeOf(context, 0) }, (item) => stored(type, item))];
       },
     },
   ],

@@ -23,7 +23,7 @@ function slice(context: OpContext): TensorInfo[] {
   const ends = listFrom(context, 'ends', 2);
   const steps = numbersIn(context, 4) ?? starts?.map(() => 1);
   const axes = listFrom(context, 'axes', 3) ?? starts?.map((_, i) => i);
-  if (!starts || !ends || !steps || !axes || hidden(context, 'axes', 3)) {
+  if (!starts || !ends || !steps || !axes || hidden(context, 'axes', 3) || hidden(context, 'steps', 4)) {
     const touched = new Set(listFrom(context, 'axes', 3)?.map((axis) => axisOf(context, axis, input.length)));
     return sized(
       context,

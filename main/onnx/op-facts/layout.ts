@@ -133,7 +133,7 @@ function pad(context: OpContext): TensorInfo[] {
   const input = shapeOf(context, 0);
   const pads = listFrom(context, 'pads', 1);
   if (!input) return sized(context, null);
-  if (!pads)
+  if (!pads || hidden(context, 'axes', 3))
     return sized(
       context,
       input.map(() => null),
@@ -166,9 +166,16 @@ const blocks = (context: OpContext, toSpace: boolean): TensorInfo[] => {
   const input = shapeOf(context, 0);
   if (!input) return sized(context, null);
   const block = intAttribute(context.node, 'blocksize', 1);
-  const scale = (dim: Dim | undefined, by: number): Dim => (typeof dim === 'number' ? dim * by : null);
-  const by = toSpace ? block : 1 / block;
-  return sized(context, [input[0] ?? null, scale(input[1], 1 / (by * by)), scale(input[2], by), scale(input[3], by)]);
+  const times = (dim: Dim | undefined, by: number): Dim => (typeof dim === 'number' ? dim * by : null);
+  // Divided, not multiplied by a reciprocal: 49 / 49 is 1, 49 * (1 / 49) is not.
+  const over = (dim: Dim | undefined, by: number): Dim => (typeof dim === 'number' ? dim / by : null);
+  const [channels, side] = toSpace ? [over, times] : [times, over];
+  return sized(context, [
+    input[0] ?? null,
+    channels(input[1], block * block),
+    side(input[2], block),
+    side(input[3], block),
+  ]);
 };
 
 export const layoutFacts: [string, OpFacts][] = [

@@ -54,7 +54,8 @@ function packed(type: ElementType, dims: readonly number[], values: readonly num
     const at = i * size;
     if (type === 'float32') view.setFloat32(at, x, true);
     else if (type === 'float64') view.setFloat64(at, x, true);
-    else if (type === 'bool') view.setUint8(at, x ? 1 : 0);
+    // Not a number is not zero.
+    else if (type === 'bool') view.setUint8(at, x === 0 ? 0 : 1);
     else if (isWhole(type)) {
       const signed = type.startsWith('int');
       const [low, high] = signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] : [0, 2 ** bits - 1];

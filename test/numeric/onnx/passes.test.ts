@@ -107,6 +107,7 @@ describe('passes, run by ONNX Runtime', () => {
       ten: scalar(10, 'int64'),
       three: scalar(3, 'int64'),
       one: ints(1),
+      odd: float32Tensor([4], [NaN, 0, -0, Infinity]),
     };
     const rows: [string, string[], Parameters<typeof node>[3]?][] = [
       ...['Add', 'Sub', 'Mul', 'Div', 'Greater', 'Less', 'GreaterOrEqual', 'LessOrEqual', 'Equal'].flatMap(
@@ -132,6 +133,7 @@ describe('passes, run by ONNX Runtime', () => {
       ['Cast', ['a'], { to: 7 }],
       ['Cast', ['m'], { to: 1 }],
       ['Cast', ['a'], { to: 9 }],
+      ['Cast', ['odd'], { to: 9 }],
       ['ConstantOfShape', ['s'], { value: int64Tensor([1], [7]) }],
       ['Range', ['zero', 'ten', 'three']],
     ];
@@ -152,7 +154,7 @@ describe('passes, run by ONNX Runtime', () => {
       const op = nodes[i]!.op;
       if (/Greater|Less|Equal|Not|And|Or$/.test(op)) return 'bool' as const;
       if (op === 'Cast')
-        return (['int64', 'float32', 'bool'] as const)[
+        return (['int64', 'float32', 'bool', 'bool'] as const)[
           rows.filter((r) => r[0] === 'Cast').findIndex((r) => rows.indexOf(r) === i)
         ]!;
       return ['m', 'zero', 's', 'c'].includes(nodes[i]!.inputs[0]!) ? ('int64' as const) : ('float32' as const);

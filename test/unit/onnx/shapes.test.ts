@@ -11,6 +11,7 @@ import {
   model,
   modelCost,
   node,
+  scalar,
   setInitializer,
   float32Tensor,
   setInputSize,
@@ -34,6 +35,47 @@ describe('shape inference', () => {
 
   it('counts SAME_UPPER upwards', () => {
     expect(shapeAt('c1', [2, 3, 33, 64])).toEqual([2, 8, 17, 32]);
+  });
+
+  it('computes sizes as the runtime does, in float32: 0.7 of 10 is 7', () => {
+    const resized = model(
+      graph({
+        inputs: [value('x', 'float32', [1, 3, 10, 10])],
+        outputs: [value('y', 'float32', null)],
+        nodes: [
+          node('Shape', ['x'], ['shape'], { start: 2 }),
+          node('Cast', ['shape'], ['sides'], { to: 1 }),
+          node('Mul', ['sides', 'share'], ['scaled']),
+          node('Cast', ['scaled'], ['whole'], { to: 7 }),
+          node('Concat', ['others', 'whole'], ['sizes'], { axis: 0 }),
+          node('Resize', ['x', '', '', 'sizes'], ['y']),
+        ],
+        initializers: { share: scalar(0.7), others: int64Tensor([2], [1, 3]) },
+      }),
+    );
+    expect(inferShapes(resized).get('y')!.shape).toEqual([1, 3, 7, 7]);
+  });
+
+  it('leaves open what steps and axes of a Slice or Pad decide while it runs', () => {
+    const told = (op: string, inputs: readonly string[]) =>
+      inferShapes(
+        model(
+          graph({
+            inputs: [value('x', 'float32', [1, 3, 10, 10]), value('given', 'int64', [1])],
+            outputs: [value('y', 'float32', null)],
+            nodes: [node(op, inputs, ['y'])],
+            initializers: {
+              start: int64Tensor([1], [0]),
+              end: int64Tensor([1], [10]),
+              axis: int64Tensor([1], [2]),
+              pads: int64Tensor([2], [1, 1]),
+            },
+          }),
+          { opset: 18 },
+        ),
+      ).get('y')!.shape;
+    expect(told('Slice', ['x', 'start', 'end', 'axis', 'given'])).toEqual([1, 3, null, 10]);
+    expect(told('Pad', ['x', 'pads', '', 'given'])).toEqual([null, null, null, null]);
   });
 
   it('refuses channels that do not fit, naming the node', () => {
