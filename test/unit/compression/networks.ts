@@ -15,6 +15,7 @@ import {
 import { openSession } from '../../../main/runtime/session.ts';
 import { encodeModel } from '../../../main/onnx/index.ts';
 import type { ImageSource } from '../../../main/compression/image-source.ts';
+import type { DependencyGroup } from '../../../main/compression/prune/groups.ts';
 
 /** Seeded normal-ish numbers. */
 export const noise = (length: number, seed: number, scale = 1): Float32Array => {
@@ -273,4 +274,24 @@ export const relativeError = (a: Float32Array, b: Float32Array): number => {
     energy += a[i]! ** 2;
   }
   return error / energy;
+};
+
+/** Zeroes all that a group's channels are made by and read by, for the channels that go. */
+export const zeroed = (of: Model, groups: readonly DependencyGroup[], keep: ReadonlyMap<string, Int32Array>): Model => {
+  const initializers = new Map(of.graph.initializers);
+  for (const { id, slices } of groups) {
+    const kept = keep.get(id);
+    if (!kept) continue;
+    const stays = new Set(kept);
+    for (const { initializer, axis, channels } of slices) {
+      const tensor = initializers.get(initializer)!;
+      const inner = tensor.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+      const data = Float32Array.from(float32Of(tensor)).map((x, i) => {
+        const channel = channels[Math.floor(i / inner) % tensor.dims[axis]!]!;
+        return channel >= 0 && !stays.has(channel) ? 0 : x;
+      });
+      initializers.set(initializer, float32Tensor(tensor.dims, data));
+    }
+  }
+  return { ...of, graph: { ...of.graph, initializers } };
 };

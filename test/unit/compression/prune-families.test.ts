@@ -24,7 +24,7 @@ import {
   type Node,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
-import { noise, randomImages, relativeError } from './networks.ts';
+import { noise, randomImages, relativeError, zeroed } from './networks.ts';
 
 /** Every constant that is multiplied or added gets numbers of its own, so that no two channels are alike and none is dead. */
 const stirred = (of: Model): Model => {
@@ -56,26 +56,6 @@ async function outputsOf(of: Model, batch = 2): Promise<Float32Array> {
   const result = await session.run({ [input!.name]: { type: 'float32', dims, data } });
   return Float32Array.from(of.graph.outputs.flatMap(({ name }) => [...(result[name]!.data as Float32Array)]));
 }
-
-/** Zeroes all that a group's channels are made by and read by, for the channels that go. */
-const zeroed = (of: Model, groups: readonly DependencyGroup[], keep: ReadonlyMap<string, Int32Array>): Model => {
-  const initializers = new Map(of.graph.initializers);
-  for (const { id, slices } of groups) {
-    const kept = keep.get(id);
-    if (!kept) continue;
-    const stays = new Set(kept);
-    for (const { initializer, axis, channels } of slices) {
-      const tensor = initializers.get(initializer)!;
-      const inner = tensor.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
-      const data = Float32Array.from(float32Of(tensor)).map((x, i) => {
-        const channel = channels[Math.floor(i / inner) % tensor.dims[axis]!]!;
-        return channel >= 0 && !stays.has(channel) ? 0 : x;
-      });
-      initializers.set(initializer, float32Tensor(tensor.dims, data));
-    }
-  }
-  return { ...of, graph: { ...of.graph, initializers } };
-};
 
 const everyThird = (channels: number): Int32Array =>
   Int32Array.from({ length: channels }, (_, c) => c).filter((c) => c % 3 !== 1);
