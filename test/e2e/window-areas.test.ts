@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Browser } from 'playwright-core';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Candidate, Job } from '../../main/contract/domain.ts';
+import { AppError } from '../../main/contract/errors.ts';
 import { appears, go, openPage, settled, signIn, tabTo, testId } from './browser.ts';
 import type { FixtureServer } from './fixtures/server.ts';
 import { STATION } from './fixtures/parts.ts';
@@ -376,6 +377,33 @@ describe('Audit', () => {
     await page.click(testId('audit-verify'));
     await expect.poll(() => server.world.verified).toBe(1);
     expect(await findings(page)).toEqual([]);
+  });
+
+  it('stays where somebody has gone back to while a long trail is verified, and after a refusal goes on by the button', async () => {
+    const [entry] = server.world.audit;
+    server.world.audit = Array.from({ length: 300 }, (_, i) => ({ ...entry!, n: 9_000 - i }));
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'audit');
+    const rows = page.locator('tbody tr');
+    await expect.poll(() => rows.count()).toBe(100);
+    const heal = server.fail('audit.list', new AppError('INTERNAL', { ref: 'r-1' }));
+    await page.click(testId('audit-more'));
+    await page.waitForSelector(testId('notice-error'));
+    expect(await rows.count()).toBe(100);
+    heal();
+    server.world.trailValid = null;
+    await page.click(testId('audit-more'));
+    await expect.poll(() => rows.count()).toBe(300);
+    // Asked again meanwhile, more than once: newer entries come before those at hand.
+    server.world.audit = [{ ...entry!, n: 9_001 }, ...server.world.audit];
+    await expect.poll(() => rows.first().textContent()).toContain('9,001');
+    expect(await rows.count()).toBe(300);
+    server.world.trailValid = true;
+    await page.waitForSelector(`${testId('audit-chain')}[data-valid="true"]`);
+    await page.click(testId('audit-more'));
+    await expect.poll(() => rows.count()).toBe(301);
+    expect(await rows.last().textContent()).toContain('8,701');
   });
 });
 
