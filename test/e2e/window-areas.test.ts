@@ -633,6 +633,18 @@ describe('Reports', () => {
     await chart.locator('.u-over').dblclick();
     await expect.poll(zoomed).toBe('false');
   });
+
+  it('show the first point of a chart in the middle of its day, not at the begin of years', async () => {
+    server.world.driftGroups = 1;
+    const { page } = await open();
+    await go(page, 'reports');
+    const chart = page.locator(`${testId('drift')} [data-points="1"]`).first();
+    await chart.press('Home');
+    const place = async (of: string) => (await chart.locator(of).first().boundingBox())!;
+    const [over, point] = [await place('.u-over'), await place('.u-cursor-pt')];
+    expect((point.x + point.width / 2 - over.x) / over.width).toBeCloseTo(0.5, 2);
+    expect(await chart.getAttribute('data-zoomed')).toBe('false');
+  });
 });
 
 describe('Approve', () => {
