@@ -41,6 +41,10 @@ describe('the banner', () => {
     expect(bannerKind({ ...line, state: 'starting' }, fresh, null)).toBe('starting');
     expect(bannerKind(null, fresh, null)).toBe('unknown');
   });
+  it('goes by the count of the run while the clock is set back: its times lie before the start, those of the run before after it', () => {
+    expect(bannerKind(line, old, null, true)).toBe('ok');
+    expect(bannerKind({ ...line, parts: 0 }, fresh, null, true)).toBe('waiting');
+  });
   it('shows the part that is held', () => {
     expect(bannerKind({ ...line, state: 'stopped' }, fresh, old)).toBe('ok');
     expect(bannerKind(null, fresh, old)).toBe('ok');
