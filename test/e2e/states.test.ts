@@ -46,7 +46,7 @@ const faults = (page: Page): Promise<string[]> =>
       if (title.checkVisibility() && title.scrollWidth > title.clientWidth + 1 && title.textContent!.length < 40)
         found.push(`a title gives way: ${title.textContent}`);
     // Whoever decides sees what to type and to press without scrolling.
-    for (const id of ['approve-password', 'approve-sign', 'reject']) {
+    for (const id of ['approve-password', 'approve-sign', 'reject', 'next-unseen']) {
       const box = document.querySelector(`[data-testid="${id}"]`)?.getBoundingClientRect();
       const seen = box && document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
       if (box && seen?.getAttribute('data-testid') !== id) found.push(`${id} is out of sight`);
