@@ -29,6 +29,14 @@ it('guides two people through blind judging to a result, with a file and a page 
   expect(await findings(page)).toEqual([]);
   await page.click(testId('new-study'));
   await page.fill(testId('study-name'), 'Autumn');
+  // What the form does not allow is told at its field, in the user's language, and asked of nobody.
+  for (const parts of ['', '9', '10.5', '301']) {
+    await page.fill(testId('study-parts'), parts);
+    await page.click(testId('study-create'));
+    await page.waitForSelector(`${testId('study-parts')}:invalid:focus`);
+  }
+  expect(window_.server.calls('studies.create')).toBe(0);
+  await page.fill(testId('study-parts'), '50');
   await page.click(testId('study-create'));
   await page.waitForSelector(testId('study-begin'));
   expect(await findings(page)).toEqual([]);
