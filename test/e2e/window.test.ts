@@ -485,6 +485,43 @@ describe('a page that is loaded again', () => {
   });
 });
 
+describe('a menu of the bar', () => {
+  const focused = (page: Page) => page.evaluate(() => document.activeElement?.textContent?.trim() ?? '');
+  it('of stations is gone through by arrow keys, and leaves the focus where it hangs', async () => {
+    const [first] = server.world.stations as [Station];
+    server.world.stations = ['First', 'Second', 'Third'].map((name, i) =>
+      i === 0 ? { ...first, name } : { ...first, name, id: name },
+    );
+    const { page } = await open();
+    await page.focus('.picker .station');
+    for (const [key, name] of [
+      ['ArrowDown', 'First'],
+      ['ArrowUp', 'Third'],
+      ['ArrowDown', 'First'],
+      ['ArrowDown', 'Second'],
+    ] as const) {
+      await page.keyboard.press(key);
+      await expect.poll(() => focused(page)).toBe(name);
+    }
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.picker .station:has-text("Second")');
+    await expect.poll(() => focused(page)).toContain('Second');
+    // From its last entry, where it is opened upwards.
+    await page.keyboard.press('ArrowUp');
+    await expect.poll(() => focused(page)).toBe('Third');
+  });
+  it('of the account gives the focus back after its dialog', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await page.click(testId('user-menu'));
+    await page.click(testId('change-password'));
+    await page.waitForSelector('dialog[open]');
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('dialog', { state: 'detached' });
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('data-testid'))).toBe('user-menu');
+  });
+});
+
 describe('first start', () => {
   it('creates the first supervisor, and refuses a short or mistyped password in place', async () => {
     const first = await window_.serve(createWorld('first'));
