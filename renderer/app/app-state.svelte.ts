@@ -140,10 +140,7 @@ export class AppState {
       if (state !== 'open') this.#lineTold = false;
       if (state === 'open' && !this.ready) void this.refetch();
     });
-    client.on('core.restarted', () => {
-      this.generation += 1;
-      void this.refetch();
-    });
+    client.on('core.restarted', () => void this.refetch(true));
     client.on('session.changed', (session) => {
       if (this.user !== null && session.user === null && !this.#signingOut) this.tell(t('signIn.ended'));
       this.#setSession(session);
@@ -168,7 +165,8 @@ export class AppState {
     if (client.state === 'open') void this.refetch();
   }
 
-  async refetch(): Promise<void> {
+  /** @param again after a re-connection: screens fetch too what they hold, once it is known whether somebody is still signed in who may see it. */
+  async refetch(again = false): Promise<void> {
     await this.run(async () => {
       const session = this.client.call('session.state', {});
       // A damaged home has none.
@@ -178,6 +176,7 @@ export class AppState {
       const before = this.user;
       this.#setSession(await session);
       if (before !== null && this.user === null) this.tell(t('signIn.lost'));
+      if (again) this.generation += 1;
       // There is nothing in a new home that its first page would have to wait for.
       if (this.session?.firstStart) this.ready = true;
       this.#toldActiveAt = -Infinity;

@@ -313,6 +313,30 @@ describe('connection', () => {
     server.tick();
     await page.waitForSelector('[data-verdict] >> text=16,813');
   });
+
+  it('asks for nothing that only the person before might see, and tells what it cut short, not what that led to', async () => {
+    const { page } = await open();
+    const failures = () => page.locator(testId('notice-error')).allTextContents();
+    for (const area of ['settings', 'audit', 'label']) {
+      await go(page, 'live');
+      await signIn(page, 'SV-02', 'supervisor');
+      await go(page, area);
+      await settled(page);
+      // What would go is counted a moment after the rest is there.
+      if (area === 'settings') await page.waitForSelector(`${testId('goes-records')} >> text=0`);
+      if (area === 'label') {
+        server.hold('labels.create');
+        await page.keyboard.press('2');
+        await expect.poll(() => server.calls('labels.create')).toBe(1);
+      }
+      server.cut();
+      await page.waitForSelector(testId('open-sign-in'));
+      await settled(page);
+      expect(await page.locator('dialog').count(), area).toBe(0);
+      if (area !== 'label') expect(await failures(), area).toEqual([]);
+    }
+    await expect.poll(failures).toEqual([expect.stringContaining('The connection to core was lost.')]);
+  });
 });
 
 describe('language', () => {

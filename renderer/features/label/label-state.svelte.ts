@@ -261,7 +261,8 @@ export class LabelState {
     } catch (error) {
       over();
       this.last = null;
-      await this.fetch();
+      // What was refused is told, not that the queue cannot be read either, as when a break of the connection has signed the person out.
+      await this.fetch().catch(() => {});
       throw error;
     }
   }
