@@ -133,3 +133,31 @@ it('guides two people through blind judging to a result, with a file and a page 
   expect(pdf.subarray(0, 5).toString()).toBe('%PDF-');
   expect(problems).toEqual([]);
 });
+
+it('writes a kappa below 0 into the file as a number', async () => {
+  await window_.serve(createWorld('shift'));
+  const { page } = await window_.open();
+  await openStudies(page, 'TE-04', 'technician');
+  await page.click(testId('new-study'));
+  await page.fill(testId('study-rounds'), '1');
+  await page.click(testId('study-create'));
+  await page.click(testId('study-begin'));
+  // Everything wrong: of 18 parts 6 are good, so chance alone agrees on 4 / 9, and kappa is -4 / 5.
+  for (let i = 0; i < 18; i += 1) {
+    await page.keyboard.press(i < 6 ? '2' : '1');
+    await expect.poll(() => page.getAttribute(testId('study-done'), 'data-done')).toBe(String(i + 1));
+  }
+  await page.click(testId('study-finish'));
+  await page.click(testId('study-close'));
+  await page.click(testId('study-close-confirm'));
+  await page.waitForSelector(testId('study-report'));
+  const download = page.waitForEvent('download');
+  await page.click(testId('study-csv'));
+  const csv = await readFile(await (await download).path(), 'utf8');
+  const row = csv.split('\r\n').find((line) => line.startsWith('TE-04,'));
+  expect(row?.split(',').slice(-3)).toEqual([
+    '-0.8',
+    expect.stringMatching(/^-[\d.]+$/),
+    expect.stringMatching(/^-[\d.]+$/),
+  ]);
+});
