@@ -674,7 +674,7 @@ describe('Approve', () => {
     const { changed } = server.world.candidates.find(({ id }) => id === 'm-0042')!.evidence;
     const { promise: slow, resolve: arrives } = Promise.withResolvers<void>();
     await page.route(`**/image/${changed[0]!.imageSha}`, (route) => slow.then(() => route.continue()));
-    await page.route(`**/image/${changed.at(-1)!.imageSha}`, (route) => route.abort());
+    await page.route(`**/image/${changed.at(-1)!.imageSha}`, (route) => route.fulfill({ status: 404 }));
     const seen = () => page.textContent(testId('seen'));
     const shown = () => page.waitForSelector(`${testId('viewer-picture')} :is([data-zoom], .gone)`);
     await page.click(testId('next-unseen'));
@@ -714,6 +714,22 @@ describe('Approve', () => {
     expect(server.world.candidates.find(({ id }) => id === 'm-0043')?.state).toBe('submitted');
     await page.waitForSelector(`${testId('decision-candidate')} >> text=m-0043`);
     expect(await page.inputValue(testId('waiver'))).toBe('');
+  });
+
+  it('takes no picture for seen that could not be fetched, and asks for it again after a re-connection', async () => {
+    const { page } = await open();
+    await go(page, 'approve');
+    await page.route('**/image/*', (route) => route.abort());
+    const failures: string[] = [];
+    page.on('requestfailed', (request) => failures.push(request.resourceType()));
+    await page.click(testId('next-unseen'));
+    // Asked for as a picture, and once more for what became of it.
+    await expect.poll(() => failures).toContain('fetch');
+    expect(await page.textContent(testId('seen'))).toBe('0 of 6 seen');
+    await page.unroute('**/image/*');
+    server.cut();
+    await page.waitForSelector(`${testId('viewer-picture')} [data-zoom]`);
+    expect(await page.textContent(testId('seen'))).toBe('1 of 6 seen');
   });
 
   it('shows what candidate and active model hold in memory once archived frames were judged with both', async () => {
