@@ -161,3 +161,21 @@ it('writes a kappa below 0 into the file as a number', async () => {
     expect.stringMatching(/^-[\d.]+$/),
   ]);
 });
+
+it('tells whoever waits for the others how far they are', async () => {
+  await window_.serve(createWorld('shift'));
+  const { page } = await window_.open();
+  await page.clock.install();
+  await openStudies(page, 'TE-04', 'technician');
+  await page.click(testId('new-study'));
+  await page.click(testId('study-create'));
+  await page.waitForSelector(testId('study-begin'));
+  const { page: other } = await window_.open();
+  await openStudies(other, 'OP-17', 'operator-1');
+  await other.click(testId('study-begin'));
+  await other.keyboard.press('1');
+  await expect.poll(() => other.getAttribute(testId('study-done'), 'data-done')).toBe('1');
+  expect(await page.locator('.rater').count()).toBe(0);
+  await page.clock.fastForward(61_000);
+  await page.waitForSelector('.rater:has-text("OP-17")');
+});
