@@ -15,7 +15,10 @@ export function nextShiftStart(now: Date, starts: readonly number[]): Date {
 
 /** What somebody typed: "6, 14, 22"; null where that is no list of hours in order. */
 export function startsOf(text: string): number[] | null {
-  const words = text.split(/[\s,;、]+/).filter((word) => word !== '');
+  const words = text
+    .normalize('NFKC')
+    .split(/[\s,;、]+/)
+    .filter((word) => word !== '');
   const starts = words.map((word) => (/^\d{1,2}(:00)?$/.test(word) ? Number.parseInt(word, 10) : Number.NaN));
   const inOrder = starts.every((hour, i) => hour >= 0 && hour < 24 && (i === 0 || hour > starts[i - 1]!));
   return starts.length > 0 && starts.length <= 6 && inOrder ? starts : null;

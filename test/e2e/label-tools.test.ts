@@ -206,7 +206,8 @@ describe('labelled parts', () => {
     expect(world.labels.at(-1)).toMatchObject({ partId: 9030, classId: 'c-scratch', boxes: [{ x: 60 }] });
     await page.click(testId('labelled-undo'));
     await expect.poll(rows).toBe(6);
-    await page.fill(testId('labelled-find'), '9030');
+    // Digits as a Japanese keyboard types them are digits.
+    await page.fill(testId('labelled-find'), '９０３０');
     await expect.poll(rows).toBe(1);
     await page.click(`${testId('correct-to')}[data-class="c-ok"]`);
     await expect.poll(rows).toBe(0);

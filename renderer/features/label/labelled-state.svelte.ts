@@ -32,7 +32,7 @@ export class LabelledState {
     return (this.rows ?? []).filter(({ partId }) => blind?.has(partId) !== true);
   });
   shown = $derived.by(() => {
-    const wanted = this.find.replace(/\D/g, '');
+    const wanted = this.find.normalize('NFKC').replace(/\D/g, '');
     return this.#visible.filter(({ partId }) => String(partId).startsWith(wanted));
   });
   index = $derived(this.shown.findIndex(({ partId }) => partId === this.partId));

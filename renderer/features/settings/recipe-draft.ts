@@ -28,7 +28,11 @@ const regionText = ({ x, y, width, height }: Region): string => `${x}, ${y}, ${w
 
 /** What is no number becomes NaN, which the contract refuses with the place named. */
 export function regionOf(line: string): Region {
-  const [x = NaN, y = NaN, width = NaN, height = NaN] = line.split(/[\s,、]+/).map(Number);
+  const [x = NaN, y = NaN, width = NaN, height = NaN] = line
+    .normalize('NFKC')
+    .trim()
+    .split(/[\s,、]+/)
+    .map(Number);
   return { x, y, width, height };
 }
 

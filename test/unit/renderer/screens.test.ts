@@ -9,6 +9,7 @@ import {
   stationChanges,
   stationInput,
 } from '../../../renderer/features/settings/station-draft.ts';
+import { regionOf } from '../../../renderer/features/settings/recipe-draft.ts';
 import { durationOf, millisText, shortId, signedText, zoneText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
 import { judgementOf, partOf } from '../../e2e/fixtures/parts.ts';
@@ -104,6 +105,12 @@ describe('the station form', () => {
     const typed = { ...draftOf(station!), recipe: { ...draftOf(station!).recipe, regions: 'left half' } };
     expect(() => methods['stations.add'].input.parse(stationInput(typed, station!))).toThrow();
   });
+  it.each(['900, 700, 640, 480', ' 900 700 640 480 ', '９００、７００、６４０、４８０'])(
+    'reads the place of a part from "%s"',
+    (text) => {
+      expect(regionOf(text)).toEqual({ x: 900, y: 700, width: 640, height: 480 });
+    },
+  );
   it('changes what was typed and nothing else, and follows the station in every other field', () => {
     const opened = stations[0]!;
     expect(stationChanges(draftOf(opened), opened)).toEqual({});
