@@ -142,6 +142,7 @@ it('writes a kappa below 0 into the file as a number', async () => {
   await page.fill(testId('study-rounds'), '1');
   await page.click(testId('study-create'));
   await page.click(testId('study-begin'));
+  await page.waitForSelector(testId('study-session'));
   // Everything wrong: of 18 parts 6 are good, so chance alone agrees on 4 / 9, and kappa is -4 / 5.
   for (let i = 0; i < 18; i += 1) {
     await page.keyboard.press(i < 6 ? '2' : '1');
@@ -173,6 +174,7 @@ it('tells whoever waits for the others how far they are', async () => {
   const { page: other } = await window_.open();
   await openStudies(other, 'OP-17', 'operator-1');
   await other.click(testId('study-begin'));
+  await other.waitForSelector(testId('study-session'));
   await other.keyboard.press('1');
   await expect.poll(() => other.getAttribute(testId('study-done'), 'data-done')).toBe('1');
   expect(await page.locator('.rater').count()).toBe(0);
