@@ -13,6 +13,8 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 
 /** electron-builder's own check of a configuration, against the schema that comes with it. */
 let validate: (config: unknown) => void;
+/** Whether electron-builder takes a file of the project, named from its root, for a platform that is packed for here. */
+let takes: (file: string, platform: 'linux' | 'win') => boolean;
 let config: Record<string, unknown> & { fileAssociations: { ext: string; mimeType: string }[] };
 
 beforeAll(() => {
@@ -26,6 +28,21 @@ beforeAll(() => {
   const schema: unknown = JSON.parse(readFileSync(join(lib, 'scheme.json'), 'utf8'));
   validate = (data) => validateSchema(schema, data);
   config = parse(read('electron-builder.yml')) as typeof config;
+
+  const inLib = <T>(file: string) => createRequire(root)(join(lib, 'out', file)) as T;
+  const { doMergeConfigs } = inLib<{ doMergeConfigs: (all: unknown[]) => typeof config }>('util/config/config.js');
+  const { getMainFileMatchers } = inLib<{
+    getMainFileMatchers: (...about: unknown[]) => { createFilter(): (path: string, stat: object) => boolean }[];
+  }>('fileMatcher.js');
+  const project = root.slice(0, -1);
+  const expand = (pattern: string) => pattern.replaceAll('${platform}', 'linux').replaceAll('${arch}', 'x64');
+  takes = (file, platform) => {
+    const merged = doMergeConfigs([structuredClone(config)]);
+    const info = { config: merged, projectDir: project, buildResourcesDir: 'build', debugLogger: { isEnabled: false } };
+    const output = join(project, 'dist/installers');
+    const matchers = getMainFileMatchers(project, output, expand, merged[platform], { info }, output, false);
+    return matchers.some((each) => each.createFilter()(join(project, file), { isDirectory: () => false }));
+  };
 });
 
 test('each package is fixed by its version and a hash, and none runs anything when it is installed', () => {
@@ -57,6 +74,29 @@ test('of packages only those are taken that bring native code: all others are in
   const unpacked = names(asarUnpack, /^node_modules\/\{?([^{}*]*)\}?\/\*\*$/);
   expect(kept.length).toBeGreaterThan(3);
   expect(kept.toSorted()).toEqual(unpacked.toSorted());
+});
+
+describe.each(['linux', 'win'] as const)('of the project, for %s', (platform) => {
+  test.each([
+    'dist/processes/core.mjs',
+    'dist/threads/capture-thread.mjs',
+    'dist/shell/main.cjs',
+    'dist/renderer/index.html',
+    'native-models/manifest.json',
+    'native-models/a.onnx',
+    'package.json',
+  ])('%s is packed', (file) => expect(takes(file, platform)).toBe(true));
+
+  test.each([
+    'dist/dev-home/secrets/root.key',
+    'dist/processes/core.mjs.map',
+    'dist/shell-test/main.cjs',
+    'native-models/make.ts',
+    'main/core/accounts.ts',
+    'test/e2e/demo.ts',
+    'KEY.pem',
+    '.npmrc',
+  ])('%s is not', (file) => expect(takes(file, platform)).toBe(false));
 });
 
 describe('electron-builder.yml', () => {
