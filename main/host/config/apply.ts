@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Job, Role } from '../../contract/domain.ts';
 import { AppError, errorText } from '../../contract/errors.ts';
@@ -27,6 +28,21 @@ export async function plan(client: ConfigClient, { file, config }: ConfigFile): 
   const made = planOf(config, await homeState(client));
   if ('problems' in made) throw configInvalid(file, made.problems);
   // Before the first step, not in the middle: half a configuration helps nobody.
+  const missing = made.steps.filter(
+    (step) => step.method === 'golden.add' && !statSync(folderOf(file, step), { throwIfNoEntry: false })?.isDirectory(),
+  );
+  if (missing.length > 0)
+    throw configInvalid(
+      file,
+      missing.flatMap(({ changes }) =>
+        changes.map(({ path, to }) => ({
+          path,
+          line: null,
+          what: `there is no folder ${String(to)}`,
+          next: 'Put the images there, a folder per class, or take the key out',
+        })),
+      ),
+    );
   const { user } = await client.call('session.state', {});
   for (const { method } of made.steps) {
     const { roles } = methods[method];
@@ -108,7 +124,7 @@ export async function carryOut(
       }
       case 'golden.add': {
         const stationId = step.stationId ?? madeStations.get(step.name)!;
-        const path = resolve(dirname(wanted.file), step.folder);
+        const path = folderOf(wanted.file, step);
         await endOf(client, await client.call(step.method, { stationId, path, newClasses: true }));
         break;
       }
@@ -194,4 +210,7 @@ async function endOf(client: ConfigClient, { id }: Job): Promise<void> {
   });
 }
 
+/** Of a golden set; a relative one is beside the configuration file. */
+const folderOf = (file: string, { folder }: Extract<Step, { method: 'golden.add' }>): string =>
+  resolve(dirname(file), folder);
 const placeOf = (name: string): string => `users[${JSON.stringify(name)}].password`;

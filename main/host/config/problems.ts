@@ -48,7 +48,9 @@ const kindOf = (value: unknown): string =>
       ? 'a list'
       : typeof value === 'object'
         ? 'a group of keys'
-        : JSON.stringify(value);
+        : typeof value === 'number'
+          ? String(value)
+          : JSON.stringify(value);
 const FORMATS: Record<string, string> = { ipv4: 'an IPv4 address', ipv6: 'an IPv6 address' };
 
 /** What zod found, in words of whoever writes the file: what is there, and what should be. */
@@ -84,7 +86,7 @@ export function wordsOf(issue: Issue, value: unknown): { what: string; next: str
     case 'invalid_union': {
       if ('options' in issue && Array.isArray(issue.options))
         return { what: found, next: `${give} one of ${issue.options.join(', ')}` };
-      const ways = issue.errors.map((errors) => wordsOf(errors[0]!, value).next.replace(/^(Give|Add) /, ''));
+      const ways = issue.errors.map(([first]) => wayTo(first!, value));
       return {
         what: found,
         next: ways.length > 0 ? `${give} ${[...new Set(ways)].join(' or ')}` : `${give} another value`,
@@ -93,6 +95,13 @@ export function wordsOf(issue: Issue, value: unknown): { what: string; next: str
     default:
       return { what: issue.message, next: 'Correct it' };
   }
+}
+
+/** What one of several forms asks for, to stand behind `Give`. Of keys it is said which: a password is never asked for as text. */
+function wayTo(issue: Issue, value: unknown): string {
+  if (issue.path.length > 0) return `the key ${pathText(issue.path as Path)}`;
+  if (issue.code === 'unrecognized_keys') return `it without ${issue.keys.join(', ')}`;
+  return wordsOf(issue, value).next.replace(/^(Give|Add) /, '');
 }
 
 /** Keys that the format knows at a place, of the alternative that the file has chosen by `kind` there. */

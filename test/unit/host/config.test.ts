@@ -58,6 +58,19 @@ stations:
     ]);
   });
 
+  test.each([
+    ['{enviroment: A}', 'Give the key environment or the key file.'],
+    ['{environment: A, file: b}', 'Give it without file or it without environment.'],
+  ])('where a password comes from is asked for by its keys, never as text: %s', (source, next) => {
+    expect(problemsOf(`mekiki: 1\nusers: [{name: a, role: operator, password: ${source}}]\n`)).toEqual([
+      `plant.yaml:2 users[0].password: it is a group of keys. ${next}`,
+    ]);
+  });
+
+  test('a value that JSON has no word for is told as it is written', () => {
+    expect(problemsOf('mekiki: 1\nshifts: [.nan]\n')).toEqual(['plant.yaml:2 shifts[0]: it is NaN. Give a number.']);
+  });
+
   test('a misspelt key deep in a camera is not passed over, and the keys of its own kind are named', () => {
     expect(
       problemsOf('{"mekiki": 1, "stations": [{"name": "A", "camera": {"kind": "folder", "path": "/p", "poll": 5}}]}'),
@@ -382,6 +395,14 @@ test('a set-up that failed on an empty folder is taken up by the next one; a sta
     expect(untouched).toEqual({ users: [], stations: [] });
     expect(await names()).toEqual(['Press 1']);
     await apply('{name: Press 2, camera: {kind: simulated}}');
+    expect((await names()).toSorted()).toEqual(['Press 1', 'Press 2']);
+    // Found before the station is made, and told in words of whoever wrote the file.
+    await expect(apply('{name: Press 3, golden: nowhere, camera: {kind: simulated}}')).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: {
+        problems: expect.stringContaining('stations["Press 3"].golden: there is no folder nowhere. ') as string,
+      },
+    });
     expect((await names()).toSorted()).toEqual(['Press 1', 'Press 2']);
     client.close();
   } finally {
