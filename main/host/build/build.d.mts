@@ -4,5 +4,5 @@ export interface BuildOptions {
   renderer?: string;
   entries?: string;
 }
-export function buildProcesses(options?: BuildOptions): Promise<void>;
-export function buildRenderer(): Promise<void>;
+export function buildProcesses(options?: BuildOptions): Promise<string[]>;
+export function buildRenderer(): Promise<string[]>;

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { root } from './launch.mjs';
+import { packagesOf } from './licences.mjs';
 
 /** Packages that bring native code, or that the runtime itself provides: they stay in node_modules. */
 const external = [
@@ -71,6 +72,7 @@ function releaseKeys() {
 /**
  * @param {{testRuntime?: boolean, bundle?: string, renderer?: string, entries?: string}} options `bundle` and `renderer` are
  * folders from the root, `entries` the folder of the process entries: tests of the shell put their own.
+ * @returns {Promise<string[]>} folders of the packages that are in the bundles
  */
 export async function buildProcesses({
   testRuntime = false,
@@ -91,6 +93,7 @@ export async function buildProcesses({
     // Drops branches on build constants: a shipped bundle does not even name MEKIKI_NODE.
     minifySyntax: true,
     logLevel: 'warning',
+    metafile: true,
     plugins: [ownSources(threads)],
     define: {
       'import.meta.main': 'false',
@@ -114,7 +117,7 @@ export async function buildProcesses({
       banner: { js: banners[format](relative(outdir, root).split(sep).join('/')) },
     });
   };
-  await Promise.all([
+  const first = await Promise.all([
     into(
       'processes',
       'esm',
@@ -122,7 +125,7 @@ export async function buildProcesses({
     ),
     into('shell', 'cjs', ['main/shell/main.ts', 'main/shell/preload.ts', 'main/shell/camera-preload.ts']),
   ]);
-  await into('threads', 'esm', [...threads]);
+  const built = [...first, await into('threads', 'esm', [...threads])];
   const { name, productName, version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   // `electron dist/test-runtime` starts the test build; `electron .` the real one.
   if (bundle !== 'dist')
@@ -130,16 +133,34 @@ export async function buildProcesses({
       join(root, bundle, 'package.json'),
       `${JSON.stringify({ name, productName, version, main: 'shell/main.cjs' }, null, 2)}\n`,
     );
+  const outputs = built.flatMap(({ metafile }) => Object.values(metafile.outputs));
+  const inputs = outputs.flatMap(({ inputs: files }) => Object.entries(files));
+  return packagesOf(inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => resolve(file)));
 }
 
+/** @returns {Promise<string[]>} folders of the packages whose code, styles or fonts are in the window */
 export async function buildRenderer() {
   const config = join(root, 'renderer', 'vite.config.ts');
+  let files = [];
   const { build } = await import('vite');
   await build({
     configFile: config,
     logLevel: 'warn',
+    plugins: [
+      {
+        name: 'what-is-inside',
+        generateBundle(_options, bundle) {
+          files = Object.values(bundle).flatMap((part) =>
+            part.type === 'chunk'
+              ? part.moduleIds
+              : part.originalFileNames.map((name) => resolve(root, 'renderer', name)),
+          );
+        },
+      },
+    ],
     build: { rolldownOptions: { checks: { pluginTimings: false } } },
   });
+  return packagesOf(files);
 }
 
 const asked = process.argv[1] && pathToFileURL(process.argv[1]).href === import.meta.url;

@@ -20,6 +20,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { drawingAsPng } from '../../vision/drawing.ts';
 import { root } from './launch.mjs';
+import { LICENCES } from './licences.mjs';
 
 const here = fileURLToPath(new URL('./linux/', import.meta.url));
 const ICON_SIZES = [48, 64, 128, 256, 512];
@@ -85,7 +86,7 @@ export async function makeDeb({ unpacked, into, compression = ['-Zxz', '-z3'] })
   put(join(here, 'mekiki.desktop'), 'usr/share/applications/mekiki.desktop');
   put(join(here, 'mekiki-kiosk.desktop'), 'usr/share/mekiki/mekiki-kiosk.desktop');
   put(join(here, 'mekiki.xml'), 'usr/share/mime/packages/mekiki.xml');
-  put(join(root, 'LICENSE'), 'usr/share/doc/mekiki/copyright');
+  put(join(unpacked, LICENCES), 'usr/share/doc/mekiki/copyright');
   const drawing = join(root, 'renderer', 'app', 'icon.svg');
   put(drawing, 'usr/share/icons/hicolor/scalable/apps/mekiki.svg');
   for (const size of ICON_SIZES) {

@@ -1,12 +1,13 @@
 // Packs the program: `npm run dist` makes what can be made on this platform without any download but npm's and Electron's, --unpacked a folder alone,
 // --appimage an AppImage as well (electron-builder fetches its tools). With ELECTRON_OVERRIDE_DIST_PATH that Electron is packed, not
 // one that is fetched.
-import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildProcesses, buildRenderer } from './build.mjs';
 import { debCanBeMade, makeDeb } from './deb.mjs';
 import { root } from './launch.mjs';
+import { LICENCES, licencesText, packagesBeside, packagesOfModels } from './licences.mjs';
 import { makeBackbone } from './prepare.mjs';
 import { gatherVisualCpp, VISUAL_CPP, windowsModules } from './visual-cpp.mjs';
 
@@ -26,12 +27,15 @@ export async function packProgram({ targets, testRuntime = false, output, electr
       system: join(process.env.SystemRoot ?? 'C:\\Windows', 'System32'),
       into: VISUAL_CPP,
     });
-  await buildRenderer();
-  await buildProcesses({ testRuntime });
+  const bundled = [...(await buildRenderer()), ...(await buildProcesses({ testRuntime }))];
   await useCompressorOfNpm();
   const { build, Platform } = await import('electron-builder');
   const config = {
     extends: join(root, 'electron-builder.yml'),
+    afterPack: ({ appOutDir }) => {
+      const packages = [...bundled, ...packagesBeside(appOutDir), ...packagesOfModels()];
+      writeFileSync(join(appOutDir, LICENCES), licencesText(packages));
+    },
     ...(output === undefined ? {} : { directories: { output } }),
     ...(electronDist === undefined ? {} : { electronDist, electronVersion: versionOf(electronDist) }),
     ...(testRuntime
