@@ -40,6 +40,15 @@ test.each([
   });
 });
 
+test('a data folder that the core refuses is told in one line, without a log beside it', async () => {
+  const refused = await cli(['init', '--user', 'hana', '--home', '/dev/null'], { MEKIKI_PASSWORD: 'three blind mice' });
+  expect(refused).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^The data folder \/dev\/null cannot be written: .*\n$/) as unknown,
+  });
+});
+
 test.each([
   [['simulate', 'gige'], ['512x512']],
   [

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { asAppError } from '../../contract/errors.ts';
+import { asAppError, isAppError } from '../../contract/errors.ts';
 import { createIpcChannel, createEmitterPortChannel, type EmitterPort } from '../../contract/rpc/message-port.ts';
 import { createMultiplexer, type Multiplexer } from '../../contract/rpc/multiplex.ts';
 import type { Channel } from '../../contract/rpc/channel.ts';
@@ -71,7 +71,8 @@ export async function runChild(serve: (child: Child) => Promise<() => Promise<vo
   try {
     end = await serve({ settings, wire, log });
   } catch (error) {
-    log.error('cannot start', { error });
+    // A refusal is told in words by whoever asked for the start: on a terminal they are not to drown in this.
+    log[isAppError(error) ? 'warn' : 'error']('cannot start', { error });
     if (existsSync(dirname(file))) log.openFile();
     say({ failed: asAppError(error, settings.name).toWire(settings.name) });
     // Time for the message to leave; the supervisor has heard by then, or is gone.
