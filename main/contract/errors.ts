@@ -141,8 +141,8 @@ export const errorCatalogue = {
     ['内部エラーが発生しました（参照 {ref}）。', 'この参照番号でログを確認してください。'],
   ),
   NOT_FOUND: entry(
-    ['{kind} "{id}" does not exist.', 'Choose one from the list.'],
-    ['{kind}「{id}」はありません。', '一覧から選んでください。'],
+    ['{kind} "{id}" does not exist.', 'Check the name, or choose one from the list.'],
+    ['{kind}「{id}」はありません。', '名前を確認するか、一覧から選んでください。'],
   ),
   NO_LONGER_KEPT: entry(
     [
@@ -185,6 +185,16 @@ export const errorCatalogue = {
     [
       'データフォルダー {home} に書き込めません: {problem}',
       '権限を確認するか、--home で別のフォルダーを指定してください。',
+    ],
+  ),
+  PROFILE_NOT_WRITABLE: entry(
+    [
+      "The folder {folder}, where this account's window keeps what it needs, cannot be written: {problem}.",
+      'Give the account a home folder that can be written, with room on its disk; on Linux XDG_CONFIG_HOME may name another one.',
+    ],
+    [
+      'このアカウントの画面が使うフォルダー {folder} に書き込めません: {problem}',
+      'アカウントのホームフォルダーを、空きのある書き込み可能な場所にしてください。Linux では XDG_CONFIG_HOME で別の場所を指定できます。',
     ],
   ),
   HOME_NOT_DEMO: entry(

@@ -16,6 +16,7 @@ import { askBeforeClosing } from './close-question.ts';
 import { setMenu } from './menu.ts';
 import { answerPage, savePageAsPdf } from './page-requests.ts';
 import { systemCipher } from './keychain.ts';
+import { whyNotKept } from './profile.ts';
 import { keepOffline, lockDown } from './security.ts';
 import { reached, startTimes } from './start-times.ts';
 import { shellTexts } from './texts.ts';
@@ -210,27 +211,41 @@ keepOffline();
 // Before the program is ready: else Electron makes its own menu first.
 Menu.setApplicationMenu(null);
 // The lock is one per data folder: two stations' folders may be open side by side.
-app.setPath(
-  'userData',
-  join(app.getPath('appData'), 'Mekiki Window', createHash('sha256').update(home).digest('hex').slice(0, 12)),
+const profile = join(
+  app.getPath('appData'),
+  'Mekiki Window',
+  createHash('sha256').update(home).digest('hex').slice(0, 12),
 );
+app.setPath('userData', profile);
 // Children compile their code once, and not at each start. Beside Chromium's own caches of compiled code, not in the data folder: what lies here is believed.
-process.env['NODE_COMPILE_CACHE'] = join(app.getPath('userData'), 'Compile Cache');
+process.env['NODE_COMPILE_CACHE'] = join(profile, 'Compile Cache');
 protocol.registerSchemesAsPrivileged([
   { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
 ]);
-const alone = app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart);
+const unkept = whyNotKept(profile);
+const alone = unkept === null && app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart);
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
 if (asked.tasks.length > 0)
   // Loaded here: what reads configurations is no part of opening a window.
   void import('./tasks.ts')
     .then(({ runTask }) =>
-      runTask(asked.tasks, { home, alone, user: asked.user, supervisor, spawn, settings, log, signal: taskEnd.signal }),
+      runTask(asked.tasks, {
+        home,
+        alone,
+        unkept,
+        user: asked.user,
+        supervisor,
+        spawn,
+        settings,
+        log,
+        signal: taskEnd.signal,
+      }),
     )
     .catch((error: unknown) => {
       process.stderr.write(`${problemOf(error)}\n`);
       return 1;
     })
     .then((code) => app.exit(code));
+else if (unkept !== null) void app.whenReady().then(() => refuseToStart(unkept));
 else if (alone) run().catch(refuseToStart);
 else app.exit(0);

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { app } from 'electron';
-import { isAppError, problemOf } from '../contract/errors.ts';
+import { isAppError, problemOf, type AppError } from '../contract/errors.ts';
 import { events, methods } from '../contract/methods.ts';
 import { createClient } from '../contract/rpc/client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
@@ -15,6 +15,8 @@ export interface TaskOptions extends UpkeepOptions {
   home: string;
   /** This start has the home to itself. */
   alone: boolean;
+  /** Why nobody can know that; null: somebody does. */
+  unkept: AppError | null;
   user: string | undefined;
   supervisor: Supervisor;
   log: FileLogger;
@@ -29,6 +31,7 @@ export interface TaskOptions extends UpkeepOptions {
 export async function runTask(tasks: readonly Task[], options: TaskOptions): Promise<number> {
   const { supervisor, log } = options;
   try {
+    if (options.unkept !== null) throw options.unkept;
     const task = soleTask(tasks, options);
     await app.whenReady();
     const { whole, report } = await carryOut(task, options);

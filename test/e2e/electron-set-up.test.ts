@@ -26,12 +26,13 @@ describe.skipIf(!electronFolder)(
     const folder = () => {
       home = join(mkdtempSync(join(shell.folder, 'set-up-')), 'home');
     };
-    const run = (args: string[], node = process.execPath) =>
+    const run = (args: string[], node = process.execPath, env: Record<string, string> = {}) =>
       startElectron(shell.program, ['--home', home, ...args], {
         DISPLAY: shell.display,
         HOME: shell.folder,
         MEKIKI_NODE: node,
         MEKIKI_PASSWORD: password,
+        ...env,
       });
     const setUp = (node?: string) => {
       const file = join(shell.folder, 'plant.yaml');
@@ -90,6 +91,33 @@ describe.skipIf(!electronFolder)(
       const read = run(['--check']);
       expect(await read.ended, read.output()).toBe(1);
       expect(read.output()).toContain('The database is damaged: ');
+    });
+
+    test('a task where there is no display, as the README has it for a remote shell', async () => {
+      folder();
+      const read = run(['--ozone-platform=headless', '--check'], process.execPath, {
+        DISPLAY: '',
+        WAYLAND_DISPLAY: '',
+      });
+      expect(await read.ended, read.output()).toBe(1);
+      expect(read.output()).toContain('does not exist. Check the name');
+    });
+
+    test('an account whose folder cannot be written is told so, and not that the data folder is open', async () => {
+      folder();
+      // Nobody makes a folder there, root included.
+      const nowhere = { XDG_CONFIG_HOME: '/proc/mekiki' };
+      const read = run(['--check'], process.execPath, nowhere);
+      expect(await read.ended, read.output()).toBe(1);
+      expect(read.output()).toContain('The folder /proc/mekiki/Mekiki Window/');
+      const window = run([], process.execPath, nowhere);
+      try {
+        await expect.poll(() => window.output(), { timeout: 60_000 }).toContain('PROFILE_NOT_WRITABLE');
+      } finally {
+        // A dialog with the words is open by now, which nobody closes here.
+        window.process.kill('SIGKILL');
+        await window.ended;
+      }
     });
   },
 );
