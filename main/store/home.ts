@@ -43,6 +43,8 @@ const folders = [
 const harmless = new Set(['logs', 'lock', 'spool', '.DS_Store', 'lost+found']);
 
 export const databaseFile = (home: string): string => join(home, 'mekiki.sqlite');
+/** Bytes of its path, but for Windows: SQLite takes 512 for that of the database with the ending of its journal, and is "unable to open" a longer one. */
+const LONGEST_HOME = 490;
 /** What a first start leaves that was killed before it wrote the mark. What is in its database, whoever opens that sees. */
 const isBeginning = (home: string, name: string): boolean =>
   harmless.has(name) ||
@@ -80,6 +82,8 @@ const makeFolder = (path: string): void => {
 /** Makes the folder and its rooms. HOME_NOT_WRITABLE, DISK_FULL. `isNew`: nothing was in it but what a start begins with. */
 export const prepareHome = (home: string): { isNew: boolean } => {
   try {
+    if (process.platform !== 'win32' && Buffer.byteLength(home) > LONGEST_HOME)
+      throw new AppError('HOME_NOT_WRITABLE', { home, problem: `its path has more than ${LONGEST_HOME} bytes` });
     makeFolder(home);
     const isNew = readdirSync(home).every((name) => isBeginning(home, name));
     // A dozen names in one folder: the disk is waited for once.

@@ -127,6 +127,12 @@ describe('opening a home', () => {
     writeFileSync(join(base, 'file'), '');
     await expect(openHome(false, join(base, 'file', 'home'))).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
     await expect(openHome(false, '/proc/mekiki')).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
+    // Half as many characters in Japanese: three bytes each. Nothing is left there.
+    const deep = join(base, '検査'.repeat(40), '目利き'.repeat(25), 'x'.repeat(100));
+    await expect(openHome(false, deep)).rejects.toMatchObject({
+      details: { problem: 'its path has more than 490 bytes' },
+    });
+    expect(existsSync(join(base, '検査'.repeat(40)))).toBe(false);
   });
 
   test('a second opening is refused with the pid of the first, within a process and from another', async () => {
