@@ -1,4 +1,4 @@
-// Packs the program: `npm run dist` makes what can be made on this platform without any download but npm's and Electron's, --unpacked a folder alone,
+// Packs the program: `npm run dist` makes what can be made on Linux without any download but npm's and Electron's, or the installer on Windows, --unpacked a folder alone,
 // --appimage an AppImage as well (electron-builder fetches its tools). With ELECTRON_OVERRIDE_DIST_PATH that Electron is packed, not
 // one that is fetched.
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
