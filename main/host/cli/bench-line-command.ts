@@ -51,7 +51,7 @@ export function addBenchLineCommands(program: Command, action: Action, exitWith:
   common(
     program
       .command('soak')
-      .description('the same for long, with the memory watched; fails if a trigger has no answer')
+      .description('a line process under triggers for long, with the memory watched; fails if a trigger has no answer')
       .option('--minutes <m>', 'how long', decimalNumber(0.05, 1_000_000), 10),
   ).action(
     action(async (context: Context, options: LineOptions & { minutes: number }) => {

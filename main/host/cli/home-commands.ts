@@ -264,7 +264,12 @@ function addCandidateCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(program.command('reject <id>').requiredOption('--reason <text>', 'why')).action(
+  withUser(
+    program
+      .command('reject <id>')
+      .description('decide against a candidate, signed')
+      .requiredOption('--reason <text>', 'why'),
+  ).action(
     action(async (context: Context, candidateId: string, options: UserOption & { reason: string }) => {
       await signedIn(context, options, async (client, password) => {
         const rejected = await client.call('candidates.reject', { candidateId, reason: options.reason, password });
