@@ -16,6 +16,7 @@ export type Task =
   { option: '--setup'; file: string } | { option: '--restore'; file: string } | { option: '--check'; repair: boolean };
 
 export interface ShellArguments {
+  /** Empty: `--home` names no folder. */
   home: string | undefined;
   demo: boolean;
   kiosk: boolean;
@@ -49,7 +50,7 @@ export function readArguments(argv: readonly string[], folder: string): ShellArg
   });
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
   return {
-    home: text(values.home),
+    home: values.home === undefined ? undefined : (text(values.home) ?? ''),
     demo: values.demo === true,
     kiosk: values.kiosk === true,
     tasks: [
@@ -62,6 +63,16 @@ export function readArguments(argv: readonly string[], folder: string): ShellArg
     files: positionals.filter(isBundleName).map((name) => resolve(folder, name)),
   };
 }
+
+/**
+ * Of `--home "$DIR"` with no DIR nothing is left, and `--home $DIR --restore FILE` names a folder `--restore`: what was meant is neither that nor the
+ * application-data folder.
+ * @returns INVALID_INPUT; null: a folder is named, or none was to be
+ */
+export const whyNoHome = ({ home }: ShellArguments): AppError | null =>
+  home === undefined || /^[^-\s]/.test(home.trim())
+    ? null
+    : new AppError('INVALID_INPUT', { what: '--home', problem: 'it names no folder' });
 
 const fileTask = (option: '--setup' | '--restore', value: unknown): Task[] =>
   value === undefined ? [] : [{ option, file: typeof value === 'string' ? value : '' }];

@@ -10,7 +10,7 @@ import { keyPlaceOf } from '../host/sealed-secrets.ts';
 import { createForkSpawnPort, type SpawnPort } from '../host/spawn.ts';
 import { createSupervisor } from '../host/supervisor.ts';
 import { programVersion } from '../host/version.ts';
-import { bundleToOpen, filesOfSecondStart, readArguments, type SecondStart } from './arguments.ts';
+import { bundleToOpen, filesOfSecondStart, readArguments, whyNoHome, type SecondStart } from './arguments.ts';
 import { keepCameraWindows } from './camera-windows.ts';
 import { askBeforeClosing } from './close-question.ts';
 import { setMenu } from './menu.ts';
@@ -222,8 +222,8 @@ process.env['NODE_COMPILE_CACHE'] = join(profile, 'Compile Cache');
 protocol.registerSchemesAsPrivileged([
   { scheme: 'app', privileges: { standard: true, secure: true, supportFetchAPI: true, codeCache: true } },
 ]);
-const unkept = whyNotKept(profile);
-const alone = unkept === null && app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart);
+const refusal = whyNoHome(asked) ?? whyNotKept(profile);
+const alone = refusal === null && app.requestSingleInstanceLock({ files: [...asked.files] } satisfies SecondStart);
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => app.quit());
 if (asked.tasks.length > 0)
   // Loaded here: what reads configurations is no part of opening a window.
@@ -232,7 +232,7 @@ if (asked.tasks.length > 0)
       runTask(asked.tasks, {
         home,
         alone,
-        unkept,
+        refusal,
         user: asked.user,
         supervisor,
         spawn,
@@ -246,6 +246,6 @@ if (asked.tasks.length > 0)
       return 1;
     })
     .then((code) => app.exit(code));
-else if (unkept !== null) void app.whenReady().then(() => refuseToStart(unkept));
+else if (refusal !== null) void app.whenReady().then(() => refuseToStart(refusal));
 else if (alone) run().catch(refuseToStart);
 else app.exit(0);

@@ -15,8 +15,8 @@ export interface TaskOptions extends UpkeepOptions {
   home: string;
   /** This start has the home to itself. */
   alone: boolean;
-  /** Why nobody can know that; null: somebody does. */
-  unkept: AppError | null;
+  /** Why nothing can be started at all; null: it can. */
+  refusal: AppError | null;
   user: string | undefined;
   supervisor: Supervisor;
   log: FileLogger;
@@ -31,7 +31,7 @@ export interface TaskOptions extends UpkeepOptions {
 export async function runTask(tasks: readonly Task[], options: TaskOptions): Promise<number> {
   const { supervisor, log } = options;
   try {
-    if (options.unkept !== null) throw options.unkept;
+    if (options.refusal !== null) throw options.refusal;
     const task = soleTask(tasks, options);
     await app.whenReady();
     const { whole, report } = await carryOut(task, options);

@@ -103,6 +103,13 @@ describe.skipIf(!electronFolder)(
       expect(read.output()).toContain('does not exist. Check the name');
     });
 
+    test('a task on a folder whose name is empty does not go to the usual one', async () => {
+      folder();
+      const read = run(['--home', '', '--check']);
+      expect(await read.ended, read.output()).toBe(1);
+      expect(read.output()).toContain('--home is not valid: it names no folder.');
+    });
+
     test('an account whose folder cannot be written is told so, and not that the data folder is open', async () => {
       folder();
       // Nobody makes a folder there, root included.

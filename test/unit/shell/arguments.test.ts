@@ -4,7 +4,14 @@ import { isAbsolute, join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BUNDLE_BYTES_AT_MOST } from '../../../main/contract/bundle.ts';
-import { bundleToOpen, filesOfSecondStart, readArguments, soleTask, type Task } from '../../../main/shell/arguments.ts';
+import {
+  bundleToOpen,
+  filesOfSecondStart,
+  readArguments,
+  soleTask,
+  whyNoHome,
+  type Task,
+} from '../../../main/shell/arguments.ts';
 import { writeLock } from '../../../main/store/home.ts';
 
 describe('what the program is started with', () => {
@@ -37,6 +44,13 @@ describe('what the program is started with', () => {
       kiosk: false,
       files: [resolve('/media', '--kiosk.mekiki')],
     });
+  });
+
+  it('takes no folder for the usual one where --home names none', () => {
+    for (const argv of [['--home'], ['--home='], ['--home', ''], ['--home', ' '], ['--home', '--check']])
+      expect(whyNoHome(readArguments(argv, '/media')), argv.join(' ')).toMatchObject({ code: 'INVALID_INPUT' });
+    for (const argv of [[], ['--home', 'data'], ['--check']])
+      expect(whyNoHome(readArguments(argv, '/media'))).toBeNull();
   });
 
   it('asks for a set-up or a restore also where no file is named, and for a check', () => {
