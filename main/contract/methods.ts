@@ -22,6 +22,7 @@ import {
   queueItemSchema,
   recipeSchema,
   regionSchema,
+  accountNameSchema,
   roleSchema,
   roleSets,
   sha256Schema,
@@ -162,7 +163,7 @@ export const methods = {
   'session.state': method(anyone, none, sessionStateSchema),
   'session.firstStart': method(
     anyone,
-    z.object({ language: languageSchema, name: z.string().min(1).max(64), password: newPassword }),
+    z.object({ language: languageSchema, name: accountNameSchema, password: newPassword }),
     sessionStateSchema,
   ),
   'session.startDemo': method(anyone, z.object({ language: languageSchema }), jobSchema),
@@ -188,7 +189,7 @@ export const methods = {
   'users.add': method(
     supervisors,
     z.object({
-      name: z.string().min(1).max(64),
+      name: accountNameSchema,
       role: roleSchema,
       password: newPassword,
       oneTime: z.boolean().default(false),

@@ -15,5 +15,12 @@ export const roleSets = {
 
 export const languageSchema = z.enum(['en', 'ja']);
 
+/** Of a new account. Of one line and no control characters: else nobody can type it, and lists and trail read otherwise than they are. */
+export const accountNameSchema = z
+  .string()
+  .trim()
+  .min(1)
+  .max(64)
+  .refine((name) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name), 'it holds a control character');
 export const userSchema = z.object({ id, name: z.string(), role: roleSchema, disabled: z.boolean() });
 export type User = z.infer<typeof userSchema>;

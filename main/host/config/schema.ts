@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  accountNameSchema,
   cameraConfigSchema,
   criteriaSchema,
   languageSchema,
@@ -25,7 +26,7 @@ const passwordSourceSchema = z.union([
 export type PasswordSource = z.infer<typeof passwordSourceSchema>;
 
 const userEntrySchema = z.strictObject({
-  name: z.string().trim().min(1).max(64),
+  name: accountNameSchema,
   role: roleSchema,
   disabled: z.boolean().default(false),
   /** Only for an account that has to be made. Without it a password is made and shown once. */

@@ -67,6 +67,13 @@ stations:
     ]);
   });
 
+  test('an account that nobody could sign in to is not made', () => {
+    for (const name of ['a\\0b', 'a\\nb', 'a\\u2028b'])
+      expect(problemsOf(`mekiki: 1\nusers: [{name: "${name}", role: operator}]\n`)).toEqual([
+        'plant.yaml:2 users[0].name: it holds a control character. Correct it.',
+      ]);
+  });
+
   test('a value that JSON has no word for is told as it is written', () => {
     expect(problemsOf('mekiki: 1\nshifts: [.nan]\n')).toEqual(['plant.yaml:2 shifts[0]: it is NaN. Give a number.']);
   });
