@@ -15,12 +15,12 @@ export const roleSets = {
 
 export const languageSchema = z.enum(['en', 'ja']);
 
-/** Of a new account. Of one line and no control characters: else nobody can type it, and lists and trail read otherwise than they are. */
+/** Of a new account. Of one line, and nothing in it that nobody sees: else nobody can type it, and in lists and in the trail it reads as another one. */
 export const accountNameSchema = z
   .string()
   .trim()
   .min(1)
   .max(64)
-  .refine((name) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name), 'it holds a control character');
+  .refine((name) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(name), 'it holds a character that nobody sees');
 export const userSchema = z.object({ id, name: z.string(), role: roleSchema, disabled: z.boolean() });
 export type User = z.infer<typeof userSchema>;

@@ -68,9 +68,9 @@ stations:
   });
 
   test('an account that nobody could sign in to is not made', () => {
-    for (const name of ['a\\0b', 'a\\nb', 'a\\u2028b'])
+    for (const name of ['a\\0b', 'a\\nb', 'a\\u2028b', 'a\\u200bb'])
       expect(problemsOf(`mekiki: 1\nusers: [{name: "${name}", role: operator}]\n`)).toEqual([
-        'plant.yaml:2 users[0].name: it holds a control character. Correct it.',
+        'plant.yaml:2 users[0].name: it holds a character that nobody sees. Correct it.',
       ]);
   });
 
