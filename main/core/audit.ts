@@ -17,10 +17,14 @@ export interface AuditService {
 const headSchema = z.object({ n: z.number().int(), hash: z.string(), at: z.string(), signature: z.string() });
 /** A trail may lose its newest entries unnoticed for so long. */
 const NOTED_EVERY_MS = 2_000;
+/** The same of one that never was noted: before it is so long that it must have been. An import writes a hundred entries within a second. */
+const FIRST_NOTED_MS = 100;
 
 const PAGE = 1_000;
 /** Entries that are verified without a pause: some milliseconds. */
 const SLICE = 500;
+/** A million entries take longer than a program that is closed has before it is killed, with its database as after a crash. What is new is noted by the next run then. */
+const CLOSING_MS = 2_000;
 
 const headFile = (home: string): string => join(home, 'trust', 'audit-head.json');
 
@@ -42,11 +46,13 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     heads: store.audit.heads(),
     outside: readHead(store.home),
   });
-  /** The trail as it is now, a slice at a time: others go on meanwhile, and what they append is for the next time. */
+  let until = Infinity;
+  /** The trail as it is now, a slice at a time: others go on meanwhile, and what they append is for the next time. CANCELLED: it is closed before the end. */
   const verify = async (): Promise<TrailVerdict> => {
     const walk = walkTrail(proof());
     const last = store.audit.head()?.n ?? 0;
     for (let done = 0; ;) {
+      if (performance.now() > until) throw new AppError('CANCELLED');
       const entries = store.audit.page(done, Math.min(SLICE, last - done));
       const broken = walk.take(entries);
       if (broken !== null) return { ...broken, entries: store.audit.count(last) };
@@ -57,10 +63,12 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   };
 
   // As it was found: what is noted from now on must not cover up what was done to it before.
-  let verdict: TrailVerdict | null = null;
+  // Of one that begins in this run nothing is walked: it may be long before it is noted for the first time.
+  let verdict: TrailVerdict | null = store.audit.head() === null ? walkTrail(proof()).end() : null;
   let finding: Promise<TrailVerdict> | null = null;
   /** Once per run: nobody else can write while this program holds the database. */
-  const found = (): Promise<TrailVerdict> => (finding ??= verify().then((walked) => (verdict ??= walked)));
+  const found = async (): Promise<TrailVerdict> =>
+    verdict ?? (finding ??= verify().then((walked) => (verdict ??= walked)));
   const first = readHead(store.home);
   let noted = first === 'missing' ? 0 : first.n;
   let writing: Promise<void> = Promise.resolve();
@@ -78,10 +86,26 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   };
   // A home that is always killed within its first seconds has none, and a long trail without one is a broken one.
   if (first === 'missing') note();
-  const timer = setInterval(note, NOTED_EVERY_MS);
-  timer.unref();
+  let timer: NodeJS.Timeout;
+  const noteLater = (): void => {
+    timer = setTimeout(
+      () => {
+        note();
+        noteLater();
+      },
+      noted === 0 ? FIRST_NOTED_MS : NOTED_EVERY_MS,
+    );
+    timer.unref();
+  };
+  noteLater();
+  const noteFirst = async (): Promise<void> => {
+    if (noted > 0) return;
+    note();
+    await writing;
+  };
 
   const writeTrail = async (handle: FileHandle) => {
+    await noteFirst();
     // All of one moment: a head of what is appended meanwhile would speak against the file, which has no such entry.
     const { heads, outside } = proof();
     const last = store.audit.head()?.n ?? 0;
@@ -137,7 +161,8 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
 
   return {
     async close() {
-      clearInterval(timer);
+      clearTimeout(timer);
+      until = performance.now() + CLOSING_MS;
       note();
       await writing;
     },
@@ -156,6 +181,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
         };
       },
       async 'audit.verify'() {
+        await noteFirst();
         verdict = await verify();
         return verdict;
       },
