@@ -74,6 +74,8 @@ export interface CoreOptions {
   /** Threads the trainer may use. Default 2. */
   trainerThreads?: number;
   now?: () => Date;
+  /** Has the database opened: after a crash all of it is read, and an older one is brought up to date, which holds up this thread for as long as it is large. */
+  opening?<T>(open: () => Promise<T>): Promise<T>;
   /** Of locking a key by a password. Default: PASSWORD_COST; no setting, tests that make hundreds of accounts take less. */
   passwordCost?: PasswordCost;
   /** Room on the home's disk. Default: asked of the system. */

@@ -89,8 +89,8 @@ const guard = (handlers: Handlers, accounts: Accounts, home: string): Handlers =
 /** Builds the world: the one place where services meet. Errors: those of openStore, and ROOT_KEY_LOST. */
 export const startCore = async (options: CoreOptions): Promise<Core> => {
   const home = resolve(options.home);
-  const { log, processes, now = () => new Date() } = options;
-  const store = await openStore({ home, demo: options.demo, now });
+  const { log, processes, now = () => new Date(), opening = (open) => open() } = options;
+  const store = await opening(() => openStore({ home, demo: options.demo, now }));
   try {
     if (options.demo) await store.becomeDemo();
     const secrets = options.secrets ?? createFileSecretStore(home, log);

@@ -10,6 +10,8 @@ export const childSaysSchema = z.union([
   z.object({ ready: z.literal(true) }),
   /** It cannot start (the home is in use, the database is damaged); it ends after this. */
   z.object({ failed: wireErrorSchema }),
+  /** It is at work that takes as long as the home is large, and answers nothing meanwhile; until it says that this is over it is not taken for hung. */
+  z.object({ busy: z.boolean() }),
 ]);
 export type ChildSays = z.infer<typeof childSaysSchema>;
 export const parentSaysSchema = z.object({ stop: z.literal(true) });

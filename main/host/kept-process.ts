@@ -18,7 +18,7 @@ export interface KeptProcessOptions {
   backOff?: BackOff;
   /** From being told to stop until being killed. */
   graceMs?: number;
-  /** From being started until it says that it listens; then it is killed and counts as crashed. */
+  /** From being started until it says that it listens, without what it says that it is busy for; then it is killed and counts as crashed. */
   startMs?: number;
 }
 
@@ -94,10 +94,14 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
     let wasUp = false;
     child = spawned;
     log.info('started', { pid: spawned.pid });
-    const deadline = setTimeout(() => {
-      log.error('does not answer; killed', { afterMs: startMs });
-      spawned.kill('SIGKILL');
-    }, startMs);
+    let deadline: NodeJS.Timeout | undefined;
+    const expectIt = () => {
+      deadline = setTimeout(() => {
+        log.error('does not answer; killed', { afterMs: startMs });
+        spawned.kill('SIGKILL');
+      }, startMs);
+    };
+    expectIt();
 
     opened.onOpen((channelName, channel) => {
       if (channelName !== 'control') return options.onChannel?.(channelName, channel);
@@ -106,6 +110,10 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
         const said = childSaysSchema.safeParse(message);
         if (!said.success) return log.warn('unknown message on control');
         clearTimeout(deadline);
+        if ('busy' in said.data) {
+          if (!said.data.busy) expectIt();
+          return;
+        }
         if ('failed' in said.data) {
           failure = AppError.fromWire(said.data.failed);
           return;

@@ -13,6 +13,8 @@ export interface Child {
   settings: ChildSettings;
   wire: Multiplexer;
   log: FileLogger;
+  /** Does what takes as long as the home is large, during the start: the supervisor does not take this process for hung meanwhile. */
+  busy<T>(work: () => Promise<T>): Promise<T>;
 }
 
 /** Wire of a forked process, or of an Electron utility process. */
@@ -42,6 +44,17 @@ export async function runChild(serve: (child: Child) => Promise<() => Promise<vo
   const control = wire.open('control');
   const say = (message: ChildSays) => control.send(message);
 
+  const busy: Child['busy'] = async (work) => {
+    say({ busy: true });
+    // The message leaves before this thread does nothing else.
+    await new Promise((resolve) => setImmediate(resolve));
+    try {
+      return await work();
+    } finally {
+      say({ busy: false });
+    }
+  };
+
   let end: () => Promise<void> = async () => {};
   let ending = false;
   const stop = async (why: string, code: number) => {
@@ -69,7 +82,7 @@ export async function runChild(serve: (child: Child) => Promise<() => Promise<vo
   wire.onClose(() => void stop('supervisor is gone', 0));
 
   try {
-    end = await serve({ settings, wire, log });
+    end = await serve({ settings, wire, log, busy });
   } catch (error) {
     // A refusal is told in words by whoever asked for the start: on a terminal they are not to drown in this.
     log[isAppError(error) ? 'warn' : 'error']('cannot start', { error });

@@ -7,7 +7,7 @@ import { relayedProcesses, relayedSecrets, serveHost, serveWindow } from './core
  * The core process: the database, the users, the audit trail, every service behind the contract. By the name of `upkeep` it opens no home,
  * and restores or checks one.
  */
-void runChild(async ({ settings, wire, log }) => {
+void runChild(async ({ settings, wire, log, busy }) => {
   if (settings.name === UPKEEP) {
     const { serveUpkeep } = await import('./upkeep-serving.ts');
     serveUpkeep(wire, settings.home, log);
@@ -29,6 +29,7 @@ void runChild(async ({ settings, wire, log }) => {
     trainerThreads: settings.trainerThreads,
     log,
     processes: relayedProcesses(wire),
+    opening: busy,
   }).catch((error: unknown) => {
     // The window can show what is damaged, and have it repaired; a new core starts after that.
     if (!isAppError(error, 'DATABASE_CORRUPT')) throw error;
