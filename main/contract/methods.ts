@@ -582,6 +582,7 @@ export const methods = {
     }),
     jobSchema,
   ),
+  /** Newest first. In brief: without the evidence's `sample`, and with `confusion` and `changed` of those alone that were submitted; `candidates.show` tells all. */
   'candidates.list': method(anyone, z.object({ stationId: id }), z.array(candidateSchema)),
   'candidates.show': method(anyone, z.object({ candidateId: id }), candidateSchema),
   /** Who gave the labels that its own knowledge learnt, most first (main/core/labelled-by.ts). */

@@ -6,7 +6,7 @@ import { fromJson, toJson } from '../contract/rpc/json.ts';
 import { MAX_MESSAGE_BYTES } from '../contract/rpc/web-socket-client.ts';
 import { createRateLimit } from './rate-limit.ts';
 
-/** A window that reads so slowly that this much waits for it is cut off; it connects again and refetches. */
+/** A window that reads so slowly that this much waits for it, beside one answer of any size, is cut off; it connects again and refetches. */
 const MAX_BUFFERED_BYTES = 16 * 1_048_576;
 /** Messages of one window; labelling as fast as anybody can is a few a second. One that sends more is cut off. */
 const MESSAGES = { burst: 2_000, perSecond: 500 };
@@ -96,14 +96,19 @@ function channelOf(socket: WebSocket, takesBinary: boolean): Channel {
     clearInterval(ping);
     core.closeNow();
   });
+  /** Characters of the largest message among those that wait. Alone it says nothing of how the window reads: cut off for it, it would ask for the same again and again. */
+  let largest = 0;
   return {
     binary: false,
     onMessage: core.onMessage,
     onClose: core.onClose,
     send(message) {
       if (core.closed) return;
-      if (socket.bufferedAmount > MAX_BUFFERED_BYTES) socket.terminate();
-      else socket.send(toJson(message));
+      const waiting = socket.bufferedAmount;
+      if (waiting - largest > MAX_BUFFERED_BYTES) return socket.terminate();
+      const text = toJson(message);
+      largest = Math.max(waiting === 0 ? 0 : largest, text.length);
+      socket.send(text);
     },
     close() {
       socket.close();

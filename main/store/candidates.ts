@@ -19,7 +19,10 @@ export interface Activation {
 }
 
 export interface Candidates {
-  /** Newest first. */
+  /**
+   * Newest first, with the evidence in brief: `sample` is left out, and of those that are not submitted `confusion` and `changed` are empty. Whole they are a megabyte for some models of many
+   * classes, and there are hundreds of models.
+   */
   list(stationId: string): Candidate[];
   /** NOT_FOUND. */
   get(id: string): Candidate;
@@ -97,7 +100,13 @@ const toCandidate = (row: Row): Candidate =>
   });
 
 export const createCandidates = (db: Database): Candidates => {
-  const all = db.prepare('SELECT * FROM candidates WHERE station_id = ? ORDER BY position DESC');
+  // Cut by SQLite: what nobody is told of need not be parsed.
+  const all = db.prepare(`
+    SELECT id, station_id, state, created_at, knowledge_id, backbone_id, strategy, precision, ratio, input_size, bundle_sha256, offered,
+      recommended, reason, approval, rejection, activated_at, shadow, recheck, golden, origin,
+      CASE state WHEN 'submitted' THEN json_remove(evidence, '$.sample')
+        ELSE json_set(json_remove(evidence, '$.sample'), '$.confusion', json('[]'), '$.changed', json('[]')) END AS evidence
+    FROM candidates WHERE station_id = ? ORDER BY position DESC`);
   const byId = db.prepare('SELECT * FROM candidates WHERE id = ?');
   const ids = db.prepare('SELECT id FROM candidates').pluck();
   const documents = db.prepare(`SELECT concat_ws(' ', evidence, shadow, golden) FROM candidates WHERE id = ?`).pluck();

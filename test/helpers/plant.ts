@@ -107,7 +107,8 @@ export async function openPlant(options: PlantOptions): Promise<Plant> {
       .slice(0, options.models);
     if (fit.length < options.models) throw new Error(`only ${fit.length} models can be approved`);
     const models: Candidate[] = [];
-    for (const { id, evidence } of fit)
+    for (const { id } of fit) {
+      const { evidence } = await client.call('candidates.show', { candidateId: id });
       models.push(
         await client.call('candidates.approve', {
           candidateId: id,
@@ -117,6 +118,7 @@ export async function openPlant(options: PlantOptions): Promise<Plant> {
           seenChanged: evidence.changed.map(({ imageSha }) => imageSha),
         }),
       );
+    }
     await client.call('models.activate', { candidateId: models[0]!.id });
     return {
       home,

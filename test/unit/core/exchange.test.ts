@@ -240,7 +240,8 @@ describe('knowledge by file', () => {
     await world.call('classes.merge', { from: 'c-scratch', into: 'c-plain' }, technician);
     await world.done(await world.call('candidates.create', { stationId, timeBudgetS: 10 }, technician));
     const candidates = await world.call('candidates.list', { stationId });
-    const whole = candidates.find(({ strategy, precision }) => strategy === 'none' && precision === 'fp32')!;
+    const { id } = candidates.find(({ strategy, precision }) => strategy === 'none' && precision === 'fp32')!;
+    const whole = await world.call('candidates.show', { candidateId: id });
     expect(whole.evidence.sumsOfOthers).toMatchObject({
       classes: [
         { classId: 'c-dots', parts: 12, here: 0 },
