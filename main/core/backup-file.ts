@@ -147,10 +147,10 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
     }
     for (const [name, content] of options.ofCopy) await add(name, content);
     for await (const name of walk(home, 'spool')) if (name.endsWith('.ok-images')) await addFile(name);
-    for (const sha of picturesOf(options.database)) {
+    for await (const { sha, files } of picturesOf(options.database, home)) {
       const name = `images/${sha.slice(0, 2)}/${sha}`;
-      if (!(await addFile(`${name}.png`))) missingPictures += 1;
-      await addFile(`${name}.keep`);
+      if (!files.has('png') || !(await addFile(`${name}.png`))) missingPictures += 1;
+      if (files.has('keep')) await addFile(`${name}.keep`);
     }
     const sha256 = sum.digest('hex');
     const sealed: Record<string, string> = {};

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { AppError, isAppError } from '../contract/errors.ts';
-import { checkDatabase, picturesOf } from '../store/check.ts';
+import { checkDatabase, countPictures, picturesOf } from '../store/check.ts';
 import { databaseFile, readLock } from '../store/home.ts';
 import { imageFile } from '../store/images.ts';
 import { openStore } from '../store/open.ts';
@@ -39,11 +39,13 @@ export const checkHome = async ({ home, repair, signal, progress }: HomeCheckOpt
   const mended = problems.length > 0 && repair ? await repairDatabase(home, new Date()) : null;
   const pictures: HomeCheck['pictures'] = { whole: 0, missing: 0, damaged: [] };
   if (problems.length === 0 || mended !== null) {
-    const known = [...picturesOf(file)];
-    for (const [done, sha] of known.entries()) {
+    const all = countPictures(file);
+    let done = 0;
+    for await (const { sha, files } of picturesOf(file, home)) {
       signal?.throwIfAborted();
-      progress?.(done, known.length);
-      const found = await shaOf(imageFile(home, sha));
+      progress?.(done, all);
+      done += 1;
+      const found = files.has('png') ? await shaOf(imageFile(home, sha)) : null;
       if (found === sha) pictures.whole += 1;
       else if (found === null) pictures.missing += 1;
       else if (pictures.damaged.length < TOLD) pictures.damaged.push(sha);

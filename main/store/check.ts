@@ -1,5 +1,8 @@
+import { readdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { AppError, problemOf } from '../contract/errors.ts';
+import { imageFile } from './images.ts';
 import { schemaVersion } from './migrate.ts';
 import { migrations } from './migrations/all.ts';
 
@@ -34,12 +37,46 @@ export const checkDatabase = (file: string): string[] => {
   }
 };
 
-/** Names of the pictures that a database file knows, in order. */
-export function* picturesOf(file: string): Iterable<string> {
+/** A picture that the database knows; `files`: which of its own lie in the home, by the end of their names. */
+export interface KnownPicture {
+  sha: string;
+  files: ReadonlySet<'png' | 'keep'>;
+}
+
+export const countPictures = (file: string): number => {
   const db = new Sqlite(file, { readonly: true, fileMustExist: true });
   try {
-    for (const sha of db.prepare('SELECT sha FROM images ORDER BY sha').pluck().iterate()) yield sha as string;
+    return db.prepare('SELECT count(*) FROM images').pluck().get() as number;
+  } finally {
+    db.close();
+  }
+};
+
+/**
+ * The pictures that a database file knows, in order. After years most of them are those of good parts that are long deleted: which are there is read from the folders, each
+ * once, and not asked of the system picture by picture.
+ */
+export async function* picturesOf(file: string, home: string): AsyncGenerator<KnownPicture> {
+  const db = new Sqlite(file, { readonly: true, fileMustExist: true });
+  try {
+    let folder = '';
+    let names: ReadonlySet<string> = new Set();
+    for (const sha of db.prepare('SELECT sha FROM images ORDER BY sha').pluck().iterate() as Iterable<string>) {
+      const own = dirname(imageFile(home, sha));
+      if (own !== folder) names = await namesIn((folder = own));
+      yield { sha, files: new Set((['png', 'keep'] as const).filter((end) => names.has(`${sha}.${end}`))) };
+    }
   } finally {
     db.close();
   }
 }
+
+const namesIn = async (folder: string): Promise<ReadonlySet<string>> => {
+  try {
+    return new Set(await readdir(folder));
+  } catch (error) {
+    // The last picture of it is gone.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Set();
+    throw error;
+  }
+};

@@ -162,7 +162,10 @@ describe('pictures of parts that are not ok', () => {
     ]);
     await die();
     const file = databaseFile(store.home);
-    expect([checkDatabase(file), [...picturesOf(file)]]).toEqual([[], [good.sha, fresh.sha].toSorted()]);
+    expect(checkDatabase(file)).toEqual([]);
+    const known = [];
+    for await (const { sha } of picturesOf(file, store.home)) known.push(sha);
+    expect(known).toEqual([good.sha, fresh.sha].toSorted());
     await open();
   });
 
