@@ -1,5 +1,5 @@
 import Sqlite, { type Database } from 'better-sqlite3';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { migrate, schemaVersion } from '../../main/store/migrate.ts';
 import { migrations } from '../../main/store/migrations/all.ts';
 
@@ -119,6 +119,18 @@ describe('migrations', () => {
     expect(() => migrate(db, Infinity, broken)).toThrow();
     expect(schemaVersion(db)).toBe(20);
     expect(Object.keys(contents())).not.toContain('half');
+  });
+
+  test('many steps read the references once, and what they leave dangling is not the last version', () => {
+    migrate(db, 30);
+    db.exec(rows[10]! + rows[20]! + rows[30]!);
+    const asked = vi.spyOn(db, 'pragma');
+    migrate(db, 100);
+    expect(asked.mock.calls.filter(([what]) => what === 'foreign_key_check')).toHaveLength(1);
+    const empty = (version: number, sql: string) => ({ version, name: 'step', up: (d: Database) => d.exec(sql) });
+    const broken = [...migrations.slice(0, 10), empty(110, 'DELETE FROM stations;'), empty(120, '')];
+    expect(() => migrate(db, Infinity, broken)).toThrow('up to 120');
+    expect(schemaVersion(db)).toBeLessThan(120);
   });
 
   test('a new database gets all of them or none', () => {
