@@ -221,21 +221,25 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           parts: action.changes.map(({ partId, imageSha }) => ({ partId, imageSha })),
         }));
       },
-      async 'labels.list'({ stationId, classId, limit }) {
+      async 'labels.list'({ stationId, classId, limit, images }) {
         store.stations.get(stationId);
         const nameOf = new Map(store.users.list().map(({ id, name }) => [id, name]));
-        return store.labels
-          .recent(stationId, { limit, ...(classId !== undefined && { classId }) })
-          .map(({ partId, imageSha, classId: own, boxes, userId, at, learntClassId }) => ({
-            partId,
-            imageSha,
-            classId: own,
-            boxes: [...boxes],
-            userId,
-            userName: nameOf.get(userId) ?? userId,
-            at,
-            learnt: learntClassId === own,
-          }));
+        const labels =
+          images === undefined
+            ? store.labels.recent(stationId, { limit, ...(classId !== undefined && { classId }) })
+            : images
+                .flatMap((sha) => store.labels.get(stationId, sha) ?? [])
+                .filter((label) => classId === undefined || label.classId === classId);
+        return labels.map(({ partId, imageSha, classId: own, boxes, userId, at, learntClassId }) => ({
+          partId,
+          imageSha,
+          classId: own,
+          boxes: [...boxes],
+          userId,
+          userName: nameOf.get(userId) ?? userId,
+          at,
+          learnt: learntClassId === own,
+        }));
       },
       async 'labels.summary'({ stationId }) {
         const station = store.stations.get(stationId);

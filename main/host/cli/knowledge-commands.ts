@@ -2,7 +2,6 @@ import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { languageSchema, type Job, type Station } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
-import type { MethodOutput } from '../../contract/methods.ts';
 import type { CoreClient } from './accounts.ts';
 import { knownClass } from './classes.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
@@ -21,7 +20,6 @@ import {
 
 /** As many as the contract takes. */
 const LABELLED_AT_ONCE = 500;
-const MOST_LABELS = 10_000;
 
 /** What a station has learnt: shown, given and taken, corrected. */
 export function addKnowledgeCommands(program: Command, action: Action): void {
@@ -138,9 +136,9 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       await atStation(context, options, async (client, station) => {
         const stationId = station.id;
         const classId = await knownClass(client, from);
-        const labels = await client.call('labels.list', { stationId, classId, limit: MOST_LABELS });
-        const partIds = labelledParts(labels, shas, `image labelled ${from}`);
-        if (partIds.length === labels.length) {
+        const partIds = await labelledParts(client, { stationId, classId }, shas, `image labelled ${from}`);
+        const { perClass } = await client.call('labels.summary', { stationId });
+        if (partIds.length === perClass.find((row) => row.classId === classId)?.labelled) {
           throw new AppError('INVALID_INPUT', {
             what: 'knowledge split',
             problem: `${from} would be empty; rename it`,
@@ -161,8 +159,7 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
   ).action(
     action(async (context: Context, shas: string[], options: UserOption) => {
       await atStation(context, options, async (client, station) => {
-        const labels = await client.call('labels.list', { stationId: station.id, limit: MOST_LABELS });
-        const partIds = labelledParts(labels, shas, 'labelled image');
+        const partIds = await labelledParts(client, { stationId: station.id }, shas, 'labelled image');
         for (let i = 0; i < partIds.length; i += LABELLED_AT_ONCE)
           await client.call('labels.leaveOut', { partIds: partIds.slice(i, i + LABELLED_AT_ONCE), toQueue: true });
         context.out.result(
@@ -243,11 +240,23 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
 }
 
 /** Numbers of the parts that show these pictures, each once. @throws NOT_FOUND of `kind` */
-function labelledParts(labels: MethodOutput<'labels.list'>, shas: readonly string[], kind: string): number[] {
-  const byImage = new Map(labels.map((label) => [label.imageSha, label.partId]));
-  return [...new Set(shas)].map((sha) => {
-    const partId = byImage.get(sha);
-    if (partId === undefined) throw new AppError('NOT_FOUND', { kind, id: sha });
-    return partId;
-  });
+async function labelledParts(
+  client: CoreClient,
+  of: { stationId: string; classId?: string },
+  shas: readonly string[],
+  kind: string,
+): Promise<number[]> {
+  const wanted = [...new Set(shas)];
+  const partIds: number[] = [];
+  for (let i = 0; i < wanted.length; i += LABELLED_AT_ONCE) {
+    const images = wanted.slice(i, i + LABELLED_AT_ONCE);
+    const labels = await client.call('labels.list', { ...of, images });
+    const byImage = new Map(labels.map((label) => [label.imageSha, label.partId]));
+    for (const sha of images) {
+      const partId = byImage.get(sha);
+      if (partId === undefined) throw new AppError('NOT_FOUND', { kind, id: sha });
+      partIds.push(partId);
+    }
+  }
+  return partIds;
 }

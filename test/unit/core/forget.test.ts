@@ -50,6 +50,15 @@ const holdQueue = async (): Promise<() => Promise<unknown>> => {
   };
 };
 
+test('labels of named pictures are found beyond what a list has room for', async () => {
+  const all = await world.call('labels.list', { stationId }, technician);
+  const [oldest, other] = [all.at(-1)!, all.find(({ classId }) => classId !== all.at(-1)!.classId)!];
+  const images = [oldest.imageSha, 'f'.repeat(64), other.imageSha];
+  expect(await world.call('labels.list', { stationId, images, limit: 1 }, technician)).toEqual([oldest, other]);
+  const { classId } = oldest;
+  expect(await world.call('labels.list', { stationId, classId, images }, technician)).toEqual([oldest]);
+});
+
 test('a class is un-learnt as it is when its turn comes: what was corrected meanwhile stays, what was added goes', async () => {
   const goOn = await holdQueue();
   const job = await world.call('knowledge.forgetClass', { stationId, classId: SCRATCH }, technician);
