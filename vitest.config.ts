@@ -5,8 +5,9 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Limits that end what hangs. How quick the machine is beside other work is not tested here.
+    testTimeout: 240_000,
+    hookTimeout: 300_000,
     // The default of one second is over before a busy machine has looked twice.
     expect: { poll: { timeout: 30_000 } },
     reporters: ['default', './test/helpers/count-reporter.ts'],
@@ -28,9 +29,6 @@ export default defineConfig({
           include: ['test/{capture,process,e2e}/**/*.test.ts'],
           retry: 1,
           globalSetup: './test/helpers/unpack-browser.ts',
-          // Limits that end what hangs. How quick the machine is beside other work is not tested here.
-          testTimeout: 240_000,
-          hookTimeout: 300_000,
           expect: { poll: { timeout: 60_000 } },
         },
       },
