@@ -66,6 +66,22 @@ export const countOf = async (
   }
 };
 
+/** Pictures that good parts name, newest first and counted up to a limit: where none has one, all parts are looked at, without holding up others. */
+export const okPicturesOf = async (
+  store: Store,
+  stationId: string,
+  limit: number,
+  signal: AbortSignal,
+): Promise<string[]> => {
+  const found: string[] = [];
+  for (let last = store.retention.lastOk(stationId); last > 0 && found.length < limit; last -= COUNTED_AT_ONCE) {
+    found.push(...store.retention.okPictures(stationId, last - COUNTED_AT_ONCE, last));
+    await othersGoOn();
+    signal.throwIfAborted();
+  }
+  return found.slice(0, limit);
+};
+
 export const othersGoOn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Rows that are old, slice by slice. */

@@ -3,9 +3,18 @@ import { problemOf } from '../contract/errors.ts';
 import type { MethodOutput } from '../contract/methods.ts';
 import type { Retention } from '../contract/retention.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import type { RecordRow } from '../store/retention.ts';
 import type { JobService } from './jobs.ts';
 import type { Lines } from './lines.ts';
-import { countOf, othersGoOn, referencedPictures, removablePictures, removableRecords, type Age } from './removable.ts';
+import {
+  countOf,
+  okPicturesOf,
+  othersGoOn,
+  referencedPictures,
+  removablePictures,
+  removableRecords,
+  type Age,
+} from './removable.ts';
 import { removePictureFiles } from './removed-pictures.ts';
 import { noteRemovedUntil, removedUntil, retentionOf, setRetention } from './retention-settings.ts';
 
@@ -93,30 +102,35 @@ export const createRetentionService = (
     if (what === 'records') noteRemovedUntil(store, stationId, last);
   };
 
-  /** Removes slice by slice; false: cut off. */
+  /**
+   * Removes slice by slice; false: cut off.
+   * @param remove within a transaction; false: not all of it yet
+   * @param isKept what was not removed at once is asked again whether it stays
+   */
   const removeEach = async <T extends { at: string }>(
     stationId: string,
     what: 'pictures' | 'records',
     slices: Iterable<T[]>,
-    remove: (row: T) => void,
+    { remove, isKept }: { remove(row: T): boolean; isKept?(row: T): boolean },
   ): Promise<boolean> => {
     let withoutRow = 0;
-    for (const rows of slices) {
-      if (!mayRemove()) return false;
-      if (rows.length === 0) {
-        await othersGoOn();
-        continue;
+    for (const slice of slices) {
+      if (slice.length === 0) await othersGoOn();
+      for (let rows = slice; rows.length > 0; rows = rows.filter((row) => isKept?.(row) !== true)) {
+        if (!mayRemove()) return false;
+        const gone = store.transaction(() => {
+          const removed = new Set(rows.filter(remove));
+          if (removed.size > 0) note(stationId, what, [...removed]);
+          return removed;
+        });
+        rows = rows.filter((row) => !gone.has(row));
+        withoutRow += gone.size;
+        if (withoutRow >= FILES_AT_ONCE) {
+          await removePictureFiles(store);
+          withoutRow = 0;
+        }
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }
-      store.transaction(() => {
-        for (const row of rows) remove(row);
-        note(stationId, what, rows);
-      });
-      withoutRow += rows.length;
-      if (withoutRow >= FILES_AT_ONCE) {
-        await removePictureFiles(store);
-        withoutRow = 0;
-      }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
     await removePictureFiles(store);
     return true;
@@ -141,13 +155,20 @@ export const createRetentionService = (
     const { retention } = store;
     const { otherPicturesDays, recordsDays } = kept;
     if (otherPicturesDays !== null) {
-      const slices = removablePictures(store, age(otherPicturesDays));
-      const remove = ({ imageSha }: { imageSha: string }) => retention.removePicture(imageSha);
-      if (!(await removeEach(stationId, 'pictures', slices, remove))) return;
+      const old = age(otherPicturesDays);
+      const done = await removeEach(stationId, 'pictures', removablePictures(store, old), {
+        remove: ({ imageSha }) => retention.removePicture(imageSha),
+        isKept: ({ imageSha }) => retention.isPictureNamed(imageSha, old.before),
+      });
+      if (!done) return;
     }
     if (recordsDays !== null) {
       const slices = removableRecords(store, age(recordsDays));
-      if (!(await removeEach(stationId, 'records', slices, (row) => void retention.removeRecord(row)))) return;
+      const remove = (row: RecordRow) => {
+        retention.removeRecord(row);
+        return true;
+      };
+      if (!(await removeEach(stationId, 'records', slices, { remove }))) return;
     }
     tell(stationId, kept);
   };
@@ -167,9 +188,9 @@ export const createRetentionService = (
       log.warn('old pictures and records not removed; tried again', { problem: problemOf(error), error });
     }));
 
-  const meanBytes = async (stationId: string, kind: 'ok' | 'other'): Promise<number> => {
+  const meanBytes = async (shas: readonly string[]): Promise<number> => {
     const sizes = [];
-    for (const sha of store.retention.newestPictures(stationId, kind, SAMPLE)) {
+    for (const sha of shas) {
       const size = await store.images.size(sha);
       if (size !== null) sizes.push(size);
     }
@@ -178,10 +199,11 @@ export const createRetentionService = (
   const preview = async (stationId: string, wanted: Retention, signal: AbortSignal): Promise<Preview> => {
     const { retention } = store;
     // Those that the line has not deleted yet.
-    const okPictures = retention.countOk(stationId, retentionOf(store, stationId).okPictures);
+    const good = await okPicturesOf(store, stationId, retentionOf(store, stationId).okPictures, signal);
     const others = await countOf(store, 'other', stationId, signal);
     const all = await countOf(store, 'records', stationId, signal);
-    const [okBytes, otherBytes] = [await meanBytes(stationId, 'ok'), await meanBytes(stationId, 'other')];
+    const okBytes = await meanBytes(good.slice(0, SAMPLE));
+    const otherBytes = await meanBytes(retention.newestPictures(stationId, SAMPLE));
     const referenced = await referencedPictures(store, signal);
     const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });
     const pictures = new Set<string>();
@@ -200,9 +222,9 @@ export const createRetentionService = (
         signal.throwIfAborted();
       }
     const amount = (count: number, bytesEach: number) => ({ count, bytes: count * bytesEach });
-    const okGoes = Math.max(0, okPictures - wanted.okPictures);
+    const okGoes = Math.max(0, good.length - wanted.okPictures);
     return {
-      okPictures: { ...amount(okPictures, okBytes), goes: amount(okGoes, okBytes) },
+      okPictures: { ...amount(good.length, okBytes), goes: amount(okGoes, okBytes) },
       otherPictures: { ...amount(others, otherBytes), goes: amount(pictures.size, otherBytes) },
       records: { ...amount(all, retention.recordBytes(stationId)), goes: records },
     };

@@ -29,8 +29,13 @@ export interface RetentionRows {
    * the given time.
    */
   isPictureNeeded(imageSha: string, stationId: string, before: string): boolean;
-  /** Parts stay, without their picture; a skip that undo would open again without it is forgotten. */
-  removePicture(imageSha: string): void;
+  /** The same of what can have changed since nobody did, without a look at each of the parts that may share the picture. */
+  isPictureNamed(imageSha: string, before: string): boolean;
+  /**
+   * Parts stay, without their picture; a skip that undo would open again without it is forgotten. Of so many parts at once: a camera that stood still gave one picture to a million.
+   * @returns false: parts are left that have it
+   */
+  removePicture(imageSha: string): boolean;
   records(stationId: string, after: number, limit: number): RecordRow[];
   /** A picture that nothing else names goes with it; gives whether one did. */
   removeRecord(record: Pick<RecordRow, 'id' | 'imageSha'>): boolean;
@@ -48,12 +53,14 @@ export interface RetentionRows {
     after: number,
     limit: number,
   ): { count: number; last: number | null };
-  /** Good parts with a picture, counted up to a limit. */
-  countOk(stationId: string, limit: number): number;
+  /** Pictures that good parts of a span of ids name, newest first. `after` is not among them, `last` is. */
+  okPictures(stationId: string, after: number, last: number): string[];
+  /** The newest good part, its id; 0: there is none. */
+  lastOk(stationId: string): number;
   /** Of a record in the database, on average. */
   recordBytes(stationId: string): number;
-  /** Pictures of the newest parts, to measure their files. */
-  newestPictures(stationId: string, kind: 'ok' | 'other', limit: number): string[];
+  /** Pictures of the newest parts that are not ok, to measure their files. */
+  newestPictures(stationId: string, limit: number): string[];
 }
 
 /** Of a row beside its texts: the other columns and its places in the indexes. */
@@ -65,22 +72,30 @@ const LINE = `p.station_id = @stationId AND p.origin = 'line'`;
 const OTHER = `${LINE} AND p.verdict <> 'ok' AND p.image_sha IS NOT NULL`;
 const OK = `${LINE} AND p.verdict = 'ok'`;
 
-/** The cheap ones first: the last two look at each part with this picture. */
-const PICTURE_NEEDED = `
-  SELECT EXISTS (SELECT 1 FROM labels WHERE image_sha = @imageSha)
+/** Found by the picture alone. */
+const PICTURE_NAMED = `
+  EXISTS (SELECT 1 FROM labels WHERE image_sha = @imageSha)
     OR EXISTS (SELECT 1 FROM features WHERE image_sha = @imageSha)
     OR EXISTS (SELECT 1 FROM golden WHERE image_sha = @imageSha)
     OR EXISTS (SELECT 1 FROM second_labels WHERE image_sha = @imageSha)
     OR EXISTS (SELECT 1 FROM study_parts WHERE image_sha = @imageSha)
-    OR EXISTS (SELECT 1 FROM parts o WHERE o.id = (SELECT max(id) FROM parts WHERE image_sha = @imageSha) AND o.at >= @before)
-    OR EXISTS (SELECT 1 FROM parts o WHERE o.image_sha = @imageSha AND (o.station_id <> @stationId OR o.at >= @before))
+    OR EXISTS (SELECT 1 FROM parts o WHERE o.id = (SELECT max(id) FROM parts WHERE image_sha = @imageSha) AND o.at >= @before)`;
+
+/** The cheap ones first: the last one looks at each part with this picture, once. */
+const PICTURE_NEEDED = `
+  SELECT ${PICTURE_NAMED}
     OR EXISTS (
       SELECT 1 FROM parts o WHERE o.image_sha = @imageSha AND (
-        EXISTS (SELECT 1 FROM queue q WHERE q.part_id = o.id AND q.state = 'open')
+        o.station_id <> @stationId OR o.at >= @before
+        OR EXISTS (SELECT 1 FROM queue q WHERE q.part_id = o.id AND q.state = 'open')
         OR EXISTS (SELECT 1 FROM alarms a WHERE a.part_id = o.id)
         OR EXISTS (
           SELECT 1 FROM label_action_parts c JOIN label_actions a ON a.id = c.action_id
           WHERE c.part_id = o.id AND (c.label_before IS NOT NULL OR (a.kind = 'label' AND a.undone = 0)))))`;
+
+/** Parts that lose their picture at once: some 10 ms. */
+const PARTS_AT_ONCE = 1_000;
+const PARTS_OF_IMAGE = `(SELECT id FROM parts WHERE image_sha = ? ORDER BY id LIMIT ${PARTS_AT_ONCE})`;
 
 const RECORD_NAMED = `
   EXISTS (SELECT 1 FROM labels WHERE part_id = p.id)
@@ -101,9 +116,10 @@ export const createRetentionRows = (db: Database): RetentionRows => {
     `SELECT p.id, p.at, p.image_sha AS imageSha FROM parts p WHERE ${OTHER} AND p.id > @after ORDER BY p.id LIMIT @limit`,
   );
   const pictureNeeded = db.prepare(PICTURE_NEEDED).pluck();
-  const forgetSkips = createForgetInActions(db, 'part_id IN (SELECT id FROM parts WHERE image_sha = ?)');
-  const unqueue = db.prepare('DELETE FROM queue WHERE part_id IN (SELECT id FROM parts WHERE image_sha = ?)');
-  const withoutPicture = db.prepare('UPDATE parts SET image_sha = NULL WHERE image_sha = ?');
+  const pictureNamed = db.prepare(`SELECT ${PICTURE_NAMED}`).pluck();
+  const forgetSkips = createForgetInActions(db, `part_id IN ${PARTS_OF_IMAGE}`);
+  const unqueue = db.prepare(`DELETE FROM queue WHERE part_id IN ${PARTS_OF_IMAGE}`);
+  const withoutPicture = db.prepare(`UPDATE parts SET image_sha = NULL WHERE id IN ${PARTS_OF_IMAGE}`);
   const dropImage = db.prepare(`
     DELETE FROM images WHERE sha = @sha AND NOT EXISTS (SELECT 1 FROM parts WHERE image_sha = @sha)
       AND NOT EXISTS (SELECT 1 FROM labels WHERE image_sha = @sha) AND NOT EXISTS (SELECT 1 FROM features WHERE image_sha = @sha)
@@ -137,22 +153,18 @@ export const createRetentionRows = (db: Database): RetentionRows => {
       ),
     ]),
   );
-  const countOk = db
-    .prepare(`SELECT count(*) FROM (SELECT 1 FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL LIMIT @limit)`)
+  const okPictures = db
+    .prepare(
+      `SELECT p.image_sha FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL AND p.id > @after AND p.id <= @last ORDER BY p.id DESC`,
+    )
     .pluck();
+  const lastOk = db.prepare(`SELECT coalesce(max(p.id), 0) FROM parts p WHERE ${OK}`).pluck();
   const recordBytes = db
     .prepare(
       `SELECT coalesce(avg(bytes), 0) FROM (SELECT ${RECORD_BYTES} AS bytes FROM parts p WHERE ${LINE} ORDER BY p.id DESC LIMIT ${SAMPLED_RECORDS})`,
     )
     .pluck();
-  const newest = {
-    ok: db
-      .prepare(
-        `SELECT p.image_sha FROM parts p WHERE ${OK} AND p.image_sha IS NOT NULL ORDER BY p.id DESC LIMIT @limit`,
-      )
-      .pluck(),
-    other: db.prepare(`SELECT p.image_sha FROM parts p WHERE ${OTHER} ORDER BY p.id DESC LIMIT @limit`).pluck(),
-  };
+  const newest = db.prepare(`SELECT p.image_sha FROM parts p WHERE ${OTHER} ORDER BY p.id DESC LIMIT @limit`).pluck();
   const drop = (sha: string): boolean => {
     if (dropImage.run({ sha }).changes === 0) return false;
     noteFile.run(sha);
@@ -161,11 +173,13 @@ export const createRetentionRows = (db: Database): RetentionRows => {
   return {
     pictured: (stationId, after, limit) => pictured.all({ stationId, after, limit }) as PicturedPart[],
     isPictureNeeded: (imageSha, stationId, before) => pictureNeeded.get({ imageSha, stationId, before }) === 1,
+    isPictureNamed: (imageSha, before) => pictureNamed.get({ imageSha, before }) === 1,
     removePicture(imageSha) {
       forgetSkips(imageSha);
       unqueue.run(imageSha);
-      withoutPicture.run(imageSha);
-      drop(imageSha);
+      const all = withoutPicture.run(imageSha).changes < PARTS_AT_ONCE;
+      if (all) drop(imageSha);
+      return all;
     },
     records: (stationId, after, limit) =>
       (records.all({ stationId, after, limit }) as Record<string, unknown>[]).map((row) => ({
@@ -195,8 +209,9 @@ export const createRetentionRows = (db: Database): RetentionRows => {
     },
     count: (kind, stationId, after, limit) =>
       counts[kind]!.get({ stationId, after, limit }) as { count: number; last: number | null },
-    countOk: (stationId, limit) => countOk.get({ stationId, limit }) as number,
+    okPictures: (stationId, after, last) => okPictures.all({ stationId, after, last }) as string[],
+    lastOk: (stationId) => lastOk.get({ stationId }) as number,
     recordBytes: (stationId) => recordBytes.get({ stationId }) as number,
-    newestPictures: (stationId, kind, limit) => newest[kind].all({ stationId, limit }) as string[],
+    newestPictures: (stationId, limit) => newest.all({ stationId, limit }) as string[],
   };
 };

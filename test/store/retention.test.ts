@@ -49,6 +49,20 @@ test('pictures whose files go are looked for one by one, past any number that ca
   expect(rows.toRemove(10)).toEqual([]);
 });
 
+test('a picture that many parts share goes from so many of them at a time, and its file with the last', () => {
+  const parts = createParts(db);
+  const imageSha = sha(7);
+  db.transaction(() => {
+    for (let seq = 1; seq <= 2_500; seq += 1) parts.insert(newPart({ seq, imageSha }));
+  })();
+  const left = () => db.prepare('SELECT count(*) FROM parts WHERE image_sha = ?').pluck().get(imageSha);
+  expect([rows.removePicture(imageSha), left(), rows.toRemove(10)]).toEqual([false, 1_500, []]);
+  expect([rows.removePicture(imageSha), left(), rows.toRemove(10)]).toEqual([false, 500, []]);
+  expect(rows.isPictureNamed(imageSha, '2026-01-02T00:00:00.000Z')).toBe(false);
+  expect(rows.isPictureNamed(imageSha, '2026-01-01T00:00:00.000Z')).toBe(true);
+  expect([rows.removePicture(imageSha), left(), rows.toRemove(10)]).toEqual([true, 0, [imageSha]]);
+});
+
 test('an action is closed with the last picture of its parts, by its number alone', () => {
   expect(planOf(CLOSE_IF_EMPTY, 1)).not.toMatch(/SCAN/);
   const forget = `DELETE FROM label_action_parts WHERE ${ACTION_PARTS_OF_IMAGE}`;

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, mkdirSync, rmSync, statSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { silentLog } from '../../../main/contract/log.ts';
 import { retentionSchema, type Retention } from '../../../main/contract/retention.ts';
 import type { CoreContext } from '../../../main/core/context.ts';
@@ -386,6 +386,41 @@ describe('a clock that leapt', () => {
   });
 });
 
+describe('a picture that many parts share', () => {
+  const share = async () => {
+    const { sha } = await add(10, 'ng', { picture: 'a camera that stands still' });
+    await edit(`
+      WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c WHERE i <= 2500)
+      INSERT INTO parts (station_id, origin, seq, at, image_sha, width, height, verdict, judgement, notes)
+        SELECT 'st-1', 'line', i, '${dayOf(10)}', '${sha}', 8, 8, 'ng', '{}', '[]' FROM c`);
+    return sha;
+  };
+
+  test('goes step by step, and counts once', async () => {
+    const sha = await share();
+    const steps = vi.spyOn(store.retention, 'removePicture');
+    await keep({ otherPicturesDays: 30 });
+    await service.clean();
+    expect(steps.mock.results.map(({ value }) => value as boolean)).toEqual([false, false, true]);
+    expect(lies(sha)).toBe(false);
+    expect(entries('retention.clean')).toMatchObject([{ pictures: 1, records: 0 }]);
+  });
+
+  test('stays once somebody labels one of them meanwhile', async () => {
+    const sha = await share();
+    const { removePicture } = store.retention;
+    vi.spyOn(store.retention, 'removePicture').mockImplementation((imageSha) => {
+      setImmediate(() => label(sha, 2_500));
+      return removePicture(imageSha);
+    });
+    await keep({ otherPicturesDays: 30 });
+    await service.clean();
+    expect(lies(sha)).toBe(true);
+    expect(store.retention.pictured('st-1', 2_499, 10).map(({ imageSha }) => imageSha)).toEqual([sha, sha]);
+    expect(entries('retention.clean')).toEqual([]);
+  });
+});
+
 describe('the setting', () => {
   test('reaches the line, running or started later; only a supervisor changes it', async () => {
     const world = await startWorld();
@@ -418,6 +453,21 @@ describe('the setting', () => {
     await service.clean();
     expect(entries('retention.clean')).toMatchObject([{ pictures: 3, records: 123 }]);
     expect((await preview({})).records.count).toBe(1);
+  });
+
+  test('looks for pictures of good parts without holding up others, however many have none', async () => {
+    await add(10, 'ok');
+    await edit(`
+      WITH RECURSIVE c(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM c WHERE i < 50000)
+      INSERT INTO parts (station_id, origin, seq, at, width, height, verdict, judgement, notes)
+        SELECT 'st-1', 'line', i, '${dayOf(20)}', 8, 8, 'ok', '{}', '[]' FROM c`);
+    seq = 50_000;
+    await add(21, 'ok', { picture: 'x'.repeat(1001) });
+    const spans = vi.spyOn(store.retention, 'okPictures');
+    const { okPictures } = await preview({});
+    expect(okPictures).toMatchObject({ count: 2, goes: { count: 0 } });
+    expect(okPictures.bytes).toBe(1001 + 'picture 1'.length);
+    expect(spans.mock.calls.map(([, after, last]) => last - after)).toEqual([20_000, 20_000, 20_000]);
   });
 
   test('is an entry of the trail once it is another, and the line hears how many pictures to keep', async () => {
