@@ -126,7 +126,12 @@ export const walkTrail = (proof: TrailProof): TrailWalk => {
   const heads = new Map(proof.heads.map((head) => [head.n, head]));
   let count = 0;
   let signedUpTo = 0;
-  let metOutside = false;
+  // What is noted of a trail that has no entry yet proves that it never was noted after that.
+  let metOutside =
+    outside !== 'missing' &&
+    outside.n === 0 &&
+    outside.hash === TRAIL_START &&
+    headIsGenuine(outside, 'outside', rootPublicKey);
   let previousHash = TRAIL_START;
   const broken = (firstBroken: number): TrailVerdict => ({ entries: count, valid: false, firstBroken, signedUpTo });
   return {
@@ -155,7 +160,7 @@ export const walkTrail = (proof: TrailProof): TrailWalk => {
       let farthest = outside === 'missing' ? 0 : outside.n;
       for (const n of heads.keys()) farthest = Math.max(farthest, n);
       if (count < farthest) return broken(count + 1);
-      // It is written within seconds of the first entry: a trail of this length without it has lost it.
+      // It is written before the first entry, and by older programs within seconds of it: a trail of this length without it has lost it.
       if (!metOutside && count >= HEAD_EVERY) return broken(count);
       return { entries: count, valid: true, firstBroken: null, signedUpTo };
     },

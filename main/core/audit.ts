@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { signHead, walkTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
+import { signHead, TRAIL_START, walkTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
 import { AppError } from '../contract/errors.ts';
 import { readEntry } from '../store/audit-entries.ts';
 import { diskError, nodeFiles, writeAll, writeDurably } from '../store/files.ts';
@@ -71,21 +71,27 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     verdict ?? (finding ??= verify().then((walked) => (verdict ??= walked)));
   const first = readHead(store.home);
   let noted = first === 'missing' ? 0 : first.n;
+  // Before there is any entry: one that is cut off at once, with a hundred of them, is not taken for one that lost its note.
+  const isNew = first === 'missing' && store.audit.head() === null;
   let writing: Promise<void> = Promise.resolve();
+  const notNoted = (error: unknown): void => log.warn('audit head not noted', { error });
+  const noteHead = async (head: Pick<SignedHead, 'n' | 'hash'>): Promise<void> => {
+    const newest = signHead({ ...head, at: now().toISOString() }, 'outside', keys.signing);
+    await writeDurably(headFile(store.home), JSON.stringify(newest));
+    noted = head.n;
+  };
   const note = (): void => {
     writing = writing
       .then(async () => {
         // Shorter than what was noted: the note is the proof of it and stays. A broken trail is not signed anew either.
         if ((store.audit.head()?.n ?? 0) <= noted || !(verdict ?? (await found())).valid) return;
-        const head = store.audit.head()!;
-        const newest = signHead({ ...head, at: now().toISOString() }, 'outside', keys.signing);
-        await writeDurably(headFile(store.home), JSON.stringify(newest));
-        noted = head.n;
+        await noteHead(store.audit.head()!);
       })
-      .catch((error: unknown) => log.warn('audit head not noted', { error }));
+      .catch(notNoted);
   };
+  if (isNew) writing = noteHead({ n: 0, hash: TRAIL_START }).catch(notNoted);
   // A home that is always killed within its first seconds has none, and a long trail without one is a broken one.
-  if (first === 'missing') note();
+  else if (first === 'missing') note();
   let timer: NodeJS.Timeout;
   const noteLater = (): void => {
     timer = setTimeout(

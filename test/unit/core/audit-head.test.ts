@@ -63,6 +63,19 @@ test('a new trail that is long before it is noted for the first time is whole, t
   await next.close();
 });
 
+test('a new trail that a power cut meets before it is noted is whole, and one that lost its note is not', async () => {
+  const { service } = startService();
+  await vi.waitFor(() => expect(noted()).toBe(0));
+  append(ENTRIES);
+  const { service: next } = startService();
+  expect(await verify(next)).toMatchObject({ entries: ENTRIES, valid: true, signedUpTo: ENTRIES });
+  await Promise.all([service.close(), next.close()]);
+  rmSync(join(store.home, 'trust', 'audit-head.json'));
+  const { service: robbed } = startService();
+  expect(await verify(robbed)).toMatchObject({ valid: false, firstBroken: ENTRIES });
+  await robbed.close();
+});
+
 test('the same where nothing asks for it before the program is closed', async () => {
   const { service } = startService();
   append(ENTRIES);
