@@ -9,13 +9,14 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { extract, pack } from 'tar-stream';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { signActive, type ActiveModels } from '../../../main/audit/activation.ts';
 import { openRootKey, sealSecret } from '../../../main/audit/keys.ts';
 import type { Candidate } from '../../../main/contract/domain.ts';
@@ -284,6 +285,29 @@ describe('backup and restore', () => {
     await restore(file, home);
     const again = await startWorld({ home });
     await again.close();
+  });
+
+  test('the files of a restore wait for the disk together', async () => {
+    const file = join(folder, 'together.mekiki-backup');
+    await backUp(file);
+    const handle = await open(file);
+    const kind = Object.getPrototypeOf(handle) as typeof handle;
+    await handle.close();
+    let [waiting, most, synced] = [0, 0, 0];
+    const { sync } = kind;
+    vi.spyOn(kind, 'sync').mockImplementation(async function (this: typeof handle) {
+      most = Math.max(most, (waiting += 1));
+      await sync.call(this);
+      waiting -= 1;
+      synced += 1;
+    });
+    try {
+      const { entries } = await restore(file, join(folder, 'together'));
+      expect(synced).toBeGreaterThanOrEqual(entries);
+      expect(most).toBeGreaterThan(8);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   test('names that lead out of the home are refused', async () => {
