@@ -221,7 +221,6 @@ interface BuildOptions {
 }
 
 const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOptions): Store => {
-  const parts = createParts(db);
   const store: Store = {
     home,
     demo: mark.demo,
@@ -232,8 +231,8 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     alarms: createAlarms(db),
     stations: createStations(db),
     classes: createClasses(db),
-    parts,
-    queue: createQueue(db, parts),
+    parts: createParts(db),
+    queue: createQueue(db),
     labels: createLabels(db),
     secondLabels: createSecondLabels(db),
     features: createFeatures(db),

@@ -33,10 +33,11 @@ export interface Parts {
   imageSize(sha: string): { width: number; height: number };
 }
 
-/** With the label that the part's image has now. */
-const SELECT = `
-  SELECT p.*, l.class_id AS label_class, l.user_id AS label_user, l.at AS label_at
-  FROM parts p LEFT JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha`;
+/** What `toPart` reads of parts `p` and of the label `l` that the part's image has now. */
+export const PART_COLUMNS = `p.id, p.station_id, p.seq, p.at, p.image_sha, p.width, p.height, p.judgement, p.notes,
+  l.class_id AS label_class, l.user_id AS label_user, l.at AS label_at`;
+export const WITH_LABEL = `LEFT JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha`;
+const SELECT = `SELECT ${PART_COLUMNS} FROM parts p ${WITH_LABEL}`;
 
 /** The newest first, by an index: who wants few of them does not wait for millions. */
 export const PICTURES = `
@@ -59,7 +60,7 @@ export interface PartRow {
   label_at: string | null;
 }
 
-const toPart = (row: PartRow): Part =>
+export const toPart = (row: PartRow): Part =>
   partSchema.parse({
     id: row.id,
     stationId: row.station_id,
