@@ -483,6 +483,8 @@ export const methods = {
       stationId: id,
       classId: id.optional(),
       limit: z.number().int().min(1).max(10_000).default(200),
+      /** Only those that follow this one: the next page. */
+      before: z.object({ at: z.iso.datetime(), partId: z.number().int() }).optional(),
       /** Of these pictures alone, in this order and whatever the limit: a station may have more labels than one list. */
       images: z.array(sha256Schema).min(1).max(500).optional(),
     }),

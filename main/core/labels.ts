@@ -221,12 +221,16 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           parts: action.changes.map(({ partId, imageSha }) => ({ partId, imageSha })),
         }));
       },
-      async 'labels.list'({ stationId, classId, limit, images }) {
+      async 'labels.list'({ stationId, classId, limit, images, before }) {
         store.stations.get(stationId);
         const nameOf = new Map(store.users.list().map(({ id, name }) => [id, name]));
         const labels =
           images === undefined
-            ? store.labels.recent(stationId, { limit, ...(classId !== undefined && { classId }) })
+            ? store.labels.recent(stationId, {
+                limit,
+                ...(classId !== undefined && { classId }),
+                ...(before !== undefined && { before }),
+              })
             : images
                 .flatMap((sha) => store.labels.get(stationId, sha) ?? [])
                 .filter((label) => classId === undefined || label.classId === classId);

@@ -37,8 +37,11 @@ export const withTurnedBoxes = (label: Label, turn: TurnBox): Label => ({
 export interface Labels {
   get(stationId: string, imageSha: string): Label | null;
   list(stationId: string): Label[];
-  /** Newest first. */
-  recent(stationId: string, options: { classId?: string; limit: number }): Label[];
+  /** Newest first. @param options.before only those that follow this one */
+  recent(
+    stationId: string,
+    options: { classId?: string; limit: number; before?: Pick<Label, 'at' | 'partId'> },
+  ): Label[];
   /** Those whose pictures the newest knowledge has not learnt under any class. */
   unlearnt(stationId: string): Label[];
   set(label: Label): void;
@@ -97,6 +100,12 @@ export const createForgetInActions = (db: Database, which: string): ((...bound: 
     for (const actionId of new Set(forget.all(...bound))) closeIfEmpty.run(actionId);
   };
 };
+
+/** @param which condition on `labels` */
+export const recentSql = (which: string): string =>
+  `SELECT * FROM labels WHERE ${which} AND (at, part_id) < (@at, @partId) ORDER BY at DESC, part_id DESC LIMIT @limit`;
+/** After any time. */
+const NEWEST = { at: '~', partId: 0 };
 
 interface Row {
   station_id: string;
@@ -161,10 +170,8 @@ export const createLabels = (db: Database): Labels => {
   const unlearnt = db.prepare(
     'SELECT * FROM labels WHERE station_id = ? AND learnt_class_id IS NULL ORDER BY image_sha',
   );
-  const recent = db.prepare('SELECT * FROM labels WHERE station_id = ? ORDER BY at DESC, part_id DESC LIMIT ?');
-  const recentOf = db.prepare(
-    'SELECT * FROM labels WHERE station_id = ? AND class_id = ? ORDER BY at DESC, part_id DESC LIMIT ?',
-  );
+  const recent = db.prepare(recentSql('station_id = @stationId'));
+  const recentOf = db.prepare(recentSql('station_id = @stationId AND class_id = @classId'));
   const upsert = db.prepare(`
     INSERT INTO labels (station_id, image_sha, class_id, box_x, box_y, box_width, box_height, more_boxes, part_id, user_id, at, learnt_class_id,
       confirmed)
@@ -219,10 +226,11 @@ export const createLabels = (db: Database): Labels => {
     },
     list: (stationId) => (all.all(stationId) as Row[]).map(toLabel),
     unlearnt: (stationId) => (unlearnt.all(stationId) as Row[]).map(toLabel),
-    recent: (stationId, { classId, limit }) =>
-      ((classId === undefined ? recent.all(stationId, limit) : recentOf.all(stationId, classId, limit)) as Row[]).map(
-        toLabel,
-      ),
+    recent(stationId, { classId, limit, before = NEWEST }) {
+      const bound = { stationId, limit, at: before.at, partId: before.partId };
+      const found = classId === undefined ? recent.all(bound) : recentOf.all({ ...bound, classId });
+      return (found as Row[]).map(toLabel);
+    },
     set,
     remove: (stationId, imageSha) => remove.run(stationId, imageSha).changes > 0,
     perClass: (stationId) => perClass.all(stationId) as { classId: string; labelled: number; fresh: number }[],

@@ -2,6 +2,7 @@ import type { Page } from 'playwright-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AppError } from '../../main/contract/errors.ts';
 import { go, openPage, settled, signIn, testId } from './browser.ts';
+import { labelledParts } from './fixtures/parts.ts';
 import { createWorld } from './fixtures/world.ts';
 import { findings, smallTargets, useWindow } from './window-page.ts';
 
@@ -224,6 +225,16 @@ describe('labelled parts', () => {
     await page.keyboard.press('Escape');
     await page.keyboard.press('u');
     await page.waitForSelector(`${testId('history-row')} >> text=sent back to the queue`);
+  });
+
+  it('are found among more of them than one answer of the core holds', async () => {
+    const { world } = window_.server;
+    const [label] = labelledParts('c-pit');
+    world.olderLabels = Array.from({ length: 12_000 }, (_, i) => ({ ...label!, partId: 31_999 - i }));
+    await page.keyboard.press('l');
+    await page.waitForSelector(`${testId('labelled-count')}[data-count="12030"]`);
+    await page.fill(testId('labelled-find'), '20000');
+    await expect.poll(rows).toBe(1);
   });
 
   it('of the class before cannot be corrected while those of another one are fetched', async () => {

@@ -1,10 +1,27 @@
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createLabels, WITHOUT_PLACE } from '../../main/store/labels.ts';
+import { createLabels, recentSql, WITHOUT_PLACE } from '../../main/store/labels.ts';
 import { migrate } from '../../main/store/migrate.ts';
 import { createParts } from '../../main/store/parts.ts';
 import { newJudgement, newPart, sha } from './examples.ts';
+
+test.for(['station_id = @stationId', 'station_id = @stationId AND class_id = @classId'])(
+  'a page of labels with %s is found by an index, however many come before it',
+  (which) => {
+    const db = new Sqlite(':memory:');
+    migrate(db);
+    const plan = db
+      .prepare(`EXPLAIN QUERY PLAN ${recentSql(which)}`)
+      .all({ stationId: 'st-1', classId: 'ok', at: '2026', partId: 1, limit: 10 })
+      .map((row) => (row as { detail: string }).detail)
+      .join('\n');
+    expect(plan).toMatch(
+      /^SEARCH labels USING INDEX labels_recent\w* \(station_id=\? AND .*\(at,part_id\)<\(\?,\?\)\)$/,
+    );
+    db.close();
+  },
+);
 
 /** A tile of a part as the line's judgement names it. */
 const tile = { index: 1, count: 4, x: 4, y: 0, width: 4, height: 4 };

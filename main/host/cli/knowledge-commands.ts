@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { languageSchema, type Job, type Station } from '../../contract/domain.ts';
 import { AppError } from '../../contract/errors.ts';
+import type { MethodOutput } from '../../contract/methods.ts';
 import type { CoreClient } from './accounts.ts';
 import { knownClass } from './classes.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
@@ -20,6 +21,7 @@ import {
 
 /** As many as the contract takes. */
 const LABELLED_AT_ONCE = 500;
+const LISTED_AT_ONCE = 10_000;
 
 /** What a station has learnt: shown, given and taken, corrected. */
 export function addKnowledgeCommands(program: Command, action: Action): void {
@@ -173,16 +175,16 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
     knowledge
       .command('labels')
       .option('--class <name>')
-      .option('--limit <n>', 'at most', wholeNumber(1, 10_000), 200)
+      .option('--limit <n>', 'at most', wholeNumber(1, 1_000_000), 200)
       .description('what is labelled, newest first'),
   ).action(
     action(async (context: Context, options: UserOption & { class?: string; limit: number }) => {
       await atStation(context, options, async (client, station) => {
-        const labels = await client.call('labels.list', {
+        const of = {
           stationId: station.id,
           ...(options.class === undefined ? {} : { classId: await knownClass(client, options.class) }),
-          limit: options.limit,
-        });
+        };
+        const labels = await newestLabels(client, of, options.limit);
         context.out.result({ labels }, () =>
           format.table([
             ['part', 'class', 'labelled at', 'learnt', 'image'],
@@ -237,6 +239,24 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       });
     }),
   );
+}
+
+/** Labels of a station, newest first, a page at a time. */
+export async function newestLabels(
+  client: Pick<CoreClient, 'call'>,
+  of: { stationId: string; classId?: string },
+  limit: number,
+): Promise<MethodOutput<'labels.list'>> {
+  const labels: MethodOutput<'labels.list'> = [];
+  while (labels.length < limit) {
+    const asked = Math.min(LISTED_AT_ONCE, limit - labels.length);
+    const last = labels.at(-1);
+    const before = last && { before: { at: last.at, partId: last.partId } };
+    const page = await client.call('labels.list', { ...of, limit: asked, ...before });
+    labels.push(...page);
+    if (page.length < asked) break;
+  }
+  return labels;
 }
 
 /** Numbers of the parts that show these pictures, each once. @throws NOT_FOUND of `kind` */

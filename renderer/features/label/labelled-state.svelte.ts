@@ -3,8 +3,10 @@ import type { MethodOutput } from '../../../main/contract/methods.ts';
 import type { AppState } from '../../app/app-state.svelte.ts';
 import type { LabelState } from './label-state.svelte.ts';
 
-/** As many labels as the contract gives at once; of more, those of one class are seen. */
-export const MOST_LABELLED = 10_000;
+/** As many labels as the contract gives at once. */
+const PAGE = 10_000;
+/** Of more, those of one class are seen. */
+export const MOST_LABELLED = 200_000;
 
 export type LabelledPart = MethodOutput<'labels.list'>[number];
 
@@ -61,12 +63,21 @@ export class LabelledState {
   async fetch(): Promise<void> {
     const { classId } = this;
     await this.#app.run(async () => {
-      const rows = await this.#app.client.call('labels.list', {
-        stationId: this.#stationId,
-        limit: MOST_LABELLED,
-        ...(classId !== null && { classId }),
-      });
-      if (classId === this.classId) this.rows = rows;
+      const rows: LabelledPart[] = [];
+      for (let page = PAGE; page === PAGE && rows.length < MOST_LABELLED;) {
+        const last = rows.at(-1);
+        const next = await this.#app.client.call('labels.list', {
+          stationId: this.#stationId,
+          limit: PAGE,
+          ...(classId !== null && { classId }),
+          ...(last !== undefined && { before: { at: last.at, partId: last.partId } }),
+        });
+        // Another class is shown by now, and fetched by another call.
+        if (classId !== this.classId) return;
+        rows.push(...next);
+        page = next.length;
+      }
+      this.rows = rows;
     });
   }
 

@@ -59,6 +59,21 @@ test('labels of named pictures are found beyond what a list has room for', async
   expect(await world.call('labels.list', { stationId, classId, images }, technician)).toEqual([oldest]);
 });
 
+test('labels are listed page by page, each once, of all classes and of one', async () => {
+  for (const of of [{}, { classId: SCRATCH }]) {
+    const all = await world.call('labels.list', { stationId, ...of }, technician);
+    expect(all.length).toBeGreaterThan(2);
+    const paged: typeof all = [];
+    for (let page = all; page.length > 0;) {
+      const last = paged.at(-1);
+      const before = last && { before: { at: last.at, partId: last.partId } };
+      page = await world.call('labels.list', { stationId, ...of, limit: 2, ...before }, technician);
+      paged.push(...page);
+    }
+    expect(paged).toEqual(all);
+  }
+});
+
 test('a class is un-learnt as it is when its turn comes: what was corrected meanwhile stays, what was added goes', async () => {
   const goOn = await holdQueue();
   const job = await world.call('knowledge.forgetClass', { stationId, classId: SCRATCH }, technician);

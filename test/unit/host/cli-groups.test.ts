@@ -1,7 +1,9 @@
 import { Command, type Option } from 'commander';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import type { CoreClient } from '../../../main/host/cli/accounts.ts';
 import type { Context, Run } from '../../../main/host/cli/context.ts';
 import { commandGroups, groupsFor } from '../../../main/host/cli/groups.ts';
+import { newestLabels } from '../../../main/host/cli/knowledge-commands.ts';
 import { createOutput } from '../../../main/host/cli/output.ts';
 
 const optionsOf = (command: Command): readonly Option[] => [
@@ -54,6 +56,18 @@ describe('options', () => {
       expect(valueOf(option, 'abc'), option.flags).not.toBeNaN();
       for (const nothing of ['', ' ']) expect(valueOf(option, nothing), option.flags).not.toBeTypeOf('number');
     }
+  });
+
+  test('lists more labels than one answer of the core holds', async () => {
+    const all = Array.from({ length: 25_000 }, (_, i) => ({ partId: 25_000 - i, at: '2026-01-01T00:00:00.000Z' }));
+    const call = vi.fn(async (_: string, { limit, before }: { limit: number; before?: { partId: number } }) => {
+      const from = before === undefined ? 0 : all.findIndex(({ partId }) => partId === before.partId) + 1;
+      return all.slice(from, from + Math.min(limit, 10_000));
+    });
+    const list = (limit: number) => newestLabels({ call } as unknown as CoreClient, { stationId: 'st-1' }, limit);
+    expect(await list(15_000)).toEqual(all.slice(0, 15_000));
+    expect(call.mock.calls.map(([, { limit }]) => limit)).toEqual([10_000, 5_000]);
+    expect(await list(100_000)).toEqual(all);
   });
 
   test.for([
