@@ -67,7 +67,7 @@ export const createIngest = (
     store.transaction(() => {
       let acknowledged = store.stations.acknowledged(stationId);
       const fresh: LineRecord[] = [];
-      const stored: Part[] = [];
+      const told: number[] = [];
       const watched: { partId: number; judgement: Judgement }[] = [];
       let queued = 0;
       for (const record of records) {
@@ -86,11 +86,11 @@ export const createIngest = (
         }
         acknowledged = record.seq;
         fresh.push(record);
-        if (stored.length === TOLD) stored.shift();
-        stored.push(store.parts.get(partId));
+        told.push(partId);
       }
       store.stations.setAcknowledged(stationId, acknowledged);
       const alarmed = monitor.watch(stationId, watched);
+      const stored = told.slice(-TOLD).map((partId) => store.parts.get(partId));
       return { fresh, stored, queued, acknowledged, alarmed };
     });
   return {

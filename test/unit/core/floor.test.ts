@@ -175,6 +175,22 @@ describe('the line', () => {
     expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
   });
 
+  test('others are answered while what a line recorded in a long outage is stored', async () => {
+    line().emit([lineRecord(1)]);
+    await until(() => line().acknowledged.includes(1));
+    line().resend = Array.from({ length: 6_000 }, (_, i) => lineRecord(2 + i));
+    line().die();
+    const newest = async () => (await world.call('parts.recent', { stationId, limit: 1 }))[0]!.seq;
+    const seen = new Set<number>();
+    while (!line().acknowledged.includes(6_001)) {
+      seen.add(await newest());
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect([...seen].filter((seq) => seq > 1 && seq < 6_001).length).toBeGreaterThan(2);
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
+    expect(await newest()).toBe(6_001);
+  });
+
   test('a full disk loses no record that the spool holds, whatever fails before there is room again', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     // The disk is full for what is as wide as this.
