@@ -181,3 +181,45 @@ it('tells whoever waits for the others how far they are', async () => {
   await page.clock.fastForward(61_000);
   await page.waitForSelector('.rater:has-text("OP-17")');
 });
+
+it('tells pairs of people apart whose names run into each other', async () => {
+  const world = createWorld('shift');
+  const people = ['Ana', 'Ana Lima', 'Lima Cruz', 'Cruz'];
+  for (const name of people)
+    world.users.push({ id: `u-${name}`, name, role: 'technician', disabled: false, password: 'technician' });
+  await window_.serve(world);
+  const { page, problems } = await window_.open();
+  for (const [i, name] of people.entries()) {
+    await openStudies(page, name, 'technician');
+    if (i === 0) {
+      await page.click(testId('new-study'));
+      await page.fill(testId('study-rounds'), '1');
+      await page.click(testId('study-create'));
+    }
+    await page.click(testId('study-begin'));
+    await page.waitForSelector(testId('study-session'));
+    for (let part = 0; part < 18; part += 1) {
+      await page.keyboard.press(part < 6 ? '1' : '2');
+      await expect.poll(() => page.getAttribute(testId('study-done'), 'data-done')).toBe(String(part + 1));
+    }
+    await page.click(testId('study-finish'));
+    if (name !== people.at(-1)) await signOut(page);
+  }
+  await page.click(testId('study-close'));
+  await page.click(testId('study-close-confirm'));
+  await page.waitForSelector(testId('study-report'));
+  const pairs = await page
+    .locator(`${testId('study-report')} table`)
+    .nth(1)
+    .locator('tbody tr')
+    .allInnerTexts();
+  expect(pairs.map((text) => text.split('\t')[0])).toEqual([
+    'Ana – Ana Lima',
+    'Ana – Lima Cruz',
+    'Ana – Cruz',
+    'Ana Lima – Lima Cruz',
+    'Ana Lima – Cruz',
+    'Lima Cruz – Cruz',
+  ]);
+  expect(problems).toEqual([]);
+});
