@@ -49,7 +49,7 @@ it('trigger, deadline, drop policy, line output and events are stored as typed, 
     await page.fill(testId('output-peers'), '192.168.1.999');
     await page.click(testId('save-station'));
     await page.waitForSelector('form [role="alert"]');
-    await page.fill(testId('output-peers'), '192.168.1.20, 192.168.1.21');
+    await page.fill(testId('output-peers'), '192.168.1.20、１９２．１６８．１．２１');
     await page.click(testId('save-station'));
     await page.waitForSelector('text=Saved.');
 

@@ -78,6 +78,13 @@ export function lineInput(draft: LineDraft, station: Station | null): { line: Li
   return { line, lineOutput: outputOf(draft, station?.lineOutput) };
 }
 
+/** Whole widths are what a Japanese keyboard types; what is no address the contract refuses. */
+const peersOf = (text: string): string[] =>
+  text
+    .normalize('NFKC')
+    .split(/[\s,、]+/)
+    .filter(Boolean);
+
 function outputOf(draft: LineDraft, before: LineOutput | undefined): LineOutput {
   if (draft.output === 'none') return { kind: 'none' };
   const common = {
@@ -89,8 +96,7 @@ function outputOf(draft: LineDraft, before: LineOutput | undefined): LineOutput 
     unsureAs: draft.unsureAs,
     addresses: before && before.kind !== 'none' ? before.addresses : {},
   };
-  if (draft.output === 'modbus-server')
-    return { kind: draft.output, ...common, peers: draft.peers.split(/[\s,、]+/).filter(Boolean) };
+  if (draft.output === 'modbus-server') return { kind: draft.output, ...common, peers: peersOf(draft.peers) };
   const { unit, pollMs, writeCoilsAt, writeRegistersAt } =
     before?.kind === 'modbus-client' ? before : { unit: 1, pollMs: 20, writeCoilsAt: 16, writeRegistersAt: 100 };
   const { answerTimeoutMs } = draft;

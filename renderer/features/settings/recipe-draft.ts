@@ -26,13 +26,14 @@ export interface RecipeDraft {
 
 const regionText = ({ x, y, width, height }: Region): string => `${x}, ${y}, ${width}, ${height}`;
 
-/** What is no number becomes NaN, which the contract refuses with the place named. */
+/** What is no number, and a line of more than four, becomes NaN, which the contract refuses with the place named. */
 export function regionOf(line: string): Region {
-  const [x = NaN, y = NaN, width = NaN, height = NaN] = line
+  const numbers = line
     .normalize('NFKC')
     .trim()
-    .split(/[\s,、]+/)
-    .map(Number);
+    .split(/\s*[,、]\s*|\s+/)
+    .map((text) => (text === '' ? NaN : Number(text)));
+  const [x = NaN, y = NaN, width = NaN, height = NaN] = numbers.length > 4 ? [] : numbers;
   return { x, y, width, height };
 }
 
