@@ -773,6 +773,23 @@ describe('Approve', () => {
     expect(await findings(page)).toEqual([]);
   });
 
+  it('compares the balanced recall over the classes that both models know, and says over which', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'approve');
+    const shown = (id: string) => page.locator(testId(id)).allInnerTexts();
+    const [actives, deployed] = [await shown('active-recall'), await shown('deployed-recall')];
+    const common = actives.flatMap((text, i) => (text === '–' ? [] : [[Number(text), Number(deployed[i])] as const]));
+    expect(common.length).toBe(actives.length - 1);
+    const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const [before, after] = [mean(common.map(([value]) => value)), mean(common.map(([, value]) => value))];
+    expect(Number(await page.innerText(testId('balanced-active')))).toBeCloseTo(before, 1);
+    expect(Number(await page.innerText(testId('balanced-deployed')))).toBeCloseTo(after, 1);
+    expect(Number((await page.innerText(testId('balanced-change'))).replace('−', '-'))).toBeCloseTo(after - before, 1);
+    expect(await page.innerText(testId('balanced'))).toContain(`${common.length} of ${actives.length} classes`);
+    expect(await findings(page)).toEqual([]);
+  });
+
   it('says what other stations gave as sums, how well it was mapped, and what was not measured', async () => {
     const sums = (map: NonNullable<Candidate['evidence']['sumsOfOthers']>['map']) => {
       server.world.candidates = server.world.candidates.map((candidate) => ({

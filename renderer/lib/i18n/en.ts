@@ -601,6 +601,7 @@ export const en = {
     'What other stations learnt is mapped poorly to this model (R² {r2}), so how such parts are judged is uncertain: {classes}.',
   'approve.sumsUnseen': 'Not measured here, no pictures: {classes}.',
   'approve.balancedRow': 'Balanced',
+  'approve.balancedOver': 'compared over {n} of {of} classes, which both know',
   'approve.confusionSub': 'rows: truth, columns: candidate',
   'approve.truth': 'Truth',
   'approve.changed': 'Changed verdicts',

@@ -599,6 +599,7 @@ export const ja: Record<MessageKey, string> = {
     '他ステーションの学習内容はこのモデルに十分対応付かず（R² {r2}）、これらの部品の判定は不確か: {classes}。',
   'approve.sumsUnseen': 'ここでは画像がなく未測定: {classes}。',
   'approve.balancedRow': '平均',
+  'approve.balancedOver': '比較は両モデル共通の {n} / {of} クラス',
   'approve.confusionSub': '行: 正解、列: 候補の判定',
   'approve.truth': '正解',
   'approve.changed': '変わった判定',
