@@ -908,6 +908,8 @@ export const events = {
   'classes.changed': z.object({}),
   'candidates.changed': z.object({ stationId: id }),
   'stations.changed': z.object({}),
+  /** Retention, the beginning of shifts or the rule of approvals: forms and reports that hold them fetch them again. */
+  'settings.changed': z.object({}),
   /** Room on the disk, clock or last backup; not each byte. */
   'home.changed': homeStateSchema,
   'session.changed': sessionStateSchema,

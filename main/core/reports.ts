@@ -20,7 +20,7 @@ const SHIFTS = 'shifts';
 const shiftsOf = (store: Store): ShiftStarts => shiftStartsSchema.catch(USUAL_SHIFTS).parse(store.settings.get(SHIFTS));
 
 /** Yield, defects and what people found when they checked: figures of the archive, never of the running line alone. */
-export const createReportService = ({ store }: CoreContext): ReportService => ({
+export const createReportService = ({ store, emit }: CoreContext): ReportService => ({
   handlers: {
     'reports.shifts': async () => ({ starts: shiftsOf(store) }),
     async 'reports.setShifts'({ starts }, session) {
@@ -35,6 +35,7 @@ export const createReportService = ({ store }: CoreContext): ReportService => ({
             details: { before },
           });
         });
+      emit('settings.changed', {});
       return { starts };
     },
     async 'reports.drift'({ stationId, groups: most }) {

@@ -264,6 +264,7 @@ export const createRetentionService = (
             details: { before, after },
           });
         });
+        context.emit('settings.changed', {});
         if (before.okPictures !== after.okPictures) await lines.reconfigure(stationId);
         void clean();
         return { retention: after };

@@ -62,6 +62,7 @@ export const createTwoPersons = (context: CoreContext): TwoPersons => {
             details: { before, after: twoPersons },
           });
         });
+        context.emit('settings.changed', {});
         return { twoPersons };
       },
     },

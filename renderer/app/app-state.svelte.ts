@@ -85,6 +85,9 @@ export class AppState {
   /** Goes up after a re-connection: screens that hold their own data fetch it again. */
   generation = $state(0);
 
+  /** Goes up when somebody has changed settings that are no station's: forms that hold them fetch them again. */
+  settingsTold = $state(0);
+
   /** Over the connection that is open now. */
   #lineTold = $state(false);
   /** Null: nobody knows, while the connection is lost or the answer is on its way. */
@@ -158,6 +161,10 @@ export class AppState {
     client.on('classes.changed', () => this.#soon('classes', () => this.fetchClasses()));
     client.on('home.changed', (home) => (this.home = home));
     client.on('stations.changed', () => this.#soon('stations', () => this.fetchStations()));
+    client.on('settings.changed', () => {
+      this.settingsTold += 1;
+      this.#soon('shifts', () => this.fetchShifts());
+    });
     client.on('candidates.changed', () => {
       this.#soon('candidates', () => this.fetchCandidates());
       this.#soon('stations', () => this.fetchStations());

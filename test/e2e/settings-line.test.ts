@@ -67,7 +67,20 @@ it('trigger, deadline, drop policy, line output and events are stored as typed, 
     await page.click(testId('save-station'));
     const saved = async () => (await other.call('stations.list', {}))[0];
     await expect.poll(saved).toMatchObject({ criteria, line: { deadlineMs: 160 } });
-    other.close?.();
+    await page.waitForSelector('text=Saved.', { state: 'detached' });
+
+    // So it is with how long things are kept, and with when shifts begin.
+    await page.fill(testId('keep-okPictures'), '500');
+    const retention = { okPictures: 2_000, otherPicturesDays: null, recordsDays: 365 };
+    await other.call('retention.set', { stationId: station!.id, retention });
+    await other.call('reports.setShifts', { starts: [7, 19] });
+    await expect.poll(() => page.inputValue(testId('keep-records'))).toBe('365');
+    expect(await page.inputValue(testId('keep-okPictures'))).toBe('500');
+    await page.click(testId('save-retention'));
+    await expect
+      .poll(() => other.call('retention.get', { stationId: station!.id }))
+      .toMatchObject({ retention: { ...retention, okPictures: 500 } });
+    await expect.poll(() => page.inputValue(testId('shifts'))).toBe('7, 19');
     await page.waitForSelector('text=Saved.', { state: 'detached' });
 
     await page.selectOption(testId('events-kind'), 'mqtt');
@@ -80,6 +93,14 @@ it('trigger, deadline, drop policy, line output and events are stored as typed, 
     await page.click(testId('events-save'));
     await page.waitForSelector('text=Saved.');
     await page.waitForSelector(testId('events-state'));
+    const { config } = await other.call('events.get', {});
+    await page.fill(testId('events-prefix'), 'press3');
+    await other.call('events.set', { config: { ...config, kind: 'mqtt', address: '127.0.0.2' } });
+    await expect.poll(() => page.inputValue(testId('events-address'))).toBe('127.0.0.2');
+    await page.click(testId('events-save'));
+    const sent = () => other.call('events.get', {}).then((now) => now.config);
+    await expect.poll(sent).toMatchObject({ ...config, address: '127.0.0.2', prefix: 'press3' });
+    other.close?.();
     expect(problems).toEqual([]);
   } finally {
     await browser.close();
@@ -95,7 +116,8 @@ it('trigger, deadline, drop policy, line output and events are stored as typed, 
   await rm(home, { recursive: true, force: true });
   expect(JSON.parse(events)).toMatchObject({
     kind: 'mqtt',
-    address: '127.0.0.1',
+    address: '127.0.0.2',
+    prefix: 'press3',
     tls: { ca: CERTIFICATE, serverName: '' },
   });
   expect(JSON.parse(row.line)).toMatchObject({

@@ -454,6 +454,23 @@ describe('Settings', () => {
     expect(await findings(page)).toEqual([]);
   });
 
+  it('counts nothing that is asked for while the connection is lost: whoever comes back is told nothing of a role', async () => {
+    const { page } = await open();
+    await signIn(page, 'SV-02', 'supervisor');
+    await go(page, 'settings');
+    await expect.poll(() => page.textContent(testId('goes-records'))).toContain('0');
+    const before = server.calls('retention.preview');
+    await page.context().setOffline(true);
+    server.cut();
+    await page.fill(testId('keep-records'), '400');
+    await page.waitForTimeout(1_000);
+    await page.context().setOffline(false);
+    await page.waitForSelector('text=Signed out: the connection');
+    expect(server.calls('retention.preview')).toBe(before);
+    expect(await page.locator(testId('notice-error')).count()).toBe(0);
+    expect(await page.locator(testId('sign-in-name')).count()).toBe(0);
+  });
+
   it('gives up the count for what is no longer meant, without a word', async () => {
     const { page } = await open();
     await signIn(page, 'SV-02', 'supervisor');

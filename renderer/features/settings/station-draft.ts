@@ -2,6 +2,7 @@ import type { CameraConfig, Criteria, Recipe, Station, Surface } from '../../../
 import { recipeDraftOf, recipeInput, type RecipeDraft } from './recipe-draft.ts';
 import { usbDraftOf, usbInput, type UsbDraft } from './usb-draft.ts';
 import { lineDraftOf, lineInput, type LineDraft } from './line-draft.ts';
+import { same, typedOnto } from './typed-onto.ts';
 import type { MethodInput } from '../../../main/contract/methods.ts';
 
 /** A station as a form holds it: shares in per cent, all kinds of camera at once. */
@@ -101,15 +102,6 @@ export function cameraInput(
     case 'usb':
       return usbInput(draft.usb, before);
   }
-}
-
-const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other);
-
-function typedOnto<T extends object>(typed: T, before: T, now: T): T {
-  const keep = (key: keyof T) => !same(typed[key], before[key]);
-  return Object.fromEntries(
-    Object.entries(now).map(([key, value]) => [key, keep(key as keyof T) ? typed[key as keyof T] : value]),
-  ) as T;
 }
 
 /** The draft after the station has changed: what was typed into it since `before` stays, every other field is that of `now`. */
