@@ -336,6 +336,31 @@ describe('small and large windows', () => {
     await expect.poll(() => page.locator('.hbars .num').allTextContents()).toEqual(['9', '8', '7', '6', '5', '4']);
   });
 
+  it('keep the words of the axes within the plot below the guide of a first round', async () => {
+    for (const [width, height] of [
+      [1024, 640],
+      [1024, 768],
+      [1440, 900],
+    ] as const) {
+      const world = createWorld('shift');
+      world.session.demo = true;
+      const { page } = await open(world, { width, height });
+      await page.waitForSelector(testId('first-round'));
+      await go(page, 'learn');
+      await settled(page);
+      const { plot, words } = await page.locator('.drawing').evaluate((drawing) => {
+        const boxOf = (element: Element) => {
+          const { top, bottom, left, right } = element.getBoundingClientRect();
+          return { text: element.textContent, top, bottom, left, right };
+        };
+        const texts = [...drawing.querySelectorAll('svg.plot > text')];
+        return { plot: boxOf(drawing), words: texts.map(boxOf) };
+      });
+      const out = words.filter(({ top, bottom }) => top < plot.top - 1 || bottom > plot.bottom + 1);
+      expect(out, `${width} x ${height}`).toEqual([]);
+    }
+  });
+
   it('keep every figure of Live below the guide of a first round, and sum up the classes that find no row', async () => {
     const world = createWorld('shift');
     const parts = Object.fromEntries(world.classes.map(({ id }, i) => [id, 90 - i]));
