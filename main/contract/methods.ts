@@ -83,6 +83,8 @@ export const sessionStateSchema = z.object({
   /** The password was given to the user by somebody else: until it is changed nothing can be done that needs a role. */
   passwordDue: z.boolean(),
   testRuntime: z.boolean(),
+  /** By the clock of the core's PC, which every time that it tells is of; a browser may be on another one. */
+  now: z.iso.datetime(),
 });
 
 /** How the data folder fares. */

@@ -108,6 +108,7 @@ export const createAccounts = (context: CoreContext, prepareHome: () => Promise<
     user: session.user,
     passwordDue: session.user !== null && store.users.isPasswordDue(session.user.id),
     testRuntime: context.testRuntime,
+    now: now().toISOString(),
   });
   const tellChanged = (session: Session) => context.emit('session.changed', state(session), session.id);
 

@@ -119,6 +119,8 @@ export class AppState {
   #nextNotice = 1;
   #toldActiveAt = -Infinity;
   #signingOut = false;
+  /** What the core's clock is ahead of this browser's, which may be on another PC. */
+  #aheadMs = 0;
 
   constructor(client: CoreClient, storage: Storage, version: string) {
     this.client = client;
@@ -337,8 +339,14 @@ export class AppState {
 
   #setSession(session: SessionState): void {
     this.session = session;
+    this.#aheadMs = Date.parse(session.now) - Date.now();
     language.now = session.language;
     if (session.user && this.signInFor?.includes(session.user.role)) this.signInFor = null;
+  }
+
+  /** By the core's clock: what its times compare with. */
+  now(): Date {
+    return new Date(Date.now() + this.#aheadMs);
   }
 
   takeSession(session: SessionState): void {

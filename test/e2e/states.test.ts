@@ -208,6 +208,33 @@ describe('the clock', () => {
     await go(page, 'learn');
     expect(await page.textContent(testId('job'))).not.toMatch(/[-−]\d/);
   });
+
+  it('of a browser on another PC may be wrong: times are told by the one of the core', async () => {
+    const world = createWorld('shift');
+    const startedAt = new Date(Date.now() - 95_000).toISOString();
+    world.jobs = [
+      {
+        id: 'j-far',
+        kind: 'update',
+        stationId: STATION,
+        state: 'running',
+        progress: 0.4,
+        secondsLeft: null,
+        step: { key: 'update.features', details: {} },
+        startedAt,
+        problem: null,
+        result: [],
+      },
+    ];
+    await window_.serve(world);
+    const page = await window_.browser.newPage();
+    await page.clock.setSystemTime(Date.now() + 26 * 60_000);
+    await page.goto(window_.server.url);
+    await page.waitForSelector(testId('app-shell'));
+    await go(page, 'learn');
+    await expect.poll(() => page.textContent(testId('job'))).toMatch(/\D1 min [345]\d s/);
+    await page.close();
+  });
 });
 
 describe('the core', () => {
