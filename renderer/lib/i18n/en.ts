@@ -803,7 +803,7 @@ export const en = {
   'help.keys.study': 'Acceptance study',
   'help.keysOf.live': 'Q to the queue · H heat map · Esc back to the newest part',
   'help.keysOf.label':
-    '1–9 class · F find a class · N new class · S skip · Z undo · U history · D almost the same · G look-alikes · B box · H heat map · C contrast · R compare · + − 0 zoom · arrows next part',
+    '1–9 class · F find a class · N new class · S skip · Z undo · U history · D almost the same · L labelled parts · G look-alikes · B box · H heat map · C contrast · R compare · + − 0 zoom · arrows next part',
   'help.keysOf.study': '1 OK · 2 NG · Z undo · + − zoom',
   'round.title': 'Guided first round',
   'round.step': 'First round, {i} of {n}',

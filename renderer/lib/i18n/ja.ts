@@ -799,7 +799,7 @@ export const ja: Record<MessageKey, string> = {
   'help.keys.study': '受入試験',
   'help.keysOf.live': 'Q 待ち列へ · H ヒートマップ · Esc 最新の部品に戻る',
   'help.keysOf.label':
-    '1～9 クラス · F クラスを探す · N 新しいクラス · S スキップ · Z 元に戻す · U 履歴 · D ほぼ同じ画像 · G 似た部品 · B 枠 · H ヒートマップ · C コントラスト · R 比べる · + − 0 倍率 · 矢印 次の部品',
+    '1～9 クラス · F クラスを探す · N 新しいクラス · S スキップ · Z 元に戻す · U 履歴 · D ほぼ同じ画像 · L ラベル済みの部品 · G 似た部品 · B 枠 · H ヒートマップ · C コントラスト · R 比べる · + − 0 倍率 · 矢印 次の部品',
   'help.keysOf.study': '1 OK · 2 NG · Z 元に戻す · + − 倍率',
   'round.title': '最初の一周の案内',
   'round.step': '最初の一周 {n} 中 {i}',

@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { areas } from '../../../renderer/app/areas.ts';
 import { roundStep, roundSteps, type RoundFacts } from '../../../renderer/app/first-round.ts';
 import { helpEn } from '../../../renderer/features/help/help-en.ts';
 import { helpJa } from '../../../renderer/features/help/help-ja.ts';
+import { en } from '../../../renderer/lib/i18n/en.ts';
+import { ja } from '../../../renderer/lib/i18n/ja.ts';
 import { gradeOf } from '../../../renderer/features/reports/study-grade.ts';
 
 describe('the help', () => {
@@ -16,6 +19,21 @@ describe('the help', () => {
         expect(text, key).toMatch(/[\u3040-\u30ff\u4e00-\u9fff]/);
         expect(en![key]![1], key).not.toMatch(/[\u3040-\u30ff\u4e00-\u9fff]/);
       }
+    }
+  });
+});
+
+describe('the keys that the help names', () => {
+  it.each([
+    ['live', 'live/Live.svelte'],
+    ['label', 'label/LabelBench.svelte'],
+    ['study', 'reports/StudySession.svelte'],
+  ] as const)('are those of %s', (place, file) => {
+    const source = readFileSync(new URL(`../../../renderer/features/${file}`, import.meta.url), 'utf8');
+    const heard = [...source.matchAll(/pressed === '(\w)'/g)].map(([, key]) => key!.toUpperCase());
+    for (const texts of [en, ja]) {
+      const named = texts[`help.keysOf.${place}`].match(/(?<=^|· )[A-Z12](?= )/g) ?? [];
+      expect([...named].sort()).toEqual(heard.sort());
     }
   });
 });
