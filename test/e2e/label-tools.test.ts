@@ -444,6 +444,10 @@ describe('a second opinion', () => {
     await page.click('[data-reference-class="c-pit"]');
     await page.waitForSelector(`${testId('reference-pane')}[data-class="c-pit"] ${testId('reference')}`);
     expect(await page.locator(testId('reference')).count()).toBe(5);
+    // Nor is one that waits for its turn: its first label would be known by then.
+    await page.click('[data-reference-class="c-scratch"]');
+    await page.waitForSelector(`${testId('reference-pane')}[data-class="c-scratch"] ${testId('reference')}`);
+    expect(await page.locator(testId('reference')).count()).toBe(5);
     await page.keyboard.press('r');
     // Nor do the pictures that look almost the same, of which it is one.
     expect(await page.getAttribute(testId('near-duplicates'), 'aria-disabled')).toBe('true');

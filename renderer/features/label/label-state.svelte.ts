@@ -9,6 +9,8 @@ import { labelsPerMinute, keyOfClasses } from './keys.ts';
 
 /** The queue is fetched whole: it holds facts only, pictures come by address. */
 const MOST_ITEMS = 10_000;
+/** As many as the contract gives at once: the first labels of those that are not known to wait are in sight. */
+const MOST_BLIND = 500;
 /** Other windows and the line change the queue while somebody labels; not more than one fetch per this time. */
 const REFRESH_MS = 1500;
 
@@ -75,6 +77,8 @@ export class LabelState {
     if (this.show === 'second') return this.waiting.map(blindItem);
     return this.show === 'all' ? this.all : this.all.filter(({ reason }) => reason === 'suspect');
   });
+  /** Parts of which this person is not to see the first label: a second opinion on them is still to come. */
+  blind = $derived.by(() => new Set(this.show === 'second' ? this.waiting.map(({ partId }) => partId) : []));
   loaded = $state(false);
   total = $state(0);
   currentId = $state<number | null>(null);
@@ -166,7 +170,7 @@ export class LabelState {
     const [queue, summary, second, agreement] = await Promise.all([
       this.#app.client.call('queue.list', { stationId, limit: MOST_ITEMS }),
       this.#app.client.call('labels.summary', { stationId }),
-      this.#app.client.call('labels.secondQueue', { stationId }),
+      this.#app.client.call('labels.secondQueue', { stationId, limit: MOST_BLIND }),
       this.#app.client.call('labels.agreement', { stationId }),
     ]);
     const place = this.index;

@@ -28,11 +28,7 @@ export class LabelledState {
   /** Something was done here that can be taken back. */
   changed = $state(false);
 
-  #visible = $derived.by(() => {
-    // Whoever gives a second opinion is not to see what the first one was.
-    const blind = this.#label.show === 'second' ? new Set(this.#label.waiting.map(({ partId }) => partId)) : null;
-    return (this.rows ?? []).filter(({ partId }) => blind?.has(partId) !== true);
-  });
+  #visible = $derived.by(() => (this.rows ?? []).filter(({ partId }) => !this.#label.blind.has(partId)));
   shown = $derived.by(() => {
     const wanted = this.find.normalize('NFKC').replace(/\D/g, '');
     return this.#visible.filter(({ partId }) => String(partId).startsWith(wanted));
