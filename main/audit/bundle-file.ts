@@ -37,8 +37,8 @@ const manifestSchema = z.strictObject({
   /** What its approval signs: the hash over the hashes of model, card and evidence. */
   bundleSha256: sha256Schema,
   lineage: z.strictObject({
-    knowledgeId: z.string().max(64),
-    backboneId: z.string().max(64),
+    knowledgeId: z.string().min(1).max(64),
+    backboneId: z.string().min(1).max(64),
     backboneSha256: sha256Schema,
     /** Hash over the (image, class) pairs that the evidence stands on. */
     dataSha256: sha256Schema,

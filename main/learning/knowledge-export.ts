@@ -3,6 +3,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
+import { id } from '../contract/domain/values.ts';
 import type { Successors } from '../contract/trainer.ts';
 import { diskError, readAll } from '../store/files.ts';
 import { embeddingSize, GRID, type Stages } from './embedding.ts';
@@ -42,7 +43,8 @@ const headerSchema = z.object({
   balancing: z.number(),
   classes: z.array(
     z.object({
-      classId: z.string().min(1),
+      // As a home keeps it: one that it could store and not read again would take all its classes away.
+      classId: id,
       names: z.object({ en: z.string(), ja: z.string() }).optional(),
       isOk: z.boolean().optional(),
       count: z.number().int().positive(),

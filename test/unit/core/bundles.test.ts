@@ -2,7 +2,7 @@ import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openBundle } from '../../../main/audit/bundle-file.ts';
+import { encodeBundle, openBundle } from '../../../main/audit/bundle-file.ts';
 import { isTrusted } from '../../../main/audit/trusted.ts';
 import type { Candidate, Gate } from '../../../main/contract/domain.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
@@ -83,6 +83,17 @@ describe('a bundle file', () => {
       { numRuns: 200 },
     );
     expect(() => openBundle(Buffer.concat([bytes, Buffer.from([0])]), file)).toThrow(/hash or signature/);
+  });
+
+  test('one that names no knowledge or no backbone is none: a home could not read its row again', async () => {
+    const { bytes } = await exported();
+    const { manifest, file: part } = openBundle(bytes, file);
+    const files = (['model.onnx', 'model.json', 'evidence.json'] as const).map((name) => ({ name, bytes: part(name) }));
+    const encode = (lineage: object) =>
+      encodeBundle({ ...manifest, lineage: { ...manifest.lineage, ...lineage } }, files, () => Buffer.alloc(64));
+    expect(encode({}).length).toBeGreaterThan(1000);
+    expect(() => encode({ knowledgeId: '' })).toThrow(/knowledgeId/);
+    expect(() => encode({ backboneId: '' })).toThrow(/backboneId/);
   });
 
   test('random bytes are refused, whatever they claim', () => {

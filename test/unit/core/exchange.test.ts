@@ -298,6 +298,23 @@ describe('knowledge by file', () => {
     await expect(take(here, file)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
   });
 
+  test('a class whose id this home could not read again is not taken in', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 3, stripes: 3 });
+    await teach(there, { plain: 3, dots: 3 });
+    const file = await exportTo(there, 'long');
+    const bytes = readFileSync(file);
+    const { header, bodyAt } = await readExportHeader(file);
+    const classes = header.classes.map((each) =>
+      each.classId === 'c-dots' ? { ...each, classId: `c-${'x'.repeat(100)}` } : each,
+    );
+    const text = Buffer.from(JSON.stringify({ ...header, classes }));
+    bytes.writeUInt32LE(text.byteLength, 8);
+    writeFileSync(file, Buffer.concat([bytes.subarray(0, 12), text, bytes.subarray(bodyAt)]));
+    await expect(take(here, file)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
+    expect(await here.world.call('classes.list', {})).toHaveLength(3);
+  });
+
   test('what is no knowledge file, or a damaged one, is named and changes nothing', async () => {
     const [here, there] = [await open(), await open()];
     await teach(here, { plain: 3, stripes: 3 });
