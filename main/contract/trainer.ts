@@ -99,8 +99,8 @@ export const trainerMethods = {
       statisticsDir: z.string(),
       exports: z.array(z.string()),
       successors: successorsSchema.optional(),
-      /** The file names its images: it stays in the home. */
-      namesImages: z.boolean(),
+      /** Labelled parts by user id, of a file that stays in the home: it names its images too. null: it is for others. */
+      labelledBy: z.record(z.string(), z.number().int()).nullable(),
       lambda: z.number(),
       balancing: z.number(),
       file: z.string(),

@@ -17,8 +17,8 @@ import { placeOf } from './ingest.ts';
 import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { sumsDir } from './knowledge-folders.ts';
-import { labelledByUser } from './labelled-by.ts';
-import { mergedImages, type MergedSums } from './merged-sums.ts';
+import { addCounts, countByUser } from './labelled-by.ts';
+import { mergedImages, mergedLabellers, type MergedSums } from './merged-sums.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
 import { writeSnapshot } from './snapshots.ts';
@@ -124,6 +124,7 @@ export const createKnowledgeService = (
     // After the labels: what was labelled meanwhile is in neither, and the next update's.
     const added = await merged.settle(job, stationId, by);
     const others = await mergedImages(store, stationId, backbone.id);
+    const givenByOthers = await mergedLabellers(store, stationId, backbone.id);
     if (added.length === 0) checkEnough(stationId, forget.images);
     const withheld = await filling.choose(job, station, labelled, others);
     const samples = labelled.filter((sample) => !withheld.has(sample.sha));
@@ -213,7 +214,7 @@ export const createKnowledgeService = (
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.
-            labelledBy: Object.fromEntries(labelledByUser(store, stationId, { own, others })),
+            labelledBy: addCounts([countByUser(own), givenByOthers]),
           },
         });
         forgotten.note(removeLabels(stationId, forget, by));

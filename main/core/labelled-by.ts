@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import type { Candidate } from '../contract/domain.ts';
-import type { Store } from '../store/open.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
 
 /** Parts by user id. */
@@ -25,24 +24,18 @@ export const asMade = ({ store, keys }: Facts, candidate: Candidate): Candidate 
   return ours ? asMade({ store, keys }, store.candidates.get(origin.candidateId)) : candidate;
 };
 
-/** What a knowledge learns. */
-interface Learnt {
-  /** Who gave the label of each of the station's own pictures. */
-  own: readonly string[];
-  /** sha256 of pictures of other stations here that are in the sums that it took in. Of a file from another home nobody knows. */
-  others: readonly string[];
-}
-
-/** Learnt parts by user id. */
-export const labelledByUser = (store: Store, stationId: string, { own, others }: Learnt): Map<string, number> => {
-  const elsewhere = store.stations.list().filter(({ id }) => id !== stationId);
-  const theirs = others.flatMap((sha) => {
-    const [label] = elsewhere.flatMap(({ id }) => store.labels.get(id, sha) ?? []);
-    return label ? [label.userId] : [];
-  });
-  const parts = new Map<string, number>();
-  for (const userId of [...own, ...theirs]) parts.set(userId, (parts.get(userId) ?? 0) + 1);
+/** Parts by user id, of who gave the label of each. */
+export const countByUser = (userIds: Iterable<string>): Record<string, number> => {
+  const parts: Record<string, number> = {};
+  for (const userId of userIds) parts[userId] = (parts[userId] ?? 0) + 1;
   return parts;
+};
+
+/** Of a station's own pictures and of what it took in, together. */
+export const addCounts = (counts: readonly Readonly<Record<string, number>>[]): Record<string, number> => {
+  const sum: Record<string, number> = {};
+  for (const [userId, parts] of counts.flatMap(Object.entries<number>)) sum[userId] = (sum[userId] ?? 0) + parts;
+  return sum;
 };
 
 /** Whose labels the knowledge learnt that this candidate was made of: labels given or taken away since are not in it. */

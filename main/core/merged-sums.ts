@@ -13,6 +13,7 @@ import type { CoreContext } from './context.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobWork } from './jobs.ts';
 import { addedFiles, sumsDir } from './knowledge-folders.ts';
+import { addCounts, countByUser } from './labelled-by.ts';
 import { samplesOf } from './samples.ts';
 import { withTrainer } from './trainer.ts';
 
@@ -61,6 +62,24 @@ export const mergedImages = async (store: Store, stationId: string, backboneId: 
   return [...found].toSorted();
 };
 
+/**
+ * Who gave the labels of those images, by user id, as it was when they were summed: what is taken away at the other station afterwards is in the sums still. Of a file that
+ * does not say so, whoever gave those of today. Of a file from another home nobody knows.
+ */
+export const mergedLabellers = async (
+  store: Store,
+  stationId: string,
+  backboneId: string,
+): Promise<Record<string, number>> => {
+  const today = ({ from, header: { images } }: MergedFile) => {
+    const named = images && new Set(images);
+    const labels = store.labels.list(from.id).filter(({ imageSha }) => named?.has(imageSha) ?? true);
+    return countByUser(labels.map(({ userId }) => userId));
+  };
+  const files = await mergedFiles(store, stationId, backboneId);
+  return addCounts(files.map((merged) => merged.header.labelledBy ?? today(merged)));
+};
+
 export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones, 'get'>): MergedSums => {
   const { store } = context;
 
@@ -83,13 +102,26 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
   const learntBy = async (station: Station): Promise<LabelledImage[]> =>
     (await samplesOf(store, station)).filter(({ row }) => row >= 0);
 
+  /** Asked in the moment in which the samples are: whoever gave the label of each picture then. */
+  const giversAt = ({ id }: Station) => {
+    const givers = new Map(store.labels.list(id).map(({ imageSha, userId }) => [imageSha, userId]));
+    return (images: readonly LabelledImage[]) =>
+      countByUser([...new Set(images.map(({ sha }) => sha))].flatMap((sha) => givers.get(sha) ?? []));
+  };
+
   const write = async (
     job: JobWork,
     { id, backboneId, recipe, criteria }: Station,
     file: string,
-    contents: { images: LabelledImage[]; exports: string[]; namesImages: boolean; lambda: number; balancing: number },
+    contents: {
+      images: LabelledImage[];
+      exports: string[];
+      labelledBy: Record<string, number> | null;
+      lambda: number;
+      balancing: number;
+    },
   ): Promise<void> => {
-    const { lambda, balancing, images, exports, namesImages } = contents;
+    const { lambda, balancing, images, exports, labelledBy } = contents;
     const backbone = await backbones.get(backboneId);
     await withTrainer(context, job, (trainer) =>
       trainer.call(
@@ -106,7 +138,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
           statisticsDir: sumsDir(store.home, id, backbone.id),
           exports,
           successors: classSuccessors(store),
-          namesImages,
+          labelledBy,
           lambda,
           balancing,
           file,
@@ -124,6 +156,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
     taken: ReadonlySet<string>,
   ): Promise<string[]> => {
     const named = header.images && new Set(header.images);
+    const labelledBy = giversAt(from);
     const wanted = (await samplesOf(store, from)).filter(({ sha }) => !taken.has(sha) && (named?.has(sha) ?? true));
     const images = wanted.filter(({ row }) => row >= 0);
     // Other views than those that were summed: what is known would go without a word.
@@ -137,7 +170,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
     if (images.length === 0) await rm(file, { force: true });
     else {
       const { lambda, balancing } = header;
-      await write(job, from, file, { images, exports: [], namesImages: true, lambda, balancing });
+      await write(job, from, file, { images, exports: [], labelledBy: labelledBy(images), lambda, balancing });
       await syncFile(file);
     }
     return [...new Set(images.map(({ sha }) => sha))];
@@ -172,7 +205,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
       const station = store.stations.get(stationId);
       const choice = newestOf(station);
       const exports = await settle(job, stationId, by);
-      await write(job, station, file, { ...choice, exports, images: await learntBy(station), namesImages: false });
+      await write(job, station, file, { ...choice, exports, images: await learntBy(station), labelledBy: null });
     },
     async exportFor(job, stationId, fromId, file, place) {
       const { backboneId } = store.stations.get(stationId);
@@ -185,8 +218,9 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
       for (const other of await mergedFiles(store, stationId, backboneId)) {
         if (other.file !== place) for (const sha of other.header.images ?? []) taken.add(sha);
       }
+      const labelledBy = giversAt(from);
       const images = (await learntBy(from)).filter(({ sha }) => !taken.has(sha));
-      await write(job, from, file, { ...choice, images, exports: [], namesImages: true });
+      await write(job, from, file, { ...choice, images, exports: [], labelledBy: labelledBy(images) });
     },
   };
 };

@@ -34,6 +34,8 @@ const headerSchema = z.object({
   includes: z.array(sourceSchema).default([]),
   /** Hashes of the images, in what one station of a home merged from another. Never in files that are for another home. */
   images: z.array(z.string()).optional(),
+  /** Beside `images`: how many of them by whom (user id), as it was when they were summed. Not in files made before there was such a thing. */
+  labelledBy: z.record(z.string(), z.number().int().positive()).optional(),
   backboneId: z.string(),
   backboneSha256: z.string(),
   stages: z.array(z.number().int().positive()).min(1),
@@ -72,6 +74,7 @@ export interface ExportInput {
   source?: ExportSource;
   includes?: readonly ExportSource[];
   images?: readonly string[];
+  labelledBy?: Readonly<Record<string, number>>;
 }
 
 const bytesOf = (values: Float64Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -95,6 +98,7 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
     ...(input.source ? { source: input.source } : {}),
     includes: [...(input.includes ?? [])],
     ...(input.images ? { images: [...input.images] } : {}),
+    ...(input.labelledBy ? { labelledBy: { ...input.labelledBy } } : {}),
     backboneId,
     backboneSha256,
     stages: [...stages],

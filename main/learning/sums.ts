@@ -45,7 +45,7 @@ export async function exportKnowledge(
   input: Input<'trainer.export'>,
   { signal }: Cancelled = {},
 ): Promise<Output<'trainer.export'>> {
-  const { backbone, lambda, balancing, classes, threads, file, source, images, namesImages } = input;
+  const { backbone, lambda, balancing, classes, threads, file, source, images, labelledBy } = input;
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   await using products = openProducts({ threads });
   const { statistics } = await openSums(input, products, signal);
@@ -70,7 +70,7 @@ export async function exportKnowledge(
     classes,
     source,
     includes,
-    ...(namesImages && { images: [...new Set(images.map(({ sha }) => sha))] }),
+    ...(labelledBy && { images: [...new Set(images.map(({ sha }) => sha))], labelledBy }),
   });
   return { classes: header.classes.map(({ classId, count }) => ({ classId, labelled: count })) };
 }

@@ -137,7 +137,7 @@ describe('an update refuses, and changes nothing', () => {
       outDir: folder,
       classes,
       images: known,
-      namesImages: false,
+      labelledBy: null,
       threads,
       featureFile,
       statisticsDir: path.join(statisticsDir, 'other'),

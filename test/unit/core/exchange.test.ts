@@ -431,6 +431,25 @@ describe('knowledge of a station of the same home', () => {
     expect(readdirSync(join(fileOf(here, there), '..'))).toEqual([]);
   });
 
+  test('whoever labelled what was merged counts for it, also when the labels are taken away there', async () => {
+    const here = await open();
+    await teach(here, { plain: 4, stripes: 4 });
+    const there = await another(here, 'Second');
+    await teach({ ...there, technician: here.world.session }, { plain: 6, dots: 6 });
+    await merge(here, there);
+    const { world, stationId, technician } = here;
+    const labels = await world.call('labels.list', { stationId: there.stationId });
+    await world.call('labels.leaveOut', { partIds: labels.map(({ partId }) => partId) });
+    await update(here);
+    expect(await counts(here)).toEqual({ 'c-dots': 6, 'c-plain': 10, 'c-stripes': 4 });
+    await world.done(await world.call('candidates.create', { stationId, timeBudgetS: 10 }, technician));
+    const [candidate] = await world.call('candidates.list', { stationId });
+    expect((await world.call('candidates.labelledBy', { candidateId: candidate!.id })).people).toEqual([
+      { name: 'sato', parts: 12 },
+      { name: 'tanaka', parts: 8 },
+    ]);
+  });
+
   test('a file that was merged before files named their pictures is written again, whatever backbone the other has now', async () => {
     const here = await open();
     await teach(here, { plain: 4, stripes: 4 });
