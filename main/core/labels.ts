@@ -126,8 +126,16 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     return store.classes.get(labelBefore.classId).retired;
   };
 
+  /** Whether the station learnt anew after labels were taken away. By the trail: a clock may be set back in between. */
+  const isUpdatedSince = (action: LabelAction, stationId: string): boolean => {
+    const newest = store.knowledge.newest(stationId);
+    if (newest === null) return false;
+    const takenAway = store.audit.last(action.sentBack ? 'labels.sendBack' : 'labels.leaveOut', String(action.id));
+    return (store.audit.last('knowledge.update', newest.id)?.n ?? 0) > (takenAway?.n ?? 0);
+  };
+
   const takeBack = (action: LabelAction, session: Session): { back: LabelChange[]; left: number } => {
-    const { id, at, changes } = action;
+    const { id, changes } = action;
     const { left = [], back = [] } = Object.groupBy(changes, (change) =>
       staysAsItIs(action, change, userOf(session).id) ? 'left' : 'back',
     );
@@ -143,8 +151,8 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           if (label !== null && label.learntClassId !== null) setTakenAway(store, stationId, true);
         } else if (label === null) {
           // It was taken away: an update since then has forgotten it.
-          const updated = (store.knowledge.newest(stationId)?.createdAt ?? '') > at;
-          store.labels.set({ ...labelBefore, learntClassId: updated ? null : labelBefore.learntClassId });
+          const learntClassId = isUpdatedSince(action, stationId) ? null : labelBefore.learntClassId;
+          store.labels.set({ ...labelBefore, learntClassId });
         } else {
           // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
           store.labels.set({ ...labelBefore, learntClassId: label.learntClassId ?? labelBefore.learntClassId });

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
-import { PASSWORD, setUp, startWorld, writePicture, type World } from './world.ts';
+import { PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
 
 /* Undo among several people and stations: each takes back what is theirs, and nothing that somebody decided on since. */
 
@@ -11,8 +11,11 @@ let stationId: string;
 let technician: Session;
 let colleague: Session;
 let partIds: number[];
+/** What the clock is set back by. */
+let setBackMs: number;
 beforeEach(async () => {
-  world = await startWorld();
+  setBackMs = 0;
+  world = await startWorld({ now: () => new Date(Date.now() - setBackMs) });
   ({ stationId, technician } = await setUp(world));
   await world.call('users.add', { name: 'mori', role: 'technician', password: PASSWORD });
   colleague = world.core.openSession();
@@ -107,6 +110,26 @@ test('a label that no model doubts is taken away for another one: the part waits
     user: 'mori',
     details: { labels: [{ part, before: 'ok', after: null }] },
   });
+});
+
+test('a label that an update has forgotten is to be learnt when it comes back, whatever the clock says', async () => {
+  const path = await writeDataset(join(world.home, '..', 'set'), { ok: 3, pit: 3 });
+  await world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+  const learn = async () => world.done(await world.call('knowledge.update', { stationId }, technician));
+  const fresh = async () => (await world.call('labels.summary', { stationId })).fresh;
+  await learn();
+  const labels = await world.call('labels.list', { stationId });
+  for (const toQueue of [false, true]) {
+    await world.call('labels.leaveOut', { partIds: [labels[0]!.partId], toQueue }, technician);
+    await world.call('labels.undo', {}, technician);
+    expect(await fresh()).toBe(0);
+    await world.call('labels.leaveOut', { partIds: [labels[0]!.partId], toQueue }, technician);
+    setBackMs += 3_600_000;
+    await learn();
+    await world.call('labels.undo', {}, technician);
+    expect(await fresh()).toBe(1);
+    await learn();
+  }
 });
 
 test('no part goes back to a class that was merged away', async () => {
