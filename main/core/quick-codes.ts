@@ -15,6 +15,8 @@ export interface QuickCodes {
 const SALT = 'quick.salt';
 /** Name under which wrong codes are counted; no account can have it (names do not begin with a space). */
 const THROTTLED = ' quick';
+/** Nobody says whose code it is to be, so that a right one clears nothing: whoever has a badge could try others' PINs between two uses of it. Slips are forgotten one by one instead. */
+const FORGOTTEN_AFTER_MS = 5 * 60_000;
 /** About 0.05 s per try: codes are short, and what they open is little. */
 const COST = { N: 16_384, r: 8, p: 1 };
 
@@ -44,13 +46,12 @@ export const createQuickCodes = (context: CoreContext, accounts: Accounts): Quic
           const account = userId === null ? null : store.users.account(userId);
           // An account may have got another role since: a code never reaches it.
           if (account === null || account.user.disabled || account.user.role !== 'operator') {
-            accounts.throttle.failed(THROTTLED);
+            accounts.throttle.failed(THROTTLED, FORGOTTEN_AFTER_MS);
             store.transaction(() =>
               store.audit.append({ user: 'anyone', action: 'session.wrongCode', subject: 'badge or PIN' }),
             );
             throw new AppError('WRONG_CODE');
           }
-          accounts.throttle.succeeded(THROTTLED);
           accounts.refuseAltered(account);
           return accounts.enter(session, account.user, 'session.quick');
         }),

@@ -14,7 +14,8 @@ export interface Throttle {
   inTurn<T>(name: string, work: () => Promise<T>): Promise<T>;
   /** TOO_MANY_ATTEMPTS while the name is locked, or what `refusal` says where it is nobody's name. */
   check(name: string, refusal?: (seconds: number) => AppError): void;
-  failed(name: string): void;
+  /** @param forgottenAfterMs one wrong attempt before it counts no more for each such time without another one; none given: only `succeeded` clears them */
+  failed(name: string, forgottenAfterMs?: number): void;
   succeeded(name: string): void;
 }
 
@@ -43,8 +44,11 @@ export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throt
       if (left > LONGEST_LOCK_MS) lock(name, attempt.wrong, LONGEST_LOCK_MS);
       throw refusal(Math.ceil(Math.min(left, LONGEST_LOCK_MS) / 1000));
     },
-    failed(name) {
-      const wrong = (attempts.get(name)?.wrong ?? 0) + 1;
+    failed(name, forgottenAfterMs = Infinity) {
+      const before = attempts.get(name) ?? { wrong: 0, lockedUntil: now() };
+      // The lock began with the last wrong one, and ends when one may be tried again.
+      const forgotten = Math.max(0, Math.floor((now().getTime() - before.lockedUntil.getTime()) / forgottenAfterMs));
+      const wrong = Math.max(0, before.wrong - forgotten) + 1;
       const over = wrong - FREE_ATTEMPTS;
       lock(name, wrong, over < 0 ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** over));
     },

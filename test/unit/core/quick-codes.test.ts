@@ -65,6 +65,25 @@ test('a badge of somebody who left goes to another one', async () => {
   expect(await quick('BADGE-77123')).toBe('mori');
 });
 
+test('a right badge between them lets nobody guess on, and slips of a day lock nobody out', async () => {
+  await setCode('ito', '0421');
+  await setCode('mori', 'BADGE-77123');
+  const later = (ms: number) => (clock = new Date(clock.getTime() + ms));
+  for (let n = 0; n < 5; n += 1) {
+    await expect(quick(`200${n}`)).rejects.toMatchObject({ code: 'WRONG_CODE' });
+    if (n < 4) expect(await quick('BADGE-77123')).toBe('mori');
+  }
+  await expect(quick('0421')).rejects.toMatchObject({ code: 'TOO_MANY_CODES' });
+  later(11_000);
+  await expect(quick('2005')).rejects.toMatchObject({ code: 'WRONG_CODE' });
+  await expect(quick('BADGE-77123')).rejects.toMatchObject({ code: 'TOO_MANY_CODES', details: { seconds: 20 } });
+  for (let n = 0; n < 20; n += 1) {
+    later(30 * 60_000);
+    await expect(quick(`300${n}`)).rejects.toMatchObject({ code: 'WRONG_CODE' });
+    expect(await quick('0421')).toBe('ito');
+  }
+});
+
 test('guessing is slowed down, longer each time, and no code is in the log', async () => {
   await setCode('ito', '0421');
   for (let n = 0; n < 5; n += 1) await expect(quick(`100${n}`)).rejects.toMatchObject({ code: 'WRONG_CODE' });
