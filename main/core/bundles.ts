@@ -3,7 +3,14 @@ import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/prom
 import { dirname, join } from 'node:path';
 import { bundleDigest } from '../audit/approval.ts';
 import { encodeBundle, looksLikeBundle, openBundle } from '../audit/bundle-file.ts';
-import { isTrusted, ownInstallation, readTrusted, signTrusted, trustedFile } from '../audit/trusted.ts';
+import {
+  isTrusted,
+  ownInstallation,
+  readTrusted,
+  signTrusted,
+  trustedFile,
+  type TrustedInstallation,
+} from '../audit/trusted.ts';
 import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
 import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
@@ -82,9 +89,21 @@ export const createBundleService = (
     return { installation: ownInstallation(store.home) ?? keys.installation, installations };
   };
   const writing = createLane();
-  /** One after the other: each changes what the one before it wrote, or a trust that was just taken away would be back. */
-  const setTrusted = (change: (list: ReturnType<typeof trusted>['installations']) => typeof list): Promise<void> =>
-    writing(() => writeDurably(trustedFile(store.home), signTrusted(change(trusted().installations), keys.signing)));
+  /**
+   * One after the other: each changes what the one before it wrote, or a trust that was just taken away would be back. The entry first: a power cut between the two
+   * leaves one that says more than was done, never a trust that the trail does not know.
+   * @param change null: nothing is to be changed
+   */
+  const setTrusted = (
+    entry: { user: string; action: string; subject: string; details?: Record<string, unknown> },
+    change: (list: TrustedInstallation[]) => TrustedInstallation[] | null,
+  ): Promise<void> =>
+    writing(async () => {
+      const installations = change(trusted().installations);
+      if (installations === null) return;
+      store.transaction(() => store.audit.append(entry));
+      await writeDurably(trustedFile(store.home), signTrusted(installations, keys.signing));
+    });
 
   const exportTo = async (candidate: Candidate, file: string, by: string) => {
     const bundleDir = bundleDirOf(store.home, candidate.id);
@@ -229,20 +248,18 @@ export const createBundleService = (
       },
       'bundles.trusted': async () => trusted(),
       async 'bundles.trust'({ key, name }, session) {
-        if (key === keys.installation || trusted().installations.some((known) => known.key === key)) return trusted();
-        const at = context.now().toISOString();
-        await setTrusted((list) =>
-          list.some((known) => known.key === key) ? list : [...list, { key, name, by: actor(session), at }],
-        );
-        store.transaction(() =>
-          store.audit.append({ user: actor(session), action: 'bundles.trust', subject: key, details: { name } }),
+        if (key === keys.installation) return trusted();
+        const [by, at] = [actor(session), context.now().toISOString()];
+        await setTrusted({ user: by, action: 'bundles.trust', subject: key, details: { name } }, (list) =>
+          list.some((known) => known.key === key) ? null : [...list, { key, name, by, at }],
         );
         return trusted();
       },
       async 'bundles.distrust'({ key }, session) {
-        // The entry first: taking trust away half-way errs on the safe side.
-        store.transaction(() => store.audit.append({ user: actor(session), action: 'bundles.distrust', subject: key }));
-        await setTrusted((list) => list.filter((known) => known.key !== key));
+        const by = actor(session);
+        await setTrusted({ user: by, action: 'bundles.distrust', subject: key }, (list) =>
+          list.filter((known) => known.key !== key),
+        );
         return trusted();
       },
     },

@@ -1,5 +1,6 @@
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeBundle, openBundle } from '../../../main/audit/bundle-file.ts';
@@ -302,6 +303,21 @@ describe('in another home', () => {
     ]);
     const { installations } = await there.call('bundles.trusted', {});
     expect(installations.map(({ key }) => key)).toEqual(['a'.repeat(64)]);
+  });
+
+  test('nobody is trusted without an entry of the trail', async () => {
+    const { bytes } = await exported();
+    const { manifest } = openBundle(bytes, file);
+    await there.core.close();
+    const db = new Sqlite(join(there.home, 'mekiki.sqlite'));
+    db.exec(
+      `CREATE TRIGGER cut BEFORE INSERT ON audit WHEN NEW.action = 'bundles.trust' BEGIN SELECT RAISE(ABORT, 'no room'); END`,
+    );
+    db.close();
+    await there.reopen();
+    await there.call('session.signIn', { name: 'sato', password: PASSWORD });
+    await expect(there.call('bundles.trust', { key: manifest.installation })).rejects.toThrow('no room');
+    expect(isTrusted(there.home, manifest)).toBe(false);
   });
 
   test('taking trust away works at once', async () => {
