@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -86,6 +86,11 @@ export interface PackOptions {
   progress?(done: number): void;
 }
 
+const absent = (error: NodeJS.ErrnoException): null => {
+  if (error.code === 'ENOENT') return null;
+  throw error;
+};
+
 async function* walk(root: string, name: string): AsyncGenerator<string> {
   const entries = await readdir(join(root, name), { withFileTypes: true });
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
@@ -121,18 +126,18 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
     const size = await nodeFiles.size(path);
     if (size === null) return false;
     if (size <= SMALL) {
-      const content = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return null;
-        throw error;
-      });
+      const content = await readFile(path).catch(absent);
       if (content === null) return false;
       await add(name, content);
       return true;
     }
+    // Before the archive begins an entry, which it could not take back: cleaning may have removed the file by now.
+    const handle = await open(path).catch(absent);
+    if (handle === null) return false;
     const hash = createHash('sha256');
     const entry = tar.entry({ name, size, mode: 0o644 });
-    // A file that is appended to meanwhile is taken as long as it was.
-    await pipeline(createReadStream(path, { end: size - 1 }), tapped(hash), entry);
+    // A file that is appended to meanwhile is taken as long as it was. The stream closes the handle.
+    await pipeline(handle.createReadStream({ end: size - 1 }), tapped(hash), entry);
     told(name, size, hash.digest('hex'));
     return true;
   };

@@ -102,7 +102,7 @@ export const createBackupService = (
     const step = { key: 'backup.snapshot', details: {} };
     const progress = (share: number) => job.progress(share * 0.1, step);
     for (;;) {
-      const auditHead = await readFile(join(store.home, AUDIT_HEAD)).catch(() => null);
+      const auditHead = await readFile(join(store.home, AUDIT_HEAD)).catch(absent);
       const activations = await readActivations(store.home);
       await store.snapshot(database, { signal: job.signal, progress });
       if (isDeepStrictEqual(await readActivations(store.home), activations))

@@ -2,9 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import {
   createReadStream,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -22,9 +24,10 @@ import { openRootKey, sealSecret } from '../../../main/audit/keys.ts';
 import type { Candidate } from '../../../main/contract/domain.ts';
 import { isAppError } from '../../../main/contract/errors.ts';
 import { silentLog } from '../../../main/contract/log.ts';
-import { readBackup, type BackupSeal } from '../../../main/core/backup-file.ts';
+import { packBackup, readBackup, type BackupSeal } from '../../../main/core/backup-file.ts';
 import { createFileSecretStore } from '../../../main/core/home-keys.ts';
 import { restoreBackup } from '../../../main/core/restore.ts';
+import { nodeFiles } from '../../../main/store/files.ts';
 import { SMALL_COST } from '../../helpers/password-cost.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
 
@@ -127,6 +130,56 @@ const inFirstFormat = async (entries: ReadonlyMap<string, Buffer>): Promise<Map<
 const rootKey = (): Buffer => readFileSync(join(world.home, 'secrets', 'root.key'));
 
 describe('backup and restore', () => {
+  test('where the note of the trail cannot be read there is no backup: a restore would find a long trail broken', async () => {
+    const file = join(folder, 'no-note.mekiki-backup');
+    const note = join(world.home, 'trust', 'audit-head.json');
+    renameSync(note, `${note}.kept`);
+    mkdirSync(note);
+    try {
+      expect(await codeOf(backUp(file))).toBe('INTERNAL');
+      expect(existsSync(file)).toBe(false);
+    } finally {
+      rmSync(note, { recursive: true });
+      renameSync(`${note}.kept`, note);
+    }
+  });
+
+  test('a large file that is removed while it is looked at is one that is not there', async () => {
+    const gone = join(world.home, 'features', 'removed.f32');
+    writeFileSync(gone, Buffer.alloc(2 * 1024 * 1024));
+    const database = join(folder, 'copy.sqlite');
+    const whole = join(folder, 'whole.mekiki-backup');
+    await backUp(whole);
+    writeFileSync(database, (await entriesOf(whole)).get('mekiki.sqlite')!);
+    const { size } = nodeFiles;
+    vi.spyOn(nodeFiles, 'size').mockImplementation(async (path) => {
+      const found = await size(path);
+      if (path === gone) rmSync(gone);
+      return found;
+    });
+    const file = join(folder, 'removed.mekiki-backup');
+    await packBackup({
+      home: world.home,
+      database,
+      ofCopy: new Map(),
+      file,
+      head: {
+        format: 'mekiki backup 2',
+        at: new Date().toISOString(),
+        by: 'sato',
+        installation: 'a'.repeat(64),
+        version: '0',
+        demo: false,
+      },
+      secrets: { 'root.key': rootKey() },
+      password: PASSWORD,
+    });
+    vi.restoreAllMocks();
+    const names = [...(await entriesOf(file)).keys()];
+    expect(names).toContain('seal.json');
+    expect(names).not.toContain('features/removed.f32');
+  });
+
   test('two that were asked for one name: the first keeps it, the second says so', async () => {
     const file = join(folder, 'same.mekiki-backup');
     const asked = { file, password: PASSWORD };
