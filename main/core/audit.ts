@@ -68,7 +68,11 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
   let finding: Promise<TrailVerdict> | null = null;
   /** Once per run: nobody else can write while this program holds the database. */
   const found = async (): Promise<TrailVerdict> =>
-    verdict ?? (finding ??= verify().then((walked) => (verdict ??= walked)));
+    verdict ??
+    // One that did not come to its end, for a file that could not be read just then, is no finding: the next one who asks begins anew.
+    (finding ??= verify()
+      .then((walked) => (verdict ??= walked))
+      .finally(() => (finding = null)));
   const first = readHead(store.home);
   let noted = first === 'missing' ? 0 : first.n;
   // Before there is any entry: one that is cut off at once, with a hundred of them, is not taken for one that lost its note.
@@ -175,9 +179,8 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     handlers: {
       async 'audit.list'({ limit, before }) {
         // A page does not wait for a long trail.
-        const finding = found();
+        const finding = found().catch((error: unknown) => log.error('trail not verified', { error }));
         if ((store.audit.head()?.n ?? 0) <= SLICE) await finding;
-        else finding.catch((error: unknown) => log.error('trail not verified', { error }));
         const { valid, firstBroken } = verdict ?? { valid: null, firstBroken: null };
         const entries = store.audit.list({ limit, ...(before !== undefined && { before }) });
         return {

@@ -30,8 +30,11 @@ const append = (count: number): void =>
   store.transaction(() => {
     for (let n = 0; n < count; n += 1) store.audit.append({ user: 'sato', action: 'line.start', subject: 'st-1' });
   });
-/** @param sliceMs what it takes to read a slice of the trail */
-const startService = (sliceMs = 0) => {
+/**
+ * @param sliceMs what it takes to read a slice of the trail
+ * @param rootPublicKey as the home gives it
+ */
+const startService = (sliceMs = 0, rootPublicKey = () => publicKey) => {
   let read = 0;
   const page: Store['audit']['page'] = (after, limit) => {
     vi.advanceTimersByTime(sliceMs);
@@ -41,7 +44,7 @@ const startService = (sliceMs = 0) => {
   };
   const context = {
     store: { ...store, audit: { ...store.audit, page } },
-    keys: { signing: privateKey, rootPublicKey: () => publicKey, installation: 'this' },
+    keys: { signing: privateKey, rootPublicKey, installation: 'this' },
     log: silentLog,
     now: () => new Date(),
   };
@@ -97,4 +100,20 @@ test('a trail that cannot be walked in time is not waited for, and its newest en
   const quick = startService(10).service;
   await quick.close();
   expect(noted()).toBe(ENTRIES + 1);
+});
+
+test('a verification that a file kept from its end is made again, and the list is shown meanwhile', async () => {
+  append(10);
+  let readable = false;
+  const { service } = startService(0, () => {
+    if (!readable) throw Object.assign(new Error('EBUSY: resource busy or locked'), { code: 'EBUSY' });
+    return publicKey;
+  });
+  const list = service.handlers['audit.list'] as unknown as (input: {
+    limit: number;
+  }) => Promise<{ valid: boolean | null }>;
+  expect(await list({ limit: 3 })).toMatchObject({ valid: null, entries: [{ n: 10 }, { n: 9 }, { n: 8 }] });
+  readable = true;
+  expect(await list({ limit: 3 })).toMatchObject({ valid: true });
+  await service.close();
 });
