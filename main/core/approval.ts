@@ -140,6 +140,14 @@ export const createApprovalService = (
     return figures;
   };
 
+  /** As it stands now: the account may have been disabled, or given another key, since its password was asked for. NOT_ALLOWED. */
+  const checkSigner = ({ user: { id }, certificate }: Account): void => {
+    const now = store.users.account(id);
+    const { disabled = true, role } = now?.user ?? {};
+    if (disabled || role !== 'supervisor' || now?.certificate.publicKey !== certificate.publicKey)
+      throw new AppError('NOT_ALLOWED', { method: 'candidates.approve', roles: 'supervisor' });
+  };
+
   const signNow: ApprovalService['approve'] = async (
     candidateId,
     { account, privateKey },
@@ -148,9 +156,7 @@ export const createApprovalService = (
     const candidate = store.candidates.get(candidateId);
     checkState(candidate);
     const figures = await checkGates(candidate, waiver, seenChanged);
-    if (account.user.role !== 'supervisor') {
-      throw new AppError('NOT_ALLOWED', { method: 'candidates.approve', roles: 'supervisor' });
-    }
+    checkSigner(account);
     // A demo's own supervisor shows the whole loop alone.
     if (!store.demo) twoPersons.check(candidate, account.user.id);
     const bundleDir = bundleDirOf(store.home, candidateId);
@@ -173,6 +179,7 @@ export const createApprovalService = (
       await checkBundle(candidate.stationId, candidateId);
       store.transaction(() => {
         checkState(store.candidates.get(candidateId));
+        checkSigner(account);
         const { signatureId, userId, userName, at, golden: bound } = signed;
         store.candidates.setState(candidateId, 'approved');
         store.candidates.setApproval(candidateId, {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { nodeFiles } from '../../../main/store/files.ts';
 import { PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
 /* Two windows at the same moment: what the first one decided holds for the second. */
@@ -38,6 +39,25 @@ test('of two approvals one holds, with its signature', async () => {
   const both = await Promise.allSettled([approve(candidateId), approve(candidateId)]);
   expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
   expect(await world.call('models.activate', { candidateId })).toMatchObject({ active: { id: candidateId } });
+});
+
+test('an approval of somebody who is disabled while it is signed does not come about', async () => {
+  const candidateId = await offered();
+  const { id: userId } = await world.call('users.add', { name: 'mori', role: 'supervisor', password: PASSWORD });
+  const mori = world.core.openSession();
+  await world.call('session.signIn', { name: 'mori', password: PASSWORD }, mori);
+  const { syncDirectory } = nodeFiles;
+  const bundle = join(world.home, 'bundles', candidateId);
+  vi.spyOn(nodeFiles, 'syncDirectory').mockImplementation(async (path) => {
+    if (path === bundle) await world.call('users.disable', { userId });
+    return syncDirectory(path);
+  });
+  await expect(
+    world.call('candidates.approve', { candidateId, password: PASSWORD, meaning: 'reviewed' }, mori),
+  ).rejects.toMatchObject({ code: 'NOT_ALLOWED' });
+  vi.restoreAllMocks();
+  expect((await world.call('candidates.show', { candidateId })).approval).toBeNull();
+  expect((await approve(candidateId)).approval?.userName).toBe('sato');
 });
 
 test('a line that is set up while its model is exchanged goes on with the model that is active then', async () => {
