@@ -68,9 +68,9 @@ describe('the loop on the command line', () => {
 
   step('a recovery code gives the supervisor a password, once', async ({ home, done }) => {
     const { code } = await done<{ code: string }>('users', 'recovery');
-    const locked = commandLine(home, { MEKIKI_NEW_PASSWORD: password });
-    await locked.done('users', 'recover', 'hana', code);
-    expect((await locked.failed('users', 'recover', 'hana', code)).code).toBe('RECOVERY_REFUSED');
+    const locked = commandLine(home, { MEKIKI_NEW_PASSWORD: password, MEKIKI_RECOVERY_CODE: code });
+    await locked.done('users', 'recover', 'hana');
+    expect((await locked.failed('users', 'recover', 'hana')).code).toBe('RECOVERY_REFUSED');
   });
 
   step('a new class from twelve parts, labelled one by one and all at once', async ({ done, failed }) => {

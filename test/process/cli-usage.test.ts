@@ -80,6 +80,7 @@ test('an account, a station or a new password that has to be given is not guesse
     [['users', 'add', 'mio', '--role', 'operator'], 'MEKIKI_NEW_PASSWORD'],
     [['users', 'password'], 'MEKIKI_NEW_PASSWORD'],
     [['users', 'code', 'u-1'], 'MEKIKI_CODE'],
+    [['users', 'recover', 'mio'], 'MEKIKI_RECOVERY_CODE'],
   ] as const)
     expect(await at.failed(...args)).toMatchObject({
       code: 'INVALID_INPUT',

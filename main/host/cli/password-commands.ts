@@ -3,9 +3,9 @@ import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { signIn } from './accounts.ts';
 import { withAccount, type UserOption } from './station-option.ts';
-import { readNewPassword } from './terminal.ts';
+import { readNewPassword, readRecoveryCode } from './terminal.ts';
 
-/** Passwords that change: `users password`, `users reset ID`, `users recovery`, `users recover NAME CODE`. */
+/** Passwords that change: `users password`, `users reset ID`, `users recovery`, `users recover NAME`. */
 export function addPasswordCommands(users: Command, action: Action): void {
   withAccount(
     users.command('password').description('change your own password; MEKIKI_NEW_PASSWORD or the terminal'),
@@ -45,11 +45,15 @@ export function addPasswordCommands(users: Command, action: Action): void {
     }),
   );
   users
-    .command('recover <name> <code>')
-    .description('set a new password for a supervisor with the recovery code; MEKIKI_NEW_PASSWORD or the terminal')
+    .command('recover <name>')
+    .description(
+      'set a new password for a supervisor with the recovery code; MEKIKI_RECOVERY_CODE and MEKIKI_NEW_PASSWORD or the terminal',
+    )
     .action(
-      action(async (context: Context, name: string, code: string) => {
+      action(async (context: Context, name: string) => {
         await withCore(context, async (client) => {
+          // Not an argument: other accounts of the PC see those for as long as the command runs, and the code works for anybody.
+          const code = await readRecoveryCode(name);
           const newPassword = await readNewPassword(name);
           await client.call('session.recover', { code, name, newPassword });
           context.out.result({ recovered: name }, () => `${name} has a new password and a new key.`);

@@ -12,6 +12,10 @@ export const readNewPassword = (userName: string): Promise<string> =>
 /** Badge or PIN of an operator. */
 export const readCode = (userId: string): Promise<string> => readSecret('MEKIKI_CODE', 'badge or PIN', `of ${userId}`);
 
+/** The code that lets a supervisor in who has no password any more. */
+export const readRecoveryCode = (userName: string): Promise<string> =>
+  readSecret('MEKIKI_RECOVERY_CODE', 'recovery code', `of ${userName}`);
+
 /** @throws INVALID_INPUT where nobody is there to be asked, CANCELLED for Ctrl-C and for an end of input in place of an answer */
 async function readSecret(variable: string, what: string, whose: string): Promise<string> {
   const given = process.env[variable];
