@@ -34,20 +34,24 @@ export const signTrusted = (installations: TrustedInstallation[], rootKey: KeyOb
   return `${JSON.stringify({ ...body, signature: signBody(TRUSTED, body, rootKey) }, null, 2)}\n`;
 };
 
-/** `intact` false: the file is there but was not written by this home; then nobody is trusted. */
+/**
+ * `intact` false: the file is there but was not written by this home; then nobody is trusted. Throws the system's error where it cannot be read: whoever adds to the
+ * list would write one without all others.
+ */
 export const readTrusted = (home: string): { installations: TrustedInstallation[]; intact: boolean } => {
   let text: string;
   try {
     text = readFileSync(trustedFile(home), 'utf8');
-  } catch {
-    return { installations: [], intact: true };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { installations: [], intact: true };
+    throw error;
   }
+  const root = readFileSync(join(home, 'trust', 'root.pub'), 'utf8');
   try {
     const { signature, ...body } = fileSchema.parse(JSON.parse(text));
-    const root = readFileSync(join(home, 'trust', 'root.pub'), 'utf8');
     if (verifyBody(TRUSTED, body, signature, root)) return { installations: body.installations, intact: true };
   } catch {
-    // Unreadable is as good as altered.
+    // No such list is as good as an altered one.
   }
   return { installations: [], intact: false };
 };
@@ -61,9 +65,13 @@ export const ownInstallation = (home: string): string | null => {
   }
 };
 
-/** Whether this home takes bundles of that signer. A demo's are taken by that demo alone, whatever the list says. */
+/** Whether this home takes bundles of that signer; nobody's but its own where the list cannot be read. A demo's are taken by that demo alone, whatever the list says. */
 export const isTrusted = (home: string, manifest: Pick<BundleManifest, 'installation' | 'demo'>): boolean => {
   if (manifest.installation === ownInstallation(home)) return true;
   if (manifest.demo) return false;
-  return readTrusted(home).installations.some(({ key }) => key === manifest.installation);
+  try {
+    return readTrusted(home).installations.some(({ key }) => key === manifest.installation);
+  } catch {
+    return false;
+  }
 };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { signHead, TRAIL_START, walkTrail, type SignedHead, type TrailVerdict } from '../audit/trail.ts';
 import { AppError } from '../contract/errors.ts';
+import type { Logger } from '../contract/log.ts';
 import { readEntry } from '../store/audit-entries.ts';
 import { diskError, nodeFiles, writeAll, writeDurably } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
@@ -28,13 +29,29 @@ const CLOSING_MS = 2_000;
 
 const headFile = (home: string): string => join(home, 'trust', 'audit-head.json');
 
-/** What the trail must at least contain, as noted outside the database. */
+/** What the trail must at least contain, as noted outside the database. Throws where the file is there and cannot be read just now: it is not missing. */
 const readHead = (home: string): SignedHead | 'missing' => {
+  let text: string;
   try {
-    return headSchema.parse(JSON.parse(readFileSync(headFile(home), 'utf8')));
-  } catch {
+    text = readFileSync(headFile(home), 'utf8');
+  } catch (error) {
     // A new home has none yet; a long trail must have one (verifyTrail).
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'missing';
+    throw error;
+  }
+  try {
+    return headSchema.parse(JSON.parse(text));
+  } catch {
     return 'missing';
+  }
+};
+/** null: not known now. */
+const readFirstHead = (home: string, log: Logger): SignedHead | 'missing' | null => {
+  try {
+    return readHead(home);
+  } catch (error) {
+    log.warn('audit head not read', { error });
+    return null;
   }
 };
 
@@ -62,9 +79,12 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     }
   };
 
+  const first = readFirstHead(store.home, log);
+  // Before there is any entry: one that is cut off at once, with a hundred of them, is not taken for one that lost its note.
+  const isNew = first === 'missing' && store.audit.head() === null;
   // As it was found: what is noted from now on must not cover up what was done to it before.
   // Of one that begins in this run nothing is walked: it may be long before it is noted for the first time.
-  let verdict: TrailVerdict | null = store.audit.head() === null ? walkTrail(proof()).end() : null;
+  let verdict: TrailVerdict | null = isNew ? walkTrail(proof()).end() : null;
   let finding: Promise<TrailVerdict> | null = null;
   /** Once per run: nobody else can write while this program holds the database. */
   const found = async (): Promise<TrailVerdict> =>
@@ -73,10 +93,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
     (finding ??= verify()
       .then((walked) => (verdict ??= walked))
       .finally(() => (finding = null)));
-  const first = readHead(store.home);
-  let noted = first === 'missing' ? 0 : first.n;
-  // Before there is any entry: one that is cut off at once, with a hundred of them, is not taken for one that lost its note.
-  const isNew = first === 'missing' && store.audit.head() === null;
+  let noted = first === 'missing' ? 0 : (first?.n ?? 0);
   let writing: Promise<void> = Promise.resolve();
   const notNoted = (error: unknown): void => log.warn('audit head not noted', { error });
   const noteHead = async (head: Pick<SignedHead, 'n' | 'hash'>): Promise<void> => {
@@ -103,7 +120,7 @@ export const createAuditService = ({ store, keys, log, now }: CoreContext): Audi
         note();
         noteLater();
       },
-      noted === 0 ? FIRST_NOTED_MS : NOTED_EVERY_MS,
+      first === 'missing' && noted === 0 ? FIRST_NOTED_MS : NOTED_EVERY_MS,
     );
     timer.unref();
   };

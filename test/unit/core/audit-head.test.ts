@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -116,4 +116,26 @@ test('a verification that a file kept from its end is made again, and the list i
   readable = true;
   expect(await list({ limit: 3 })).toMatchObject({ valid: true });
   await service.close();
+});
+
+test('a note that cannot be read for a moment is not one that is missing', async () => {
+  const { service: before } = startService();
+  append(ENTRIES);
+  await before.close();
+  const file = join(store.home, 'trust', 'audit-head.json');
+  renameSync(file, `${file}.kept`);
+  mkdirSync(file);
+  const { service } = startService();
+  const list = service.handlers['audit.list'] as unknown as (input: {
+    limit: number;
+  }) => Promise<{ valid: boolean | null }>;
+  const found = () => vi.waitFor(async () => expect((await list({ limit: 1 })).valid).not.toBeNull());
+  await expect(found()).rejects.toThrow();
+  rmSync(file, { recursive: true });
+  renameSync(`${file}.kept`, file);
+  await found();
+  expect((await list({ limit: 1 })).valid).toBe(true);
+  append(1);
+  await service.close();
+  expect(noted()).toBe(ENTRIES + 1);
 });

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
@@ -303,6 +303,25 @@ describe('in another home', () => {
     ]);
     const { installations } = await there.call('bundles.trusted', {});
     expect(installations.map(({ key }) => key)).toEqual(['a'.repeat(64)]);
+  });
+
+  test('a list that cannot be read for a moment is not written anew without those in it', async () => {
+    const { bytes } = await exported();
+    const { manifest } = openBundle(bytes, file);
+    await there.call('bundles.trust', { key: manifest.installation });
+    const list = join(there.home, 'trust', 'installations.json');
+    renameSync(list, `${list}.kept`);
+    mkdirSync(list);
+    expect(isTrusted(there.home, manifest)).toBe(false);
+    // Empty, the folder does not keep a file from taking its name on every system.
+    writeFileSync(join(list, 'x'), '');
+    await expect(there.call('bundles.trust', { key: 'a'.repeat(64), name: 'x' })).rejects.toThrow(/EISDIR/);
+    rmSync(list, { recursive: true });
+    renameSync(`${list}.kept`, list);
+    await there.call('bundles.trust', { key: 'a'.repeat(64), name: 'x' });
+    expect((await there.call('bundles.trusted', {})).installations).toHaveLength(2);
+    const { entries } = await there.call('audit.list', {});
+    expect(entries.filter(({ action }) => action === 'bundles.trust')).toHaveLength(2);
   });
 
   test('nobody is trusted without an entry of the trail', async () => {
