@@ -15,7 +15,7 @@ export interface Queue {
     usefulness: number,
     suggestedClassId: string | null,
   ): void;
-  /** Opens the part of a doubted label, unless it is open for another reason already. */
+  /** Opens the part of a doubted label, unless it is open for another reason already: a person's doubt is one that a model's does not replace. */
   putSuspect(partId: number, stationId: string, usefulness: number, suggestedClassId: string, doubt: LabelDoubt): void;
   /** Labels that a model doubts and nobody has looked at leave the queue: a newer check decides anew. What a person doubts stays, and what has no label any more: it waits for one. */
   closeSuspects(stationId: string): void;
@@ -71,7 +71,8 @@ export const createQueue = (db: Database): Queue => {
   const putSuspect = db.prepare(`
     INSERT INTO queue (part_id, station_id, reason, usefulness, suggested_class_id, doubt, state) VALUES (?, ?, 'suspect', ?, ?, ?, 'open')
     ON CONFLICT (part_id) DO UPDATE SET reason = 'suspect', usefulness = excluded.usefulness, doubt = excluded.doubt,
-      suggested_class_id = excluded.suggested_class_id, state = 'open' WHERE queue.state <> 'open' OR queue.reason = 'suspect'`);
+      suggested_class_id = excluded.suggested_class_id, state = 'open'
+      WHERE queue.state <> 'open' OR (queue.reason = 'suspect' AND (queue.doubt ->> 'by' IS NULL OR excluded.doubt ->> 'by' IS NOT NULL))`);
   const closeSuspects = db.prepare(`
     UPDATE queue SET state = 'labelled' WHERE station_id = ? AND reason = 'suspect' AND state <> 'labelled' AND doubt ->> 'by' IS NULL
       AND EXISTS (SELECT 1 FROM parts p JOIN labels l ON l.station_id = p.station_id AND l.image_sha = p.image_sha WHERE p.id = queue.part_id)`);

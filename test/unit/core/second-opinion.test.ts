@@ -61,6 +61,33 @@ describe('a second opinion', () => {
     expect(await world.call('labels.agreement', { stationId })).toMatchObject({ same: { count: 6, of: 7 } });
   });
 
+  test('waits for a person, also where a model doubts the label for a while', async () => {
+    const [part] = (await world.call('labels.secondQueue', { stationId })).parts;
+    const { partId } = part!;
+    const label = (await world.call('labels.list', { stationId })).find((each) => each.partId === partId)!;
+    const classIds = (await world.call('classes.list', {})).map(({ id }) => id);
+    const otherId = classIds.find((id) => id !== label.classId)!;
+    await world.call('labels.second', { partId, classId: otherId });
+    world.trainer.suspects = () => [
+      {
+        sha: label.imageSha,
+        classId: label.classId,
+        suggestedClassId: otherId,
+        given: 0.1,
+        suggested: 0.9,
+        contradicting: [],
+      },
+    ];
+    const asked = async () => {
+      await world.done(await world.call('knowledge.update', { stationId }, technician));
+      return (await world.call('queue.list', { stationId }, technician)).items;
+    };
+    const waits = [{ part: { id: partId }, reason: 'suspect', doubt: { by: 'sato', given: null } }];
+    expect(await asked()).toMatchObject(waits);
+    world.trainer.suspects = () => [];
+    expect(await asked()).toMatchObject(waits);
+  });
+
   test('is given once, and not of an own label', async () => {
     const [part] = (await world.call('labels.secondQueue', { stationId })).parts;
     const call = { partId: part!.partId, classId: 'ok' };
