@@ -5,6 +5,8 @@ import type { SignInAttempts } from '../store/sign-in-attempts.ts';
 const FREE_ATTEMPTS = 5;
 const FIRST_LOCK_MS = 10_000;
 const LONGEST_LOCK_MS = 15 * 60_000;
+const lockMs = (wrong: number): number =>
+  wrong < FREE_ATTEMPTS ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** (wrong - FREE_ATTEMPTS));
 
 export interface Throttle {
   /**
@@ -23,8 +25,8 @@ export interface Throttle {
 export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throttle => {
   /** The last attempt that was asked for, by name. */
   const turns = new Map<string, Promise<unknown>>();
-  const lock = (name: string, wrong: number, ms: number): void =>
-    attempts.set(name, { wrong, lockedUntil: new Date(now().getTime() + ms) }, now());
+  const lock = (name: string, wrong: number): void =>
+    attempts.set(name, { wrong, lockedUntil: new Date(now().getTime() + lockMs(wrong)) }, now());
   return {
     inTurn(name, work) {
       const before = turns.get(name) ?? Promise.resolve();
@@ -40,17 +42,17 @@ export const createThrottle = (attempts: SignInAttempts, now: () => Date): Throt
       const attempt = attempts.get(name);
       const left = (attempt?.lockedUntil.getTime() ?? 0) - now().getTime();
       if (attempt === null || left <= 0) return;
-      // No lock lasts so long: the clock was set back. Counted from now on, or the name would be locked until that time comes again, for years perhaps.
-      if (left > LONGEST_LOCK_MS) lock(name, attempt.wrong, LONGEST_LOCK_MS);
-      throw refusal(Math.ceil(Math.min(left, LONGEST_LOCK_MS) / 1000));
+      const longest = lockMs(attempt.wrong);
+      // It lasts no longer than that: the clock was set back. Counted from now on, or the name would be locked until that time comes again, for years perhaps.
+      if (left > longest) lock(name, attempt.wrong);
+      if (longest > 0) throw refusal(Math.ceil(Math.min(left, longest) / 1000));
     },
     failed(name, forgottenAfterMs = Infinity) {
       const before = attempts.get(name) ?? { wrong: 0, lockedUntil: now() };
       // The lock began with the last wrong one, and ends when one may be tried again.
       const forgotten = Math.max(0, Math.floor((now().getTime() - before.lockedUntil.getTime()) / forgottenAfterMs));
       const wrong = Math.max(0, before.wrong - forgotten) + 1;
-      const over = wrong - FREE_ATTEMPTS;
-      lock(name, wrong, over < 0 ? 0 : Math.min(LONGEST_LOCK_MS, FIRST_LOCK_MS * 2 ** over));
+      lock(name, wrong);
     },
     succeeded: (name) => attempts.clear(name),
   };

@@ -84,6 +84,13 @@ test('a right badge between them lets nobody guess on, and slips of a day lock n
   }
 });
 
+test('a clock that is set back locks nobody out for a slip', async () => {
+  await setCode('ito', '0421');
+  await expect(quick('2000')).rejects.toMatchObject({ code: 'WRONG_CODE' });
+  clock = new Date(clock.getTime() - 3_600_000);
+  expect(await quick('0421')).toBe('ito');
+});
+
 test('guessing is slowed down, longer each time, and no code is in the log', async () => {
   await setCode('ito', '0421');
   for (let n = 0; n < 5; n += 1) await expect(quick(`100${n}`)).rejects.toMatchObject({ code: 'WRONG_CODE' });
