@@ -1,6 +1,6 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { z } from 'zod';
-import { modelCardSchema, sha256Schema, type ModelCard } from '../contract/domain.ts';
+import { evidenceSchema, modelCardSchema, sha256Schema, type Evidence, type ModelCard } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
 import { digestOf, verifyApproved, type SignedApproval } from './approval.ts';
 import { sha256 } from './canonical.ts';
@@ -53,6 +53,7 @@ export type BundleManifest = z.infer<typeof manifestSchema>;
 export interface OpenedBundle {
   manifest: BundleManifest;
   card: ModelCard;
+  evidence: Evidence;
   /** Valid under the exporter's own key; null: it was exported without. */
   approval: SignedApproval | null;
   file(name: BundleFileName): Buffer;
@@ -119,12 +120,15 @@ export const openBundle = (bytes: Buffer, where: string): OpenedBundle => {
   // The signer vouches for the whole; what lies inside must still not contradict itself.
   const approvalText = found.get('approval.json');
   const contents = { model: file('model.onnx'), card: file('model.json'), evidence: file('evidence.json') };
-  let card: ModelCard;
-  try {
-    card = modelCardSchema.parse(JSON.parse(contents.card.toString('utf8')));
-  } catch (cause) {
-    throw altered('its model card cannot be read', cause);
-  }
+  const read = <T>(schema: z.ZodType<T>, content: Buffer, what: string): T => {
+    try {
+      return schema.parse(JSON.parse(content.toString('utf8')));
+    } catch (cause) {
+      throw altered(`its ${what} cannot be read`, cause);
+    }
+  };
+  const card = read(modelCardSchema, contents.card, 'model card');
+  const evidence = read(evidenceSchema, contents.evidence, 'evidence');
   const consistent =
     card.id === manifest.candidateId &&
     card.demo === manifest.demo &&
@@ -139,5 +143,5 @@ export const openBundle = (bytes: Buffer, where: string): OpenedBundle => {
           { ...contents, approval: approvalText.toString('utf8') },
           { where, rootPublicKey: keyOfHex(manifest.installation), demo: manifest.demo, stationId: null },
         ).approval;
-  return { manifest, card, approval, file, sha256: sha256(bytes) };
+  return { manifest, card, evidence, approval, file, sha256: sha256(bytes) };
 };

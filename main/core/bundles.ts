@@ -12,7 +12,7 @@ import {
   type TrustedInstallation,
 } from '../audit/trusted.ts';
 import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
-import { evidenceSchema, type Candidate, type ModelCard } from '../contract/domain.ts';
+import type { Candidate, ModelCard } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { createLane } from '../contract/lane.ts';
 import { diskError, nodeFiles, syncFile, writeDurably } from '../store/files.ts';
@@ -154,7 +154,7 @@ export const createBundleService = (
   const importFrom = async (stationId: string, file: string, by: string): Promise<Candidate> => {
     const station = store.stations.get(stationId);
     const bytes = await readBundleBytes(file);
-    const { manifest, card, approval, file: part, sha256 } = openBundle(bytes, file);
+    const { manifest, card, evidence, approval, file: part, sha256 } = openBundle(bytes, file);
     const refuse = (problem: string) => new AppError('NOT_TRUSTED', { file, problem, key: manifest.installation });
     if (manifest.demo !== store.demo) throw refuse(manifest.demo ? 'it was made in a demo' : 'this is a demo');
     if (!isTrusted(store.home, manifest)) throw refuse('its key is not in the list');
@@ -165,7 +165,6 @@ export const createBundleService = (
     refuseTwice();
 
     const id = `m-${randomUUID().slice(0, 12)}`;
-    const evidence = evidenceSchema.parse(JSON.parse(part('evidence.json').toString()));
     const making = join(store.home, 'bundles', `.making-${randomUUID().slice(0, 8)}`);
     try {
       await mkdir(making);

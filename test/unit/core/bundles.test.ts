@@ -4,6 +4,7 @@ import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeBundle, openBundle } from '../../../main/audit/bundle-file.ts';
+import { createRootKey, hexOfKey, openRootKey, signBytes } from '../../../main/audit/keys.ts';
 import { isTrusted } from '../../../main/audit/trusted.ts';
 import type { Candidate, Gate } from '../../../main/contract/domain.ts';
 import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
@@ -95,6 +96,26 @@ describe('a bundle file', () => {
     expect(encode({}).length).toBeGreaterThan(1000);
     expect(() => encode({ knowledgeId: '' })).toThrow(/knowledgeId/);
     expect(() => encode({ backboneId: '' })).toThrow(/backboneId/);
+  });
+
+  test('one whose evidence cannot be read says so before anybody takes it in', async () => {
+    const { bytes } = await exported();
+    const { manifest, file: part } = openBundle(bytes, file);
+    const root = openRootKey(createRootKey());
+    const files = (['model.onnx', 'model.json', 'evidence.json'] as const).map((name) => ({
+      name,
+      bytes: name === 'evidence.json' ? Buffer.from('{"gates": "of another version"}') : part(name),
+    }));
+    const about = { ...manifest, installation: hexOfKey(root.publicKey) };
+    writeFileSync(
+      file,
+      encodeBundle(about, files, (body) => signBytes(body, root.privateKey)),
+    );
+    await there.call('bundles.trust', { key: about.installation });
+    const [target] = await there.call('stations.list', {});
+    const refused = { code: 'BUNDLE_ALTERED', details: { problem: 'its evidence cannot be read' } };
+    await expect(there.call('bundles.verify', { file })).rejects.toMatchObject(refused);
+    await expect(there.call('bundles.import', { stationId: target!.id, file })).rejects.toMatchObject(refused);
   });
 
   test('random bytes are refused, whatever they claim', () => {
