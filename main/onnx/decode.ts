@@ -1,7 +1,7 @@
 import { AppError } from '../contract/errors.ts';
 import type { Attribute, ConstTensor, Dim, Graph, Int, Model, Node, Value } from './model.ts';
 import { elementCount, elementTypeOf, elementTypes } from './tensor.ts';
-import { WireError, WireReader, type ExternalData } from './wire.ts';
+import { JoinedBytes, WireError, WireReader, type ExternalData } from './wire.ts';
 
 /** Bodies of If and Loop nest; no real model comes near this. */
 const MAX_GRAPH_DEPTH = 32;
@@ -162,7 +162,7 @@ const attributeKinds = new Map<number, Attribute['kind']>([
 
 function readAttribute(reader: WireReader, depth: number): [string, Attribute] {
   const whole = reader.bytes.subarray(reader.position, reader.end);
-  const floats: number[] = [];
+  const reals = new JoinedBytes();
   const ints: Int[] = [];
   const strings: Uint8Array[] = [];
   const tensors: ConstTensor[] = [];
@@ -184,7 +184,7 @@ function readAttribute(reader: WireReader, depth: number): [string, Attribute] {
     else if (reader.field === 4) [string, seen] = [reader.view(), 'string'];
     else if (reader.field === 5) [tensor, seen] = [readTensor(reader.message()).tensor, 'tensor'];
     else if (reader.field === 6) [graph, seen] = [readGraph(reader.message(), depth + 1), 'graph'];
-    else if (reader.field === 7) [, seen] = [reader.reals(floats, 4), 'floats'];
+    else if (reader.field === 7) [, seen] = [reader.reals(reals, 4), 'floats'];
     else if (reader.field === 8) [, seen] = [reader.int64s(ints), 'ints'];
     else if (reader.field === 9) [, seen] = [strings.push(reader.view()), 'strings'];
     else if (reader.field === 10) [, seen] = [tensors.push(readTensor(reader.message()).tensor), 'tensors'];
@@ -205,6 +205,7 @@ function readAttribute(reader: WireReader, depth: number): [string, Attribute] {
     if (!value) throw new WireError(`attribute "${name}" is empty`);
     return [name, { kind, value } as Attribute];
   }
+  const floats = kind === 'floats' ? floatsIn(reals.bytes) : [];
   const value = { float, int, string, floats, ints, strings, tensors, graphs }[kind];
   return [name, { kind, value } as Attribute];
 }
@@ -275,8 +276,7 @@ function readShape(reader: WireReader): readonly Dim[] {
 
 function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
   const dims: Int[] = [];
-  const reals: number[] = [];
-  const ints: Int[] = [];
+  const [floats, doubles, ints] = [new JoinedBytes(), new JoinedBytes(), new JoinedBytes()];
   const strings: Uint8Array[] = [];
   let name = '';
   let code = 0;
@@ -287,12 +287,12 @@ function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
     if (reader.field === 1) reader.int64s(dims);
     else if (reader.field === 2) code = reader.int();
     else if (reader.field === 3) throw new WireError(`tensor "${name}" is stored in segments`);
-    else if (reader.field === 4) reader.reals(reals, 4);
-    else if (reader.field === 5 || reader.field === 7 || reader.field === 11) reader.int64s(ints);
+    else if (reader.field === 4) reader.reals(floats, 4);
+    else if (reader.field === 5 || reader.field === 7 || reader.field === 11) reader.varints(ints);
     else if (reader.field === 6) strings.push(reader.view());
     else if (reader.field === 8) name = reader.text();
     else if (reader.field === 9) raw = reader.view();
-    else if (reader.field === 10) reader.reals(reals, 8);
+    else if (reader.field === 10) reader.reals(doubles, 8);
     else if (reader.field === 13) {
       readEntry(reader.message(), place);
     } else if (reader.field === 14) outside = reader.int() === 1;
@@ -323,10 +323,13 @@ function readTensor(reader: WireReader): { name: string; tensor: ConstTensor } {
     if (raw.length !== count * elementTypes[type].size) throw wrong(raw.length, 'bytes');
     return finish(raw);
   }
-  const real = type === 'float32' || type === 'float64';
-  const found = real ? reals.length : ints.length;
+  const reals = { float32: floats, float64: doubles }[type as string]?.bytes;
+  // The last byte of a varint is below 128.
+  const found = reals
+    ? reals.length / elementTypes[type].size
+    : ints.bytes.reduce((sum, byte) => sum + +(byte < 128), 0);
   if (found !== count) throw wrong(found, 'numbers');
-  return finish(real ? packReals(type, reals) : packInts(type, ints));
+  return finish(reals ?? packInts(type, ints.bytes, count));
 }
 
 /** TensorProto.external_data: location, offset (default 0), length (default: to the end of that file). */
@@ -349,23 +352,29 @@ function readOutside(reader: WireReader, tensor: string, place: ReadonlyMap<stri
   return reader.external({ location, offset: whole('offset') ?? 0, length: whole('length') }, tensor, size);
 }
 
-function packReals(type: 'float32' | 'float64', values: readonly number[]): Uint8Array {
-  const array = type === 'float32' ? Float32Array.from(values) : Float64Array.from(values);
-  return new Uint8Array(array.buffer);
+/** int32_data carries all small integer types, bool and the bits of float16; int64_data and uint64_data their own. */
+function packInts(type: Exclude<ConstTensor['type'], 'string'>, varints: Uint8Array, count: number): Uint8Array {
+  const { size } = elementTypes[type];
+  const bytes = new Uint8Array(count * size);
+  const view = new DataView(bytes.buffer);
+  const reader = new WireReader(varints);
+  for (let at = 0; at < bytes.length; at += size) {
+    const value = reader.signed();
+    // Below 64 bits the DataView takes the low bits itself, of a number that is exact.
+    const low = typeof value === 'number' ? value : Number(BigInt.asUintN(32, value));
+    if (size === 1) view.setUint8(at, low);
+    else if (size === 2) view.setUint16(at, low, true);
+    else if (size === 4) view.setUint32(at, low, true);
+    else if (typeof value === 'bigint') view.setBigInt64(at, value, true);
+    else {
+      view.setUint32(at, value, true);
+      view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+    }
+  }
+  return bytes;
 }
 
-/** int32_data carries all small integer types, bool and the bits of float16; int64_data and uint64_data their own. */
-function packInts(type: Exclude<ConstTensor['type'], 'string'>, values: readonly Int[]): Uint8Array {
-  const { size } = elementTypes[type];
-  const bytes = new Uint8Array(values.length * size);
-  const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    const at = i * size;
-    const bits = BigInt.asUintN(64, BigInt(value));
-    if (size === 1) view.setUint8(at, Number(bits & 0xffn));
-    else if (size === 2) view.setUint16(at, Number(bits & 0xffffn), true);
-    else if (size === 4) view.setUint32(at, Number(bits & 0xffffffffn), true);
-    else view.setBigUint64(at, bits, true);
-  });
-  return bytes;
+function floatsIn(bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(i * 4, true));
 }

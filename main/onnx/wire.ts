@@ -110,10 +110,11 @@ export class WireReader {
   /** int64: a number where it is exact, else a bigint. */
   int64(): number | bigint {
     this.#expect(VARINT);
-    return this.#signed();
+    return this.signed();
   }
 
-  #signed(): number | bigint {
+  /** The next varint of bytes that are nothing but varints. */
+  signed(): number | bigint {
     const value = this.#varint();
     if (typeof value === 'number') return value;
     const signed = BigInt.asIntN(64, value);
@@ -168,29 +169,36 @@ export class WireReader {
   /** A repeated int64, packed or not; appends to `into`. */
   int64s(into: (number | bigint)[]): void {
     if (this.wireType === VARINT) {
-      into.push(this.#signed());
+      into.push(this.signed());
       return;
     }
     this.#expect(BYTES);
     const count = this.length();
     const stop = this.#take(count) + count;
     this.position = stop - count;
-    while (this.position < stop) into.push(this.#signed());
+    while (this.position < stop) into.push(this.signed());
     if (this.position !== stop) throw new WireError(`packed numbers overrun at byte ${this.#fieldStart}`);
   }
 
-  /** A repeated float (4) or double (8), packed or not; appends to `into`. */
-  reals(into: number[], bytesEach: 4 | 8): void {
-    const read = (at: number) => (bytesEach === 4 ? this.#view.getFloat32(at, true) : this.#view.getFloat64(at, true));
-    if (this.wireType === (bytesEach === 4 ? FIXED32 : FIXED64)) {
-      into.push(read(this.#take(bytesEach)));
-      return;
+  /** As int64s, of lists as long as weights: appends the numbers as they lie in the file, for `signed`. */
+  varints(into: JoinedBytes): void {
+    if (this.wireType === BYTES) into.append(this.view());
+    else {
+      this.#expect(VARINT);
+      const start = this.position;
+      this.#varint();
+      into.append(this.bytes.subarray(start, this.position));
     }
-    this.#expect(BYTES);
-    const count = this.length();
+  }
+
+  /** A repeated float (4) or double (8), packed or not: appends its bytes, little-endian, to `into`. */
+  reals(into: JoinedBytes, bytesEach: 4 | 8): void {
+    const single = this.wireType === (bytesEach === 4 ? FIXED32 : FIXED64);
+    if (!single) this.#expect(BYTES);
+    const count = single ? bytesEach : this.length();
     const start = this.#take(count);
     if (count % bytesEach !== 0) throw new WireError(`packed numbers cut short at byte ${this.#fieldStart}`);
-    for (let at = start; at < start + count; at += bytesEach) into.push(read(at));
+    into.append(this.bytes.subarray(start, start + count));
   }
 
   /** Steps over the present field and keeps its bytes for `unknown`. */
@@ -210,6 +218,31 @@ export class WireReader {
   /** What `keep` kept, as views that can be written back. */
   unknown(): readonly Uint8Array[] {
     return this.#unknown.length === 0 ? NOTHING : this.#unknown.map(([from, to]) => this.bytes.subarray(from, to));
+  }
+}
+
+/** Pieces of one list: a view of the first while there is no other, which is how every exporter writes weights. */
+export class JoinedBytes {
+  #room: Uint8Array = new Uint8Array(0);
+  #used = 0;
+
+  get bytes(): Uint8Array {
+    return this.#room.subarray(0, this.#used);
+  }
+
+  append(piece: Uint8Array): void {
+    const needed = this.#used + piece.length;
+    if (this.#used === 0) this.#room = piece;
+    else {
+      // A view is as long as its piece, so the file itself is never written to.
+      if (needed > this.#room.length) {
+        const wider = new Uint8Array(2 * needed);
+        wider.set(this.bytes);
+        this.#room = wider;
+      }
+      this.#room.set(piece, this.#used);
+    }
+    this.#used = needed;
   }
 }
 

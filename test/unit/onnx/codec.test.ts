@@ -99,6 +99,29 @@ describe('the codec', () => {
       [-5, 2 ** 40],
     ]);
   });
+
+  it('reads float_data in one piece as a view of the file, and in several without writing to it', () => {
+    const piece = (from: number) => new Uint8Array(Float32Array.from({ length: 3 }, (_, i) => from + i).buffer);
+    const bytes = handMade((graph) => {
+      for (const [name, starts] of [
+        ['one', [1]],
+        ['more', [1, 4, 7]],
+      ] as const)
+        graph.message(5, (tensor) => {
+          tensor
+            .packedInts(1, [3 * starts.length])
+            .int(2, 1)
+            .text(8, name);
+          for (const start of starts) tensor.bytes(4, piece(start));
+          return tensor;
+        });
+    });
+    const before = Uint8Array.from(bytes);
+    const { initializers } = decodeModel(bytes).graph;
+    expect(initializers.get('one')!.bytes.buffer).toBe(bytes.buffer);
+    expect(numbersOf(initializers.get('more')!)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(bytes).toEqual(before);
+  });
 });
 
 const refused = (bytes: Uint8Array): AppError => {
