@@ -46,7 +46,8 @@ export interface Plan {
 }
 
 /** Why a convolution cannot be quantised; null: it can. */
-function obstacleOf({ graph }: Model, { inputs: [, weight = '', bias = ''] }: Node): string | null {
+function obstacleOf({ graph }: Model, { inputs: [input = '', weight = '', bias = ''] }: Node): string | null {
+  if (graph.initializers.has(input)) return 'its input is a constant';
   if (!graph.initializers.has(weight)) return 'its weight is computed at run time';
   return bias !== '' && !graph.initializers.has(bias) ? 'its bias is computed at run time' : null;
 }

@@ -60,21 +60,28 @@ function slide(context: OpContext, input: Shape, kernel: readonly number[], chan
   return [input[0]!, channels, ...input.slice(2).map((size, axis) => slidSize(context, window, axis, size))];
 }
 
+/** Sizes under the kernel, from a weight that is [., ., kernel…]; null: it is computed, and the node does not state them either. */
+const kernelOf = (context: OpContext, weight: readonly Dim[]): readonly number[] | null => {
+  const kernel = weight.slice(2);
+  if (kernel.every((size) => typeof size === 'number')) return kernel;
+  return intsAttribute(context.node, 'kernel_shape') ?? null;
+};
+
 const convShape = (context: OpContext, inputAt: number, weightAt: number): Shape => {
   const input = shapeOf(context, inputAt);
   const weight = shapeOf(context, weightAt);
   if (!weight) return input && [input[0]!, ...input.slice(1).map(() => null)];
-  if (weight.length < 3 || !weight.every((dim): dim is number => typeof dim === 'number')) {
-    throw context.fail('its weight is not [out, in, kernel…]');
-  }
-  const [out, inPerGroup, ...kernel] = weight as [number, number, ...number[]];
+  if (weight.length < 3) throw context.fail('its weight is not [out, in, kernel…]');
+  const [out, inPerGroup] = weight as [Dim, Dim];
   const group = intAttribute(context.node, 'group', 1);
-  if (group < 1 || out % group !== 0) throw context.fail(`${out} channels do not divide into ${group} groups`);
+  if (group < 1 || (typeof out === 'number' && out % group !== 0))
+    throw context.fail(`${out} channels do not divide into ${group} groups`);
   const channels = input?.[1];
-  if (typeof channels === 'number' && channels !== inPerGroup * group) {
+  if (typeof channels === 'number' && typeof inPerGroup === 'number' && channels !== inPerGroup * group) {
     throw context.fail(`its input has ${channels} channels, its weight expects ${inPerGroup * group}`);
   }
-  return slide(context, input, kernel, out);
+  const kernel = kernelOf(context, weight);
+  return kernel ? slide(context, input, kernel, out) : input && [input[0]!, out, ...input.slice(2).map(() => null)];
 };
 
 const convMacs =
@@ -102,10 +109,11 @@ function transposedShape(context: OpContext): Shape {
   const input = shapeOf(context, 0);
   const weight = shapeOf(context, 1);
   if (!input || !weight) return null;
-  if (weight.length !== input.length || weight.length < 3 || !weight.every((dim) => typeof dim === 'number')) {
-    throw context.fail('its weight is not [in, out, kernel…]');
-  }
-  const [, outPerGroup, ...kernel] = weight as number[];
+  if (weight.length !== input.length || weight.length < 3) throw context.fail('its weight is not [in, out, kernel…]');
+  const [, outPerGroup] = weight;
+  const out = typeof outPerGroup === 'number' ? outPerGroup * intAttribute(context.node, 'group', 1) : null;
+  const kernel = kernelOf(context, weight);
+  if (!kernel) return [input[0]!, out, ...input.slice(2).map(() => null)];
   const window = windowOf(context, kernel);
   const extra = intsAttribute(
     context.node,
@@ -121,7 +129,7 @@ function transposedShape(context: OpContext): Shape {
     const padding = window.autoPad === 'NOTSET' ? window.pads[axis]! + window.pads[axis + kernel.length]! : 0;
     return stride * (size - 1) + extra[axis]! + (kernel[axis]! - 1) * window.dilations[axis]! + 1 - padding;
   });
-  return [input[0]!, outPerGroup! * intAttribute(context.node, 'group', 1), ...spatial];
+  return [input[0]!, out, ...spatial];
 }
 
 export const convolutionFacts: [string, OpFacts][] = [

@@ -228,7 +228,17 @@ export const elementwiseFacts: [string, OpFacts][] = [
   ],
   ['LayerNormalization', { infer: layerNorm, params: [1, 2] }],
   ...['Hardmax', 'LogSoftmax', 'Softmax'].map((op): [string, OpFacts] => [op, { infer: alongAxis }]),
-  ['QuantizeLinear', { infer: (context) => [{ type: typeOf(context, 2) ?? 'uint8', shape: shapeOf(context, 0) }] }],
+  [
+    'QuantizeLinear',
+    {
+      infer: (context) => {
+        // From opset 21 on an attribute tells the type where no zero point does; 0: neither.
+        const stated = intAttribute(context.node, 'output_dtype', 0);
+        const type = context.inputs[2] ? typeOf(context, 2) : stated === 0 ? 'uint8' : elementTypeOf(stated);
+        return [{ type, shape: shapeOf(context, 0) }];
+      },
+    },
+  ],
   [
     'DequantizeLinear',
     { infer: (context) => [{ type: typeOf(context, 1) ?? 'float32', shape: shapeOf(context, 0) }], params: [0] },

@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { observeRanges, uint8Parameters } from '../../../main/compression/quantize/calibrate.ts';
-import { planQuantization, quantizeModel, quantizeWeights, tensorsOf } from '../../../main/compression/quantize/qdq.ts';
+import {
+  notQuantizable,
+  planQuantization,
+  quantizeModel,
+  quantizeWeights,
+  tensorsOf,
+} from '../../../main/compression/quantize/qdq.ts';
 import {
   encodeModel,
   float32Of,
@@ -58,6 +64,29 @@ describe('weights', () => {
 });
 
 describe('QDQ', () => {
+  it('leaves a convolution over a constant float, and says so', async () => {
+    const model = makeModel(
+      graph({
+        inputs: [value('image', 'float32', ['N', 3, 32, 32])],
+        outputs: [value('features', 'float32', ['N', 4, 32, 32])],
+        nodes: [
+          node('Conv', ['image', 'w'], ['a'], { kernel_shape: [1, 1] }),
+          node('Conv', ['place', 'w'], ['b'], { kernel_shape: [1, 1] }),
+          node('Add', ['a', 'b'], ['features']),
+        ],
+        initializers: {
+          w: float32Tensor([4, 3, 1, 1], noise(12, 4)),
+          place: float32Tensor([1, 3, 32, 32], noise(3 * 32 * 32, 5)),
+        },
+      }),
+    );
+    expect(notQuantizable(model)).toEqual([{ node: 'b', why: 'its input is a constant' }]);
+    const ranges = await observeRanges(model, tensorsOf(planQuantization(model)), images, options);
+    const quantized = quantizeModel(model, ranges, { rule: { kind: 'min-max' }, weightBits: 8 });
+    const [float, integer] = [await runModel(model, images, [16], 32), await runModel(quantized, images, [16], 32)];
+    expect(relativeError(float, integer)).toBeLessThan(0.01);
+  });
+
   it('keeps what a channel gives that is constant: its weights are next to nothing beside its bias', async () => {
     const bias = [2.3, 0.3, -1.7, 0.5];
     const weight = noise(4 * 3, 4).map((x, i) => (i < 3 ? 1e-9 * x : i < 6 ? 0 : i < 9 ? 1e-12 * x : x));

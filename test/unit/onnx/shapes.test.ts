@@ -7,6 +7,7 @@ import {
   graphInfo,
   inferShapes,
   int64Tensor,
+  int8Tensor,
   mapNodes,
   model,
   modelCost,
@@ -76,6 +77,41 @@ describe('shape inference', () => {
       ).get('y')!.shape;
     expect(told('Slice', ['x', 'start', 'end', 'axis', 'given'])).toEqual([1, 3, null, 10]);
     expect(told('Pad', ['x', 'pads', '', 'given'])).toEqual([null, null, null, null]);
+  });
+
+  it('leaves open what a convolution whose weight is computed gives, as far as its node does not state it', () => {
+    const of = (op: string, stated: Record<string, number[]>) =>
+      inferShapes(
+        model(
+          graph({
+            inputs: [value('x', 'float32', [1, 3, 10, 10]), value('w', 'float32', [3, null, null, null])],
+            outputs: [value('y', 'float32', null)],
+            nodes: [node(op, ['x', 'w'], ['y'], stated)],
+          }),
+        ),
+      ).get('y')!.shape;
+    expect(of('Conv', {})).toEqual([1, 3, null, null]);
+    expect(of('Conv', { kernel_shape: [3, 5] })).toEqual([1, 3, 8, 6]);
+    expect(of('ConvTranspose', {})).toEqual([1, null, null, null]);
+    expect(of('ConvTranspose', { kernel_shape: [3, 5] })).toEqual([1, null, 12, 14]);
+  });
+
+  it('tells the type that QuantizeLinear states where it has no zero point', () => {
+    const of = (attributes: Record<string, number>, zero: string[] = []) =>
+      inferShapes(
+        model(
+          graph({
+            inputs: [value('x', 'float32', [2])],
+            outputs: [value('y')],
+            nodes: [node('QuantizeLinear', ['x', 'scale', ...zero], ['y'], attributes)],
+            initializers: { scale: scalar(1), zero: int8Tensor([], [0]) },
+          }),
+          { opset: 21 },
+        ),
+      ).get('y')!.type;
+    expect(of({ output_dtype: 3 })).toBe('int8');
+    expect(of({})).toBe('uint8');
+    expect(of({ output_dtype: 0 }, ['zero'])).toBe('int8');
   });
 
   it('refuses channels that do not fit, naming the node', () => {
