@@ -5,7 +5,7 @@ import type { ConstTensor, Dim, Model, Node } from '../model.ts';
 import { elementCount, float32Tensor, halfToNumber, scalar } from '../tensor.ts';
 import { verifyStructure } from '../verify.ts';
 import type { Table } from './flatbuffer.ts';
-import { readTflite, type TfliteGraph, type TfliteOperator } from './read-tflite.ts';
+import { readTflite, type TfliteGraph, type TfliteOperator, type TfliteTensor } from './read-tflite.ts';
 
 /** Arrays of an import under way; the result is built from them at the end. */
 interface Import {
@@ -35,14 +35,18 @@ const unsupported = (job: Import, operator: TfliteOperator, problem: string) =>
     problem,
   });
 
-/** A constant as float32, through the DEQUANTIZE that float16 files put before each use. Null: computed at run time. */
+/** What is stored for a tensor: its own, or that behind the one DEQUANTIZE that float16 files put before each use. */
+function storedAt({ source }: Import, index: number): TfliteTensor | undefined {
+  const tensor = source.tensors[index];
+  if (tensor?.data.length !== 0) return tensor;
+  const maker = source.operators.find((operator) => operator.outputs[0] === index);
+  return maker?.op === 'DEQUANTIZE' ? source.tensors[maker.inputs[0] ?? -1] : tensor;
+}
+
+/** A constant as float32. Null: computed at run time, or of other numbers than floats. */
 function floatsOf(job: Import, index: number): { shape: readonly number[]; values: Float32Array } | null {
-  const tensor = job.source.tensors[index];
-  if (!tensor) return null;
-  if (tensor.data.length === 0) {
-    const maker = job.source.operators.find((operator) => operator.outputs[0] === index);
-    return maker?.op === 'DEQUANTIZE' ? floatsOf(job, maker.inputs[0]!) : null;
-  }
+  const tensor = storedAt(job, index);
+  if (!tensor || tensor.data.length === 0) return null;
   const count = elementCount(tensor.shape);
   const size = tensor.type === 'float32' ? 4 : tensor.type === 'float16' ? 2 : 0;
   if (size === 0) return null;
@@ -94,7 +98,8 @@ function padding(same: boolean, kernel: readonly number[], strides: readonly num
 function convolution({ job, operator, options, result }: OpImport, depthwise: boolean): void {
   assert(options, 'an operator with a fused activation was found to have options');
   const weight = floatsOf(job, operator.inputs[1] ?? -1);
-  const bias = floatsOf(job, operator.inputs[2] ?? -1);
+  const biasAt = operator.inputs[2] ?? -1;
+  const bias = floatsOf(job, biasAt);
   const input = job.source.tensors[operator.inputs[0] ?? -1];
   if (weight?.shape.length !== 4 || input?.shape.length !== 4)
     throw unsupported(job, operator, 'its weight is not a constant of rank 4');
@@ -104,6 +109,7 @@ function convolution({ job, operator, options, result }: OpImport, depthwise: bo
   if (depthwise ? first !== 1 || channels === 0 || last % channels !== 0 : last !== channels) {
     throw unsupported(job, operator, `a weight [${weight.shape.join(', ')}] over ${channels} channels`);
   }
+  if (biasAt >= 0 && !bias) throw unsupported(job, operator, 'its bias is not a constant of floats');
   if (bias && bias.values.length !== out)
     throw unsupported(job, operator, 'its bias has another length than its outputs');
   const dilationAt = depthwise ? 5 : 4;
