@@ -1,7 +1,7 @@
 import { constantsOf, inferShapes } from '../infer-shapes.ts';
 import { eliminateDead, sortNodes, withGraph } from '../edit.ts';
 import type { ConstTensor, Model, Node } from '../model.ts';
-import { elementTypes, int64Tensor } from '../tensor.ts';
+import { elementTypes, float32Tensor, int64Tensor } from '../tensor.ts';
 import { verifyStructure } from '../verify.ts';
 import { evaluators } from './constant-evaluator.ts';
 
@@ -22,6 +22,16 @@ export function foldConstants(model: Model): Model {
   let room = SPARE_BYTES;
   for (const tensor of sorted.initializers.values()) room += 2 * tensor.bytes.length;
 
+  /**
+   * What a known size of a partly open shape is for a computation (1/sqrt of a head's width beside an open batch): a number of the network, which must not change with the channels
+   * when it is pruned. Sizes that stay whole numbers make shapes, and follow.
+   */
+  const sizeAsFloat = ({ outputs: [name = ''] }: Node): ConstTensor | undefined => {
+    const { type, shape, values } = infos.get(name) ?? {};
+    if (type !== 'float32' || !shape || !values?.every((item) => typeof item === 'number')) return undefined;
+    return float32Tensor(shape.map(Number), values);
+  };
+
   const resultOf = (node: Node): ConstTensor | undefined => {
     if (node.domain !== '' || node.outputs.length !== 1 || outputs.has(node.outputs[0]!)) return undefined;
     if (node.op === 'Constant') return stored(node.outputs[0]!);
@@ -33,7 +43,7 @@ export function foldConstants(model: Model): Model {
     const evaluate = evaluators.get(node.op);
     if (!evaluate || node.inputs.length === 0) return undefined;
     const inputs = node.inputs.map((name) => (name === '' ? undefined : constant(name)));
-    if (node.inputs.some((name, i) => name !== '' && !inputs[i])) return undefined;
+    if (node.inputs.some((name, i) => name !== '' && !inputs[i])) return sizeAsFloat(node);
     const { size } = elementTypes[infos.get(node.outputs[0]!)?.type ?? inputs[0]?.type ?? 'float32'];
     return evaluate(node, inputs, Math.floor(room / Math.max(1, size)));
   };

@@ -7,6 +7,7 @@ import { pruneModel } from '../../../main/compression/prune/prune.ts';
 import {
   encodeModel,
   float32Tensor,
+  foldConstants,
   graph,
   int32Tensor,
   int64Tensor,
@@ -18,7 +19,7 @@ import {
   type Node,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
-import { noise, randomImages } from './networks.ts';
+import { noise, randomImages, relativeError, zeroed } from './networks.ts';
 
 const SIZE = 8;
 const IMAGES = randomImages(24);
@@ -101,6 +102,44 @@ it('no part of a Split is left without a channel, however little it is worth', a
   expect(kept!.filter((channel) => channel < 16)).toHaveLength(1);
   const { model: pruned } = await pruneModel(analysis, IMAGES, 0.7, OPTIONS);
   expect((await outputOf(pruned)).data.every(Number.isFinite)).toBe(true);
+});
+
+it('a number that is made of a count of channels stays when some go: attention of one head, over any batch', async () => {
+  const model = foldConstants(
+    build(
+      [
+        node('Conv', ['image', 'a.w'], ['a']),
+        node('Reshape', ['a', 'flat'], ['columns']),
+        node('Transpose', ['columns'], ['tokens'], { perm: [0, 2, 1] }),
+        ...['q', 'k', 'v'].map((name) => node('MatMul', ['tokens', `${name}.w`], [name])),
+        node('Shape', ['q'], ['shape']),
+        node('Gather', ['shape', 'last'], ['width']),
+        node('Cast', ['width'], ['wide'], { to: 1 }),
+        node('Sqrt', ['wide'], ['root']),
+        node('Transpose', ['k'], ['kT'], { perm: [0, 2, 1] }),
+        node('MatMul', ['q', 'kT'], ['products']),
+        node('Div', ['products', 'root'], ['scores']),
+        node('Softmax', ['scores'], ['shares']),
+        node('MatMul', ['shares', 'v'], ['mixed']),
+        node('MatMul', ['mixed', 'out.w'], ['out']),
+      ],
+      {
+        'a.w': weight(16, 3, 1, 1),
+        flat: int64Tensor([3], [0, 0, -1]),
+        'q.w': weight(16, 32),
+        'k.w': weight(16, 32),
+        'v.w': weight(16, 16),
+        last: int64Tensor([], [-1]),
+        'out.w': weight(16, 5),
+      },
+    ),
+  );
+  const groups = findGroups(model);
+  const attended = groups.find(({ channels }) => channels === 32)!;
+  expect(attended.frozen).toBeNull();
+  const keep = new Map([[attended.id, Int32Array.from({ length: 8 }, (_, i) => i)]]);
+  const [wanted, cut] = [await outputOf(zeroed(model, groups, keep)), await outputOf(cutChannels(model, groups, keep))];
+  expect(relativeError(wanted.data, cut.data)).toBeLessThan(1e-8);
 });
 
 /** Behind a hidden layer of 32 channels that may go; the outputs follow it. */
