@@ -145,8 +145,16 @@ async function eachSite(
   }
 }
 
-/** Groups of a model, those of them that may lose channels, and why the others may not. */
-function prunableGroups(model: Model) {
+/** What cannot be sampled, so not fitted: positions are those of a map or a sequence. */
+function unfittable({ graph: { initializers } }: Model, { consumers }: DependencyGroup): string | null {
+  const deep = consumers.find(
+    ({ node, weight }) => node.op.startsWith('Conv') && initializers.get(weight)!.dims.length > 4,
+  );
+  return deep ? `${deep.node.op} "${deep.node.outputs[0]}": its kernel has three axes or more` : null;
+}
+
+/** Groups of a model, those of them that may lose channels, and why the others may not. @param fitted whether what reads them is fitted on pictures */
+function prunableGroups(model: Model, { fitted }: { fitted: boolean }) {
   const groups = findGroups(model);
   const untouched: { group: string; why: string }[] = [];
   const prunable = groups.filter((group) => {
@@ -158,7 +166,9 @@ function prunableGroups(model: Model) {
           ? 'nothing mixes its channels'
           : group.channels * group.unit < LEAST_CHANNELS || group.channels < 2
             ? `it has ${group.channels} channels only`
-            : null);
+            : fitted
+              ? unfittable(model, group)
+              : null);
     if (why !== null) untouched.push({ group: group.id, why });
     return why === null;
   });
@@ -178,7 +188,7 @@ export function analyseWeights(
   options: { size: number; importance: Pick<ImportanceOptions, 'measures' | 'hedge'> },
 ): PruningAnalysis {
   const model = foldConstants(given);
-  const { groups, prunable, untouched } = prunableGroups(model);
+  const { groups, prunable, untouched } = prunableGroups(model, { fitted: false });
   const { measures, hedge = 0 } = options.importance;
   const normsBy = { l1: 1, l2: 2 } as const;
   const parts = measures.map((measure) => {
@@ -208,7 +218,7 @@ export async function analysePruning(
 ): Promise<PruningAnalysis> {
   // Weights that are turned or reshaped before use are weights all the same.
   const model = foldConstants(given);
-  const { groups, prunable, untouched } = prunableGroups(model);
+  const { groups, prunable, untouched } = prunableGroups(model, { fitted: true });
   // Before anything is measured: a shape that it needs may not be known.
   const costs = nodeCosts(model, groups, options.size, options.costs);
   const { measures, hedge = 0, head } = options.importance ?? DEFAULT_IMPORTANCE;

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { allocate } from '../../../main/compression/prune/allocate.ts';
-import { analysePruning } from '../../../main/compression/prune/analyse.ts';
+import { analysePruning, analyseWeights } from '../../../main/compression/prune/analyse.ts';
 import { cutChannels } from '../../../main/compression/prune/cut.ts';
 import { findGroups } from '../../../main/compression/prune/groups.ts';
 import { pruneModel } from '../../../main/compression/prune/prune.ts';
@@ -185,6 +185,32 @@ it('a convolution over a sequence is fitted as one over a map is', async () => {
     },
   );
   expect(error).toBeLessThan(0.1);
+});
+
+it('channels that a convolution over a volume reads stay, and are named, where pictures fit what is left', async () => {
+  const model = build(
+    [
+      node('Unsqueeze', ['image', 'two'], ['thin']),
+      node('Concat', ['thin', 'thin', 'thin'], ['deep'], { axis: 2 }),
+      node('Conv', ['deep', 'a.w'], ['a'], { pads: [1, 1, 1, 1, 1, 1] }),
+      node('Conv', ['a', 'b.w'], ['b'], { pads: [1, 1, 1, 1, 1, 1] }),
+      node('ReduceMean', ['b'], ['c'], { axes: [2, 3, 4], keepdims: 0 }),
+      node('MatMul', ['c', 'out.w'], ['out']),
+    ],
+    {
+      two: int64Tensor([1], [2]),
+      'a.w': weight(32, 3, 3, 3, 3),
+      'b.w': weight(32, 32, 3, 3, 3),
+      'out.w': weight(32, 5),
+    },
+  );
+  const analysis = await analysePruning(model, IMAGES, OPTIONS);
+  expect(analysis.untouched).toContainEqual({ group: 'a', why: 'Conv "b": its kernel has three axes or more' });
+  const { model: pruned } = await pruneModel(analysis, IMAGES, 0.3, OPTIONS);
+  expect((await outputOf(pruned)).data.every(Number.isFinite)).toBe(true);
+  const byWeights = analyseWeights(model, { size: SIZE, importance: { measures: ['l2'] } });
+  const { ratio } = await pruneModel(byWeights, null, 0.3, OPTIONS);
+  expect(ratio).toBeGreaterThan(0.2);
 });
 
 it('a matrix product that is called as its output gets a bias', async () => {
