@@ -111,9 +111,9 @@ function transposedShape(context: OpContext): Shape {
   if (!input || !weight) return null;
   if (weight.length !== input.length || weight.length < 3) throw context.fail('its weight is not [in, out, kernel…]');
   const [, outPerGroup] = weight;
-  const out = typeof outPerGroup === 'number' ? outPerGroup * intAttribute(context.node, 'group', 1) : null;
+  const channels = typeof outPerGroup === 'number' ? outPerGroup * intAttribute(context.node, 'group', 1) : null;
   const kernel = kernelOf(context, weight);
-  if (!kernel) return [input[0]!, out, ...input.slice(2).map(() => null)];
+  if (!kernel) return [input[0]!, channels, ...input.slice(2).map(() => null)];
   const window = windowOf(context, kernel);
   const extra = intsAttribute(
     context.node,
@@ -127,9 +127,11 @@ function transposedShape(context: OpContext): Shape {
     const stride = window.strides[axis]!;
     if (window.autoPad.startsWith('SAME')) return size * stride;
     const padding = window.autoPad === 'NOTSET' ? window.pads[axis]! + window.pads[axis + kernel.length]! : 0;
-    return stride * (size - 1) + extra[axis]! + (kernel[axis]! - 1) * window.dilations[axis]! + 1 - padding;
+    const out = stride * (size - 1) + extra[axis]! + (kernel[axis]! - 1) * window.dilations[axis]! + 1 - padding;
+    if (out < 1) throw context.fail(`padding ${padding} leaves nothing of ${out + padding}`);
+    return out;
   });
-  return [input[0]!, out, ...spatial];
+  return [input[0]!, channels, ...spatial];
 }
 
 export const convolutionFacts: [string, OpFacts][] = [

@@ -94,6 +94,8 @@ describe('shape inference', () => {
     expect(of('Conv', { kernel_shape: [3, 5] })).toEqual([1, 3, 8, 6]);
     expect(of('ConvTranspose', {})).toEqual([1, null, null, null]);
     expect(of('ConvTranspose', { kernel_shape: [3, 5] })).toEqual([1, null, 12, 14]);
+    const pads = [6, 0, 6, 0];
+    expect(() => of('ConvTranspose', { kernel_shape: [3, 5], pads })).toThrow(/padding 12 leaves nothing of 12/);
   });
 
   it('tells the type that QuantizeLinear states where it has no zero point', () => {
