@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { encodeModel, foldBatchNorm, readModelFile, setInputSize, type Model } from '../onnx/index.ts';
+import { encodeModel, foldBatchNorm, inferShapes, readModelFile, setInputSize, type Model } from '../onnx/index.ts';
 import { createOrtEngine } from '../training/ort/engine.ts';
 import { progressLine } from '../training/progress.ts';
 import { cancellable } from './cancellable.ts';
@@ -78,6 +78,7 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
         missing === undefined ? `its input is not called "${inputName}"` : `it has no output "${missing}"`;
       throw unsuitable(taughtBy, `${problem} as the student's`);
     }
+    requireSameShapes(open(student), open(teacher), taughtBy);
     const held = new Set(compared);
     options.onProgress?.('teaching');
     const taught = await imitate(open(student), {
@@ -125,6 +126,20 @@ function readTeacher(file: string): Model {
   requireFloats(read, file);
   requireOpenBatch(read, typeof height === 'number' ? height : DEFAULT_SIZE, file);
   return foldBatchNorm(read);
+}
+
+/** Sizes that differ would be compared with one another spread over the wider, or not at all. @throws MODEL_UNSUITABLE */
+function requireSameShapes(student: Model, teacher: Model, file: string): void {
+  const own = inferShapes(student, { unknownOps: 'unknown' });
+  const given = inferShapes(teacher, { unknownOps: 'unknown' });
+  for (const { name } of student.graph.outputs) {
+    const [a, b] = [own.get(name)?.shape, given.get(name)?.shape];
+    if (!a || !b) continue;
+    const differs = a.some((dim, axis) => typeof dim === 'number' && typeof b[axis] === 'number' && dim !== b[axis]);
+    if (a.length === b.length && !differs) continue;
+    const [its, wanted] = [b, a].map((shape) => `[${shape.map((dim) => dim ?? '?').join(', ')}]`);
+    throw unsuitable(file, `its output "${name}" is ${its}, the student's is ${wanted}`);
+  }
 }
 
 /** Null: it is a file, where there is one of that name. */

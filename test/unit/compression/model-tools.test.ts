@@ -229,6 +229,14 @@ describe('tools on plain ONNX files', () => {
     await expect(distillFile({ ...options('none.onnx'), teacher: flat, epochs: 1 })).rejects.toMatchObject({
       code: 'MODEL_UNSUITABLE',
     });
+    const narrow = join(folder, 'narrow.onnx');
+    const shade = [node('GlobalAveragePool', ['image'], ['mean']), node('Flatten', ['mean'], ['features'])];
+    const inputs = [value('image', 'float32', ['N', 3, 'H', 'W'])];
+    await writeFile(narrow, encodeModel(model(graph({ nodes: shade, inputs, outputs: [value('features')] }))));
+    await expect(distillFile({ ...options('none.onnx'), teacher: narrow, epochs: 1 })).rejects.toMatchObject({
+      code: 'MODEL_UNSUITABLE',
+      details: { file: narrow, problem: `its output "features" is [N, 3], the student's is [N, 24]` },
+    });
     const four = join(folder, 'four.onnx');
     const whole = decodeModel(new Uint8Array(await readFile(file)), file);
     await writeFile(four, encodeModel(setInputSize(whole, { batch: 4, height: 64, width: 64 })));
