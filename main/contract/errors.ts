@@ -159,8 +159,8 @@ export const errorCatalogue = {
     ['{kind}「{id}」はすでにあります。', '別の名前にしてください。'],
   ),
   CONFLICT: entry(
-    ['{what} is {state}; this needs {needed}.', 'Refresh the view.'],
-    ['{what} は {state} です。{needed} である必要があります。', '画面を更新してください。'],
+    ['{what} is {state}; this needs {needed}.', 'Look how it stands now, and see to that first.'],
+    ['{what} は {state} です。{needed} である必要があります。', '現在の状態を確認し、先に必要な状態にしてください。'],
   ),
   CONFIG_INVALID: entry(
     ['{file} cannot be applied ({count} problems):\n{problems}', 'Correct the file; nothing of it was applied.'],
@@ -202,10 +202,13 @@ export const errorCatalogue = {
     ['{home} には実データがあるため、デモにはできません。', '--demo には空のフォルダーを指定してください。'],
   ),
   HOME_EMPTY: entry(
-    ['{home} has no supervisor yet.', 'Run "init --user NAME" first, or use --demo on an empty folder.'],
+    [
+      '{home} has no supervisor yet.',
+      'Make one first, in its window or with "init --user NAME"; or use --demo on an empty folder.',
+    ],
     [
       '{home} には監督者がまだ登録されていません。',
-      '先に「init --user 名前」を実行するか、空のフォルダーで --demo を使ってください。',
+      '先に画面または「init --user 名前」で登録するか、空のフォルダーで --demo を使ってください。',
     ],
   ),
   DATABASE_CORRUPT: entry(
@@ -391,17 +394,23 @@ export const errorCatalogue = {
     ['{file} は処理できません: {problem}', '指摘のとおりに書き出し直すか、別のモデルを使ってください。'],
   ),
   BACKBONE_MISSING: entry(
-    ['The backbone "{id}" is not installed.', 'Run "npm run models", or add one with "backbones add FILE".'],
+    [
+      'The backbone "{id}" is not installed.',
+      'Add its file on the command line ("backbones add FILE") or restore a backup that has it; one that came with Mekiki comes with installing it again.',
+    ],
     [
       'バックボーン「{id}」がありません。',
-      '「npm run models」を実行するか、「backbones add ファイル」で追加してください。',
+      'コマンドラインで追加する（「backbones add ファイル」）か、それを含むバックアップから復元してください。同梱のものは Mekiki を再インストールすると戻ります。',
     ],
   ),
   BACKBONE_NOT_MADE: entry(
-    ['The shipped backbone "{id}" cannot be made: {problem}.', 'Run "npm ci" again, then "npm run models".'],
     [
-      '同梱のバックボーン「{id}」を作成できません: {problem}',
-      '「npm ci」をもう一度実行してから「npm run models」を実行してください。',
+      'The shipped backbone "{id}" is not there and cannot be made: {problem}.',
+      'Install Mekiki again; in a checkout run "npm ci" again.',
+    ],
+    [
+      '同梱のバックボーン「{id}」がなく、作成もできません: {problem}',
+      'Mekiki を再インストールしてください。チェックアウトでは「npm ci」をもう一度実行してください。',
     ],
   ),
   FEATURES_NOT_FINITE: entry(
@@ -637,8 +646,14 @@ export const errorCatalogue = {
     ],
   ),
   CAMERA_FEATURE: entry(
-    ['Camera {cameraId}: {problem}.', 'See what it offers with "camera features", and correct the setting.'],
-    ['カメラ {cameraId}: {problem}', '「camera features」で設定できる値を確認し、修正してください。'],
+    [
+      'Camera {cameraId}: {problem}.',
+      'See in its manual what it offers (on the command line "camera features"), and correct the setting.',
+    ],
+    [
+      'カメラ {cameraId}: {problem}',
+      '設定できる値をカメラの説明書（コマンドラインでは「camera features」）で確認し、修正してください。',
+    ],
   ),
   CAMERA_BUFFER_SMALL: entry(
     [

@@ -14,6 +14,12 @@ describe('the catalogue of expected failures', () => {
     },
   );
 
+  it('asks of nobody what only the window has, or only a checkout', () => {
+    const texts = Object.values(errorCatalogue).flatMap(({ en, ja }) => [en[1], ja[1]]);
+    expect(texts.filter((text) => /\bnpm\b/.test(text) && !/checkout|チェックアウト/.test(text))).toEqual([]);
+    expect(texts.filter((text) => /refresh the view|画面を更新/i.test(text))).toEqual([]);
+  });
+
   it('is thrown with all that its text names', () => {
     // @ts-expect-error: {home} and {problem} would be shown as they stand.
     expect(new AppError('HOME_NOT_WRITABLE', { path: '/home' }).message).toContain('{home}');

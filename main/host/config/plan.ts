@@ -143,7 +143,7 @@ export function planOf(config: Config, home: HomeState): Plan | { problems: Prob
       refuse(
         ['stations', i, 'backbone'],
         `there is no backbone "${station.backbone}" here`,
-        'Add its file: backbones add FILE',
+        'Add its file on the command line: backbones add FILE',
       );
     const place = `stations[${JSON.stringify(station.name)}]`;
     const { backbone, golden, retention, ...rest } = station;
