@@ -4,9 +4,9 @@ import { dirname, resolve, sep } from 'node:path';
 import { AppError } from '../contract/errors.ts';
 import { outError } from '../store/files.ts';
 
-/** The nearest folder above a path that exists, without links. */
-const realFolderOf = async (path: string): Promise<string> => {
-  for (let at = dirname(resolve(path)); ; at = dirname(at)) {
+/** The nearest folder on the way to this one that exists, without links. */
+const realFolderOf = async (folder: string): Promise<string> => {
+  for (let at = resolve(folder); ; at = dirname(at)) {
     const real = await realpath(at).catch(() => null);
     if (real !== null || at === dirname(at)) return real ?? at;
   }
@@ -15,15 +15,16 @@ const realFolderOf = async (path: string): Promise<string> => {
 /**
  * What a person has written out lies outside the data folder: inside, a file under a well-chosen name would stop the next start, or take the
  * place of what the program keeps there.
+ * @param named what the person named: the folder that is written into, or a file in it
  * @throws INVALID_INPUT
  */
-export const refuseInHome = async (home: string, file: string): Promise<void> => {
+export const refuseInHome = async (home: string, folder: string, named = folder): Promise<void> => {
   const inside = await realpath(home);
-  const folder = await realFolderOf(file);
-  if (folder !== inside && !folder.startsWith(inside + sep)) return;
+  const real = await realFolderOf(folder);
+  if (real !== inside && !real.startsWith(inside + sep)) return;
   throw new AppError('INVALID_INPUT', {
-    what: 'file',
-    problem: `${file} lies in the data folder, which is the program's own`,
+    what: named,
+    problem: "it lies in the data folder, which is the program's own",
   });
 };
 
@@ -34,6 +35,8 @@ const tryFolderOf = async (file: string): Promise<void> => {
     await (await open(probe, 'wx')).close();
     await rm(probe);
   } catch (error) {
+    // In the system's words, but for the name that nobody gave.
+    if (error instanceof Error) error.message = error.message.replace(probe, file);
     throw outError(error, file, 'file');
   }
 };
@@ -47,7 +50,7 @@ export const checkTarget = async (
   file: string,
   replaces: (file: string) => Promise<boolean> = async () => false,
 ): Promise<void> => {
-  await refuseInHome(home, file);
+  await refuseInHome(home, dirname(file), file);
   await tryFolderOf(file);
   const there = await stat(file).catch(() => null);
   if (there === null) return;

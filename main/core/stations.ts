@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import {
   criteriaSchema,
   recipeSchema,
@@ -52,8 +51,7 @@ export const createStationService = (context: CoreContext, backbones: Backbones,
   /** A watched folder whose files are moved away is not the program's own. INVALID_INPUT */
   const refuseOwn = async (camera: CameraConfig | undefined): Promise<void> => {
     if (camera?.kind !== 'folder') return;
-    for (const folder of [camera.path, camera.moveTo ?? camera.path])
-      await refuseInHome(store.home, join(folder, 'picture'));
+    for (const folder of [camera.path, camera.moveTo ?? camera.path]) await refuseInHome(store.home, folder);
   };
 
   const insert: StationService['insert'] = (wanted, by) => {

@@ -123,7 +123,7 @@ export const createUpdateService = (context: CoreContext, keys: readonly string[
         return about;
       },
       async 'updates.unpack'({ file, folder, allowDowngrade }, session, signal) {
-        await refuseInHome(store.home, join(folder ?? dirname(file), 'package'));
+        await refuseInHome(store.home, folder ?? dirname(file));
         const made = await unpackUpdate(file, target, { folder, allowDowngrade }, signal);
         note('update.unpacked', actor(session), made.file, made);
         return made;

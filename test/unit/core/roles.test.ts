@@ -145,14 +145,18 @@ test('nothing that a person has written out lands in the data folder, by links n
   const link = join(world.home, '..', 'link');
   symlinkSync(world.home, link);
   for (const file of [join(world.home, 'restored.json'), join(link, 'restoring'), join(link, 'new', 'x', 'y')])
-    for (const written of [
-      () => world.call('audit.export', { file }),
-      () => world.call('home.backup', { file, password: PASSWORD }),
-      () => world.call('bundles.export', { candidateId: 'm-any', file }),
-      () => world.call('knowledge.export', { stationId: station!.id, file }),
-      () => world.call('stations.update', { stationId: station!.id, camera: { kind: 'folder', path: dirname(file) } }),
-    ])
-      await expect(written()).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    for (const [what, written] of [
+      [file, () => world.call('audit.export', { file })],
+      [file, () => world.call('home.backup', { file, password: PASSWORD })],
+      [file, () => world.call('bundles.export', { candidateId: 'm-any', file })],
+      [file, () => world.call('knowledge.export', { stationId: station!.id, file })],
+      [
+        dirname(file),
+        () =>
+          world.call('stations.update', { stationId: station!.id, camera: { kind: 'folder', path: dirname(file) } }),
+      ],
+    ] as const)
+      await expect(written()).rejects.toMatchObject({ code: 'INVALID_INPUT', details: { what } });
   expect(existsSync(join(world.home, 'new'))).toBe(false);
 });
 
