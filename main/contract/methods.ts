@@ -123,6 +123,10 @@ const trustSchema = z.object({
   installations: z.array(z.object({ key: z.string(), name: z.string(), by: z.string(), at: z.iso.datetime() })),
 });
 
+/** How long a search for candidates takes (main/core/candidates.ts). */
+export const budgetSchema = z.enum(['quick', 'lunch', 'overnight']);
+export type Budget = z.infer<typeof budgetSchema>;
+
 /** Whether whoever made a model may approve it: `auto` forbids it where another supervisor exists. */
 export const approvalRuleSchema = z.enum(['auto', 'always', 'never']);
 
@@ -582,7 +586,7 @@ export const methods = {
     technicians,
     z.object({
       stationId: id,
-      budget: z.enum(['quick', 'lunch', 'overnight']).default('quick'),
+      budget: budgetSchema.default('quick'),
       /** In place of a named one. */
       timeBudgetS: z.number().min(10).max(86_400).optional(),
     }),

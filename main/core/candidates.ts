@@ -6,6 +6,7 @@ import { bundleDigest } from '../audit/approval.ts';
 import { takeBackBegun } from '../compression/plan/begun.ts';
 import { evidenceSchema, type Candidate, type Evidence, type Station } from '../contract/domain.ts';
 import { AppError, assert } from '../contract/errors.ts';
+import type { Budget } from '../contract/methods.ts';
 import type { trainerMethods } from '../contract/trainer.ts';
 import { nodeFiles, syncFile } from '../store/files.ts';
 import type { Backbones } from './backbones.ts';
@@ -18,7 +19,6 @@ import type { MergedSums } from './merged-sums.ts';
 import { samplesOf } from './samples.ts';
 import { isTrainerLost, withTrainer } from './trainer.ts';
 
-type Budget = 'quick' | 'lunch' | 'overnight';
 const BUDGET_S: Record<Budget, number> = { quick: 90, lunch: 2_400, overnight: 28_800 };
 /** More than any search offers. */
 const CANDIDATES_AT_MOST = 16;

@@ -99,6 +99,25 @@ test.each([
   ],
   [['learn', 'set', '--task'], "unknown option '--task' (Did you mean --tasks?)"],
   [['learn', 'set', '--method', 'best'], "option '--method <name>' argument 'best' is invalid"],
+  [['candidates', 'create', '--budget', 'long'], "option '--budget <name>' argument 'long' is invalid"],
+  [['stations', 'add', 'S', '--surface', 'wood'], "option '--surface <name>' argument 'wood' is invalid"],
+  [['stations', 'add', 'S', '--folder', ''], "option '--folder <dir>' argument '' is invalid. name a folder"],
+  [
+    ['stations', 'add', 'S', '--folder', 'x', '--camera', '1'],
+    "option '--camera <serial>' cannot be used with option '--folder <dir>'",
+  ],
+  [
+    ['bundle', 'export', '--active', '--candidate', 'm-1', '--out', 'x'],
+    "option '--candidate <id>' cannot be used with option '--active'",
+  ],
+  [
+    ['events', 'set', '--address', 'broker'],
+    "option '--address <ip>' argument 'broker' is invalid. give an IP address",
+  ],
+  [
+    ['cameras', '--address', '127.0.0.1', 'camera'],
+    "option '--address <ip...>' argument 'camera' is invalid. give an IPv4 address",
+  ],
   [['learn'], "missing required argument 'dir'"],
   [['anomaly', 'set'], "required option '--ok-class <name>' not specified"],
   [['learnt', 'set'], "unknown command 'learnt' (Did you mean learn?)"],

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
-import { roleSchema } from '../../contract/domain.ts';
-import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
+import { Option, type Command } from 'commander';
+import { roleSchema, surfaceSchema, type Surface } from '../../contract/domain.ts';
+import { decimalNumber, namedFolder, wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { format, UsageError } from './output.ts';
 import { addPasswordCommands } from './password-commands.ts';
@@ -101,22 +101,28 @@ export function addAccountCommands(program: Command, action: Action): void {
   withAccount(
     stations
       .command('add <name>')
-      .option('--folder <dir>', 'watch this folder')
-      .option('--camera <serial>', 'this GigE Vision camera')
-      .option('--surface <name>', 'simulated line with this surface', 'brushed-metal'),
+      .option('--folder <dir>', 'watch this folder', namedFolder)
+      .addOption(new Option('--camera <serial>', 'this GigE Vision camera').conflicts('folder'))
+      .addOption(
+        new Option('--surface <name>', 'simulated line with this surface')
+          .choices(surfaceSchema.options)
+          .default('brushed-metal')
+          .conflicts(['folder', 'camera']),
+      ),
   ).action(
     action(
       async (
         context: Context,
         name: string,
-        options: UserOption & { folder?: string; camera?: string; surface: string },
+        options: UserOption & { folder?: string; camera?: string; surface: Surface },
       ) => {
         await signedIn(context, options, async (client) => {
-          const camera = options.folder
-            ? ({ kind: 'folder', path: resolve(options.folder) } as const)
-            : options.camera
-              ? ({ kind: 'gige', serial: options.camera } as const)
-              : ({ kind: 'simulated', surface: options.surface as 'cast' } as const);
+          const camera =
+            options.folder !== undefined
+              ? ({ kind: 'folder', path: resolve(options.folder) } as const)
+              : options.camera !== undefined
+                ? ({ kind: 'gige', serial: options.camera } as const)
+                : ({ kind: 'simulated', surface: options.surface } as const);
           const station = await client.call('stations.add', { name, camera });
           context.out.result({ station }, () => `${station.id} was added.`);
         });
@@ -128,7 +134,7 @@ export function addAccountCommands(program: Command, action: Action): void {
       .command('set <id>')
       .description('change what a station accepts, or its camera')
       .option('--name <text>')
-      .option('--folder <dir>', 'watch this folder')
+      .option('--folder <dir>', 'watch this folder', namedFolder)
       .option('--backbone <id>', 'learn with this one from the next update on')
       .option('--max-latency-ms <x>', 'greatest p99 of one part', decimalNumber(0.1, 60_000))
       .option('--max-escape <share>', 'greatest share of NG parts judged ok', decimalNumber(0, 1))

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { openBundle } from '../../audit/bundle-file.ts';
 import { hexOfKey } from '../../audit/keys.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
@@ -100,7 +100,7 @@ export function addBundleCommands(program: Command, action: Action): Command {
 export const withChoice = (command: Command) =>
   withUser(command)
     .option('--active', 'the active model of the station')
-    .option('--candidate <id>', 'this candidate, in whatever state')
+    .addOption(new Option('--candidate <id>', 'this candidate, in whatever state').conflicts('active'))
     .option('--demo', 'of a demonstration, made first if the data folder is empty');
 
 export async function chosenCandidate(client: CoreClient, options: ChosenBundle): Promise<string> {

@@ -11,7 +11,7 @@ import { discover, type FoundDevice } from '../../capture/gige/discovery.ts';
 import { FeatureError, type Feature } from '../../capture/gige/genicam/node-map.ts';
 import { outError } from '../../store/files.ts';
 import { encodePng } from '../../vision/decode.ts';
-import { decimalNumber, wholeNumber, type Action } from './context.ts';
+import { decimalNumber, ipv4Addresses, wholeNumber, type Action } from './context.ts';
 import { readyFolder, table, UsageError } from './output.ts';
 
 const formatName = (text: string): string => {
@@ -24,7 +24,7 @@ export function addCameraCommands(program: Command, action: Action): void {
   program
     .command('cameras')
     .description('GigE Vision cameras that answer on the networks of this machine')
-    .option('--address <ip...>', 'asked directly as well')
+    .option('--address <ip...>', 'asked directly as well', ipv4Addresses)
     .action(
       action(async ({ out, signal }, options: { address?: string[] }) => {
         const found = await discover({ addresses: options.address ?? [], signal });

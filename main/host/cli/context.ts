@@ -1,3 +1,4 @@
+import { isIP, isIPv4 } from 'node:net';
 import { InvalidArgumentError } from 'commander';
 import type { Output } from './output.ts';
 
@@ -31,6 +32,23 @@ export const decimalNumber =
     }
     return value;
   };
+
+/** Of `--home "$DIR"` with no DIR nothing is left: the folder that was meant is no other one. */
+export const namedFolder = (text: string): string => {
+  if (text.trim() === '') throw new InvalidArgumentError('name a folder');
+  return text;
+};
+
+export const ipAddress = (text: string): string => {
+  if (isIP(text) === 0) throw new InvalidArgumentError('give an IP address');
+  return text;
+};
+
+/** Of an option that is given several times, or several values at once. */
+export const ipv4Addresses = (text: string, before: readonly string[] = []): string[] => {
+  if (!isIPv4(text)) throw new InvalidArgumentError('give an IPv4 address');
+  return [...before, text];
+};
 
 const ISO_TIME = /^(\d{4})-(\d\d)-(\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
 /** ISO 8601; without an offset it is a time of this PC, a date alone its midnight. @returns milliseconds since the epoch */

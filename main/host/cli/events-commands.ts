@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import type { MethodInput } from '../../contract/methods.ts';
 import { signIn } from './accounts.ts';
-import { wholeNumber, type Action, type Context } from './context.ts';
+import { ipAddress, wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { withAccount, type UserOption } from './station-option.ts';
 
@@ -38,7 +38,7 @@ export function addEventsCommands(program: Command, action: Action): void {
     events
       .command('set')
       .description('send events to a broker, or to nobody; the password of its user is read from MEKIKI_MQTT_PASSWORD')
-      .option('--address <ip>', 'of the broker; names are not looked up')
+      .option('--address <ip>', 'of the broker; names are not looked up', ipAddress)
       .option('--port <n>', 'its port', wholeNumber(1, 65_535))
       .option('--prefix <topic>', 'first levels of every topic')
       .option('--broker-user <name>', 'account at the broker')

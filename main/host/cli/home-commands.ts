@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { AppError, type Language } from '../../contract/errors.ts';
 import { languageSchema, type Candidate, type Station } from '../../contract/domain.ts';
+import { budgetSchema, type Budget } from '../../contract/methods.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import { findClass } from './classes.ts';
 import { withCore } from './core-client.ts';
@@ -167,10 +168,10 @@ function addCandidateCommands(program: Command, action: Action): void {
   withUser(
     candidates
       .command('create')
-      .option('--budget <name>', 'quick, lunch or overnight', 'quick')
+      .addOption(new Option('--budget <name>').choices(budgetSchema.options).default('quick'))
       .option('--time-budget-s <s>', 'seconds, in place of a named budget', decimalNumber(10, 86_400)),
   ).action(
-    action(async (context: Context, options: UserOption & { budget: string; timeBudgetS?: number }) => {
+    action(async (context: Context, options: UserOption & { budget: Budget; timeBudgetS?: number }) => {
       await atStation(context, options, async (client, station) => {
         const { budget, timeBudgetS } = options;
         const done = await followJob(
@@ -178,7 +179,7 @@ function addCandidateCommands(program: Command, action: Action): void {
           client,
           await client.call('candidates.create', {
             stationId: station.id,
-            budget: budget as 'quick',
+            budget,
             ...(timeBudgetS === undefined ? {} : { timeBudgetS }),
           }),
         );

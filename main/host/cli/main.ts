@@ -1,7 +1,7 @@
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
-import { wholeNumber, type Run } from './context.ts';
+import { namedFolder, wholeNumber, type Run } from './context.ts';
 import { groupsFor } from './groups.ts';
 import { createOutput, endWhenUnread, EXIT, reportFailure, UsageError } from './output.ts';
 
@@ -10,12 +10,6 @@ interface GlobalOptions {
   home?: string;
   threads?: number;
 }
-
-/** Of `--home "$DIR"` with no DIR nothing is left: the folder that was meant is not the application-data one. */
-const namedFolder = (text: string): string => {
-  if (text.trim() === '') throw new InvalidArgumentError('name a folder');
-  return text;
-};
 
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
