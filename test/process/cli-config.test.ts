@@ -89,9 +89,14 @@ describe('a plant PC set up from one file', () => {
 
   step('what is known to fail is found before an empty folder is touched', async ({ at, as, failed }) => {
     const apply = ['config', 'apply', at('plant.yaml')];
-    const missing = await as({ MEKIKI_PASSWORD: password }).failed(...apply);
-    expect(missing).toMatchObject({ code: 'CONFIG_INVALID' });
-    expect(missing.message).toContain('users["mio"].password: PASSWORD_OF_MIO is not set');
+    // A trial run too: what it passes, the other would refuse.
+    for (const trial of [['--dry-run'], []]) {
+      const missing = await as({ MEKIKI_PASSWORD: password }).failed(...apply, ...trial);
+      expect(missing).toMatchObject({ code: 'CONFIG_INVALID' });
+      expect(missing.message).toContain('users["mio"].password: PASSWORD_OF_MIO is not set');
+      const nobody = await failed(...apply, ...trial, '--user', 'ken');
+      expect(nobody.message).toContain('ken is not an enabled supervisor there');
+    }
     await as({ ...env, PASSWORD_OF_MIO: 'password1' }).failed(...apply);
     expect((await failed('users', 'list')).code).toBe('HOME_EMPTY');
   });

@@ -9,7 +9,7 @@ import { homeState, type ConfigClient } from './home-state.ts';
 import { passwordFrom } from './password-source.ts';
 import { planOf, type Plan, type Step } from './plan.ts';
 import { configInvalid } from './problems.ts';
-import type { Config } from './schema.ts';
+import type { Config, UserEntry } from './schema.ts';
 
 /** As the contract's `newPassword` has it. */
 const SHORTEST = 8;
@@ -67,8 +67,7 @@ export async function carryOut(
   { steps }: Plan,
   oneTime: (made: OneTimePassword) => void,
 ): Promise<void> {
-  const passwords = passwordsFor(wanted, steps);
-  const brokerPassword = brokerPasswordFor(wanted, steps);
+  const { passwords, brokerPassword } = secretsFor(wanted, steps);
   const made = new Map<string, string>();
   const madeStations = new Map<string, string>();
   for (const step of steps) {
@@ -132,13 +131,24 @@ export async function carryOut(
   }
 }
 
-/** Makes an empty home with the file's first supervisor (or the one that is named) and signs in. Whatever is known to fail later is found before. */
+/** Makes an empty home with its first supervisor and signs in. Whatever is known to fail later is found before. */
 export async function firstStart(
   client: ConfigClient,
   wanted: ConfigFile,
   { user, askPassword }: { user: string | undefined; askPassword: (name: string) => Promise<string> },
 ): Promise<void> {
-  const { file, config } = wanted;
+  const first = firstSupervisor(wanted, user);
+  const { steps } = await plan(client, wanted);
+  const password = secretsFor(wanted, steps).passwords.get(first.name) ?? (await askPassword(first.name));
+  await client.call('session.firstStart', {
+    name: first.name,
+    password,
+    language: wanted.config.language ?? 'en',
+  });
+}
+
+/** Who becomes the first account of an empty home: the file's first supervisor, or the one that is named. CONFIG_INVALID. */
+export function firstSupervisor({ file, config }: ConfigFile, user: string | undefined): UserEntry {
   const first = config.users.find(
     ({ name, role, disabled }) => role === 'supervisor' && !disabled && (user === undefined || name === user),
   );
@@ -151,11 +161,14 @@ export async function firstStart(
         next: 'An empty data folder needs one: add it',
       },
     ]);
-  const { steps } = await plan(client, wanted);
-  brokerPasswordFor(wanted, steps);
-  const password = passwordsFor(wanted, steps).get(first.name) ?? (await askPassword(first.name));
-  await client.call('session.firstStart', { name: first.name, password, language: config.language ?? 'en' });
+  return first;
 }
+
+/** What the steps need of what the file names sources for. CONFIG_INVALID, before the first step. */
+export const secretsFor = (wanted: ConfigFile, steps: readonly Step[]) => ({
+  passwords: passwordsFor(wanted, steps),
+  brokerPassword: brokerPasswordFor(wanted, steps),
+});
 
 /**
  * Passwords of the accounts that the steps make and that the file names a source for.

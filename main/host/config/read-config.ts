@@ -71,6 +71,10 @@ function lineOf(document: Document, lines: LineCounter, path: Path): number | nu
   return null;
 }
 
+/** The same for a folder in whatever way it is written, on whichever system: a file is often checked on another PC than the one it is for. */
+const folderKey = (path: string): string =>
+  posix.isAbsolute(path) ? posix.resolve(path) : win32.isAbsolute(path) ? win32.resolve(path).toLowerCase() : path;
+
 type Found = [path: Path, what: string, next: string];
 
 /** What each value allows and all of them together do not. */
@@ -111,7 +115,11 @@ function contradictions({ users, stations, events }: Config): Found[] {
   twice(
     stations,
     ({ camera }) =>
-      camera.kind === 'gige' ? (camera.serial ?? camera.address!) : camera.kind === 'folder' ? camera.path : null,
+      camera.kind === 'gige'
+        ? (camera.serial ?? camera.address!)
+        : camera.kind === 'folder'
+          ? folderKey(camera.path)
+          : null,
     (i) => ['stations', i, 'camera'],
     'camera',
   );
@@ -126,7 +134,7 @@ function contradictions({ users, stations, events }: Config): Found[] {
     if (camera.kind === 'folder') {
       for (const key of ['path', 'moveTo'] as const) {
         const folder = camera[key];
-        // Either way of writing: a file is often checked on another PC than the one it is for.
+        // Absolute on either system.
         if (folder !== undefined && !posix.isAbsolute(folder) && !win32.isAbsolute(folder))
           found.push([['stations', i, 'camera', key], `"${folder}" is relative`, 'Give the whole path']);
       }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import { givenPassword } from '../given-password.ts';
-import { carryOut, firstStart, plan, type OneTimePassword } from './apply.ts';
+import { carryOut, firstStart, firstSupervisor, plan, secretsFor, type OneTimePassword } from './apply.ts';
 import type { ConfigClient } from './home-state.ts';
 import type { Change, Plan } from './plan.ts';
 import { configInvalid } from './problems.ts';
@@ -60,8 +60,11 @@ export async function setUp(
   const { firstStart: empty } = await client.call('session.state', {});
   signal?.throwIfAborted();
   if (!empty) await applicant.signIn(client);
-  else if (!dryRun) await firstStart(client, wanted, applicant);
+  else if (dryRun) firstSupervisor(wanted, applicant.user);
+  else await firstStart(client, wanted, applicant);
   const { steps, untouched } = await plan(client, wanted);
+  // What would be refused is refused.
+  if (dryRun) secretsFor(wanted, steps);
   const oneTimePasswords: OneTimePassword[] = [];
   // An empty home has its first supervisor by now.
   if (!empty) signal?.throwIfAborted();

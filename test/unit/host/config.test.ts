@@ -100,12 +100,17 @@ stations:
           station(
             'A',
             "camera: {kind: folder, path: 'D:\\parts'}, lineOutput: {kind: modbus-client, address: 10.0.0.1, writeCoilsAt: 0}",
-          ),
+          ) +
+          station('D', "camera: {kind: folder, path: 'd:/parts/'}") +
+          station('E', 'camera: {kind: folder, path: /parts}') +
+          station('F', 'camera: {kind: folder, path: /other/../parts/}'),
       ),
     ).toEqual([
       'plant.yaml:2 users[1].name: users[0].name has the same name. Give another one, or take one of them out.',
       'plant.yaml:7 stations[3].name: stations[0].name has the same name. Give another one, or take one of them out.',
       'plant.yaml:5 stations[1].camera: stations[0].camera has the same camera. Give another one, or take one of them out.',
+      'plant.yaml:8 stations[4].camera: stations[3].camera has the same camera. Give another one, or take one of them out.',
+      'plant.yaml:10 stations[6].camera: stations[5].camera has the same camera. Give another one, or take one of them out.',
       'plant.yaml:5 stations[1].lineOutput: stations[0].lineOutput has the same address and port. Give another one, or take one of them out.',
       'plant.yaml:6 stations[2].camera.path: "parts" is relative. Give the whole path.',
       'plant.yaml:6 stations[2].lineOutput.addresses: there is no signal "nope". See the register map: lineio map.',
