@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { app, dialog, Menu, protocol, type BrowserWindow } from 'electron';
+import { app, Menu, protocol, type BrowserWindow } from 'electron';
 import { AppError, errorText, isAppError, problemOf } from '../contract/errors.ts';
 import { createContent, type Content } from '../host/content.ts';
 import { homeFolder } from '../host/home-folder.ts';
@@ -19,6 +19,7 @@ import { systemCipher } from './keychain.ts';
 import { whyNotKept } from './profile.ts';
 import { keepOffline, lockDown } from './security.ts';
 import { reached, startTimes } from './start-times.ts';
+import { tell } from './tell.ts';
 import { shellTexts } from './texts.ts';
 import { createUtilitySpawnPort } from './utility-spawn.ts';
 import { watchCore, type CoreWatch } from './watch-core.ts';
@@ -66,15 +67,16 @@ const supervisor = createSupervisor({
   keyPlace: () => keyPlaceOf(home, { asked: asked.keychain, cipher: systemCipher() }),
 });
 
-function refuseToStart(error: unknown): void {
+async function refuseToStart(error: unknown): Promise<void> {
   // Closed before the core served: that it does not serve any more is no failure, and the words would hold up the end.
   if (ending) return;
   const known = isAppError(error);
   log.error('cannot start', { error });
-  dialog.showErrorBox(
-    known ? error.message : 'Mekiki cannot start',
-    known ? error.nextAction : `${problemOf(error)}\n\n${join(home, 'logs')}`,
-  );
+  await tell({
+    type: 'error',
+    message: known ? error.message : 'Mekiki cannot start',
+    detail: known ? error.nextAction : `${problemOf(error)}\n\n${join(home, 'logs')}`,
+  });
   app.exit(1);
 }
 
@@ -132,7 +134,7 @@ async function run(): Promise<void> {
       savePdf: () =>
         void savePageAsPdf(window, 'Mekiki', texts()).catch((error: unknown) => {
           log.error('the page was not saved', { error });
-          dialog.showErrorBox('Mekiki', problemOf(error));
+          void tell({ type: 'error', message: problemOf(error) });
         }),
       print: () => window.webContents.print(),
     });
@@ -155,7 +157,7 @@ async function run(): Promise<void> {
       const { message, nextAction } = isAppError(error)
         ? errorText(error.code, error.details, watch?.language ?? 'en')
         : { message: problemOf(error), nextAction: '' };
-      await dialog.showMessageBox(window, { type: 'warning', title: 'Mekiki', message, detail: nextAction });
+      await tell({ type: 'warning', message, detail: nextAction });
     }
   };
   answerPage(texts, cameras, log, {
@@ -184,7 +186,7 @@ async function run(): Promise<void> {
     watch = watching;
     window.on('focus', () => watching.refresh());
   } catch (error) {
-    refuseToStart(error);
+    await refuseToStart(error);
   }
 }
 

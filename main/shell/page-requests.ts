@@ -6,6 +6,7 @@ import { problemOf } from '../contract/errors.ts';
 import type { Logger } from '../contract/log.ts';
 import type { CameraWindows } from './camera-windows.ts';
 import { ORIGIN } from './security.ts';
+import { tell } from './tell.ts';
 import type { ShellTexts } from './texts.ts';
 
 /*
@@ -99,7 +100,7 @@ export function answerPage(
       }
     } catch (error) {
       log.error('a request of the page failed', { kind: data.kind, error });
-      dialog.showErrorBox('Mekiki', problemOf(error));
+      void tell({ type: 'error', message: problemOf(error) });
       return null;
     }
   });
