@@ -18,7 +18,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { drawingAsPng } from '../../vision/drawing.ts';
+import { DRAWING, iconAsPng } from './icons.mjs';
 import { root } from './launch.mjs';
 import { LICENCES } from './licences.mjs';
 
@@ -76,6 +76,19 @@ export async function makeDeb({ unpacked, into, compression = ['-Zxz', '-z3'] })
   const file = join(into, `${name}_${version}_${architecture}.deb`);
   // Not in the project: electron-builder looks at all that lies there.
   const tree = mkdtempSync(join(tmpdir(), 'mekiki-deb-'));
+  try {
+    await layOut(tree, { name, version, description, architecture, unpacked });
+    execFileSync('dpkg-deb', ['--root-owner-group', ...compression, '--build', tree, file], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+  } finally {
+    rmSync(tree, { recursive: true, force: true });
+  }
+  return file;
+}
+
+/** All that the package holds, as it lies on the PC that it is installed on. */
+async function layOut(tree, { name, version, description, architecture, unpacked }) {
   const put = (from, to) => {
     mkdirSync(dirname(join(tree, to)), { recursive: true });
     copyFileSync(from, join(tree, to));
@@ -87,12 +100,11 @@ export async function makeDeb({ unpacked, into, compression = ['-Zxz', '-z3'] })
   put(join(here, 'mekiki-kiosk.desktop'), 'usr/share/mekiki/mekiki-kiosk.desktop');
   put(join(here, 'mekiki.xml'), 'usr/share/mime/packages/mekiki.xml');
   put(join(unpacked, LICENCES), 'usr/share/doc/mekiki/copyright');
-  const drawing = join(root, 'renderer', 'app', 'icon.svg');
-  put(drawing, 'usr/share/icons/hicolor/scalable/apps/mekiki.svg');
+  put(DRAWING, 'usr/share/icons/hicolor/scalable/apps/mekiki.svg');
   for (const size of ICON_SIZES) {
     const icon = join(tree, `usr/share/icons/hicolor/${size}x${size}/apps/mekiki.png`);
     mkdirSync(dirname(icon), { recursive: true });
-    writeFileSync(icon, await drawingAsPng(readFileSync(drawing), size));
+    writeFileSync(icon, await iconAsPng(size));
   }
   mkdirSync(join(tree, 'usr', 'bin'));
   symlinkSync(`/opt/${name}/mekiki`, join(tree, 'usr', 'bin', 'mekiki'));
@@ -118,9 +130,6 @@ export async function makeDeb({ unpacked, into, compression = ['-Zxz', '-z3'] })
       '',
     ].join('\n'),
   );
-  execFileSync('dpkg-deb', ['--root-owner-group', ...compression, '--build', tree, file], { stdio: 'ignore' });
-  rmSync(tree, { recursive: true, force: true });
-  return file;
 }
 
 /** Modes that do not depend on who packs: folders and what may run 755, other files 644. @returns {number} bytes of all files */

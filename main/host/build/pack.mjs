@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildProcesses, buildRenderer } from './build.mjs';
 import { debCanBeMade, makeDeb } from './deb.mjs';
+import { makeWindowsIcon } from './icons.mjs';
 import { root } from './launch.mjs';
 import { LICENCES, licencesText, packagesBeside, packagesOfModels } from './licences.mjs';
 import { makeBackbone } from './prepare.mjs';
@@ -21,12 +22,14 @@ import { gatherVisualCpp, VISUAL_CPP, windowsModules } from './visual-cpp.mjs';
 export async function packProgram({ targets, testRuntime = false, output, electronDist } = {}) {
   const problem = makeBackbone();
   if (problem !== null) throw new Error(`the shipped backbone could not be made: ${problem}`);
-  if (process.platform === 'win32')
+  if (process.platform === 'win32') {
+    await makeWindowsIcon();
     gatherVisualCpp({
       modules: windowsModules(process.arch),
       system: join(process.env.SystemRoot ?? 'C:\\Windows', 'System32'),
       into: VISUAL_CPP,
     });
+  }
   const bundled = [...(await buildRenderer()), ...(await buildProcesses({ testRuntime }))];
   await useCompressorOfNpm();
   const { build, Platform } = await import('electron-builder');

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -6,6 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { updateManifestSchema } from '../../../main/contract/update.ts';
+import { debCanBeMade, makeDeb } from '../../../main/host/build/deb.mjs';
+import { makeWindowsIcon, WINDOWS_ICON } from '../../../main/host/build/icons.mjs';
+import { LICENCES } from '../../../main/host/build/licences.mjs';
 import { gatherVisualCpp, VISUAL_CPP, windowsModules } from '../../../main/host/build/visual-cpp.mjs';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -15,6 +18,8 @@ const read = (path: string): string => readFileSync(join(root, path), 'utf8');
 let validate: (config: unknown) => void;
 /** Whether electron-builder takes a file of the project, named from its root, for a platform that is packed for here. */
 let takes: (file: string, platform: 'linux' | 'win') => boolean;
+/** What electron-builder makes of an icon that its configuration names. */
+let convertIcon: (of: Record<string, unknown>) => Promise<unknown>;
 let config: Record<string, unknown> & { fileAssociations: { ext: string; mimeType: string }[] };
 
 beforeAll(() => {
@@ -30,6 +35,7 @@ beforeAll(() => {
   config = parse(read('electron-builder.yml')) as typeof config;
 
   const inLib = <T>(file: string) => createRequire(root)(join(lib, 'out', file)) as T;
+  ({ convertIcon } = inLib<{ convertIcon: typeof convertIcon }>('util/iconConverter.js'));
   const { doMergeConfigs } = inLib<{ doMergeConfigs: (all: unknown[]) => typeof config }>('util/config/config.js');
   const { getMainFileMatchers } = inLib<{
     getMainFileMatchers: (...about: unknown[]) => { createFilter(): (path: string, stat: object) => boolean }[];
@@ -147,6 +153,46 @@ describe('electron-builder.yml', () => {
         ],
       },
     });
+  });
+
+  test('the Windows program gets an icon that electron-builder takes as it is, without the tool that it would fetch', async () => {
+    const at = mkdtempSync(join(tmpdir(), 'mekiki-icon-'));
+    try {
+      const file = join(at, 'new', 'icon.ico');
+      await makeWindowsIcon(file);
+      const found = { sources: [file], fallbackSources: [], roots: [at], format: 'ico', outDir: join(at, 'made') };
+      expect(await convertIcon(found)).toEqual({ icons: [{ file, size: 256 }], isFallback: false });
+      // Each picture lies where the head says, and is as large.
+      const icon = readFileSync(file);
+      const sizes = Array.from({ length: icon.readUInt16LE(4) }, (_, i) => {
+        const [bytes, place] = [icon.readUInt32LE(14 + 16 * i), icon.readUInt32LE(18 + 16 * i)];
+        const png = icon.subarray(place, place + bytes);
+        expect(png.subarray(0, 8)).toEqual(Buffer.from('89504e470d0a1a0a', 'hex'));
+        expect(png.readUInt32BE(16) % 256).toBe(icon[6 + 16 * i]);
+        return png.readUInt32BE(16);
+      });
+      expect(sizes).toEqual([16, 24, 32, 48, 64, 128, 256]);
+    } finally {
+      rmSync(at, { recursive: true });
+    }
+    expect(config).toMatchObject({ win: { icon: relative(root, WINDOWS_ICON) } });
+  });
+
+  test.skipIf(!debCanBeMade())('a Debian package that cannot be made leaves nothing behind', async () => {
+    const at = mkdtempSync(join(tmpdir(), 'mekiki-no-deb-'));
+    const usual = process.env['TMPDIR'];
+    try {
+      const [unpacked, temporary] = [join(at, 'unpacked'), join(at, 'temporary')];
+      for (const folder of [unpacked, temporary]) mkdirSync(folder);
+      for (const name of ['chrome-sandbox', LICENCES]) writeFileSync(join(unpacked, name), '');
+      process.env['TMPDIR'] = temporary;
+      await expect(makeDeb({ unpacked, into: join(at, 'nowhere') })).rejects.toThrow('dpkg-deb');
+      expect(readdirSync(temporary)).toEqual([]);
+    } finally {
+      if (usual === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = usual;
+      rmSync(at, { recursive: true });
+    }
   });
 
   test('the installer for Windows has a name that an update may have, and that tells what it is for', () => {

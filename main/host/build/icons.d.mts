@@ -1,0 +1,4 @@
+export const DRAWING: string;
+export const WINDOWS_ICON: string;
+export function iconAsPng(size: number): Promise<Buffer>;
+export function makeWindowsIcon(file?: string): Promise<void>;
