@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { renderPart } from '../e2e/fixtures/pictures.ts';
 import { cli, commandLine, newCommandLine } from '../helpers/cli.ts';
+import { smallDisk } from '../helpers/small-disk.ts';
 import { story } from '../helpers/story.ts';
 
 const password = 'three blind measuring mice';
@@ -196,4 +198,18 @@ describe('a plant PC set up from one file', () => {
       expect(await done('config', 'apply', at('second.json'), ...asHana)).toMatchObject({ changes: [] });
     },
   );
+
+  step('an export that its disk has no room for is told as that, and leaves no part of it', async ({ at, failed }) => {
+    await mkdir(at('small'));
+    const unmount = smallDisk(at('small'), '8k');
+    if (unmount === null) return;
+    try {
+      await writeFile(at('small/filling'), Buffer.alloc(8192));
+      const refused = await failed('config', 'export', at('small/plant.yaml'), '--user', 'hana');
+      expect(refused.code).toBe('DISK_FULL');
+      expect(existsSync(at('small/plant.yaml'))).toBe(false);
+    } finally {
+      unmount();
+    }
+  });
 });

@@ -1,7 +1,8 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { AppError, problemOf } from '../../contract/errors.ts';
+import { AppError } from '../../contract/errors.ts';
+import { outError } from '../../store/files.ts';
 import { configOf, configText } from '../config/home-state.ts';
 import { configInvalid, problemLine } from '../config/problems.ts';
 import { readConfig } from '../config/read-config.ts';
@@ -82,7 +83,9 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code === 'EEXIST')
             throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
-          throw new AppError('INVALID_INPUT', { what: file, problem: problemOf(error) });
+          // Of a disk that is full there is a part of it, which would pass for a shorter configuration.
+          await rm(file, { force: true });
+          throw outError(error, file, file);
         }
         const [stations, users] = [made.stations.length, made.users.length];
         context.out.result(
