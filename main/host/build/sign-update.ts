@@ -1,5 +1,5 @@
 // Signs a package as an update file: node main/host/build/launch.mjs main/host/build/sign-update.ts PACKAGE --key FILE --out FILE
-//   [--version V] [--min-version V] [--arch x64|arm64, where the package's name does not tell] [--notes-en FILE] [--notes-ja FILE]
+//   [--version V, default: that of this checkout] [--min-version V] [--arch x64|arm64, where the package's name does not tell] [--notes-en FILE] [--notes-ja FILE]
 // The key: a PEM file made by `openssl genpkey -algorithm ed25519 -out FILE`, kept off this machine and never in the repository.
 import { createHash, createPrivateKey, createPublicKey, sign, type KeyObject } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
@@ -35,6 +35,13 @@ function archOf(fileName: string, given: UpdateManifest['arch'] | undefined): Up
   return arch;
 }
 
+/** @throws where the name tells another version than the update would: its order among others, and what it may replace, would be wrong */
+function checkVersion(fileName: string, version: string): void {
+  const named = /[-_](\d+\.\d+\.\d+)/.exec(fileName)?.[1];
+  if (named !== undefined && named !== version.split('-')[0])
+    throw new Error(`${fileName} is of version ${named}, and not ${version}: give --version`);
+}
+
 /** Raw public half in hexadecimal: what a release is built with. */
 export const releaseKeyOf = (key: KeyObject): string =>
   hexOfKey(createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString());
@@ -45,6 +52,7 @@ export async function signUpdate({ packageFile, out, key, about, arch }: SignedU
   const fileName = basename(packageFile);
   const kind = packageKindSchema.options.find((each) => fileName.endsWith(`.${each}`));
   if (kind === undefined) throw new Error(`${fileName} is none of ${packageKindSchema.options.join(', ')}`);
+  checkVersion(fileName, about.version);
   const target = { platform: platformOf(kind), arch: archOf(fileName, arch) };
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(packageFile)) hash.update(chunk as Buffer);

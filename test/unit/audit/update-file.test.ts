@@ -114,6 +114,8 @@ describe('an update file', () => {
     ['Mekiki-1.2.0.tar.gz', 'arm64', { platform: 'linux', arch: 'arm64', kind: 'tar.gz' }],
     ['Mekiki-1.2.0.tar.gz', undefined, 'give --arch x64 or --arch arm64'],
     ['mekiki_1.2.0_arm64.deb', 'x64', 'is for arm64, and not for x64'],
+    ['mekiki_1.3.0_arm64.deb', undefined, 'is of version 1.3.0, and not 1.2.0: give --version'],
+    ['mekiki_1.2.0~rc.1_arm64.deb', undefined, { platform: 'linux', arch: 'arm64', kind: 'deb' }],
     ['Mekiki Setup 1.2.0 x64.exe', 'x64', 'cannot be signed: fileName: it holds other signs than letters'],
     ['mekiki.zip', 'x64', 'is none of deb, tar.gz, AppImage, exe'],
   ] as const)('of %s (arch given: %s) is for what the package is for, whoever signs', async (name, arch, wanted) => {
