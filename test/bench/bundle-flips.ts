@@ -14,7 +14,7 @@ import {
   signBytes,
 } from '../../main/audit/keys.ts';
 import { isAppError } from '../../main/contract/errors.ts';
-import { exampleCard, exampleEvidence } from './example-bundle.ts';
+import { exampleCard, exampleEvidence } from '../helpers/example-bundle.ts';
 import { record } from './record.ts';
 
 /*

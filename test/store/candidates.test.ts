@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { candidateSchema, evidenceSchema, type Candidate } from '../../main/contract/domain.ts';
+import { candidateSchema, type Candidate } from '../../main/contract/domain.ts';
 import { openStore, type Store } from '../../main/store/open.ts';
+import { exampleEvidence } from '../helpers/example-bundle.ts';
 import { newStation, sha } from './examples.ts';
 
 let base: string;
@@ -18,26 +19,8 @@ afterEach(() => {
   rmSync(base, { recursive: true });
 });
 
-const measures = {
-  accuracy: 0.9,
-  balancedAccuracy: 0.9,
-  interval: [0.8, 1],
-  latencyMsP50: 2,
-  latencyMsP99: 3,
-  macs: 1,
-  params: 1,
-  bytes: 1,
-};
-const evidence = evidenceSchema.parse({
-  reference: measures,
-  candidate: measures,
-  speedup: 3,
-  accuracyDropPp: 0,
-  basis: 'test',
-  perClass: [{ classId: 'ok', n: 1, reference: 1, candidate: 1, active: null }],
-  confusion: [[1]],
-  gates: [],
-  parity: { images: 1, equal: 1, maxLogitDifference: 0 },
+const evidence = {
+  ...exampleEvidence,
   changed: [
     {
       imageSha: sha(1),
@@ -47,10 +30,8 @@ const evidence = evidenceSchema.parse({
       kind: 'worse',
     },
   ],
-  environment: { cpu: 'test', onnxruntime: 'test', threads: 1 },
   sample: { rotation: 0, pictures: [{ imageSha: sha(1), region: null, logits: [0.25] }], made: [] },
-  dataSha256: sha(2),
-});
+};
 const made = (id: string, state: Candidate['state']): Candidate =>
   candidateSchema.parse({
     id,

@@ -27,6 +27,19 @@ export const noise = (length: number, seed: number, scale = 1): Float32Array => 
   return Float32Array.from({ length }, () => scale * (next() + next() + next() - 1.5) * 2);
 };
 
+/** Makes weights of any sizes, each of another seed. */
+export const weightsFrom =
+  (seed: number, scale = 0.3) =>
+  (...dims: number[]): ConstTensor =>
+    float32Tensor(
+      dims,
+      noise(
+        dims.reduce((a, b) => a * b, 1),
+        ++seed,
+        scale,
+      ),
+    );
+
 /**
  * A small network with all that a backbone of the MobileNet family has: strided stem, fused and depthwise inverted
  * bottlenecks, residual Add, Relu, Clip, HardSwish, a per-channel Mul, pooling, flatten. Output `features` [N, 24].

@@ -24,7 +24,7 @@ import {
   type Node,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
-import { noise, randomImages, relativeError, zeroed } from './networks.ts';
+import { noise, randomImages, relativeError, weightsFrom, zeroed } from './networks.ts';
 
 /** Every constant that is multiplied or added gets numbers of its own, so that no two channels are alike and none is dead. */
 const stirred = (of: Model): Model => {
@@ -139,16 +139,7 @@ describe('odd graphs', () => {
         initializers: constants,
       }),
     );
-  let seed = 50;
-  const weight = (...dims: number[]): ConstTensor =>
-    float32Tensor(
-      dims,
-      noise(
-        dims.reduce((a, b) => a * b, 1),
-        ++seed,
-        0.3,
-      ),
-    );
+  const weight = weightsFrom(50);
   const conv = (input: string, output: string, kernel = 1, extra: Record<string, number | number[]> = {}): Node => {
     const pad = Math.floor(kernel / 2);
     return node('Conv', [input, `${output}.w`], [output], {

@@ -19,22 +19,13 @@ import {
   type Node,
 } from '../../../main/onnx/index.ts';
 import { openSession } from '../../../main/runtime/session.ts';
-import { noise, randomImages, relativeError, zeroed } from './networks.ts';
+import { noise, randomImages, relativeError, weightsFrom, zeroed } from './networks.ts';
 
 const SIZE = 8;
 const IMAGES = randomImages(24);
 const OPTIONS = { images: Array.from({ length: 24 }, (_, i) => i), size: SIZE, threads: 1, seed: 1 };
 
-let seed = 0;
-const weight = (...dims: number[]): ConstTensor =>
-  float32Tensor(
-    dims,
-    noise(
-      dims.reduce((a, b) => a * b, 1),
-      ++seed,
-      0.3,
-    ),
-  );
+const weight = weightsFrom(0);
 
 const build = (nodes: Node[], constants: Record<string, ConstTensor>): Model =>
   makeModel(
