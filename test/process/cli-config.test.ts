@@ -89,6 +89,12 @@ describe('a plant PC set up from one file', () => {
     });
   });
 
+  step('a trial run of an empty folder tells what would be made, and makes no data folder', async (pc) => {
+    const { changes } = await pc.done<Applied>('config', 'apply', pc.at('plant.yaml'), '--dry-run');
+    expect(changes.map(({ path }) => path)).toEqual(expect.arrayContaining(['users["hana"]', 'stations["Press 1"]']));
+    expect(existsSync(pc.home)).toBe(false);
+  });
+
   step('what is known to fail is found before an empty folder is touched', async ({ at, as, failed }) => {
     const apply = ['config', 'apply', at('plant.yaml')];
     // A trial run too: what it passes, the other would refuse.

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { outError } from '../../store/files.ts';
+import { isFree } from '../../store/home.ts';
 import { configOf, configText } from '../config/home-state.ts';
 import { configInvalid, problemLine } from '../config/problems.ts';
 import { readConfig } from '../config/read-config.ts';
@@ -12,6 +13,7 @@ import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { EXIT } from './output.ts';
 import { signedIn, withAccount, type UserOption } from './station-option.ts';
+import { inTemporaryFolder } from './temporary-folder.ts';
 import { readPassword } from './terminal.ts';
 
 /** Setting a PC up from one file: `config check`, `config apply`, `config export` (format: main/host/config). */
@@ -50,23 +52,23 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
   ).action(
     action(async (context: Context, file: string, options: UserOption & { dryRun?: boolean }) => {
       await configFrom(file);
-      await withCore(
-        context,
-        async (client) => {
-          const done = await setUp(
-            client,
-            file,
-            { user: options.user, askPassword: readPassword, signIn: () => signIn(context, client, options.user) },
-            {
-              dryRun: options.dryRun === true,
-              signal: context.signal,
-              lost: (made) => process.stderr.write(`${passwordLine(made)}\n`),
-            },
-          );
-          context.out.result(done, reportOf);
-        },
-        { makes: true },
-      );
+      const dryRun = options.dryRun === true;
+      const apply = (home: string) =>
+        withCore(
+          { ...context, home },
+          async (client) => {
+            const done = await setUp(
+              client,
+              file,
+              { user: options.user, askPassword: readPassword, signIn: () => signIn(context, client, options.user) },
+              { dryRun, signal: context.signal, lost: (made) => process.stderr.write(`${passwordLine(made)}\n`) },
+            );
+            context.out.result(done, reportOf);
+          },
+          { makes: true },
+        );
+      // A trial makes nothing, and no data folder either: of an empty one it is carried out in a folder that goes again.
+      await (dryRun && isFree(context.home) ? inTemporaryFolder('trial', apply) : apply(context.home));
     }),
   );
 

@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { aboutBundle } from '../../core/bundles.ts';
@@ -10,6 +9,7 @@ import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
 import { atStation, withUser, type UserOption } from './station-option.ts';
+import { inTemporaryFolder } from './temporary-folder.ts';
 
 interface RegistryOption {
   plainHttp?: boolean;
@@ -29,15 +29,6 @@ const TOKEN_HOST = [
   'that gives tokens for the account (default: the registry itself; no other one gets the password)',
 ] as const;
 
-const inFolder = async <T>(work: (folder: string) => Promise<T>): Promise<T> => {
-  const folder = await mkdtemp(join(tmpdir(), 'mekiki-bundle-'));
-  try {
-    return await work(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-};
-
 /** The same files by way of an OCI registry; account from MEKIKI_REGISTRY_USER and MEKIKI_REGISTRY_PASSWORD. */
 export function addRegistryCommands(bundle: Command, action: Action): void {
   withChoice(bundle.command('push <ref>').description('write a model into a registry: host[:port]/name[:tag]'))
@@ -47,7 +38,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
       action(async (context: Context, text: string, options: ChosenBundle & RegistryOption) => {
         const ref = parseRef(text);
         if (options.demo) await ensureDemo(context);
-        await inFolder(async (folder) => {
+        await inTemporaryFolder('bundle', async (folder) => {
           const file = join(folder, 'bundle.mekiki');
           const candidateId = await withCore(context, async (client) => {
             await signIn(context, client, options.user);
@@ -77,7 +68,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
     .action(
       action(async (context: Context, text: string, options: UserOption & RegistryOption) => {
         const { bytes, digest } = await pullBundle(parseRef(text), optionsOf(context, options));
-        await inFolder(async (folder) => {
+        await inTemporaryFolder('bundle', async (folder) => {
           const file = join(folder, 'bundle.mekiki');
           await writeFile(file, bytes);
           const { installation, trusted } = await aboutBundle(context.home, file);
