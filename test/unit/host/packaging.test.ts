@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { updateManifestSchema } from '../../../main/contract/update.ts';
 import { debCanBeMade, makeDeb } from '../../../main/host/build/deb.mjs';
-import { makeWindowsIcon, WINDOWS_ICON } from '../../../main/host/build/icons.mjs';
+import { DRAWING, makeWindowsIcon, WINDOWS_ICON } from '../../../main/host/build/icons.mjs';
 import { LICENCES } from '../../../main/host/build/licences.mjs';
 import { gatherVisualCpp, VISUAL_CPP, windowsModules } from '../../../main/host/build/visual-cpp.mjs';
 
@@ -153,6 +153,12 @@ describe('electron-builder.yml', () => {
         ],
       },
     });
+  });
+
+  test('the AppImage gets the drawing for its icon', async () => {
+    const sources = [String((config['linux'] as { icon?: string }).icon)];
+    const found = { sources, fallbackSources: [], roots: [root], format: 'set', outDir: join(root, 'dist', 'none') };
+    expect(await convertIcon(found)).toMatchObject({ icons: [{ file: DRAWING }], isFallback: false });
   });
 
   test('the Windows program gets an icon that electron-builder takes as it is, without the tool that it would fetch', async () => {
