@@ -3,7 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { sha256Schema } from '../contract/domain.ts';
-import { AppError } from '../contract/errors.ts';
+import { AppError, problemOf } from '../contract/errors.ts';
 import { verifyBundle, type VerifiedBundle, type VerifyBundleInput } from './approval.ts';
 import { signBody, verifyBody } from './keys.ts';
 
@@ -39,18 +39,24 @@ export const signActive = (models: Omit<ActiveModels, 'format'>, rootKey: KeyObj
   return `${JSON.stringify({ ...body, signature: signBody(ACTIVE, body, rootKey) }, null, 2)}\n`;
 };
 
-/** null: there is no such file, or not one that this root key signed for this station. */
+/** null: there is no such file, or not one that this root key signed for this station. Throws the system's error where it is there and cannot be read just now. */
 export const readActive = async (
   home: string,
   stationId: string,
   rootPublicKey: string,
 ): Promise<ActiveModels | null> => {
+  let text: string;
   try {
-    const text = await readFile(join(activeFolder(home), activeFileName(stationId)), 'utf8');
+    text = await readFile(join(activeFolder(home), activeFileName(stationId)), 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
     const { signature, ...body } = fileSchema.parse(JSON.parse(text));
     return body.stationId === stationId && verifyBody(ACTIVE, body, signature, rootPublicKey) ? body : null;
   } catch {
-    // Unreadable is as good as altered, and altered as good as none: nothing inspects on it.
+    // Altered is as good as none: nothing inspects on it.
     return null;
   }
 };
@@ -63,8 +69,10 @@ export const verifyActiveBundle = async (input: VerifyBundleInput & { home: stri
   const { home, stationId, rootPublicKey, bundleDir } = input;
   const verified = await verifyBundle(input);
   const { candidateId, bundleSha256 } = verified.approval;
-  const active = await readActive(home, stationId, rootPublicKey);
   const refuse = (problem: string) => new AppError('NOT_APPROVED', { model: bundleDir, problem });
+  const active = await readActive(home, stationId, rootPublicKey).catch((error: unknown) => {
+    throw refuse(`it is approved, and its signed activation cannot be read: ${problemOf(error)}`);
+  });
   if (active === null) throw refuse('it is approved, and no signed activation for this station is there');
   if (!active.models.some((each) => each.candidateId === candidateId && each.bundleSha256 === bundleSha256)) {
     const named = active.models.map((each) => each.candidateId).join(', ');

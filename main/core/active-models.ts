@@ -11,7 +11,7 @@ import {
 } from '../audit/activation.ts';
 import { isAppError } from '../contract/errors.ts';
 import { createLane, type Lane } from '../contract/lane.ts';
-import { nodeFiles, writeDurably } from '../store/files.ts';
+import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
 import type { CoreContext } from './context.ts';
 
 /** Signs which model is active, for lines to read (main/audit/activation.ts). */
@@ -40,7 +40,11 @@ export const createActiveModels = (
     signActive({ stationId, models: [...models], by, at }, keys.signing);
   const write = (stationId: string, models: readonly ActiveModel[], who: Who): Promise<void> =>
     writeDurably(join(folder, activeFileName(stationId)), textOf(stationId, models, who));
-  const read = (stationId: string) => readActive(store.home, stationId, keys.rootPublicKey());
+  /** Nothing is put in the place of what cannot be read just now: where the exchange failed, no model could inspect any more. */
+  const read = (stationId: string) =>
+    readActive(store.home, stationId, keys.rootPublicKey()).catch((error: unknown) => {
+      throw diskError(error, join(folder, activeFileName(stationId)));
+    });
 
   const exchangeNow = async <T>(stationId: string, to: ActiveModel, by: string, work: () => Promise<T>): Promise<T> => {
     const { activeModelId } = store.stations.get(stationId);
@@ -103,7 +107,13 @@ export const createActiveModels = (
   const settle = async (): Promise<void> => {
     if (!existsSync(folder)) return takeOver();
     for (const { id: stationId, activeModelId } of store.stations.list()) {
-      const signed = await read(stationId);
+      let signed: ActiveModels | null;
+      try {
+        signed = await read(stationId);
+      } catch (error) {
+        log.error('activation not looked at', { stationId, error });
+        continue;
+      }
       const active = signed?.models.find(({ candidateId }) => candidateId === activeModelId);
       if (signed && active && signed.models.length > 1) await write(stationId, [active], signed);
       if (activeModelId !== null && !active)

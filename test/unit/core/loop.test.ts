@@ -1,4 +1,14 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -640,6 +650,22 @@ describe('what may not inspect', () => {
     await world.reopen();
     await world.call('session.signIn', { name: 'sato', password: PASSWORD });
     await expect(world.call('line.start', { stationId })).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+  });
+
+  test('an activation that cannot be read for a moment: nothing is written over it', async () => {
+    await learn();
+    const first = await compress();
+    await approve(first.id);
+    await world.call('models.activate', { candidateId: first.id });
+    const second = await compress();
+    await approve(second.id);
+    const file = join(world.home, 'trust', 'active', `${stationId}.json`);
+    renameSync(file, `${file}.away`);
+    symlinkSync(file, file);
+    await expect(world.call('models.activate', { candidateId: second.id })).rejects.toThrow('ELOOP');
+    expect((await world.call('stations.list', {}))[0]?.activeModelId).toBe(first.id);
+    renameSync(`${file}.away`, file);
+    await world.call('models.activate', { candidateId: second.id });
   });
 
   test('another model laid under the name of an approved one', async () => {
