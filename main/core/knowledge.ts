@@ -17,7 +17,7 @@ import { placeOf } from './ingest.ts';
 import type { GoldenFilling } from './golden-filling.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { sumsDir } from './knowledge-folders.ts';
-import { addCounts, countByUser } from './labelled-by.ts';
+import { addCounts, giversAt } from './labelled-by.ts';
 import { mergedImages, mergedLabellers, type MergedSums } from './merged-sums.ts';
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
@@ -118,8 +118,7 @@ export const createKnowledgeService = (
   const update: KnowledgeService['update'] = async (job, stationId, by, { forget = NOTHING, note } = {}) => {
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
-    // While it is at work labels are taken away and given by others: whoever gave what it learns is whoever did so by now.
-    const givenBy = new Map(store.labels.list(stationId).map(({ imageSha, userId }) => [imageSha, userId]));
+    const labelledBy = giversAt(store, stationId);
     const labelled = (await samplesOf(store, station)).filter((sample) => !forget.images.has(sample.sha));
     // After the labels: what was labelled meanwhile is in neither, and the next update's.
     const added = await merged.settle(job, stationId, by);
@@ -162,7 +161,6 @@ export const createKnowledgeService = (
         ),
       );
       const learnt = new Map(samples.map((sample) => [sample.sha, sample.classId]));
-      const own = [...learnt.keys()].flatMap((sha) => givenBy.get(sha) ?? []);
       const snapshotId = await writeSnapshot(outDir, { stationId, images: learnt, others });
       await Promise.all([
         syncFile(featureFile),
@@ -214,7 +212,7 @@ export const createKnowledgeService = (
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.
-            labelledBy: addCounts([countByUser(own), givenByOthers]),
+            labelledBy: addCounts([labelledBy(learnt.keys()), givenByOthers]),
           },
         });
         forgotten.note(removeLabels(stationId, forget, by));

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Candidate } from '../contract/domain.ts';
+import type { Store } from '../store/open.ts';
 import type { CoreContext, HandlersOf } from './context.ts';
 
 /** Parts by user id. */
@@ -29,6 +30,15 @@ export const countByUser = (userIds: Iterable<string>): Record<string, number> =
   const parts: Record<string, number> = {};
   for (const userId of userIds) parts[userId] = (parts[userId] ?? 0) + 1;
   return parts;
+};
+
+/**
+ * Counts who labelled a station's pictures, by who gave each label when this was called: while something is at work, labels are taken away and given by others.
+ * @returns takes sha256 of pictures, each once
+ */
+export const giversAt = (store: Store, stationId: string) => {
+  const givers = new Map(store.labels.list(stationId).map(({ imageSha, userId }) => [imageSha, userId]));
+  return (shas: Iterable<string>) => countByUser([...shas].flatMap((sha) => givers.get(sha) ?? []));
 };
 
 /** Of a station's own pictures and of what it took in, together. */

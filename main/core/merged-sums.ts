@@ -13,7 +13,7 @@ import type { CoreContext } from './context.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobWork } from './jobs.ts';
 import { addedFiles, sumsDir } from './knowledge-folders.ts';
-import { addCounts, countByUser } from './labelled-by.ts';
+import { addCounts, countByUser, giversAt } from './labelled-by.ts';
 import { samplesOf } from './samples.ts';
 import { withTrainer } from './trainer.ts';
 
@@ -35,6 +35,8 @@ export interface MergedSums {
    */
   settle(job: JobWork, stationId: string, by: string): Promise<string[]>;
 }
+
+const shasOf = (images: readonly LabelledImage[]): Set<string> => new Set(images.map(({ sha }) => sha));
 
 interface MergedFile {
   file: string;
@@ -102,13 +104,6 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
   const learntBy = async (station: Station): Promise<LabelledImage[]> =>
     (await samplesOf(store, station)).filter(({ row }) => row >= 0);
 
-  /** Asked in the moment in which the samples are: whoever gave the label of each picture then. */
-  const giversAt = ({ id }: Station) => {
-    const givers = new Map(store.labels.list(id).map(({ imageSha, userId }) => [imageSha, userId]));
-    return (images: readonly LabelledImage[]) =>
-      countByUser([...new Set(images.map(({ sha }) => sha))].flatMap((sha) => givers.get(sha) ?? []));
-  };
-
   const write = async (
     job: JobWork,
     { id, backboneId, recipe, criteria }: Station,
@@ -156,7 +151,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
     taken: ReadonlySet<string>,
   ): Promise<string[]> => {
     const named = header.images && new Set(header.images);
-    const labelledBy = giversAt(from);
+    const labelledBy = giversAt(store, from.id);
     const wanted = (await samplesOf(store, from)).filter(({ sha }) => !taken.has(sha) && (named?.has(sha) ?? true));
     const images = wanted.filter(({ row }) => row >= 0);
     // Other views than those that were summed: what is known would go without a word.
@@ -170,10 +165,10 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
     if (images.length === 0) await rm(file, { force: true });
     else {
       const { lambda, balancing } = header;
-      await write(job, from, file, { images, exports: [], labelledBy: labelledBy(images), lambda, balancing });
+      await write(job, from, file, { images, exports: [], labelledBy: labelledBy(shasOf(images)), lambda, balancing });
       await syncFile(file);
     }
-    return [...new Set(images.map(({ sha }) => sha))];
+    return [...shasOf(images)];
   };
 
   const settle: MergedSums['settle'] = async (job, stationId, by) => {
@@ -218,9 +213,9 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
       for (const other of await mergedFiles(store, stationId, backboneId)) {
         if (other.file !== place) for (const sha of other.header.images ?? []) taken.add(sha);
       }
-      const labelledBy = giversAt(from);
+      const labelledBy = giversAt(store, from.id);
       const images = (await learntBy(from)).filter(({ sha }) => !taken.has(sha));
-      await write(job, from, file, { ...choice, images, exports: [], labelledBy: labelledBy(images) });
+      await write(job, from, file, { ...choice, images, exports: [], labelledBy: labelledBy(shasOf(images)) });
     },
   };
 };
