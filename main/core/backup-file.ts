@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { openSecret, sealSecret } from '../audit/keys.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import { picturesOf } from '../store/check.ts';
-import { diskError, nodeFiles } from '../store/files.ts';
+import { absent, diskError, nodeFiles } from '../store/files.ts';
 import { ROOT_KEY_NAME } from './home-keys.ts';
 import { PLANT_PASSWORD } from './plant-events.ts';
 
@@ -85,11 +85,6 @@ export interface PackOptions {
   password: string;
   progress?(done: number): void;
 }
-
-const absent = (error: NodeJS.ErrnoException): null => {
-  if (error.code === 'ENOENT') return null;
-  throw error;
-};
 
 async function* walk(root: string, name: string): AsyncGenerator<string> {
   const entries = await readdir(join(root, name), { withFileTypes: true });

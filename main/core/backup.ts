@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { activeFolder } from '../audit/activation.ts';
 import { threadUrl } from '../capture/thread-url.ts';
 import { AppError } from '../contract/errors.ts';
-import { diskError, nodeFiles } from '../store/files.ts';
+import { absent, diskError, nodeFiles } from '../store/files.ts';
 import { databaseFile } from '../store/home.ts';
 import { repairedFile, type RepairReport } from '../store/repair.ts';
 import type { Accounts } from './accounts.ts';
@@ -46,10 +46,6 @@ const readActivations = async (home: string): Promise<Map<string, Uint8Array>> =
     if (content !== null) found.set(`${ACTIVATIONS}${name}`, content);
   }
   return found;
-};
-const absent = (error: NodeJS.ErrnoException): null => {
-  if (error.code === 'ENOENT') return null;
-  throw error;
 };
 
 /**

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../contract/errors.ts';
-import { writeDurably } from '../store/files.ts';
+import { absent, writeDurably } from '../store/files.ts';
 
 /** What the system's keychain does for a program: only the same account on the same PC opens again what it sealed. */
 export interface SystemCipher {
@@ -23,10 +23,7 @@ export const sealedFile = (home: string, name: string): string => join(home, 'se
 /** Sealed files beside where the plain ones would be. */
 export const createKeychain = (home: string, cipher: SystemCipher): Keychain => ({
   async get(name) {
-    const sealed = await readFile(sealedFile(home, name)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    });
+    const sealed = await readFile(sealedFile(home, name)).catch(absent);
     return sealed === null ? null : Buffer.from(cipher.open(sealed), 'base64');
   },
   async set(name, value) {

@@ -17,6 +17,12 @@ export interface FilePort {
   size(path: string): Promise<number | null>;
 }
 
+/** For a file that may be away: null. Any other error stays one. */
+export const absent = (error: NodeJS.ErrnoException): null => {
+  if (error.code === 'ENOENT') return null;
+  throw error;
+};
+
 export const nodeFiles: FilePort = {
   async writeNew(path, bytes, mode) {
     const handle = await open(path, 'wx', mode);
@@ -39,14 +45,7 @@ export const nodeFiles: FilePort = {
   },
   makeDirectory: async (path) => void (await mkdir(path, { recursive: true })),
   remove: (path) => rm(path, { force: true }),
-  size: (path) =>
-    stat(path).then(
-      (found) => found.size,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return null;
-        throw error;
-      },
-    ),
+  size: (path) => stat(path).then((found) => found.size, absent),
 };
 
 /** No system gives or takes more than some 2 GB at once. */
