@@ -59,6 +59,16 @@ const compress = async (): Promise<Candidate> => {
 };
 const approve = (candidateId: string, more: { waiver?: string; seenChanged?: string[] } = {}) =>
   world.call('candidates.approve', { candidateId, password: PASSWORD, meaning: 'approved for line 1', ...more });
+/** Two models: the first is active, the second approved. */
+const activeAndApproved = async (): Promise<[Candidate, Candidate]> => {
+  await learn();
+  const first = await compress();
+  await approve(first.id);
+  await world.call('models.activate', { candidateId: first.id });
+  const second = await compress();
+  await approve(second.id);
+  return [first, second];
+};
 const edit = async (sql: string): Promise<void> => {
   await world.core.close();
   const db = new Sqlite(join(world.home, 'mekiki.sqlite'));
@@ -596,12 +606,7 @@ describe('what may not inspect', () => {
   });
 
   test('one whose activation cannot be recorded: the line goes back to the one that is active', async () => {
-    await learn();
-    const first = await compress();
-    await approve(first.id);
-    await world.call('models.activate', { candidateId: first.id });
-    const second = await compress();
-    await approve(second.id);
+    const [first, second] = await activeAndApproved();
     await edit(`CREATE TRIGGER nothing_more BEFORE INSERT ON activations BEGIN SELECT RAISE(ABORT, 'no room'); END`);
     await world.call('line.start', { stationId });
     const line = world.lines.get(stationId)!;
@@ -622,12 +627,7 @@ describe('what may not inspect', () => {
   });
 
   test('a power cut between two models leaves the one that the database names, and no other', async () => {
-    await learn();
-    const first = await compress();
-    await approve(first.id);
-    await world.call('models.activate', { candidateId: first.id });
-    const second = await compress();
-    await approve(second.id);
+    const [first, second] = await activeAndApproved();
     const file = join(world.home, 'trust', 'active', `${stationId}.json`);
     const named = () => (JSON.parse(readFileSync(file, 'utf8')) as ActiveModels).models.map((each) => each.candidateId);
     expect(named()).toEqual([first.id]);
@@ -653,12 +653,7 @@ describe('what may not inspect', () => {
   });
 
   test('an activation that cannot be read for a moment: nothing is written over it', async () => {
-    await learn();
-    const first = await compress();
-    await approve(first.id);
-    await world.call('models.activate', { candidateId: first.id });
-    const second = await compress();
-    await approve(second.id);
+    const [first, second] = await activeAndApproved();
     const file = join(world.home, 'trust', 'active', `${stationId}.json`);
     renameSync(file, `${file}.away`);
     symlinkSync(file, file);
