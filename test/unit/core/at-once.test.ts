@@ -27,9 +27,11 @@ const approve = (candidateId: string) =>
 test('a model that is rejected while it is looked at does not become active', async () => {
   const candidateId = await offered();
   await approve(candidateId);
-  const activating = world.call('models.activate', { candidateId });
+  const activating = expect(world.call('models.activate', { candidateId })).rejects.toMatchObject({
+    code: 'NOT_APPROVED',
+  });
   await world.call('candidates.reject', { candidateId, reason: 'wrong lot', password: PASSWORD });
-  await expect(activating).rejects.toMatchObject({ code: 'NOT_APPROVED' });
+  await activating;
   expect((await world.call('candidates.show', { candidateId })).state).toBe('rejected');
   expect((await world.call('stations.list', {}))[0]!.activeModelId).toBeNull();
 });

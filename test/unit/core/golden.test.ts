@@ -197,10 +197,10 @@ describe('the golden set', () => {
     await world.call('session.signIn', { name: 'sato', password: PASSWORD });
     const partIds = [label!.partId];
     for (const correction of [
-      world.call('labels.create', { partIds, classId: 'ok' }),
-      world.call('labels.leaveOut', { partIds, toQueue: true }),
+      () => world.call('labels.create', { partIds, classId: 'ok' }),
+      () => world.call('labels.leaveOut', { partIds, toQueue: true }),
     ])
-      await expect(correction).rejects.toMatchObject({ code: 'GOLDEN_IMAGE' });
+      await expect(correction()).rejects.toMatchObject({ code: 'GOLDEN_IMAGE' });
     expect((await world.call('parts.get', { partId: partIds[0]! })).label).not.toBeNull();
     await world.call('labels.leaveOut', { partIds });
     expect(await world.call('labels.undo', {})).toEqual({ partIds: [], left: 1 });
