@@ -106,6 +106,8 @@ export const trainerMethods = {
       file: z.string(),
       /** Fingerprint of the home's root key, id of the station. */
       source: z.object({ home: z.string(), station: z.string() }),
+      /** The home is a demo. */
+      demo: z.boolean(),
     }),
     output: z.object({ classes: z.array(z.object({ classId: z.string(), labelled: z.number().int() })) }),
   },

@@ -91,7 +91,15 @@ export const createKnowledgeExchange = (
     if (header.backboneSha256 !== backbone.sha256) {
       throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: header.backboneId, needed: backbone.id });
     }
-    const { source, bodySha256 } = header;
+    const { source, bodySha256, demo } = header;
+    if (demo !== store.demo) {
+      const made = (of: boolean) => (of ? 'made in a demo' : 'made in a real data folder');
+      throw new AppError('CONFLICT', {
+        what: file,
+        state: made(demo),
+        needed: `knowledge that was ${made(store.demo)}`,
+      });
+    }
     const ours = merged.homeId();
     // Its images can be told apart here, and only a merge does that.
     const known = store.stations.list().find(({ id }) => source?.home === ours && source.station === id);

@@ -138,6 +138,7 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
           balancing,
           file,
           source: { home: homeId(), station: id },
+          demo: store.demo,
         },
         { signal: job.signal },
       ),

@@ -30,6 +30,8 @@ const headerSchema = z.object({
   format: z.literal(1),
   /** Not in files made before there was such a thing. */
   source: sourceSchema.optional(),
+  /** Made in a demo home, of parts that there are not. */
+  demo: z.boolean().default(false),
   /** Stations whose exports the source had taken in: their images are in the sums too. */
   includes: z.array(sourceSchema).default([]),
   /** Hashes of the images, in what one station of a home merged from another. Never in files that are for another home. */
@@ -72,6 +74,7 @@ export interface ExportInput {
   /** What people call the classes, for the station that takes them in. */
   classes?: readonly { id: string; names: { en: string; ja: string }; isOk: boolean }[];
   source?: ExportSource;
+  demo?: boolean;
   includes?: readonly ExportSource[];
   images?: readonly string[];
   labelledBy?: Readonly<Record<string, number>>;
@@ -96,6 +99,7 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
   const header: ExportHeader = {
     format: 1,
     ...(input.source ? { source: input.source } : {}),
+    demo: input.demo ?? false,
     includes: [...(input.includes ?? [])],
     ...(input.images ? { images: [...input.images] } : {}),
     ...(input.labelledBy ? { labelledBy: { ...input.labelledBy } } : {}),

@@ -45,7 +45,7 @@ export async function exportKnowledge(
   input: Input<'trainer.export'>,
   { signal }: Cancelled = {},
 ): Promise<Output<'trainer.export'>> {
-  const { backbone, lambda, balancing, classes, threads, file, source, images, labelledBy } = input;
+  const { backbone, lambda, balancing, classes, threads, file, source, demo, images, labelledBy } = input;
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
   await using products = openProducts({ threads });
   const { statistics } = await openSums(input, products, signal);
@@ -69,6 +69,7 @@ export async function exportKnowledge(
     balancing,
     classes,
     source,
+    demo,
     includes,
     ...(labelledBy && { images: [...new Set(images.map(({ sha }) => sha))], labelledBy }),
   });

@@ -146,6 +146,7 @@ describe('an update refuses, and changes nothing', () => {
       balancing: 1,
       file,
       source: { home: '0'.repeat(32), station: 'st-1' },
+      demo: false,
     };
     const signal = AbortSignal.abort();
     // One after the other: a rejection that nobody waits for yet would end the run.

@@ -268,6 +268,26 @@ describe('knowledge by file', () => {
     expect(Object.fromEntries(header.classes.map(({ classId, count }) => [classId, count]))).toEqual(today);
   });
 
+  test('a demo and a real data folder learn nothing from each other', async () => {
+    const [here, there] = [await open(), await open()];
+    await teach(here, { plain: 3, stripes: 3 });
+    await teach(there, { plain: 3, dots: 3 });
+    const real = await exportTo(here, 'real');
+    const mark = join(there.world.home, 'mekiki.json');
+    writeFileSync(mark, readFileSync(mark, 'utf8').replace('"demo": false', '"demo": true'));
+    await there.world.reopen();
+    const demo = { ...there, technician: there.world.core.openSession() };
+    await there.world.call('session.signIn', { name: 'tanaka', password: PASSWORD }, demo.technician);
+    const made = await exportTo(demo, 'demo');
+    const classes = await here.world.call('classes.list', {});
+    for (const [place, file, state] of [
+      [here, made, 'made in a demo'],
+      [demo, real, 'made in a real data folder'],
+    ] as const)
+      await expect(take(place, file)).rejects.toMatchObject({ code: 'CONFLICT', details: { what: file, state } });
+    expect(await here.world.call('classes.list', {})).toEqual(classes);
+  });
+
   test('images that would count twice are refused: own ones that come back, and those of a third station in two files', async () => {
     const [a, b, c] = [await open(), await open(), await open()];
     await teach(a, { plain: 3, stripes: 3 });
