@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { nodeFiles } from '../../../main/store/files.ts';
 import { PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
@@ -72,8 +71,8 @@ test('a line that is set up while its model is exchanged goes on with the model 
   const activating = world.call('models.activate', { candidateId });
   await until(() => line.activated.length === 1);
   const setting = world.call('stations.update', { stationId, threads: 1 });
-  // Time for what is told to the line without regard to its model.
-  await setTimeout(50);
+  // It is stored, and told to the line next: without regard to its model it would be now.
+  await expect.poll(async () => (await world.call('stations.list', {}))[0]!.threads).toBe(1);
   resolve();
   await Promise.all([activating, setting]);
   expect(line.configured.at(-1)).toMatchObject({
