@@ -81,6 +81,8 @@ describe('the picture', () => {
 
   it('takes boxes along with the label, drawn by pointer or set by keys, in pixels of the frame', async () => {
     await page.keyboard.press('b');
+    // What is said of boxes may take a line more, and the picture one less.
+    await settled(page);
     const frame = (await page.locator(`${testId('label-picture')} .frame`).boundingBox())!;
     const at = (x: number, y: number) => [frame.x + x * frame.width, frame.y + y * frame.height] as const;
     await page.mouse.move(...at(0.25, 0.25));
