@@ -33,6 +33,10 @@ export const partOf = (ledger: readonly LedgerRow[], row: number): string => {
   return key === undefined ? `row ${row}` : sha;
 };
 
+/** Mean of some values over the rows of each part: thirty tiles of one are seen in one light, and are no thirty parts. @param parts where their rows stand among the values */
+export const meansOfParts = (parts: readonly (readonly number[])[], values: ArrayLike<number>): Float64Array =>
+  Float64Array.from(parts, (places) => places.reduce((sum, i) => sum + values[i]!, 0) / places.length);
+
 /**
  * Only equal hashes: one shot saved twice. Wider groups (near-duplicates.ts) hold out whole kinds of look that the finished model does know, and
  * the choice then shrinks too much: magnetic_tile with a small backbone fell from .825 to .791 balanced (a development figure: test images). The scores of both kinds of folds added up choose a lambda half a decade

@@ -13,7 +13,7 @@ import {
   type NoveltyInput,
 } from './novelty-score.ts';
 import { pick, representativeRows, type Choice, type LedgerRow } from './selection.ts';
-import { foldsOf, FOLDS } from './folds.ts';
+import { foldsOf, FOLDS, meansOfParts, partOf } from './folds.ts';
 import { classWeights, solveHead } from './solve.ts';
 
 /*
@@ -30,7 +30,7 @@ const MOST_FITS = 24;
 const LEAST_CLASSES = 3;
 
 export interface HeldOutNovelty {
-  /** Area under the curve of each class against the others, and for each row how often it is on the right side: its place among the other kind. */
+  /** Area under the curve of each class against the others, and for each part how often it is on the right side: its place among the other kind, mean over its tiles. */
   classes: { classId: string; auroc: number; known: Float64Array; fresh: Float64Array }[];
   /** Mean over the classes. */
   auroc: number;
@@ -50,6 +50,11 @@ async function condense(z: Matrix, products: Products): Promise<Matrix> {
   }
   return out;
 }
+
+/** Where the rows of each part stand among some rows. */
+const partsAmong = (some: readonly number[], rows: readonly LedgerRow[]): number[][] => [
+  ...Map.groupBy(some.keys(), (i) => partOf(rows, some[i]!)).values(),
+];
 
 /** Place of each value: share of `others` below it, ties half. */
 const places = (values: Float64Array, others: Float64Array): Float64Array =>
@@ -89,7 +94,7 @@ export async function heldOutNovelty(
   const classes: HeldOutNovelty['classes'] = [];
   for (const [turn, classId] of judged.entries()) {
     const fresh = rows.flatMap((row, i) => (row.classId === classId ? [i] : []));
-    const parts = [];
+    const fits = [];
     for (let step = 0; step < perClass; step += 1) {
       if (signal?.aborted) throw new AppError('CANCELLED');
       const fold = (turn + step) % FOLDS;
@@ -110,18 +115,20 @@ export async function heldOutNovelty(
         const some = pick(small, which);
         return signsOf(fitted.space, some, await products.multiply(some, head.weights), products);
       };
-      parts.push({ known: await signs(known), fresh: await signs(fresh) });
+      fits.push({ known: await signs(known), fresh: await signs(fresh), parts: partsAmong(known, rows) });
     }
-    if (parts.length === 0) continue;
-    const { scale } = fitNoveltyScale(joinSigns(parts.map((part) => part.known)));
+    if (fits.length === 0) continue;
+    const { scale } = fitNoveltyScale(joinSigns(fits.map((fit) => fit.known)));
     const knownPlaces: number[] = [];
-    const freshPlaces = new Float64Array(fresh.length);
-    for (const part of parts) {
-      const score = (of: typeof part.known) => of.relative.map((_, i) => combine(of, scale, i));
-      const [known, novel] = [score(part.known), score(part.fresh)];
-      knownPlaces.push(...places(known, novel).map((share) => 1 - share));
-      places(novel, known).forEach((share, i) => (freshPlaces[i]! += share / parts.length));
+    const freshOfRows = new Float64Array(fresh.length);
+    for (const fit of fits) {
+      const score = (of: typeof fit.known) => of.relative.map((_, i) => combine(of, scale, i));
+      const [known, novel] = [score(fit.known), score(fit.fresh)];
+      const knownOfRows = places(known, novel).map((share) => 1 - share);
+      knownPlaces.push(...meansOfParts(fit.parts, knownOfRows));
+      places(novel, known).forEach((share, i) => (freshOfRows[i]! += share / fits.length));
     }
+    const freshPlaces = meansOfParts(partsAmong(fresh, rows), freshOfRows);
     const auroc = freshPlaces.reduce((a, b) => a + b, 0) / freshPlaces.length;
     classes.push({ classId, auroc, known: Float64Array.from(knownPlaces), fresh: freshPlaces });
   }

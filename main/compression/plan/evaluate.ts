@@ -3,7 +3,7 @@ import { AppError, assert } from '../../contract/errors.ts';
 import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { argmax } from '../../learning/evaluation.ts';
-import { partOf } from '../../learning/folds.ts';
+import { meansOfParts, partOf } from '../../learning/folds.ts';
 import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import {
@@ -223,7 +223,7 @@ export const inViews = (each: readonly Compared[]): Compared => {
 type Scores = Pick<Judged, 'truth' | 'classIds'> & Scored;
 
 /**
- * Where the rows of each part stand among the judged ones. Models are compared by parts: thirty tiles of one are seen in one light, and no thirty images.
+ * Where the rows of each part stand among the judged ones: models are compared by parts.
  * @param some ledger rows; null: all
  */
 const placesOfParts = (
@@ -234,9 +234,6 @@ const placesOfParts = (
   return [...Map.groupBy(kept, (i) => parts?.[i] ?? i).values()];
 };
 
-const meansAt = (parts: readonly (readonly number[])[], values: Float64Array): Float64Array =>
-  Float64Array.from(parts, (places) => places.reduce((sum, i) => sum + values[i]!, 0) / places.length);
-
 const scoresOf = ({ judged, views }: Compared, count: number, rows: ReadonlySet<number> | null): Scores => {
   const { right, errors } = meanOver(views.slice(0, count));
   const { truth, classIds } = judged;
@@ -244,8 +241,8 @@ const scoresOf = ({ judged, views }: Compared, count: number, rows: ReadonlySet<
   return {
     classIds,
     truth: Int32Array.from(parts, ([first]) => truth[first!]!),
-    right: meansAt(parts, right),
-    errors: meansAt(parts, errors),
+    right: meansOfParts(parts, right),
+    errors: meansOfParts(parts, errors),
   };
 };
 
@@ -395,7 +392,7 @@ export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
 export const discordantOf = (first: Judged, second: Judged, rows: ReadonlySet<number> | null = null): Discordant[] => {
   const { classIds, truth } = first;
   const parts = placesOfParts(first, rows);
-  const right = ({ given }: Judged) => meansAt(parts, rightOf({ truth, given }));
+  const right = ({ given }: Judged) => meansOfParts(parts, rightOf({ truth, given }));
   const truthOfParts = Int32Array.from(parts, ([place]) => truth[place!]!);
   return changedOf({ classIds, truth: truthOfParts, right: right(first) }, { right: right(second) });
 };

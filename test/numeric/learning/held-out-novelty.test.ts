@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { openProducts } from '../../../main/learning/dense.ts';
 import { embed } from '../../../main/learning/embedding.ts';
 import { heldOutNovelty, noveltyLossOf } from '../../../main/learning/held-out-novelty.ts';
-import { randomOf, worldOf } from './synthetic.ts';
+import { randomOf, rowsOf, worldOf } from './synthetic.ts';
 
 const products = openProducts({ threads: 1 });
 afterAll(() => products[Symbol.asyncDispose]());
@@ -23,6 +23,23 @@ describe('held-out novelty', () => {
     expect(lost.lower).toBeGreaterThan(0);
     expect(lost.worst.loss).toBeGreaterThanOrEqual(lost.loss);
     expect(noveltyLossOf(clear, clear)).toMatchObject({ loss: 0, lower: 0, upper: 0 });
+  });
+
+  it('counts parts: of five tiles of each the bounds are no narrower', async () => {
+    const parts = worldOf({ a: 12, b: 12, c: 12 }, [12, 20], 0.6, 3);
+    const random = randomOf(9);
+    const blurred = { ...parts, features: parts.features.map((x) => Math.max(0, 0.3 * x + 1.2 * random())) };
+    const boundsWith = async (tiles: number) => {
+      const rows = parts.ledger.flatMap((_, i) => Array.from({ length: tiles }, () => i));
+      const ledger = rows.map((i, at) => ({ ...parts.ledger[i]!, key: `${at % tiles},0,1,1` }));
+      // As many rows, as much more weight: the same head.
+      const head = { ...choice, lambda: choice.lambda * tiles };
+      const of = (world: typeof parts) =>
+        heldOutNovelty(embed(rowsOf(world, rows).features, world.stages), ledger, head, products);
+      const { lower, upper } = noveltyLossOf((await of(parts))!, (await of(blurred))!);
+      return upper - lower;
+    };
+    expect(await boundsWith(5)).toBeGreaterThan(0.9 * (await boundsWith(1)));
   });
 
   it('cannot be told with two classes', async () => {
