@@ -73,7 +73,8 @@ export async function heldOutNovelty(
   products: Products,
   signal?: AbortSignal,
 ): Promise<HeldOutNovelty | null> {
-  const taken = representativeRows(ledger, MOST_ROWS);
+  // The bounds are as wide as the parts are few: tiles of the same tell little more.
+  const taken = representativeRows(ledger, MOST_ROWS, true);
   const rows = taken.map((row) => ledger[row]!);
   const folds = foldsOf(rows);
   const foldsOfClass = new Map<string, Set<number>>();

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { AppError } from '../contract/errors.ts';
 import { cholesky, invertLower, matrix, slice, solveCholesky, type Matrix, type Products } from './dense.ts';
 import { byCodeUnit } from './dataset.ts';
 import { raisedLogits } from './few-parts.ts';
-import { FOLDS, foldsOf, type LedgerRow } from './folds.ts';
+import { FOLDS, foldsOf, partOf, type LedgerRow } from './folds.ts';
 import { classWeights } from './solve.ts';
 
 /*
@@ -45,11 +46,26 @@ const BALANCINGS = [1, 0.5, 0];
 /** Rows that take part: a factorisation takes their cube. */
 const MAX_ROWS = 1200;
 
+/** A row of every part, then another of each, and so on; which of its tiles comes first is drawn, else a corner of all would stand for them. */
+function inTurns(rows: readonly number[], ledger: readonly LedgerRow[]): number[] {
+  const drawn = (row: number) => createHash('sha256').update(ledger[row]!.key!).update(ledger[row]!.sha).digest('hex');
+  const turns = [...Map.groupBy(rows, (row) => partOf(ledger, row)).values()].flatMap((own) =>
+    own.length === 1
+      ? [{ row: own[0]!, turn: 0 }]
+      : own
+          .map((row) => ({ row, place: drawn(row) }))
+          .sort((a, b) => byCodeUnit(a.place, b.place))
+          .map(({ row }, turn) => ({ row, turn })),
+  );
+  return turns.sort((a, b) => a.turn - b.turn).map(({ row }) => row);
+}
+
 /**
  * At most MAX_ROWS, as even over the classes as can be, by content hash: independent of order, and stable while the ledger
  * grows.
+ * @param ofManyParts a tile each of as many parts as can be, rather than all tiles of some
  */
-export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROWS): number[] {
+export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROWS, ofManyParts = false): number[] {
   const byClass = new Map<string, number[]>();
   ledger.forEach(({ classId }, i) => {
     const list = byClass.get(classId);
@@ -66,7 +82,7 @@ export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROW
   const chosen: number[] = [];
   for (const rows of [...groups].sort((a, b) => a.length - b.length)) {
     const take = Math.min(rows.length, Math.floor(left / open));
-    chosen.push(...rows.slice(0, take));
+    chosen.push(...(ofManyParts ? inTurns(rows, ledger) : rows).slice(0, take));
     left -= take;
     open -= 1;
   }

@@ -42,6 +42,14 @@ describe('held-out novelty', () => {
     expect(await boundsWith(5)).toBeGreaterThan(0.9 * (await boundsWith(1)));
   });
 
+  it('looks at all parts rather than at all tiles of some', async () => {
+    const parts = worldOf({ a: 40, b: 40, c: 40 }, [12, 20], 0.6, 3);
+    const rows = parts.ledger.flatMap((_, i) => Array.from({ length: 6 }, () => i));
+    const ledger = rows.map((i, at) => ({ ...parts.ledger[i]!, key: `${at % 6},0,1,1` }));
+    const told = await heldOutNovelty(embed(rowsOf(parts, rows).features, parts.stages), ledger, choice, products);
+    expect(told!.classes.map(({ fresh }) => fresh.length)).toEqual([40, 40, 40]);
+  });
+
   it('cannot be told with two classes', async () => {
     const two = worldOf({ a: 20, b: 20 }, [6]);
     expect(await heldOutNovelty(embed(two.features, two.stages), two.ledger, choice, products)).toBeNull();
