@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Gate } from '../contract/domain.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
-import { MOST_ROWS as NOVELTY_ROWS } from '../learning/held-out-novelty.ts';
+import { MOST_ROWS as MOST_NOVELTY_PARTS } from '../learning/held-out-novelty.ts';
 import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
 import { buildEvidence, calibrationOf, dataDigest, type LeftAlone } from './evidence/evidence.ts';
@@ -125,7 +125,7 @@ async function writeCandidate(
     overkillGate(overkillsOf(verdicts, okIds), criteria),
     dropGate(discordantOf(before, after), criteria, unseen && discordantOf(before, after, unseen)),
     ...(active && inspecting ? [recallGate(pairsByClass(active.verdicts, inspecting))] : []),
-    ...noveltyGates(finished, options),
+    ...noveltyGates(finished, reference),
     ...(finished.mapFit ? [mappingGate(finished.mapFit)] : []),
     latencyGate(latency.samples, criteria),
     parityGate(finished.parity),
@@ -180,10 +180,8 @@ function basisOf({ reference, active }: Comparison, unseen: ReadonlySet<number> 
 }
 
 /** None with too few classes to hold one out. */
-function noveltyGates(
-  finished: Finished,
-  { reference, ledger }: Pick<StationEvidenceOptions, 'reference' | 'ledger'>,
-): Gate[] {
+function noveltyGates(finished: Finished, reference: Finished): Gate[] {
   const lost = newDefectsLost(reference, finished);
-  return lost ? [noveltyGate(lost, Math.min(ledger.length, NOVELTY_ROWS))] : [];
+  const parts = reference.newDefects?.classes.reduce((sum, { fresh }) => sum + fresh.length, 0) ?? 0;
+  return lost ? [noveltyGate(lost, parts, MOST_NOVELTY_PARTS)] : [];
 }

@@ -164,23 +164,25 @@ export const recallGate = (classes: readonly { classId: string; pairs: Discordan
 
 /**
  * Sense for new kinds of parts that compression gave up: area under the curve with classes held out, paired part by part.
- * @param images that it was told on
+ * @param parts that it was told on
+ * @param most that it is ever told on: beyond them no further image is missing, none would be looked at
  */
-export const noveltyGate = (newDefects: NoveltyLoss, images: number): Gate => {
+export const noveltyGate = (newDefects: NoveltyLoss, parts: number, most: number): Gate => {
   const limit = MOST_NOVELTY_LOSS;
   const { loss, upper } = newDefects;
   const outcome = upper <= limit ? 'pass' : isBlind(newDefects) ? 'fail' : 'not-enough-evidence';
+  // The bound comes nearer with the root of the number.
+  const missing =
+    outcome === 'not-enough-evidence' && loss < limit
+      ? Math.ceil(parts * (((upper - loss) / (limit - loss)) ** 2 - 1))
+      : 0;
   return {
     name: 'novelty',
     limit: `<= ${percent(limit)}`,
     measured: percent(loss),
     bound: percent(upper),
     outcome,
-    // The bound comes nearer with the root of the number.
-    missing:
-      outcome === 'not-enough-evidence' && loss < limit
-        ? Math.min(MOST_IMAGES, Math.ceil(images * (((upper - loss) / (limit - loss)) ** 2 - 1)))
-        : 0,
+    missing: parts + missing > most ? 0 : missing,
   };
 };
 

@@ -90,7 +90,7 @@ export const gateSchema = z.object({
   /** 95 % bound, as text; null where there is none. */
   bound: z.string().nullable(),
   outcome: gateOutcomeSchema,
-  /** Images missing until the bound could be met; 0 when enough. */
+  /** Images missing until the bound could be met; 0 when enough, and when no number of them that can be told would do. */
   missing: z.number().int(),
 });
 export type Gate = z.infer<typeof gateSchema>;

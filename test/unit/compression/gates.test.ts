@@ -36,20 +36,25 @@ describe('gates', () => {
 
   it('sense for new defects: shown, broken, or told how many more images it needs', () => {
     const worst = { classId: 'pit', loss: 0.1 };
-    expect(noveltyGate({ loss: 0.01, lower: 0, upper: 0.02, worst }, 300)).toMatchObject({
+    expect(noveltyGate({ loss: 0.01, lower: 0, upper: 0.02, worst }, 300, 2000)).toMatchObject({
       outcome: 'pass',
       missing: 0,
     });
-    expect(noveltyGate({ loss: 0.05, lower: 0.01, upper: 0.09, worst }, 300).outcome).toBe('fail');
+    expect(noveltyGate({ loss: 0.05, lower: 0.01, upper: 0.09, worst }, 300, 2000).outcome).toBe('fail');
     // More than allowed, but perhaps by chance: more images of the same would not make it pass.
-    expect(noveltyGate({ loss: 0.05, lower: -0.01, upper: 0.11, worst }, 300)).toMatchObject({
+    expect(noveltyGate({ loss: 0.05, lower: -0.01, upper: 0.11, worst }, 300, 2000)).toMatchObject({
       outcome: 'not-enough-evidence',
       missing: 0,
     });
     // Half the distance takes four times the images.
-    expect(noveltyGate({ loss: 0, lower: -0.06, upper: 0.06, worst }, 300)).toMatchObject({
+    expect(noveltyGate({ loss: 0, lower: -0.06, upper: 0.06, worst }, 300, 2000)).toMatchObject({
       outcome: 'not-enough-evidence',
       missing: 900,
+    });
+    // Never more than so many are looked at: that number is no promise.
+    expect(noveltyGate({ loss: 0, lower: -0.06, upper: 0.06, worst }, 300, 1199)).toMatchObject({
+      outcome: 'not-enough-evidence',
+      missing: 0,
     });
   });
 
