@@ -2,6 +2,7 @@ import { byCodeUnit } from './dataset.ts';
 import { cholesky, matrix, solveCholesky, type Matrix, type Products } from './dense.ts';
 import { argmax } from './evaluation.ts';
 import { raisedLogits } from './few-parts.ts';
+import { partOf } from './folds.ts';
 import { judgedRows, type CrossValidation, type LedgerRow } from './selection.ts';
 import { classWeights } from './solve.ts';
 import type { Statistics } from './statistics.ts';
@@ -121,7 +122,8 @@ export async function heldOutBesideSums(
     const { data } = await products.multiply(some, head);
     held.forEach((i, at) => logits.data.set(data.subarray(at * k, (at + 1) * k), i * k));
   }
-  const raised = raisedLogits({ classIds, truth, folds, logits, counts });
+  const parts = rows.map((row) => partOf(ledger, row));
+  const raised = raisedLogits({ classIds, truth, folds, parts, logits, counts });
   for (const [id, more] of raised) {
     for (let at = column.get(id)!; at < logits.data.length; at += k) logits.data[at]! += more;
   }

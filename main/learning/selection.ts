@@ -332,7 +332,8 @@ export async function crossValidateSample(
       for (const balancing of BALANCINGS) if (balancing !== FIRST_BALANCING) at = await climb(balancing, at);
     }
   }
-  const raised = raisedLogits({ classIds, truth, folds, logits: best.logits, counts: known ?? counts });
+  const parts = rows.map((row) => partOf(ledger, row));
+  const raised = raisedLogits({ classIds, truth, folds, parts, logits: best.logits, counts: known ?? counts });
   const logits = matrix(best.logits.rows, classIds.length, best.logits.data.slice());
   for (const [id, more] of raised) {
     for (let at = column.get(id)!; at < logits.data.length; at += classIds.length) logits.data[at]! += more;

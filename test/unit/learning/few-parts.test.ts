@@ -14,6 +14,7 @@ const world = (few: number, margin: (row: number) => number, folds = (row: numbe
     classIds: ['a', 'b', 'new'],
     truth,
     folds: truth.map((_, i) => folds(i)),
+    parts: truth.map((_, i) => `row ${i}`),
     logits,
     counts: new Map([
       ['a', 200],
@@ -37,6 +38,17 @@ describe('a class of few parts is raised', () => {
     expect(raise).toBeCloseTo(0.301 * (1 - 1 / 20), 9);
     expect([lostBy(raise), lostBy(0.301), lostBy(0.302)]).toEqual([0, 1, 2]);
     expect([...raisedLogits(input).keys()]).toEqual(['new']);
+  });
+
+  it('counting parts: one bad tile of ten loses a good part', () => {
+    const input = world(
+      1,
+      (i) => -0.3 - i / 1000,
+      (i) => (i < 400 ? i % 4 : 4),
+    );
+    // 20 parts of each class, ten rows each: none of them may be lost.
+    const parts = input.truth.map((c, i) => `${c} ${Math.floor(i / 20)}`);
+    expect(raisedLogits({ ...input, parts }).get('new')).toBeCloseTo(0.3 * (1 - 1 / 20), 9);
   });
 
   it('less the more parts it has, and not at all from twenty on or beside classes that look like it', () => {
