@@ -45,6 +45,12 @@ export function heldOutVerdicts(
   return byPart(tiles, ledger);
 }
 
+/** Classes of which not all rows are held out, there being too many: a further part would take the place of another. @param rows held out */
+export function crowdedClasses(rows: readonly number[], ledger: readonly LedgerRow[]): Set<string> {
+  const taken = new Set(rows);
+  return new Set(ledger.flatMap(({ classId }, row) => (taken.has(row) ? [] : [classId])));
+}
+
 /**
  * Verdicts of a model as it inspects, on the parts that the held-out verdicts are of.
  * @param images of the source, one per ledger row

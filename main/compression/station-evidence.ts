@@ -28,7 +28,7 @@ import { newDefectsLost, type Finished, type FinishOptions } from './finish.ts';
 import { classesToldApart } from './good-parts.ts';
 import type { FinishedOffer } from './judge-finished.ts';
 import { parityStages } from './parity-stages.ts';
-import { deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
+import { crowdedClasses, deployedVerdicts, heldOutVerdicts } from './part-verdicts.ts';
 import { discordantOf } from './plan/evaluate.ts';
 import type { CompressStationOutput } from './station.ts';
 import { basisOfSums, evidenceOfSums, type SumsOfOthers } from './sums-of-others.ts';
@@ -113,16 +113,18 @@ async function writeCandidate(
 ): Promise<WrittenCandidate> {
   const { finished, latency, unseen } = offer;
   const { active, okIds, dataSha256 } = comparison;
-  const { reference, referenceLatency, ledger, criteria, others, threads, lineThreads } = options;
+  const { reference, referenceLatency, ledger, classes, criteria, others, threads, lineThreads } = options;
   const [before, after] = [reference.compared.judged, finished.compared.judged];
   const verdicts = heldOutVerdicts(finished, ledger);
   // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
   const inspecting =
     active && (await inspectingVerdicts({ model: finished.inspector, card: finished.card, threads }, options));
   const shaOf = (row: number) => ledger[row]!.sha;
+  const crowded = crowdedClasses(finished.validation.rows, ledger);
+  const hasRoom = (good: boolean) => classes.some(({ id, isOk }) => isOk === good && !crowded.has(id));
   const gates: Gate[] = [
-    escapeGate(escapesOf(verdicts, okIds), criteria),
-    overkillGate(overkillsOf(verdicts, okIds), criteria),
+    escapeGate(escapesOf(verdicts, okIds), criteria, hasRoom(false)),
+    overkillGate(overkillsOf(verdicts, okIds), criteria, hasRoom(true)),
     dropGate(discordantOf(before, after), criteria, unseen && discordantOf(before, after, unseen)),
     ...(active && inspecting ? [recallGate(pairsByClass(active.verdicts, inspecting))] : []),
     ...noveltyGates(finished, reference),

@@ -40,8 +40,8 @@ const missingUntil = (passes: (more: number) => boolean): number => {
   return high;
 };
 
-/** A share of failures that must stay below a limit. */
-const shareGate = (name: string, failures: number, n: number, limit: number): Gate => {
+/** A share of failures that must stay below a limit. @param hasRoom whether further parts would be judged too */
+const shareGate = (name: string, failures: number, n: number, limit: number, hasRoom: boolean): Gate => {
   const { lower, upper } = clopperPearsonBounds(failures, n);
   const outcome = n > 0 && upper <= limit ? 'pass' : n > 0 && lower > limit ? 'fail' : 'not-enough-evidence';
   return {
@@ -51,19 +51,19 @@ const shareGate = (name: string, failures: number, n: number, limit: number): Ga
     bound: n === 0 ? null : percent(upper),
     outcome,
     missing:
-      outcome === 'not-enough-evidence'
+      outcome === 'not-enough-evidence' && hasRoom
         ? missingUntil((more) => n + more > 0 && clopperPearsonBounds(failures, n + more).upper <= limit)
         : 0,
   };
 };
 
-/** Share of NG parts judged ok. */
-export const escapeGate = (counts: { ng: number; escaped: number }, criteria: Criteria): Gate =>
-  shareGate('escape', counts.escaped, counts.ng, criteria.maxEscape);
+/** Share of NG parts judged ok. @param hasRoom as in shareGate */
+export const escapeGate = (counts: { ng: number; escaped: number }, criteria: Criteria, hasRoom = true): Gate =>
+  shareGate('escape', counts.escaped, counts.ng, criteria.maxEscape, hasRoom);
 
-/** Share of OK parts judged ng. */
-export const overkillGate = (counts: { ok: number; overkilled: number }, criteria: Criteria): Gate =>
-  shareGate('overkill', counts.overkilled, counts.ok, criteria.maxOverkill);
+/** Share of OK parts judged ng. @param hasRoom as in shareGate */
+export const overkillGate = (counts: { ok: number; overkilled: number }, criteria: Criteria, hasRoom = true): Gate =>
+  shareGate('overkill', counts.overkilled, counts.ok, criteria.maxOverkill, hasRoom);
 
 interface Drop extends Pick<Gate, 'outcome' | 'missing'> {
   drop: number;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { criteriaSchema } from '../../../main/contract/domain.ts';
 import {
@@ -10,7 +11,9 @@ import {
   recallGate,
   worseDifference,
 } from '../../../main/compression/evidence/gates.ts';
+import { crowdedClasses } from '../../../main/compression/part-verdicts.ts';
 import { clopperPearsonBounds } from '../../../main/learning/exact-statistics.ts';
+import { sampleOf } from '../../../main/learning/selection.ts';
 
 const criteria = criteriaSchema.parse({});
 
@@ -32,6 +35,16 @@ describe('gates', () => {
     expect(open.missing).toBe(39);
     expect(clopperPearsonBounds(0, 20 + open.missing).upper).toBeLessThanOrEqual(0.05);
     expect(clopperPearsonBounds(0, 19 + open.missing).upper).toBeGreaterThan(0.05);
+  });
+
+  it('a share promises no images that would take the place of others', () => {
+    const ledger = [...Array.from({ length: 1300 }, () => 'ok'), ...Array.from({ length: 20 }, () => 'pit')].map(
+      (classId, i) => ({ classId, sha: createHash('sha256').update(`${i}`).digest('hex') }),
+    );
+    expect([...crowdedClasses(sampleOf(ledger).rows, ledger)]).toEqual(['ok']);
+    const counts = { ok: 1180, overkilled: 110 };
+    expect(overkillGate(counts, criteria).missing).toBeGreaterThan(0);
+    expect(overkillGate(counts, criteria, false)).toMatchObject({ outcome: 'not-enough-evidence', missing: 0 });
   });
 
   it('sense for new defects: shown, broken, or told how many more images it needs', () => {
