@@ -148,6 +148,16 @@ export function countRunLength(share: number, up: number, height: number): numbe
   return c[0]!;
 }
 
+/** The same of a count that rises by 1 on an event, and falls by `down` otherwise. */
+export function countRunLengthOfUsual(share: number, down: number, height: number): number {
+  // The same equation, solved from below: what R_0 is more than R_i. Sums of nothing but gains: exact however far they grow.
+  const more = new Float64Array(height + 1);
+  for (let i = 0; i < height; i += 1) {
+    more[i + 1] = more[i]! + (1 + (1 - share) * (more[i]! - more[Math.max(0, i - down)]!)) / share;
+  }
+  return more[height]!;
+}
+
 interface Chart {
   name: string;
   measure: string;
@@ -254,20 +264,28 @@ function vectorChart(reference: readonly PartMeasures[], runLength: number): Cha
   };
 }
 
-function eventChart(name: string, reference: readonly PartMeasures[], runLength: number): Chart {
+function eventChart(name: string, reference: readonly PartMeasures[], runLength: number): Chart | null {
   const seen = reference.flatMap(({ events }) => (events?.[name] === undefined ? [] : [events[name]]));
-  const share = Math.min(0.9, upperBound(seen.filter(Boolean).length, seen.length, SHARE_CONFIDENCE));
+  const share = upperBound(seen.filter(Boolean).length, seen.length, SHARE_CONFIDENCE);
+  // What nearly every part brings along cannot become more.
+  if (share + SHARE_MORE > 1) return null;
   const other = Math.min(0.5 + share / 2, Math.max(SHARE_TIMES * share, share + SHARE_MORE));
-  // Steps of the likelihood ratio in units of what a part without the event takes away; rounded.
-  const up = Math.max(1, Math.round(-Math.log(other / share) / Math.log((1 - other) / (1 - share))));
+  // Steps of the likelihood ratio in units of the smaller of the two; rounded. What more than half of the parts bring along rises by the smaller: by as much as it falls, its
+  // count would grow without any change.
+  const steps = -Math.log(other / share) / Math.log((1 - other) / (1 - share));
+  const up = Math.max(1, Math.round(steps));
+  const down = Math.max(1, Math.round(1 / steps));
+  const runOf = (limit: number) =>
+    down > 1 ? countRunLengthOfUsual(share, down, limit) : countRunLength(share, up, limit);
   let height = up;
-  while (countRunLength(share, up, height) < runLength) height = Math.ceil(height * 1.05);
+  while (runOf(height) < runLength) height = Math.ceil(height * 1.05);
   return {
-    name: `${name}/share`,
+    // A level of one kind says nothing in the other.
+    name: `${name}/${down > 1 ? 'usual-share' : 'share'}`,
     measure: name,
     start: [0],
     step: ([level], { events }) =>
-      events?.[name] === undefined ? null : [Math.max(0, level! + (events[name] ? up : -1))],
+      events?.[name] === undefined ? null : [Math.max(0, level! + (events[name] ? up : -down))],
     beyond: ([level]) => level! >= height,
   };
 }
@@ -304,7 +322,7 @@ export function createMonitor(reference: readonly PartMeasures[], levels: ChartL
   const charts = [
     ...names.flatMap((name) => numberCharts(name, reference, runLength)),
     ...(vector ? [vector] : []),
-    ...events.map((name) => eventChart(name, reference, runLength)),
+    ...events.flatMap((name) => eventChart(name, reference, runLength) ?? []),
     ...tails.flatMap((name) => tailChart(name, reference, runLength) ?? []),
   ];
   const state: ChartLevels = Object.fromEntries(

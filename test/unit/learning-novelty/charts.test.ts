@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { createRandom } from '../../../main/capture/simulated/random.ts';
 import {
   countRunLength,
+  countRunLengthOfUsual,
   createMonitor,
   cusumHeight,
   ewmaLimit,
@@ -43,6 +44,13 @@ it('limits keep the run length that they are asked for: by simulation', () => {
   });
   expect(Math.abs(shares / countRunLength(0.05, 8, 30) - 1)).toBeLessThan(0.2);
   expect(countRunLength(1, 1, 7)).toBeCloseTo(7, 9);
+  const usual = meanRun(400, () => {
+    let level = 0;
+    return () => (level = Math.max(0, level + (random.chance(0.7) ? 1 : -3))) >= 12;
+  });
+  expect(Math.abs(usual / countRunLengthOfUsual(0.7, 3, 12) - 1)).toBeLessThan(0.2);
+  for (const share of [0.3, 0.6])
+    expect(countRunLengthOfUsual(share, 1, 9) / countRunLength(share, 1, 9)).toBeCloseTo(1, 9);
   // Of normals: at least what is stated, and no more than three times (a chart that never alarms keeps any run length).
   const asked = 1000;
   const height = cusumHeight(asked, 0.25);
@@ -102,6 +110,19 @@ it('a change by a deviation or of a share is found within 200 parts, and not bef
     expect([...new Set(alarms.map(({ measure }) => measure))].sort()).toEqual(found);
     expect(alarms[0]!.index).toBeGreaterThanOrEqual(500);
   }
+});
+
+it('that more parts than most are unsure is found as well', () => {
+  for (const usual of [0.55, 0.7, 0.9]) {
+    const random = createRandom(3);
+    const draw = (share: number): PartMeasures => ({ values: {}, events: { unsure: random.chance(share) } });
+    const monitor = createMonitor(Array.from({ length: 500 }, () => draw(usual)));
+    const found = Array.from({ length: 1300 }, (_, i) => monitor.add(draw(i < 1000 ? usual : 1)).length).indexOf(1);
+    expect(found).toBeGreaterThanOrEqual(1000);
+  }
+  const all = (): PartMeasures => ({ values: {}, events: { unsure: true } });
+  const monitor = createMonitor(Array.from({ length: 500 }, all));
+  expect(Array.from({ length: 500 }, () => monitor.add(all())).flat()).toEqual([]);
 });
 
 it('charts go on where they stood, from their levels as JSON', () => {
