@@ -59,7 +59,7 @@ export const bisect = (f: (x: number) => number, target: number, lo: number, hi:
 };
 
 /** @throws an assertion unless k of n is a count of a whole */
-export const checkCounts = (k: number, n: number): void => {
+const checkCounts = (k: number, n: number): void => {
   assert(Number.isInteger(k) && Number.isInteger(n) && k >= 0 && k <= n, `0 <= k <= n whole, found ${k} of ${n}`);
 };
 

@@ -1,14 +1,14 @@
 import { assert } from '../../contract/errors.ts';
-import { binomialCdf, bisect, checkCounts, normalQuantile } from '../../learning/exact-statistics.ts';
+import { binomialCdf, bisect, normalQuantile } from '../../learning/exact-statistics.ts';
 
 /*
  * Statistics of the evidence: exact or score methods, because the counts of a station are small and recalls sit near 1,
  * where the textbook normal interval has no width.
  */
 
-/** Wilson's score interval of a share (two-sided). */
+/** Wilson's score interval of a share (two-sided). @param k need not be whole: of a part some tiles may be right */
 export const wilson = (k: number, n: number, confidence = 0.95): [lo: number, hi: number] => {
-  checkCounts(k, n);
+  assert(n >= 0 && k >= 0 && k <= n, `0 <= k <= n, found ${k} of ${n}`);
   if (n === 0) return [0, 1];
   const z = normalQuantile((1 + confidence) / 2);
   const p = k / n;
@@ -18,7 +18,7 @@ export const wilson = (k: number, n: number, confidence = 0.95): [lo: number, hi
 };
 
 export interface ClassCount {
-  /** Images of the class. */
+  /** Parts of the class. */
   n: number;
   /** Of these judged right. */
   right: number;

@@ -364,24 +364,31 @@ export const keepsLimits = ({ lost, newDefects }: Limited, maxDropPp: number): b
 /** By accuracy alone too: of what keeps the limits otherwise only its scores say so. */
 export const isSeenToHold = ({ lost }: { lost: Loss }, maxDropPp: number): boolean => lost.accuracyPp <= maxDropPp;
 
-/** Images and right ones per class. */
-export const classCounts = ({ classIds, truth, given }: Judged): ClassCount[] => {
+/** Class of each part, and the share of its tiles that is right. */
+const rightPartsOf = (judged: Judged, rows: ReadonlySet<number> | null) => {
+  const parts = placesOfParts(judged, rows);
+  const truth = Int32Array.from(parts, ([place]) => judged.truth[place!]!);
+  return { classIds: judged.classIds, truth, right: meansOfParts(parts, rightOf(judged)) };
+};
+
+/** Parts and right ones per class; of a part of which some tiles are right, that share. */
+export const classCounts = (judged: Judged): ClassCount[] => {
+  const { classIds, truth, right } = rightPartsOf(judged, null);
   const counts = classIds.map(() => ({ n: 0, right: 0 }));
   truth.forEach((c, i) => {
     counts[c]!.n += 1;
-    if (given[i] === c) counts[c]!.right += 1;
+    counts[c]!.right += right[i]!;
   });
   return counts;
 };
 
-/** Share that is right, 0 to 1; 0 of none. */
-export const accuracyOf = ({ truth, given }: Judged): number => {
-  let right = 0;
-  truth.forEach((c, i) => (right += given[i] === c ? 1 : 0));
-  return truth.length === 0 ? 0 : right / truth.length;
+/** Share of the parts that is right, 0 to 1; 0 of none. */
+export const accuracyOf = (judged: Judged): number => {
+  const { right } = rightPartsOf(judged, null);
+  return right.reduce((sum, share) => sum + share, 0) / Math.max(1, right.length);
 };
 
-/** confusion[truth][given]. */
+/** confusion[truth][given], of tiles. */
 export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
   const table = classIds.map(() => classIds.map(() => 0));
   truth.forEach((c, i) => (table[c]![given[i]!]! += 1));
@@ -389,10 +396,5 @@ export const confusionOf = ({ classIds, truth, given }: Judged): number[][] => {
 };
 
 /** Discordant pairs per class of two judgements of the same rows, by parts. @param rows ledger rows that are compared; null: all */
-export const discordantOf = (first: Judged, second: Judged, rows: ReadonlySet<number> | null = null): Discordant[] => {
-  const { classIds, truth } = first;
-  const parts = placesOfParts(first, rows);
-  const right = ({ given }: Judged) => meansOfParts(parts, rightOf({ truth, given }));
-  const truthOfParts = Int32Array.from(parts, ([place]) => truth[place!]!);
-  return changedOf({ classIds, truth: truthOfParts, right: right(first) }, { right: right(second) });
-};
+export const discordantOf = (first: Judged, second: Judged, rows: ReadonlySet<number> | null = null): Discordant[] =>
+  changedOf(rightPartsOf(first, rows), rightPartsOf({ ...first, given: second.given }, rows));

@@ -4,6 +4,7 @@ import { isComparable } from '../../../main/compression/station-search.ts';
 import { dropGate } from '../../../main/compression/evidence/gates.ts';
 import { floatsWhereNeeded } from '../../../main/compression/plan/careful.ts';
 import {
+  accuracyOf,
   classCounts,
   comparedOf,
   discordantOf,
@@ -84,6 +85,18 @@ describe('tiles of one part', () => {
     );
     return comparedOf({ rows, folds, classIds: CLASSES, logits: matrix(rows.length, 2, data) }, ledger);
   };
+
+  it('are one part of their class, in its recall and in its interval', () => {
+    const { judged } = tiled(1);
+    expect(classCounts(judged)).toEqual([
+      { n: 10, right: 9 },
+      { n: 10, right: 10 },
+    ]);
+    expect(accuracyOf(judged)).toBeCloseTo(0.95, 12);
+    // Of two good tiles of eight that are right a quarter.
+    const given = judged.given.map((c, i) => (i === 6 || i === 7 ? 0 : c));
+    expect(classCounts({ ...judged, given })[0]).toEqual({ n: 10, right: 9.25 });
+  });
 
   it('are one pair, not eight: the drop is the same, its bound that of ten parts', () => {
     const [before, after] = [tiled(0), tiled(1)];
