@@ -21,6 +21,12 @@ export const lineRecordSchema = z.object({
 });
 export type LineRecord = z.infer<typeof lineRecordSchema>;
 
+/**
+ * Records that wait in the core at a time. What comes beyond is dropped, and asked for again (line.configure) when these are stored: a line that sends again
+ * may stop behind the first that is beyond. The same for good, for a line may be older or newer than its core.
+ */
+export const MOST_WAITING_RECORDS = 20_000;
+
 export const lineMethods = {
   /** First call after a (re)start. Bundle folders are checked here as in activate: the line trusts no caller. */
   'line.configure': {
@@ -29,7 +35,7 @@ export const lineMethods = {
       station: stationSchema,
       /** Folder of the active bundle (model.onnx, model.json, evidence.json, approval.json); null: every part is unsure. */
       bundleDir: z.string().nullable(),
-      /** Greatest number that the core has stored; the spool re-sends what came after it. */
+      /** Greatest number that the core has stored; the spool re-sends what came after it, before the answer and no more than can wait. */
       acknowledged: z.number().int().min(0),
       /** Number of each class for the line output; by class id. */
       classCodes: z.record(z.string(), z.number().int()).default({}),

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { LineStatus } from '../contract/domain.ts';
 import { AppError, isAppError, type WireError } from '../contract/errors.ts';
-import type { lineMethods, LineRecord } from '../contract/line.ts';
+import { MOST_WAITING_RECORDS, type lineMethods, type LineRecord } from '../contract/line.ts';
 import type { PreviewQuestion } from '../contract/preview.ts';
 import { createLane, type Lane } from '../contract/lane.ts';
 import { bundleDirOf } from './bundle-folder.ts';
@@ -20,8 +20,6 @@ const TAKE_UP_MS = 10_000;
 const STOP_MS = 40_000;
 /** Signals put out by hand fall back after so long, whatever became of the one who put them out. */
 const TEST_S = 10;
-/** Records kept while the disk is full; the line's spool keeps the rest and sends it again. */
-const WAITING_LIMIT = 20_000;
 /** Of them stored without a pause: some 50 ms. */
 const STORED_AT_ONCE = 1_000;
 
@@ -54,6 +52,7 @@ interface Line {
   status: LineStatus;
   /** The operator pressed Start and not Stop. null: it runs since an earlier core, and has not said yet which was pressed. */
   wanted: boolean | null;
+  /** Not stored yet; the line's spool keeps what is beyond the most and sends it again. */
   waiting: LineRecord[];
   /** Records were dropped here and have to be sent again. */
   overflowed: boolean;
@@ -160,7 +159,7 @@ export const createLines = (
     const [first] = records;
     if (first === undefined) return;
     // From here on the numbering has a hole that the spool still holds: nothing may be stored beyond it.
-    if (!line.overflowed && line.waiting.length + records.length > WAITING_LIMIT) {
+    if (!line.overflowed && line.waiting.length + records.length > MOST_WAITING_RECORDS) {
       line.overflowed = true;
       line.waiting = line.waiting.filter(({ seq }) => seq < first.seq);
     }

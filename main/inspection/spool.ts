@@ -43,6 +43,8 @@ interface Piece {
   lost: number;
   last: number;
   records: number;
+  /** Pictures noted here of records that lie in older pieces, by their numbers. */
+  strays: Map<number, string>;
 }
 
 interface PieceContent extends Piece {
@@ -67,6 +69,7 @@ function* readingPiece(path: string, number: number | null): Generator<LineRecor
     lost: 0,
     last: 0,
     records: 0,
+    strays: new Map(),
     lines: [],
     burnt: 0,
     goodBytes,
@@ -109,6 +112,7 @@ function* readingPiece(path: string, number: number | null): Generator<LineRecor
     const sha = images.get(record.seq);
     return sha ? { ...record, imageSha: sha } : record;
   });
+  content.strays = new Map([...images].filter(([seq]) => seq <= content.after));
   // A late part of before may have been written again here.
   content.records = content.lines.filter(({ seq }) => seq > content.after).length;
   const tail = raw.toString('utf8', goodBytes);
@@ -131,19 +135,6 @@ function readPiece(path: string, number: number | null): PieceContent {
 
 function* slicesOf(records: LineRecord[]): Generator<LineRecord[]> {
   for (let from = 0; from < records.length; from += SLICE) yield records.slice(from, from + SLICE);
-}
-
-/** Pictures noted in a piece whose records lie in another. */
-function strayPictures(path: string): Map<number, string> {
-  const text = readFileSync(path, 'utf8');
-  const strays = new Map<number, string>();
-  for (const [line] of text.matchAll(/^\{"image":\d+,"sha":"[0-9a-f]{64}"\}$/gm)) {
-    // Parsed: a part of the text would keep all of it in memory.
-    const { image, sha } = JSON.parse(line) as { image: number; sha: string };
-    strays.set(image, sha);
-  }
-  for (const [, seq] of text.matchAll(/^\{"seq":(\d+),/gm)) strays.delete(Number(seq));
-  return strays;
 }
 
 /** Numbers lost up to the end of a piece: its head counts those before it. */
@@ -232,13 +223,14 @@ export function openSpool(options: {
   let { acknowledged } = options;
   let lastSeq = Math.max(burnt, acknowledged);
 
-  const pieces: Piece[] = found.map(({ path: at, number, after, lost, last, records }) => ({
+  const pieces: Piece[] = found.map(({ path: at, number, after, lost, last, records, strays }) => ({
     path: at,
     number,
     after,
     lost,
     last,
     records,
+    strays,
   }));
   let handle = current ? openSync(path, 'a') : null;
   let bytes = current?.goodBytes ?? 0;
@@ -273,7 +265,15 @@ export function openSpool(options: {
     }
     handle = opened;
     bytes = head.length;
-    pieces.push({ path, number: null, after: lastSeq, lost: lostRecords, last: lastSeq, records: 0 });
+    pieces.push({
+      path,
+      number: null,
+      after: lastSeq,
+      lost: lostRecords,
+      last: lastSeq,
+      records: 0,
+      strays: new Map(),
+    });
   };
   const turn = () => {
     openPiece();
@@ -335,16 +335,12 @@ export function openSpool(options: {
     },
     noteImage(seq, sha) {
       write(`\n${JSON.stringify({ image: seq, sha })}\n`);
+      const piece = pieces.at(-1)!;
+      if (seq <= piece.after) piece.strays.set(seq, sha);
     },
     *after(seq) {
       const asked = pieces.filter((piece) => piece.last > seq);
-      // One that was acknowledged meanwhile is gone.
-      const isThere = (piece: Piece) => pieces.includes(piece);
-      const images = new Map<number, string>();
-      for (const piece of asked) {
-        if (isThere(piece)) for (const [noted, sha] of strayPictures(piece.path)) images.set(noted, sha);
-        yield [];
-      }
+      const images = new Map(asked.flatMap(({ strays }) => [...strays]));
       const withPicture = (record: LineRecord) => ({
         ...record,
         imageSha: record.imageSha ?? images.get(record.seq) ?? null,
@@ -352,7 +348,8 @@ export function openSpool(options: {
       // Parts at the end of a piece may be out of order with those at the beginning of the next: it is read first.
       let held: LineRecord[] = [];
       for (const piece of asked) {
-        if (!isThere(piece)) continue;
+        // One that was acknowledged meanwhile is gone.
+        if (!pieces.includes(piece)) continue;
         const { lines } = yield* readingPiece(piece.path, piece.number);
         const next = lines.filter((record) => record.seq > seq).map(withPicture);
         const lowest = next[0]?.seq ?? Infinity;

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { activeFileName, activeFolder } from '../../main/audit/activation.ts';
 import { AppError } from '../../main/contract/errors.ts';
-import { lineRecordSchema } from '../../main/contract/line.ts';
+import { lineRecordSchema, MOST_WAITING_RECORDS } from '../../main/contract/line.ts';
 import { lineStatusSchema } from '../../main/contract/domain.ts';
-import { unsure } from '../../main/inspection/decide.ts';
 import { openSpool } from '../../main/inspection/spool.ts';
 import { encodePng } from '../../main/vision/decode.ts';
+import { spoolRecord } from '../helpers/spool-record.ts';
 import { createLineHome, lineStation, listenedLine, STATION, until, type LineHome } from './line-home.ts';
 
 let at: LineHome;
@@ -60,14 +60,31 @@ test('the simulated line: verdicts with their pictures, in order, in the spool b
   expect(line.states.some((s) => s.state === 'running' && s.camera === 'well')).toBe(true);
 });
 
+/** What a line recorded while its core was away. */
+const recordedBefore = (parts: number) => {
+  using spool = openSpool({ dir: join(at.home, 'spool'), stationId: STATION, acknowledged: 0 });
+  for (let seq = 1; seq <= parts; seq += 1) spool.append(spoolRecord(seq));
+};
+
+test('a core that was away for longer is told no more at a time than can wait in it, and the rest when it asks again', async () => {
+  const last = MOST_WAITING_RECORDS + 1_000;
+  recordedBefore(last);
+  const line = open();
+  await line.configure(at.home, simulated(), null);
+  const told = line.records.length;
+  // One more at least: the core knows by it that there are others.
+  expect(told).toBeGreaterThan(MOST_WAITING_RECORDS);
+  expect(told).toBeLessThan(last);
+  await line.configure(at.home, simulated(), null, MOST_WAITING_RECORDS);
+  expect(line.records.slice(0, told).map(({ seq }) => seq)).toEqual(Array.from({ length: told }, (_, i) => i + 1));
+  expect(line.records.slice(told).map(({ seq }) => seq)).toEqual(
+    Array.from({ length: last - MOST_WAITING_RECORDS }, (_, i) => MOST_WAITING_RECORDS + 1 + i),
+  );
+});
+
 test('a core that was away for long is told again in short steps, between the parts, and what is new after it', async () => {
   const old = 5_000;
-  {
-    using spool = openSpool({ dir: join(at.home, 'spool'), stationId: STATION, acknowledged: 0 });
-    const judgement = unsure('no-model', { modelId: null, latencyMs: 1 });
-    const facts = { at: new Date(0).toISOString(), imageSha: null, width: 8, height: 8, judgement, notes: [] };
-    for (let seq = 1; seq <= old; seq += 1) spool.append({ seq, ...facts });
-  }
+  recordedBefore(old);
   const line = open();
   const bundle = await at.bundle('m-1');
   await line.configure(at.home, simulated(), bundle);

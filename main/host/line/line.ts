@@ -4,7 +4,7 @@ import { createRingMemory, createRingReader, droppedFrames, setLastNumber, trigg
 import type { FromCapture } from '../../capture/capture-thread.ts';
 import type { LineStatus, Station } from '../../contract/domain.ts';
 import { AppError, assert } from '../../contract/errors.ts';
-import type { lineEvents, lineMethods } from '../../contract/line.ts';
+import { MOST_WAITING_RECORDS, type lineEvents, type lineMethods } from '../../contract/line.ts';
 import { silentLog, type Logger } from '../../contract/log.ts';
 import type { EventOf, Handlers, NameOf } from '../../contract/rpc/api.ts';
 import type { Channel } from '../../contract/rpc/channel.ts';
@@ -215,13 +215,15 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
     const slices = at.spool.after(acknowledged);
     resending = true;
     try {
-      for (;;) {
+      // Beyond what can wait the core drops all until it asks again: told to the end each time, a full spool would be read eight times over.
+      for (let told = 0; told <= MOST_WAITING_RECORDS;) {
         // After a long outage there are many: parts are judged before and between them.
         const { value: slice, done } = await between(() => slices.next());
         if (done) return;
         // What was not emitted yet comes by itself, in order.
         const records = slice.filter(({ seq }) => seq <= emitted);
         if (records.length > 0) emit('line.recorded', { records });
+        told += records.length;
         if (records.length < slice.length) return;
         await turn();
       }

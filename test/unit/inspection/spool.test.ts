@@ -148,6 +148,27 @@ test('what is read again comes in short steps and in order, whatever is done wit
   expect(told.filter((seq) => seq > 3_000 && seq <= 6_000)).toHaveLength(3_000);
 });
 
+test('what is read again is read no further than it is asked for, and its picture is known wherever it was noted', () => {
+  const note = ['x'.repeat(1_000)];
+  {
+    using spool = open();
+    for (let seq = 1; seq <= 4_000; seq += 1) spool.append(record(seq, note));
+    spool.noteImage(3, 'f'.repeat(64));
+  }
+  using spool = open();
+  spool.noteImage(4, 'a'.repeat(64));
+  const pieces = readdirSync(dir).sort();
+  expect(pieces.length).toBeGreaterThan(3);
+  for (const name of pieces.slice(2)) rmSync(join(dir, name));
+  const told = [];
+  for (const slice of spool.after(2)) if (told.push(...slice) >= 200) break;
+  expect(told.slice(0, 3).map(({ seq, imageSha }) => [seq, imageSha?.[0]])).toEqual([
+    [3, 'f'],
+    [4, 'a'],
+    [5, undefined],
+  ]);
+});
+
 test('a kill while a piece is turned loses nothing, and what was not whole is no piece', () => {
   write(1, 3);
   truncateSync(file(), readFileSync(file()).length - 20);
