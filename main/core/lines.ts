@@ -188,7 +188,11 @@ export const createLines = (
       setStatus(line, await client.call('line.configure', settings));
       await client.call('line.archive', { refused });
     } catch (error) {
-      line.overflowed ||= overflowed;
+      if (overflowed) {
+        // What came meanwhile lies beyond the hole; the spool has it too.
+        line.overflowed = true;
+        line.waiting = [];
+      }
       throw error;
     }
   };

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AppError } from '../../../main/contract/errors.ts';
+import { MOST_WAITING_RECORDS } from '../../../main/contract/line.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { newJudgement } from '../../store/examples.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
@@ -230,6 +231,28 @@ describe('the line', () => {
     await expect.poll(() => line().state).toBe('running');
     expect((await world.call('parts.recent', { stationId })).map((part) => part.seq)).toEqual([3, 2, 1]);
     expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
+  });
+
+  test('what comes while a line is asked to send again makes no hole, also where it refuses that', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const logged = (text: string) => world.log.filter((entry) => entry.text.includes(text)).length;
+    let release = () => {};
+    line().hold = new Promise((resolve) => (release = resolve));
+    line().refuse = { 'line.configure': new AppError('DISK_FULL', { path: world.home }) };
+    // More than may wait: the core asks for them again.
+    line().emit(Array.from({ length: MOST_WAITING_RECORDS + 1 }, (_, i) => lineRecord(1 + i)));
+    // Answered behind that question.
+    await world.call('line.trigger', { stationId });
+    line().emit([lineRecord(MOST_WAITING_RECORDS + 2)]);
+    await world.call('line.trigger', { stationId });
+    release();
+    line().hold = null;
+    await expect.poll(() => logged('not asked to send again')).toBe(1);
+    line().resend = [1, 2, 3].map((seq) => lineRecord(seq));
+    vi.advanceTimersByTime(2_000);
+    await expect.poll(() => line().acknowledged).toContain(3);
+    expect((await world.call('line.status', { stationId })).lostRecords).toBe(0);
+    expect((await world.call('parts.recent', { stationId })).map((part) => part.seq)).toEqual([3, 2, 1]);
   });
 
   test('a line whose camera is away while the core starts anew is one that was started', async () => {
