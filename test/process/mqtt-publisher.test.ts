@@ -19,8 +19,16 @@ interface Connection {
   published: { id: number; text: string }[];
 }
 
-/** @param answer what the connection with this number, from 0, is told: the code of its CONNACK, and whether what it publishes is acknowledged */
-async function startBroker(answer: (connection: number) => { code: number; acknowledges: boolean }) {
+interface Answer {
+  /** Of the CONNACK. */
+  code: number;
+  acknowledges(text: string): boolean;
+}
+const toAll = () => true;
+const toNothing = () => false;
+
+/** @param answer what the connection with this number, from 0, is told, and what of that which it publishes is acknowledged */
+async function startBroker(answer: (connection: number) => Answer) {
   const connections: Connection[] = [];
   const server = createServer((socket) => {
     const { code, acknowledges } = answer(connections.length);
@@ -31,8 +39,9 @@ async function startBroker(answer: (connection: number) => { code: number; ackno
       if (kind === CONNECT) socket.write(Buffer.from([0x20, 2, 0, code]));
       if (kind !== PUBLISH) return;
       const at = 4 + packet.readUInt16BE(2);
-      connection.published.push({ id: packet.readUInt16BE(at), text: packet.toString('utf8', at + 2) });
-      if (acknowledges) socket.write(Buffer.from([0x40, 2, packet[at]!, packet[at + 1]!]));
+      const text = packet.toString('utf8', at + 2);
+      connection.published.push({ id: packet.readUInt16BE(at), text });
+      if (acknowledges(text)) socket.write(Buffer.from([0x40, 2, packet[at]!, packet[at + 1]!]));
     };
     let rest = Buffer.alloc(0);
     socket.on('error', () => {});
@@ -67,7 +76,7 @@ const until = async (condition: () => boolean): Promise<void> => {
 const texts = (connection: Connection | undefined) => connection?.published.map(({ text }) => text) ?? [];
 
 test('a broker that refuses is asked again: it may know its accounts later', async () => {
-  await using broker = await startBroker((n) => ({ code: n === 0 ? NOT_AUTHORIZED : 0, acknowledges: true }));
+  await using broker = await startBroker((n) => ({ code: n === 0 ? NOT_AUTHORIZED : 0, acknowledges: toAll }));
   await using publisher = await open(broker.port);
   publisher.publish('s/part', { n: 1 });
   await until(() => publisher.state().problem !== null);
@@ -79,7 +88,7 @@ test('a broker that refuses is asked again: it may know its accounts later', asy
 
 test('a connection that ends while what was open is sent again loses nothing', async () => {
   // Two connections acknowledge nothing: the second one hangs in what the first has left open.
-  await using broker = await startBroker((n) => ({ code: 0, acknowledges: n >= 2 }));
+  await using broker = await startBroker((n) => ({ code: 0, acknowledges: n >= 2 ? toAll : toNothing }));
   await using publisher = await open(broker.port);
   publisher.publish('s/part', { n: 1 });
   await until(() => texts(broker.connections[0]).includes('{"n":1}'));
@@ -90,4 +99,32 @@ test('a connection that ends while what was open is sent again loses nothing', a
   await until(() => publisher.state().waiting === 0);
   expect(publisher.state()).toMatchObject({ sent: 2, dropped: 0 });
   expect(texts(broker.connections[2])).toEqual(expect.arrayContaining(['{"n":1}', '{"n":2}']));
+}, 60_000);
+
+test('a message that a broker never acknowledges holds up no other, over the next connection either', async () => {
+  const no = '{"n":1}';
+  await using broker = await startBroker((n) => ({
+    code: 0,
+    acknowledges: n === 0 ? toNothing : (text) => text !== no,
+  }));
+  await using publisher = await open(broker.port);
+  for (const n of [1, 2]) publisher.publish('s/part', { n });
+  await until(() => texts(broker.connections[0]).includes('{"n":2}'));
+  broker.connections[0]!.socket.destroy();
+  publisher.publish('s/part', { n: 3 });
+  await expect.poll(() => publisher.state().sent, { timeout: 10_000 }).toBe(2);
+  expect(publisher.state()).toMatchObject({ connection: 'connected', waiting: 1, dropped: 0, problem: null });
+  expect(texts(broker.connections[1])).toEqual(['1', no, '{"n":2}', '{"n":3}']);
+}, 60_000);
+
+test('of the states of a line the last is told last, though an earlier one was open when the connection ended', async () => {
+  await using broker = await startBroker((n) => ({ code: 0, acknowledges: n === 0 ? toNothing : toAll }));
+  await using publisher = await open(broker.port);
+  publisher.publish('s/line', { n: 1 }, { retain: true, key: 's' });
+  await until(() => texts(broker.connections[0]).includes('{"n":1}'));
+  broker.connections[0]!.socket.destroy();
+  await until(() => publisher.state().connection === 'connecting');
+  for (const n of [2, 3]) publisher.publish('s/line', { n }, { retain: true, key: 's' });
+  await until(() => publisher.state().waiting === 0);
+  expect(texts(broker.connections[1]).at(-1)).toBe('{"n":3}');
 }, 60_000);

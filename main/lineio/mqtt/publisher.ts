@@ -4,7 +4,7 @@ import type { PlantEvents, PlantEventsState } from '../../contract/plant-events.
 
 /** Messages that wait for the broker, about a megabyte; beyond it the oldest is given up. */
 export const MOST_WAITING = 2_000;
-/** Sent and not acknowledged: the client keeps these and sends them again after a reconnection. */
+/** Sent and not acknowledged: these are sent again, over the next connection. */
 const MOST_OPEN = 32;
 const RECONNECT_MS = 2_000;
 const CONNECT_MS = 5_000;
@@ -38,91 +38,112 @@ export async function openPublisher(
   const { default: mqtt } = await import('mqtt');
   const { address, port, prefix, user, tls } = config;
   const waiting: Waiting[] = [];
-  let open = 0;
+  /** Sent over the connection that stands, and not acknowledged. */
+  const open = new Set<Waiting>();
   let sent = 0;
   let dropped = 0;
   let problem: string | null = null;
   let ended = false;
-  /** Connected, and what was open is sent again: what the client is given before that is lost when the connection ends. */
-  let settled = false;
+  /** Over which is sent; null: none is connected. */
+  let over: MqttClient | null = null;
+  let again: NodeJS.Timeout | undefined;
 
-  const client: MqttClient = mqtt.connect({
-    protocol: tls === null ? 'mqtt' : 'mqtts',
-    host: address,
-    port,
-    // Node itself checks chain and name: against the certificates given, in place of those of the system, and the name, else the address.
-    ...(tls && { ca: tls.ca, minVersion: 'TLSv1.2', rejectUnauthorized: true }),
-    ...(tls && tls.serverName !== '' && { servername: tls.serverName }),
-    clientId,
-    clean: true,
-    keepalive: KEEP_ALIVE_S,
-    connectTimeout: CONNECT_MS,
-    reconnectPeriod: RECONNECT_MS,
-    // A broker that refuses now may know its accounts later.
-    reconnectOnConnackError: true,
-    ...(user === '' ? {} : { username: user }),
-    ...(user === '' || password === null ? {} : { password }),
-    will: { topic: `${prefix}/online`, payload: Buffer.from('0'), qos: 1, retain: true },
-  });
   const told = (text: string | null) => {
     if (text !== null && text !== problem) log.warn('events are not sent', { address, port, problem: text });
     problem = text;
   };
-
+  const giveUpOldest = () => {
+    while (waiting.length > MOST_WAITING) {
+      waiting.shift();
+      dropped += 1;
+    }
+  };
   const send = () => {
-    while (settled && !ended && open < MOST_OPEN) {
+    const here = over;
+    while (here !== null && !ended && open.size < MOST_OPEN) {
       const next = waiting.shift();
       if (!next) return;
-      open += 1;
-      client.publish(`${prefix}/${next.topic}`, next.text, { qos: 1, retain: next.retain }, (error) => {
-        open -= 1;
-        if (error) dropped += 1;
-        else sent += 1;
+      open.add(next);
+      here.publish(`${prefix}/${next.topic}`, next.text, { qos: 1, retain: next.retain }, (error) => {
+        // Without an acknowledgement, as the connection ended: it waits again.
+        if (error || here !== over) return;
+        open.delete(next);
+        sent += 1;
         send();
       });
     }
   };
-  client.on('connect', () => {
-    settled = true;
-    told(null);
-    client.publish(`${prefix}/online`, '1', { qos: 1, retain: true });
-    send();
-  });
-  client.on('error', (error) => told(error.message));
-  client.on('close', () => {
-    settled = false;
-    if (!ended && problem === null) told('the connection ended');
-  });
+  /**
+   * A client for each connection. One that connects again by itself sends what was open one after the other: a message that the broker never
+   * acknowledges would hold up all others, and each connection that ends in it makes the client hold more.
+   */
+  const connect = (): MqttClient => {
+    const made = mqtt.connect({
+      protocol: tls === null ? 'mqtt' : 'mqtts',
+      host: address,
+      port,
+      // Node itself checks chain and name: against the certificates given, in place of those of the system, and the name, else the address.
+      ...(tls && { ca: tls.ca, minVersion: 'TLSv1.2', rejectUnauthorized: true }),
+      ...(tls && tls.serverName !== '' && { servername: tls.serverName }),
+      clientId,
+      clean: true,
+      keepalive: KEEP_ALIVE_S,
+      connectTimeout: CONNECT_MS,
+      reconnectPeriod: 0,
+      ...(user === '' ? {} : { username: user }),
+      ...(user === '' || password === null ? {} : { password }),
+      will: { topic: `${prefix}/online`, payload: Buffer.from('0'), qos: 1, retain: true },
+    });
+    made.on('connect', () => {
+      over = made;
+      told(null);
+      made.publish(`${prefix}/online`, '1', { qos: 1, retain: true });
+      send();
+    });
+    made.on('error', (error) => told(error.message));
+    made.on('close', () => {
+      over = null;
+      waiting.unshift(...open);
+      open.clear();
+      giveUpOldest();
+      if (ended) return;
+      if (problem === null) told('the connection ended');
+      // Also one that refuses: it may know its accounts later.
+      again = setTimeout(() => (client = connect()), RECONNECT_MS);
+    });
+    return made;
+  };
+  let client = connect();
 
   return {
     publish(topic, message, { retain = false, key } = {}) {
       if (ended) return;
       const entry = { topic, text: JSON.stringify(message), retain, key: key ?? null };
-      const same = key === undefined ? -1 : waiting.findIndex((other) => other.key === key);
+      // The last: one before it was open when the connection ended.
+      const same = key === undefined ? -1 : waiting.findLastIndex((other) => other.key === key);
       if (same >= 0) waiting[same] = entry;
       else waiting.push(entry);
-      if (waiting.length > MOST_WAITING) {
-        waiting.shift();
-        dropped += 1;
-      }
+      giveUpOldest();
       send();
     },
     state: () => ({
-      connection: client.connected ? 'connected' : 'connecting',
+      connection: over === null ? 'connecting' : 'connected',
       sent,
-      waiting: waiting.length + open,
+      waiting: waiting.length + open.size,
       dropped,
       problem,
     }),
     async dispose() {
       if (ended) return;
-      if (client.connected) {
+      const here = over;
+      if (here !== null) {
         const said = new Promise<void>((resolve) => {
-          client.publish(`${prefix}/online`, '0', { qos: 1, retain: true }, () => resolve());
+          here.publish(`${prefix}/online`, '0', { qos: 1, retain: true }, () => resolve());
         });
         await Promise.race([said, new Promise<void>((resolve) => void setTimeout(resolve, 1_000).unref())]);
       }
       ended = true;
+      clearTimeout(again);
       await client.endAsync(true).catch(() => {});
     },
   };
