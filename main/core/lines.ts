@@ -20,8 +20,10 @@ const TAKE_UP_MS = 10_000;
 const STOP_MS = 40_000;
 /** Signals put out by hand fall back after so long, whatever became of the one who put them out. */
 const TEST_S = 10;
-/** Of them stored without a pause: some 50 ms. */
+/** Records stored without a pause: some 50 ms. */
 const STORED_AT_ONCE = 1_000;
+/** The pause, in which all others have their turn. Nothing waits for the broker of the plant's events: without it more would be told than can wait for it. */
+const PAUSE_MS = 100;
 
 export interface Lines {
   handlers: HandlersOf<'line.status' | 'line.start' | 'line.stop' | 'line.trigger' | 'line.testOutput'>;
@@ -57,6 +59,8 @@ interface Line {
   /** Records were dropped here and have to be sent again. */
   overflowed: boolean;
   retry: NodeJS.Timeout | null;
+  /** What waits goes on being stored then. */
+  pause: NodeJS.Timeout | null;
   /** The last try to connect to the line or to start it failed. */
   resumeDue: boolean;
   /** How often the line is being told, or is to be told, from where to send again: what is new may come before what is old meanwhile. */
@@ -89,6 +93,7 @@ export const createLines = (
       waiting: [],
       overflowed: false,
       retry: null,
+      pause: null,
       resumeDue: false,
       held: 0,
       inTurn: createLane(),
@@ -142,11 +147,12 @@ export const createLines = (
   };
   /** Stores what waits, with turns for others in between; then what was dropped is asked for again. */
   const drain = (line: Line): void => {
-    if (closed || line.held > 0 || !storeWaiting(line)) return;
+    if (closed || line.held > 0 || line.pause !== null || !storeWaiting(line)) return;
     if (line.waiting.length > 0) {
-      setImmediate(() => {
+      line.pause = setTimeout(() => {
+        line.pause = null;
         if (line.retry === null) drain(line);
-      });
+      }, PAUSE_MS).unref();
       return;
     }
     if (!line.overflowed || line.client === null) return;

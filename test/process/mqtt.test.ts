@@ -200,6 +200,29 @@ test.skipIf(missing)(
   },
 );
 
+test.skipIf(missing)('what a line recorded while the core was away is told to a broker that is there', async () => {
+  const port = await freePort();
+  await startBroker(port);
+  const heard = await subscribe(port);
+  const world = await startWorld();
+  try {
+    const { stationId } = await setUp(world);
+    await world.call('line.start', { stationId });
+    await world.call('events.set', { config: { kind: 'mqtt', address: '127.0.0.1', port } });
+    const state = async () => (await world.call('events.get', {})).state;
+    await until(async () => (await state()).connection === 'connected');
+    const line = world.lines.get(stationId)!;
+    line.resend = Array.from({ length: MOST_WAITING + 2_000 }, (_, i) => lineRecord(i + 1));
+    line.die();
+    await until(() => line.acknowledged.includes(MOST_WAITING + 2_000));
+    await until(async () => (await state()).waiting === 0);
+    expect(await state()).toMatchObject({ dropped: 0, problem: null });
+    await until(() => of(heard, '/part').length >= MOST_WAITING + 2_000);
+  } finally {
+    await world.close();
+  }
+});
+
 test.skipIf(missing || withoutTls)(
   'over TLS a broker is believed by the certificate given and its name, and nothing is told to any other',
   async () => {
