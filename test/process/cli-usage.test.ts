@@ -92,6 +92,14 @@ test('an account, a station or a new password that has to be given is not guesse
   expect((await at.failed('update', '--user', 'mio')).code).toBe('WRONG_PASSWORD');
 });
 
+test('events that are to be encrypted are not sent in clear', async () => {
+  await using at = await newCommandLine({ MEKIKI_PASSWORD: 'correct horse battery' });
+  await at.done('init', '--user', 'hana');
+  const broker = ['events', 'set', '--address', '127.0.0.1', '--server-name', 'broker.plant'];
+  expect((await at.misused(...broker)).message).toContain('--ca');
+  expect((await at.misused(...broker, '--no-tls')).message).toContain("option '--no-tls' cannot be used with");
+});
+
 test.each([
   [
     ['learn', 'set', '--tasks', 'many'],

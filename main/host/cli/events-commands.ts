@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import type { MethodInput } from '../../contract/methods.ts';
 import { signIn } from './accounts.ts';
 import { ipAddress, wholeNumber, type Action, type Context } from './context.ts';
 import { withCore } from './core-client.ts';
+import { UsageError } from './output.ts';
 import { withAccount, type UserOption } from './station-option.ts';
 
 interface SetOptions extends UserOption {
@@ -47,7 +48,7 @@ export function addEventsCommands(program: Command, action: Action): void {
         'encrypted (TLS): certificate of the broker or of its authority, PEM; no other is believed',
       )
       .option('--server-name <name>', 'name in the certificate of the broker (default: its address)')
-      .option('--no-tls', 'in clear')
+      .addOption(new Option('--no-tls', 'in clear').conflicts(['ca', 'serverName']))
       .option('--off', 'tell nobody'),
   ).action(
     action(async (context: Context, { address, port, prefix, brokerUser, off, user, ...secure }: SetOptions) => {
@@ -57,6 +58,11 @@ export function addEventsCommands(program: Command, action: Action): void {
         const before = (await client.call('events.get', {})).config;
         const tlsBefore = before.kind === 'mqtt' ? before.tls : null;
         const tls = ca === undefined ? tlsBefore : { serverName: '', ...tlsBefore, ca };
+        if (tls === null && secure.serverName !== undefined)
+          throw new UsageError(
+            '--server-name',
+            'give --ca as well: without it all goes out in clear, the password too',
+          );
         const wanted = {
           ...before,
           kind: 'mqtt' as const,
