@@ -125,11 +125,14 @@ function* readingPiece(path: string, number: number | null): Generator<LineRecor
   return content;
 }
 
-function readPiece(path: string, number: number | null): PieceContent {
+/** Without its records: those of all pieces are too many to hold. */
+function readPiece(path: string, number: number | null): Omit<PieceContent, 'lines'> {
   const reading = readingPiece(path, number);
   for (;;) {
     const step = reading.next();
-    if (step.done) return step.value;
+    if (!step.done) continue;
+    const { lines: _records, ...about } = step.value;
+    return about;
   }
 }
 
@@ -138,7 +141,7 @@ function* slicesOf(records: LineRecord[]): Generator<LineRecord[]> {
 }
 
 /** Numbers lost up to the end of a piece: its head counts those before it. */
-const lostUpTo = (piece: PieceContent | undefined): number =>
+const lostUpTo = (piece: Piece | undefined): number =>
   piece ? piece.lost + Math.max(0, piece.last - piece.after - piece.records) : 0;
 
 /** @returns bytes written */
