@@ -55,7 +55,7 @@ export const plantEventsStateSchema = z.object({
   waiting: z.number().int(),
   /** Given up, the oldest first, since too many waited. */
   dropped: z.number().int(),
-  /** What the broker or the network said last; null: nothing is wrong. */
+  /** What the broker or the network said since a message was acknowledged last; null: nothing is wrong. */
   problem: z.string().nullable(),
 });
 export type PlantEventsState = z.infer<typeof plantEventsStateSchema>;

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { silentLog } from '../../main/contract/log.ts';
 import { plantEventsSchema } from '../../main/contract/plant-events.ts';
 import { openPublisher } from '../../main/lineio/mqtt/publisher.ts';
 
@@ -64,10 +63,10 @@ async function startBroker(answer: (connection: number) => Answer) {
   };
 }
 
-async function open(port: number) {
+async function open(port: number, warn = () => {}) {
   const config = plantEventsSchema.parse({ kind: 'mqtt', address: '127.0.0.1', port, prefix: 'p' });
   if (config.kind === 'none') throw new Error('it names a broker');
-  const publisher = await openPublisher(config, { clientId: 'test', password: null, log: silentLog });
+  const publisher = await openPublisher(config, { clientId: 'test', password: null, log: { warn } });
   return { ...publisher, [Symbol.asyncDispose]: () => publisher.dispose() };
 }
 const until = async (condition: () => boolean): Promise<void> => {
@@ -127,4 +126,23 @@ test('of the states of a line the last is told last, though an earlier one was o
   for (const n of [2, 3]) publisher.publish('s/line', { n }, { retain: true, key: 's' });
   await until(() => publisher.state().waiting === 0);
   expect(texts(broker.connections[1]).at(-1)).toBe('{"n":3}');
+}, 60_000);
+
+test('a broker that ends each connection at what it is told is a problem that stays, and is noted once', async () => {
+  await using broker = await startBroker(() => ({
+    code: 0,
+    acknowledges: () => {
+      broker.connections.at(-1)!.socket.destroy();
+      return false;
+    },
+  }));
+  let noted = 0;
+  await using publisher = await open(broker.port, () => (noted += 1));
+  const problems = new Set<string | null>();
+  for (const connection of [1, 2]) {
+    await until(() => broker.connections.length > connection && broker.connections[connection]!.published.length > 0);
+    problems.add(publisher.state().problem);
+  }
+  expect([...problems]).toEqual([expect.any(String)]);
+  expect(noted).toBe(1);
 }, 60_000);

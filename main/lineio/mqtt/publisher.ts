@@ -69,6 +69,7 @@ export async function openPublisher(
         if (error || here !== over) return;
         open.delete(next);
         sent += 1;
+        told(null);
         send();
       });
     }
@@ -96,8 +97,10 @@ export async function openPublisher(
     });
     made.on('connect', () => {
       over = made;
-      told(null);
-      made.publish(`${prefix}/online`, '1', { qos: 1, retain: true });
+      // Well when something is acknowledged: a broker may let in whom it then throws out.
+      made.publish(`${prefix}/online`, '1', { qos: 1, retain: true }, (error) => {
+        if (!error) told(null);
+      });
       send();
     });
     made.on('error', (error) => told(error.message));
