@@ -78,6 +78,9 @@ export const triggersOf = (memory: RingMemory): [number, number] => [
   Atomics.load(memory.words, REFUSED),
 ];
 
+/** What a counter of the ring has counted since it stood at `before`: it rolls over, which frames dropped in free run reach within months. */
+export const countedSince = (before: number, now: number): number => (now - before) >>> 0;
+
 /** The capture thread's end. */
 export function createRingWriter(memory: RingMemory, now: () => number, notify: (notice: FrameNotice) => void) {
   const { words, numbers } = memory;

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import {
+  countedSince,
   createRingMemory,
   createRingReader,
   createRingWriter,
@@ -73,6 +74,15 @@ test('a full ring drops, however few frames wait for a verdict', () => {
   }
   expect(notices).toHaveLength(SLOTS);
   expect(droppedFrames(memory)).toBe(2);
+});
+
+test('what is counted over the end of a counter is counted on', () => {
+  const { memory, writer } = ring();
+  writer.missed(2 ** 31 - 2);
+  const before = droppedFrames(memory);
+  writer.missed(5);
+  expect(countedSince(before, droppedFrames(memory))).toBe(5);
+  expect(countedSince(0, droppedFrames(memory))).toBe(2 ** 31 + 3);
 });
 
 test('frames of changing size get memory that fits; a very large one is taken alone', () => {

@@ -1,6 +1,13 @@
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { createRingMemory, createRingReader, droppedFrames, setLastNumber, triggersOf } from '../../capture/ring.ts';
+import {
+  countedSince,
+  createRingMemory,
+  createRingReader,
+  droppedFrames,
+  setLastNumber,
+  triggersOf,
+} from '../../capture/ring.ts';
 import type { FromCapture } from '../../capture/capture-thread.ts';
 import type { LineStatus, Station } from '../../contract/domain.ts';
 import { AppError, assert } from '../../contract/errors.ts';
@@ -187,9 +194,9 @@ export function createLine({ emit, log = silentLog, openFeed, cameraMs, onFatal 
       modelId: slot.model?.card.id ?? null,
       startedAt: line.startedAt,
       ...line.tally.counts(),
-      droppedFrames: droppedFrames(memory) - line.droppedBefore,
-      triggers: triggersOf(memory)[0] - line.triggersBefore[0],
-      refusedTriggers: triggersOf(memory)[1] - line.triggersBefore[1],
+      droppedFrames: countedSince(line.droppedBefore, droppedFrames(memory)),
+      triggers: countedSince(line.triggersBefore[0], triggersOf(memory)[0]),
+      refusedTriggers: countedSince(line.triggersBefore[1], triggersOf(memory)[1]),
       lostRecords: line.setup.spool.lostRecords,
       lineOutput: line.lineOutput,
       rssBytes: process.memoryUsage.rss(),
