@@ -1,10 +1,16 @@
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createRingMemory, createRingReader, createRingWriter, setLastNumber } from '../../main/capture/ring.ts';
+import {
+  createRingMemory,
+  createRingReader,
+  createRingWriter,
+  setLastNumber,
+  type FrameNotice,
+} from '../../main/capture/ring.ts';
 import { silentLog } from '../../main/contract/log.ts';
 import type { LineState } from '../../main/host/line/line-state.ts';
 import { createOutbox } from '../../main/host/line/outbox.ts';
@@ -13,6 +19,7 @@ import type { FromRecords, RecordsThreadData, ToRecords } from '../../main/host/
 import { createTally } from '../../main/host/line/tally.ts';
 import { createVerdicts } from '../../main/host/line/verdicts.ts';
 import { openSpool, type Spool } from '../../main/inspection/spool.ts';
+import { createImageFiles } from '../../main/store/images.ts';
 import { smallDisk } from '../helpers/small-disk.ts';
 import { spoolRecord } from '../helpers/spool-record.ts';
 import { lineStation } from './line-home.ts';
@@ -40,8 +47,8 @@ const file = () => join(dir, 'spool', 'st.ndjson');
 const record = (seq: number, note: string) => spoolRecord(seq, [note]);
 const seqsIn = (spool: Spool, after = 0) => [...spool.after(after)].flat().map(({ seq }) => seq);
 
-/** A line whose inference hangs at the next frame: `late` gives what the watchdog makes of it, `hear` tells the main thread. */
-const hangingLine = (spool: Spool) => {
+/** The thread with a ring of its own; `next` gives what it says of a kind the next time, `noticed` waits until it has heard of a frame. */
+const recordsThread = (settings: { lateAfterMs: number; keepOkImages: number | null }) => {
   const memory = createRingMemory();
   const dirty = new Int32Array(new SharedArrayBuffer(4));
   const [notices, lineio] = [new MessageChannel(), new MessageChannel()];
@@ -50,13 +57,41 @@ const hangingLine = (spool: Spool) => {
     transferList: [notices.port2, lineio.port2],
   });
   const tell = (message: ToRecords) => worker!.postMessage(message);
-  tell({ kind: 'configure', home: dir, lateAfterMs: 20, keepOkImages: null, okImagesFile: join(dir, 'ok') });
-  tell({ kind: 'spool', path: spool.path, turns: spool.turns });
+  const configure = () => tell({ kind: 'configure', home: dir, okImagesFile: join(dir, 'ok'), ...settings });
+  configure();
+  let last: FrameNotice | null = null;
   const ring = createRingWriter(
     memory,
     () => Number(process.hrtime.bigint()) / 1e6,
-    (notice) => notices.port1.postMessage(notice),
+    (notice) => {
+      last = notice;
+      notices.port1.postMessage(notice);
+    },
   );
+  return {
+    memory,
+    dirty,
+    tell,
+    configure,
+    offer(value = 0): FrameNotice {
+      const image = { width: 8, height: 8, channels: 1 as const, data: new Uint8Array(64).fill(value) };
+      ring.offer({ image, capturedAt: new Date(0), notes: [], source: 'test' });
+      return last!;
+    },
+    noticed: () => new Promise((resolve) => void lineio.port1.once('message', resolve)),
+    async next<K extends FromRecords['kind']>(kind: K): Promise<Extract<FromRecords, { kind: K }>> {
+      for (;;) {
+        const [message] = (await once(worker!, 'message')) as [FromRecords];
+        if (message.kind === kind) return message as Extract<FromRecords, { kind: K }>;
+      }
+    },
+  };
+};
+
+/** A line whose inference hangs at the next frame: `late` gives what the watchdog makes of it, `hear` tells the main thread. */
+const hangingLine = (spool: Spool) => {
+  const { memory, dirty, tell, offer, next } = recordsThread({ lateAfterMs: 20, keepOkImages: null });
+  tell({ kind: 'spool', path: spool.path, turns: spool.turns });
   const line: LineState = {
     setup: { home: dir, station: lineStation({ kind: 'simulated' }), spool, outbox: createOutbox(0, () => {}) },
     state: 'running',
@@ -73,14 +108,10 @@ const hangingLine = (spool: Spool) => {
   const verdicts = createVerdicts(line, { ring: createRingReader(memory), threads, problems, log: silentLog });
   return {
     hear: verdicts.fromRecords,
-    async late(): Promise<Extract<FromRecords, { kind: 'late' }>> {
-      const image = { width: 8, height: 8, channels: 1 as const, data: new Uint8Array(64) };
+    late() {
       setLastNumber(memory, spool.lastSeq);
-      ring.offer({ image, capturedAt: new Date(0), notes: [], source: 'test' });
-      for (;;) {
-        const [message] = (await once(worker!, 'message')) as [FromRecords];
-        if (message.kind === 'late') return message;
-      }
+      offer();
+      return next('late');
     },
   };
 };
@@ -125,4 +156,24 @@ test('a record that went into an older file, as the turn was under way, is kept 
   hear(await late());
   spool.acknowledge(last);
   expect(seqsIn(spool, last)).toEqual([last + 1]);
+});
+
+test('a picture that is being stored when the line is configured is one of those that go', async () => {
+  const { memory, tell, configure, offer, noticed, next } = recordsThread({ lateAfterMs: 60_000, keepOkImages: 1 });
+  const ring = createRingReader(memory);
+  const okPart = async (value: number) => {
+    const { slot, seq } = offer(value);
+    await noticed();
+    ring.claimDecided(slot);
+    ring.release(slot);
+    tell({ kind: 'verdict', seq, ok: true, frame: 0 });
+  };
+  const shas: string[] = [];
+  for (const value of [1, 2, 3]) {
+    await okPart(value);
+    if (value === 1) configure();
+    shas.push((await next('archived')).sha!);
+  }
+  const { pathOf } = createImageFiles(dir);
+  expect(shas.map((sha) => existsSync(pathOf(sha)))).toEqual([false, false, true]);
 });

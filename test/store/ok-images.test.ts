@@ -12,7 +12,7 @@ describe('the last pictures of ok parts', () => {
   let list: OkImages;
   const file = () => join(home, 'a.ok-images');
   /** What a start of the line does. */
-  const reopen = (keep: number | null = 2) => (list = createOkImages(file(), keep, images));
+  const reopen = (keep: number | null = 2) => (list = createOkImages(file(), () => keep, images));
   const sha = (picture: string) => createHash('sha256').update(picture).digest('hex');
   const stays = (picture: string) => existsSync(images.pathOf(sha(picture)));
   const part = (picture: string, ok: boolean) => list.store(Buffer.from(picture), ok);
@@ -87,7 +87,7 @@ describe('the last pictures of ok parts', () => {
     /** Each keeps its own last two. */
     let other: OkImages;
     beforeEach(() => {
-      other = createOkImages(join(home, 'b.ok-images'), 2, images);
+      other = createOkImages(join(home, 'b.ok-images'), () => 2, images);
     });
 
     test.each([

@@ -33,10 +33,10 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** @param keep null: all, none comes on the list */
+/** One list at a time: what is being stored goes on the list that there was. @param keep how many stay now; null: all, none comes on the list */
 export function createOkImages(
   file: string,
-  keep: number | null,
+  keep: () => number | null,
   images: Pick<ImageFiles, 'pathOf' | 'putNew' | 'keep' | 'has'>,
 ): OkImages {
   // One that cannot be read: then those pictures stay.
@@ -63,9 +63,10 @@ export function createOkImages(
     list.bury(sha);
   };
   const add = async (sha: string) => {
-    if (keep === null) return;
+    const most = keep();
+    if (most === null) return;
     list.put(sha, true);
-    for (let n = 0; n < DELETED_AT_ONCE && list.entries.size > keep; n += 1) await deleteOldest();
+    for (let n = 0; n < DELETED_AT_ONCE && list.entries.size > most; n += 1) await deleteOldest();
     list.compact(list.entries.size + MAX_STALE);
   };
   /** Another station's list may have it, and delete it. */

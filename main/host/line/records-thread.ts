@@ -84,6 +84,7 @@ interface Waiting {
 const waiting: Waiting[] = [];
 let storing = 0;
 let pictures = true;
+let keepOkImages: number | null = null;
 let okImages: OkImages | null = null;
 
 const asWire = (error: unknown): WireError => asAppError(error, 'records').toWire('records');
@@ -215,7 +216,9 @@ main.on('message', (message: ToRecords) => {
   switch (message.kind) {
     case 'configure': {
       lateAfterMs = message.lateAfterMs;
-      okImages = createOkImages(message.okImagesFile, message.keepOkImages, createImageFiles(message.home));
+      keepOkImages = message.keepOkImages;
+      // Not anew: a picture that is being stored would be on no list, and stay for ever.
+      okImages ??= createOkImages(message.okImagesFile, () => keepOkImages, createImageFiles(message.home));
       break;
     }
     case 'spool':
