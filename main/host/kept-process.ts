@@ -87,7 +87,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
   const start = () => {
     state = 'starting';
     tries += 1;
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     const spawned = options.spawn();
     const opened = createMultiplexer(spawned.channel, 'parent');
     let failure: AppError | null = null;
@@ -144,7 +144,7 @@ export function keepProcess(options: KeptProcessOptions): KeptProcess {
       state = 'stopped';
       if (stopping) return;
       log.warn('ended unasked', { pid: spawned.pid, ...exit, problem: failure?.message });
-      pause = pauses.afterCrash(Date.now() - startedAt);
+      pause = pauses.afterCrash(performance.now() - startedAt);
       if (mayTryAgain(failure, wasUp)) return startLater();
       const reason = failure ?? new AppError('DISCONNECTED', { peer: name });
       tries = 0;

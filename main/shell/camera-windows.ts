@@ -48,10 +48,10 @@ export function keepCameraWindows(
     const { webContents } = window;
     let channel: Channel | null = null;
     const pauses = createPauses();
-    let loadedAt = Date.now();
+    let loadedAt = performance.now();
     const reload = () => {
       if (window.isDestroyed()) return;
-      loadedAt = Date.now();
+      loadedAt = performance.now();
       webContents.reload();
     };
     webContents.on('did-finish-load', () => {
@@ -64,7 +64,7 @@ export function keepCameraWindows(
     webContents.on('render-process-gone', (_event, { reason, exitCode }) => {
       channel?.close();
       if (reason === 'clean-exit') return;
-      const pauseMs = pauses.afterCrash(Date.now() - loadedAt);
+      const pauseMs = pauses.afterCrash(performance.now() - loadedAt);
       log.error('the page that reads a camera crashed', { reason, exitCode, crashes: pauses.crashes, pauseMs });
       onCrash?.(pauses.crashes, pauseMs);
       setTimeout(reload, pauseMs);

@@ -112,8 +112,8 @@ export function createLastingClient<M extends MethodMap, E extends EventMap>(
     },
     async call(method, input, callOptions) {
       // It may be lost again by the time that the waiting one comes to its turn.
-      for (const deadline = Date.now() + waitMs; state !== 'open';)
-        await whenOpen(deadline - Date.now(), callOptions?.signal);
+      for (const deadline = performance.now() + waitMs; state !== 'open';)
+        await whenOpen(deadline - performance.now(), callOptions?.signal);
       return caller.call(method, input, callOptions) as Promise<never>;
     },
     on: (event: NameOf<E>, listener) => caller.on(event, listener as (payload: unknown) => void),

@@ -11,10 +11,10 @@ import { checkProgress, checkText, restoreProgress, restoreText } from '../upkee
 export function serveUpkeep(wire: Multiplexer, home: string, log: Logger): void {
   wire.onOpen((name, channel) => {
     if (name !== UPKEEP) return channel.close();
-    let last = 0;
+    let last = -Infinity;
     const tell = (line: string) => {
-      if (Date.now() - last < 1000) return;
-      last = Date.now();
+      if (performance.now() - last < 1000) return;
+      last = performance.now();
       server.emit('upkeep.progressed', line);
     };
     const server = createServer({

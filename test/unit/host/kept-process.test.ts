@@ -11,6 +11,7 @@ const START_MS = 60_000;
 /** What a process says to its supervisor; no process is started. */
 const kept = () => {
   const control: Channel[] = [];
+  let crash = () => {};
   const killed: string[] = [];
   const child = keepProcess({
     name: 'core',
@@ -21,8 +22,9 @@ const kept = () => {
       const [ours, theirs] = createMemoryPair();
       control.push(createMultiplexer(theirs, 'child').open('control'));
       let exited: (exit: { code: number | null; signal: string | null }) => void = () => {};
+      crash = () => exited({ code: 1, signal: null });
       return {
-        pid: 1,
+        pid: control.length,
         channel: ours,
         kill(signal) {
           killed.push(signal);
@@ -39,7 +41,7 @@ const kept = () => {
     control.at(-1)!.send(message);
     return vi.advanceTimersByTimeAsync(0);
   };
-  return { child, say, killed };
+  return { child, say, killed, crash: () => crash() };
 };
 
 beforeEach(() => void vi.useFakeTimers());
@@ -71,4 +73,22 @@ test('one that says nothing more after that, or nothing at all, is killed', asyn
   // The next one, which is started at once.
   await vi.advanceTimersByTimeAsync(1.5 * START_MS);
   expect(killed).toEqual(['SIGKILL', 'SIGKILL']);
+});
+
+test('one that lived long is started at once when it crashes, though the clock was set back meanwhile', async () => {
+  const { child, say, crash } = kept();
+  const started = async () => {
+    const wire = child.ensure();
+    await vi.advanceTimersByTimeAsync(0);
+    await say({ ready: true });
+    await wire;
+  };
+  await started();
+  crash();
+  await started();
+  await vi.advanceTimersByTimeAsync(60_000);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  crash();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(child.pid).toBe(3);
 });
