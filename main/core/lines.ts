@@ -43,7 +43,8 @@ export interface Lines {
   statuses(): LineStatus[];
   /** Takes up the line processes that outlived an earlier core. */
   takeUp(): Promise<void>;
-  close(stopLines: boolean): Promise<void>;
+  /** The line processes go on. */
+  close(): void;
 }
 
 type LinePreviewed = z.output<(typeof lineMethods)['line.preview']['output']>;
@@ -420,20 +421,13 @@ export const createLines = (
       const running = (await processes.runningLines()).filter((id) => known.has(id));
       await Promise.all(running.map((stationId) => takeUpInTime(lineOf(stationId))));
     },
-    async close(stopLines) {
+    close() {
       closed = true;
-      for (const [stationId, line] of lines) {
+      for (const line of lines.values()) {
         if (line.retry !== null) clearTimeout(line.retry);
-        if (line.client === null) continue;
         const { client } = line;
         line.client = null;
-        if (stopLines) {
-          await client
-            .call('line.stop', {})
-            .catch((error: unknown) => log.warn('line did not stop', { stationId, error }));
-          await processes.stop(`line:${stationId}`);
-        }
-        client.close?.();
+        client?.close?.();
       }
     },
   };

@@ -122,6 +122,6 @@ export interface Core {
   subscribe(callback: (event: CoreEvent) => void): () => void;
   /** Stored PNG (width null) or a thumbnail of that width. NOT_FOUND if the home has no such image. */
   readImage(sha: string, width: number | null): Promise<Uint8Array>;
-  /** Cancels jobs, leaves line processes running unless told, closes the database, gives the home back. Safe to call twice. */
-  close(options?: { stopLines?: boolean }): Promise<void>;
+  /** Cancels jobs, leaves line processes running, closes the database, gives the home back. Safe to call twice. */
+  close(): Promise<void>;
 }

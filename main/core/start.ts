@@ -270,7 +270,7 @@ const build = async (
       const bytes = await store.images.read(sha);
       return width === null ? bytes : thumbnail(bytes, width);
     },
-    close({ stopLines = false } = {}) {
+    close() {
       closing ??= (async () => {
         homeState.close();
         revalidation.close();
@@ -278,7 +278,7 @@ const build = async (
         await retention.close();
         await ranking.close();
         await jobs.close();
-        await lines.close(stopLines);
+        lines.close();
         await plantEvents.close();
         accounts.close();
         await audit.close();
