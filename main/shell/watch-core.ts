@@ -6,7 +6,7 @@ import type { Events, Methods } from '../contract/methods.ts';
 import { createLastingClient } from '../contract/rpc/lasting-client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
 import type { Supervisor } from '../host/supervisor.ts';
-import { shellTexts } from './texts.ts';
+import { alarmText, faultText, shellTexts } from './texts.ts';
 
 export interface CoreWatch {
   readonly language: Language;
@@ -74,22 +74,18 @@ export function watchCore({ supervisor, log, onLanguage, onNotification }: Watch
     if (state !== 'fault') faulty.delete(stationId);
     else if (!faulty.has(stationId)) {
       faulty.add(stationId);
-      tell(shellTexts(language).lineFault, `${nameOf(stationId)}: ${line.problem?.message ?? ''}`.trim());
+      tell(shellTexts(language).lineFault, faultText(language, nameOf(stationId), line.problem));
     }
     keepAwake();
   };
   const takeAlarms = (alarms: readonly Alarm[], fresh: boolean) => {
-    const texts = shellTexts(language);
     for (const { id, stationId, measure, at } of alarms) {
       if (told.has(id)) continue;
       told.add(id);
       // The line is as it was: supervisors find it in the window.
       if (measure === 'revalidation') continue;
       if (fresh && Date.now() - Date.parse(at) < NEWS_MS)
-        tell(
-          texts.alarm,
-          texts.alarmText.replace('{station}', nameOf(stationId)).replace('{measure}', texts.measures[measure]),
-        );
+        tell(shellTexts(language).alarm, alarmText(language, nameOf(stationId), measure));
     }
   };
   const alarmsOf = async (stationId: string, fresh: boolean) =>
