@@ -38,12 +38,15 @@ export const errorCatalogue = {
       'The part was not found in the picture: {problem}.',
       'Check its place and the lamp, or teach the part finder again.',
     ],
-    ['画像の中に部品が見つかりません: {problem}', '部品の位置と照明を確認するか、位置決めの登録をやり直してください。'],
+    [
+      '画像の中に部品が見つかりません: {problem}。',
+      '位置と照明を確認するか、設定の「部品の位置」で登録し直してください。',
+    ],
   ),
   // --- calls and accounts
   INVALID_INPUT: entry(
     ['{what} is not valid: {problem}.', 'Correct it and try again.'],
-    ['{what} が正しくありません: {problem}', '修正してもう一度実行してください。'],
+    ['{what} が正しくありません: {problem}。', '修正してもう一度実行してください。'],
   ),
   UNKNOWN_METHOD: entry(
     ['There is no method "{method}".', 'Update the window and the core to the same version.'],
@@ -106,9 +109,12 @@ export const errorCatalogue = {
   TWO_PERSONS: entry(
     [
       'Whoever labelled most of it, taught it or made it may not approve {model} alone.',
-      'Let another supervisor approve it: {who}.',
+      'Let another supervisor approve it: {who}. Where there is none, have one added.',
     ],
-    ['{model} は、主にラベル付け・学習・作成をした本人だけでは承認できません。', '別の監督者が承認してください: {who}'],
+    [
+      '{model} は、主にラベル付け・学習・作成をした本人だけでは承認できません。',
+      '別の監督者が承認してください: {who}。いない場合は追加してください。',
+    ],
   ),
   RECOVERY_REFUSED: entry(
     [
@@ -160,7 +166,10 @@ export const errorCatalogue = {
   ),
   CONFLICT: entry(
     ['{what} is {state}; this needs {needed}.', 'Look how it stands now, and see to that first.'],
-    ['{what} は {state} です。{needed} である必要があります。', '現在の状態を確認し、先に必要な状態にしてください。'],
+    [
+      '今の状態では実行できません。{what}: {state}（必要: {needed}）。',
+      '現在の状態を確認し、先に必要な状態にしてください。',
+    ],
   ),
   CONFIG_INVALID: entry(
     ['{file} cannot be applied ({count} problems):\n{problems}', 'Correct the file; nothing of it was applied.'],
@@ -183,7 +192,7 @@ export const errorCatalogue = {
       'Check its permissions, or choose another folder with --home.',
     ],
     [
-      'データフォルダー {home} に書き込めません: {problem}',
+      'データフォルダー {home} に書き込めません: {problem}。',
       '権限を確認するか、--home で別のフォルダーを指定してください。',
     ],
   ),
@@ -193,7 +202,7 @@ export const errorCatalogue = {
       'Give the account a home folder that can be written, with room on its disk; on Linux XDG_CONFIG_HOME may name another one.',
     ],
     [
-      'このアカウントの画面が使うフォルダー {folder} に書き込めません: {problem}',
+      'このアカウントの画面が使うフォルダー {folder} に書き込めません: {problem}。',
       'アカウントのホームフォルダーを、空きのある書き込み可能な場所にしてください。Linux では XDG_CONFIG_HOME で別の場所を指定できます。',
     ],
   ),
@@ -217,7 +226,7 @@ export const errorCatalogue = {
       'Nothing was changed. Run "mekiki --check --repair" (on the command line "check --repair"), or restore a backup.',
     ],
     [
-      'データベース {file} が壊れています: {problem}',
+      'データベース {file} が壊れています: {problem}。',
       '何も変更していません。「mekiki --check --repair」（コマンドラインでは「check --repair」）を実行するか、バックアップから復元してください。',
     ],
   ),
@@ -235,7 +244,7 @@ export const errorCatalogue = {
   BACKUP_UNREADABLE: entry(
     ['{file} is not a whole Mekiki backup: {problem}.', 'Use another backup; nothing was changed.'],
     [
-      '{file} は完全な Mekiki バックアップではありません: {problem}',
+      '{file} は完全な Mekiki バックアップではありません: {problem}。',
       '別のバックアップを使ってください。何も変更していません。',
     ],
   ),
@@ -265,11 +274,11 @@ export const errorCatalogue = {
   ),
   DISK_LOW: entry(
     ['The disk of {path} has only {free} MB left: {what}.', 'Free some space. Inspection goes on.'],
-    ['{path} のディスクの空きは {free} MB だけです: {what}', '空き容量を増やしてください。検査は続きます。'],
+    ['{path} のディスクの空きは {free} MB だけです。{what}。', '空き容量を増やしてください。検査は続きます。'],
   ),
   PORT_IN_USE: entry(
     ['Port {port} of this PC cannot be used: {problem}.', 'Choose another with --port, or leave it out.'],
-    ['この PC のポート {port} は使えません: {problem}', '--port で別の番号を指定するか、指定を省いてください。'],
+    ['この PC のポート {port} は使えません: {problem}。', '--port で別の番号を指定するか、指定を省いてください。'],
   ),
   NO_KEYCHAIN: entry(
     [
@@ -277,7 +286,7 @@ export const errorCatalogue = {
       'Start again from a desktop session with an unlocked keychain, or without --keychain: then the key lies in a file that only this account may read.',
     ],
     [
-      '新しいデータフォルダー {home} の鍵をキーチェーンに保管できません。このセッションにキーチェーンがありません: {problem}',
+      '新しいデータフォルダー {home} の鍵をキーチェーンに保管できません。このセッションにキーチェーンがありません: {problem}。',
       'キーチェーンのロックを解除したデスクトップで起動し直すか、--keychain を付けずに起動してください。その場合、鍵はこのアカウントだけが読めるファイルに置かれます。',
     ],
   ),
@@ -287,18 +296,21 @@ export const errorCatalogue = {
       'Start the desktop program on the PC and with the account that made this data folder, with its keychain unlocked; or restore a backup into an empty folder.',
     ],
     [
-      '{home} の「{name}」はキーチェーンで封印されていて、ここでは開けません: {problem}',
+      '{home} の「{name}」はキーチェーンで封印されていて、ここでは開けません: {problem}。',
       'このデータフォルダーを作成した PC とアカウントで、キーチェーンのロックを解除してデスクトップ版を起動するか、空のフォルダーにバックアップを復元してください。',
     ],
   ),
   ROOT_KEY_LOST: entry(
     ['The root key of {home} cannot be used: {problem}.', 'Restore the folders secrets and trust from a backup.'],
-    ['{home} のルート鍵を使用できません: {problem}', 'secrets と trust フォルダーをバックアップから復元してください。'],
+    [
+      '{home} のルート鍵を使用できません: {problem}。',
+      'secrets と trust フォルダーをバックアップから復元してください。',
+    ],
   ),
   // --- images
   IMAGE_UNREADABLE: entry(
     ['{file} is not a readable image: {problem}.', 'Save it again as PNG, JPEG, BMP or TIFF.'],
-    ['{file} は読み取れる画像ではありません: {problem}', 'PNG、JPEG、BMP、TIFF で保存し直してください。'],
+    ['{file} は読み取れる画像ではありません: {problem}。', 'PNG、JPEG、BMP、TIFF で保存し直してください。'],
   ),
   IMAGE_TOO_LARGE: entry(
     [
@@ -331,7 +343,7 @@ export const errorCatalogue = {
   ),
   DATASET_CLASSES_DIFFER: entry(
     ['Train and test have different classes: {difference}.', 'Give every class to both, or remove it from both.'],
-    ['train と test のクラスが異なります: {difference}', '両方に同じクラスを用意してください。'],
+    ['train と test のクラスが異なります: {difference}。', '両方に同じクラスを用意してください。'],
   ),
   TOO_FEW_IMAGES: entry(
     ['{what} has {found} image(s); {needed} are needed.', 'Label {missing} more.'],
@@ -343,8 +355,8 @@ export const errorCatalogue = {
       'Label more ({missing}), or leave these classes out.',
     ],
     [
-      '検証には各クラス {needed} 枚の画像が必要ですが、足りません({found})。',
-      '追加でラベルを付けるか({missing})、これらのクラスを除いてください。',
+      '検証には各クラス {needed} 枚の画像が必要ですが、足りません（{found}）。',
+      '追加でラベルを付けるか（{missing}）、これらのクラスを除いてください。',
     ],
   ),
   TOO_FEW_CLASSES: entry(
@@ -353,31 +365,34 @@ export const errorCatalogue = {
   ),
   CONTRADICTING_LABELS: entry(
     ['The same image is in the classes {classes}: {file}.', 'Remove it from all but one.'],
-    ['同じ画像が複数のクラス {classes} にあります: {file}', '1 つを残して取り除いてください。'],
+    ['同じ画像が複数のクラス {classes} にあります: {file}。', '1 つを残して取り除いてください。'],
   ),
   BAD_CLASS_NAME: entry(
     ['"{name}" cannot be a class name: {problem}.', 'Choose another name.'],
-    ['「{name}」はクラス名にできません: {problem}', '別の名前にしてください。'],
+    ['「{name}」はクラス名にできません: {problem}。', '別の名前にしてください。'],
   ),
   // --- models
   MODEL_UNREADABLE: entry(
     ['{file} is not a readable ONNX model: {problem}.', 'Export it again.'],
-    ['{file} は読み取れる ONNX モデルではありません: {problem}', 'もう一度書き出してください。'],
+    ['{file} は読み取れる ONNX モデルではありません: {problem}。', 'もう一度書き出してください。'],
   ),
   MODEL_DATA_MISSING: entry(
     ['{file} keeps weights in "{location}": {problem}.', 'Put its data files into the same folder as the model.'],
-    ['{file} の重みは「{location}」にあります: {problem}', 'データファイルをモデルと同じフォルダーに置いてください。'],
+    [
+      '{file} の重みは「{location}」にあります: {problem}。',
+      'データファイルをモデルと同じフォルダーに置いてください。',
+    ],
   ),
   UNSUPPORTED_OP: entry(
     ['{op} (opset {opset}, node "{node}") is not supported here: {problem}.', 'Use a model without it.'],
     [
-      '{op}（opset {opset}、ノード「{node}」）には対応していません: {problem}',
+      '{op}（opset {opset}、ノード「{node}」）には対応していません: {problem}。',
       'これを含まないモデルを使ってください。',
     ],
   ),
   GRAPH_INVALID: entry(
     ['The graph is not valid at "{where}": {problem}.', 'Export the model again.'],
-    ['グラフの「{where}」が正しくありません: {problem}', 'モデルをもう一度書き出してください。'],
+    ['グラフの「{where}」が正しくありません: {problem}。', 'モデルをもう一度書き出してください。'],
   ),
   BACKBONE_UNSUITABLE: entry(
     [
@@ -385,13 +400,13 @@ export const errorCatalogue = {
       'Choose an image classifier or feature extractor; name its outputs with --features if needed.',
     ],
     [
-      '{file} はバックボーンとして使えません: {problem}',
+      '{file} はバックボーンとして使えません: {problem}。',
       '画像分類または特徴抽出のモデルを選び、必要なら --features で出力を指定してください。',
     ],
   ),
   MODEL_UNSUITABLE: entry(
     ['{file} cannot be worked on: {problem}.', 'Export it as is said there, or take another model.'],
-    ['{file} は処理できません: {problem}', '指摘のとおりに書き出し直すか、別のモデルを使ってください。'],
+    ['{file} は処理できません: {problem}。', '指摘のとおりに書き出し直すか、別のモデルを使ってください。'],
   ),
   BACKBONE_MISSING: entry(
     [
@@ -409,7 +424,7 @@ export const errorCatalogue = {
       'Install Mekiki again; in a checkout run "npm ci" again.',
     ],
     [
-      '同梱のバックボーン「{id}」がなく、作成もできません: {problem}',
+      '同梱のバックボーン「{id}」がなく、作成もできません: {problem}。',
       'Mekiki を再インストールしてください。チェックアウトでは「npm ci」をもう一度実行してください。',
     ],
   ),
@@ -424,13 +439,13 @@ export const errorCatalogue = {
   KNOWLEDGE_UNREADABLE: entry(
     ['{file} is not a readable knowledge file: {problem}.', 'Export it again; the knowledge is unchanged.'],
     [
-      '{file} は読み取れる知識ファイルではありません: {problem}',
+      '{file} は読み取れる知識ファイルではありません: {problem}。',
       'もう一度書き出してください。知識は変わっていません。',
     ],
   ),
   SINGULAR_STATISTICS: entry(
     ['The statistics cannot be solved: {problem}.', 'Label more parts; the knowledge is unchanged.'],
-    ['統計量を解けません: {problem}', '部品をもっとラベル付けしてください。知識は変わっていません。'],
+    ['統計量から知識を計算できません: {problem}。', '部品をもっとラベル付けしてください。知識は変わっていません。'],
   ),
   NO_KNOWLEDGE: entry(
     ['Station {stationId} has no knowledge yet.', 'Label parts of at least two classes and run an update.'],
@@ -448,7 +463,7 @@ export const errorCatalogue = {
   ),
   NOT_APPROVED: entry(
     ['{model} may not inspect: {problem}.', 'Have it approved by a supervisor first.'],
-    ['{model} は検査に使えません: {problem}', '先に監督者の承認を受けてください。'],
+    ['{model} は検査に使えません: {problem}。', '先に監督者の承認を受けてください。'],
   ),
   SIGNATURE_NEEDED: entry(
     ['This decision about {model} has to be signed.', 'Type your password and what the signature stands for.'],
@@ -456,7 +471,7 @@ export const errorCatalogue = {
   ),
   GATE_FAILED: entry(
     ['{model} fails: {gates}.', 'Reject it, or label more parts and compress again.'],
-    ['{model} は不合格です: {gates}', '却下するか、ラベルを増やして圧縮し直してください。'],
+    ['{model} は不合格です: {gates}。', '却下するか、ラベルを増やして圧縮し直してください。'],
   ),
   OTHER_ON_THIS_PC: entry(
     [
@@ -464,13 +479,13 @@ export const errorCatalogue = {
       'Where only the time is too long, end other work and try again; else compress on this PC.',
     ],
     [
-      '{model} はこの PC では証拠のとおりに動作しません: {gates}',
+      '{model} はこの PC では証拠のとおりに動作しません: {gates}。',
       '時間だけが超過している場合は他の作業を終えてもう一度試し、それ以外はこの PC で圧縮し直してください。',
     ],
   ),
   WAIVER_NEEDED: entry(
     ['{model} has not enough evidence for: {gates}.', 'Label more parts, or write a reason for the waiver.'],
-    ['{model} は証拠が足りません: {gates}', 'ラベルを増やすか、免除の理由を書いてください。'],
+    ['{model} は証拠が足りません: {gates}。', 'ラベルを増やすか、免除の理由を書いてください。'],
   ),
   CHANGED_NOT_SEEN: entry(
     ['{count} changed verdict(s) of {model} have not been seen.', 'Look at each of them first.'],
@@ -517,17 +532,17 @@ export const errorCatalogue = {
       'Compare the key with the sender; a supervisor can then run "bundle trust {key}".',
     ],
     [
-      '{file} は信頼されていない装置のものです: {problem}（鍵 {key}）',
-      '送り主と鍵を照合してください。監督者が「bundle trust {key}」で信頼できます。',
+      '{file} はここで信頼していない設備のものです: {problem}（鍵 {key}）。',
+      '送り主と鍵を照合してください。一致すれば、監督者が「bundle trust {key}」で信頼済みにできます。',
     ],
   ),
   REGISTRY_FAILED: entry(
     [
-      'The registry {registry} did not do it for {name}: {problem}.',
+      'The registry {registry} failed at {name}: {problem}.',
       'Check address, account (MEKIKI_REGISTRY_USER, MEKIKI_REGISTRY_PASSWORD) and network.',
     ],
     [
-      'レジストリ {registry} での {name} の処理に失敗しました: {problem}',
+      'レジストリ {registry} での {name} の処理に失敗しました: {problem}。',
       'アドレス、アカウント（MEKIKI_REGISTRY_USER、MEKIKI_REGISTRY_PASSWORD）、ネットワークを確認してください。',
     ],
   ),
@@ -542,7 +557,7 @@ export const errorCatalogue = {
       'Get it again from where it was released; do not install it.',
     ],
     [
-      '{file} は信頼できる更新ではありません: {problem}',
+      '{file} は信頼できる更新ではありません: {problem}。',
       '配布元から入手し直してください。インストールしないでください。',
     ],
   ),
@@ -567,7 +582,7 @@ export const errorCatalogue = {
   // --- training
   CHECKPOINT_DAMAGED: entry(
     ['The checkpoint {file} is damaged: {problem}.', 'Delete it; training then starts from the beginning.'],
-    ['チェックポイント {file} が壊れています: {problem}', '削除してください。学習は最初から始まります。'],
+    ['チェックポイント {file} が壊れています: {problem}。', '削除してください。学習は最初から始まります。'],
   ),
   CHECKPOINT_OTHER_RUN: entry(
     [
@@ -575,7 +590,7 @@ export const errorCatalogue = {
       'Name another checkpoint file, or train with the same settings and images as before.',
     ],
     [
-      'チェックポイントは別の学習のものです: {problem}',
+      'チェックポイントは別の学習のものです: {problem}。',
       '別のファイル名にするか、前と同じ設定と画像で学習してください。',
     ],
   ),
@@ -585,7 +600,7 @@ export const errorCatalogue = {
       'Name a folder with the installed package, or leave the option out.',
     ],
     [
-      '{folder} は @tensorflow/tfjs-node として使えません: {problem}',
+      '{folder} は @tensorflow/tfjs-node として使えません: {problem}。',
       'インストール済みパッケージのフォルダーを指定するか、この指定を外してください。',
     ],
   ),
@@ -595,18 +610,18 @@ export const errorCatalogue = {
       'Check the images and labels, or train with a lower learning rate.',
     ],
     [
-      'ステップ {step} で学習を停止しました: {problem} ステップ {kept} の状態は残っています。',
+      'ステップ {step} で学習を停止しました: {problem}。ステップ {kept} の状態は残っています。',
       '画像とラベルを確認するか、学習率を下げてください。',
     ],
   ),
   // --- line and camera
   INFERENCE_FAILED: entry(
     ['The model failed on part {part}: {problem}.', 'The part is unsure. Check the model under Models.'],
-    ['部品 {part} の推論に失敗しました: {problem}', '判定は保留です。モデル画面で確認してください。'],
+    ['部品 {part} の推論に失敗しました: {problem}。', '判定は保留です。モデル画面で確認してください。'],
   ),
   CAMERA_LOST: entry(
     ['Camera {cameraId} does not deliver: {problem}.', 'Check cable and power; it is tried again by itself.'],
-    ['カメラ {cameraId} から画像が来ません: {problem}', 'ケーブルと電源を確認してください。自動で再接続します。'],
+    ['カメラ {cameraId} から画像が来ません: {problem}。', 'ケーブルと電源を確認してください。自動で再接続します。'],
   ),
   CAMERA_OPENS_SLOWLY: entry(
     [
@@ -651,7 +666,7 @@ export const errorCatalogue = {
       'See in its manual what it offers (on the command line "camera features"), and correct the setting.',
     ],
     [
-      'カメラ {cameraId}: {problem}',
+      'カメラ {cameraId}: {problem}。',
       '設定できる値をカメラの説明書（コマンドラインでは「camera features」）で確認し、修正してください。',
     ],
   ),
@@ -691,7 +706,7 @@ export const errorCatalogue = {
   ),
   CAMERA_CONFIG: entry(
     ['Camera {cameraId}: {problem}.', 'Correct it under Settings.'],
-    ['カメラ {cameraId}: {problem}', '設定画面で修正してください。'],
+    ['カメラ {cameraId}: {problem}。', '設定画面で修正してください。'],
   ),
   CAMERA_NO_WINDOW: entry(
     [
@@ -709,7 +724,7 @@ export const errorCatalogue = {
       "Allow the camera for this page in the browser, and for its program in the system's privacy settings.",
     ],
     [
-      'USB カメラ {cameraId} の使用が許可されていません: {problem}',
+      'USB カメラ {cameraId} の使用が許可されていません: {problem}。',
       'ブラウザーでこのページにカメラの使用を許可し、OS のプライバシー設定も確認してください。',
     ],
   ),
@@ -725,7 +740,7 @@ export const errorCatalogue = {
   ),
   LINE_OUTPUT_UNREACHABLE: entry(
     ['Nothing answers at {where}: {problem}.', 'Check address, port and cable, and that the other side is on.'],
-    ['{where} から応答がありません: {problem}', 'アドレス、ポート、ケーブル、相手機器の電源を確認してください。'],
+    ['{where} から応答がありません: {problem}。', 'アドレス、ポート、ケーブル、相手機器の電源を確認してください。'],
   ),
   LINE_OUTPUT_FAILED: entry(
     [
@@ -733,13 +748,13 @@ export const errorCatalogue = {
       'Choose an address of this PC and a free port in the settings of the station.',
     ],
     [
-      'ライン出力が {where} で待ち受けできません: {problem}',
+      'ライン出力が {where} で待ち受けできません: {problem}。',
       '設定でこの PC のアドレスと空いているポートを選んでください。',
     ],
   ),
   DEMO_FORBIDS: entry(
     ['A demo folder does not allow {what}.', 'Set up a real folder for this.'],
-    ['デモフォルダーでは {what} はできません。', '本番用のフォルダーを作成してください。'],
+    ['デモフォルダーでは使えません: {what}。', '本番用のフォルダーを作成してください。'],
   ),
   JOB_INTERRUPTED: entry(
     ['The job "{kind}" was interrupted when the program ended.', 'Start it again; nothing of it was kept.'],
@@ -751,7 +766,7 @@ export const errorCatalogue = {
   ),
   TRAINER_FAILED: entry(
     ['The trainer stopped: {problem}.', 'Start the job again; what was learnt before is unchanged.'],
-    ['学習プロセスが停止しました: {problem}', 'もう一度開始してください。以前の学習結果は変わっていません。'],
+    ['学習プロセスが停止しました: {problem}。', 'もう一度開始してください。以前の学習結果は変わっていません。'],
   ),
 } as const satisfies Record<string, CatalogueEntry>;
 

@@ -278,7 +278,7 @@ describe('a registry behind a slow network', () => {
     await expect(pullBundle(ref(), options)).rejects.toMatchObject({
       code: 'REGISTRY_FAILED',
       message: expect.stringMatching(
-        new RegExp(`${host} did not do it for line/scratch: GET .*: nothing came or went for 1 s, after 90000 bytes`),
+        new RegExp(`${host} failed at line/scratch: GET .*: nothing came or went for 1 s, after 90000 bytes`),
       ) as unknown,
     });
   });

@@ -1,11 +1,11 @@
 import type { Language } from '../../../main/contract/errors.ts';
-import { fill } from './fill.ts';
+import { translator, type Pair } from './translator.ts';
 
 /*
  * What the core writes into evidence stays as it was written: in English, under the hash that a supervisor signs. The window shows it in its own language where it
  * knows the sentence. `{name}` stands for a figure, or for another of these sentences.
  */
-export const sentences: readonly (readonly [english: string, japanese: string])[] = [
+export const sentences: readonly Pair[] = [
   ['{pp} pp less accurate', '精度は {pp} ポイント低下'],
   ['{pp} pp more accurate', '精度は {pp} ポイント向上'],
   ['equally accurate', '精度は同等'],
@@ -27,7 +27,7 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
   ['Not faster on this PC ({times} times).', 'この PC では速くならない（{times} 倍）。'],
   [
     'Not shown to be faster on this PC ({low} to {high} times).',
-    'この PC で速いとは言い切れない（{low}〜{high} 倍）。',
+    'この PC で速いとは言い切れない（{low}～{high} 倍）。',
   ],
   ['Larger than the original ({bytes} against {original} bytes).', '元より大きい（{bytes} 対 {original} バイト）。'],
   ['Too slow: {ms} ms; allowed are {most} ms.', '遅すぎる: {ms} ms。許容は {most} ms まで。'],
@@ -40,7 +40,7 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
   ['imported from {station}', '{station} から取り込み'],
   [
     '5-fold cross-validation over {n} labelled parts; verdicts without the novelty check',
-    'ラベル済み部品 {n} 個の 5 分割交差検証。判定に未知の検査は含まない',
+    'ラベル済み部品 {n} 個の 5 分割交差検証。判定に新規度の確認は含まない',
   ],
   [
     '{basis}; the network was not fitted to {n} of them: the drop is the worse of all and of those',
@@ -80,19 +80,7 @@ export const sentences: readonly (readonly [english: string, japanese: string])[
   ['all equal, logits within {most}', 'すべて一致、ロジットの差 {most} 以内'],
 ];
 
-const patterns = sentences.map(
-  ([english]) =>
-    new RegExp(`^${english.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&').replaceAll(/\{(\w+)\}/g, '(?<$1>.+?)')}$`, 'u'),
-);
+const inJapanese = translator(sentences, (piece) => inJapanese(piece));
 
 /** A sentence of the core in a language; one that is not known stays as it is. */
-export function evidenceIn(language: Language, text: string): string {
-  if (language === 'en') return text;
-  for (const [i, pattern] of patterns.entries()) {
-    const found = pattern.exec(text);
-    if (!found) continue;
-    const values = Object.entries(found.groups ?? {}).map(([name, value]) => [name, evidenceIn(language, value)]);
-    return fill(sentences[i]![1], Object.fromEntries(values), 'ja-JP');
-  }
-  return text;
-}
+export const evidenceIn = (language: Language, text: string): string => (language === 'en' ? text : inJapanese(text));

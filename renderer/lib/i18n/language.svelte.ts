@@ -1,4 +1,5 @@
 import { isAppError, errorText, problemOf, type Language } from '../../../main/contract/errors.ts';
+import { detailsIn } from './details.ts';
 import type { MessageKey, Messages } from './en.ts';
 import { en } from './en.ts';
 import { evidenceIn } from './evidence.ts';
@@ -46,6 +47,6 @@ export interface ProblemText {
 
 /** What an error says in the window's language, and what to do next. */
 export function problemText(error: unknown): ProblemText {
-  if (isAppError(error)) return errorText(error.code, error.details, current);
+  if (isAppError(error)) return errorText(error.code, detailsIn(current, error.details), current);
   return { message: problemOf(error), nextAction: '' };
 }
