@@ -52,9 +52,9 @@ const ja: ShellTexts = {
   stay: '検査を続ける',
   stopAndQuit: '止めて終了する',
   alarm: 'ラインに変化があります',
-  alarmText: '{station}：{measure}ライブ画面で確認してください。',
+  alarmText: '{station}: {measure}ライブ画面で確認してください。',
   lineFault: 'ラインに異常があります',
-  faultText: '{station}：{message}',
+  faultText: '{station}: {message}',
   measures: {
     novelty: '部品の見慣れなさが以前と変わりました。',
     margin: 'モデルの確信度が以前と変わりました。',

@@ -23,6 +23,9 @@ export function numberText(value: number, locale: string): string {
   if (!format) numberFormats.set(locale, (format = new Intl.NumberFormat(locale, { maximumFractionDigits: 20 })));
   return format.format(value);
 }
+/** Names one after the other, each told from the next. */
+export const listText = (names: readonly string[], locale: string): string =>
+  names.join(locale.startsWith('ja') ? '、' : ', ');
 export const countText = (count: number, locale: string): string => numberText(Math.round(count), locale);
 /** "9f2c·41ae": enough of a hash to compare by eye. */
 export const hashText = (hash: string): string => `${hash.slice(0, 4)}·${hash.slice(4, 8)}`;

@@ -44,10 +44,10 @@ export const en = {
   'tabCamera.sign-in': 'The USB camera of {station} is read by a browser tab: sign in, so that this one may.',
   'tabCamera.permission': 'The USB camera of {station} is read by a browser tab: let this one use the camera.',
   'tabCamera.denied':
-    'The browser does not let this page use the camera of {station}: allow it by the sign in the address bar.',
+    'The browser does not let this page use the camera of {station}: allow it with the icon in the address bar.',
   'tabCamera.unsupported': 'This browser cannot read the USB camera of {station}: open the page in Chrome or Edge.',
   'tabCamera.allow': 'Use the camera',
-  'connection.slow': 'The core takes its time.',
+  'connection.slow': 'The core is slow to answer.',
   'connection.slowText': 'Nothing is lost: what you did is waiting for its turn. Inspection goes on by itself.',
   'connection.versions': 'This window is version {window}, the core is {core}.',
   'connection.versionsText':
@@ -839,7 +839,7 @@ export const en = {
     'Nothing was changed, and nothing is learnt or stored until it is whole. A power failure or a failing disk does this: have the disk looked at.',
   'repair.found': 'What the check found',
   'repair.cost': 'What a repair costs',
-  'repair.costNone': 'Every row can be read. Nothing is lost but the order that is built anew.',
+  'repair.costNone': 'Every row can be read. Nothing is lost; only the indexes are built anew.',
   'repair.table': 'Table',
   'repair.read': 'Rows read',
   'repair.dangling': 'Rows left out',
@@ -1015,7 +1015,7 @@ export const en = {
   'settings.noDevicesText': 'Check the cable. The camera has to work without a driver of its own (UVC).',
   'settings.devicesRefused': 'The cameras are not shown',
   'settings.devicesRefusedText':
-    'Allow this page to use the camera, by the sign in the address bar, and look into the privacy settings of the system. You can also enter the name of the camera.',
+    'Allow this page to use the camera, with the icon in the address bar, and look into the privacy settings of the system. You can also enter the name of the camera.',
   'settings.deviceLabel': 'Name of the camera',
   'settings.frameWidth': 'Picture width (px, empty: the default)',
   'settings.frameHeight': 'Picture height (px, empty: the default)',

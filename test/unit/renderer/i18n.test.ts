@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { candidateStrategies } from '../../../main/contract/domain.ts';
+import { errorCatalogue } from '../../../main/contract/errors.ts';
+import { shellTexts } from '../../../main/shell/texts.ts';
+import { helpJa } from '../../../renderer/features/help/help-ja.ts';
+import { listText } from '../../../renderer/lib/format.ts';
 import { en } from '../../../renderer/lib/i18n/en.ts';
+import { sentences } from '../../../renderer/lib/i18n/evidence.ts';
 import { fill } from '../../../renderer/lib/i18n/fill.ts';
 import { ja } from '../../../renderer/lib/i18n/ja.ts';
 
@@ -31,6 +36,49 @@ describe('the texts of the window', () => {
   it('name each way in which a candidate can be made, and no other', () => {
     const named = Object.keys(en).filter((key) => key.startsWith('strategy.'));
     expect(named.sort()).toEqual(candidateStrategies.map((strategy) => `strategy.${strategy}`).sort());
+  });
+});
+
+/** Every Japanese text of the product, wherever it is shown. */
+const japanese = JSON.stringify([
+  ja,
+  helpJa,
+  shellTexts('ja'),
+  sentences.map(([, text]) => text),
+  Object.values(errorCatalogue).map((entry) => entry.ja),
+]);
+
+describe('the Japanese texts', () => {
+  it.each([
+    ['判定の「保留」', 'UNSURE'],
+    ['待ち列', 'キュー'],
+    ['警報', 'アラーム'],
+    ['受入試験', 'スタディ'],
+    ['合格条件', 'ゲート'],
+    ['設備', '装置のもの'],
+    ['枝刈り', '刈込'],
+    // As good as "engineer", which is another role.
+    ['テクニシャン', '技術者'],
+    // One colon of two, and one wave dash.
+    [': ', '：'],
+    ['～', '〜'],
+  ])('have one word for each thing: %s, not %s', (_word, other) => {
+    expect(japanese.split(other).length - 1).toBe(0);
+  });
+
+  it('end each message as a sentence, whatever it is filled with', () => {
+    const open = Object.entries(errorCatalogue).filter(
+      ([, { ja: texts }]) => !texts.every((text) => text.endsWith('。') || text.endsWith('\n{problems}')),
+    );
+    expect(open.map(([code]) => code)).toEqual([]);
+  });
+});
+
+describe('a list of names', () => {
+  it('tells each from the next in both languages', () => {
+    expect(listText(['割れ 3 / 5', '打痕 2 / 4'], 'ja-JP')).toBe('割れ 3 / 5、打痕 2 / 4');
+    expect(listText(['Crack', 'Dent'], 'en-GB')).toBe('Crack, Dent');
+    expect(listText([], 'ja-JP')).toBe('');
   });
 });
 

@@ -15,16 +15,16 @@ describe('a notification', () => {
       'Line $& 1: More parts are NG than before. Look at it under Live.',
     );
     expect(alarmText('ja', 'ライン 1', 'ng-share')).toBe(
-      'ライン 1：NG の割合が以前より増えています。ライブ画面で確認してください。',
+      'ライン 1: NG の割合が以前より増えています。ライブ画面で確認してください。',
     );
   });
 
   it('tells the fault of a line in the language of the desktop', () => {
     const problem = new AppError('CAMERA_PIXELS', { cameraId: 'c-1', format: 'Mono12p' }).toProblem();
     expect(faultText('en', 'Line 1', problem)).toBe(`Line 1: ${problem.message}`);
-    expect(faultText('ja', 'ライン 1', problem)).toBe('ライン 1：カメラ c-1 の画素形式 Mono12p は読み取れません。');
+    expect(faultText('ja', 'ライン 1', problem)).toBe('ライン 1: カメラ c-1 の画素形式 Mono12p は読み取れません。');
     // Of a newer core, and without a reason.
-    expect(faultText('ja', 'ライン 1', { ...problem, code: 'SAID_LATER' })).toBe(`ライン 1：${problem.message}`);
+    expect(faultText('ja', 'ライン 1', { ...problem, code: 'SAID_LATER' })).toBe(`ライン 1: ${problem.message}`);
     expect(faultText('ja', 'ライン 1', null)).toBe('ライン 1');
   });
 });
