@@ -1,5 +1,7 @@
 import type { LabelItem } from './label-state.svelte.ts';
-import { t } from '../../lib/i18n/language.svelte.ts';
+import { countText } from '../../lib/format.ts';
+import { causeOf } from '../../lib/i18n/cause.ts';
+import { language, t } from '../../lib/i18n/language.svelte.ts';
 
 /** Why a part is in the queue, in words. @param name gives a class's name. */
 export function reasonText({ part, reason, doubt }: LabelItem, name: (classId: string | null) => string): string {
@@ -38,8 +40,10 @@ export function reasonLong(
       return t('label.long.sent', { verdict: t(`verdict.${verdict}`), confidence: confidence.toFixed(2) });
     case 'returned':
       return t('label.long.returned');
-    case 'error':
-      return t('label.long.error');
+    case 'error': {
+      const cause = causeOf(part.judgement.errorCode, countText(part.id, language.locale), language.now);
+      return cause === null ? t('label.long.error') : `${cause.message} ${cause.nextAction}`;
+    }
     case 'imported':
       return t('label.long.imported');
     case 'second':
