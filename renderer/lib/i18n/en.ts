@@ -549,7 +549,7 @@ export const en = {
   'approve.latencyHere': 'p50 / p99, this PC',
   'approve.parityHere': 'Evidence, this PC',
   'approve.equalOf': '{n} of {of} equal',
-  'approve.cpuHere': 'This PC',
+  'approve.cpuHere': 'This PC: {cpu}.',
   'approve.macs': 'MMACs',
   'approve.fileMemory': 'File / memory',
   'approve.memoryText':
@@ -641,8 +641,7 @@ export const en = {
   'approve.stage.compressed': 'compressed',
   'approve.stage.quantised': '8-bit',
   'approve.stage.deployed': 'deployed',
-  'approve.basis': 'Basis',
-  'approve.cpu': 'Measured on',
+  'approve.basis': 'Basis: {basis}. Measured on: {cpu}.',
   'approve.untouched': 'Not pruned',
   'approve.untouchedGroups': '{n:channel group:channel groups}',
   'approve.unknownOperators': 'Unknown operators',

@@ -5,6 +5,7 @@ import { en } from './en.ts';
 import { evidenceIn } from './evidence.ts';
 import { fill, type Names, type Values } from './fill.ts';
 import { ja } from './ja.ts';
+import { noteIn } from './notes.ts';
 
 type Arguments<K extends MessageKey> = [Names<Messages[K]>] extends [never]
   ? []
@@ -39,6 +40,8 @@ export function tOr(key: string, fallback: string, values: Values = {}): string 
 
 /** A sentence of a model's evidence. */
 export const tEvidence = (text: string): string => evidenceIn(current, text);
+/** A note of a part. */
+export const tNote = (note: string): string => noteIn(current, note);
 
 export interface ProblemText {
   message: string;
