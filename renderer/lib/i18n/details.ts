@@ -160,6 +160,39 @@ export const states: readonly Pair[] = [
   ['an update of station {name} first', '先にステーション {name} の更新'],
 ];
 
+/** `problem`, of what people at a line and in a dialog meet. Others are of files, networks and systems, and stay as they are. */
+export const causes: readonly Pair[] = [
+  ['it is empty', '空欄です'],
+  ['it is longer than {n} characters', '{n} 文字を超えています'],
+  ['it looks like a path', 'パスのような名前です'],
+  ['it holds a control character', '制御文字を含んでいます'],
+  ['it holds no letter and no digit', '文字も数字も含まれていません'],
+  ['another folder has the same name', '同じ名前のフォルダーが他にあります'],
+  ['its picture was not stored', '画像が保存されていません'],
+  ['it was taught on a larger picture than {width} x {height}', '{width} × {height} より大きい画像で登録されています'],
+  [
+    'the best place resembles it by {score}, {least} are needed',
+    '最も似た場所の一致度は {score}、必要な一致度は {least} です',
+  ],
+  ['it lies {x}, {y} pixels aside and sticks out of the picture', '位置が {x}, {y} 画素ずれ、画像からはみ出しています'],
+  ['the camera let go of us', 'カメラ側から接続が解除されました'],
+  ['no answer from {camera}', '{camera} から応答がありません'],
+  ['the page that reads it does not answer', '読み取っている画面が応答しません'],
+  ['"{path}" is not an absolute path', '「{path}」は絶対パスではありません'],
+  [
+    'a USB camera has no input for a trigger: choose free run, the program or the PLC',
+    'USB カメラにはトリガー入力がありません（「カメラの画像ごと」「プログラムの指示」「PLC のトリガー」から選択）',
+  ],
+  ['its state is "{state}"', '状態が「{state}」です'],
+  ['it has no approval', '承認がありません'],
+  ['its plan is not the one that a supervisor made here', 'ここで監督者が作った予約ではありません'],
+  ['{at} has passed', '{at} は過ぎています'],
+  ['it was made in a demo', 'デモで作成されています'],
+  ['this is a demo', 'ここはデモです'],
+  ['its key is not in the list', '鍵が信頼済みの一覧にありません'],
+  ['its process ended unexpectedly', 'プロセスが予期せず終了しました'],
+];
+
 const gates: readonly Pair[] = [
   ...namesOf('gate.'),
   ...namesOf('gate.').map(([name, text]): Pair => [
@@ -177,6 +210,7 @@ const known: Readonly<Record<string, (text: string) => string>> = {
   peer: thing,
   state,
   needed: state,
+  problem: translator(causes, state),
   roles: listOf(' / ', translator(namesOf('role.'))),
   gates: listOf(', ', translator(gates)),
 };

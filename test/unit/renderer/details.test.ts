@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { errorText, type ErrorCode, type ErrorDetails } from '../../../main/contract/errors.ts';
-import { detailsIn, states, things } from '../../../renderer/lib/i18n/details.ts';
+import { causes, detailsIn, states, things } from '../../../renderer/lib/i18n/details.ts';
 
 const main = fileURLToPath(new URL('../../../main/', import.meta.url));
 const sources = readdirSync(main, { recursive: true, encoding: 'utf8' })
@@ -43,7 +43,7 @@ describe('what a message is filled with', () => {
 
   it('knows nothing that nobody says', () => {
     const all = sources.join('\n');
-    const gone = [...things, ...states].filter(([english]) =>
+    const gone = [...things, ...states, ...causes].filter(([english]) =>
       english.split(/\{\w+\}/u).some((piece) => piece.length > 2 && !all.includes(piece.trim())),
     );
     expect(gone.map(([english]) => english)).toEqual([
@@ -79,8 +79,12 @@ describe('what a message is filled with', () => {
     expect(japanese('JOB_INTERRUPTED', { kind: 'compress' })).toContain('「圧縮」');
     const low = { path: '/data', free: 120, what: 'nothing is learnt until there is more' };
     expect(japanese('DISK_LOW', low)).toBe('/data のディスクの空きは 120 MB だけです。増えるまで学習しません。');
-    // A class, a file and a cause keep the words of whoever named or found them.
-    const named = { name: 'part', file: 'core', problem: 'the line' };
+    expect(japanese('BAD_CLASS_NAME', { name: 'a/b', problem: 'it looks like a path' })).toBe(
+      '「a/b」はクラス名にできません: パスのような名前です。',
+    );
+    expect(japanese('NOT_APPROVED', { model: 'm-1', problem: 'its state is "submitted"' })).toContain('「提出済み」');
+    // A class, a file and what a system says keep the words of whoever named or said them.
+    const named = { name: 'part', file: 'core', problem: 'EACCES: permission denied, open the line' };
     expect(detailsIn('ja', named)).toEqual(named);
     expect(detailsIn('en', low)).toBe(low);
   });
