@@ -130,6 +130,9 @@ export const beginRestore = async (home: string): Promise<void> => {
   for (const name of readdirSync(home)) {
     if (name !== 'restoring' && !harmless.has(name)) rmSync(join(home, name), { recursive: true, force: true });
   }
+  // Records that a line keeps there stay; of its pictures the backup brings lists of its own.
+  const spool = join(home, 'spool');
+  for (const name of readdirSync(spool)) if (name.endsWith('.ok-images')) rmSync(join(spool, name), { force: true });
   prepareHome(home);
 };
 /** After everything is on the disk for good. */
