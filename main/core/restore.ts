@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import { checkDatabase } from '../store/check.ts';
-import { diskError, nodeFiles, writeDurably } from '../store/files.ts';
+import { diskError, homeError, nodeFiles, writeDurably } from '../store/files.ts';
 import { beginRestore, databaseFile, endRestore } from '../store/home.ts';
 import { isOfLaterMoment, openSecrets, readBackup, type BackupHead } from './backup-file.ts';
 
@@ -50,6 +50,11 @@ export const restoreBackup = async (
   const secrets = await openSecrets(file, backup, await options.password(head.by));
   signal?.throwIfAborted();
   await beginRestore(home);
+  /** What the system says of a file that is made is said of the folder, and not of the backup that is read meanwhile. */
+  const making = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error: unknown) => {
+      throw homeError(error, home);
+    });
   const held: FileHandle[] = [];
   try {
     const written = new Set<string>();
@@ -62,16 +67,16 @@ export const restoreBackup = async (
         return;
       }
       const path = join(home, name);
-      await nodeFiles.makeDirectory(dirname(path));
-      const handle = await open(path, 'wx');
+      await making(nodeFiles.makeDirectory(dirname(path)));
+      const handle = await making(open(path, 'wx'));
       held.push(handle);
-      for await (const chunk of content) await handle.writeFile(chunk);
-      if (held.length === FLUSHED_AT_ONCE) await flush(held.splice(0));
+      for await (const chunk of content) await making(handle.writeFile(chunk));
+      if (held.length === FLUSHED_AT_ONCE) await making(flush(held.splice(0)));
       for (let folder = dirname(path); !written.has(folder) && folder.length >= home.length; folder = dirname(folder))
         written.add(folder);
       progress?.((done += 1), seal.entries);
     });
-    await flush(held.splice(0));
+    await making(flush(held.splice(0)));
     if (again.seal.sha256 !== seal.sha256)
       throw new AppError('BACKUP_UNREADABLE', { file, problem: 'it changed meanwhile' });
     for (const [name, secret] of secrets) await writeDurably(join(home, 'secrets', name), secret, { mode: 0o600 });

@@ -97,6 +97,14 @@ export const diskError = (error: unknown, path: string): unknown => {
   return error;
 };
 
+/** The same where nothing but the folder can be at fault: whatever the system says, it cannot be written. */
+export const homeError = (error: unknown, home: string): AppError => {
+  const known = diskError(error, home);
+  return isAppError(known)
+    ? known
+    : new AppError('HOME_NOT_WRITABLE', { home, problem: problemOf(error) }, { cause: error });
+};
+
 /** DISK_FULL where that is what it was, else the error itself. */
 export const diskFullOr = (error: unknown, path: string): unknown => {
   const known = diskError(error, path);

@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { AppError, problemOf } from '../contract/errors.ts';
-import { diskError, nodeFiles, syncFolder, writeDurably, type FilePort } from './files.ts';
+import { diskError, homeError, nodeFiles, syncFolder, writeDurably, type FilePort } from './files.ts';
 
 /** mekiki.json: what kind of home this is. */
 const homeMarkSchema = z.object({
@@ -96,10 +96,7 @@ export const prepareHome = (home: string): { isNew: boolean } => {
     unlinkSync(probe);
     return { isNew };
   } catch (error) {
-    const known = diskError(error, home);
-    throw known instanceof AppError
-      ? known
-      : new AppError('HOME_NOT_WRITABLE', { home, problem: problemOf(error) }, { cause: error });
+    throw homeError(error, home);
   }
 };
 

@@ -367,6 +367,31 @@ describe('backup and restore', () => {
     }
   });
 
+  test.each([
+    ['ENOSPC', 'DISK_FULL', 'path'],
+    ['EFBIG', 'HOME_NOT_WRITABLE', 'home'],
+  ])(
+    'a disk that says %s to a restore is that of the folder, and nothing is wrong with the backup',
+    async (said, code, of) => {
+      const file = join(folder, `${said}.mekiki-backup`);
+      await backUp(file);
+      const handle = await open(file);
+      const kind = Object.getPrototypeOf(handle) as typeof handle;
+      await handle.close();
+      const { writeFile } = kind;
+      vi.spyOn(kind, 'writeFile').mockImplementation(async function (this: typeof handle, data, ...rest) {
+        if ((data as Uint8Array).length > 0) throw Object.assign(new Error(`${said}: write`), { code: said });
+        await writeFile.call(this, data, ...rest);
+      });
+      const home = join(folder, said);
+      try {
+        await expect(restore(file, home)).rejects.toMatchObject({ code, details: { [of]: home } });
+      } finally {
+        vi.restoreAllMocks();
+      }
+    },
+  );
+
   test('names that lead out of the home are refused', async () => {
     const file = join(folder, 'traversal.tar');
     const head = { format: 'mekiki backup 1', at: new Date().toISOString(), by: 'x', installation: 'x', version: '1' };
