@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { openSecret, sealSecret } from '../audit/keys.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 import { picturesOf } from '../store/check.ts';
-import { absent, diskError, nodeFiles } from '../store/files.ts';
+import { absent, diskError, nodeFiles, outError, removeLeft } from '../store/files.ts';
 import { ROOT_KEY_NAME } from './home-keys.ts';
 import { PLANT_PASSWORD } from './plant-events.ts';
 
@@ -97,7 +97,7 @@ async function* walk(root: string, name: string): AsyncGenerator<string> {
   }
 }
 
-/** Writes the backup, on the disk for good when it returns. ALREADY_EXISTS, DISK_FULL, HOME_NOT_WRITABLE. */
+/** Writes the backup, on the disk for good when it returns. ALREADY_EXISTS, DISK_FULL, INVALID_INPUT for a place that does not take it. */
 export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
   const { home, file } = options;
   const tar = pack();
@@ -164,9 +164,11 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
   };
   const out = createWriteStream(file, { flags: 'wx', mode: 0o600, flush: true });
   const writing = pipeline(tar, out);
+  let failedAtHome = false;
   try {
     const [seal] = await Promise.all([
       write().catch((error: Error) => {
+        failedAtHome = out.errored === null;
         tar.destroy(error);
         throw error;
       }),
@@ -177,14 +179,19 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
     await writing.catch(() => {});
     if ((error as NodeJS.ErrnoException).code === 'EEXIST')
       throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
-    await nodeFiles.remove(file);
-    throw diskError(error, file);
+    await removeLeft(file);
+    // A stick takes no file of more than 4 GB, say: not a fault of the data folder, nor of the program.
+    throw failedAtHome ? diskError(error, file) : outError(error, file, 'file');
   }
 };
 
 const put = (tar: Pack, name: string, data: Buffer): Promise<void> =>
   new Promise((resolve, reject) => {
-    tar.entry({ name, size: data.length, mode: 0o644 }, data, (error) => (error ? reject(error) : resolve()));
+    const entry = tar.entry({ name, size: data.length, mode: 0o644 }, data, (error) =>
+      error ? reject(error) : resolve(),
+    );
+    // Unheard, it would end the thread before anything is told or cleared up.
+    entry.on('error', reject);
   });
 
 const tapped = (hash: Hash) =>

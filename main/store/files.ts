@@ -48,6 +48,9 @@ export const nodeFiles: FilePort = {
   size: (path) => stat(path).then((found) => found.size, absent),
 };
 
+/** Takes away what failed work left of a file, if anything: the failure is the one to tell, also where nothing can lie there. */
+export const removeLeft = (path: string): Promise<void> => rm(path, { force: true }).catch(() => {});
+
 /** No system gives or takes more than some 2 GB at once. */
 const MOST_AT_ONCE = 2 ** 30;
 

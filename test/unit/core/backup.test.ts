@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   createReadStream,
@@ -15,6 +16,8 @@ import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { extract, pack } from 'tar-stream';
@@ -127,6 +130,23 @@ const inFirstFormat = async (entries: ReadonlyMap<string, Buffer>): Promise<Map<
   const seal = { entries: first.size, bytes, sha256, missingPictures: 0, secrets: { 'root.key': key } };
   return first.set('seal.json', bytesOf(seal));
 };
+const packWith = (database: string, file: string): Promise<BackupSeal> =>
+  packBackup({
+    home: world.home,
+    database,
+    ofCopy: new Map(),
+    file,
+    head: {
+      format: 'mekiki backup 2',
+      at: new Date().toISOString(),
+      by: 'sato',
+      installation: 'a'.repeat(64),
+      version: '0',
+      demo: false,
+    },
+    secrets: { 'root.key': rootKey() },
+    password: PASSWORD,
+  });
 const rootKey = (): Buffer => readFileSync(join(world.home, 'secrets', 'root.key'));
 
 describe('backup and restore', () => {
@@ -158,27 +178,43 @@ describe('backup and restore', () => {
       return found;
     });
     const file = join(folder, 'removed.mekiki-backup');
-    await packBackup({
-      home: world.home,
-      database,
-      ofCopy: new Map(),
-      file,
-      head: {
-        format: 'mekiki backup 2',
-        at: new Date().toISOString(),
-        by: 'sato',
-        installation: 'a'.repeat(64),
-        version: '0',
-        demo: false,
-      },
-      secrets: { 'root.key': rootKey() },
-      password: PASSWORD,
-    });
+    await packWith(database, file);
     vi.restoreAllMocks();
     const names = [...(await entriesOf(file)).keys()];
     expect(names).toContain('seal.json');
     expect(names).not.toContain('features/removed.f32');
   });
+
+  test('a place that does not take the backup is told as that, and what cannot be read at home is not', async () => {
+    const database = join(folder, 'copy-2.sqlite');
+    writeFileSync(database, '');
+    const away = join(folder, 'no such folder', 'x');
+    await expect(packWith(database, away)).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      details: { what: 'file', problem: expect.stringContaining('ENOENT') as unknown },
+    });
+    const file = join(folder, 'unread.mekiki-backup');
+    await expect(packWith(folder, file)).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(existsSync(file)).toBe(false);
+  });
+
+  test.skipIf(process.platform === 'win32')(
+    'a file system that takes no file so large is told by the packing itself, which leaves no part of it',
+    async () => {
+      const home = join(folder, 'of small files');
+      mkdirSync(join(home, 'trust'), { recursive: true });
+      for (let n = 0; n < 20; n += 1) writeFileSync(join(home, 'trust', String(n)), Buffer.alloc(20_000));
+      const file = join(folder, 'too-large.mekiki-backup');
+      const child = fileURLToPath(new URL('pack-child.ts', import.meta.url));
+      const limited = ['-c', 'ulimit -f 64; exec "$@"', 'sh', process.execPath, child, home, file];
+      const { stdout } = await promisify(execFile)('sh', limited);
+      expect(JSON.parse(stdout)).toMatchObject({
+        code: 'INVALID_INPUT',
+        details: { what: 'file', problem: expect.stringContaining('EFBIG') as unknown },
+      });
+      expect(existsSync(file)).toBe(false);
+    },
+  );
 
   test('two that were asked for one name: the first keeps it, the second says so', async () => {
     const file = join(folder, 'same.mekiki-backup');
