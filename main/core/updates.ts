@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { open, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { compareVersions, openUpdate } from '../audit/update-file.ts';
 import { AppError } from '../contract/errors.ts';
 import type { UpdateAbout, UpdateManifest } from '../contract/update.ts';
-import { diskError, nodeFiles } from '../store/files.ts';
+import { nodeFiles, outError, removeLeft } from '../store/files.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { refuseInHome } from './outside.ts';
 
@@ -47,7 +47,7 @@ const commandFor = ({ kind }: UpdateManifest, file: string): string | null => {
 
 /**
  * Writes the package of a genuine update that fits into `folder`, whole or not at all.
- * @throws UPDATE_OLDER (unless `allowDowngrade`), UPDATE_UNFIT, ALREADY_EXISTS, DISK_FULL, and those of verifyUpdate
+ * @throws UPDATE_OLDER (unless `allowDowngrade`), UPDATE_TOO_FAR, UPDATE_OTHER_PLATFORM, ALREADY_EXISTS, DISK_FULL, INVALID_INPUT for the folder, and those of verifyUpdate
  */
 export const unpackUpdate = async (
   file: string,
@@ -74,26 +74,29 @@ export const unpackUpdate = async (
   );
   if (taken) throw new AppError('ALREADY_EXISTS', { kind: 'file', id: into });
   const making = `${into}.part-${randomUUID().slice(0, 8)}`;
+  /** The folder is a person's, and none that --home names. */
+  const inFolder = <T>(work: Promise<T>): Promise<T> =>
+    work.catch((error: unknown) => {
+      throw outError(error, folder, folder);
+    });
   try {
-    const handle = await open(making, 'wx', 0o644);
+    const handle = await inFolder(open(making, 'wx', 0o644));
     try {
       const written = await openUpdate(file, {
         keys: target.keys,
-        take: async (chunk) => void (await handle.writeFile(chunk)),
+        take: (chunk) => inFolder(handle.writeFile(chunk)),
         ...(signal && { signal }),
       });
       if (written.sha256 !== manifest.sha256)
         throw new AppError('UPDATE_REFUSED', { file, problem: 'it was changed while it was read' });
-      await handle.sync();
+      await inFolder(handle.sync());
     } finally {
       await handle.close();
     }
-    await rename(making, into);
+    await inFolder(rename(making, into));
     await nodeFiles.syncDirectory(folder);
-  } catch (error) {
-    throw diskError(error, folder);
   } finally {
-    await rm(making, { force: true });
+    await removeLeft(making);
   }
   return { ...about, file: into, command: commandFor(manifest, into) };
 };

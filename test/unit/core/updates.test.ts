@@ -40,7 +40,18 @@ describe('an update', () => {
     expect(unpacked.command).toBe(`sudo dpkg --install '${join(folder, 'mekiki.deb')}'`);
     expect(readFileSync(unpacked.file).equals(content)).toBe(true);
     await expect(unpackUpdate(file, here)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
-    await expect(unpackUpdate(file, here, { folder: join(folder, 'none') })).rejects.toThrow();
+    // Of the folder that was named, and not of a data folder.
+    for (const [name, code] of [
+      ['none', 'ENOENT'],
+      ['mekiki.deb', 'ENOTDIR'],
+    ] as const) {
+      const into = join(folder, name);
+      const details = { what: into, problem: expect.stringContaining(code) as unknown };
+      await expect(unpackUpdate(file, here, { folder: into })).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+        details,
+      });
+    }
   });
 
   test('that was altered leaves nothing behind', async () => {
