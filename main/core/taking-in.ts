@@ -80,6 +80,6 @@ export const settleTakingIn = async (store: Place): Promise<void> => {
     const place = path.replace(/\.before$/, '');
     // Of a version that wrote no setting.
     if (path.endsWith('.knowledge.before') && !existsSync(place)) await rename(path, place);
-    else if (/\.knowledge\.(before|new)$/.test(path)) await rm(path, { force: true });
+    else if (/\.knowledge\.(before|new|(.*\.)?tmp)$/.test(path)) await rm(path, { force: true });
   }
 };

@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import { id } from '../contract/domain/values.ts';
 import type { Successors } from '../contract/trainer.ts';
-import { diskError, readAll } from '../store/files.ts';
+import { diskError, nodeFiles, readAll, removeLeft } from '../store/files.ts';
 import { embeddingSize, GRID, type Stages } from './embedding.ts';
 import { packedLength, Statistics } from './statistics.ts';
 import { sumsAgree } from './statistics-cache.ts';
@@ -123,9 +124,10 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
   const start = Buffer.alloc(12);
   start.write(MAGIC, 'latin1');
   start.writeUInt32LE(text.byteLength, 8);
-  const temporary = `${file}.tmp`;
+  // Nobody else's: the folder is a person's.
+  const temporary = `${file}.${randomUUID()}.tmp`;
   try {
-    const out = createWriteStream(temporary, { flush: true });
+    const out = createWriteStream(temporary, { flags: 'wx', flush: true });
     const ended = new Promise<void>((resolve, reject) => out.on('close', resolve).on('error', reject));
     for (const part of [start, text]) out.write(part);
     for (const part of bodyOf(statistics)) {
@@ -135,8 +137,9 @@ export async function writeExport(file: string, input: ExportInput): Promise<Exp
     out.end();
     await ended;
     await rename(temporary, file);
+    await nodeFiles.syncDirectory(dirname(file));
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await removeLeft(temporary);
     throw diskError(cause, file);
   }
   return header;

@@ -266,6 +266,8 @@ describe('stored sums and exports', () => {
 
   it('exports of two stations add up to the union, without a row of any image', async () => {
     const [left, right] = [all.filter((i) => i % 3 === 0), all.filter((i) => i % 3 > 0)];
+    const beside = path.join(dir, `${left.length}.knowledge.tmp`);
+    await writeFile(beside, 'of somebody else');
     const a = await readExport(await exported(left), { backboneSha256, stages: world.stages });
     const b = await readExport(await exported(right), { backboneSha256, stages: world.stages });
     for (const { statistics } of [a, b])
@@ -273,6 +275,8 @@ describe('stored sums and exports', () => {
     b.statistics.merge(a.statistics);
     expect(contentOf(b.statistics)).toEqual(contentOf(gather(z, world.ledger)));
     expect(a.choice).toEqual({ lambda: 0.01, balancing: 1 });
+    expect(await readFile(beside, 'utf8')).toBe('of somebody else');
+    expect((await readdir(dir)).filter((name) => name.endsWith('.tmp'))).toEqual([path.basename(beside)]);
   });
 
   it('refuses the knowledge of another backbone, and a file that was changed or cut', async () => {

@@ -172,7 +172,7 @@ describe('knowledge by file', () => {
     const [name] = readdirSync(added);
     await here.world.core.close();
     renameSync(join(added, name!), join(added, `${name}.before`));
-    writeFileSync(join(added, `${name}.new`), 'half');
+    for (const end of ['.new', '.new.0a.tmp', '.0b.tmp']) writeFileSync(join(added, `${name}${end}`), 'half');
     await here.world.reopen();
     expect(readdirSync(added)).toEqual([name]);
   });
