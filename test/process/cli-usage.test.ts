@@ -130,6 +130,10 @@ test.each([
   [['anomaly', 'set'], "required option '--ok-class <name>' not specified"],
   [['learnt', 'set'], "unknown command 'learnt' (Did you mean learn?)"],
   [['users'], 'a command is missing'],
+  [['import', ''], 'argument 1 is empty'],
+  [['label', 'a.png', ' '], 'argument 2 is empty'],
+  [['stations', 'set', '', '--max-escape', '0.5'], 'argument 1 is empty'],
+  [['bundle', 'export', '--candidate', '', '--out', 'x'], "option '--candidate <id>' is empty"],
   [['stations', 'list', '--home', ''], "option '--home <dir>' argument '' is invalid. name a folder"],
   [[], 'a command is missing'],
 ])('%s: the parser refuses it as a command does', async (args, problem) => {

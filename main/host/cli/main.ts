@@ -38,6 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
       const command = args.at(-1) as Command;
       const options = command.optsWithGlobals<GlobalOptions>();
       json = options.json === true;
+      refuseNothing(command);
       const context = {
         out: createOutput(json),
         home: homeFolder(options.home),
@@ -59,6 +60,22 @@ async function main(argv: readonly string[]): Promise<number> {
     return reportFailure(cancelled, json);
   }
 }
+
+/**
+ * Of `"$DIR"` with no DIR nothing is left: what was meant is neither the folder that the command is called in, nor the only station, nor the active model.
+ * @throws CommanderError, having told it as any other wrong call
+ */
+function refuseNothing(command: Command): void {
+  const refuse = (what: string) =>
+    command.error(`error: ${what} is empty`, { code: 'commander.invalidArgument', exitCode: EXIT.usage });
+  const nothing = command.args.findIndex((word) => word.trim() === '');
+  if (nothing >= 0) refuse(`argument ${nothing + 1}`);
+  for (const option of command.options)
+    if (NAMES.test(option.flags) && command.getOptionValue(option.attributeName()) === '')
+      refuse(`option '${option.flags}'`);
+}
+/** What an option is to name; a text may be empty. */
+const NAMES = /<(file|dir|folder|id)\b/;
 
 /** Commander has said on stderr what is wrong, or has shown the help that was asked for. */
 function endOfParsing({ exitCode, code, message }: CommanderError, json: boolean): number {
