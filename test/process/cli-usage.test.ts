@@ -23,6 +23,8 @@ test('an argument that says nothing is wrong usage, before anything is opened or
     ['users', 'add', 'mio', '--role', 'king'],
     ['camera', 'features', '127.0.0.9', '--set', 'Gain'],
     ['lineio', 'map', '--lay', 'lot'],
+    // Beyond what a station may have.
+    ['lineio', 'map', '--lay', 'lot=1001'],
   ]) {
     expect(await at.misused(...args), args.join(' ')).toMatchObject({ code: 'INVALID_INPUT' });
   }

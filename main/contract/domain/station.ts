@@ -115,6 +115,9 @@ export const lineSettingsSchema = z.object({
 });
 export type LineSettings = z.infer<typeof lineSettingsSchema>;
 
+/** Where a signal may lie in its area. */
+export const signalAddressSchema = z.number().int().min(0).max(1_000);
+
 /** What both ways to speak Modbus have in common. */
 const handshakeSettings = {
   /** A result that nobody acknowledges is taken back after so long. */
@@ -125,7 +128,7 @@ const handshakeSettings = {
   peerTimeoutMs: z.number().int().min(100).max(600_000).nullable().default(null),
   unsureAs: z.enum(['ng', 'apart']).default('ng'),
   /** Signals that lie elsewhere than the table says, by name. */
-  addresses: z.record(z.string(), z.number().int().min(0).max(1_000)).default({}),
+  addresses: z.record(z.string(), signalAddressSchema).default({}),
 };
 
 /** How a station tells its verdicts to the plant's control (main/lineio has the register map and the handshake). */

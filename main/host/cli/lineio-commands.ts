@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { signalAddressSchema } from '../../contract/domain.ts';
 import { mapDocument, mapMarkdown } from '../../lineio/map-document.ts';
 import { openSignalReader } from '../../lineio/signal-reader.ts';
 import { registerMap, signalNames, type SignalName, type SignalValue } from '../../lineio/register-map.ts';
@@ -69,7 +70,9 @@ function addressesOf({ lay = [] }: MapOptions): Record<string, number> {
     lay.map((wish) => {
       const [, name, address] = /^(\w+)=(\d+)$/.exec(wish) ?? [];
       if (name === undefined) throw new UsageError('--lay', `"${wish}" is not SIGNAL=ADDRESS`);
-      return [name, Number(address)];
+      const parsed = signalAddressSchema.safeParse(Number(address));
+      if (!parsed.success) throw new UsageError('--lay', `no station may lay ${name} at ${address}`);
+      return [name, parsed.data];
     }),
   );
 }
