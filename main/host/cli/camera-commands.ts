@@ -2,14 +2,14 @@ import { writeFile } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { AppError } from '../../contract/errors.ts';
+import { AppError, isAppError } from '../../contract/errors.ts';
 import { cameraConfigSchema } from '../../contract/domain.ts';
 import { startAcquisition, type GigeConfig } from '../../capture/gige/acquisition.ts';
 import { findCamera } from '../../capture/gige/camera.ts';
 import { cameraError, openDevice } from '../../capture/gige/device.ts';
 import { discover, type FoundDevice } from '../../capture/gige/discovery.ts';
 import { FeatureError, type Feature } from '../../capture/gige/genicam/node-map.ts';
-import { outError } from '../../store/files.ts';
+import { outError, removeLeft } from '../../store/files.ts';
 import { encodePng } from '../../vision/decode.ts';
 import { decimalNumber, ipv4Addresses, wholeNumber, type Action } from './context.ts';
 import { readyFolder, table, UsageError } from './output.ts';
@@ -158,8 +158,11 @@ async function capture(
         .then((png) => writeFile(name, png))
         .then(
           () => void writing.delete(write),
-          (error: unknown) => {
-            throw outError(error, name);
+          async (error: unknown) => {
+            const known = outError(error, name);
+            // What the disk took of it is no picture.
+            if (isAppError(known, 'DISK_FULL')) await removeLeft(name);
+            throw known;
           },
         );
       writing.add(write);
