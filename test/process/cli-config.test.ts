@@ -214,6 +214,8 @@ describe('a plant PC set up from one file', () => {
       const refused = await failed('config', 'export', at('small/plant.yaml'), '--user', 'hana');
       expect(refused.code).toBe('DISK_FULL');
       expect(existsSync(at('small/plant.yaml'))).toBe(false);
+      const below = await failed('config', 'export', at('small/filling/plant.yaml'), '--user', 'hana');
+      expect(below).toMatchObject({ code: 'INVALID_INPUT', message: expect.stringContaining('ENOTDIR') as unknown });
     } finally {
       unmount();
     }

@@ -1,8 +1,8 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AppError } from '../../contract/errors.ts';
-import { outError } from '../../store/files.ts';
+import { outError, removeLeft } from '../../store/files.ts';
 import { isFree } from '../../store/home.ts';
 import { configOf, configText } from '../config/home-state.ts';
 import { configInvalid, problemLine } from '../config/problems.ts';
@@ -86,7 +86,7 @@ export function addConfigCommands(program: Command, action: Action, exitWith: (c
           if ((error as NodeJS.ErrnoException).code === 'EEXIST')
             throw new AppError('ALREADY_EXISTS', { kind: 'file', id: file });
           // Of a disk that is full there is a part of it, which would pass for a shorter configuration.
-          await rm(file, { force: true });
+          await removeLeft(file);
           throw outError(error, file, file);
         }
         const [stations, users] = [made.stations.length, made.users.length];
