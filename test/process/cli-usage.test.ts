@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -153,6 +155,26 @@ test('help that is asked for is no failure', async () => {
   const { code, stdout, stderr } = await cli(['learn', '--help', '--json']);
   expect([code, stderr]).toEqual([0, '']);
   expect(stdout).toContain('Usage: mekiki learn');
+});
+
+test.skipIf(!existsSync('/dev/full'))('a result that its disk does not take is told, and is no success', async () => {
+  const full = openSync('/dev/full', 'w');
+  const child = spawn(process.execPath, [entry, '--help'], { stdio: ['ignore', full, 'pipe'] });
+  closeSync(full);
+  let told = '';
+  child.stderr!.on('data', (text) => (told += String(text)));
+  const [code] = (await once(child, 'close')) as [number];
+  expect([code, told]).toEqual([EXIT.failed, expect.stringMatching(/^The disk of standard output is full\..*\n$/)]);
+});
+
+test.skipIf(process.platform === 'win32')('without a place for temporary files it says so', async () => {
+  await using at = await newCommandLine({ TMPDIR: '/dev/null/none' });
+  const file = join(dirname(at.home), 'plant.yaml');
+  await writeFile(file, 'mekiki: 1\n');
+  expect(await at.failed('config', 'apply', file, '--dry-run')).toMatchObject({
+    code: 'INVALID_INPUT',
+    message: expect.stringContaining('the folder for temporary files is not valid: ENOTDIR') as unknown,
+  });
 });
 
 test.skipIf(process.platform === 'win32')('a result that nobody reads ends the command without a word', async () => {

@@ -7,6 +7,7 @@ import { slope } from '../line-bench/figures.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { chooseModel } from './inspect-commands.ts';
 import { EXIT, format } from './output.ts';
+import { inTemporaryFolder } from './temporary-folder.ts';
 
 interface LineOptions {
   rate: number;
@@ -80,23 +81,25 @@ async function drive(context: Context, options: LineOptions, seconds: number) {
     ...(options.demo === undefined ? {} : { demo: options.demo }),
     ...(options.station === undefined ? {} : { station: options.station }),
   });
-  assert(model.stationId !== null, 'the active model is that of a station');
-  await using at = await makeBenchHome(context.home, model.bundleDir);
+  const { stationId, bundleDir } = model;
+  assert(stationId !== null, 'the active model is that of a station');
   const samples: { second: number; rssBytes: number }[] = [];
-  const result = await driveLine({
-    ...at,
-    stationId: model.stationId,
-    rate: options.rate,
-    seconds,
-    trainer: options.trainer,
-    threads: context.threads,
-    trainerThreads: Math.max(1, availableParallelism() - context.threads),
-    deadlineMs: options.deadlineMs,
-    size: options.size,
-    signal: context.signal,
-    onProgress: context.out.progress,
-    onSample: (sample) => void samples.push(sample),
-  });
+  const result = await inTemporaryFolder('line-bench', async (folder) =>
+    driveLine({
+      ...(await makeBenchHome(folder, context.home, bundleDir)),
+      stationId,
+      rate: options.rate,
+      seconds,
+      trainer: options.trainer,
+      threads: context.threads,
+      trainerThreads: Math.max(1, availableParallelism() - context.threads),
+      deadlineMs: options.deadlineMs,
+      size: options.size,
+      signal: context.signal,
+      onProgress: context.out.progress,
+      onSample: (sample) => void samples.push(sample),
+    }),
+  );
   return { result, samples };
 }
 

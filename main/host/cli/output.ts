@@ -21,14 +21,19 @@ export interface Output {
   progress(line: string): void;
 }
 
-/** `mekiki … | head`: who read the result is gone, and the command ends without a word as by SIGPIPE. Progress that nobody reads stops no work. */
+/**
+ * `mekiki … | head`: who read the result is gone, and the command ends without a word as by SIGPIPE. `mekiki … > FILE` on a full disk: it says so. Progress that nobody reads
+ * stops no work.
+ */
 export function endWhenUnread(): void {
   process.stderr.on('error', () => {});
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    process.exit(EXIT.unread);
+    if (error.code === 'EPIPE') process.exit(EXIT.unread);
+    // Never as a document: that would go the same way.
+    process.exit(reportFailure(outError(error, STDOUT, STDOUT), false));
   });
 }
+const STDOUT = 'standard output';
 
 export function createOutput(json: boolean): Output {
   const terminal = process.stderr.isTTY === true;

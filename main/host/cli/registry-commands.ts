@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { aboutBundle } from '../../core/bundles.ts';
@@ -8,6 +8,7 @@ import { chosenCandidate, withChoice, type ChosenBundle } from './bundle-command
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { ensureDemo } from './demo.ts';
+import { writeOut } from './output.ts';
 import { atStation, withUser, type UserOption } from './station-option.ts';
 import { inTemporaryFolder } from './temporary-folder.ts';
 
@@ -70,7 +71,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
         const { bytes, digest } = await pullBundle(parseRef(text), optionsOf(context, options));
         await inTemporaryFolder('bundle', async (folder) => {
           const file = join(folder, 'bundle.mekiki');
-          await writeFile(file, bytes);
+          await writeOut(file, bytes, 'the folder for temporary files');
           const { installation, trusted } = await aboutBundle(context.home, file);
           await atStation(context, options, async (client, station) => {
             const candidate = await client.call('bundles.import', { stationId: station.id, file });
