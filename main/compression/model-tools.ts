@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { AppError } from '../contract/errors.ts';
 import { normalisationBeside } from '../learning/backbone-file.ts';
 import { picturesIn } from '../learning/pictures-in.ts';
@@ -10,17 +9,15 @@ import {
   graphInfo,
   readModelFile,
   setInputSize,
-  sidecarOf,
-  writeModelFile,
   type Model,
   type SourcedNormalisation,
 } from '../onnx/index.ts';
-import { outError, requireWritable } from '../store/files.ts';
 import { cancellable } from './cancellable.ts';
 import { LEAST_IMAGES } from './enough-images.ts';
 import { integerWeightBits } from './environment.ts';
 import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
+import { requirePlace, writeModelOut } from './model-out.ts';
 import { madePicture } from './parity-sample.ts';
 import { atSize, pictureInput, requireFloats, requireOpenBatch, requireRunnable, unsuitable } from './picture-model.ts';
 import { openContender } from './plan/contender.ts';
@@ -110,19 +107,9 @@ export async function openTool(options: ToolOptions, { open }: { open: boolean }
   return { ...opened, ...(await openPictures(options, opened)) };
 }
 
-/** With what says how its pixels are scaled, where that is known: the next tool would assume it. @throws INVALID_INPUT, DISK_FULL */
-function writeOut(out: string, made: Model, normalisation: SourcedNormalisation): void {
-  try {
-    writeModelFile(out, made);
-    const sidecar = sidecarOf(out, normalisation);
-    if (sidecar) writeFileSync(sidecar.file, sidecar.text);
-  } catch (cause) {
-    throw outError(cause, out);
-  }
-}
-
 async function openModel({ file, out, size: asked }: ModelOptions, { open }: { open: boolean }): Promise<OpenedModel> {
-  await requireWritable(out);
+  const normalisation = await normalisationBeside(file);
+  await requirePlace(out, normalisation);
   const read = readModelFile(file);
   const { name: inputName, shape } = pictureInput(read, file);
   const [batch, , height, width] = shape;
@@ -145,7 +132,7 @@ async function openModel({ file, out, size: asked }: ModelOptions, { open }: { o
     inputName,
     size,
     batch: typeof batch === 'number' ? batch : undefined,
-    normalisation: await normalisationBeside(file),
+    normalisation,
   };
 }
 
@@ -219,7 +206,7 @@ export async function report(
   };
   const [a, b] = [told(model, bytes.length, 'before'), told(made, after.length, 'after')];
   // Last: whoever is told that it failed finds no file.
-  writeOut(out, made, normalisation);
+  writeModelOut(out, made, normalisation);
   return {
     out,
     threads,

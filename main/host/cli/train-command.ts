@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { Option, type Command } from 'commander';
+import { requirePlace, writeModelOut } from '../../compression/model-out.ts';
 import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
-import { encodeModel, normalisationOf, sidecarOf } from '../../onnx/index.ts';
+import { normalisationOf } from '../../onnx/index.ts';
 import type { TrainingEngine } from '../../training/engine.ts';
 import { fineTune, fineTuneDefaults } from '../../training/fine-tune.ts';
 import { trainableBackbone } from '../../training/head.ts';
@@ -9,7 +10,7 @@ import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format, readyOut, warn, writeOut } from './output.ts';
+import { format, readyOut, warn } from './output.ts';
 
 interface TrainCommandOptions {
   backbone?: string;
@@ -61,6 +62,8 @@ export function addTrainCommand(program: Command, action: Action): void {
         const file = options.out === undefined ? null : resolve(options.out);
         if (file !== null) await readyOut(file);
         const found = await resolveBackbone(options.backbone, context);
+        const normalisation = normalisationOf(found);
+        if (file !== null) await requirePlace(file, normalisation);
         const backbone = trainableBackbone(found);
         const dataset = await scanDataset(resolve(dir), { signal });
         const classes = dataset.classes.slice(0, options.classes ?? dataset.classes.length);
@@ -93,13 +96,7 @@ export function addTrainCommand(program: Command, action: Action): void {
           ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
         });
         const { model, epochs, skipped, ...facts } = result;
-        const normalisation = normalisationOf(found);
-        if (file !== null) {
-          await writeOut(file, encodeModel(model));
-          const sidecar = sidecarOf(file, normalisation);
-          // The next tool would assume it.
-          if (sidecar) await writeOut(sidecar.file, sidecar.text);
-        }
+        if (file !== null) writeModelOut(file, model, normalisation);
         const document = {
           epochs,
           classes,

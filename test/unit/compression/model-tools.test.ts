@@ -76,6 +76,22 @@ describe('tools on plain ONNX files', () => {
     expect(quantized.normalisation).toMatchObject({ from: 'file', mean: [123.675, 116.28, 103.53] });
     const assumed = await pruneFile({ ...options('assumed.onnx'), ratio: 0.3 });
     expect(existsSync(`${assumed.out}.json`)).toBe(false);
+    // The one of before would be read as that of the new one.
+    const refusal = (problem: string) => ({
+      code: 'INVALID_INPUT',
+      details: { what: '--out', problem: expect.stringContaining(problem) as unknown },
+    });
+    const over = { ...options('stated-pruned.onnx'), calibrate: null, ratio: 0.3 };
+    const before = await readFile(pruned.out);
+    await expect(pruneFile(over)).rejects.toMatchObject(refusal('only assumed'));
+    expect(await readFile(pruned.out)).toEqual(before);
+    // Nothing can say it there.
+    await mkdir(join(folder, 'unsaid.onnx.json'));
+    const unsaid = { ...over, ...options('unsaid.onnx'), file: stated, calibrate: null };
+    await expect(pruneFile(unsaid)).rejects.toMatchObject(refusal('is a folder'));
+    expect((await readdir(folder)).filter((name) => name.startsWith('unsaid') || name.endsWith('.tmp'))).toEqual([
+      'unsaid.onnx.json',
+    ]);
   });
 
   it('prune without pictures: by weight norms alone, nothing is fitted, and it says so', async () => {
