@@ -1,10 +1,12 @@
+import { execFileSync } from 'node:child_process';
 import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readModelFile, writeModelFile } from '../../main/onnx/index.ts';
 import { cli } from '../helpers/cli.ts';
 import { writeParts } from '../helpers/parts-on-disk.ts';
+import { smallDisk } from '../helpers/small-disk.ts';
 import { writeTinyBackbone } from '../numeric/learning/tiny-backbone.ts';
 
 let folder: string;
@@ -61,16 +63,38 @@ test('an option that would change nothing is refused', async () => {
   expect(errorOf(refused.json()).code).toBe('INVALID_INPUT');
 });
 
-test('a file in the place of the folder for candidates is told as that of its option, before anything is read', async () => {
-  const file = join(folder, 'a-file');
-  await writeFile(file, '');
-  for (const option of ['--out', '--work']) {
-    const refused = await cli(['compress', join(folder, 'set'), option, file, '--json']);
-    expect(errorOf(refused.json())).toMatchObject({
+describe('a folder for what is made that takes nothing is told as that of its option, before anything is read', () => {
+  const refused = async (...args: string[]) => {
+    const option = args.at(-2)!;
+    const { json } = await cli([...args, '--json']);
+    expect(errorOf(json())).toMatchObject({
       code: 'INVALID_INPUT',
       message: expect.stringContaining(`${option} is not valid`) as unknown,
     });
-  }
+  };
+
+  test('a file in its place', async () => {
+    const file = join(folder, 'a-file');
+    await writeFile(file, '');
+    for (const option of ['--out', '--work']) await refused('compress', join(folder, 'set'), option, file);
+  });
+
+  test('a disk that is only to be read', async () => {
+    const disk = join(folder, 'disk');
+    await mkdir(disk);
+    const unmount = smallDisk(disk, '4k');
+    if (unmount === null) return;
+    try {
+      execFileSync('mount', ['-o', 'remount,ro', disk]);
+      const set = join(folder, 'set');
+      // What is searched would be kept elsewhere, and lost at its end.
+      await refused('compress', set, '--work', join(folder, 'work'), '--out', disk);
+      await refused('bench', 'compress', set, '--work', disk);
+      await refused('train', set, '--epochs', '1', '--checkpoint', join(disk, 'x'));
+    } finally {
+      unmount();
+    }
+  });
 });
 
 test('a folder that is no data set, an empty one, and one whose classes differ', async () => {

@@ -1,3 +1,4 @@
+import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError, asAppError } from '../../contract/errors.ts';
 import type { SkippedFile } from '../../learning/dataset.ts';
@@ -54,10 +55,11 @@ export function createOutput(json: boolean): Output {
   };
 }
 
-/** Makes a folder that an option names. @throws INVALID_INPUT of the option where it cannot, DISK_FULL */
+/** Makes a folder that an option names, for what will be written there when long work is done. @throws INVALID_INPUT of the option where it cannot be, DISK_FULL */
 export async function readyFolder(folder: string, option = '--out'): Promise<void> {
   try {
     await nodeFiles.makeDirectory(folder);
+    await access(folder, constants.W_OK | constants.X_OK);
   } catch (error) {
     throw outError(error, folder, option);
   }

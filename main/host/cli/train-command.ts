@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { requirePlace, writeModelOut } from '../../compression/model-out.ts';
 import { scanDataset, type DatasetImage } from '../../learning/dataset.ts';
@@ -10,7 +10,7 @@ import { createOrtEngine } from '../../training/ort/engine.ts';
 import { progressLine } from '../../training/progress.ts';
 import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { wholeNumber, type Action, type Context } from './context.ts';
-import { format, readyOut, warn } from './output.ts';
+import { format, readyFolder, readyOut, warn } from './output.ts';
 
 interface TrainCommandOptions {
   backbone?: string;
@@ -61,6 +61,8 @@ export function addTrainCommand(program: Command, action: Action): void {
         const { signal, threads, out } = context;
         const file = options.out === undefined ? null : resolve(options.out);
         if (file !== null) await readyOut(file);
+        const checkpointFile = options.checkpoint === undefined ? null : resolve(options.checkpoint);
+        if (checkpointFile !== null) await readyFolder(dirname(checkpointFile), '--checkpoint');
         const found = await resolveBackbone(options.backbone, context);
         const normalisation = normalisationOf(found);
         if (file !== null) await requirePlace(file, normalisation);
@@ -93,7 +95,7 @@ export function addTrainCommand(program: Command, action: Action): void {
             ),
           onWarning: (error) => warn(error.message),
           ...(options.size === undefined ? {} : { size: options.size }),
-          ...(options.checkpoint === undefined ? {} : { checkpointFile: resolve(options.checkpoint) }),
+          ...(checkpointFile === null ? {} : { checkpointFile }),
         });
         const { model, epochs, skipped, ...facts } = result;
         if (file !== null) writeModelOut(file, model, normalisation);
