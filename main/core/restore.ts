@@ -45,7 +45,9 @@ export const restoreBackup = async (
 ): Promise<{ head: BackupHead; entries: number; bytes: number; missingPictures: number }> => {
   const { file, signal, progress, now = () => new Date() } = options;
   const home = resolve(options.home);
-  const backup = await readBackup(file);
+  const backup = await readBackup(file, async (_name, content) => {
+    for await (const _ of content) signal?.throwIfAborted();
+  });
   const { head, seal } = backup;
   const secrets = await openSecrets(file, backup, await options.password(head.by));
   signal?.throwIfAborted();

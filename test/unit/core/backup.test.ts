@@ -25,7 +25,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { signActive, type ActiveModels } from '../../../main/audit/activation.ts';
 import { openRootKey, sealSecret } from '../../../main/audit/keys.ts';
 import type { Candidate } from '../../../main/contract/domain.ts';
-import { isAppError } from '../../../main/contract/errors.ts';
+import { AppError, isAppError } from '../../../main/contract/errors.ts';
 import { silentLog } from '../../../main/contract/log.ts';
 import { packBackup, readBackup, type BackupSeal } from '../../../main/core/backup-file.ts';
 import { createFileSecretStore } from '../../../main/core/home-keys.ts';
@@ -378,6 +378,17 @@ describe('backup and restore', () => {
     await restore(file, home);
     const again = await startWorld({ home });
     await again.close();
+  });
+
+  test('a restore that is cancelled while it reads what it has asks nobody for a password', async () => {
+    const file = join(folder, 'half-read.mekiki-backup');
+    await backUp(file);
+    const home = join(folder, 'half-read');
+    const password = vi.fn(async () => PASSWORD);
+    const signal = AbortSignal.abort(new AppError('CANCELLED'));
+    await expect(restoreBackup({ file, home, password, signal })).rejects.toMatchObject({ code: 'CANCELLED' });
+    expect(password).not.toHaveBeenCalled();
+    expect(existsSync(home)).toBe(false);
   });
 
   test('the files of a restore wait for the disk together', async () => {
