@@ -14,7 +14,8 @@ export interface HomeCheck {
   problems: string[];
   /** null: nothing was repaired. */
   repair: RepairReport | null;
-  pictures: { whole: number; missing: number; damaged: string[] };
+  /** `damaged`: names of the first TOLD of them. null: none was read, for a damaged database would have named them. */
+  pictures: { whole: number; missing: number; damaged: string[]; damagedInAll: number } | null;
 }
 
 export interface HomeCheckOptions {
@@ -37,22 +38,23 @@ export const checkHome = async ({ home, repair, signal, progress }: HomeCheckOpt
   await refuseInUse(home);
   const problems = checkDatabase(file);
   const mended = problems.length > 0 && repair ? await repairDatabase(home, new Date()) : null;
-  const pictures: HomeCheck['pictures'] = { whole: 0, missing: 0, damaged: [] };
-  if (problems.length === 0 || mended !== null) {
-    const all = countPictures(file);
-    let done = 0;
-    for await (const { sha, files } of picturesOf(file, home)) {
-      signal?.throwIfAborted();
-      progress?.(done, all);
-      done += 1;
-      const found = files.has('png') ? await shaOf(imageFile(home, sha)) : null;
-      if (found === sha) pictures.whole += 1;
-      else if (found === null) pictures.missing += 1;
-      else if (pictures.damaged.length < TOLD) pictures.damaged.push(sha);
+  if (problems.length > 0 && mended === null) return { whole: false, problems, repair: null, pictures: null };
+  const pictures = { whole: 0, missing: 0, damaged: [] as string[], damagedInAll: 0 };
+  const all = countPictures(file);
+  let done = 0;
+  for await (const { sha, files } of picturesOf(file, home)) {
+    signal?.throwIfAborted();
+    progress?.(done, all);
+    done += 1;
+    const found = files.has('png') ? await shaOf(imageFile(home, sha)) : null;
+    if (found === sha) pictures.whole += 1;
+    else if (found === null) pictures.missing += 1;
+    else {
+      pictures.damagedInAll += 1;
+      if (pictures.damaged.length < TOLD) pictures.damaged.push(sha);
     }
   }
-  const whole = (problems.length === 0 || mended !== null) && pictures.damaged.length === 0;
-  return { whole, problems, repair: mended, pictures };
+  return { whole: pictures.damagedInAll === 0, problems, repair: mended, pictures };
 };
 
 /** The lock is the operating system's, and taking it is how to ask for it; a damaged database is told by what comes after. */
@@ -65,13 +67,13 @@ export const refuseInUse = async (home: string): Promise<void> => {
   }
 };
 
+/** null: it is not there. 'unreadable': nothing can be read of it, as of a disk that begins to fail. */
 const shaOf = async (file: string): Promise<string | null> => {
   const hash = createHash('sha256');
   try {
     await pipeline(createReadStream(file), hash);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? null : 'unreadable';
   }
   return hash.digest('hex');
 };

@@ -28,8 +28,10 @@ export const checkText = ({ problems, repair, pictures }: HomeCheck): string =>
           ),
           'Verify the audit trail next, in the window or with "audit verify": it tells whether an entry is lost.',
         ]),
-    `${pictures.whole} pictures are whole, ${pictures.damaged.length} are damaged, ${pictures.missing} are no longer kept.`,
-    ...(pictures.damaged.length > 0
+    pictures === null
+      ? 'No picture was looked at: the database names them.'
+      : `${pictures.whole} pictures are whole, ${pictures.damagedInAll} are damaged, ${pictures.missing} are no longer kept.`,
+    ...(pictures !== null && pictures.damagedInAll > 0
       ? ['Take the damaged ones from a backup, or label other parts in their place.']
       : []),
   ].join('\n');

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkHome } from '../../main/core/home-check.ts';
+import { checkText } from '../../main/host/upkeep-texts.ts';
 import { checkDatabase } from '../../main/store/check.ts';
 import { openStore } from '../../main/store/open.ts';
 import { repairDatabase, tryRepair } from '../../main/store/repair.ts';
@@ -201,10 +202,27 @@ describe('repair', () => {
     writeSync(handle, 'A');
     closeSync(handle);
     expect(await checkHome({ home, repair: false })).toMatchObject({ whole: false, pictures: { damaged: [name] } });
+    // What the disk gives no more of is damaged as well, and ends nothing; and what is told in names is not all that is counted.
+    const more = await openStore({ home, demo: false });
+    for (let n = 0; n < 101; n += 1) {
+      const sha = await more.images.put(Buffer.from(`picture ${n}`));
+      more.parts.insert(newPart({ seq: PARTS + 2 + n, imageSha: sha }));
+      const at = join(home, 'images', sha.slice(0, 2), `${sha}.png`);
+      rmSync(at);
+      mkdirSync(at);
+    }
+    more.close();
+    const ill = await checkHome({ home, repair: false });
+    expect(ill).toMatchObject({ whole: false, pictures: { damagedInAll: 102 } });
+    expect(ill.pictures!.damaged).toHaveLength(100);
+    expect(checkText(ill)).toContain('102 are damaged');
     const { pages, size } = pagesOf('parts_recent');
     ruin(pages[0]!, size);
     const before = readFileSync(file);
-    expect((await checkHome({ home, repair: false })).problems.length).toBeGreaterThan(0);
+    const damaged = await checkHome({ home, repair: false });
+    expect(damaged.problems.length).toBeGreaterThan(0);
+    expect(damaged.pictures).toBeNull();
+    expect(checkText(damaged)).toContain('No picture was looked at');
     expect(readFileSync(file).equals(before)).toBe(true);
     expect((await checkHome({ home, repair: true })).repair).toMatchObject({ tables: [] });
     expect(existsSync(join(home, 'repaired.json'))).toBe(true);
