@@ -22,7 +22,7 @@ import {
   type ToolOptions,
   type ToolReport,
 } from './model-tools.ts';
-import { pictureInput, requireFloats, requireOpenBatch, unsuitable } from './picture-model.ts';
+import { inFile, pictureInput, requireFloats, requireOpenBatch, unsuitable } from './picture-model.ts';
 
 export interface DistillReport extends ToolReport {
   /** Family that the student was built of; null: it is the file that was given. */
@@ -50,9 +50,10 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
   cancellable(options.signal, async () => {
     const { file, teacher: teacherFile } = options;
     const family = teacherFile === null ? null : await familyNamed(file);
-    const other = family || teacherFile === null ? null : readTeacher(teacherFile);
+    const other = family || teacherFile === null ? null : await inFile(teacherFile, () => readTeacher(teacherFile));
     // Of a family that is built, input and scaling are the teacher's.
-    const opened = await openTool(family && teacherFile ? { ...options, file: teacherFile } : options, { open: true });
+    const looked = family && teacherFile ? teacherFile : file;
+    const opened = await inFile(looked, () => openTool({ ...options, file: looked }, { open: true }));
     const { inputName, normalisation, source, images, compared, size } = opened;
     const teacher = other ?? opened.model;
     const open = (of: Model) => setInputSize(of, { batch: 'N', height: size, width: size });
@@ -69,7 +70,7 @@ export const distillFile = (options: DistillOptions): Promise<DistillReport> =>
           seed: options.seed,
         })
       : teacherFile === null
-        ? await prunedCopy()
+        ? await inFile(file, prunedCopy)
         : opened.model;
     const names = (of: Model) => of.graph.outputs.map(({ name: output }) => output);
     const missing = names(student).find((output) => !names(teacher).includes(output));

@@ -19,7 +19,15 @@ import { measureInterleaved } from './evidence/latency.ts';
 import { createImageSource, readableImages, type ImageSource } from './image-source.ts';
 import { requirePlace, writeModelOut } from './model-out.ts';
 import { madePicture } from './parity-sample.ts';
-import { atSize, pictureInput, requireFloats, requireOpenBatch, requireRunnable, unsuitable } from './picture-model.ts';
+import {
+  atSize,
+  inFile,
+  pictureInput,
+  requireFloats,
+  requireOpenBatch,
+  requireRunnable,
+  unsuitable,
+} from './picture-model.ts';
 import { openContender } from './plan/contender.ts';
 import { spread } from './spread.ts';
 import { analysePruning, analyseWeights, requirePrunable, type PruningAnalysis } from './prune/analyse.ts';
@@ -220,6 +228,10 @@ export async function report(
   };
 }
 
+/** A step on one file. */
+const tool = <T>({ file, signal }: ModelOptions, work: () => Promise<T>): Promise<T> =>
+  cancellable(signal, () => inFile(file, work));
+
 export interface PruneReport extends ToolReport {
   /** Share of multiply-accumulates that went. */
   ratio: number;
@@ -285,7 +297,7 @@ export async function cutModel(
 
 /** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, MODEL_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be pruned, CANCELLED */
 export const pruneFile = (options: PruneOptions): Promise<PruneReport> =>
-  cancellable(options.signal, async () => {
+  tool(options, async () => {
     const { calibrate } = options;
     const model = await openModel(options, { open: false });
     const pictures = calibrate === null ? null : await openPictures({ ...options, calibrate }, model);
@@ -315,7 +327,7 @@ export interface QuantizeReport extends ToolReport {
 
 /** @throws INVALID_INPUT (`out`), DISK_FULL, MODEL_UNREADABLE, MODEL_UNSUITABLE, TOO_FEW_IMAGES, UNSUPPORTED_OP where nothing can be quantised or the opset is too old for it, CANCELLED */
 export const quantizeFile = (options: ToolOptions): Promise<QuantizeReport> =>
-  cancellable(options.signal, async () => {
+  tool(options, async () => {
     const opened = await openTool(options, { open: false });
     const { model, source, calibration: images, compared, size, batch } = opened;
     const { threads, seed, signal, onProgress } = options;

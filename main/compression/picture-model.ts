@@ -38,6 +38,17 @@ export async function requireRunnable({ graph }: Model, bytes: Uint8Array, file:
   }
 }
 
+/** What is wrong in a graph is told with the file that it lies in: a tool may have two. */
+export async function inFile<T>(file: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!isAppError(cause, 'GRAPH_INVALID')) throw cause;
+    const { where, problem } = cause.details;
+    throw new AppError('GRAPH_INVALID', { where: `${String(where)} of ${file}`, problem: String(problem) }, { cause });
+  }
+}
+
 /** What is measured on pictures is read as floats, inside the model too; cutting by weights alone reads none. @throws GRAPH_INVALID, MODEL_UNSUITABLE */
 export function requireFloats(model: Model, file: string): void {
   const infos = inferShapes(model, { unknownOps: 'unknown' });

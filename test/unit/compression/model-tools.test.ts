@@ -351,6 +351,16 @@ describe('tools on plain ONNX files', () => {
     expect(report.integers).toBeGreaterThan(0);
     await expect(pruneFile({ ...options('none.onnx'), file: hidden, ratio: 0.3 })).rejects.toMatchObject({
       code: 'GRAPH_INVALID',
+      details: { where: expect.stringContaining(` of ${hidden}`) as unknown },
+    });
+    // The one of two.
+    const cyclic = join(folder, 'cyclic.onnx');
+    const loop = [node('Add', ['x', 'b'], ['a']), node('Relu', ['a'], ['b'])];
+    const [inputs, ends] = [[value('x', 'float32', ['N', 3, 'H', 'W'])], [value('b', 'float32', ['N', 3, 'H', 'W'])]];
+    await writeFile(cyclic, encodeModel(model(graph({ nodes: loop, inputs, outputs: ends }))));
+    await expect(distillFile({ ...options('none.onnx'), teacher: cyclic, epochs: 1 })).rejects.toMatchObject({
+      code: 'GRAPH_INVALID',
+      details: { where: expect.stringContaining(` of ${cyclic}`) as unknown },
     });
     await expect(readFile(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'ENOENT' });
     const { stdout, code } = await cli(
