@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { open, realpath, rm, stat } from 'node:fs/promises';
-import { dirname, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, resolve, sep } from 'node:path';
 import { AppError } from '../contract/errors.ts';
 import { outError } from '../store/files.ts';
 
@@ -13,19 +13,18 @@ const realFolderOf = async (folder: string): Promise<string> => {
 };
 
 /**
- * What a person has written out lies outside the data folder: inside, a file under a well-chosen name would stop the next start, or take the
- * place of what the program keeps there.
+ * What a person has written out lies where that person says, and not below whatever folder the program was started in; and outside the data
+ * folder: inside, a file under a well-chosen name would stop the next start, or take the place of what the program keeps there.
  * @param named what the person named: the folder that is written into, or a file in it
  * @throws INVALID_INPUT
  */
 export const refuseInHome = async (home: string, folder: string, named = folder): Promise<void> => {
+  const refuse = (problem: string) => new AppError('INVALID_INPUT', { what: named, problem });
+  if (!isAbsolute(folder)) throw refuse('give the whole path, from its disk on');
   const inside = await realpath(home);
   const real = await realFolderOf(folder);
   if (real !== inside && !real.startsWith(inside + sep)) return;
-  throw new AppError('INVALID_INPUT', {
-    what: named,
-    problem: "it lies in the data folder, which is the program's own",
-  });
+  throw refuse("it lies in the data folder, which is the program's own");
 };
 
 /** By writing beside it: rights alone do not tell it of every folder. A folder that is not there is not made, it may be a disk that is not mounted. */

@@ -345,6 +345,12 @@ describe('backup and restore', () => {
     expect(await codeOf(world.call('home.backup', { file: `${file}2`, password: 'wrong one here' }))).toBe(
       'WRONG_PASSWORD',
     );
+    // Typed in the window: nobody knows in which folder the program was started.
+    for (const target of ['mine.mekiki-backup', '~/mine.mekiki-backup', './mine'])
+      await expect(backUp(target)).rejects.toMatchObject({
+        code: 'INVALID_INPUT',
+        details: { what: target, problem: expect.stringContaining('whole path') as unknown },
+      });
     // Not of the data folder, and in the system's words for the file that was named.
     for (const [target, code] of [
       [join(folder, 'no such folder', 'x'), 'ENOENT'],
