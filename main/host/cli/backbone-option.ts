@@ -1,5 +1,4 @@
 import { readdir, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Backbone } from '../../contract/domain.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
@@ -8,6 +7,7 @@ import { assumedNormalisation } from '../../onnx/index.ts';
 import { earlierShipped, ensureShippedBackbone } from '../../../native-models/shipped.ts';
 import type { Context } from './context.ts';
 import { warn } from './output.ts';
+import { keptFolder } from './temporary-folder.ts';
 
 /** What `<file>.json` is for. */
 export const SIDECAR_HELP =
@@ -43,7 +43,7 @@ async function findBackbone(asked: string | undefined, context: Pick<Context, 'h
   const file = resolve(asked);
   if ((await stat(file).catch(() => null))?.isFile()) {
     // A run on a folder of images makes no data folder: its prepared backbone is scratch.
-    return await importBackbone(file, { folder: join(tmpdir(), 'mekiki-backbones'), threads: context.threads });
+    return await importBackbone(file, { folder: keptFolder('backbones'), threads: context.threads });
   }
   try {
     return await readImportedBackbone(folderOf(context.home), asked);

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { compressDataset } from '../../compression/dataset.ts';
@@ -14,6 +13,7 @@ import { BACKBONE_OPTION, resolveBackbone } from './backbone-option.ts';
 import { decimalNumber, wholeNumber, type Action, type Context } from './context.ts';
 import { format, readyFolder, tellSkipped, UsageError } from './output.ts';
 import { residentBytes } from './resident.ts';
+import { keptFolder } from './temporary-folder.ts';
 import { leftAlone, withImportance } from './tool-commands.ts';
 
 interface LearnOptions {
@@ -211,10 +211,10 @@ export function addDatasetCommands(program: Command, action: Action): void {
           dir: resolve(dir),
           backbone: await resolveBackbone(asked, context),
           ...(out === undefined ? {} : { out: resolve(out) }),
-          work: resolve(work ?? (out === undefined ? join(tmpdir(), 'mekiki-searches') : join(out, '.search'))),
+          work: resolve(work ?? (out === undefined ? keptFolder('searches') : join(out, '.search'))),
           importance: { measures, hedge },
           // Beside the station's own where there is a data folder; this command makes none.
-          costs: existsSync(context.home) ? join(context.home, 'costs') : join(tmpdir(), 'mekiki-searches'),
+          costs: existsSync(context.home) ? join(context.home, 'costs') : keptFolder('searches'),
           threads: context.threads,
           residentBytes: (model, inputSize) => residentBytes(model, inputSize, context.threads),
           signal: context.signal,

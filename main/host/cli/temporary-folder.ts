@@ -18,3 +18,6 @@ export async function inTemporaryFolder<T>(what: string, work: (folder: string) 
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+/** For what can be made again, and is better kept for the next command. Of this account: below the folder that all share, no other one can write to it. */
+export const keptFolder = (what: string): string => join(tmpdir(), `mekiki-${what}-${process.getuid?.() ?? 'own'}`);
