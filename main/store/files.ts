@@ -130,7 +130,11 @@ export async function requireWritable(file: string, option = '--out'): Promise<v
     throw outError(cause, file, option);
   }
   const found = await stat(file).catch(() => null);
-  if (found?.isDirectory()) throw new AppError('INVALID_INPUT', { what: option, problem: `${file} is a folder` });
+  // What is written takes the place of what lies there, of a device as well.
+  if (found && !found.isFile()) {
+    const problem = `${file} is ${found.isDirectory() ? 'a folder' : 'no file'}`;
+    throw new AppError('INVALID_INPUT', { what: option, problem });
+  }
 }
 
 /** A new name is on the disk for good when its folder is. Windows has no such call. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -274,7 +275,10 @@ describe('tools on plain ONNX files', () => {
       await expect(distillFile({ ...tried, teacher: null, epochs: 1 })).rejects.toMatchObject(refusal);
       await expect(distillFile({ ...tried, file, teacher: given, epochs: 1 })).rejects.toMatchObject(refusal);
     }
+    const pipe = join(folder, 'pipe');
+    if (process.platform !== 'win32') execFileSync('mkfifo', [pipe]);
     for (const [out, told] of [
+      ...(existsSync(pipe) ? ([[pipe, 'is no file']] as const) : []),
       [join(folder, 'gone', 'none.onnx'), 'ENOENT'],
       [join(file, 'none.onnx'), 'ENOTDIR'],
       [folder, 'is a folder'],
