@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, fileError } from '../contract/errors.ts';
 import { updateManifestSchema, UPDATE_BYTES_AT_MOST, type UpdateManifest } from '../contract/update.ts';
 import { keyOfHex } from './keys.ts';
 import { encodeHead, HEAD_BYTES, payloadStart, readManifest, SIGNATURE_BYTES } from './signed-file.ts';
@@ -45,7 +45,7 @@ export interface UpdateOptions {
 
 /**
  * Proves that not a bit of the file was changed since the holder of a release key signed it.
- * @throws AppError NO_RELEASE_KEY, NOT_FOUND, UPDATE_REFUSED
+ * @throws AppError NO_RELEASE_KEY, NOT_FOUND, INVALID_INPUT where it cannot be read, UPDATE_REFUSED
  */
 export const openUpdate = async (file: string, { keys, take, signal }: UpdateOptions): Promise<UpdateManifest> => {
   if (keys.length === 0) throw new AppError('NO_RELEASE_KEY', { file });
@@ -55,7 +55,7 @@ export const openUpdate = async (file: string, { keys, take, signal }: UpdateOpt
   try {
     handle = await open(file, 'r');
   } catch (cause) {
-    throw new AppError('NOT_FOUND', { kind: 'update file', id: file, problem: problemOf(cause) }, { cause });
+    throw fileError('update file', file, cause);
   }
   try {
     const found = await handle.stat();

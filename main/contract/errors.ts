@@ -845,6 +845,14 @@ export const isAppError = (error: unknown, code?: ErrorCode): error is AppError 
 /** The words of any thrown value, for a `{problem}` in a message. */
 export const problemOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** What the system says of a file that a person named: NOT_FOUND where there is none, else INVALID_INPUT in its words, for it is there and may not be read, say. */
+export const fileError = (kind: string, file: string, cause: unknown): AppError => {
+  const { code } = cause as { code?: unknown };
+  return code === 'ENOENT' || code === 'ENOTDIR'
+    ? new AppError('NOT_FOUND', { kind, id: file }, { cause })
+    : new AppError('INVALID_INPUT', { what: file, problem: problemOf(cause) }, { cause });
+};
+
 /** An expected failure as it is; a bug as INTERNAL with `ref`, by which its log lines are found. */
 export const asAppError = (error: unknown, ref: string): AppError =>
   isAppError(error) ? error : new AppError('INTERNAL', { ref, problem: problemOf(error) }, { cause: error });

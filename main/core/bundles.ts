@@ -13,7 +13,7 @@ import {
 } from '../audit/trusted.ts';
 import { BUNDLE_BYTES_AT_MOST, type BundleAbout } from '../contract/bundle.ts';
 import type { Candidate, ModelCard } from '../contract/domain.ts';
-import { AppError, problemOf } from '../contract/errors.ts';
+import { AppError, fileError, problemOf } from '../contract/errors.ts';
 import { createLane } from '../contract/lane.ts';
 import { diskError, nodeFiles, syncFile, writeDurably } from '../store/files.ts';
 import { bundleDirOf } from './bundle-folder.ts';
@@ -28,7 +28,7 @@ export interface BundleService {
   >;
 }
 
-/** The bytes of a bundle file. BUNDLE_ALTERED for what cannot be one. */
+/** The bytes of a bundle file. BUNDLE_ALTERED for what cannot be one, NOT_FOUND, INVALID_INPUT where it cannot be read. */
 export const readBundleBytes = async (file: string): Promise<Buffer> => {
   try {
     const about = await stat(file);
@@ -38,7 +38,7 @@ export const readBundleBytes = async (file: string): Promise<Buffer> => {
     return await readFile(file);
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    throw new AppError('NOT_FOUND', { kind: 'bundle file', id: file, problem: problemOf(cause) }, { cause });
+    throw fileError('bundle file', file, cause);
   }
 };
 

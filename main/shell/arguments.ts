@@ -3,7 +3,7 @@ import { isAbsolute, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { BUNDLE_BYTES_AT_MOST, BUNDLE_EXTENSION } from '../contract/bundle.ts';
-import { AppError, assert, problemOf } from '../contract/errors.ts';
+import { AppError, assert, fileError } from '../contract/errors.ts';
 import { refuseOpenHome } from '../host/home-folder.ts';
 
 /* What the program is started with, and the bundle files among it. No Electron here, so that it can be tested without one. */
@@ -115,7 +115,7 @@ export async function bundleToOpen(files: readonly string[]): Promise<string | n
   try {
     found = await stat(file);
   } catch (cause) {
-    throw new AppError('NOT_FOUND', { kind: 'bundle file', id: file, problem: problemOf(cause) }, { cause });
+    throw fileError('bundle file', file, cause);
   }
   if (!found.isFile()) throw new AppError('INVALID_INPUT', { what: file, problem: 'it is no file' });
   if (found.size > BUNDLE_BYTES_AT_MOST) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is too large' });

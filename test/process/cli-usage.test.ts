@@ -167,6 +167,13 @@ test.skipIf(!existsSync('/dev/full'))('a result that its disk does not take is t
   expect([code, told]).toEqual([EXIT.failed, expect.stringMatching(/^The disk of standard output is full\..*\n$/)]);
 });
 
+test('a certificate that is there and cannot be read is not told as one that is away', async () => {
+  await using at = await newCommandLine({});
+  const folder = dirname(at.home);
+  expect((await at.failed('events', 'set', '--ca', folder)).message).toContain('EISDIR');
+  expect((await at.failed('events', 'set', '--ca', join(folder, 'none'))).code).toBe('NOT_FOUND');
+});
+
 test.skipIf(process.platform === 'win32')('without a place for temporary files it says so', async () => {
   await using at = await newCommandLine({ TMPDIR: '/dev/null/none' });
   const file = join(dirname(at.home), 'plant.yaml');

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
-import { AppError, problemOf } from '../../contract/errors.ts';
+import { fileError } from '../../contract/errors.ts';
 import type { MethodInput } from '../../contract/methods.ts';
 import { signIn } from './accounts.ts';
 import { ipAddress, wholeNumber, type Action, type Context } from './context.ts';
@@ -21,7 +21,7 @@ interface SetOptions extends UserOption {
 
 const readCertificates = (file: string): Promise<string> =>
   readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new AppError('NOT_FOUND', { kind: 'file', id: file, problem: problemOf(cause) }, { cause });
+    throw fileError('file', file, cause);
   });
 
 /** Events for the plant's other systems (main/lineio/mqtt): `events show`, `events set`. */

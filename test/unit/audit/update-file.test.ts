@@ -1,5 +1,5 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -67,6 +67,14 @@ describe('an update file', () => {
       }),
     );
     await expect(opened(Buffer.concat([bytes, Buffer.of(0)]))).rejects.toMatchObject(refused);
+  });
+
+  test('that is there and cannot be read is not told as one that is away', async () => {
+    const loop = join(folder, 'loop');
+    symlinkSync(loop, loop);
+    const details = { what: loop, problem: expect.stringContaining('ELOOP') as unknown };
+    await expect(openUpdate(loop, { keys: [key] })).rejects.toMatchObject({ code: 'INVALID_INPUT', details });
+    await expect(openUpdate(join(folder, 'none'), { keys: [key] })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   test('is refused without a key, and with keys that are not its own; a name it gives itself is no proof', async () => {

@@ -1,4 +1,13 @@
-import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
@@ -64,6 +73,10 @@ describe('a bundle file', () => {
     const entry = (await here.call('audit.list', { limit: 1 })).entries[0];
     expect(entry).toMatchObject({ action: 'bundles.export', subject: candidate.id });
     expect(sha256).toMatch(/^[0-9a-f]{64}$/);
+    const [loop, none] = [`${file}.loop`, `${file}.none`];
+    symlinkSync(loop, loop);
+    await expect(here.call('bundles.verify', { file: loop })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
+    await expect(here.call('bundles.verify', { file: none })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   test('is refused after any change of one bit, any cut and any addition', async () => {

@@ -170,5 +170,8 @@ describe('a bundle to open', () => {
     symlinkSync(loop, loop);
     for (const file of [inside, device, loop, join(folder, 'none.mekiki'), '/nul\0byte.mekiki'])
       await expect(bundleToOpen([file])).rejects.toMatchObject({ name: 'AppError' });
+    // It is there, and cannot be read.
+    await expect(bundleToOpen([loop])).rejects.toMatchObject({ code: 'INVALID_INPUT', details: { what: loop } });
+    await expect(bundleToOpen([join(folder, 'none.mekiki')])).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });
