@@ -141,6 +141,19 @@ const kernelEvent = z.object({
   args: z.object({ op_name: z.string(), node_index: z.string(), input_type_shape: shapes, output_type_shape: shapes }),
 });
 
+const noTemporary = (cause: unknown): AppError =>
+  new AppError('HOME_NOT_WRITABLE', { home: tmpdir(), problem: problemOf(cause) }, { cause });
+
+/** What ORT has written into a folder, which on a full disk is a part of it or nothing. */
+async function readProfile(folder: string): Promise<unknown[]> {
+  try {
+    const [file] = await readdir(folder);
+    return JSON.parse(await readFile(join(folder, file ?? ''), 'utf8')) as unknown[];
+  } catch (cause) {
+    throw noTemporary(cause);
+  }
+}
+
 /**
  * Time of each kernel of a model, by ORT's own profile, with the settings of a session.
  * @throws MODEL_UNREADABLE, HOME_NOT_WRITABLE where no temporary file can be made
@@ -150,7 +163,9 @@ export async function profileKernels(
   feeds: Record<string, Tensor>,
   options: SessionOptions & { runs: number },
 ): Promise<KernelTime[]> {
-  const folder = await mkdtemp(join(tmpdir(), 'mekiki-profile-'));
+  const folder = await mkdtemp(join(tmpdir(), 'mekiki-profile-')).catch((cause: unknown) => {
+    throw noTemporary(cause);
+  });
   try {
     const session = await ort()
       .InferenceSession.create(source, {
@@ -168,9 +183,7 @@ export async function profileKernels(
     } finally {
       await session.release();
     }
-    const [file] = await readdir(folder);
-    assert(file !== undefined, 'ORT writes its profile when profiling ends');
-    const events = JSON.parse(await readFile(join(folder, file), 'utf8')) as unknown[];
+    const events = await readProfile(folder);
     const byNode = new Map<string, { first: z.infer<typeof kernelEvent>; ms: number[] }>();
     for (const event of events) {
       const parsed = kernelEvent.safeParse(event);

@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   fitLine,
   layersOf,
@@ -10,6 +13,7 @@ import {
 } from '../../../main/compression/cost/cost-model.ts';
 import { operationsScore } from '../../../main/compression/evidence/operations-score.ts';
 import { allocate, type NodeCost } from '../../../main/compression/prune/allocate.ts';
+import { smallDisk } from '../../helpers/small-disk.ts';
 import { smallBackbone } from './networks.ts';
 
 const layer = (macs: number, bytes: number): Layer => ({
@@ -72,6 +76,30 @@ describe('cost of layers', () => {
     expect(large).toBeGreaterThan(small);
     // Nothing was measured in integers.
     expect(costs.layer({ ...layer(1, 1), precision: 'int8' })).toBeNull();
+  });
+
+  describe('where no temporary file can be written it says so, and a search goes by multiply-accumulates', () => {
+    const refused = (folder: string) => {
+      for (const name of ['TMPDIR', 'TEMP']) vi.stubEnv(name, folder);
+      return expect(measureLayers([{ model: smallBackbone(), size: 64 }], { threads: 1 })).rejects.toMatchObject({
+        code: 'HOME_NOT_WRITABLE',
+        details: { home: folder },
+      });
+    };
+    afterEach(() => vi.unstubAllEnvs());
+
+    it('without the folder', () => refused(join(tmpdir(), 'no such folder')));
+
+    it('on a full disk', async () => {
+      const disk = mkdtempSync(join(tmpdir(), 'mekiki-costs-'));
+      const unmount = smallDisk(disk, '8k');
+      try {
+        if (unmount !== null) await refused(disk);
+      } finally {
+        unmount?.();
+        rmSync(disk, { recursive: true });
+      }
+    });
   });
 
   it('pruning goes where time is saved, not where multiply-accumulates are', () => {
