@@ -33,9 +33,11 @@ export const decimalNumber =
     return value;
   };
 
-/** Of `--home "$DIR"` with no DIR nothing is left: the folder that was meant is no other one. */
+/** Of `--home "$DIR"` with no DIR nothing is left, and of `--home $DIR --json` the next option: the folder that was meant is no other one. */
+export const namesNothing = (text: string): boolean => text.trim() === '' || text.startsWith('--');
+
 export const namedFolder = (text: string): string => {
-  if (text.trim() === '') throw new InvalidArgumentError('name a folder');
+  if (namesNothing(text)) throw new InvalidArgumentError('name a folder');
   return text;
 };
 

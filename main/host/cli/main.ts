@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { AppError } from '../../contract/errors.ts';
 import { homeFolder } from '../home-folder.ts';
-import { namedFolder, wholeNumber, type Run } from './context.ts';
+import { namedFolder, namesNothing, wholeNumber, type Run } from './context.ts';
 import { groupsFor } from './groups.ts';
 import { createOutput, endWhenUnread, EXIT, reportFailure, UsageError } from './output.ts';
 
@@ -62,17 +62,19 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 /**
- * Of `"$DIR"` with no DIR nothing is left: what was meant is neither the folder that the command is called in, nor the only station, nor the active model.
+ * What was meant by a name that is none is neither the folder that the command is called in, nor the only station, nor the active model.
  * @throws CommanderError, having told it as any other wrong call
  */
 function refuseNothing(command: Command): void {
   const refuse = (what: string) =>
-    command.error(`error: ${what} is empty`, { code: 'commander.invalidArgument', exitCode: EXIT.usage });
-  const nothing = command.args.findIndex((word) => word.trim() === '');
+    command.error(`error: ${what} names nothing`, { code: 'commander.invalidArgument', exitCode: EXIT.usage });
+  const nothing = command.args.findIndex(namesNothing);
   if (nothing >= 0) refuse(`argument ${nothing + 1}`);
-  for (const option of command.options)
-    if (NAMES.test(option.flags) && command.getOptionValue(option.attributeName()) === '')
+  for (const option of command.options) {
+    const value: unknown = command.getOptionValue(option.attributeName());
+    if (NAMES.test(option.flags) && typeof value === 'string' && namesNothing(value))
       refuse(`option '${option.flags}'`);
+  }
 }
 /** What an option is to name; a text may be empty. */
 const NAMES = /<(file|dir|folder|id)\b/;
