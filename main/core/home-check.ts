@@ -3,7 +3,7 @@ import { createReadStream, existsSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { AppError, isAppError } from '../contract/errors.ts';
 import { checkDatabase, countPictures, picturesOf } from '../store/check.ts';
-import { databaseFile, readLock } from '../store/home.ts';
+import { databaseFile, readLock, restoreIsUnfinished } from '../store/home.ts';
 import { imageFile } from '../store/images.ts';
 import { openStore } from '../store/open.ts';
 import { repairDatabase, type RepairReport } from '../store/repair.ts';
@@ -29,11 +29,13 @@ export interface HomeCheckOptions {
 const TOLD = 100;
 
 /**
- * Reads a home that nobody has open: the whole database, and every picture that it knows. NOT_FOUND: there is none. HOME_IN_USE; with `repair`
+ * Reads a home that nobody has open: the whole database, and every picture that it knows. NOT_FOUND: there is none. RESTORE_UNFINISHED, HOME_IN_USE; with `repair`
  * what `repairDatabase` throws.
  */
 export const checkHome = async ({ home, repair, signal, progress }: HomeCheckOptions): Promise<HomeCheck> => {
   const file = databaseFile(home);
+  // Its database may be whole by now, and most of its pictures missing.
+  if (restoreIsUnfinished(home)) throw new AppError('RESTORE_UNFINISHED', { home });
   if (!existsSync(file)) throw new AppError('NOT_FOUND', { kind: 'data folder', id: home });
   await refuseInUse(home);
   const problems = checkDatabase(file);

@@ -9,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -198,6 +199,9 @@ describe('repair', () => {
       whole: true,
       pictures: { whole: 1, damaged: [] },
     });
+    writeFileSync(join(home, 'restoring'), '');
+    await expect(checkHome({ home, repair: true })).rejects.toMatchObject({ code: 'RESTORE_UNFINISHED' });
+    rmSync(join(home, 'restoring'));
     const handle = openSync(join(home, 'images', name.slice(0, 2), `${name}.png`), 'r+');
     writeSync(handle, 'A');
     closeSync(handle);
