@@ -21,7 +21,7 @@ const realFolderOf = async (folder: string): Promise<string> => {
 export const refuseInHome = async (home: string, folder: string, named = folder): Promise<void> => {
   const refuse = (problem: string) => new AppError('INVALID_INPUT', { what: named, problem });
   if (!isAbsolute(folder)) throw refuse('give the whole path, from its disk on');
-  const inside = await realpath(home);
+  const inside = await realpath(home).catch(() => resolve(home));
   const real = await realFolderOf(folder);
   if (real !== inside && !real.startsWith(inside + sep)) return;
   throw refuse("it lies in the data folder, which is the program's own");

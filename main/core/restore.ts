@@ -6,6 +6,7 @@ import { checkDatabase } from '../store/check.ts';
 import { diskError, homeError, nodeFiles, writeDurably } from '../store/files.ts';
 import { beginRestore, databaseFile, endRestore } from '../store/home.ts';
 import { isOfLaterMoment, openSecrets, readBackup, type BackupHead } from './backup-file.ts';
+import { refuseInHome } from './outside.ts';
 
 export const restoredFile = (home: string): string => join(home, 'restored.json');
 /** What a restore leaves for the next start, which writes it into the trail. */
@@ -38,13 +39,15 @@ const flush = async (handles: readonly FileHandle[]): Promise<void> => {
 /**
  * Makes a home from a backup. The backup is read to its end and its secrets are opened before anything is written; what is written is
  * on the disk for good before the folder counts as a home. The key of the home then lies in a file that only this account may read.
- * BACKUP_UNREADABLE, BACKUP_LOCKED, HOME_NOT_EMPTY, HOME_NOT_WRITABLE, DISK_FULL, DATABASE_TOO_NEW, NOT_FOUND.
+ * INVALID_INPUT for a backup in that folder, BACKUP_UNREADABLE, BACKUP_LOCKED, HOME_NOT_EMPTY, HOME_NOT_WRITABLE, DISK_FULL, DATABASE_TOO_NEW, NOT_FOUND.
  */
 export const restoreBackup = async (
   options: RestoreOptions,
 ): Promise<{ head: BackupHead; entries: number; bytes: number; missingPictures: number }> => {
   const { file, signal, progress, now = () => new Date() } = options;
   const home = resolve(options.home);
+  // It would go with what an earlier restore left there.
+  await refuseInHome(home, dirname(file), file);
   const backup = await readBackup(file, async (_name, content) => {
     for await (const _ of content) signal?.throwIfAborted();
   });

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
+  copyFileSync,
   createReadStream,
   existsSync,
   mkdirSync,
@@ -381,6 +382,11 @@ describe('backup and restore', () => {
     await expect(half).rejects.toThrow();
     expect(existsSync(join(home, list))).toBe(true);
     expect(await codeOf(startWorld({ home }))).toBe('RESTORE_UNFINISHED');
+    // What lies there is replaced; a backup that somebody has put there for the next try may be the only one.
+    const inside = join(home, 'copy.mekiki-backup');
+    copyFileSync(file, inside);
+    expect(await codeOf(restore(inside, home))).toBe('INVALID_INPUT');
+    expect(existsSync(inside)).toBe(true);
     await restore(file, home);
     const again = await startWorld({ home });
     await again.close();
