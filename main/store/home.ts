@@ -116,12 +116,19 @@ const namesIn = (home: string): string[] => {
 /** Nothing is there, or nothing but what a host may have put there: a core would make a new home of it. HOME_NOT_WRITABLE. */
 export const isFree = (home: string): boolean => namesIn(home).every((name) => harmless.has(name));
 
+/** What a restore makes, as far as it came. */
+const isOfRestore = (name: string): boolean =>
+  harmless.has(name) ||
+  folders.includes(name) ||
+  /^(restoring|restored\.json|mekiki\.(json|sqlite))(-wal|-shm|-journal|\..*\.tmp)?$|^\.probe-\d+$/.test(name);
+
 /**
- * An empty folder, or one that an earlier restore left half done, with its rooms and the mark of a restore. HOME_NOT_EMPTY,
- * HOME_NOT_WRITABLE.
+ * An empty folder, or one that an earlier restore left half done and nobody has put anything into since, with its rooms and the mark of a
+ * restore. HOME_NOT_EMPTY, HOME_NOT_WRITABLE.
  */
 export const beginRestore = async (home: string): Promise<void> => {
-  if (!isFree(home) && !restoreIsUnfinished(home)) throw new AppError('HOME_NOT_EMPTY', { home });
+  const isLeft = restoreIsUnfinished(home) && namesIn(home).every(isOfRestore);
+  if (!isFree(home) && !isLeft) throw new AppError('HOME_NOT_EMPTY', { home });
   prepareHome(home);
   await writeDurably(restoreMark(home), '');
   for (const name of readdirSync(home)) {

@@ -386,7 +386,10 @@ describe('backup and restore', () => {
     const inside = join(home, 'copy.mekiki-backup');
     copyFileSync(file, inside);
     expect(await codeOf(restore(inside, home))).toBe('INVALID_INPUT');
+    // Nor is anything else removed that no restore makes.
+    expect(await codeOf(restore(file, home))).toBe('HOME_NOT_EMPTY');
     expect(existsSync(inside)).toBe(true);
+    rmSync(inside);
     await restore(file, home);
     const again = await startWorld({ home });
     await again.close();
