@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
+import { constants, createWriteStream } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -222,10 +222,17 @@ export const readBackup = async (
   let seal: BackupSeal | null = null;
   let entries = 0;
   let bytes = 0;
-  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') throw new AppError('NOT_FOUND', { kind: 'backup', id: file });
-    throw unreadable(problemOf(error), error);
-  });
+  // A pipe would wait for whoever writes into it.
+  const handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') throw new AppError('NOT_FOUND', { kind: 'backup', id: file });
+      throw unreadable(problemOf(error), error);
+    },
+  );
+  if (!(await handle.stat()).isFile()) {
+    await handle.close();
+    throw unreadable('it is no file');
+  }
   const source = handle.createReadStream();
   const tar = extract();
   const reading = pipeline(source, tar);

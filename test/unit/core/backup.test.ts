@@ -454,6 +454,16 @@ describe('backup and restore', () => {
     },
   );
 
+  test.skipIf(process.platform === 'win32')('what is no file is not waited for, nor read without an end', async () => {
+    const pipe = join(folder, 'pipe');
+    await promisify(execFile)('mkfifo', [pipe]);
+    for (const file of [folder, pipe, '/dev/zero'])
+      await expect(readBackup(file)).rejects.toMatchObject({
+        code: 'BACKUP_UNREADABLE',
+        details: { file, problem: 'it is no file' },
+      });
+  });
+
   test('names that lead out of the home are refused', async () => {
     const file = join(folder, 'traversal.tar');
     const head = { format: 'mekiki backup 1', at: new Date().toISOString(), by: 'x', installation: 'x', version: '1' };
