@@ -39,7 +39,7 @@ const sealSchema = z.object({
   entries: z.number().int().positive(),
   bytes: z.number().int().nonnegative(),
   sha256: z.string(),
-  /** Pictures that rows name and that were no longer there (the ring of ok pictures); they are not in the backup. */
+  /** Pictures that rows name and that were no longer there (the ring of ok pictures), or no longer what they were; they are not in the backup. */
   missingPictures: z.number().int().nonnegative(),
   secrets: secretsSchema,
 });
@@ -66,6 +66,8 @@ const boundTo = ({ format }: BackupHead, sha256: string, name: string): string =
 export const isOfLaterMoment = ({ format }: BackupHead, name: string): boolean =>
   format === FIRST_FORMAT && name.startsWith(ACTIVATIONS);
 
+const shaOf = (data: Uint8Array | string): string => createHash('sha256').update(data).digest('hex');
+
 const sumLine = (sum: Hash, name: string, bytes: number, sha: string): void =>
   void sum.update(`${name} ${bytes} ${sha}\n`);
 
@@ -84,6 +86,8 @@ export interface PackOptions {
   secrets: Record<string, Uint8Array>;
   password: string;
   progress?(done: number): void;
+  /** Told of each picture that is left out since it is not what its name says. */
+  leftOut?(name: string): void;
 }
 
 async function* walk(root: string, name: string): AsyncGenerator<string> {
@@ -114,7 +118,19 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
   const add = async (name: string, content: Uint8Array | string) => {
     const data = Buffer.from(content);
     await put(tar, name, data);
-    told(name, data.length, createHash('sha256').update(data).digest('hex'));
+    told(name, data.length, shaOf(data));
+  };
+  /** false: it is not there, or as good as that: nobody would be shown it either. Whole in memory, since it is known by all of its bytes. */
+  const addPicture = async (name: string, sha: string): Promise<boolean> => {
+    const content = await readFile(join(home, name)).catch(absent);
+    if (content === null) return false;
+    if (shaOf(content) !== sha) {
+      options.leftOut?.(name);
+      return false;
+    }
+    await put(tar, name, content);
+    told(name, content.length, sha);
+    return true;
   };
   /** false: it is not there. */
   const addFile = async (name: string, path = join(home, name)): Promise<boolean> => {
@@ -149,7 +165,7 @@ export const packBackup = async (options: PackOptions): Promise<BackupSeal> => {
     for await (const name of walk(home, 'spool')) if (name.endsWith('.ok-images')) await addFile(name);
     for await (const { sha, files } of picturesOf(options.database, home)) {
       const name = `images/${sha.slice(0, 2)}/${sha}`;
-      if (!files.has('png') || !(await addFile(`${name}.png`))) missingPictures += 1;
+      if (!files.has('png') || !(await addPicture(`${name}.png`, sha))) missingPictures += 1;
       if (files.has('keep')) await addFile(`${name}.keep`);
     }
     const sha256 = sum.digest('hex');
@@ -256,7 +272,7 @@ export const readBackup = async (
         }
         if (entries > 0) throw unreadable('it has two beginnings');
         head = headSchema.parse(JSON.parse(text));
-        sumLine(sum, name, size, createHash('sha256').update(text).digest('hex'));
+        sumLine(sum, name, size, shaOf(text));
       } else {
         if (head === null) throw unreadable('it does not begin as one');
         if (!allowed.test(name)) throw unreadable(`it holds ${name.slice(0, 100)}`);

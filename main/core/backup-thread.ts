@@ -5,9 +5,10 @@ import { packBackup, readBackup, type BackupSeal, type PackOptions } from './bac
 
 /* Checks a copy of the database, packs the backup and reads it again, beside the core's own thread: each of them reads everything there is. */
 
-export type BackupThreadData = Omit<PackOptions, 'progress'>;
+export type BackupThreadData = Omit<PackOptions, 'progress' | 'leftOut'>;
 export type FromBackupThread =
   | { kind: 'progress'; step: 'check' | 'pack' | 'verify'; entries: number }
+  | { kind: 'left-out'; name: string }
   | { kind: 'done'; seal: BackupSeal }
   | { kind: 'damaged'; problem: string }
   | { kind: 'failed'; error: WireError };
@@ -27,7 +28,8 @@ const work = async (): Promise<FromBackupThread> => {
   const told = (step: 'pack' | 'verify') => (entries: number) => {
     if (entries % TELL_EVERY === 0) say({ kind: 'progress', step, entries });
   };
-  const seal = await packBackup({ ...options, progress: told('pack') });
+  const leftOut = (name: string) => say({ kind: 'left-out', name });
+  const seal = await packBackup({ ...options, progress: told('pack'), leftOut });
   let read = 0;
   await readBackup(options.file, async (_name, content) => {
     for await (const _ of content);

@@ -76,6 +76,12 @@ export const createBackupService = (
             job.progress(share[message.step] + read, { key: `backup.${message.step}`, details: {} });
             break;
           }
+          case 'left-out': {
+            const problem = 'it is no longer what was stored, and is not in the backup';
+            log.warn('picture left out of a backup', { name: message.name, problem });
+            job.skip(message.name, new AppError('IMAGE_UNREADABLE', { file: message.name, problem }));
+            break;
+          }
           case 'done':
             resolve(message.seal);
             break;

@@ -7,7 +7,7 @@ import { signIn } from './accounts.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
-import { EXIT } from './output.ts';
+import { EXIT, warn } from './output.ts';
 import { withAccount, type UserOption } from './station-option.ts';
 import { readPassword } from './terminal.ts';
 
@@ -21,9 +21,14 @@ export function addBackupCommands(program: Command, action: Action, exitWith: (c
     action(async (context: Context, file: string, options: UserOption) => {
       await withCore(context, async (client) => {
         const password = await signIn(context, client, options.user);
-        await followJob(context, client, await client.call('home.backup', { file: resolve(file), password }));
+        const asked = await client.call('home.backup', { file: resolve(file), password });
+        const { skipped = [] } = await followJob(context, client, asked);
         const { lastBackup: made } = await client.call('home.state', {});
-        context.out.result({ ...made }, () => `${made?.file} holds the data folder (${made?.bytes} bytes), verified.`);
+        for (const { message } of skipped) warn(message);
+        context.out.result(
+          { ...made, skipped },
+          () => `${made?.file} holds the data folder (${made?.bytes} bytes), verified.`,
+        );
       });
     }),
   );

@@ -558,6 +558,26 @@ describe('backup and restore', () => {
     }
   });
 
+  test('a picture that the disk has changed is left out and told, and takes no backup from anybody', async () => {
+    const [shown] = readdirSync(join(world.home, 'images')).flatMap((folder) =>
+      readdirSync(join(world.home, 'images', folder))
+        .filter((name) => name.endsWith('.png'))
+        .map((name) => `images/${folder}/${name}`),
+    );
+    const path = join(world.home, shown!);
+    const whole = readFileSync(path);
+    writeFileSync(path, Buffer.concat([whole.subarray(0, -1), Buffer.of(whole.at(-1)! ^ 1)]));
+    try {
+      const file = join(folder, 'changed.mekiki-backup');
+      const job = await backUp(file);
+      expect(job).toMatchObject({ state: 'done', skipped: [{ file: shown, code: 'IMAGE_UNREADABLE' }] });
+      expect((await entriesOf(file)).has(shown!)).toBe(false);
+      expect((await restore(file, join(folder, 'changed'))).missingPictures).toBeGreaterThan(0);
+    } finally {
+      writeFileSync(path, whole);
+    }
+  });
+
   test('a picture that is gone from the ring of ok pictures is counted, not missed in silence', async () => {
     const lone = join(folder, 'lone');
     const { mkdirSync } = await import('node:fs');
