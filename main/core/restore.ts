@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
 import { checkDatabase } from '../store/check.ts';
 import { diskError, homeError, nodeFiles, writeDurably } from '../store/files.ts';
-import { beginRestore, databaseFile, endRestore } from '../store/home.ts';
+import { databaseFile, emptyForRestore, endRestore, markRestore } from '../store/home.ts';
+import { lockRestore } from '../store/restore-lock.ts';
 import { isOfLaterMoment, openSecrets, readBackup, type BackupHead } from './backup-file.ts';
 import { refuseInHome } from './outside.ts';
 
@@ -39,7 +40,7 @@ const flush = async (handles: readonly FileHandle[]): Promise<void> => {
 /**
  * Makes a home from a backup. The backup is read to its end and its secrets are opened before anything is written; what is written is
  * on the disk for good before the folder counts as a home. The key of the home then lies in a file that only this account may read.
- * INVALID_INPUT for a backup in that folder, BACKUP_UNREADABLE, BACKUP_LOCKED, HOME_NOT_EMPTY, HOME_NOT_WRITABLE, DISK_FULL, DATABASE_TOO_NEW, NOT_FOUND.
+ * INVALID_INPUT for a backup in that folder, BACKUP_UNREADABLE, BACKUP_LOCKED, HOME_NOT_EMPTY, HOME_IN_USE by another restore, HOME_NOT_WRITABLE, DISK_FULL, DATABASE_TOO_NEW, NOT_FOUND.
  */
 export const restoreBackup = async (
   options: RestoreOptions,
@@ -54,7 +55,8 @@ export const restoreBackup = async (
   const { head, seal } = backup;
   const secrets = await openSecrets(file, backup, await options.password(head.by));
   signal?.throwIfAborted();
-  await beginRestore(home);
+  await markRestore(home);
+  const lock = lockRestore(home);
   /** What the system says of a file that is made is said of the folder, and not of the backup that is read meanwhile. */
   const making = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error: unknown) => {
@@ -62,6 +64,7 @@ export const restoreBackup = async (
     });
   const held: FileHandle[] = [];
   try {
+    emptyForRestore(home);
     const written = new Set<string>();
     let done = 0;
     const again = await readBackup(file, async (name, content) => {
@@ -96,10 +99,14 @@ export const restoreBackup = async (
     };
     await writeDurably(restoredFile(home), JSON.stringify(note));
     for (const folder of [...written].toSorted((a, b) => b.length - a.length)) await nodeFiles.syncDirectory(folder);
+    // Windows removes no file that is open.
+    lock[Symbol.dispose]();
     await endRestore(home);
   } catch (error) {
     await Promise.allSettled(held.map((handle) => handle.close()));
     throw diskError(error, home);
+  } finally {
+    lock[Symbol.dispose]();
   }
   return { head, entries: seal.entries, bytes: seal.bytes, missingPictures: seal.missingPictures };
 };

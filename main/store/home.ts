@@ -101,7 +101,7 @@ export const prepareHome = (home: string): { isNew: boolean } => {
 };
 
 /** Lies in a folder from the beginning of a restore to its end: what is there meanwhile is not a home. */
-const restoreMark = (home: string): string => join(home, 'restoring');
+export const restoreMark = (home: string): string => join(home, 'restoring');
 export const restoreIsUnfinished = (home: string): boolean => existsSync(restoreMark(home));
 
 const namesIn = (home: string): string[] => {
@@ -123,14 +123,18 @@ const isOfRestore = (name: string): boolean =>
   /^(restoring|restored\.json|mekiki\.(json|sqlite))(-wal|-shm|-journal|\..*\.tmp)?$|^\.probe-\d+$/.test(name);
 
 /**
- * An empty folder, or one that an earlier restore left half done and nobody has put anything into since, with its rooms and the mark of a
- * restore. HOME_NOT_EMPTY, HOME_NOT_WRITABLE.
+ * Marks an empty folder as one that is restored; one that an earlier restore left half done, and nobody has put anything into since, is marked
+ * already. HOME_NOT_EMPTY, HOME_NOT_WRITABLE.
  */
-export const beginRestore = async (home: string): Promise<void> => {
+export const markRestore = async (home: string): Promise<void> => {
   const isLeft = restoreIsUnfinished(home) && namesIn(home).every(isOfRestore);
   if (!isFree(home) && !isLeft) throw new AppError('HOME_NOT_EMPTY', { home });
   prepareHome(home);
-  await writeDurably(restoreMark(home), '');
+  // Whoever restores into it just now holds the lock of the file that lies there.
+  if (!isLeft) await writeDurably(restoreMark(home), '');
+};
+/** Takes away what an earlier restore left; its rooms are empty then. HOME_NOT_WRITABLE. */
+export const emptyForRestore = (home: string): void => {
   for (const name of readdirSync(home)) {
     if (name !== 'restoring' && !harmless.has(name)) rmSync(join(home, name), { recursive: true, force: true });
   }

@@ -32,6 +32,8 @@ import { packBackup, readBackup, type BackupSeal } from '../../../main/core/back
 import { createFileSecretStore } from '../../../main/core/home-keys.ts';
 import { restoreBackup } from '../../../main/core/restore.ts';
 import { nodeFiles } from '../../../main/store/files.ts';
+import { markRestore } from '../../../main/store/home.ts';
+import { lockRestore } from '../../../main/store/restore-lock.ts';
 import { SMALL_COST } from '../../helpers/password-cost.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
 
@@ -393,6 +395,22 @@ describe('backup and restore', () => {
     await restore(file, home);
     const again = await startWorld({ home });
     await again.close();
+  });
+
+  test('a folder that somebody restores into just now is left alone', async () => {
+    const file = join(folder, 'twice.mekiki-backup');
+    await backUp(file);
+    const home = join(folder, 'twice');
+    await markRestore(home);
+    const written = join(home, 'mekiki.json');
+    writeFileSync(written, 'by the first');
+    const first = lockRestore(home);
+    expect(await codeOf(restore(file, home))).toBe('HOME_IN_USE');
+    expect(readFileSync(written, 'utf8')).toBe('by the first');
+    first[Symbol.dispose]();
+    await restore(file, home);
+    const restored = await startWorld({ home });
+    await restored.close();
   });
 
   test('a restore that is cancelled while it reads what it has asks nobody for a password', async () => {
