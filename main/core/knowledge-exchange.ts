@@ -169,6 +169,8 @@ export const createKnowledgeExchange = (
         return jobs.start(
           { kind: 'update', stationId, session, firstStep: { key: 'update.solve', details: {} } },
           async (job) => {
+            // While it waited for its turn, somebody's file may have come there.
+            await checkTarget(store.home, file, isExport);
             await merged.exportAll(job, stationId, file, actor(session));
             store.transaction(() =>
               store.audit.append({

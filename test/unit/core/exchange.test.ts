@@ -155,6 +155,14 @@ describe('knowledge by file', () => {
     await exportTo(there, 'second');
     writeFileSync(join(folder, 'mine'), 'of somebody');
     await expect(exportTo(there, 'mine')).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    const late = join(folder, 'late');
+    there.whileLearning.push(() => writeFileSync(late, 'of somebody'));
+    const { world: other, stationId: from, technician: exporter } = there;
+    const before = await other.call('knowledge.update', { stationId: from }, exporter);
+    const waits = await other.call('knowledge.export', { stationId: from, file: late }, exporter);
+    await other.done(before);
+    await expect(other.done(waits)).rejects.toMatchObject({ code: 'ALREADY_EXISTS' });
+    expect(readFileSync(late, 'utf8')).toBe('of somebody');
     expect(await counts(here)).toEqual({ 'c-dots': 5, 'c-plain': 7, 'c-stripes': 4 });
     // A class that nobody here has labels of any more goes with what the file says of it, and stays away.
     const { world, stationId, technician } = here;
