@@ -114,7 +114,7 @@ export const createBackupService = (
   };
 
   const run = async (job: JobWork, file: string, by: string, password: string): Promise<string[]> => {
-    // While it waited for its turn, another one may have taken the name.
+    // While it waited for its turn, and again while it was packed, somebody may have taken the name.
     await checkTarget(store.home, file);
     const part = `${file}.part`;
     const database = `${file}.part.sqlite`;
@@ -147,6 +147,7 @@ export const createBackupService = (
       const { home } = store;
       const seal = await pack({ home, database, ofCopy, file: part, head, secrets: sealed, password }, job);
       const bytes = await backupBytes(part);
+      await checkTarget(store.home, file);
       await rename(part, file);
       await nodeFiles.syncDirectory(dirname(file));
       const { entries, missingPictures, sha256 } = seal;

@@ -227,6 +227,10 @@ describe('backup and restore', () => {
     const kept = readFileSync(file);
     expect(await codeOf(world.done(second))).toBe('ALREADY_EXISTS');
     expect(readFileSync(file)).toEqual(kept);
+    const late = join(folder, 'late.mekiki-backup');
+    whenCopied = async () => writeFileSync(late, 'of somebody');
+    expect(await codeOf(backUp(late))).toBe('ALREADY_EXISTS');
+    expect(readFileSync(late, 'utf8')).toBe('of somebody');
   });
 
   test('a home restored from a backup taken while parts came in is that home, and inspects on', async () => {
