@@ -116,7 +116,7 @@ export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOf
   for (const [i, job] of jobs.entries()) {
     if (signal?.aborted) throw new AppError('CANCELLED');
     const { name, dir } = job.set;
-    const digest = digests.get(dir) ?? (await digestOf(dir));
+    const digest = digests.get(dir) ?? (await digestOf(dir, signal));
     digests.set(dir, digest);
     const key = keyOf(job, digest, options);
     const file = join(work, fileOf(job, key));
@@ -197,8 +197,8 @@ function lackOf({ set, strategy, ratio }: Job, { points, skipped, outOfTime, why
   return [{ ...found, why: points.length === 0 ? why : null }];
 }
 
-async function digestOf(dir: string): Promise<string> {
-  const { train, test } = await scanDataset(dir);
+async function digestOf(dir: string, signal: AbortSignal | undefined): Promise<string> {
+  const { train, test } = await scanDataset(dir, signal ? { signal } : {});
   return [train, test]
     .map((part) => dataDigest(part.map(({ sha, className }) => ({ sha, classId: className }))))
     .join(' ');

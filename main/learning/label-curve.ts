@@ -170,7 +170,7 @@ export async function measureLabelCurve(options: {
 }): Promise<LabelCurve> {
   const { dir, backbone, threads, signal, onProgress, seeds = SEEDS, labels: most = 320 } = options;
   const stages = backbone.featureOutputs.map(({ channels }) => channels);
-  const dataset = await scanDataset(dir);
+  const dataset = await scanDataset(dir, signal ? { signal } : {});
   await using extractor = await openExtractor(backbone, { threads });
   const extract = async (images: typeof dataset.train): Promise<Pool> => {
     const readable = await featuresOfReadable(extractor, images, dataset.skipped, {

@@ -28,7 +28,7 @@ async function featuresOfDataset(options: {
   onProgress?: (progress: number, step: string) => void;
 }) {
   const { dir, backbone, threads, signal, onProgress } = options;
-  const data = await scanDataset(dir);
+  const data = await scanDataset(dir, signal ? { signal } : {});
   await using extractor = await openExtractor(backbone, { threads });
   const read = (images: typeof data.train, before: number) =>
     featuresOfReadable(extractor, images, data.skipped, {

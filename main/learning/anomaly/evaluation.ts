@@ -39,7 +39,7 @@ export async function evaluateAnomaly(options: {
   onProgress?: (progress: number, step: string) => void;
 }): Promise<AnomalyResult> {
   const { dir, okClass, backbone, threads, signal, onProgress } = options;
-  const data = await scanDataset(dir, { okClass });
+  const data = await scanDataset(dir, { okClass, ...(signal ? { signal } : {}) });
   const size = backbone.inputSize;
   const preprocessor = createPreprocessor({ size, mean: backbone.mean, std: backbone.std });
   /** Null: it cannot be read. */

@@ -127,6 +127,18 @@ describe('trade-off', () => {
     });
   });
 
+  it('is cancelled while it reads a set, too', async () => {
+    const { signal } = new AbortController();
+    let looks = 0;
+    Object.defineProperty(signal, 'aborted', { get: () => (looks += 1) > 1 });
+    await mkdir(join(folder, 'lacking', 'test'), { recursive: true });
+    await mkdir(join(folder, 'lacking', 'train', 'a'), { recursive: true });
+    await writeFile(join(folder, 'lacking', 'train', 'a', '1.png'), '');
+    await expect(run({ sets: [{ name: 'lacking', dir: join(folder, 'lacking') }], signal })).rejects.toMatchObject({
+      code: 'CANCELLED',
+    });
+  });
+
   it('names the folder that cannot be written, and why', async () => {
     const work = join(folder, 'file', 'work');
     await writeFile(join(folder, 'file'), 'not a folder');

@@ -3,7 +3,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkClassName } from '../../../main/contract/class-name.ts';
+import type { Backbone } from '../../../main/contract/domain.ts';
+import { evaluateAnomaly } from '../../../main/learning/anomaly/evaluation.ts';
 import { contradictionsOf, scanDataset } from '../../../main/learning/dataset.ts';
+import { measureLabelCurve } from '../../../main/learning/label-curve.ts';
+import { evaluateNovelty } from '../../../main/learning/novelty-evaluation.ts';
 
 let dir: string;
 beforeEach(async () => {
@@ -95,6 +99,20 @@ describe('scanDataset of good parts', () => {
     await expect(scanDataset(dir)).rejects.toMatchObject({ code: 'DATASET_CLASSES_DIFFER' });
     await rm(path.join(dir, 'test', 'hole'), { recursive: true });
     await rejects('good', 'INVALID_INPUT', { what: path.join(dir, 'test') });
+  });
+});
+
+describe('evaluations', () => {
+  it('are cancelled while the folder is read, too', async () => {
+    for (const name of ['train/a/1.png', 'train/b/1.png', 'test/a/1.png']) await put(name);
+    const backbone = { featureOutputs: [] } as unknown as Backbone;
+    const options = { dir, backbone, threads: 1, signal: AbortSignal.abort() };
+    for (const evaluate of [
+      () => measureLabelCurve(options),
+      () => evaluateNovelty(options),
+      () => evaluateAnomaly({ ...options, okClass: 'b' }),
+    ])
+      await expect(evaluate()).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 });
 
