@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { sha256 } from '../audit/canonical.ts';
+import { BUNDLE_BYTES_AT_MOST } from '../contract/bundle.ts';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
 
 /*
@@ -13,7 +14,6 @@ const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const EMPTY = Buffer.from('{}');
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 const MAX_MANIFEST = 1024 * 1024;
-const MAX_BUNDLE = 512 * 1024 * 1024;
 /** A plant's network may be slow: what counts is not how long it takes, but how long nothing comes and nothing goes. */
 const QUIET_MS = 60_000;
 /** Pieces in which a body is sent: each that the network takes shows that it goes on. */
@@ -65,7 +65,7 @@ const manifestSchema = z.object({
     z.object({
       mediaType: z.string(),
       digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-      size: z.number().int().min(1).max(MAX_BUNDLE),
+      size: z.number().int().min(1).max(BUNDLE_BYTES_AT_MOST),
     }),
   ),
 });

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { BUNDLE_BYTES_AT_MOST } from '../../main/contract/bundle.ts';
 import { parseRef, pullBundle, pushBundle } from '../../main/host/registry.ts';
 
 /* Against the registry of Debian's package docker-registry (the Distribution project's) on loopback. */
@@ -217,6 +218,21 @@ test('a registry that names no address for an upload is told as that', async () 
     code: 'REGISTRY_FAILED',
     message: expect.stringContaining('is no address') as unknown,
   });
+});
+
+test('a bundle may come as large as one in a file', async () => {
+  const layer = { mediaType: 'application/vnd.mekiki.bundle.v1', digest: `sha256:${'0'.repeat(64)}` };
+  let size = BUNDLE_BYTES_AT_MOST;
+  await using server = createServer((request, response) => {
+    const isManifest = request.url!.includes('/manifests/');
+    response.end(isManifest ? JSON.stringify({ schemaVersion: 2, layers: [{ ...layer, size }] }) : 'another one');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const ref = parseRef(`127.0.0.1:${(server.address() as AddressInfo).port}/a:b`);
+  const told = (text: string) => ({ code: 'REGISTRY_FAILED', message: expect.stringContaining(text) as unknown });
+  await expect(pullBundle(ref)).rejects.toMatchObject(told(`what it sent is not ${layer.digest}`));
+  size += 1;
+  await expect(pullBundle(ref)).rejects.toMatchObject(told('its manifest cannot be read'));
 });
 
 describe('a registry behind a slow network', () => {
