@@ -18,6 +18,7 @@ test('an argument that says nothing is wrong usage, before anything is opened or
   for (const args of [
     ['knowledge', 'forget'],
     ['knowledge', 'forget', 'sha', '--class', 'scratch'],
+    ['knowledge', 'forget', 'sha', '--image', 'another'],
     ['activate', 'm-1', '--at', 'teatime'],
     // What Date would take for a time in 2001, and for 2 March.
     ['activate', 'm-1', '--at', '5'],
@@ -36,6 +37,13 @@ test.each([
   [['init', '--user', 'hana', '--language', 'jp'], 'Allowed choices are en, ja'],
   [['backup', 'a.mekiki-backup', '--station', 'First'], "unknown option '--station'"],
   [['stations', 'add', 'Second', '--station', 'First'], "unknown option '--station'"],
+  // A candidate is of its own station, and a class of all: another one that is named would change nothing.
+  [['activate', 'm-1', '--station', 'Second'], "unknown option '--station'"],
+  [['approve', 'm-1', '--meaning', 'seen', '--station', 'Second'], "unknown option '--station'"],
+  [['reject', 'm-1', '--reason', 'seen', '--station', 'Second'], "unknown option '--station'"],
+  [['candidates', 'recheck', 'm-1', '--station', 'Second'], "unknown option '--station'"],
+  [['golden', 'try', 'm-1', '--station', 'Second'], "unknown option '--station'"],
+  [['knowledge', 'retire', 'pit', '--station', 'Second'], "unknown option '--station'"],
 ])('%j is refused', async (args, why) => {
   await using at = await newCommandLine({});
   expect(await cli([...args, '--home', at.home])).toMatchObject({
@@ -122,6 +130,11 @@ test.each([
     ['bundle', 'export', '--active', '--candidate', 'm-1', '--out', 'x'],
     "option '--candidate <id>' cannot be used with option '--active'",
   ],
+  [
+    ['bundle', 'export', '--candidate', 'm-1', '--station', 'Second', '--out', 'x'],
+    "option '--candidate <id>' cannot be used with option '--station <id>'",
+  ],
+  [['events', 'set', '--ca', 'ca.pem', '--no-tls'], "option '--no-tls' cannot be used with option '--ca <file>'"],
   [
     ['events', 'set', '--address', 'broker'],
     "option '--address <ip>' argument 'broker' is invalid. give an IP address",

@@ -133,7 +133,7 @@ export function addAccountCommands(program: Command, action: Action): void {
     stations
       .command('set <id>')
       .description('change what a station accepts, or its camera')
-      .option('--name <text>')
+      .option('--name <text>', 'what it is called from now on')
       .option('--folder <dir>', 'watch this folder', namedFolder)
       .option('--backbone <id>', 'learn with this one from the next update on')
       .option('--max-latency-ms <x>', 'greatest p99 of one part', decimalNumber(0.1, 60_000))

@@ -52,7 +52,7 @@ export function addBenchCompressCommand(program: Command, action: Action): void 
     .requiredOption('--work <dir>', 'where finished jobs are kept')
     .option('--resume', 'take finished jobs from there')
     .option('--svg <file>', 'draw the curves')
-    .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
+    .option('--seed <s>', 'of what is drawn by chance', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dirs: string[], options: BenchCompressOptions) => {
         const { backbone: asked, work, svg, resume, ...rest } = options;

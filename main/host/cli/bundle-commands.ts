@@ -100,7 +100,7 @@ export function addBundleCommands(program: Command, action: Action): Command {
 export const withChoice = (command: Command) =>
   withUser(command)
     .option('--active', 'the active model of the station')
-    .addOption(new Option('--candidate <id>', 'this candidate, in whatever state').conflicts('active'))
+    .addOption(new Option('--candidate <id>', 'this candidate, in whatever state').conflicts(['active', 'station']))
     .option('--demo', 'of a demonstration, made first if the data folder is empty');
 
 export async function chosenCandidate(client: CoreClient, options: ChosenBundle): Promise<string> {

@@ -199,7 +199,7 @@ export function addDatasetCommands(program: Command, action: Action): void {
         "what a student is taught by: the teacher's features alone, the class losses of each task as well, or whichever loses less (default: features)",
       ).choices(['auto', 'features', 'tasks']),
     )
-    .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0)
+    .option('--seed <s>', 'of what is drawn by chance', wholeNumber(0, 2 ** 31), 0)
     .action(
       action(async (context: Context, dir: string, options: CompressOptions) => {
         refuseForStrategy(options);

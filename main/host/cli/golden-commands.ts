@@ -8,6 +8,7 @@ import {
   atStation,
   signedIn,
   stationOf,
+  withAccount,
   withStation,
   withUser,
   type StationOption,
@@ -45,7 +46,7 @@ export function addGoldenCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     golden.command('try <id>').description('judge the golden set with a candidate; every use is counted'),
   ).action(
     action(async (context: Context, candidateId: string, options: UserOption) => {

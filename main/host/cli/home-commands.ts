@@ -15,6 +15,7 @@ import {
   atStation,
   signedIn,
   stationOf,
+  withAccount,
   withStation,
   withUser,
   type StationOption,
@@ -191,7 +192,7 @@ function addCandidateCommands(program: Command, action: Action): void {
     }),
   );
 
-  withUser(
+  withAccount(
     candidates
       .command('shadow <id>')
       .description('let a candidate judge archived frames beside the active model, without any effect')
@@ -221,7 +222,7 @@ function addCandidateCommands(program: Command, action: Action): void {
     ),
   );
 
-  withUser(
+  withAccount(
     candidates.command('recheck <id>').description('measure a model on this PC once more; ends the reminder to do so'),
   ).action(
     action(async (context: Context, candidateId: string, options: UserOption) => {
@@ -235,7 +236,7 @@ function addCandidateCommands(program: Command, action: Action): void {
     }),
   );
 
-  withUser(
+  withAccount(
     program
       .command('approve <id>')
       .description('sign a candidate as supervisor')
@@ -265,10 +266,10 @@ function addCandidateCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     program
       .command('reject <id>')
-      .description('decide against a candidate, signed')
+      .description('decide against a candidate; taking an approval away is signed')
       .requiredOption('--reason <text>', 'why'),
   ).action(
     action(async (context: Context, candidateId: string, options: UserOption & { reason: string }) => {
@@ -278,7 +279,7 @@ function addCandidateCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     program
       .command('activate <id>')
       .description('let an approved model inspect; back to an earlier one is signed')

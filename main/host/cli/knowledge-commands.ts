@@ -13,6 +13,7 @@ import {
   atStation,
   signedIn,
   stationOf,
+  withAccount,
   withStation,
   withUser,
   type StationOption,
@@ -111,10 +112,9 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
   ).action(
     action(
       async (context: Context, sha: string | undefined, options: UserOption & { image?: string; class?: string }) => {
+        const named = [sha, options.image, options.class].filter((each) => each !== undefined);
+        if (named.length !== 1) throw new UsageError('knowledge forget', 'name one image or one class');
         const imageSha = sha ?? options.image;
-        if ((imageSha === undefined) === (options.class === undefined)) {
-          throw new UsageError('knowledge forget', 'name an image or a class');
-        }
         await atStation(context, options, async (client, station) => {
           const stationId = station.id;
           const job =
@@ -174,7 +174,7 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
   withUser(
     knowledge
       .command('labels')
-      .option('--class <name>')
+      .option('--class <name>', 'those of this class alone')
       .option('--limit <n>', 'at most', wholeNumber(1, 1_000_000), 200)
       .description('what is labelled, newest first'),
   ).action(
@@ -215,7 +215,7 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(
+  withAccount(
     knowledge
       .command('rename <class> <name>')
       .description('another name for a class, in both languages unless one is named; its id stays')
@@ -231,7 +231,9 @@ export function addKnowledgeCommands(program: Command, action: Action): void {
       });
     }),
   );
-  withUser(knowledge.command('retire <class>').description('no new labels of a class; what was learnt stays')).action(
+  withAccount(
+    knowledge.command('retire <class>').description('no new labels of a class; what was learnt stays'),
+  ).action(
     action(async (context: Context, name: string, options: UserOption) => {
       await signedIn(context, options, async (client) => {
         const retired = await client.call('classes.retire', { classId: await knownClass(client, name) });

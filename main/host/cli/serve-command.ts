@@ -8,7 +8,7 @@ export function addServeCommand(program: Command, action: Action): void {
   program
     .command('serve')
     .description('serve the window to a browser on this PC')
-    .option('--port <n>', 'port on 127.0.0.1 (default: any free one)', wholeNumber(0, 65_535), 0)
+    .option('--port <n>', 'port on 127.0.0.1; 0: any free one', wholeNumber(0, 65_535), 0)
     .option('--demo', 'a demonstration with the simulated line, in an empty data folder')
     .action(
       action(async (context: Context, options: { port: number; demo?: boolean }) => {

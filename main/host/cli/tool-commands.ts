@@ -36,11 +36,11 @@ interface DistillCommandOptions extends ToolCommandOptions {
 const FOR_FILES = IMPORTANCES.filter((name) => name !== 'head');
 
 /** Adds --importance and --hedge; values come as `importance` and `hedge`. */
-export const withImportance = (command: Command, allowed: readonly Importance[]): Command =>
+export const withImportance = (command: Command, allowed: readonly Importance[], usual = 'reconstruction'): Command =>
   command
     .option(
       '--importance <measures>',
-      `what a channel's worth is measured by, one or several of ${allowed.join(', ')} joined by commas (default: reconstruction)`,
+      `what a channel's worth is measured by, one or several of ${allowed.join(', ')} joined by commas (default: ${usual})`,
       (text: string): Importance[] =>
         text.split(',').map((name) => {
           const known = allowed.find((each) => each === name.trim());
@@ -108,7 +108,7 @@ export function addToolCommands(program: Command, action: Action): void {
       .description(description)
       .requiredOption('--out <file>', 'the ONNX file that is written')
       .option('--size <px>', 'side of the input (default: what the file states, else 224)', wholeNumber(16, 2048))
-      .option('--seed <s>', '', wholeNumber(0, 2 ** 31), 0);
+      .option('--seed <s>', 'of what is drawn by chance', wholeNumber(0, 2 ** 31), 0);
   const PICTURES = 'pictures, without labels, as the model will see them';
   const tool = (name: string, description: string) =>
     model(name, description).requiredOption('--calibrate <dir>', PICTURES);
@@ -128,6 +128,7 @@ export function addToolCommands(program: Command, action: Action): void {
       .option('--calibrate <dir>', `${PICTURES}; without them weight norms choose (l2), and nothing is fitted`)
       .option('--ratio <r>', 'share of multiply-accumulates to remove', decimalNumber(0.01, 0.95), PRUNED_SHARE),
     FOR_FILES,
+    'reconstruction; without pictures l2',
   ).action(
     action(async (context: Context, file: string, options: PruneCommandOptions) => {
       const { ratio, hedge, calibrate } = options;
