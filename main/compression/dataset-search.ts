@@ -36,7 +36,7 @@ export interface ReadDataset {
   firstTask: readonly number[];
 }
 
-/** @throws DATASET_*, TOO_FEW_CLASSES, TOO_FEW_IMAGES, INVALID_INPUT, CANCELLED */
+/** @throws DATASET_*, BAD_CLASS_NAME, TOO_FEW_CLASSES, TOO_FEW_PER_CLASS, TOO_FEW_IMAGES, INVALID_INPUT, CANCELLED */
 export async function readDataset({
   dir,
   backbone,
@@ -69,7 +69,7 @@ export interface SearchedDataset {
 
 /**
  * @param startedAt of the whole run, by `performance.now`
- * @throws CANCELLED, HOME_NOT_WRITABLE …
+ * @throws CANCELLED, BACKBONE_UNSUITABLE, MODEL_UNREADABLE, SINGULAR_STATISTICS, HOME_NOT_WRITABLE where what was tried cannot be kept
  */
 export async function searchDataset(
   options: CompressDatasetOptions,

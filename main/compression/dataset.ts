@@ -35,7 +35,7 @@ const TIMING_MS = 20_000;
  * Compresses a backbone for a data set and reports what it costs and brings. Everything is chosen on training folds; test
  * images are opened when all choices are made.
  * @param measure replaces the clock in tests
- * @throws INVALID_INPUT, DATASET_*, TOO_FEW_CLASSES, CANCELLED, HOME_NOT_WRITABLE …
+ * @throws what readDataset throws, BACKBONE_UNSUITABLE, MODEL_UNREADABLE, SINGULAR_STATISTICS, CANCELLED, HOME_NOT_WRITABLE, DISK_FULL
  */
 export const compressDataset = (
   options: CompressDatasetOptions,

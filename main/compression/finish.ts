@@ -118,7 +118,7 @@ export const parityRows = (images: number): number[] => {
 export const rowsOfMatrix = ({ rows, columns, data }: Matrix): Float64Array[] =>
   Array.from({ length: rows }, (_, row) => data.subarray(row * columns, (row + 1) * columns));
 
-/** @throws CANCELLED, TOO_FEW_CLASSES, SINGULAR_STATISTICS, MODEL_UNREADABLE */
+/** @throws CANCELLED, TOO_FEW_CLASSES, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, MODEL_UNREADABLE */
 export async function finishVariant(
   id: string,
   variant: Variant,

@@ -29,7 +29,7 @@ const PARITY_SHARE = 1e-2;
  * The candidate of a station that has labelled nothing but good parts: whatever is unlike them is unsure with the reason novel, and nothing
  * is ever ng. It goes the road of every candidate. No defect is known, so its escape cannot be shown: the gate says so, and a
  * person has to waive it.
- * @throws INVALID_INPUT with too few good parts, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, BACKBONE_UNSUITABLE, CANCELLED
+ * @throws INVALID_INPUT with too few good parts, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, BACKBONE_UNSUITABLE, MODEL_UNREADABLE, HOME_NOT_WRITABLE, DISK_FULL, CANCELLED
  */
 export async function makeGoodPartsCandidate(
   input: CompressStationInput,

@@ -19,7 +19,7 @@ export interface ImageSource {
   readonly count: number;
   /** @returns [indices.length, 3, size, size] */
   tensor(indices: readonly number[], size: number): Promise<Float32Array>;
-  /** The decoded (and rotated) image, and the region of it where it lies on the part. @throws PART_NOT_FOUND */
+  /** The decoded (and rotated) image, and the region of it where it lies on the part. @throws IMAGE_*, PART_NOT_FOUND, CANCELLED */
   view(index: number): Promise<{ image: PixelImage; region: Region | null }>;
   /** As it was labelled: where it lies on a part at its taught place. */
   region(index: number): Region | null;
@@ -28,7 +28,7 @@ export interface ImageSource {
 /** Decoded images are kept up to this many bytes: every candidate reads all of them again at its own size. */
 const CACHE_BYTES = 768 * 1024 * 1024;
 
-/** Pictures are read when they are asked for. Its calls throw what reading does (IMAGE_UNREADABLE) and PART_NOT_FOUND. */
+/** Pictures are read when they are asked for. Its calls throw what reading does (IMAGE_*), PART_NOT_FOUND and CANCELLED. */
 export function createImageSource(
   images: readonly SourceImage[],
   backbone: Pick<Backbone, 'mean' | 'std'>,

@@ -78,7 +78,7 @@ type WrittenCandidate = Omit<CompressStationOutput['candidates'][number], 'recom
 
 /**
  * Bundles with their evidence, in the order of the offers.
- * @throws CANCELLED, MODEL_UNREADABLE, BUNDLE_ALTERED, HOME_NOT_WRITABLE
+ * @throws CANCELLED, MODEL_UNREADABLE, BUNDLE_ALTERED, HOME_NOT_WRITABLE, DISK_FULL
  */
 export async function writeCandidates(
   offers: readonly StationOffer[],

@@ -21,7 +21,7 @@ export interface StationImages {
 
 /**
  * @returns pictures of at least two classes, or the class of good parts where nothing else is labelled
- * @throws TOO_FEW_CLASSES, TOO_FEW_IMAGES, CANCELLED
+ * @throws TOO_FEW_CLASSES, TOO_FEW_PER_CLASS, TOO_FEW_IMAGES, what readSumsOfOthers throws, CANCELLED
  */
 export async function readStationImages(
   { backbone, recipe, classes, exports, successors, ...input }: CompressStationInput,

@@ -41,7 +41,7 @@ export const isComparable = ({ ledger }: Pick<StationImages, 'ledger'>): boolean
 
 /**
  * What was tried for a station, goes on where a run before this one was ended.
- * @throws CANCELLED, MODEL_UNREADABLE
+ * @throws CANCELLED, MODEL_UNREADABLE, BACKBONE_UNSUITABLE, SINGULAR_STATISTICS, HOME_NOT_WRITABLE where what was tried cannot be kept
  */
 export async function searchForStation(
   input: CompressStationInput,

@@ -44,7 +44,7 @@ const MOST_TIMES = 4;
 /**
  * Makes, measures and judges compressed models of a station from its labelled images. All accuracies are held out over the
  * five folds of the labels. The uncompressed model is among the candidates, last, so that there is always one to approve.
- * @throws TOO_FEW_CLASSES, TOO_FEW_IMAGES, CANCELLED, HOME_NOT_WRITABLE, MODEL_UNREADABLE
+ * @throws what readStationImages and searchForStation throw, BUNDLE_ALTERED of the active model, CANCELLED, HOME_NOT_WRITABLE, DISK_FULL
  */
 export const compressStation = (
   input: CompressStationInput,

@@ -102,7 +102,7 @@ interface Job {
 /**
  * Trade-off curves: each strategy alone, at several ratios, on several data sets. Every job (set, strategy, ratio) is kept when it is done, so a run that was cut
  * short costs one job.
- * @throws INVALID_INPUT for two sets of one name, DATASET_*, CANCELLED, HOME_NOT_WRITABLE and what compressDataset throws
+ * @throws INVALID_INPUT for two sets of one name, and what compressDataset throws
  */
 export async function measureTradeOff(options: TradeOffOptions): Promise<TradeOff> {
   const { work, signal } = options;

@@ -158,7 +158,7 @@ function checkedClasses(dir: string, train: FoundClasses, test: FoundClasses, ok
 /**
  * `<dir>/train/<class>/*` and `<dir>/test/<class>/*`. Copies and label noise of public sets are kept as they are: an evaluation
  * must not choose its data (and folds go by content, so a copy never tests what it taught).
- * @throws DATASET_NOT_FOUND, DATASET_EMPTY, DATASET_CLASSES_DIFFER, BAD_CLASS_NAME; with an ok class also NOT_FOUND, INVALID_INPUT
+ * @throws DATASET_NOT_FOUND, DATASET_EMPTY, DATASET_CLASSES_DIFFER, BAD_CLASS_NAME, CANCELLED; with an ok class also NOT_FOUND, INVALID_INPUT
  */
 export async function scanDataset(dir: string, options: ScanOptions = {}): Promise<Dataset> {
   const skipped: SkippedFile[] = [];

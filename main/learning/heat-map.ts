@@ -129,7 +129,7 @@ type Output = z.input<(typeof trainerMethods)['trainer.heatMap']['output']>;
 
 /**
  * trainer.heatMap: weights 0..255 (0: speaks against the class or not at all) over the region that was judged.
- * @throws IMAGE_*, MODEL_UNREADABLE, NOT_FOUND for a class that the model does not know
+ * @throws IMAGE_*, MODEL_UNREADABLE, NOT_FOUND for a class that the model does not know, GRAPH_INVALID for a model that is not an assembled one, CANCELLED
  */
 export async function heatMapOf(
   { bundleDir, file, region, recipe: station, classId }: Input,

@@ -92,7 +92,7 @@ export interface Solved {
 
 /**
  * Solves the knowledge of a whole ledger; a pure function of it, in any order.
- * @throws TOO_FEW_CLASSES without any row, SINGULAR_STATISTICS, CANCELLED
+ * @throws TOO_FEW_CLASSES without any row, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, CANCELLED
  */
 export async function solveKnowledge(
   { features, ledger, ...rest }: KnowledgeInput,

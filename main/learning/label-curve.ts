@@ -113,7 +113,7 @@ async function nextOfQueue(
 
 /**
  * Balanced accuracy on `test` after so many labels, in the order of the queue (seed null) or a random one.
- * @throws CANCELLED
+ * @throws what solveKnowledge throws
  */
 export async function labelCurveOf(
   pool: Pool,
@@ -157,7 +157,7 @@ export function labelsNeeded(labels: readonly number[], curve: readonly number[]
   return needed;
 }
 
-/** @throws DATASET_NOT_FOUND and the like, DATASET_EMPTY when no picture can be read, CANCELLED */
+/** @throws what scanDataset and openExtractor throw, DATASET_EMPTY when no picture can be read, CANCELLED */
 export async function measureLabelCurve(options: {
   dir: string;
   backbone: Backbone;

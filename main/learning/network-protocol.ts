@@ -54,7 +54,7 @@ async function predictionsOf(learner: NetworkLearner, images: readonly DatasetIm
 /**
  * The class-incremental protocol of `runLearnProtocol` for methods that train the network: the same tasks, tests and measures. `joint` is
  * the same network trained on all classes at once.
- * @throws DATASET_*, TOO_FEW_CLASSES, INVALID_INPUT, IMAGE_*, TRAINING_DIVERGED, CANCELLED, BACKBONE_UNSUITABLE, UNSUPPORTED_OP
+ * @throws DATASET_*, BAD_CLASS_NAME, TOO_FEW_CLASSES, INVALID_INPUT, IMAGE_*, TRAINING_DIVERGED, CANCELLED, BACKBONE_UNSUITABLE, UNSUPPORTED_OP
  */
 export async function runNetworkProtocol(options: NetworkProtocolOptions): Promise<NetworkProtocolResult> {
   const { dir, backbone, method, threads, seed, signal, epochs, exemplars, engine } = options;

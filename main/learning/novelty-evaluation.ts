@@ -46,7 +46,7 @@ async function featuresOfDataset(options: {
 }
 
 /**
- * Each class held out of training in turn. @throws DATASET_*, TOO_FEW_CLASSES with fewer than three, CANCELLED
+ * Each class held out of training in turn. @throws DATASET_*, BAD_CLASS_NAME, TOO_FEW_CLASSES with fewer than three, CANCELLED
  */
 export async function evaluateNovelty(options: Parameters<typeof featuresOfDataset>[0]): Promise<NoveltyResult> {
   const { threads, signal, onProgress } = options;

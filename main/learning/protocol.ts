@@ -146,7 +146,7 @@ export function limitShots(images: DatasetImage[], shots: number | undefined, se
 /**
  * Class-incremental protocol over a folder: tasks in name order, after each of them a test against all classes seen so far,
  * and at the end an independent joint fit of all classes on features that are extracted again.
- * @throws DATASET_*, TOO_FEW_CLASSES, INVALID_INPUT, BACKBONE_UNSUITABLE, CANCELLED
+ * @throws DATASET_*, BAD_CLASS_NAME, TOO_FEW_CLASSES, INVALID_INPUT, BACKBONE_UNSUITABLE, CANCELLED
  */
 export async function runLearnProtocol(options: ProtocolOptions): Promise<ProtocolResult> {
   const { dir, backbone, method, threads, seed, signal } = options;

@@ -242,7 +242,7 @@ export interface ValidationOptions {
 /**
  * Chooses lambda and g and gives the held-out logits of that choice.
  * @param z embedded ledger, one row per ledger row
- * @throws CANCELLED
+ * @throws CANCELLED, SINGULAR_STATISTICS
  */
 export function crossValidate(
   z: Matrix,
@@ -257,7 +257,7 @@ export function crossValidate(
 /**
  * The same, when only the rows that take part are at hand.
  * @param picked embedded rows of the sample, in its order
- * @throws CANCELLED
+ * @throws CANCELLED, SINGULAR_STATISTICS
  */
 export async function crossValidateSample(
   picked: Matrix,

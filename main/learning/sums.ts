@@ -39,7 +39,7 @@ async function openSums(
 
 /**
  * trainer.export: the sums of the station's images, and of what it took in from others, as one file.
- * @throws CANCELLED, FEATURES_NOT_FINITE, BUNDLE_ALTERED, KNOWLEDGE_OF_OTHER_BACKBONE, TOO_FEW_CLASSES, DISK_FULL, HOME_NOT_WRITABLE
+ * @throws CANCELLED, FEATURES_NOT_FINITE, BUNDLE_ALTERED, TOO_FEW_CLASSES, what readExport throws of a file that was taken in, DISK_FULL, HOME_NOT_WRITABLE
  */
 export async function exportKnowledge(
   input: Input<'trainer.export'>,

@@ -59,7 +59,7 @@ interface Appended {
 /**
  * Features of new images are appended to the feature file. What the line would not judge teaches nothing: pictures in which the part is not found are left out, with all of
  * their tiles.
- * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, DISK_FULL, CANCELLED
+ * @throws IMAGE_* or FEATURES_NOT_FINITE naming the first picture that cannot be learnt, BACKBONE_UNSUITABLE, MODEL_UNREADABLE, DISK_FULL, HOME_NOT_WRITABLE, CANCELLED
  */
 async function appendFresh(
   { backbone, recipe, threads, featureFile, images }: Input<'trainer.update'>,
@@ -98,7 +98,8 @@ async function appendFresh(
 /**
  * trainer.update: features of new images are appended to the feature file, then the knowledge of all images is solved into
  * outDir. Cancelled or failed, it leaves at most rows that nobody refers to.
- * @throws IMAGE_UNREADABLE naming the first picture that cannot be read, TOO_FEW_CLASSES, PART_NOT_FOUND where the pictures with a part are too few, SINGULAR_STATISTICS, DISK_FULL, CANCELLED
+ * @throws CONTRADICTING_LABELS, TOO_FEW_CLASSES, PART_NOT_FOUND where the pictures with a part are too few, what appendFresh and readExport throw, BUNDLE_ALTERED where a stored row is not
+ * there, SINGULAR_STATISTICS, DISK_FULL, HOME_NOT_WRITABLE, CANCELLED
  */
 export async function updateKnowledge(
   input: Input<'trainer.update'>,

@@ -124,7 +124,7 @@ const isOfRestore = (name: string): boolean =>
 
 /**
  * Marks an empty folder as one that is restored; one that an earlier restore left half done, and nobody has put anything into since, is marked
- * already. HOME_NOT_EMPTY, HOME_NOT_WRITABLE.
+ * already. HOME_NOT_EMPTY, HOME_NOT_WRITABLE, DISK_FULL.
  */
 export const markRestore = async (home: string): Promise<void> => {
   const isLeft = restoreIsUnfinished(home) && namesIn(home).every(isOfRestore);
@@ -149,7 +149,7 @@ export const endRestore = async (home: string, files: FilePort = nodeFiles): Pro
   await files.syncDirectory(home);
 };
 
-/** null: the home has no mark yet. */
+/** null: the home has no mark yet. DATABASE_CORRUPT, DATABASE_TOO_NEW, HOME_NOT_WRITABLE. */
 export const readHomeMark = (home: string): HomeMark | null => {
   const file = join(home, 'mekiki.json');
   let text: string;

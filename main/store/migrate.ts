@@ -8,7 +8,8 @@ export const schemaVersion = (db: Database): number => db.pragma('user_version',
 
 /**
  * Each step in a transaction of its own, with its number: a power cut leaves the version before or after, never between. Those of a new database
- * are one transaction, which the disk is waited for once and not thirty times.
+ * are one transaction, which the disk is waited for once and not for each.
+ * @throws DATABASE_TOO_NEW
  */
 export const migrate = (db: Database, upTo = Infinity, migrations: readonly Migration[] = allMigrations): number[] => {
   const known = migrations.at(-1)?.version ?? 0;

@@ -45,7 +45,7 @@ export interface ControlChannel {
   readonly address: string;
   /** The address of this machine that the device sees. */
   readonly localAddress: string;
-  /** @throws GvcpError, GvcpTimeout */
+  /** @throws GvcpError, GvcpTimeout; once it is closed CANCELLED */
   readRegister(address: number): Promise<number>;
   writeRegister(address: number, value: number): Promise<void>;
   /** Any address and length; cut into pieces that the protocol carries. */

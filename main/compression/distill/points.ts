@@ -67,7 +67,7 @@ export function pointsOf(
   });
 }
 
-/** What the teacher gives for some pictures as they are: the dims of its values and their spread. */
+/** What the teacher gives for some pictures as they are: the dims of its values and their spread. @throws CANCELLED */
 export async function spreadOf(
   views: Views,
   images: readonly number[],

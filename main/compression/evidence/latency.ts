@@ -33,6 +33,7 @@ const MOST_COUNTED = 6;
  * A turn begins with runs that do not count. On a line no other model runs between two parts, and one of many megabytes leaves caches and predictors of the processor to itself: a
  * network of 1.5 ms takes 2.1 in its first run after it, 1.8 in the next and 1.6 from the fifth on, while one of 5.3 ms takes 5.4 at most, so few runs would tell small ones slower than they are.
  * @param options.rounds counted runs of each contender
+ * @throws CANCELLED
  */
 export async function measureInterleaved(
   contenders: readonly Contender[],

@@ -26,7 +26,7 @@ const DRAWINGS_OF_MANY = 3;
  * @param rows ledger rows that take part
  * @param options `fixed`: this lambda and g; default: chosen on the first drawing. `drawings`: at most so many; default: as many as the rows allow
  * @returns of the first drawing, rows in its order, with the mean logits
- * @throws CANCELLED
+ * @throws CANCELLED, SINGULAR_STATISTICS
  */
 export async function heldOutRepeatedly(
   z: Matrix,

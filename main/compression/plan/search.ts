@@ -82,6 +82,7 @@ export const SLACK_PP = 2;
  * Successive search: cheap moves first (input size), then precision on the sizes that hold, then pruning on
  * top of both, as long as that could still be faster; a ladder is left as soon as it has clearly broken the limit. Then students, of what pruning made fastest within reach of
  * teaching; what time they leave goes to pruning again, and to students of what that brought within reach.
+ * @throws CANCELLED
  */
 export async function searchPlan(request: SearchRequest, port: SearchPort): Promise<SearchResult> {
   const startedAt = port.now();

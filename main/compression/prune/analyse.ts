@@ -210,6 +210,7 @@ export function analyseWeights(
 /**
  * Measures on calibration images what each channel of each group is worth.
  * @param model a backbone whose outputs are its features (fold BatchNorm first)
+ * @throws UNSUPPORTED_OP where a measure needs gradients that are not known, INVALID_INPUT for `head` without one, TOO_FEW_IMAGES, CANCELLED
  */
 export async function analysePruning(
   given: Model,

@@ -126,6 +126,7 @@ const outputSize = (input: number, k: number, stride: number, padA: number, padB
 /**
  * Runs the model on the images and reads the taps at sampled positions.
  * @param images indices into the source
+ * @throws CANCELLED
  */
 export async function collectSamples(
   of: Model,

@@ -27,7 +27,7 @@ export const describeRule = (rule: RangeRule): string =>
 
 const SAMPLES_PER_IMAGE = 512;
 
-/** Watches activations of a model on calibration images. */
+/** Watches activations of a model on calibration images. @throws CANCELLED */
 export async function observeRanges(
   of: Model,
   tensors: readonly string[],

@@ -69,7 +69,7 @@ const LEAST_TRIED = 2;
 /** Sizes of the sets that are tried, worst layers first. */
 const STEPS = [1, 2, 4, 8, 16, 32, 64];
 
-/** Outputs of a model on images: one array [images, …] per output. */
+/** Outputs of a model on images: one array [images, …] per output. @throws CANCELLED */
 export async function outputsOn(
   model: Model,
   source: ImageSource,

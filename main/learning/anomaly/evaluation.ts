@@ -28,7 +28,7 @@ export interface AnomalyResult {
 
 /**
  * Learns the training images of one class alone, which may be all there are, and scores all test images with the assembled ONNX file.
- * @throws DATASET_*, NOT_FOUND for a class that is not there, INVALID_INPUT where test has no other or the good parts are too few, CANCELLED
+ * @throws DATASET_*, BAD_CLASS_NAME, NOT_FOUND for a class that is not there, INVALID_INPUT where test has no other or the good parts are too few, CANCELLED
  */
 export async function evaluateAnomaly(options: {
   dir: string;

@@ -39,7 +39,7 @@ export function selectOutputs(model: Model, names: readonly string[]): Model {
 
 /**
  * States another size of the image input ([N, C, H, W]): numbers, or symbols to leave it open.
- * @throws GRAPH_INVALID when the model cannot work at that size (a fixed Reshape, a kernel larger than the map).
+ * @throws GRAPH_INVALID without an image input, and when the model cannot work at that size (a fixed Reshape, a kernel larger than the map).
  */
 export function setInputSize(model: Model, size: { batch?: Dim; height: Dim; width: Dim }): Model {
   const image = runtimeInputs(model.graph).find((input) => input.shape?.length === 4);
