@@ -84,7 +84,7 @@ export const partMessageSchema = z.object({
 });
 export type PartMessage = z.infer<typeof partMessageSchema>;
 
-/** How a line stands; retained, so that who subscribes later hears of it too. Sent when state or problem change, and once a minute. */
+/** How a line stands; retained, so that who subscribes later hears of it too. Sent when state, model or problem change, and once a minute. */
 export const lineMessageSchema = z.object({
   schema: z.literal('mekiki/line/1'),
   station,
