@@ -209,15 +209,17 @@ export const verifyApproved = (
 
 /**
  * Proves that these files were approved for this station by a supervisor of this home.
- * Errors: NOT_APPROVED (no approval, or one of another home, station, role or demo mark), BUNDLE_ALTERED (files are not those signed).
+ * Errors: NOT_APPROVED (no approval that can be read, or one of another home, station, role or demo mark), BUNDLE_ALTERED (files are not those signed).
  */
 export const verifyBundle = async (input: VerifyBundleInput): Promise<VerifiedBundle> => {
   const { bundleDir, rootPublicKey, demo, stationId } = input;
   let approval: string;
   try {
     approval = await readFile(join(bundleDir, 'approval.json'), 'utf8');
-  } catch {
-    throw new AppError('NOT_APPROVED', { model: bundleDir, problem: 'it has no approval' });
+  } catch (cause) {
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    const problem = isMissing ? 'it has no approval' : `its approval cannot be read: ${problemOf(cause)}`;
+    throw new AppError('NOT_APPROVED', { model: bundleDir, problem }, { cause });
   }
   return verifyApproved(
     { ...(await readSignedFiles(bundleDir)), approval },

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -247,6 +247,16 @@ describe('approvals', () => {
     expect(Buffer.from(model).toString()).toBe('model');
     expect(read).toEqual(approval);
     expect(readdirSync(dir).toSorted()).toEqual(['approval.json', 'evidence.json', 'model.json', 'model.onnx']);
+  });
+
+  test('one that is not there is told apart from one that cannot be read', async () => {
+    const refused = (problem: string) => ({
+      code: 'NOT_APPROVED',
+      message: expect.stringContaining(problem) as unknown,
+    });
+    await expect(verify()).rejects.toMatchObject(refused('it has no approval'));
+    mkdirSync(join(dir, 'approval.json'));
+    await expect(verify()).rejects.toMatchObject(refused('its approval cannot be read: EISDIR'));
   });
 
   test('refused: other root, other station, demo, a technician’s key', async () => {
