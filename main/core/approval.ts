@@ -349,13 +349,13 @@ export const createApprovalService = (
       },
       async 'models.previous'({ stationId }) {
         const { activeModelId } = store.stations.get(stationId);
-        return activeModelId && store.candidates.previousOf(stationId, activeModelId);
+        return activeModelId && store.candidates.previousOf(stationId);
       },
       async 'models.rollback'({ stationId, signature: given, candidateId }, session) {
         const { id: userId, name } = userOf(session);
         const { activeModelId } = store.stations.get(stationId);
         if (activeModelId === null) throw new AppError('NO_ACTIVE_MODEL', { stationId });
-        const previous = store.candidates.previousOf(stationId, activeModelId);
+        const previous = store.candidates.previousOf(stationId);
         if (previous === null) throw new AppError('NO_PREVIOUS_MODEL', { stationId });
         // Nobody signs for another model than the one that was shown.
         if (candidateId !== null && candidateId !== previous)

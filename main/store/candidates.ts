@@ -42,8 +42,15 @@ export interface Candidates {
   recordActivation(activation: Activation): void;
   /** Which model was active since when, oldest first; the first may have been before `since`. ISO 8601, `until` not included. */
   activeBetween(stationId: string, since: string, until: string): { modelId: string; since: string }[];
-  /** The model that was active when this one was last activated (not rolled back to); null: none. */
-  previousOf(stationId: string, candidateId: string): string | null;
+  /** The model to go back to from the active one: the last that was activated and not gone back from; null: none. */
+  previousOf(stationId: string): string | null;
+}
+
+interface ActivationRow {
+  model: string;
+  /** Active until then; null: none was. */
+  before: string | null;
+  kind: Activation['kind'];
 }
 
 interface Row {
@@ -133,8 +140,8 @@ export const createCandidates = (db: Database): Candidates => {
     WHERE station_id = @stationId AND at < @until
       AND id >= coalesce((SELECT max(id) FROM activations WHERE station_id = @stationId AND at <= @since), 0)
     ORDER BY id`);
-  const previous = db.prepare(`
-    SELECT previous_id FROM activations WHERE station_id = ? AND candidate_id = ? AND kind = 'activate' ORDER BY id DESC LIMIT 1`);
+  const activations = db.prepare(`
+    SELECT candidate_id AS model, previous_id AS before, kind FROM activations WHERE station_id = ? ORDER BY id`);
   return {
     list: (stationId) => (all.all(stationId) as Row[]).map(toCandidate),
     get(id) {
@@ -174,7 +181,18 @@ export const createCandidates = (db: Database): Candidates => {
     recordActivation: (activation) => void insertActivation.run(activation),
     activeBetween: (stationId, since, until) =>
       activeBetween.all({ stationId, since, until }) as { modelId: string; since: string }[],
-    previousOf: (stationId, candidateId) =>
-      (previous.get(stationId, candidateId) as { previous_id: string | null } | undefined)?.previous_id ?? null,
+    previousOf(stationId) {
+      /** Those that one goes back through, the active one last. */
+      const way: string[] = [];
+      const goOn = (id: string) => way.at(-1) === id || way.push(id);
+      for (const { model, before, kind } of activations.iterate(stationId) as Iterable<ActivationRow>) {
+        if (kind === 'rollback') way.pop();
+        else if (before === null) way.length = 0;
+        // Also where a repair has lost the row that says so.
+        else goOn(before);
+        goOn(model);
+      }
+      return way.at(-2) ?? null;
+    },
   };
 };

@@ -85,6 +85,14 @@ test('who is disabled while a model is measured makes none active', async () => 
   expect(await lastEntry()).toMatchObject({ action: 'users.disable', subject: 'mori' });
 });
 
+test('going back goes further back each time, also where a model was activated twice', async () => {
+  for (const candidateId of [models[2]!, models[1]!])
+    await world.call('models.activate', { candidateId, signature: signed });
+  const rollBack = async () => (await world.call('models.rollback', { stationId, signature: signed })).active.id;
+  for (const id of [models[2], models[1], models[0]]) expect(await rollBack()).toBe(id);
+  await expect(rollBack()).rejects.toMatchObject({ code: 'NO_PREVIOUS_MODEL' });
+});
+
 test('what a roll back brings back is told before it is signed, and no other one is', async () => {
   const previous = () => world.call('models.previous', { stationId });
   const rollBack = (candidateId: string | null) =>
