@@ -72,7 +72,9 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           throw new AppError('INVALID_INPUT', { what: `part ${partId}`, problem: 'its picture was not stored' });
         }
         if (store.golden.has(stationId, imageSha)) throw new AppError('GOLDEN_IMAGE', { part: partId });
-        const labelBefore = store.labels.get(stationId, imageSha);
+        // Parts with the very same picture have one label: undo gives it back as it was before all of them.
+        const alike = changes.find((change) => change.imageSha === imageSha && change.stationId === stationId);
+        const labelBefore = alike ? alike.labelBefore : store.labels.get(stationId, imageSha);
         changes.push({ partId, stationId, imageSha, labelBefore, queueStateBefore: store.queue.state(partId) });
         const learntClassId = labelBefore?.learntClassId ?? null;
         // Whatever is chosen now was chosen with the doubt in sight.

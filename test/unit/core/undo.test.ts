@@ -2,7 +2,8 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
-import { PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
+import { newJudgement } from '../../store/examples.ts';
+import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, writePicture, type World } from './world.ts';
 
 /* Undo among several people and stations: each takes back what is theirs, and nothing that somebody decided on since. */
 
@@ -48,6 +49,19 @@ test('of one station, an undo leaves those of the others alone', async () => {
   await expect(world.call('labels.undo', { stationId, downTo: last!.undoId }, technician)).rejects.toMatchObject({
     code: 'NOT_FOUND',
   });
+});
+
+test('parts with the very same picture, labelled together, are without a label again', async () => {
+  const { imageSha } = await world.call('parts.get', { partId: partIds[0]! });
+  await world.call('line.start', { stationId });
+  const line = world.lines.get(stationId)!;
+  const judgement = newJudgement({ verdict: 'unsure', unsureReason: 'novel' });
+  line.emit([1, 2].map((seq) => lineRecord(seq, { imageSha, judgement })));
+  await until(() => line.acknowledged.includes(2));
+  const both = (await world.call('parts.recent', { stationId, limit: 2 })).map(({ id }) => id).toReversed();
+  await world.call('labels.create', { partIds: both, classId: 'ok' }, technician);
+  expect(await world.call('labels.undo', {}, technician)).toMatchObject({ left: 0 });
+  expect(await labelOf(both[0]!)).toBeNull();
 });
 
 test('a label that somebody else corrected since stays', async () => {
