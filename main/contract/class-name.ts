@@ -1,3 +1,4 @@
+import type { DefectClass } from './domain.ts';
 import { AppError } from './errors.ts';
 
 const LONGEST = 64;
@@ -21,3 +22,13 @@ export function checkClassName(name: string): string {
   if (!/[\p{L}\p{N}]/u.test(normal)) throw refuse('it holds no letter and no digit');
   return normal;
 }
+
+/** Whether two names are one: case and width make no other class. */
+export const sameName = (a: string, b: string): boolean =>
+  a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
+
+/** The class that somebody means by a name: that of good parts by what their folders are called, else by id, else by name in either language. */
+export const classNamed = (classes: readonly DefectClass[], name: string): DefectClass | undefined =>
+  (isOkFolder(name) ? classes.find(({ isOk }) => isOk) : undefined) ??
+  classes.find(({ id }) => id === name) ??
+  classes.find(({ names }) => sameName(names.en, name) || sameName(names.ja, name));

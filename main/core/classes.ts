@@ -1,4 +1,4 @@
-import { checkClassName, isOkFolder } from '../contract/class-name.ts';
+import { checkClassName, classNamed, sameName } from '../contract/class-name.ts';
 import { CLASS_COLORS, type DefectClass } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { Store } from '../store/open.ts';
@@ -21,9 +21,6 @@ export interface ClassService {
   ensureOk(): void;
 }
 
-const sameName = (a: string, b: string): boolean =>
-  a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
-
 /** Each class gets the next one, retired ones counted: colours repeat as late as they can. */
 const nextColor = (store: Store): number => (store.classes.list().length % CLASS_COLORS) + 1;
 
@@ -31,15 +28,7 @@ export const createClassService = (context: CoreContext): ClassService => {
   const { store } = context;
   const live = () => store.classes.list().filter((known) => !known.retired);
 
-  const find = (name: string): DefectClass | undefined => {
-    const classes = live();
-    const ok = classes.find((known) => known.isOk);
-    if (ok !== undefined && isOkFolder(name)) return ok;
-    return (
-      classes.find((known) => known.id === name) ??
-      classes.find((known) => sameName(known.names.en, name) || sameName(known.names.ja, name))
-    );
-  };
+  const find = (name: string): DefectClass | undefined => classNamed(live(), name);
 
   /** 'c-' and the name; stays what it is when the class is renamed, and is given once only. */
   const newId = (name: string): string => {

@@ -1,19 +1,21 @@
-import type { DefectClass } from '../../contract/domain.ts';
+import { classNamed } from '../../contract/class-name.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
 
-/** Id of the class with this id or name (either language); null: there is none. */
-export async function findClass(client: CoreClient, name: string): Promise<string | null> {
-  const classes = await client.call('classes.list', {});
-  const isIt = ({ id, names }: DefectClass) => [id, names.en, names.ja].includes(name);
-  return classes.find(isIt)?.id ?? null;
+/** Id of the class in use that a folder of an import would mean by this name; made if there is none. @throws BAD_CLASS_NAME */
+export async function usableClass(client: CoreClient, name: string): Promise<string> {
+  const inUse = (await client.call('classes.list', {})).filter(({ retired }) => !retired);
+  const found = classNamed(inUse, name) ?? (await client.call('classes.create', { names: { en: name, ja: name } }));
+  return found.id;
 }
 
-/** @throws NOT_FOUND */
+/** Id of a class that is there, before all one in use: the name of a retired one may have been given again. @throws NOT_FOUND */
 export async function knownClass(client: CoreClient, name: string): Promise<string> {
-  const found = await findClass(client, name);
-  if (found === null) throw new AppError('NOT_FOUND', { kind: 'class', id: name });
-  return found;
+  const classes = await client.call('classes.list', {});
+  const inUse = classes.filter(({ retired }) => !retired);
+  const found = classNamed(inUse, name) ?? classNamed(classes, name);
+  if (found === undefined) throw new AppError('NOT_FOUND', { kind: 'class', id: name });
+  return found.id;
 }
 
 /** English names by id; an NG part may have no class. */

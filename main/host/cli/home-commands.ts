@@ -5,7 +5,7 @@ import { AppError, type Language } from '../../contract/errors.ts';
 import { languageSchema, type Candidate, type Station } from '../../contract/domain.ts';
 import { budgetSchema, type Budget } from '../../contract/methods.ts';
 import { signIn, type CoreClient } from './accounts.ts';
-import { findClass } from './classes.ts';
+import { usableClass } from './classes.ts';
 import { withCore } from './core-client.ts';
 import { followJob } from './jobs.ts';
 import { addKnowledgeCommands } from './knowledge-commands.ts';
@@ -120,7 +120,7 @@ function addLabelCommands(program: Command, action: Action): void {
         const partId = /^\d+$/.test(path)
           ? (await client.call('parts.get', { partId: Number(path) })).id
           : await partOfFile(context, client, station, path);
-        const classId = await classOf(client, className);
+        const classId = await usableClass(client, className);
         const { labelled } = await client.call('labels.create', { partIds: [partId], classId });
         context.out.result({ labelled, partId, classId }, () => `Part ${partId} is ${className}.`);
       });
@@ -376,10 +376,4 @@ async function partOfFile(context: Context, client: CoreClient, station: Station
     throw new AppError('IMAGE_UNREADABLE', { file: path, problem: why ?? 'it could not be taken in' });
   }
   return partId;
-}
-
-/** Id of the class with this id or name; made if there is none. */
-async function classOf(client: CoreClient, name: string): Promise<string> {
-  const found = await findClass(client, name);
-  return found ?? (await client.call('classes.create', { names: { en: name, ja: name } })).id;
 }
