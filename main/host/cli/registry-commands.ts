@@ -24,6 +24,7 @@ const optionsOf = ({ signal }: Context, { plainHttp, tokenHost }: RegistryOption
   tokenHost,
   signal,
 });
+const ACCOUNT = 'account there from MEKIKI_REGISTRY_USER and MEKIKI_REGISTRY_PASSWORD';
 const PLAIN = ['--plain-http', 'without TLS (a registry on this PC never has it)'] as const;
 const TOKEN_HOST = [
   '--token-host <host>',
@@ -32,7 +33,9 @@ const TOKEN_HOST = [
 
 /** The same files by way of an OCI registry; account from MEKIKI_REGISTRY_USER and MEKIKI_REGISTRY_PASSWORD. */
 export function addRegistryCommands(bundle: Command, action: Action): void {
-  withChoice(bundle.command('push <ref>').description('write a model into a registry: host[:port]/name[:tag]'))
+  withChoice(
+    bundle.command('push <ref>').description(`write a model into a registry: host[:port]/name[:tag]; ${ACCOUNT}`),
+  )
     .option(...PLAIN)
     .option(...TOKEN_HOST)
     .action(
@@ -62,7 +65,7 @@ export function addRegistryCommands(bundle: Command, action: Action): void {
   withUser(
     bundle
       .command('pull <ref>')
-      .description('take the bundle of a trusted installation in from a registry, as a candidate'),
+      .description(`take the bundle of a trusted installation in from a registry, as a candidate; ${ACCOUNT}`),
   )
     .option(...PLAIN)
     .option(...TOKEN_HOST)
