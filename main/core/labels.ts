@@ -6,7 +6,7 @@ import { canLearn } from './can-learn.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import { usefulnessOf } from './ingest.ts';
 import type { Session } from './port.ts';
-import { isTakenAway, setTakenAway } from './taken-away.ts';
+import { isTakenAway, setTakenAway, settleTakenAway } from './taken-away.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
@@ -155,6 +155,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           // It was taken away: an update since then has forgotten it.
           const learntClassId = isUpdatedSince(action, stationId) ? null : labelBefore.learntClassId;
           store.labels.set({ ...labelBefore, learntClassId });
+          settleTakenAway(store, stationId);
         } else {
           // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
           store.labels.set({ ...labelBefore, learntClassId: label.learntClassId ?? labelBefore.learntClassId });

@@ -8,3 +8,12 @@ export const isTakenAway = (store: Store, stationId: string): boolean => store.s
 export const setTakenAway = (store: Store, stationId: string, taken: boolean): void => {
   if (taken !== isTakenAway(store, stationId)) store.settings.set(keyOf(stationId), taken);
 };
+
+/** After labels were given back: whether one that the newest knowledge has learnt is still gone. By numbers: all that it has learnt and that is there is marked as learnt. */
+export const settleTakenAway = (store: Store, stationId: string): void => {
+  const newest = store.knowledge.newest(stationId);
+  const images = newest && store.audit.last('knowledge.update', newest.id)?.details['images'];
+  if (typeof images !== 'number') return;
+  const learnt = [...store.labels.learntByUser(stationId).values()].reduce((sum, n) => sum + n, 0);
+  setTakenAway(store, stationId, learnt < images);
+};

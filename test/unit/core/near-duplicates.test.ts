@@ -69,6 +69,13 @@ describe('labelled pictures that look almost the same', () => {
     await world.call('labels.undo', {}, technician);
     expect((await world.call('labels.list', { stationId }, technician)).every(({ learnt }) => learnt)).toBe(true);
     expect((await find()).total).toBe(2);
+    expect(await summary()).toMatchObject({ fresh: 0, takenAway: false });
+    for (const { partId: each } of (await find()).groups[1]!.parts)
+      await world.call('labels.leaveOut', { partIds: [each] }, technician);
+    for (const takenAway of [true, false]) {
+      await world.call('labels.undo', {}, technician);
+      expect(await summary()).toMatchObject({ fresh: 0, takenAway });
+    }
 
     await world.call('labels.leaveOut', { partIds: [partId] }, technician);
     await update();
