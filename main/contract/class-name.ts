@@ -27,8 +27,7 @@ export function checkClassName(name: string): string {
 export const sameName = (a: string, b: string): boolean =>
   a.normalize('NFKC').toLowerCase() === b.normalize('NFKC').toLowerCase();
 
-/** The class that somebody means by a name: that of good parts by what their folders are called, else by id, else by name in either language. */
+/** By id, else by name in either language. */
 export const classNamed = (classes: readonly DefectClass[], name: string): DefectClass | undefined =>
-  (isOkFolder(name) ? classes.find(({ isOk }) => isOk) : undefined) ??
   classes.find(({ id }) => id === name) ??
   classes.find(({ names }) => sameName(names.en, name) || sameName(names.ja, name));

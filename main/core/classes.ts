@@ -1,4 +1,4 @@
-import { checkClassName, classNamed, sameName } from '../contract/class-name.ts';
+import { checkClassName, classNamed, isOkFolder, sameName } from '../contract/class-name.ts';
 import { CLASS_COLORS, type DefectClass } from '../contract/domain.ts';
 import { AppError } from '../contract/errors.ts';
 import type { Store } from '../store/open.ts';
@@ -28,7 +28,8 @@ export const createClassService = (context: CoreContext): ClassService => {
   const { store } = context;
   const live = () => store.classes.list().filter((known) => !known.retired);
 
-  const find = (name: string): DefectClass | undefined => classNamed(live(), name);
+  const find = (name: string): DefectClass | undefined =>
+    (isOkFolder(name) ? live().find((known) => known.isOk) : undefined) ?? classNamed(live(), name);
 
   /** 'c-' and the name; stays what it is when the class is renamed, and is given once only. */
   const newId = (name: string): string => {

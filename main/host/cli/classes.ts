@@ -1,12 +1,12 @@
-import { classNamed } from '../../contract/class-name.ts';
+import { classNamed, isOkFolder } from '../../contract/class-name.ts';
 import { AppError } from '../../contract/errors.ts';
 import type { CoreClient } from './accounts.ts';
 
-/** Id of the class in use that a folder of an import would mean by this name; made if there is none. @throws BAD_CLASS_NAME */
+/** Id of the class in use of this id or name, else of that of good parts where a folder of this name would be theirs; made if there is none. @throws BAD_CLASS_NAME */
 export async function usableClass(client: CoreClient, name: string): Promise<string> {
   const inUse = (await client.call('classes.list', {})).filter(({ retired }) => !retired);
-  const found = classNamed(inUse, name) ?? (await client.call('classes.create', { names: { en: name, ja: name } }));
-  return found.id;
+  const found = classNamed(inUse, name) ?? (isOkFolder(name) ? inUse.find(({ isOk }) => isOk) : undefined);
+  return (found ?? (await client.call('classes.create', { names: { en: name, ja: name } }))).id;
 }
 
 /** Id of a class that is there, before all one in use: the name of a retired one may have been given again. @throws NOT_FOUND */
