@@ -86,7 +86,9 @@ async function startBroker(
     access = `allow_anonymous false\npassword_file ${list}`;
   }
   const secure = identity ? `certfile ${identity.certificate}\nkeyfile ${identity.key}\n` : '';
-  writeFileSync(file, `listener ${port} 127.0.0.1\n${secure}${access}\npersistence false\nuser root\n`);
+  // On a busy PC the subscriber may be slower than the publisher: by itself the broker keeps a thousand messages for it and drops the rest.
+  const more = 'max_queued_messages 0\npersistence false\nuser root';
+  writeFileSync(file, `listener ${port} 127.0.0.1\n${secure}${access}\n${more}\n`);
   const child = spawn(broker!, ['-v', '-c', file], { stdio: ['ignore', 'pipe', 'pipe'] });
   running.push(child);
   const up = new Promise<void>((resolve) => {
