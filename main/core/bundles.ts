@@ -19,6 +19,7 @@ import { diskError, nodeFiles, syncFile, writeDurably } from '../store/files.ts'
 import { bundleDirOf } from './bundle-folder.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { refuseOtherMark } from './demo-mark.ts';
 import { checkTarget } from './outside.ts';
 import type { RecheckService } from './recheck.ts';
 
@@ -28,13 +29,14 @@ export interface BundleService {
   >;
 }
 
-/** The bytes of a bundle file. BUNDLE_ALTERED for what cannot be one, NOT_FOUND, INVALID_INPUT where it cannot be read. */
+/** The bytes of a bundle file. NOT_FOUND, INVALID_INPUT where it cannot be read, or cannot be one. */
 export const readBundleBytes = async (file: string): Promise<Buffer> => {
   try {
     const about = await stat(file);
     // A pipe or a device would never end.
-    if (!about.isFile()) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is no file' });
-    if (about.size > BUNDLE_BYTES_AT_MOST) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is too large' });
+    if (!about.isFile()) throw new AppError('INVALID_INPUT', { what: file, problem: 'it is no file' });
+    if (about.size > BUNDLE_BYTES_AT_MOST)
+      throw new AppError('INVALID_INPUT', { what: file, problem: 'it is too large for a bundle' });
     return await readFile(file);
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
@@ -155,9 +157,9 @@ export const createBundleService = (
     const station = store.stations.get(stationId);
     const bytes = await readBundleBytes(file);
     const { manifest, card, evidence, approval, file: part, sha256 } = openBundle(bytes, file);
-    const refuse = (problem: string) => new AppError('NOT_TRUSTED', { file, problem, key: manifest.installation });
-    if (manifest.demo !== store.demo) throw refuse(manifest.demo ? 'it was made in a demo' : 'this is a demo');
-    if (!isTrusted(store.home, manifest)) throw refuse('its key is not in the list');
+    refuseOtherMark(store, file, manifest);
+    if (!isTrusted(store.home, manifest))
+      throw new AppError('NOT_TRUSTED', { file, problem: 'its key is not in the list', key: manifest.installation });
     const refuseTwice = () => {
       const twice = store.candidates.list(stationId).find((known) => known.origin?.fileSha256 === sha256);
       if (twice !== undefined) throw new AppError('ALREADY_EXISTS', { kind: 'candidate', id: twice.id });

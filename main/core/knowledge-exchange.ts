@@ -6,6 +6,7 @@ import type { ExportHeader } from '../learning/knowledge-export.ts';
 import type { Backbones } from './backbones.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { refuseOtherMark } from './demo-mark.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import type { KnowledgeService } from './knowledge.ts';
@@ -91,15 +92,8 @@ export const createKnowledgeExchange = (
     if (header.backboneSha256 !== backbone.sha256) {
       throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: header.backboneId, needed: backbone.id });
     }
-    const { source, bodySha256, demo } = header;
-    if (demo !== store.demo) {
-      const made = (of: boolean) => (of ? 'made in a demo' : 'made in a real data folder');
-      throw new AppError('CONFLICT', {
-        what: file,
-        state: made(demo),
-        needed: `knowledge that was ${made(store.demo)}`,
-      });
-    }
+    refuseOtherMark(store, file, header);
+    const { source, bodySha256 } = header;
     const ours = merged.homeId();
     // Its images can be told apart here, and only a merge does that.
     const known = store.stations.list().find(({ id }) => source?.home === ours && source.station === id);

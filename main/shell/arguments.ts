@@ -104,7 +104,7 @@ export function filesOfSecondStart(data: unknown): readonly string[] {
 
 /**
  * The one file of them that the page may ask about; null: none was named. Nothing of it is read here: what it is, the core tells to
- * whoever has signed in. INVALID_INPUT, NOT_FOUND, BUNDLE_ALTERED.
+ * whoever has signed in. INVALID_INPUT, NOT_FOUND.
  */
 export async function bundleToOpen(files: readonly string[]): Promise<string | null> {
   const [file, second] = files;
@@ -118,6 +118,7 @@ export async function bundleToOpen(files: readonly string[]): Promise<string | n
     throw fileError('bundle file', file, cause);
   }
   if (!found.isFile()) throw new AppError('INVALID_INPUT', { what: file, problem: 'it is no file' });
-  if (found.size > BUNDLE_BYTES_AT_MOST) throw new AppError('BUNDLE_ALTERED', { file, problem: 'it is too large' });
+  if (found.size > BUNDLE_BYTES_AT_MOST)
+    throw new AppError('INVALID_INPUT', { what: file, problem: 'it is too large for a bundle' });
   return file;
 }

@@ -5,6 +5,7 @@ import { openBundle } from '../../audit/bundle-file.ts';
 import { hexOfKey } from '../../audit/keys.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
 import { aboutBundle, readBundleBytes } from '../../core/bundles.ts';
+import { refuseOtherMark } from '../../core/demo-mark.ts';
 import { signIn, type CoreClient } from './accounts.ts';
 import type { Action, Context } from './context.ts';
 import { withCore } from './core-client.ts';
@@ -127,8 +128,6 @@ async function keyFrom(given: string): Promise<string> {
     throw new AppError('INVALID_INPUT', { what: file, problem: problemOf(cause) }, { cause });
   }
   const { manifest } = openBundle(await readBundleBytes(file), file);
-  if (manifest.demo) {
-    throw new AppError('NOT_TRUSTED', { file, problem: 'it was made in a demo', key: manifest.installation });
-  }
+  refuseOtherMark({ demo: false }, file, manifest);
   return manifest.installation;
 }

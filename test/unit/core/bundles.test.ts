@@ -388,4 +388,18 @@ describe('in another home', () => {
     await there.call('bundles.trust', { key: manifest.installation });
     expect(isTrusted(there.home, { ...manifest, demo: true })).toBe(false);
   });
+
+  test('a demo takes no model of a real data folder, whoever is trusted', async () => {
+    const { bytes } = await exported();
+    await there.call('bundles.trust', { key: openBundle(bytes, file).manifest.installation });
+    const mark = join(there.home, 'mekiki.json');
+    writeFileSync(mark, readFileSync(mark, 'utf8').replace('"demo": false', '"demo": true'));
+    await there.reopen();
+    await there.call('session.signIn', { name: 'sato', password: PASSWORD });
+    const [target] = await there.call('stations.list', {});
+    await expect(there.call('bundles.import', { stationId: target!.id, file })).rejects.toMatchObject({
+      code: 'CONFLICT',
+      details: { what: file, state: 'made in a real data folder', needed: 'what a demo has made' },
+    });
+  });
 });

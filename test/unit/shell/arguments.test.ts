@@ -158,7 +158,10 @@ describe('a bundle to open', () => {
     const huge = join(folder, 'huge.mekiki');
     writeFileSync(huge, '');
     truncateSync(huge, BUNDLE_BYTES_AT_MOST + 1);
-    await expect(bundleToOpen([huge])).rejects.toMatchObject({ code: 'BUNDLE_ALTERED' });
+    await expect(bundleToOpen([huge])).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      message: expect.stringContaining('too large') as unknown,
+    });
   });
 
   it('is no folder, no device, and nothing that is not there', async () => {
