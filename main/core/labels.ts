@@ -142,6 +142,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       staysAsItIs(action, change, userOf(session).id) ? 'left' : 'back',
     );
     const labels = [];
+    const givenBackAt = new Set<string>();
     for (const change of back) {
       const { partId, stationId, imageSha, labelBefore, queueStateBefore } = change;
       if (imageSha !== null) {
@@ -155,7 +156,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           // It was taken away: an update since then has forgotten it.
           const learntClassId = isUpdatedSince(action, stationId) ? null : labelBefore.learntClassId;
           store.labels.set({ ...labelBefore, learntClassId });
-          settleTakenAway(store, stationId);
+          givenBackAt.add(stationId);
         } else {
           // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
           store.labels.set({ ...labelBefore, learntClassId: label.learntClassId ?? labelBefore.learntClassId });
@@ -163,6 +164,8 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
       }
       store.queue.setState(partId, queueStateBefore);
     }
+    // Once for all of them: it counts all that the station has learnt.
+    for (const stationId of givenBackAt) settleTakenAway(store, stationId);
     store.labels.setUndone(id);
     store.audit.append({
       user: actor(session),

@@ -35,6 +35,7 @@ import { nodeFiles } from '../../../main/store/files.ts';
 import { markRestore } from '../../../main/store/home.ts';
 import { lockRestore } from '../../../main/store/restore-lock.ts';
 import { SMALL_COST } from '../../helpers/password-cost.ts';
+import { backupHead } from './backup-head.ts';
 import { lineRecord, PASSWORD, setUp, startWorld, writeDataset, writePicture, type World } from './world.ts';
 
 let world: World;
@@ -139,14 +140,7 @@ const packWith = (database: string, file: string): Promise<BackupSeal> =>
     database,
     ofCopy: new Map(),
     file,
-    head: {
-      format: 'mekiki backup 2',
-      at: new Date().toISOString(),
-      by: 'sato',
-      installation: 'a'.repeat(64),
-      version: '0',
-      demo: false,
-    },
+    head: backupHead(),
     secrets: { 'root.key': rootKey() },
     password: PASSWORD,
   });

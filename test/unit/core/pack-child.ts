@@ -1,5 +1,6 @@
 import { asAppError } from '../../../main/contract/errors.ts';
 import { packBackup } from '../../../main/core/backup-file.ts';
+import { backupHead } from './backup-head.ts';
 
 /* A process that packs a backup under the limits that it is started with, and tells what was refused. Arguments: home, file. */
 
@@ -10,14 +11,7 @@ try {
     database: `${home}/none`,
     ofCopy: new Map(),
     file: file!,
-    head: {
-      format: 'mekiki backup 2',
-      at: new Date().toISOString(),
-      by: 'sato',
-      installation: 'a'.repeat(64),
-      version: '0',
-      demo: false,
-    },
+    head: backupHead(),
     secrets: {},
     password: '',
   });
