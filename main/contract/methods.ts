@@ -331,7 +331,7 @@ export const methods = {
     }),
   ),
 
-  /** Newest first. */
+  /** Newest first; of long lists the last ones, and all that nobody has acknowledged. */
   'alarms.list': method(
     anyone,
     z.object({ stationId: id, openOnly: z.boolean().default(false) }),

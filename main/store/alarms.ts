@@ -14,7 +14,7 @@ export interface Alarms {
   raise(alarm: Pick<Alarm, 'stationId' | 'modelId' | 'measure' | 'at' | 'partId'>): number;
   /** NOT_FOUND. */
   get(id: number): Alarm;
-  /** Newest first. */
+  /** Newest first. Of more than the limit those that nobody has acknowledged are kept before any other: they wait for somebody, however old. */
   list(stationId: string, options: { openOnly: boolean; limit: number }): Alarm[];
   acknowledge(id: number, by: string, at: string): void;
   monitor(stationId: string): MonitorRow | null;
@@ -48,9 +48,11 @@ const toAlarm = (row: Row): Alarm =>
 export const createAlarms = (db: Database): Alarms => {
   const insert = db.prepare('INSERT INTO alarms (station_id, model_id, measure, at, part_id) VALUES (?, ?, ?, ?, ?)');
   const one = db.prepare('SELECT * FROM alarms WHERE id = ?');
-  const list = db.prepare(
-    'SELECT * FROM alarms WHERE station_id = ? AND (? = 0 OR acknowledged_at IS NULL) ORDER BY id DESC LIMIT ?',
-  );
+  const list = db.prepare(`
+    SELECT * FROM (
+      SELECT * FROM alarms WHERE station_id = ? AND (? = 0 OR acknowledged_at IS NULL)
+      ORDER BY acknowledged_at IS NULL DESC, id DESC LIMIT ?)
+    ORDER BY id DESC`);
   const acknowledge = db.prepare(
     'UPDATE alarms SET acknowledged_by = ?, acknowledged_at = ? WHERE id = ? AND acknowledged_at IS NULL',
   );
