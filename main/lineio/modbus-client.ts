@@ -84,12 +84,15 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
   const run = async () => {
     for (let pause = FIRST_PAUSE_MS; !stop.signal.aborted; pause = longerPauseMs(pause)) {
       const socket = connect({ host: options.address, port: options.port });
-      const end = () => socket.destroy();
+      // As an error, for whoever waits for the connection hears of nothing else. By AbortSignal.any the signal would keep a note of each try, for as long as the PLC is away.
+      const end = () => socket.destroy(new Error('given up'));
       stop.signal.addEventListener('abort', end, { once: true });
+      const limit = setTimeout(end, answerTimeoutMs);
       try {
         // Before the socket connects: the client listens for that.
         const client = new ModbusTCPClient(socket, options.unit, answerTimeoutMs);
-        await once(socket, 'connect', { signal: AbortSignal.any([stop.signal, AbortSignal.timeout(answerTimeoutMs)]) });
+        await once(socket, 'connect');
+        clearTimeout(limit);
         socket.on('error', () => {});
         socket.setNoDelay(true);
         connected = true;
@@ -103,6 +106,7 @@ export function openModbusClient(options: ModbusClientOptions): ModbusClient {
         // Refused, silent or gone: tried again. That the PLC does not speak is told by whoever waits for onAnswer.
       } finally {
         connected = false;
+        clearTimeout(limit);
         stop.signal.removeEventListener('abort', end);
         socket.destroy();
       }

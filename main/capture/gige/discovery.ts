@@ -56,6 +56,10 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
     .map((at) => at.address);
   const direct = [...new Set([...(broadcast ? [LOOPBACK] : []), ...addresses.filter((address) => isIPv4(address))])];
   const done = new AbortController();
+  // By hand: a signal keeps a note of each that AbortSignal.any derives from it, and a camera that is away is looked for under one signal for months.
+  const cancel = () => done.abort();
+  signal?.addEventListener('abort', cancel);
+  if (signal?.aborted) cancel();
 
   const open = async (bindTo: string, targets: string[]): Promise<void> => {
     const socket = createSocket('udp4');
@@ -93,22 +97,21 @@ export async function discover(options: DiscoveryOptions = {}): Promise<FoundDev
       ...(direct.length > 0 ? [open('0.0.0.0', direct)] : []),
     ]);
     const end = performance.now() + waitMs;
-    const stop = signal ? AbortSignal.any([signal, done.signal]) : done.signal;
-    for (let requestId = 1; !stop.aborted && performance.now() < end; requestId += 1) {
+    for (let requestId = 1; !done.signal.aborted && performance.now() < end; requestId += 1) {
       for (const { socket, targets } of sockets) {
         for (const target of targets) {
           const flags = flag.acknowledge | (target === BROADCAST ? flag.broadcastAck : 0);
           socket.send(writeCommand(command.discovery, requestId, Buffer.alloc(0), flags), GVCP_PORT, target, () => {});
         }
       }
-      await sleep(Math.min(REPEAT_MS, Math.max(1, end - performance.now())), undefined, { signal: stop }).catch(
-        () => {},
-      );
+      const pauseMs = Math.min(REPEAT_MS, Math.max(1, end - performance.now()));
+      await sleep(pauseMs, undefined, { signal: done.signal }).catch(() => {});
     }
     // On a busy PC the time is over before the answers were looked at, which lie in the sockets by then.
     await turn();
     signal?.throwIfAborted();
   } finally {
+    signal?.removeEventListener('abort', cancel);
     await Promise.all(sockets.map(({ socket }) => new Promise<void>((resolve) => socket.close(() => resolve()))));
   }
   return [...found.values()].toSorted((a, b) => a.id.localeCompare(b.id) || a.address.localeCompare(b.address));

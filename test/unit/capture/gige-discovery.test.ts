@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { expect, it } from 'vitest';
 import { addressOf, discover } from '../../../main/capture/gige/discovery.ts';
@@ -40,4 +40,15 @@ it('a camera is found that answered while this thread was held up until the sear
   } finally {
     await camera.terminate();
   }
+});
+
+it('of searches that are over nothing is left with the signal under which a camera is looked for until it comes', async () => {
+  const { signal } = new AbortController();
+  for (let n = 0; n < 3; n += 1) await discover({ addresses: ['127.0.0.1'], broadcast: false, waitMs: 1, signal });
+  // Node's own, by its name: weak references to signals that were derived from this one.
+  const kept = Object.getOwnPropertySymbols(signal)
+    .filter(({ description }) => description === 'kDependantSignals')
+    .map((name) => (signal as unknown as Record<symbol, Set<unknown>>)[name]?.size);
+  expect(kept).toEqual([]);
+  expect(getEventListeners(signal, 'abort')).toEqual([]);
 });
