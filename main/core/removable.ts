@@ -13,11 +13,18 @@ import type { Store } from '../store/open.ts';
 const SLICE = 50;
 /** By an index alone: some milliseconds. */
 const COUNTED_AT_ONCE = 20_000;
-/** After so many younger ones in a row there are no more old ones: a clock that was wrong for a while left some between. */
+/**
+ * After so many younger ones in a row there are no more old ones: a clock that was wrong for a while left some between. What looks old behind them is of a clock that was set
+ * back, and is young.
+ */
 const YOUNGER_AT_MOST = 1_000;
+/** Of a clock that was ahead, and in a row: beyond them it is leapt on. */
+const AHEAD_AT_MOST = 1_000;
 
 export interface Age {
   stationId: string;
+  /** ISO time: what is later is of a clock that was ahead. */
+  now: string;
   /** ISO time: what is not older stays. */
   before: string;
   /** Pictures that stay (`referencedPictures`). */
@@ -84,29 +91,39 @@ export const okPicturesOf = async (
 
 export const othersGoOn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Rows that are old, slice by slice. */
+/**
+ * Rows that are old, slice by slice. Times that are still to come say nothing of what lies behind them: a clock that was a year ahead for an hour does not keep all that came
+ * after it for a year. They are leapt over, as far each time as they have reached so far; a leap that meets others, or goes beyond the last row, is taken back.
+ */
 function* oldOnes<T extends { id: number; at: string }>(
-  before: string,
+  { before, now }: Pick<Age, 'before' | 'now'>,
   read: (after: number, limit: number) => T[],
 ): Generator<T[]> {
-  for (let [after, younger] = [0, 0]; younger < YOUNGER_AT_MOST;) {
-    const slice = read(after, SLICE);
-    if (slice.length === 0) return;
-    after = slice.at(-1)!.id;
-    const old = slice.filter(({ at }) => at < before);
-    younger = old.length > 0 ? 0 : younger + slice.length;
-    yield old;
+  for (let [after, younger, ahead, leap] = [0, 0, 0, 0]; younger < YOUNGER_AT_MOST;) {
+    const slice = read(after + leap, SLICE);
+    const past = slice.filter(({ at }) => at <= now);
+    if (leap > 0 && past.length > 0) {
+      [ahead, leap] = [0, 0];
+    } else if (slice.length > 0) {
+      const old = past.filter(({ at }) => at < before);
+      yield old;
+      after = slice.at(-1)!.id;
+      younger = old.length > 0 ? 0 : younger + past.length;
+      ahead = past.length > 0 ? 0 : ahead + leap + slice.length;
+      leap = ahead < AHEAD_AT_MOST ? 0 : ahead;
+    } else if (leap > 0) leap = Math.floor(leap / 2);
+    else return;
   }
 }
 
 /** Pictures of parts that are not ok; each once. */
 export function* removablePictures(
   store: Store,
-  { stationId, before, referenced }: Age,
+  { stationId, now, before, referenced }: Age,
 ): Generator<{ imageSha: string; at: string }[]> {
   const seen = new Set<string>();
   const isKept = (sha: string) => referenced.has(sha) || store.retention.isPictureNeeded(sha, stationId, before);
-  for (const old of oldOnes(before, (after, limit) => store.retention.pictured(stationId, after, limit))) {
+  for (const old of oldOnes({ before, now }, (after, limit) => store.retention.pictured(stationId, after, limit))) {
     const byImage = new Map(old.map((row) => [row.imageSha, row]));
     for (const sha of byImage.keys()) if (seen.has(sha) || isKept(sha)) byImage.delete(sha);
     for (const { imageSha } of old) seen.add(imageSha);
@@ -117,7 +134,7 @@ export function* removablePictures(
 /** @param without pictures that would have gone before: their records may go */
 export function* removableRecords(
   store: Store,
-  { stationId, before, referenced }: Age,
+  { stationId, now, before, referenced }: Age,
   without: ReadonlySet<string> = new Set(),
 ): Generator<RecordRow[]> {
   const reference = store.retention.reference(stationId, REFERENCE_PARTS);
@@ -125,6 +142,6 @@ export function* removableRecords(
     isNamed ||
     (reference !== null && id >= reference.first && id <= reference.last) ||
     (imageSha !== null && (referenced.has(imageSha) || (isPictured && !without.has(imageSha))));
-  for (const old of oldOnes(before, (after, limit) => store.retention.records(stationId, after, limit)))
+  for (const old of oldOnes({ before, now }, (after, limit) => store.retention.records(stationId, after, limit)))
     yield old.filter((row) => !isKept(row));
 }

@@ -65,7 +65,10 @@ export const createRetentionService = (
   const { store, log, now } = context;
   let closed = false;
   let timer: NodeJS.Timeout | null = null;
-  const beforeOf = (days: number): string => new Date(now().getTime() - days * DAY_MS).toISOString();
+  const ageOf = (days: number): Pick<Age, 'now' | 'before'> => ({
+    now: now().toISOString(),
+    before: new Date(now().getTime() - days * DAY_MS).toISOString(),
+  });
   const mayRemove = () => !closed && !jobs.busy();
 
   /** Notes that we looked; gives whether the clock can be believed. */
@@ -151,7 +154,7 @@ export const createRetentionService = (
     log.info('old pictures and records removed', { stationId, ...done });
   };
   const cleanStation = async (stationId: string, kept: Retention, referenced: Set<string>): Promise<void> => {
-    const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });
+    const age = (days: number): Age => ({ stationId, referenced, ...ageOf(days) });
     const { retention } = store;
     const { otherPicturesDays, recordsDays } = kept;
     if (otherPicturesDays !== null) {
@@ -205,7 +208,7 @@ export const createRetentionService = (
     const okBytes = await meanBytes(good.slice(0, SAMPLE));
     const otherBytes = await meanBytes(retention.newestPictures(stationId, SAMPLE));
     const referenced = await referencedPictures(store, signal);
-    const age = (days: number): Age => ({ stationId, referenced, before: beforeOf(days) });
+    const age = (days: number): Age => ({ stationId, referenced, ...ageOf(days) });
     const pictures = new Set<string>();
     const records = { count: 0, bytes: 0 };
     if (wanted.otherPicturesDays !== null)

@@ -294,12 +294,32 @@ describe('records', () => {
     expect(statSync(`${databaseFile(store.home)}-wal`).size).toBeLessThan(8 * 1024 * 1024);
   });
 
-  test('younger ones between, of a clock that was wrong, hold up none', async () => {
-    const wrong = await add(3000, 'ok');
-    const old = await add(10, 'ok');
+  const addMany = (count: number, at: number) =>
+    store.transaction(() => {
+      for (let n = 0; n < count; n += 1) {
+        seq += 1;
+        store.parts.insert(newPart({ seq, at: dayOf(at), imageSha: null, judgement: newJudgement({ verdict: 'ok' }) }));
+      }
+    });
+
+  test.each([1, 3_000])('%i between, of a clock that was ahead, hold up none', async (count) => {
+    const first = await add(10, 'ok');
+    addMany(count, 3000);
+    const behind = await add(10, 'ok');
+    const young = await add(90, 'ok');
     await keep({ recordsDays: 60 });
     await service.clean();
-    expect([wrong, old].map(({ id }) => store.parts.find(id)?.id)).toEqual([wrong.id, undefined]);
+    expect([first, behind, young].map(({ id }) => store.parts.find(id)?.id)).toEqual([undefined, undefined, young.id]);
+    expect(store.retention.count('records', 'st-1', 0, 10_000).count).toBe(count + 1);
+  });
+
+  test('of a clock that was set back are as young as those before them', async () => {
+    const first = await add(10, 'ok');
+    addMany(3_000, 90);
+    const back = await add(-3000, 'ok');
+    await keep({ recordsDays: 60 });
+    await service.clean();
+    expect([first, back].map(({ id }) => store.parts.find(id)?.id)).toEqual([undefined, back.id]);
   });
 });
 
