@@ -557,6 +557,7 @@ export const methods = {
   ),
 
   'knowledge.show': method(anyone, z.object({ stationId: id }), knowledgeSchema.nullable()),
+  /** Newest first, by the order in which it was learnt. */
   'knowledge.list': method(anyone, z.object({ stationId: id }), z.array(knowledgeSchema)),
   'knowledge.update': method(technicians, z.object({ stationId: id }), jobSchema),
   /** Un-learns an image: label and features go, and the knowledge is solved anew without it. */

@@ -55,6 +55,7 @@ export class AppState {
   jobs = $state.raw<Job[]>([]);
   classes = $state.raw<DefectClass[]>([]);
   candidates = $state.raw<Candidate[]>([]);
+  /** Oldest first, in the order in which it was learnt: a clock may be set back in between. */
   knowledge = $state.raw<Knowledge[]>([]);
   /** A model that is to become active at a time. */
   planned = $state.raw<PlannedActivation | null>(null);
@@ -256,7 +257,7 @@ export class AppState {
     this.candidates = candidates;
     this.planned = planned;
     this.previousModelId = previousModelId;
-    this.knowledge = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+    this.knowledge = knowledge.toReversed();
   }
 
   async fetchAlarms(): Promise<void> {

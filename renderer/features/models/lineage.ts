@@ -33,7 +33,10 @@ const spread = (count: number, i: number): number =>
   count <= 1 ? LEFT : LEFT + (i * (RIGHT - LEFT)) / (count >= 4 ? count - 1 : MOST_NODES - 1);
 const isBench = ({ state }: Candidate): boolean => state === 'candidate';
 
-/** Models that left the bench (submitted or decided), with the knowledge that they came from. */
+/**
+ * Models that left the bench (submitted or decided), with the knowledge that they came from.
+ * @param knowledge oldest first
+ */
 export function layLineage(
   backbones: readonly Backbone[],
   knowledge: readonly Knowledge[],
@@ -44,13 +47,12 @@ export function layLineage(
     .filter((candidate) => !isBench(candidate) || candidate.id === selectedId)
     .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   const models = decided.slice(-MOST_NODES);
-  const byTime = [...knowledge].sort((a, b) => a.createdAt.localeCompare(b.createdAt));
   // The newest states, and always those that a shown model came from.
   const needed = new Set(models.map(({ knowledgeId }) => knowledgeId));
   const room = MOST_NODES - needed.size;
   // slice(-0) would be all of them.
-  const others = room > 0 ? byTime.filter(({ id }) => !needed.has(id)).slice(-room) : [];
-  const states = byTime.filter((state) => needed.has(state.id) || others.includes(state)).slice(-MOST_NODES);
+  const others = room > 0 ? knowledge.filter(({ id }) => !needed.has(id)).slice(-room) : [];
+  const states = knowledge.filter((state) => needed.has(state.id) || others.includes(state)).slice(-MOST_NODES);
   const used = new Set([...states.map(({ backboneId }) => backboneId), ...models.map(({ backboneId }) => backboneId)]);
   const shown = backbones.filter(({ id }) => used.has(id)).slice(0, MOST_NODES);
 

@@ -50,6 +50,13 @@ describe('knowledge', () => {
     expect(from(old)).toEqual(old);
   });
 
+  it('stands in the order in which it was learnt, though the clock was set back in between', () => {
+    const back = states.slice(0, 3).map((state, i) => ({ ...state, createdAt: states[2 - i]!.createdAt }));
+    const { knowledge: placed, edges } = layLineage([], back, [], null);
+    expect(placed.map(({ value }) => value.id)).toEqual(['k-0', 'k-1', 'k-2']);
+    expect(edges.every(({ from, to }) => from.x < to.x)).toBe(true);
+  });
+
   it('that is newest fills the room that is left', () => {
     expect(from(['k-0'])).toEqual(['k-0', 'k-3', 'k-4', 'k-5', 'k-6', 'k-7']);
   });
