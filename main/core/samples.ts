@@ -93,6 +93,8 @@ const shiftOn = async (store: Store, { finder, rotation, maxPixels }: Recipe, sh
     found = findPart(finder, rotate(image, rotation));
   } catch (error) {
     if (!isAppError(error)) throw error;
+    // Held by another program, or its disk away for a moment: only what a picture showed is known of it.
+    if (error.code === 'IMAGE_UNREADABLE') return null;
   }
   if (places.size >= MOST_PLACES) places.clear();
   places.set(key, found);
