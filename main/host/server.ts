@@ -42,6 +42,13 @@ const MAX_CONNECTIONS = 256;
 export const RPC_PATH = /^\/rpc$/;
 export const FEED_PATH = /^\/feed\/([\w-]{16,64})$/;
 
+/** One that was admitted. */
+interface Browser {
+  secret: string;
+  /** Its connections: a window that only shows a line at rest asks for nothing. */
+  connections: number;
+}
+
 const secret = () => randomBytes(32).toString('base64url');
 const same = (a: string, b: string) => {
   const [left, right] = [Buffer.from(a), Buffer.from(b)];
@@ -63,7 +70,7 @@ function cookieOf(request: IncomingMessage, name: string): string | null {
  */
 export async function listen({ port, content, log, onWindow, feed, coreUp }: ServerOptions): Promise<WindowServer> {
   const token = secret();
-  const browsers: string[] = [];
+  const browsers: Browser[] = [];
   const server = createHttpServer({ requestTimeout: 30_000, headersTimeout: 10_000, maxHeaderSize: 16_384 });
   server.maxConnections = MAX_CONNECTIONS;
   const known = createRateLimit(BROWSERS);
@@ -83,22 +90,30 @@ export async function listen({ port, content, log, onWindow, feed, coreUp }: Ser
 
   const refuse = (response: ServerResponse, status: number, text: string) =>
     response.writeHead(status, { ...safe, 'Content-Type': 'text/plain; charset=utf-8' }).end(text);
-  const isKnown = (request: IncomingMessage) => {
-    const value = cookieOf(request, cookie);
-    const found = value === null ? -1 : browsers.findIndex((browser) => same(browser, value));
-    // The one that asked longest ago makes room for a new one: a command line that asks again and again takes a cookie each time.
-    if (found >= 0) browsers.push(...browsers.splice(found, 1));
-    return found >= 0;
+  /** It is the one that was there last. */
+  const touch = (browser: Browser) => {
+    const place = browsers.indexOf(browser);
+    if (place >= 0) browsers.push(...browsers.splice(place, 1));
   };
+  const knownAs = (request: IncomingMessage): Browser | null => {
+    const value = cookieOf(request, cookie);
+    const browser = value === null ? undefined : browsers.find((each) => same(each.secret, value));
+    if (browser === undefined) return null;
+    touch(browser);
+    return browser;
+  };
+  const isKnown = (request: IncomingMessage) => knownAs(request) !== null;
   const admit = (response: ServerResponse) => {
-    const browser = secret();
+    const browser = { secret: secret(), connections: 0 };
     browsers.push(browser);
-    if (browsers.length > MAX_BROWSERS) browsers.shift();
+    // The one without a connection that was there longest ago makes room: a command line that asks again and again takes a cookie each time.
+    const idle = browsers.findIndex(({ connections }) => connections === 0);
+    if (browsers.length > MAX_BROWSERS) browsers.splice(idle, 1);
     // The address without the token: it stays out of the history, the tab's title and the next Referer.
     response.writeHead(303, {
       ...safe,
       Location: '/',
-      'Set-Cookie': `${cookie}=${browser}; HttpOnly; SameSite=Strict; Path=/`,
+      'Set-Cookie': `${cookie}=${browser.secret}; HttpOnly; SameSite=Strict; Path=/`,
       'Cache-Control': 'no-store',
     });
     response.end();
@@ -142,7 +157,20 @@ export async function listen({ port, content, log, onWindow, feed, coreUp }: Ser
   const sockets = acceptWebSockets({
     server,
     ways: [
-      { path: RPC_PATH, taker: () => onWindow },
+      {
+        path: RPC_PATH,
+        taker: (_url, request) => (channel) => {
+          const browser = knownAs(request);
+          if (browser) {
+            browser.connections += 1;
+            channel.onClose(() => {
+              browser.connections -= 1;
+              touch(browser);
+            });
+          }
+          onWindow(channel);
+        },
+      },
       {
         path: FEED_PATH,
         maxBytes: MAX_FEED_BYTES,

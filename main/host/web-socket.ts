@@ -23,7 +23,7 @@ export interface WebSocketWay {
   /** Binary frames come in as typed arrays; default: they are no messages. */
   binary?: boolean;
   /** Who takes the connection that this URL asks for; null: nobody, and it is refused (403). Asked last, when nothing else speaks against it. */
-  taker(url: string): ((channel: Channel) => void) | null;
+  taker(url: string, request: IncomingMessage): ((channel: Channel) => void) | null;
 }
 
 export interface WebSocketOptions {
@@ -51,7 +51,7 @@ export function acceptWebSockets({ server, ways, refuse }: WebSocketOptions): { 
     const url = request.url ?? '';
     const way = accepting.find(({ path }) => path.test(url));
     const status = way ? refuse(request) : 404;
-    const take = way && status === null ? way.taker(url) : null;
+    const take = way && status === null ? way.taker(url, request) : null;
     if (!way || !take) {
       // Not left half open until the peer likes to close it: there are only so many connections.
       socket.once('finish', () => socket.destroy());

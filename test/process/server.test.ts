@@ -123,6 +123,20 @@ describe('browser mode', () => {
     expect((await get('/', { cookie: gone })).status).toBe(403);
   });
 
+  test('a window that asks for nothing keeps its place while it is connected', async () => {
+    const { pathname, search } = new URL(serving.url);
+    const admitted = async (headers = {}) =>
+      (await get(pathname + search, headers)).headers['set-cookie']![0]!.split(';')[0]!;
+    const quiet = await admitted();
+    const { socket } = await attempt({ cookie: quiet, origin: origin() });
+    for (let n = 0; n < 120; n += 1) await admitted({ cookie });
+    expect((await get('/', { cookie: quiet })).status).toBe(200);
+    socket.close();
+    await once(socket, 'close');
+    for (let n = 0; n < 120; n += 1) await admitted({ cookie });
+    expect((await get('/', { cookie: quiet })).status).toBe(403);
+  });
+
   test('another Host (DNS rebinding) is refused, token or not', async () => {
     const { search } = new URL(serving.url);
     for (const host of ['evil.example', `evil.example:${serving.port}`, '127.0.0.1', `0.0.0.0:${serving.port}`])
