@@ -54,6 +54,12 @@ export function dateText(iso: string): string {
 /** Month and day where the year is clear: 09-03. */
 export const dayText = (iso: string): string => dateText(iso).slice(5);
 export const dateTimeText = (iso: string): string => `${dateText(iso)} ${timeText(iso)}`;
+/** The time of what is of today, else with its day, and with its year where that is another one: a line runs for weeks, and a part waits for as long. */
+export function momentText(iso: string, now: Date, withSeconds = true): string {
+  const [day, today, time] = [dateText(iso), dateText(now.toISOString()), timeText(iso, withSeconds)];
+  if (day === today) return time;
+  return `${day.slice(0, 4) === today.slice(0, 4) ? dayText(iso) : day} ${time}`;
+}
 
 export interface Duration {
   hours: number;

@@ -10,7 +10,7 @@ import {
   stationInput,
 } from '../../../renderer/features/settings/station-draft.ts';
 import { regionOf } from '../../../renderer/features/settings/recipe-draft.ts';
-import { durationOf, millisText, shortId, signedText, zoneText } from '../../../renderer/lib/format.ts';
+import { durationOf, millisText, momentText, shortId, signedText, zoneText } from '../../../renderer/lib/format.ts';
 import { methods } from '../../../main/contract/methods.ts';
 import { judgementOf, partOf } from '../../e2e/fixtures/parts.ts';
 import { createWorld } from '../../e2e/fixtures/world.ts';
@@ -25,6 +25,18 @@ describe('the time zone of a period', () => {
     expect(zoneText('2026-05-01T00:00:00Z', '2026-05-02T00:00:00Z')).toBe('Europe/Berlin, UTC+02:00');
     vi.stubEnv('TZ', 'Asia/Tokyo');
     expect(zoneText('2025-11-20T00:00:00Z', '2026-11-20T00:00:00Z')).toBe('Asia/Tokyo, UTC+09:00');
+  });
+});
+
+describe('the time of something', () => {
+  afterEach(() => vi.unstubAllEnvs());
+  it('names its day unless that is today, here and not in Greenwich', () => {
+    vi.stubEnv('TZ', 'Asia/Tokyo');
+    const now = new Date('2026-11-23T15:30:00Z');
+    expect(momentText('2026-11-23T15:00:05Z', now)).toBe('00:00:05');
+    expect(momentText('2026-11-23T14:59:59Z', now)).toBe('11-23 23:59:59');
+    expect(momentText('2026-11-02T21:00:00Z', now, false)).toBe('11-03 06:00');
+    expect(momentText('2025-12-31T14:59:00Z', now, false)).toBe('2025-12-31 23:59');
   });
 });
 
