@@ -1200,7 +1200,7 @@ export const en = {
     'The disk is nearly full: no picture is stored and nothing is learnt until there is more. Inspection and its records go on.',
   'clock.behind': 'set back',
   'clock.behindWhy':
-    'The clock of this PC is {n} s behind a time that was recorded already. Correct it: records keep their order, but their times do not follow each other.',
+    'The clock of this PC is {time} behind a time that was recorded already. If it is wrong, correct it; if it is right, it was ahead before, and this note goes when that time has come. Records keep their order, but their times do not follow each other.',
   'settings.keyInFile':
     'Started with --keychain, but the key of this data folder was made in a file and stays there. Protect the folder “secrets”; a key in the keychain needs a new data folder.',
   'settings.freeSpace': 'Free on this disk',
