@@ -6,6 +6,7 @@ import type { Events, Methods } from '../contract/methods.ts';
 import { createLastingClient } from '../contract/rpc/lasting-client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
 import type { Supervisor } from '../host/supervisor.ts';
+import { createFaultNews } from './fault-news.ts';
 import { alarmText, faultText, shellTexts } from './texts.ts';
 
 export interface CoreWatch {
@@ -44,7 +45,7 @@ export function watchCore({ supervisor, log, onLanguage, onNotification }: Watch
   let language: Language = 'en';
   let stations: readonly Station[] = [];
   const running = new Set<string>();
-  const faulty = new Set<string>();
+  const isNews = createFaultNews();
   const told = new Set<number>();
   let blocker: number | null = null;
 
@@ -71,11 +72,7 @@ export function watchCore({ supervisor, log, onLanguage, onNotification }: Watch
     const { stationId, state } = line;
     if (state === 'running' || state === 'starting') running.add(stationId);
     else running.delete(stationId);
-    if (state !== 'fault') faulty.delete(stationId);
-    else if (!faulty.has(stationId)) {
-      faulty.add(stationId);
-      tell(shellTexts(language).lineFault, faultText(language, nameOf(stationId), line.problem));
-    }
+    if (isNews(line)) tell(shellTexts(language).lineFault, faultText(language, nameOf(stationId), line.problem));
     keepAwake();
   };
   const takeAlarms = (alarms: readonly Alarm[], fresh: boolean) => {
