@@ -541,6 +541,8 @@ export const methods = {
       fresh: z.number().int(),
       /** Labels that the newest knowledge has learnt are gone: an update is due although none is fresh. */
       takenAway: z.boolean(),
+      /** Backbone or recipe are others than those that the newest knowledge was learnt with: the same. */
+      otherViews: z.boolean(),
       perClass: z.array(z.object({ classId: id, labelled: z.number().int(), fresh: z.number().int() })),
       /** Labelled defects that teach nothing until their place is drawn: the recipe has tiles, and nothing tells which one. */
       withoutPlace: z.number().int(),

@@ -13,6 +13,7 @@ import type { Backbones } from './backbones.ts';
 import { bundleDirOf, readCard } from './bundle-folder.ts';
 import { classSuccessors, mergedInto } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { currentKnowledge } from './current-knowledge.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import type { MergedSums } from './merged-sums.ts';
@@ -136,11 +137,7 @@ export const createCandidateService = (
     { workDir, enough }: { workDir: string | null; enough: boolean } = { workDir: null, enough: false },
   ): Promise<string[]> => {
     const station = store.stations.get(stationId);
-    const knowledge = store.knowledge.newest(stationId);
-    if (knowledge === null) throw new AppError('NO_KNOWLEDGE', { stationId });
-    if (knowledge.backboneId !== station.backboneId) {
-      throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: knowledge.backboneId, needed: station.backboneId });
-    }
+    const knowledge = currentKnowledge(store, station);
     const backbone = await backbones.get(knowledge.backboneId);
     const learnt = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.learntClassId]));
     // Only what this knowledge has learnt: a label given since then is not part of it.

@@ -11,6 +11,7 @@ import type { Backbones } from './backbones.ts';
 import { canLearn } from './can-learn.ts';
 import { classSuccessors } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { viewsIdOf } from './current-knowledge.ts';
 import { featureFileOf, trimFeatureFile } from './feature-file.ts';
 import type { ForgottenFeatures } from './forgotten-features.ts';
 import { placeOf } from './ingest.ts';
@@ -209,6 +210,7 @@ export const createKnowledgeService = (
             snapshotId,
             images: learnt.size,
             ...(golden > 0 && { golden }),
+            views: viewsIdOf(recipe),
             classes: summary.classes,
             parentId: knowledge.parentId,
             // By user, as it was then: two-persons.ts asks for it when a model made of this is approved.

@@ -4,6 +4,7 @@ import type { Label, LabelAction, LabelChange } from '../store/labels.ts';
 import { tilesOf } from '../vision/tiles.ts';
 import { canLearn } from './can-learn.ts';
 import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
+import { isLearntOtherwise } from './current-knowledge.ts';
 import { usefulnessOf } from './ingest.ts';
 import type { Session } from './port.ts';
 import { isTakenAway, setTakenAway, settleTakenAway } from './taken-away.ts';
@@ -269,6 +270,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         return {
           fresh,
           takenAway: isTakenAway(store, stationId),
+          otherViews: isLearntOtherwise(store, station),
           perClass,
           withoutPlace,
           canLearn: await canLearn(store, stationId, labelled),

@@ -10,6 +10,7 @@ import type { Store } from '../store/open.ts';
 import type { Backbones } from './backbones.ts';
 import { classSuccessors } from './class-successors.ts';
 import type { CoreContext } from './context.ts';
+import { currentKnowledge } from './current-knowledge.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobWork } from './jobs.ts';
 import { addedFiles, sumsDir } from './knowledge-folders.ts';
@@ -25,9 +26,9 @@ import { withTrainer } from './trainer.ts';
 export interface MergedSums {
   /** Tells homes apart, and says nothing of them. */
   homeId(): string;
-  /** All that a station knows, what it took in from others with it. NO_KNOWLEDGE, KNOWLEDGE_OF_OTHER_BACKBONE. */
+  /** All that a station knows, what it took in from others with it. NO_KNOWLEDGE, KNOWLEDGE_OF_OTHER_BACKBONE, CONFLICT. */
   exportAll(job: JobWork, stationId: string, file: string, by: string): Promise<void>;
-  /** Own images of `fromId` for a station, but those that it has itself. `place`: where the file will lie. NO_KNOWLEDGE, KNOWLEDGE_OF_OTHER_BACKBONE. */
+  /** Own images of `fromId` for a station, but those that it has itself. `place`: where the file will lie. NO_KNOWLEDGE, KNOWLEDGE_OF_OTHER_BACKBONE, CONFLICT. */
   exportFor(job: JobWork, stationId: string, fromId: string, file: string, place: string): Promise<void>;
   /**
    * What others gave a station, without its own images; taking them out is an entry of the trail. A file of which nothing is left goes.
@@ -92,13 +93,6 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
       ...store.labels.list(stationId).map(({ imageSha }) => imageSha),
       ...store.golden.list(stationId).map(({ sha }) => sha),
     ]);
-
-  const newestOf = ({ id, backboneId }: Station): { lambda: number; balancing: number } => {
-    const newest = store.knowledge.newest(id);
-    if (!newest) throw new AppError('NO_KNOWLEDGE', { stationId: id });
-    if (newest.backboneId === backboneId) return { lambda: newest.lambda, balancing: newest.balancing };
-    throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: newest.backboneId, needed: backboneId });
-  };
 
   /** Labels that no update has learnt yet have no features. */
   const learntBy = async (station: Station): Promise<LabelledImage[]> =>
@@ -199,9 +193,15 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
     settle,
     async exportAll(job, stationId, file, by) {
       const station = store.stations.get(stationId);
-      const choice = newestOf(station);
+      const { lambda, balancing } = currentKnowledge(store, station);
       const exports = await settle(job, stationId, by);
-      await write(job, station, file, { ...choice, exports, images: await learntBy(station), labelledBy: null });
+      await write(job, station, file, {
+        lambda,
+        balancing,
+        exports,
+        images: await learntBy(station),
+        labelledBy: null,
+      });
     },
     async exportFor(job, stationId, fromId, file, place) {
       const { backboneId } = store.stations.get(stationId);
@@ -209,14 +209,14 @@ export const createMergedSums = (context: CoreContext, backbones: Pick<Backbones
       if (from.backboneId !== backboneId) {
         throw new AppError('KNOWLEDGE_OF_OTHER_BACKBONE', { found: from.backboneId, needed: backboneId });
       }
-      const choice = newestOf(from);
+      const { lambda, balancing } = currentKnowledge(store, from);
       const taken = ownImages(stationId);
       for (const other of await mergedFiles(store, stationId, backboneId)) {
         if (other.file !== place) for (const sha of other.header.images ?? []) taken.add(sha);
       }
       const labelledBy = giversAt(store, from.id);
       const images = (await learntBy(from)).filter(({ sha }) => !taken.has(sha));
-      await write(job, from, file, { ...choice, images, exports: [], labelledBy: labelledBy(shasOf(images)) });
+      await write(job, from, file, { lambda, balancing, images, exports: [], labelledBy: labelledBy(shasOf(images)) });
     },
   };
 };

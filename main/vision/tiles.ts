@@ -63,6 +63,10 @@ export function planTiles(
  */
 export const recipeOf = (card: { recipe: Recipe | null }, station: Recipe): Recipe => card.recipe ?? station;
 
+/** What of a recipe says which views of a part are looked at, as text: of equal ones a model is given the same. */
+export const viewsTextOf = ({ finder, rotation, regions, tiles }: Recipe): string =>
+  JSON.stringify([finder, rotation, regions, tiles]);
+
 /** How many tiles a part is judged by. */
 export const tilesOf = ({ regions, tiles }: Pick<Recipe, 'regions' | 'tiles'>): number =>
   Math.max(1, regions.length) * tiles.columns * tiles.rows;

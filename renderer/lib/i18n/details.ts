@@ -157,6 +157,7 @@ export const states: readonly Pair[] = [
     'with pictures of this station in it, and not learnt anew there since its labels or views changed',
     'このステーションの画像を含み、ラベルや見方が変わってから学習し直していない',
   ],
+  ['of the recipe before', '前のレシピのもの'],
   ['an update of station {name} first', '先にステーション {name} の更新'],
 ];
 

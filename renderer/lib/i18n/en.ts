@@ -436,6 +436,7 @@ export const en = {
   'learn.newLabelsText': '{n:part:parts} since the last update',
   'learn.newLabelsOf': '{n:part:parts}, {m} of them {name}',
   'learn.takenAway': 'none, but labels were taken away',
+  'learn.otherViews': 'none, but the recipe or the backbone has changed',
   'learn.noNew': 'none since the last update',
   'learn.withoutPlace':
     '{n:defect:defects} without a place: draw where it is on the Label page, tiles cannot learn it otherwise',
@@ -473,6 +474,7 @@ export const en = {
   'learn.ready': 'Compress the knowledge {id}',
   'learn.readyText': 'Small fast models are made, timed on this PC and judged. Choose how long it may take.',
   'learn.needsKnowledge': 'Update the knowledge first.',
+  'learn.needsOtherViews': 'The recipe or the backbone has changed. Update the knowledge first.',
   'learn.needsTwo':
     'Label one more part of “{name}” and update: compression holds a part of each class back to check itself.',
   'learn.stale': 'Labels have changed. Update the knowledge first, or compress it as it is.',

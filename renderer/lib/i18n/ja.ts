@@ -437,6 +437,7 @@ export const ja: Record<MessageKey, string> = {
   'learn.newLabelsText': '前回の更新以降 {n} 件',
   'learn.newLabelsOf': '{n} 件、うち「{name}」{m} 件',
   'learn.takenAway': 'なし（ラベルの除外あり）',
+  'learn.otherViews': 'なし（レシピまたはバックボーンの変更あり）',
   'learn.noNew': '前回の更新以降なし',
   'learn.withoutPlace': '場所の分からない欠陥 {n} 件: ラベル画面で場所を囲むまで、タイルでは学習できません',
   'learn.knowledge': '知識',
@@ -473,6 +474,7 @@ export const ja: Record<MessageKey, string> = {
   'learn.ready': '知識 {id} を圧縮する',
   'learn.readyText': '小さく速いモデルを作り、この PC で測り、評価します。かけてよい時間を選んでください。',
   'learn.needsKnowledge': '先に知識を更新してください。',
+  'learn.needsOtherViews': 'レシピまたはバックボーンが変わりました。先に知識を更新してください。',
   'learn.needsTwo':
     '「{name}」をもう 1 個ラベル付けして更新してください。圧縮では各クラスの部品を 1 個、確認用に取り分けます。',
   'learn.stale': 'ラベルが変わりました。先に知識を更新するか、今の知識のまま圧縮してください。',

@@ -16,7 +16,7 @@ import { signActive, type ActiveModels } from '../../../main/audit/activation.ts
 import { canonicalJson } from '../../../main/audit/canonical.ts';
 import { openRootKey } from '../../../main/audit/keys.ts';
 import { chainEntry } from '../../../main/audit/trail.ts';
-import type { Backbone, Candidate, Gate, Job } from '../../../main/contract/domain.ts';
+import type { Backbone, Candidate, Gate, Job, Region } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
 import { newJudgement } from '../../store/examples.ts';
 import {
@@ -190,6 +190,37 @@ describe('the loop', () => {
     await world.call('stations.update', { stationId, recipe: { ...station!.recipe, rotation: 90 } });
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     expect(world.trainer.updates[2]!.images.every((image) => image.row === -1)).toBe(true);
+  });
+
+  test('of another recipe no model is made, and nothing exported, until an update has learnt its views', async () => {
+    const [station] = await world.call('stations.list', {});
+    const [first, second] = [0, 4].map((x) => ({ x, y: 0, width: 4, height: 8 })) as [Region, Region];
+    const lookAt = (regions: Region[]) =>
+      world.call('stations.update', { stationId, recipe: { ...station!.recipe, regions } });
+    const summary = () => world.call('labels.summary', { stationId });
+    await lookAt([first]);
+    expect(await summary()).toMatchObject({ otherViews: false });
+    await learn();
+    expect(await summary()).toMatchObject({ fresh: 0, otherViews: false });
+
+    // One of its two views is known, and no label is new.
+    await lookAt([first, second]);
+    expect(await summary()).toMatchObject({ fresh: 0, otherViews: true });
+    const refused = { code: 'CONFLICT', details: { state: 'of the recipe before' } };
+    await expect(compress()).rejects.toMatchObject(refused);
+    const file = join(world.home, '..', 'knowledge');
+    const exported = await world.call('knowledge.export', { stationId, file }, technician);
+    await expect(world.done(exported)).rejects.toMatchObject(refused);
+
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    expect(await summary()).toMatchObject({ otherViews: false });
+    await compress();
+    const regions = world.trainer.compressions
+      .at(-1)!
+      .images.flatMap(({ classId, region }) => (classId === 'ok' ? [region] : []));
+    expect(regions).toEqual([first, second, first, second, first, second]);
+    await lookAt([first]);
+    expect(await summary()).toMatchObject({ otherViews: true });
   });
 
   test('with a tile grid good parts teach every tile and a defect those that hold its boxes', async () => {
