@@ -114,14 +114,17 @@ export const createImportService = (
             notes,
             source: file,
           });
-        if (classId !== null) {
+        if (classId === null) {
+          if (known === null)
+            store.queue.put(partId, station.id, 'imported', usefulnessOf('imported', importedUnjudged), null);
+          // What is labelled so already stays as it is: who said so, and where somebody saw the defect.
+        } else if (store.labels.get(station.id, imageSha)?.classId !== classId) {
           const given = { classId, boxes: [] };
           const changes = labels.label([partId], given.classId, given.boxes, userId);
           // Beside the label, and not once at the end: an import that is cut off has labelled all the same.
           labels.note(changes, given, session, { imported: name });
-          relabelled += changes.filter(({ labelBefore }) => (labelBefore?.classId ?? classId) !== classId).length;
-        } else if (known === null)
-          store.queue.put(partId, station.id, 'imported', usefulnessOf('imported', importedUnjudged), null);
+          relabelled += changes.filter(({ labelBefore }) => labelBefore !== null).length;
+        }
         return partId;
       });
     };

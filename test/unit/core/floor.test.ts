@@ -637,6 +637,25 @@ describe('import', () => {
   });
 });
 
+test('what is labelled so already is not labelled again by an import: marks, and who gave it, stay', async () => {
+  const { stationId, technician } = await setUp(world);
+  const path = await writeDataset(join(world.home, '..', 'set'), { good: 1, pit: 1 });
+  const take = async () =>
+    world.done(await world.call('import.start', { stationId, path, asLabels: true }, technician));
+  await take();
+  const labels = () => world.call('labels.list', { stationId });
+  const pit = (await labels()).find(({ classId }) => classId !== 'ok')!;
+  const boxes = [{ x: 1, y: 2, width: 3, height: 4 }];
+  await world.call('labels.create', { partIds: [pit.partId], classId: pit.classId, boxes });
+  const before = await labels();
+  expect(before).toContainEqual(expect.objectContaining({ classId: pit.classId, boxes, userName: 'sato' }));
+  await writePicture(join(path, 'pit', 'new.png'));
+  expect((await take()).step.details).toMatchObject({ imported: 3, relabelled: 0 });
+  const after = await labels();
+  expect(after).toHaveLength(3);
+  expect(after).toEqual(expect.arrayContaining(before));
+});
+
 describe('images', () => {
   test('are read by hash, whole or small; anything else is not found', async () => {
     const { stationId, technician } = await setUp(world);
