@@ -139,13 +139,17 @@ export const createCandidateService = (
     const station = store.stations.get(stationId);
     const knowledge = currentKnowledge(store, station);
     const backbone = await backbones.get(knowledge.backboneId);
-    const learnt = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label.learntClassId]));
-    // Only what this knowledge has learnt: a label given since then is not part of it.
-    const images = (await samplesOf(store, station)).filter(
-      (sample) => sample.row >= 0 && learnt.get(sample.sha) === sample.classId,
+    const today = new Map(store.classes.list().map(({ id }) => [id, mergedInto(store, id)]));
+    const learnt = new Map(
+      store.labels
+        .list(stationId)
+        .map(({ imageSha, learntClassId }) => [imageSha, learntClassId && today.get(learntClassId)]),
     );
+    // Only what this knowledge has learnt, under what its class is called today: a label given since then is not part of it. Whether its features are there does not matter, pictures are
+    // read anew: another station that un-learns a picture takes them away.
+    const images = (await samplesOf(store, station)).filter((sample) => learnt.get(sample.sha) === sample.classId);
     const exports = await merged.settle(job, stationId, by);
-    const known = new Set(knowledge.classes.flatMap(({ classId }) => [classId, mergedInto(store, classId)]));
+    const known = new Set(knowledge.classes.flatMap(({ classId }) => [classId, today.get(classId)]));
     const outDir = join(store.home, 'bundles', `.making-${randomUUID().slice(0, 8)}`);
     const candidateIds = Array.from({ length: CANDIDATES_AT_MOST }, () => `m-${randomUUID().slice(0, 12)}`);
     await mkdir(outDir);

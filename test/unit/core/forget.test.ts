@@ -157,3 +157,15 @@ test('a power cut while the features are overwritten finds the class un-learnt a
     await after.close();
   }
 });
+
+test('what one station un-learns another one, which learnt the same pictures, makes its models of all the same', async () => {
+  const other = await world.call('stations.add', { name: 'Second', camera: { kind: 'simulated' } });
+  const path = join(world.home, '..', 'set');
+  await world.done(await world.call('import.start', { stationId: other.id, path, asLabels: true }, technician));
+  await world.done(await world.call('knowledge.update', { stationId: other.id }, technician));
+  await world.done(await world.call('knowledge.forgetClass', { stationId, classId: SCRATCH }, technician));
+  expect(await world.call('labels.summary', { stationId: other.id })).toMatchObject({ fresh: 0, takenAway: false });
+  await world.done(await world.call('candidates.create', { stationId: other.id }, technician));
+  const { images } = world.trainer.compressions.at(-1)!;
+  expect(images.filter(({ classId }) => classId === SCRATCH)).toHaveLength(3);
+});

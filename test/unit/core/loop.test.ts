@@ -382,6 +382,11 @@ describe('the loop', () => {
     const left = new Set([...perClass.map((c) => c.classId).filter((id) => id !== from.id), made.id]);
     expect(new Set(summary.perClass.map((c) => c.classId))).toEqual(left);
     expect((await world.call('classes.list', {})).find((c) => c.id === from.id)?.retired).toBe(true);
+    // Compressed as it is, the knowledge knows them all the same.
+    await compress();
+    const { images } = world.trainer.compressions.at(-1)!;
+    expect(images).toHaveLength(7);
+    expect(new Set(images.map((image) => image.classId))).toEqual(left);
     await world.done(await world.call('knowledge.update', { stationId }, technician));
     const learnt = new Set(world.trainer.updates.at(-1)!.images.map((image) => image.classId));
     expect(learnt).toEqual(left);
