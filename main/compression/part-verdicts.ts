@@ -1,4 +1,5 @@
 import { AppError, assert } from '../contract/errors.ts';
+import type { Recipe } from '../contract/domain.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
 import { judgeTile, worstOf, type TileJudgement } from '../inspection/decide.ts';
 import { partOf, type LedgerRow } from '../learning/folds.ts';
@@ -54,6 +55,7 @@ export function crowdedClasses(rows: readonly number[], ledger: readonly LedgerR
 /**
  * Verdicts of a model as it inspects, on the parts that the held-out verdicts are of.
  * @param images of the source, one per ledger row
+ * @param recipe that the rows are views of: a model that was made with another one judges each part whole
  * @throws CANCELLED, MODEL_UNREADABLE, BUNDLE_ALTERED
  */
 export async function deployedVerdicts(
@@ -63,11 +65,12 @@ export async function deployedVerdicts(
     source: ImageSource;
     images: readonly number[];
     ledger: readonly LedgerRow[];
+    recipe: Recipe;
     signal?: AbortSignal | undefined;
   },
 ): Promise<Map<number, Verdict>> {
   const { images, ledger, signal } = options;
-  await using judge = await openDeployedJudge(model, options.source);
+  await using judge = await openDeployedJudge(model, options.source, options.recipe);
   const tiles: JudgedTile[] = [];
   for (const i of judgedRows(validation, ledger)) {
     if (signal?.aborted) throw new AppError('CANCELLED');

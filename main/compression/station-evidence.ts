@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import type { Gate } from '../contract/domain.ts';
+import type { Gate, Recipe } from '../contract/domain.ts';
+import type { Successors } from '../contract/trainer.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
 import { MOST_ROWS as MOST_NOVELTY_PARTS } from '../learning/held-out-novelty.ts';
 import { writeBundle } from './bundle-files.ts';
@@ -51,6 +52,7 @@ export interface StationOffer extends FinishedOffer {
 }
 
 interface StationEvidenceOptions extends FinishOptions {
+  recipe: Recipe;
   lineThreads: number;
   others: SumsOfOthers | null;
   /** The uncompressed model with the same labels. */
@@ -58,6 +60,8 @@ interface StationEvidenceOptions extends FinishOptions {
   referenceLatency: Latency;
   /** Bundle that inspects now; null: none does. */
   activeBundleDir: string | null;
+  /** What it means by classes that are no more. */
+  successors: Successors;
   /** Folder that bundles are written to. */
   outDir: string;
   /** A class for people. */
@@ -97,9 +101,18 @@ export async function writeCandidates(
 }
 
 async function activeIn(bundleDir: string, options: StationEvidenceOptions): Promise<Comparison['active']> {
-  const classIds = await classesToldApart(bundleDir);
-  if (classIds === null) return null;
-  return { verdicts: await inspectingVerdicts({ bundleDir, threads: options.threads }, options), classIds };
+  const known = await classesToldApart(bundleDir);
+  if (known === null) return null;
+  const successors = new Map(options.successors);
+  // A model from before two classes were made one still names the one that is gone.
+  const today = (classId: string): string => successors.get(classId) ?? classId;
+  const verdicts = [...(await inspectingVerdicts({ bundleDir, threads: options.threads }, options))].map(
+    ([row, { truth, judgement }]): [number, Verdict] => [
+      row,
+      { truth, judgement: { ...judgement, classId: judgement.classId && today(judgement.classId) } },
+    ],
+  );
+  return { verdicts: new Map(verdicts), classIds: new Set([...known].map(today)) };
 }
 
 /** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of. */

@@ -86,6 +86,7 @@ async function compress(
     reference: done.reference,
     referenceLatency,
     activeBundleDir: input.activeBundleDir,
+    successors: input.successors ?? [],
     outDir: input.outDir,
     nameOf: read.nameOf,
   });
@@ -121,7 +122,7 @@ const finishOptionsOf = ({ input, read, bench, products, signal }: Run) => ({
   ledger: read.ledger,
   classes: input.classes,
   criteria: input.criteria,
-  recipe: input.recipe as Recipe | null,
+  recipe: input.recipe satisfies Recipe,
   identity: { demo: input.demo, stationId: input.stationId, knowledgeId: input.knowledgeId },
   products,
   threads: input.threads,

@@ -72,7 +72,8 @@ export async function openInspector(source: InspectorSource): Promise<Inspector>
   }
 }
 
-async function readBundle(bundleDir: string): Promise<{ card: ModelCard; model: Uint8Array }> {
+/** Card and model of a bundle, as they were when it was made. @throws as openInspector */
+export async function readBundle(bundleDir: string): Promise<{ card: ModelCard; model: Uint8Array }> {
   const file = join(bundleDir, 'model.json');
   let card: ModelCard;
   let model: Uint8Array;

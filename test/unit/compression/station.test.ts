@@ -216,22 +216,42 @@ describe('compressStation', () => {
     expect(evidence.dataSha256).toBe(last.evidence.dataSha256);
   }, 180_000);
 
+  /** The uncompressed model alone. */
+  const one = async (asked: Partial<CompressStationInput>) => {
+    const outDir = await mkdtemp(join(folder, 'one-'));
+    const alone = { ...input, outDir, candidateIds: ['c2'], timeBudgetS: 1, ...asked };
+    return (await compressStation(alone, { measure })).candidates[0]!;
+  };
+
   it('compares with an active model by the classes that this one knows', async () => {
-    const run = async (images: CompressStationInput['images'], activeBundleDir: string | null) => {
-      const outDir = await mkdtemp(join(folder, 'fewer-'));
-      const asked = { ...input, images, outDir, activeBundleDir, candidateIds: ['c2'], timeBudgetS: 1 };
-      return (await compressStation(asked, { measure })).candidates[0]!;
-    };
     const [first] = CLASSES;
-    const { dir } = await run(
-      input.images.filter(({ classId }) => classId !== first),
-      null,
-    );
-    const { perClass } = (await run(input.images, dir)).evidence;
+    const { dir } = await one({ images: input.images.filter(({ classId }) => classId !== first) });
+    const { perClass } = (await one({ activeBundleDir: dir })).evidence;
     expect(perClass.map(({ classId, active }) => [classId, active === null])).toEqual(
       perClass.map(({ classId }) => [classId, classId === first]),
     );
     expect(perClass.every(({ deployed }) => typeof deployed === 'number')).toBe(true);
+  }, 180_000);
+
+  it('compares with an active model that tells classes apart which are one today', async () => {
+    const [coarse, fine] = CLASSES;
+    const { dir } = await one({});
+    const images = input.images.map((image) => (image.classId === coarse ? { ...image, classId: fine } : image));
+    const { evidence } = await one({ images, activeBundleDir: dir, successors: [[coarse, fine]] });
+    expect(evidence.perClass.find(({ classId }) => classId === fine)!.active).toBeGreaterThan(0.9);
+    expect(evidence.changed.map(({ from }) => from.classId)).not.toContain(coarse);
+  }, 180_000);
+
+  it('compares with an active model as that looks at parts, however they are looked at now', async () => {
+    const { dir } = await one({});
+    const activeOf = async (asked: Partial<CompressStationInput>) =>
+      (await one({ ...asked, activeBundleDir: dir })).evidence.perClass.map(({ classId, active }) => [classId, active]);
+    const region = { x: 0, y: 0, width: 8, height: 8 };
+    const corners = {
+      recipe: recipeSchema.parse({ rotation: 90, regions: [region] }),
+      images: input.images.map((image) => ({ ...image, region })),
+    };
+    expect(await activeOf(corners)).toEqual(await activeOf({}));
   }, 180_000);
 
   it('recommends nothing that a gate refuses', async () => {
