@@ -78,11 +78,15 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const labelBefore = alike ? alike.labelBefore : store.labels.get(stationId, imageSha);
         changes.push({ partId, stationId, imageSha, labelBefore, queueStateBefore: store.queue.state(partId) });
         const learntClassId = labelBefore?.learntClassId ?? null;
+        const isAsked = store.queue.state(partId) === 'open';
         // Whatever is chosen now was chosen with the doubt in sight.
-        const confirmed = store.queue.state(partId) === 'open' && store.queue.item(partId)?.reason === 'suspect';
+        const confirmed = isAsked && store.queue.item(partId)?.reason === 'suspect';
+        // Asked is which class it is: where it is somebody may have said before.
+        const isPlaceKept = isAsked && boxes.length === 0 && !known.isOk;
+        const marks = isPlaceKept ? (labelBefore?.boxes ?? []) : boxes;
         // Before the row: a label without its picture teaches nothing.
         store.images.keep(imageSha);
-        store.labels.set({ stationId, imageSha, classId, boxes, partId, userId, at, learntClassId, confirmed });
+        store.labels.set({ stationId, imageSha, classId, boxes: marks, partId, userId, at, learntClassId, confirmed });
         store.queue.setState(partId, 'labelled');
       }
       return changes;

@@ -435,6 +435,43 @@ describe('the loop', () => {
     expect((await waiting()).map(({ doubt }) => doubt?.classId).toSorted()).toEqual(['c-deep-scratch', 'ok']);
   });
 
+  test('whoever decides on a doubted label says which class it is: where the defect is stays as it was marked', async () => {
+    await learn();
+    const doubted = (await world.call('labels.list', { stationId, classId: 'c-打痕' })).map(({ partId }) => partId);
+    const boxes = [{ x: 1, y: 2, width: 3, height: 4 }];
+    await world.call('labels.create', { partIds: doubted, classId: 'c-打痕', boxes }, technician);
+    world.trainer.suspects = ({ images }) =>
+      images
+        .filter(({ classId }) => classId === 'c-打痕')
+        .map(({ sha, classId }) => ({
+          sha,
+          classId,
+          suggestedClassId: 'ok',
+          given: 0.1,
+          suggested: 0.9,
+          contradicting: [],
+        }));
+    await world.done(await world.call('knowledge.update', { stationId }, technician));
+    const marked = async () =>
+      (await world.call('labels.list', { stationId }))
+        .filter(({ partId }) => doubted.includes(partId))
+        .map((l) => l.boxes);
+    const decide = (classId: string) => world.call('labels.create', { partIds: doubted, classId }, technician);
+    await decide('c-打痕');
+    expect(await marked()).toEqual([boxes, boxes]);
+    await world.call('labels.undo', {}, technician);
+    await decide('c-deep-scratch');
+    expect(await marked()).toEqual([boxes, boxes]);
+    await world.call('labels.undo', {}, technician);
+    await decide('ok');
+    expect(await marked()).toEqual([[], []]);
+    // Not asked about, it is given as it is.
+    await world.call('labels.undo', {}, technician);
+    await decide('c-打痕');
+    await decide('c-打痕');
+    expect(await marked()).toEqual([[], []]);
+  });
+
   test('a part whose doubted label was sent back waits until it is labelled, over every update', async () => {
     world.trainer.suspects = ({ images }) => {
       const { sha, classId } = images.find((image) => image.classId === 'ok')!;
