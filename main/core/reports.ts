@@ -2,6 +2,7 @@ import { clopperPearson } from '../learning/exact-statistics.ts';
 import { REFERENCE_PARTS } from '../learning/monitor/part-monitor.ts';
 import { shiftStartsSchema, USUAL_SHIFTS, type ShiftStarts } from '../contract/shifts.ts';
 import type { Store } from '../store/open.ts';
+import { mergedInto } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import { removedUntil } from './retention-settings.ts';
 import { DRIFT_GROUP, driftLimits, groupValues } from './drift-chart.ts';
@@ -78,7 +79,12 @@ export const createReportService = ({ store, emit }: CoreContext): ReportService
         hours.set(hour, counted);
         if (verdict === 'ng') ngByClass.set(classId, (ngByClass.get(classId) ?? 0) + parts);
       }
-      const checked = store.reports.checked(stationId, since, until);
+      const okIds = store.classes.okIds();
+      // What a person found stays found when its picture goes to the golden set.
+      const golden = store.reports
+        .checkedGolden(stationId, since, until)
+        .map(({ classId, ...row }) => ({ ...row, good: okIds.has(mergedInto(store, classId)) }));
+      const checked = [...store.reports.checked(stationId, since, until), ...golden];
       const removed = removedUntil(store, stationId);
       /** Of the parts that are good (or are not), how many had the wrong verdict. */
       const wrongOf = (good: boolean, wrong: 'ok' | 'ng') => {

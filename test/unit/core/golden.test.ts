@@ -16,7 +16,7 @@ import { verifyBundle } from '../../../main/audit/approval.ts';
 import { sha256 } from '../../../main/audit/canonical.ts';
 import type { GoldenResult } from '../../../main/contract/domain.ts';
 import { decodeImage, encodePng } from '../../../main/vision/decode.ts';
-import { PASSWORD, setUp, startWorld, writeDataset, type World } from './world.ts';
+import { lineRecord, PASSWORD, setUp, startWorld, until, writeDataset, type World } from './world.ts';
 
 let world: World;
 let folder: string;
@@ -327,6 +327,30 @@ describe('a golden set that is filled from labels', () => {
     await importLabelled(await writeNoise(join(folder, 'later'), { ok: 20 }));
     await update();
     expect((await setNow())!.images).toBe(15);
+  });
+
+  test('takes nothing from what people found of the line, in reports of before and after', async () => {
+    await world.call('golden.setFilling', { stationId, on: true });
+    const path = await writeNoise(join(folder, 'line'), { part: 20 });
+    const { result } = await world.done(
+      await world.call('import.start', { stationId, path: join(path, 'part'), asLabels: false }),
+    );
+    const pictures = await Promise.all(result.map((id) => world.call('parts.get', { partId: Number(id) })));
+    await world.call('line.start', { stationId });
+    const line = world.lines.get(stationId)!;
+    line.emit(pictures.map(({ imageSha }, i) => lineRecord(i + 1, { imageSha })));
+    await until(() => line.acknowledged.includes(20));
+    const partIds = (await world.call('parts.recent', { stationId, limit: 20 })).map(({ id }) => id);
+    const scratch = (await world.call('classes.list', {})).find(({ names }) => names.en === 'scratch')!.id;
+    await world.call('labels.create', { partIds, classId: scratch });
+    const period = { from: '2026-01-01T00:00:00.000Z', to: '2026-01-02T00:00:00.000Z' };
+    const escape = async () => (await world.call('reports.summary', { stationId, ...period })).escape;
+    expect(await escape()).toMatchObject({ wrong: 20, parts: 20 });
+    await update();
+    expect((await setNow())!.images).toBe(6);
+    expect(await escape()).toMatchObject({ wrong: 20, parts: 20 });
+    await world.call('golden.refresh', { stationId });
+    expect(await escape()).toMatchObject({ wrong: 20, parts: 20 });
   });
 
   test('is nothing where the update fails, and nothing that looks like a learnt picture or is half of a pair', async () => {
