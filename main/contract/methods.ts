@@ -539,7 +539,7 @@ export const methods = {
     z.object({
       /** Labels since the last update of the knowledge. */
       fresh: z.number().int(),
-      /** Labels that the newest knowledge has learnt are gone: an update is due although none is fresh. */
+      /** Labels that the newest knowledge has learnt are gone, or teach other tiles: an update is due although none is fresh. */
       takenAway: z.boolean(),
       /** Backbone or recipe are others than those that the newest knowledge was learnt with: the same. */
       otherViews: z.boolean(),

@@ -23,7 +23,7 @@ import { mergedImages, mergedLabellers, type MergedSums } from './merged-sums.ts
 import type { Session } from './port.ts';
 import { samplesOf } from './samples.ts';
 import { writeSnapshot } from './snapshots.ts';
-import { setTakenAway } from './taken-away.ts';
+import { isMarkedOtherwise, setTakenAway } from './taken-away.ts';
 import { withTrainer } from './trainer.ts';
 
 interface Forgotten {
@@ -120,6 +120,7 @@ export const createKnowledgeService = (
     const station: Station = store.stations.get(stationId);
     const backbone = await backbones.get(station.backboneId);
     const labelledBy = giversAt(store, stationId);
+    const before = new Map(store.labels.list(stationId).map((label) => [label.imageSha, label]));
     const labelled = (await samplesOf(store, station)).filter((sample) => !forget.images.has(sample.sha));
     // After the labels: what was labelled meanwhile is in neither, and the next update's.
     const added = await merged.settle(job, stationId, by);
@@ -195,12 +196,12 @@ export const createKnowledgeService = (
           [...learnt].map(([imageSha, classId]) => ({ imageSha, classId })),
         );
         const golden = filling.take(stationId, withheld, { userName: by, at: knowledge.createdAt });
-        // Taken away while it was at work: it has learnt them still.
-        setTakenAway(
-          store,
-          stationId,
-          [...learnt.keys()].some((sha) => store.labels.get(stationId, sha) === null),
-        );
+        // Taken away, or marked otherwise, while it was at work: it has learnt them as they were.
+        const isOtherwise = (sha: string): boolean => {
+          const [then, now] = [before.get(sha), store.labels.get(stationId, sha)];
+          return now === null || (then !== undefined && isMarkedOtherwise(store, then, now));
+        };
+        setTakenAway(store, stationId, [...learnt.keys()].some(isOtherwise));
         store.audit.append({
           user: by,
           action: 'knowledge.update',

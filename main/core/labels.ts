@@ -7,7 +7,7 @@ import { actor, userOf, type CoreContext, type HandlersOf } from './context.ts';
 import { isLearntOtherwise } from './current-knowledge.ts';
 import { usefulnessOf } from './ingest.ts';
 import type { Session } from './port.ts';
-import { isTakenAway, setTakenAway, settleTakenAway } from './taken-away.ts';
+import { isMarkedOtherwise, isTakenAway, setTakenAway, settleTakenAway } from './taken-away.ts';
 
 export interface LabelService {
   handlers: HandlersOf<
@@ -59,6 +59,12 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
     }
   };
 
+  /** What the newest knowledge has learnt of a label does not stand any more where it is marked otherwise. */
+  const noteMarks = (before: Label | null, after: Pick<Label, 'classId' | 'boxes'>): void => {
+    if (before !== null && before.learntClassId !== null && isMarkedOtherwise(store, before, after))
+      setTakenAway(store, before.stationId, true);
+  };
+
   const label: LabelService['label'] = (partIds, classId, boxes, userId) =>
     store.transaction(() => {
       const known = store.classes.get(classId);
@@ -86,6 +92,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
         const marks = isPlaceKept ? (labelBefore?.boxes ?? []) : boxes;
         // Before the row: a label without its picture teaches nothing.
         store.images.keep(imageSha);
+        noteMarks(labelBefore, { classId, boxes: marks });
         store.labels.set({ stationId, imageSha, classId, boxes: marks, partId, userId, at, learntClassId, confirmed });
         store.queue.setState(partId, 'labelled');
       }
@@ -163,6 +170,7 @@ export const createLabelService = (context: CoreContext, onQueueRead: (stationId
           store.labels.set({ ...labelBefore, learntClassId });
           givenBackAt.add(stationId);
         } else {
+          noteMarks(label, labelBefore);
           // What was learnt meanwhile stays known, so that the label counts as fresh if it differs.
           store.labels.set({ ...labelBefore, learntClassId: label.learntClassId ?? labelBefore.learntClassId });
         }

@@ -435,7 +435,7 @@ export const en = {
   'learn.newLabels': 'New labels',
   'learn.newLabelsText': '{n:part:parts} since the last update',
   'learn.newLabelsOf': '{n:part:parts}, {m} of them {name}',
-  'learn.takenAway': 'none, but labels were taken away',
+  'learn.takenAway': 'none, but labels were taken away or marked otherwise',
   'learn.otherViews': 'none, but the recipe or the backbone has changed',
   'learn.noNew': 'none since the last update',
   'learn.withoutPlace':

@@ -436,7 +436,7 @@ export const ja: Record<MessageKey, string> = {
   'learn.newLabels': '新しいラベル',
   'learn.newLabelsText': '前回の更新以降 {n} 件',
   'learn.newLabelsOf': '{n} 件、うち「{name}」{m} 件',
-  'learn.takenAway': 'なし（ラベルの除外あり）',
+  'learn.takenAway': 'なし（ラベルの除外または囲みの変更あり）',
   'learn.otherViews': 'なし（レシピまたはバックボーンの変更あり）',
   'learn.noNew': '前回の更新以降なし',
   'learn.withoutPlace': '場所の分からない欠陥 {n} 件: ラベル画面で場所を囲むまで、タイルでは学習できません',

@@ -294,6 +294,40 @@ describe('the loop', () => {
     expect(regionsOf(-1)).toEqual(turned.slice(1));
   });
 
+  test('a learnt defect that is marked in another tile makes an update due, and back again', async () => {
+    const [station] = await world.call('stations.list', {});
+    const tiles = { columns: 2, rows: 2, overlap: 0 };
+    await world.call('stations.update', { stationId, recipe: { ...station!.recipe, tiles } });
+    await learn();
+    const classId = 'c-打痕';
+    const { partId, imageSha } = (await world.call('labels.list', { stationId, classId }))[0]!;
+    const mark = (x: number) =>
+      world.call(
+        'labels.create',
+        { partIds: [partId], classId, boxes: [{ x, y: 1, width: 2, height: 2 }] },
+        technician,
+      );
+    const update = async () => world.done(await world.call('knowledge.update', { stationId }, technician));
+    const due = async () => {
+      const { fresh, takenAway } = await world.call('labels.summary', { stationId });
+      return { fresh, takenAway };
+    };
+    await mark(1);
+    await update();
+    const before = await due();
+    expect(before.takenAway).toBe(false);
+    await mark(5);
+    expect(await due()).toEqual({ ...before, takenAway: true });
+    await update();
+    expect(await due()).toEqual(before);
+    const taught = world.trainer.updates
+      .at(-1)!
+      .images.flatMap(({ sha, region }) => (sha === imageSha ? [region!.x] : []));
+    expect(taught).toEqual([4]);
+    await world.call('labels.undo', {}, technician);
+    expect((await due()).takenAway).toBe(true);
+  });
+
   test('with a part finder a box counts where the part lay on its picture; where the part is not found it teaches nothing', async () => {
     await learn();
     const [station] = await world.call('stations.list', {});
