@@ -9,7 +9,7 @@ import type { TrainerOptions } from '../learning/update.ts';
 import { residentWith } from '../runtime/resident.ts';
 import { decodeImage } from '../vision/decode.ts';
 import { recipeOf } from '../vision/tiles.ts';
-import { same } from './evidence/verdicts.ts';
+import { classesToday, same } from './evidence/verdicts.ts';
 
 type Input = z.output<(typeof trainerMethods)['trainer.shadow']['input']>;
 type Output = z.output<(typeof trainerMethods)['trainer.shadow']['output']>;
@@ -22,10 +22,11 @@ const told = ({ verdict, classId }: Judgement) => ({ verdict, classId });
  * @throws MODEL_UNREADABLE, BUNDLE_ALTERED, CANCELLED
  */
 export async function runShadow(
-  { candidateDir, activeDir, recipe, frames, threads, timeBudgetS, most }: Input,
+  { candidateDir, activeDir, recipe, frames, threads, timeBudgetS, most, successors = [] }: Input,
   options: TrainerOptions = {},
 ): Promise<Output> {
   const startedAt = performance.now();
+  const { today } = classesToday(successors);
   await using candidate = await openInspector({ bundleDir: candidateDir, threads });
   await using active = await openInspector({ bundleDir: activeDir, threads });
   const out: Output = { judged: 0, disagreements: 0, unreadable: 0, outOfTime: false, examples: [] };
@@ -47,8 +48,8 @@ export async function runShadow(
       out.unreadable += 1;
       continue;
     }
-    const before = await active.inspect(read.image, { recipe: recipeOf(active.card, recipe) });
-    const after = await candidate.inspect(read.image, { recipe: recipeOf(candidate.card, recipe) });
+    const before = today(await active.inspect(read.image, { recipe: recipeOf(active.card, recipe) }));
+    const after = today(await candidate.inspect(read.image, { recipe: recipeOf(candidate.card, recipe) }));
     out.judged += 1;
     if (same(before, after)) continue;
     out.disagreements += 1;

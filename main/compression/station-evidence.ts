@@ -19,6 +19,7 @@ import {
 import type { Latency } from './evidence/latency.ts';
 import {
   changedBetween,
+  classesToday,
   escapesOf,
   overkillsOf,
   pairsByClass,
@@ -103,16 +104,12 @@ export async function writeCandidates(
 async function activeIn(bundleDir: string, options: StationEvidenceOptions): Promise<Comparison['active']> {
   const known = await classesToldApart(bundleDir);
   if (known === null) return null;
-  const successors = new Map(options.successors);
-  // A model from before two classes were made one still names the one that is gone.
-  const today = (classId: string): string => successors.get(classId) ?? classId;
-  const verdicts = [...(await inspectingVerdicts({ bundleDir, threads: options.threads }, options))].map(
-    ([row, { truth, judgement }]): [number, Verdict] => [
-      row,
-      { truth, judgement: { ...judgement, classId: judgement.classId && today(judgement.classId) } },
-    ],
-  );
-  return { verdicts: new Map(verdicts), classIds: new Set([...known].map(today)) };
+  const { classToday, today } = classesToday(options.successors);
+  const verdicts = await inspectingVerdicts({ bundleDir, threads: options.threads }, options);
+  return {
+    verdicts: new Map([...verdicts].map(([row, each]) => [row, { ...each, judgement: today(each.judgement) }])),
+    classIds: new Set([...known].map(classToday)),
+  };
 }
 
 /** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of. */

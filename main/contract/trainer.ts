@@ -29,7 +29,7 @@ const labelledImageSchema = z.object({
 });
 export type LabelledImage = z.infer<typeof labelledImageSchema>;
 
-/** Classes of exported sums that are no more, each with what is meant by it now; null: nothing, its sums are left out. */
+/** Classes that exported sums or earlier models name and that are no more, each with what is meant by it now; null: nothing, its sums are left out. */
 const successorsSchema = z.array(z.tuple([z.string(), z.string().nullable()]));
 export type Successors = z.infer<typeof successorsSchema>;
 
@@ -193,6 +193,7 @@ export const trainerMethods = {
       timeBudgetS: z.number().positive(),
       /** At most so many disagreements are listed. */
       most: z.number().int().min(0),
+      successors: successorsSchema.optional(),
     }),
     output: shadowSchema
       .pick({ judged: true, disagreements: true, unreadable: true, outOfTime: true })

@@ -2,6 +2,7 @@ import { shadowSchema, type Shadow } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { bundleDirOf } from './bundle-folder.ts';
 import { refuseAltered } from './candidates.ts';
+import { classSuccessors } from './class-successors.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
 import type { JobService, JobWork } from './jobs.ts';
 import { withTrainer } from './trainer.ts';
@@ -85,6 +86,7 @@ export const createShadowService = (
                 threads: context.trainerThreads,
                 timeBudgetS,
                 most: EXAMPLES,
+                successors: classSuccessors(store),
               },
               { signal: job.signal },
             ),

@@ -1,4 +1,5 @@
 import type { ChangedVerdict } from '../../contract/domain.ts';
+import type { Successors } from '../../contract/trainer.ts';
 import type { TileJudgement } from '../../inspection/decide.ts';
 
 /* Verdicts of models on the same parts, and what changed between two of them. */
@@ -9,6 +10,14 @@ export interface Verdict {
 }
 
 type Told = Pick<TileJudgement, 'verdict' | 'classId'>;
+
+/** What classes that a model names are called today: one from before two of them were made one still names the one that is gone. */
+export const classesToday = (successors: Successors) => {
+  const into = new Map(successors);
+  const classToday = (classId: string): string => into.get(classId) ?? classId;
+  const today = <T extends Told>(told: T): T => ({ ...told, classId: told.classId && classToday(told.classId) });
+  return { classToday, today };
+};
 
 /** The same verdict of the same class; unsure is unsure, whatever class was nearest. */
 export const same = (a: Told, b: Told): boolean =>

@@ -237,9 +237,25 @@ describe('compressStation', () => {
     const [coarse, fine] = CLASSES;
     const { dir } = await one({});
     const images = input.images.map((image) => (image.classId === coarse ? { ...image, classId: fine } : image));
-    const { evidence } = await one({ images, activeBundleDir: dir, successors: [[coarse, fine]] });
+    const successors: [string, string][] = [[coarse, fine]];
+    const { evidence, dir: candidateDir } = await one({ images, activeBundleDir: dir, successors });
     expect(evidence.perClass.find(({ classId }) => classId === fine)!.active).toBeGreaterThan(0.9);
     expect(evidence.changed.map(({ from }) => from.classId)).not.toContain(coarse);
+    // Nor do the two differ there in a shadow run.
+    const frames = input.images.map(({ sha, file }) => ({ sha, file }));
+    const asked = {
+      candidateDir,
+      activeDir: dir,
+      recipe: input.recipe,
+      frames,
+      threads: 1,
+      timeBudgetS: 1000,
+      most: 100,
+    };
+    const { examples } = await runShadow({ ...asked, successors });
+    expect(examples.map(({ from }) => from.classId)).not.toContain(coarse);
+    expect(examples.length).toBeLessThan(24);
+    expect((await runShadow(asked)).disagreements).toBeGreaterThan(examples.length);
   }, 180_000);
 
   it('compares with an active model as that looks at parts, however they are looked at now', async () => {
