@@ -6,6 +6,7 @@ import type { ExportHeader } from '../learning/knowledge-export.ts';
 import type { Backbones } from './backbones.ts';
 import type { ClassService } from './classes.ts';
 import { actor, type CoreContext, type HandlersOf } from './context.ts';
+import { currentKnowledge } from './current-knowledge.ts';
 import { refuseOtherMark } from './demo-mark.ts';
 import { featureFileOf } from './feature-file.ts';
 import type { JobService, JobWork } from './jobs.ts';
@@ -134,9 +135,11 @@ export const createKnowledgeExchange = (
     );
   };
 
-  /** Names of classes whose kept sums differ from sums made anew. */
+  /** Names of classes whose kept sums differ from sums made anew. NO_KNOWLEDGE, KNOWLEDGE_OF_OTHER_BACKBONE, CONFLICT. */
   const check = async (job: JobWork, stationId: string): Promise<string[]> => {
     const station = store.stations.get(stationId);
+    // Of another backbone or recipe there are no sums that it could compare: nothing looked at is nothing found.
+    currentKnowledge(store, station);
     const backbone = await backbones.get(station.backboneId);
     const images = (await samplesOf(store, station)).filter(({ row }) => row >= 0);
     const { differing } = await withTrainer(context, job, (trainer) =>

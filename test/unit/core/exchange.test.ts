@@ -645,6 +645,20 @@ describe('the recompute check', () => {
     expect(result).toEqual([]);
   });
 
+  test('is refused where there is nothing that it could compare', async () => {
+    const place = await open();
+    const { world, stationId, technician } = place;
+    const check = async () => world.done(await world.call('knowledge.check', { stationId }, technician));
+    await expect(check()).rejects.toMatchObject({ code: 'NO_KNOWLEDGE' });
+    await teach(place, { plain: 3, stripes: 3 });
+    expect((await check()).result).toEqual([]);
+    const [station] = await world.call('stations.list', {});
+    await world.call('stations.update', { stationId, recipe: { ...station!.recipe, rotation: 90 } });
+    await expect(check()).rejects.toMatchObject({ code: 'CONFLICT' });
+    await world.call('stations.update', { stationId, backboneId: 'bb-two' });
+    await expect(check()).rejects.toMatchObject({ code: 'KNOWLEDGE_OF_OTHER_BACKBONE' });
+  });
+
   test('finds nothing where an update was cancelled after its sums, and the frames were turned since', async () => {
     const place = await open();
     const { world, stationId, technician } = place;
