@@ -383,7 +383,7 @@ export const methods = {
     z.object({
       partIds: z.array(z.number().int()).min(1).max(500),
       classId: id,
-      /** Where the defect is, in the rotated frame; with several parts the same places count for each. Empty: nobody has marked it. */
+      /** Where the defect is, in the rotated frame; with several parts the same places count for each. Empty: nobody has marked it; a part that the queue asks about keeps the marks of its label. */
       boxes: z.array(regionSchema).max(BOXES_AT_MOST).default([]),
     }),
     z.object({ labelled: z.number().int(), undoId: z.number().int() }),
