@@ -14,10 +14,10 @@ import { AppError } from '../contract/errors.ts';
 import { assembleInspector } from '../learning/assemble.ts';
 import type { Matrix, Products } from '../learning/dense.ts';
 import { embed } from '../learning/embedding.ts';
-import { heldOutBesideSums, type OtherSums } from '../learning/held-out-beside-sums.ts';
+import { heldOutByHeads, type OtherSums } from '../learning/held-out-heads.ts';
 import { heldOutNovelty, noveltyLossOf, type HeldOutNovelty, type NoveltyLoss } from '../learning/held-out-novelty.ts';
 import { logitsOf, solveKnowledge, type SolvedKnowledge } from '../learning/knowledge.ts';
-import { pick, type CrossValidation, type LedgerRow } from '../learning/selection.ts';
+import { pick, sampleOfParts, type CrossValidation, type LedgerRow } from '../learning/selection.ts';
 import type { Statistics } from '../learning/statistics.ts';
 import type { MapFit } from '../learning/statistics-map.ts';
 import { decodeModel, modelCost, type Model } from '../onnx/index.ts';
@@ -142,6 +142,7 @@ export async function finishVariant(
       okIds: new Set(options.classes.filter(({ isOk }) => isOk).map((item) => item.id)),
       criteria: options.criteria,
       others: carried?.others ?? null,
+      judged: sampleOfParts(ledger),
     },
     { products, ...(signal ? { signal } : {}), onProgress: (share) => options.onProgress?.(0.7 + 0.2 * share) },
   );
@@ -209,10 +210,10 @@ async function comparedBeside(
   others: OtherSums,
   choice: CrossValidation,
   features: Float32Array,
-  { backbone, ledger, products }: FinishOptions,
+  { backbone, ledger, products, signal }: FinishOptions,
 ): Promise<Compared> {
   const picked = pick(embed(features, stagesOf(backbone)), choice.rows);
-  const beside = await heldOutBesideSums(choice, picked, ledger, others, products);
+  const beside = await heldOutByHeads(choice, choice, picked, ledger, others, { products, signal });
   return comparedOf(beside, ledger, new Set(others.counts.keys()));
 }
 

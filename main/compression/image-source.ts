@@ -46,6 +46,8 @@ export function createImageSource(
     preprocessors.set(size, made);
     return made;
   };
+  /** The newest that was not kept: its tiles may be asked for one after the other. */
+  let newest: { file: string; image: PixelImage } | null = null;
   const decode = async (file: string): Promise<PixelImage> => {
     const { image } = await decodeImage(file, { name: file, maxPixels: options.maxPixels });
     const turned = options.rotation === 0 ? image : rotate(image, options.rotation);
@@ -53,12 +55,12 @@ export function createImageSource(
     if (cached + turned.data.length <= CACHE_BYTES) {
       cache.set(file, turned);
       cached += turned.data.length;
-    }
+    } else newest = { file, image: turned };
     return turned;
   };
   const pixels = async (index: number): Promise<PixelImage> => {
     const { file } = images[index]!;
-    const known = cache.get(file) ?? decoding.get(file);
+    const known = cache.get(file) ?? (newest?.file === file ? newest.image : decoding.get(file));
     if (known) return known;
     if (options.signal?.aborted) throw new AppError('CANCELLED');
     const made = decode(file).finally(() => decoding.delete(file));

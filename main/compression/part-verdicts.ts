@@ -3,7 +3,7 @@ import type { Recipe } from '../contract/domain.ts';
 import type { InspectorSource } from '../inspection/inspector.ts';
 import { judgeTile, worstOf, type TileJudgement } from '../inspection/decide.ts';
 import { partOf, type LedgerRow } from '../learning/folds.ts';
-import { judgedRows } from '../learning/selection.ts';
+import { judgedRows, sampleOf, sampleOfParts } from '../learning/selection.ts';
 import { openDeployedJudge } from './deployed-judge.ts';
 import type { Verdict } from './evidence/verdicts.ts';
 import type { Finished } from './finish.ts';
@@ -52,15 +52,17 @@ export function crowdedClasses(rows: readonly number[], ledger: readonly LedgerR
   return new Set(ledger.flatMap(({ classId }, row) => (taken.has(row) ? [] : [classId])));
 }
 
+/** Of a recipe with tiles, those that a model inspects anew: it runs on each, where held-out verdicts are made of features that are known. */
+const MOST_INSPECTED = 4000;
+
 /**
- * Verdicts of a model as it inspects, on the parts that the held-out verdicts are of.
+ * Verdicts of a model as it inspects, on parts that held-out verdicts are of.
  * @param images of the source, one per ledger row
  * @param recipe that the rows are views of: a model that was made with another one judges each part whole
  * @throws CANCELLED, MODEL_UNREADABLE, BUNDLE_ALTERED
  */
 export async function deployedVerdicts(
   model: InspectorSource,
-  { validation }: Pick<Finished, 'validation'>,
   options: {
     source: ImageSource;
     images: readonly number[];
@@ -72,9 +74,10 @@ export async function deployedVerdicts(
   const { images, ledger, signal } = options;
   await using judge = await openDeployedJudge(model, options.source, options.recipe);
   const tiles: JudgedTile[] = [];
-  for (const i of judgedRows(validation, ledger)) {
+  const sample = sampleOfParts(ledger, MOST_INSPECTED) ?? sampleOf(ledger);
+  for (const i of judgedRows(sample, ledger)) {
     if (signal?.aborted) throw new AppError('CANCELLED');
-    const row = validation.rows[i]!;
+    const row = sample.rows[i]!;
     tiles.push({ row, judgement: await judge.judge(images[row]!) });
   }
   return byPart(tiles, ledger);

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { Gate, Recipe } from '../contract/domain.ts';
 import type { Successors } from '../contract/trainer.ts';
-import type { InspectorSource } from '../inspection/inspector.ts';
 import { MOST_ROWS as MOST_NOVELTY_PARTS } from '../learning/held-out-novelty.ts';
 import { writeBundle } from './bundle-files.ts';
 import { describeEnvironment } from './environment.ts';
@@ -105,16 +104,12 @@ async function activeIn(bundleDir: string, options: StationEvidenceOptions): Pro
   const known = await classesToldApart(bundleDir);
   if (known === null) return null;
   const { classToday, today } = classesToday(options.successors);
-  const verdicts = await inspectingVerdicts({ bundleDir, threads: options.threads }, options);
+  const verdicts = await deployedVerdicts({ bundleDir, threads: options.threads }, options);
   return {
     verdicts: new Map([...verdicts].map(([row, each]) => [row, { ...each, judgement: today(each.judgement) }])),
     classIds: new Set([...known].map(classToday)),
   };
 }
-
-/** Verdicts of a model as it inspects, on the parts that the held-out verdicts are of. */
-const inspectingVerdicts = (model: InspectorSource, { reference, ...options }: StationEvidenceOptions) =>
-  deployedVerdicts(model, reference, options);
 
 async function writeCandidate(
   offer: StationOffer,
@@ -128,7 +123,7 @@ async function writeCandidate(
   const verdicts = heldOutVerdicts(finished, ledger);
   // The active model has learnt from most of these parts: held-out verdicts would lose to it whatever the candidate is.
   const inspecting =
-    active && (await inspectingVerdicts({ model: finished.inspector, card: finished.card, threads }, options));
+    active && (await deployedVerdicts({ model: finished.inspector, card: finished.card, threads }, options));
   const shaOf = (row: number) => ledger[row]!.sha;
   const crowded = crowdedClasses(finished.validation.rows, ledger);
   const hasRoom = (good: boolean) => classes.some(({ id, isOk }) => isOk === good && !crowded.has(id));

@@ -4,7 +4,7 @@ import type { Successors } from '../contract/trainer.ts';
 import type { Products } from '../learning/dense.ts';
 import { embed, embeddingSize, type Stages } from '../learning/embedding.ts';
 import { picturesPerClass } from '../learning/folds.ts';
-import { asTheyAre, countsOf, type OtherSums } from '../learning/held-out-beside-sums.ts';
+import { asTheyAre, countsOf, type OtherSums } from '../learning/held-out-heads.ts';
 import { readExport } from '../learning/knowledge-export.ts';
 import { nearDuplicateRadii } from '../learning/near-duplicates.ts';
 import { inFolds, representativeRows, type LedgerRow } from '../learning/selection.ts';

@@ -12,7 +12,7 @@ import {
   signsOf,
   type NoveltyInput,
 } from './novelty-score.ts';
-import { pick, representativeRows, type Choice, type LedgerRow } from './selection.ts';
+import { pick, rowsOfManyParts, type Choice, type LedgerRow } from './selection.ts';
 import { foldsOf, FOLDS, meansOfParts, partOf } from './folds.ts';
 import { classWeights, solveHead } from './solve.ts';
 
@@ -74,7 +74,7 @@ export async function heldOutNovelty(
   signal?: AbortSignal,
 ): Promise<HeldOutNovelty | null> {
   // The bounds are as wide as the parts are few: tiles of the same tell little more.
-  const taken = representativeRows(ledger, MOST_ROWS, true);
+  const taken = rowsOfManyParts(ledger, MOST_ROWS);
   const rows = taken.map((row) => ledger[row]!);
   const folds = foldsOf(rows);
   const foldsOfClass = new Map<string, Set<number>>();

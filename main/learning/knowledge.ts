@@ -5,7 +5,7 @@ import type { Matrix, Products } from './dense.ts';
 import { embed, embeddingSize, type Stages } from './embedding.ts';
 import { partOf } from './folds.ts';
 import { fitNoveltyScale, fitSpace, heldOutSigns, type NoveltyInput, type NoveltyModel } from './novelty-score.ts';
-import { countsOf, countsWith, heldOutBesideSums, type OtherSums } from './held-out-beside-sums.ts';
+import { countsOf, countsWith, heldOutByHeads, type OtherSums } from './held-out-heads.ts';
 import {
   crossValidateSample,
   judgedRows,
@@ -51,6 +51,8 @@ export interface KnowledgeInput {
   fixed?: Choice;
   /** What other stations gave, on these features: parts that are held out are judged beside it. */
   others?: OtherSums | null;
+  /** Rows that temperature, thresholds and the limit of novelty are told by; null: those that lambda and g are chosen on. */
+  judged?: Sample | null;
 }
 
 /** Statistics of embedded rows. */
@@ -95,7 +97,7 @@ export interface Solved {
  * @throws TOO_FEW_CLASSES without any row, FEATURES_NOT_FINITE, SINGULAR_STATISTICS, CANCELLED
  */
 export async function solveKnowledge(
-  { features, ledger, ...rest }: KnowledgeInput,
+  { features, ledger, judged, ...rest }: KnowledgeInput,
   options: SolveOptions,
 ): Promise<Solved> {
   const { stages } = rest;
@@ -104,17 +106,28 @@ export async function solveKnowledge(
   const z = embed(features, stages);
   const sample = sampleOf(ledger);
   return solveStatistics(
-    { ...rest, ledger, statistics: gather(z, ledger), sample, picked: pick(z, sample.rows) },
+    {
+      ...rest,
+      ledger,
+      statistics: gather(z, ledger),
+      sample,
+      picked: pick(z, sample.rows),
+      judged: judged ? { sample: judged, picked: pick(z, judged.rows) } : null,
+    },
     options,
   );
 }
 
-export interface StatisticsInput extends Omit<KnowledgeInput, 'features'> {
-  /** Of the ledger, and of what other stations gave on these features, unless that is in `others`. */
-  statistics: Statistics;
+interface Picked {
   sample: Sample;
   /** Embedded rows of the sample, in its order. */
   picked: Matrix;
+}
+
+export interface StatisticsInput extends Omit<KnowledgeInput, 'features' | 'judged'>, Picked {
+  /** Of the ledger, and of what other stations gave on these features, unless that is in `others`. */
+  statistics: Statistics;
+  judged?: Picked | null;
 }
 
 /**
@@ -148,7 +161,18 @@ async function sumsBeside(
  * @throws TOO_FEW_CLASSES, SINGULAR_STATISTICS, FEATURES_NOT_FINITE, CANCELLED
  */
 export async function solveStatistics(
-  { statistics, sample, picked, stages, ledger, okIds, criteria, fixed, others }: StatisticsInput,
+  {
+    statistics,
+    sample,
+    picked: chosenOn,
+    judged: judgedBy,
+    stages,
+    ledger,
+    okIds,
+    criteria,
+    fixed,
+    others,
+  }: StatisticsInput,
   { products, onProgress, signal }: SolveOptions,
 ): Promise<Solved> {
   const counts = countsWith(countsOf(statistics), others ?? null);
@@ -164,12 +188,16 @@ export async function solveStatistics(
     onProgress?.(progress);
   };
   checkpoint(0.1);
-  const alone = await crossValidateSample(picked, sample, ledger, products, {
+  const alone = await crossValidateSample(chosenOn, sample, ledger, products, {
     known: counts,
     ...(fixed ? { fixed } : {}),
     ...(signal ? { signal } : {}),
   });
-  const validation = others ? await heldOutBesideSums(alone, picked, ledger, others, products) : alone;
+  const { sample: rows, picked } = judgedBy ?? { sample, picked: chosenOn };
+  const validation =
+    rows.rows.length > 0 && (others || judgedBy)
+      ? await heldOutByHeads(alone, rows, picked, ledger, others ?? null, { products, signal })
+      : alone;
   checkpoint(0.6);
   const weights = classWeights(counts, validation.balancing);
   const own = await statistics.weightedScatter(weights, products);

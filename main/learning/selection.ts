@@ -45,6 +45,8 @@ const HOPELESS = 0.03;
 const BALANCINGS = [1, 0.5, 0];
 /** Rows that take part: a factorisation takes their cube. */
 const MAX_ROWS = 1200;
+/** Of a recipe with tiles, those that models are judged by: with thirty of them some 400 parts. */
+const MAX_TILES = 12_000;
 
 /** A row of every part, then another of each, and so on; which of its tiles comes first is drawn, else a corner of all would stand for them. */
 function inTurns(rows: readonly number[], ledger: readonly LedgerRow[]): number[] {
@@ -60,12 +62,12 @@ function inTurns(rows: readonly number[], ledger: readonly LedgerRow[]): number[
   return turns.sort((a, b) => a.turn - b.turn).map(({ row }) => row);
 }
 
-/**
- * At most MAX_ROWS, as even over the classes as can be, by content hash: independent of order, and stable while the ledger
- * grows.
- * @param ofManyParts a tile each of as many parts as can be, rather than all tiles of some
- */
-export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROWS, ofManyParts = false): number[] {
+/** @param orderOf rows of a class by content hash, in the order in which they are taken */
+function evenOverClasses(
+  ledger: readonly LedgerRow[],
+  limit: number,
+  orderOf: (rows: readonly number[]) => readonly number[],
+): number[] {
   const byClass = new Map<string, number[]>();
   ledger.forEach(({ classId }, i) => {
     const list = byClass.get(classId);
@@ -82,12 +84,23 @@ export function representativeRows(ledger: readonly LedgerRow[], limit = MAX_ROW
   const chosen: number[] = [];
   for (const rows of [...groups].sort((a, b) => a.length - b.length)) {
     const take = Math.min(rows.length, Math.floor(left / open));
-    chosen.push(...(ofManyParts ? inTurns(rows, ledger) : rows).slice(0, take));
+    chosen.push(...orderOf(rows).slice(0, take));
     left -= take;
     open -= 1;
   }
   return chosen.sort(order);
 }
+
+/**
+ * At most MAX_ROWS, as even over the classes as can be, by content hash: independent of order, and stable while the ledger
+ * grows.
+ */
+export const representativeRows = (ledger: readonly LedgerRow[], limit = MAX_ROWS): number[] =>
+  evenOverClasses(ledger, limit, (rows) => rows);
+
+/** The same, but a tile each of as many parts as can be rather than all tiles of some: those of one part are seen in one light. */
+export const rowsOfManyParts = (ledger: readonly LedgerRow[], limit = MAX_ROWS): number[] =>
+  evenOverClasses(ledger, limit, (rows) => inTurns(rows, ledger));
 
 /** What the choice is made on: ledger rows by index, with the fold of each, in the order of the folds. */
 export interface Sample {
@@ -116,6 +129,25 @@ export function inFolds(
 
 /** The rows by which lambda and g are chosen, in folds. */
 export const sampleOf = (ledger: readonly LedgerRow[]): Sample => inFolds(representativeRows(ledger), ledger);
+
+/**
+ * Rows of a recipe with tiles by which a model is judged: a good part teaches all its tiles, and MAX_ROWS of them are a few dozen parts. As many whole parts as fit, even over the classes as
+ * representativeRows are; a head for each fold (held-out-heads.ts) takes them, a kernel could not.
+ * @returns null: without tiles, or where sampleOf has all rows
+ */
+export function sampleOfParts(ledger: readonly LedgerRow[], limit = MAX_TILES): Sample | null {
+  if (ledger.length <= MAX_ROWS) return null;
+  const tilesOf = Map.groupBy(ledger.keys(), (row) => partOf(ledger, row));
+  if (tilesOf.size === ledger.length) return null;
+  const rows = representativeRows(ledger, limit);
+  const taken = Map.groupBy(rows, (row) => partOf(ledger, row));
+  const whole = rows.filter(
+    (row) => taken.get(partOf(ledger, row))!.length === tilesOf.get(partOf(ledger, row))!.length,
+  );
+  // A class whose first part alone has too many tiles is better told by some of them than not at all.
+  const known = new Set(whole.map((row) => ledger[row]!.classId));
+  return inFolds([...whole, ...rows.filter((row) => !known.has(ledger[row]!.classId))], ledger);
+}
 
 /** Some rows of a matrix, in the order given. */
 export function pick(z: Matrix, rows: readonly number[]): Matrix {

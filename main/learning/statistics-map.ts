@@ -9,7 +9,7 @@ import {
   type Matrix,
   type Products,
 } from './dense.ts';
-import type { GivenSums } from './held-out-beside-sums.ts';
+import type { GivenSums } from './held-out-heads.ts';
 import { pick } from './selection.ts';
 import type { Statistics } from './statistics.ts';
 

@@ -8,7 +8,7 @@ import { openExtractor } from '../../learning/extract.ts';
 import type { NoveltyLoss } from '../../learning/held-out-novelty.ts';
 import {
   judgedRows,
-  representativeRows,
+  rowsOfManyParts,
   type Choice,
   type CrossValidation,
   type LedgerRow,
@@ -122,7 +122,7 @@ export const validate = (
   products: Products,
   options: { fixed?: Choice; drawings?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<CrossValidation> =>
-  heldOutRepeatedly(embed(features, stagesOf(backbone)), representativeRows(ledger), ledger, products, options);
+  heldOutRepeatedly(embed(features, stagesOf(backbone)), rowsOfManyParts(ledger), ledger, products, options);
 
 /** Held-out quality of a model on the training folds. */
 export interface Quality {

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { argmax } from '../../../main/learning/evaluation.ts';
 import { matrix, openProducts, type Matrix } from '../../../main/learning/dense.ts';
 import { embed, embeddingSize } from '../../../main/learning/embedding.ts';
-import { asTheyAre, heldOutBesideSums } from '../../../main/learning/held-out-beside-sums.ts';
+import { asTheyAre, heldOutByHeads } from '../../../main/learning/held-out-heads.ts';
 import { jointFit } from '../../../main/learning/joint.ts';
 import { gather, logitsOf, solveKnowledge } from '../../../main/learning/knowledge.ts';
 import {
@@ -75,7 +75,7 @@ describe('on the same features', () => {
     const z = embed(own.features, stages);
     const alone = await crossValidate(z, own.ledger, products);
     const picked = pick(z, alone.rows);
-    const beside = await heldOutBesideSums(alone, picked, own.ledger, asTheyAre(given(), products), products);
+    const beside = await heldOutByHeads(alone, alone, picked, own.ledger, asTheyAre(given(), products), { products });
     expect(beside.classIds).toEqual(['2', '40', '7']);
     const fold = beside.folds[0]!;
     const kept = alone.rows.filter((_, i) => beside.folds[i] !== fold).map((row) => ours[row]!);
@@ -117,8 +117,11 @@ describe('on the same features', () => {
     const fixed = { lambda: 1, balancing: 0.5 };
     const alone = await crossValidateSample(picked, sample, own.ledger, products, { fixed });
     const nothing = asTheyAre(new Statistics(size), products);
-    const beside = await heldOutBesideSums(alone, picked, own.ledger, nothing, products);
+    const beside = await heldOutByHeads(alone, sample, picked, own.ledger, nothing, { products });
     closeTo(beside.logits.data, alone.logits.data);
+    const byHeads = await heldOutByHeads(alone, sample, picked, own.ledger, null, { products });
+    expect(byHeads.logits.data).toEqual(beside.logits.data);
+    expect(byHeads.balancedAccuracy).toBe(alone.balancedAccuracy);
   });
 });
 

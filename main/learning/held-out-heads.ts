@@ -1,16 +1,18 @@
+import { AppError } from '../contract/errors.ts';
 import { byCodeUnit } from './dataset.ts';
 import { cholesky, matrix, solveCholesky, type Matrix, type Products } from './dense.ts';
 import { argmax } from './evaluation.ts';
 import { raisedLogits } from './few-parts.ts';
 import { partOf } from './folds.ts';
-import { judgedRows, type CrossValidation, type LedgerRow } from './selection.ts';
+import { judgedRows, pick, type Choice, type CrossValidation, type LedgerRow, type Sample } from './selection.ts';
 import { classWeights } from './solve.ts';
 import type { Statistics } from './statistics.ts';
 
 /*
- * Parts of this station held out of a head that other stations' sums are in as well: a class that is known by sums alone takes its share of them, as it will on the line. No row of
- * the sums can be held out, and none needs to be as long as no held-out part is in them: the core takes own pictures out of what a station of this home gave (core/merged-sums.ts); of a file nobody can
- * tell, and the evidence says so. What brought the sums to these features must not have seen the held-out parts.
+ * Parts held out by a head for each fold, solved in as many dimensions as the features have: for more rows than a kernel of all pairs (selection.ts) can be made of, and where other stations' sums are in
+ * the head as well. A class that is known by sums alone then takes its share of the parts, as it will on the line. No row of those sums can be held out, and none needs to be as long as no held-out part is in
+ * them: the core takes own pictures out of what a station of this home gave (core/merged-sums.ts); of a file nobody can tell, and the evidence says so. What brought the sums to these features must not have seen
+ * the held-out parts.
  */
 
 /** What other stations gave, weighted: sum_c w_c S_c [d, d], and s_c of each class. */
@@ -68,19 +70,20 @@ function balancedAccuracyOf(validation: Omit<CrossValidation, 'balancedAccuracy'
 }
 
 /**
- * A cross-validation over own rows once more, beside sums of other stations: with its folds, lambda and g, logits of all classes.
- * @param picked embedded rows of the validation, in its order
+ * Logits of all classes for each row, by the head without its fold.
+ * @param choice lambda for as many parts as the sample has, and g
+ * @param picked embedded rows of the sample, in its order
+ * @param others what is in every head beside them; null: nothing
  * @throws SINGULAR_STATISTICS, CANCELLED
  */
-export async function heldOutBesideSums(
-  validation: CrossValidation,
+export async function heldOutByHeads(
+  { lambda, balancing }: Choice,
+  { rows, folds }: Sample,
   picked: Matrix,
   ledger: readonly LedgerRow[],
-  others: OtherSums,
-  products: Products,
+  others: OtherSums | null,
+  { products, signal }: { products: Products; signal?: AbortSignal | undefined },
 ): Promise<CrossValidation> {
-  const { rows, folds, lambda, balancing } = validation;
-  if (rows.length === 0) return validation;
   const own = new Map<string, number>();
   for (const { classId } of ledger) own.set(classId, (own.get(classId) ?? 0) + 1);
   const counts = countsWith(own, others);
@@ -95,13 +98,12 @@ export async function heldOutBesideSums(
   // lambda was chosen for as many parts as take part; here they weigh as much as the whole ledger.
   const ridge = (lambda * ledger.length) / rows.length;
   const [d, k] = [picked.columns, classIds.length];
-  const logits = matrix(rows.length, k);
-  for (const fold of new Set(folds)) {
-    const [held, kept] = [rowsWhere(fold, true), rowsWhere(fold, false)];
-    const given = await others.weighted(weights, new Set(held.map((i) => rows[i]!)));
-    const scaled = matrix(kept.length, d);
+
+  /** sum_i w_i z_i z_i^T and sum_i w_i z_i y_i^T of some rows. */
+  const sumsOf = async (some: readonly number[]): Promise<Weighted> => {
+    const scaled = matrix(some.length, d);
     const b = matrix(d, k);
-    kept.forEach((i, at) => {
+    some.forEach((i, at) => {
       const weight = weightOf(truth[i]!);
       for (let j = 0; j < d; j += 1) {
         const value = picked.data[i * d + j]!;
@@ -109,28 +111,49 @@ export async function heldOutBesideSums(
         b.data[j * k + truth[i]!]! += weight * value;
       }
     });
-    for (const [id, sum] of given.sums) {
-      const weight = weights.get(id)!;
-      for (let j = 0; j < d; j += 1) b.data[j * k + column.get(id)!]! += weight * sum[j]!;
+    return { a: await products.multiply(scaled, scaled, { transposeA: true }), b };
+  };
+  const held = [...Map.groupBy(rows.keys(), (i) => folds[i]!).values()];
+  const sums: Weighted[] = [];
+  for (const some of held) sums.push(await sumsOf(some));
+
+  const logits = matrix(rows.length, k);
+  for (const [fold, some] of held.entries()) {
+    if (signal?.aborted) throw new AppError('CANCELLED');
+    const a = matrix(d, d);
+    const b = matrix(d, k);
+    sums.forEach((of, other) => {
+      if (other === fold) return;
+      addTo(a, of.a);
+      addTo(b, of.b);
+    });
+    const given = await others?.weighted(weights, new Set(some.map((i) => rows[i]!)));
+    if (given) {
+      addTo(a, given.scatter);
+      for (const [id, sum] of given.sums) {
+        const weight = weights.get(id)!;
+        for (let j = 0; j < d; j += 1) b.data[j * k + column.get(id)!]! += weight * sum[j]!;
+      }
     }
-    const a = await products.multiply(scaled, scaled, { transposeA: true });
-    for (let i = 0; i < a.data.length; i += 1) a.data[i]! += given.scatter.data[i]!;
     for (let i = 0; i < d; i += 1) a.data[i * d + i]! += ridge;
     const head = await solveCholesky(await cholesky(a, products), b, products);
-    const some = matrix(held.length, d);
-    held.forEach((i, at) => some.data.set(picked.data.subarray(i * d, (i + 1) * d), at * d));
-    const { data } = await products.multiply(some, head);
-    held.forEach((i, at) => logits.data.set(data.subarray(at * k, (at + 1) * k), i * k));
+    const { data } = await products.multiply(pick(picked, some), head);
+    some.forEach((i, at) => logits.data.set(data.subarray(at * k, (at + 1) * k), i * k));
   }
   const parts = rows.map((row) => partOf(ledger, row));
   const raised = raisedLogits({ classIds, truth, folds, parts, logits, counts });
   for (const [id, more] of raised) {
     for (let at = column.get(id)!; at < logits.data.length; at += k) logits.data[at]! += more;
   }
-  const beside = { lambda, balancing, raised, rows, folds, classIds, logits };
-  return { ...beside, balancedAccuracy: balancedAccuracyOf(beside, ledger) };
-
-  function rowsWhere(fold: number, isHeld: boolean): number[] {
-    return folds.flatMap((each, i) => ((each === fold) === isHeld ? [i] : []));
-  }
+  const validation = { lambda, balancing, raised, rows, folds, classIds, logits };
+  return { ...validation, balancedAccuracy: balancedAccuracyOf(validation, ledger) };
 }
+
+interface Weighted {
+  a: Matrix;
+  b: Matrix;
+}
+
+const addTo = (sum: Matrix, { data }: Matrix): void => {
+  for (let i = 0; i < data.length; i += 1) sum.data[i]! += data[i]!;
+};
