@@ -104,6 +104,12 @@ export async function readableImages(
   const indices: number[] = [];
   const looks: string[] = [];
   const failed: { index: number; problem: string }[] = [];
+  const hashes = new WeakMap<PixelImage, string>();
+  const lookOf = (image: PixelImage): string => {
+    const known = hashes.get(image) ?? perceptualHash(image);
+    hashes.set(image, known);
+    return known;
+  };
   for (let start = 0; start < source.count; start += 8) {
     const some = Array.from({ length: Math.min(8, source.count - start) }, (_, i) => start + i);
     const seen = await Promise.all(
@@ -112,7 +118,7 @@ export async function readableImages(
           const { image, region } = await source.view(index);
           return region && (region.x + region.width > image.width || region.y + region.height > image.height)
             ? { problem: 'its region lies outside it' }
-            : { look: perceptualHash(image) };
+            : { look: lookOf(image) };
         } catch (error) {
           if (!isAppError(error) || error.code === 'CANCELLED') throw error;
           return { problem: error.message };
