@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { app, BrowserWindow, dialog, ipcMain } from 'electron';
 import { z } from 'zod';
@@ -47,7 +47,15 @@ export async function savePageAsPdf(window: BrowserWindow, name: string, texts: 
     printBackground: true,
     margins: { top: 0.4, bottom: 0.4, left: 0.4, right: 0.4 },
   });
-  await writeFile(filePath, pdf);
+  // An earlier one is there until this one is whole.
+  const part = `${filePath}.part`;
+  try {
+    await writeFile(part, pdf);
+    await rename(part, filePath);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
   return filePath;
 }
 
