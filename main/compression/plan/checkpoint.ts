@@ -18,7 +18,7 @@ import type { TrialRecord } from './trials.ts';
  */
 
 /** Raised whenever what a trial makes or how it is measured changes: what was kept before then counts as never measured. */
-export const CHECKPOINT_FORMAT = 15;
+export const CHECKPOINT_FORMAT = 16;
 
 const rowSet = z.array(z.number().int().min(0)).nullable();
 const trialSchema = z.object({

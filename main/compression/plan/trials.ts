@@ -5,7 +5,7 @@ import type { Products } from '../../learning/dense.ts';
 import { embed } from '../../learning/embedding.ts';
 import { heldOutNovelty, noveltyLossOf } from '../../learning/held-out-novelty.ts';
 import { solveKnowledge } from '../../learning/knowledge.ts';
-import { representativeRows, type Choice, type LedgerRow } from '../../learning/selection.ts';
+import { rowsOfManyParts, type Choice, type LedgerRow } from '../../learning/selection.ts';
 import { encodeModel, type Model } from '../../onnx/index.ts';
 import { createOrtEngine } from '../../training/ort/engine.ts';
 import { costModelOf, type measureLayers } from '../cost/cost-model.ts';
@@ -155,7 +155,7 @@ export async function openTrials(options: TrialOptions): Promise<TrialBench> {
   const baseBytes = encodeModel(workshop.base);
   const checkpoint = options.checkpoint ?? null;
   const decided: Checkpoint['decided'] = async (what, decide) => checkpoint?.decided(what, decide) ?? decide();
-  const rows = representativeRows(ledger, await decided('rows', () => affordableRows(baseBytes, options)));
+  const rows = rowsOfManyParts(ledger, await decided('rows', () => affordableRows(baseBytes, options)));
   const images = rows.map((row) => options.images[row]!);
   const part = rows.map((row) => ledger[row]!);
   const run = { threads, signal, onProgress: options.onProgress };
