@@ -110,7 +110,8 @@ function keepPageAlive(window: BrowserWindow, log: Logger): void {
 
 /** Hands a port to each page that asks, now or as soon as the core serves; each port is a window of its own to the core. */
 export function brokerPorts(supervisor: Supervisor): void {
-  const waiting = new Set<WebContents>();
+  /** With what takes each out when it is closed. */
+  const waiting = new Map<WebContents, () => void>();
   const hand = (contents: WebContents) => {
     const { port1, port2 } = new MessageChannelMain();
     supervisor.attachWindow(createEmitterPortChannel(port1, { wrapped: true }));
@@ -120,12 +121,17 @@ export function brokerPorts(supervisor: Supervisor): void {
     if (senderFrame?.parent !== null || !senderFrame.url.startsWith(`${ORIGIN}/`)) return;
     if (supervisor.coreUp) return hand(sender);
     if (waiting.has(sender)) return;
-    waiting.add(sender);
-    sender.once('destroyed', () => waiting.delete(sender));
+    const gone = () => void waiting.delete(sender);
+    waiting.set(sender, gone);
+    sender.once('destroyed', gone);
   });
   supervisor.onCore((up) => {
     if (!up) return;
-    for (const contents of waiting) hand(contents);
+    for (const [contents, gone] of waiting) {
+      // A core that starts again for months would leave one each time.
+      contents.off('destroyed', gone);
+      hand(contents);
+    }
     waiting.clear();
   });
 }
