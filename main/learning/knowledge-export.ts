@@ -4,7 +4,7 @@ import { open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
-import { id } from '../contract/domain/values.ts';
+import { id, sha256Schema } from '../contract/domain/values.ts';
 import type { Successors } from '../contract/trainer.ts';
 import { diskError, nodeFiles, readAll, removeLeft } from '../store/files.ts';
 import { embeddingSize, GRID, type Stages } from './embedding.ts';
@@ -55,7 +55,8 @@ const headerSchema = z.object({
       count: z.number().int().positive(),
     }),
   ),
-  bodySha256: z.string(),
+  /** Also the file's name where nothing tells whose it is: it must not lead elsewhere. */
+  bodySha256: sha256Schema,
 });
 export type ExportHeader = z.infer<typeof headerSchema>;
 

@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -6,7 +6,7 @@ import Sqlite from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Backbone } from '../../../main/contract/domain.ts';
 import type { Session } from '../../../main/core/port.ts';
-import { readExportHeader } from '../../../main/learning/knowledge-export.ts';
+import { readExportHeader, type ExportHeader } from '../../../main/learning/knowledge-export.ts';
 import { checkSums, exportKnowledge } from '../../../main/learning/sums.ts';
 import { updateKnowledge } from '../../../main/learning/update.ts';
 import { tryGolden } from '../../../main/compression/golden.ts';
@@ -89,6 +89,14 @@ const exportTo = async ({ world, stationId, technician }: Place, name: string): 
   const file = join(folder, name);
   await world.done(await world.call('knowledge.export', { stationId, file }, technician));
   return file;
+};
+/** Gives the file another description. */
+const describedAs = async (file: string, change: (header: ExportHeader) => object): Promise<void> => {
+  const bytes = readFileSync(file);
+  const { header, bodyAt } = await readExportHeader(file);
+  const text = Buffer.from(JSON.stringify(change(header)));
+  bytes.writeUInt32LE(text.byteLength, 8);
+  writeFileSync(file, Buffer.concat([bytes.subarray(0, 12), text, bytes.subarray(bodyAt)]));
 };
 const take = async ({ world, stationId, technician }: Place, file: string) =>
   world.done(await world.call('knowledge.import', { stationId, file }, technician));
@@ -326,19 +334,29 @@ describe('knowledge by file', () => {
     await expect(take(here, file)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
   });
 
+  test('nor is one that names no station and takes a place for its hash: it would lie with what another station learns', async () => {
+    const here = await open();
+    await teach(here, { plain: 3, stripes: 3 });
+    const added = join(here.world.home, 'knowledge', 'added');
+    for (const bodySha256 of ['../../another/bb-one/x', join(folder, 'outside')]) {
+      const file = await exportTo(here, 'hostile');
+      await describedAs(file, (header) => ({ ...header, source: undefined, bodySha256 }));
+      await expect(take(here, file)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
+      rmSync(file);
+    }
+    expect(existsSync(added) ? readdirSync(added, { recursive: true }) : []).toEqual([]);
+    expect(existsSync(join(folder, 'outside.knowledge'))).toBe(false);
+  });
+
   test('a class whose id this home could not read again is not taken in', async () => {
     const [here, there] = [await open(), await open()];
     await teach(here, { plain: 3, stripes: 3 });
     await teach(there, { plain: 3, dots: 3 });
     const file = await exportTo(there, 'long');
-    const bytes = readFileSync(file);
-    const { header, bodyAt } = await readExportHeader(file);
-    const classes = header.classes.map((each) =>
-      each.classId === 'c-dots' ? { ...each, classId: `c-${'x'.repeat(100)}` } : each,
-    );
-    const text = Buffer.from(JSON.stringify({ ...header, classes }));
-    bytes.writeUInt32LE(text.byteLength, 8);
-    writeFileSync(file, Buffer.concat([bytes.subarray(0, 12), text, bytes.subarray(bodyAt)]));
+    await describedAs(file, ({ classes, ...header }) => ({
+      ...header,
+      classes: classes.map((each) => (each.classId === 'c-dots' ? { ...each, classId: `c-${'x'.repeat(100)}` } : each)),
+    }));
     await expect(take(here, file)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE' });
     expect(await here.world.call('classes.list', {})).toHaveLength(3);
   });
