@@ -52,10 +52,12 @@ const SEAL = 'seal.json';
 const SMALL = 1024 * 1024;
 /** What a home is made of, beside its pictures. `work` (what jobs keep meanwhile) and the line's spool belong to the PC. */
 const folders = ['trust', 'features', 'knowledge', 'bundles', 'backbones', 'costs'];
-const segment = String.raw`(?!\.\.?(?:/|$))[^/\\\0:]{1,200}`;
+/** No end of a line in it, among other signs: the lines of the sum tell files apart. */
+const segment = String.raw`(?!\.\.?(?:/|$))[^/\\:\p{Cc}]{1,200}`;
 const allowed = new RegExp(
   `^(mekiki\\.(json|sqlite)|(${folders.join('|')})(/${segment}){1,8}|spool/${segment}\\.ok-images|` +
     String.raw`images/([0-9a-f]{2})/\5[0-9a-f]{62}\.(png|keep))$`,
+  'u',
 );
 
 /** What a sealed secret opens beside. */

@@ -490,6 +490,27 @@ describe('backup and restore', () => {
     await expect(readBackup(file)).rejects.toMatchObject({ code: 'BACKUP_UNREADABLE' });
   });
 
+  test('two files that are made one, whose name reads as both, are refused: the other would be gone from what its password opens', async () => {
+    const whole = join(folder, 'both.mekiki-backup');
+    await backUp(whole);
+    const entries = [...(await entriesOf(whole))];
+    const at = entries.findIndex(([name]) => name === 'trust/founder.json');
+    const [[name, content], [next, kept]] = entries.slice(at, at + 2) as [[string, Buffer], [string, Buffer]];
+    const sha = createHash('sha256').update(content).digest('hex');
+    const seal = JSON.parse(String(entries.at(-1)![1])) as BackupSeal;
+    const altered = entries
+      .toSpliced(at, 2, [`${name} ${content.length} ${sha}\n${next}`, kept])
+      .toSpliced(-1, 1, [
+        'seal.json',
+        bytesOf({ ...seal, entries: seal.entries - 1, bytes: seal.bytes - content.length }),
+      ]);
+    const file = join(folder, 'one-less.mekiki-backup');
+    await writeTar(file, altered);
+    const home = join(folder, 'one-less');
+    expect(await codeOf(restore(file, home))).toBe('BACKUP_UNREADABLE');
+    expect(existsSync(home)).toBe(false);
+  });
+
   test('a seal whose secrets are not those of a home, each once, is refused', async () => {
     const whole = join(folder, 'sealed.mekiki-backup');
     await backUp(whole);
