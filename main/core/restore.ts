@@ -76,7 +76,7 @@ export const restoreBackup = async (
       }
       const path = join(home, name);
       await making(nodeFiles.makeDirectory(dirname(path)));
-      const handle = await making(open(path, 'wx'));
+      const handle = await making(open(path, 'wx', path === databaseFile(home) ? 0o600 : 0o666));
       held.push(handle);
       for await (const chunk of content) await making(handle.writeFile(chunk));
       if (held.length === FLUSHED_AT_ONCE) await making(flush(held.splice(0)));

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { chmodSync, closeSync, fsyncSync, openSync } from 'node:fs';
 import { access, constants, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { AppError, isAppError, problemOf } from '../contract/errors.ts';
@@ -145,6 +145,19 @@ export const syncFolder = (path: string): void => {
     fsyncSync(handle);
   } finally {
     closeSync(handle);
+  }
+};
+
+/**
+ * Makes an empty file that no other account of the PC may read; one that is there is so from now on. What SQLite puts beside a database has the mode of that. Never opens what is
+ * there: closing it would give up the locks that this process has on it.
+ */
+export const keepFromOthers = (path: string): void => {
+  try {
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    chmodSync(path, 0o600);
   }
 };
 

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { AppError, assert, isAppError, problemOf } from '../contract/errors.ts';
 import { createAlarms, type Alarms } from './alarms.ts';
@@ -6,7 +6,7 @@ import { createAuditEntries, type AuditEntries } from './audit-entries.ts';
 import { createCandidates, type Candidates } from './candidates.ts';
 import { createClasses, type Classes } from './classes.ts';
 import { createFeatures, type Features } from './features.ts';
-import { diskError, nodeFiles, type FilePort } from './files.ts';
+import { diskError, keepFromOthers, nodeFiles, type FilePort } from './files.ts';
 import {
   databaseFile,
   giveUpReserve,
@@ -145,6 +145,8 @@ const examine = (home: string): { unused: boolean } => {
 
 /** Opens for writing and takes the lock of the operating system, which lasts until close or the end of the process. */
 const openForWriting = (home: string, now: Date): Database => {
+  // People's locked keys and hashes of short codes are in it: on a copy of it passwords could be tried for as long as one likes.
+  keepFromOthers(databaseFile(home));
   const db = new Sqlite(databaseFile(home), { timeout: 0 });
   try {
     db.pragma('locking_mode = EXCLUSIVE');
@@ -263,6 +265,7 @@ const buildStore = (db: Database, { home, isNew, mark, now, files }: BuildOption
     keepReserve: () => keepReserve(home),
     async snapshot(file, { signal, progress }) {
       try {
+        closeSync(openSync(file, 'wx', 0o600));
         await db.backup(file, {
           progress({ totalPages, remainingPages }) {
             signal?.throwIfAborted();

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { AppError, problemOf } from '../contract/errors.ts';
 import { checkDatabase } from './check.ts';
-import { diskError, diskFullOr, nodeFiles, writeDurably } from './files.ts';
+import { diskError, diskFullOr, keepFromOthers, nodeFiles, writeDurably } from './files.ts';
 import { databaseFile } from './home.ts';
 import { migrate, schemaVersion } from './migrate.ts';
 
@@ -231,6 +231,7 @@ const removeDangling = (db: Database): Map<string, number> => {
 };
 
 const copyReadable = (from: string, to: string): RepairReport['tables'] => {
+  keepFromOthers(to);
   // A connection of its own: what it stumbles over must not stop the other one's writing.
   const damaged = new Sqlite(from, { readonly: true, fileMustExist: true });
   const db = new Sqlite(to);

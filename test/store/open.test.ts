@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
@@ -74,6 +74,20 @@ describe('opening a home', () => {
     db.close();
     expect((await openHome()).isNew).toBe(false);
   });
+
+  test.skipIf(process.platform === 'win32')(
+    'no other account of the PC reads the database, one of an earlier version and a copy of it neither: locked keys are in it',
+    async () => {
+      mkdirSync(home);
+      const file = join(home, 'mekiki.sqlite');
+      writeFileSync(file, '', { mode: 0o644 });
+      const store = await openHome();
+      const copy = join(base, 'copy.sqlite');
+      await store.snapshot(copy, {});
+      for (const each of [file, `${file}-wal`, copy]) expect(statSync(each).mode & 0o777, each).toBe(0o600);
+      await expect(store.snapshot(copy, {})).rejects.toMatchObject({ code: 'HOME_NOT_WRITABLE' });
+    },
+  );
 
   test('a damaged database is refused by name and left byte for byte as it was', async () => {
     const store = await openHome();
