@@ -1,5 +1,5 @@
 import { createHash, createPublicKey, verify } from 'node:crypto';
-import { open, type FileHandle } from 'node:fs/promises';
+import { constants, open, type FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { AppError, fileError } from '../contract/errors.ts';
 import { updateManifestSchema, UPDATE_BYTES_AT_MOST, type UpdateManifest } from '../contract/update.ts';
@@ -53,7 +53,8 @@ export const openUpdate = async (file: string, { keys, take, signal }: UpdateOpt
     new AppError('UPDATE_REFUSED', { file, problem }, { cause });
   let handle: FileHandle;
   try {
-    handle = await open(file, 'r');
+    // Never waits for who writes to a pipe: that it is no file is told below.
+    handle = await open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (cause) {
     throw fileError('update file', file, cause);
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { backboneSchema, type Backbone } from '../contract/domain.ts';
 import { AppError, problemOf } from '../contract/errors.ts';
@@ -91,6 +91,9 @@ export async function normalisationBeside(file: string): Promise<Normalisation &
 /** Null: there is no such file. */
 async function textOf(file: string): Promise<string | null> {
   try {
+    const found = await stat(file);
+    // Opening a pipe that nobody writes to would never end. A folder is refused in the system's words.
+    if (!found.isFile() && !found.isDirectory()) throw new Error('it is no file');
     return await readFile(file, 'utf8');
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null;

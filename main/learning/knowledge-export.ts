@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
+import { open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../contract/errors.ts';
@@ -156,6 +156,9 @@ export async function readExportHeader(file: string): Promise<{ header: ExportHe
   let length = 0;
   let wanted = 12;
   try {
+    // Opening a pipe that nobody writes to would never end.
+    const found = await stat(file);
+    if (!found.isFile()) throw unreadable(found.isDirectory() ? 'it is a folder' : 'it is no file');
     for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
       chunks.push(chunk);
       length += chunk.length;
@@ -170,7 +173,6 @@ export async function readExportHeader(file: string): Promise<{ header: ExportHe
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
-    if (code === 'EISDIR') throw unreadable('it is a folder', cause);
     if (code === 'EACCES' || code === 'EPERM') throw unreadable('it may not be read', cause);
     throw new AppError('NOT_FOUND', { kind: 'knowledge file', id: file }, { cause });
   }

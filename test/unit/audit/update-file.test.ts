@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -75,6 +76,12 @@ describe('an update file', () => {
     const details = { what: loop, problem: expect.stringContaining('ELOOP') as unknown };
     await expect(openUpdate(loop, { keys: [key] })).rejects.toMatchObject({ code: 'INVALID_INPUT', details });
     await expect(openUpdate(join(folder, 'none'), { keys: [key] })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  test.skipIf(process.platform === 'win32')('that is a pipe is refused, and not waited for', async () => {
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    await expect(openUpdate(pipe, { keys: [key] })).rejects.toMatchObject(refused);
   });
 
   test('is refused without a key, and with keys that are not its own; a name it gives itself is no proof', async () => {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -381,6 +382,15 @@ describe('knowledge by file', () => {
       writeFileSync(file, bytes);
       await expect(take(here, file)).rejects.toMatchObject({ code, message: expect.stringMatching(problem) });
       expect(await here.world.call('knowledge.show', { stationId: here.stationId })).toEqual(before);
+    }
+    if (process.platform !== 'win32') {
+      const pipe = join(folder, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      for (const [path, problem] of [
+        [pipe, 'it is no file'],
+        [folder, 'it is a folder'],
+      ] as const)
+        await expect(take(here, path)).rejects.toMatchObject({ code: 'KNOWLEDGE_UNREADABLE', details: { problem } });
     }
     // Two ids for one name, here or in the file itself: nobody could tell which of them is meant.
     const rename = (classId: string, name: string) =>

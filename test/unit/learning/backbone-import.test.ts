@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,6 +51,15 @@ describe('a file beside a model that should state how its pixels are scaled', ()
   it.each(['m.onnx.json', 'm.json'])('%s: with a byte order mark it is read as without', async (name) => {
     expect(await normalisationBeside((await beside(name, right)).file)).toEqual(read);
     expect(await normalisationBeside((await beside(name, `\uFEFF${right}`)).file)).toEqual(read);
+  });
+
+  it.skipIf(process.platform === 'win32')('a pipe is refused, and not waited for', async () => {
+    const at = await mkdtemp(join(folder, 'beside-'));
+    execFileSync('mkfifo', [join(at, 'm.json')]);
+    await expect(normalisationBeside(join(at, 'm.onnx'))).rejects.toMatchObject({
+      code: 'INVALID_INPUT',
+      details: { what: join(at, 'm.json'), problem: 'it is no file' },
+    });
   });
 
   it.each([
