@@ -43,12 +43,19 @@ const hashOf = (
       `"previousHash":${text(previousHash)},"subject":${text(subject)},"user":${text(user)}}`,
   );
 
-/** Whether the entry's own hash is that of its content after this hash. Text that gives the hash as it is was never changed: no need to read it. */
+/**
+ * Whether the entry's own hash is that of its content after this hash. Text that gives the hash as it is was never changed: no need to read it. Older programs stored what
+ * JSON.stringify made. No other text is believed: SQLite takes the first of two values with one name, JSON.parse the last.
+ */
 const fits = (entry: AuditEntry | StoredEntry, previousHash: string): boolean => {
   if ('details' in entry) return entry.hash === hashOf(entry, canonicalJson(entry.details), previousHash);
   if (entry.hash === hashOf(entry, entry.detailsText, previousHash)) return true;
   try {
-    return entry.hash === hashOf(entry, canonicalJson(JSON.parse(entry.detailsText)), previousHash);
+    const details: unknown = JSON.parse(entry.detailsText);
+    return (
+      JSON.stringify(details) === entry.detailsText &&
+      entry.hash === hashOf(entry, canonicalJson(details), previousHash)
+    );
   } catch {
     return false;
   }

@@ -21,13 +21,14 @@ import {
   TRAIL_START,
   verifyTrail as verifyWith,
   type AuditEntry,
+  type StoredEntry,
   type TrailProof,
 } from '../../../main/audit/trail.ts';
 import { SMALL_COST } from '../../helpers/password-cost.ts';
 
 const root = openRootKey(createRootKey());
 /** Without what the case does not need: short trails have no head in the database, and a new one none outside. */
-const verifyTrail = (entries: AuditEntry[], proof: Partial<TrailProof> = {}) =>
+const verifyTrail = (entries: (AuditEntry | StoredEntry)[], proof: Partial<TrailProof> = {}) =>
   verifyWith(entries, {
     rootPublicKey: root.publicKey,
     heads: [],
@@ -72,6 +73,17 @@ describe('the trail', () => {
   test('is valid as it was written, empty too', () => {
     expect(verifyTrail([])).toEqual({ entries: 0, valid: true, firstBroken: null, signedUpTo: 0 });
     expect(verifyTrail(trail(5))).toEqual({ entries: 5, valid: true, firstBroken: null, signedUpTo: 0 });
+  });
+
+  test('the text of details is as the program writes it, or an older one did', () => {
+    const content = { n: 1, at: '2026-01-01T00:00:00.000Z', user: 'sato', action: 'import.start', subject: 'cam1' };
+    const { details: _, ...entry } = chainEntry({ ...content, details: { candidates: ['m-1'], b: 1 } }, TRAIL_START);
+    const valid = (detailsText: string) => verifyTrail([{ ...entry, detailsText }]).valid;
+    expect(valid('{"b":1,"candidates":["m-1"]}')).toBe(true);
+    expect(valid('{"candidates":["m-1"],"b":1}')).toBe(true);
+    // SQLite finds the first of these, JSON.parse the second.
+    expect(valid('{"candidates":[],"candidates":["m-1"],"b":1}')).toBe(false);
+    expect(valid('{"candidates": ["m-1"], "b": 1}')).toBe(false);
   });
 
   test('an entry is hashed as its canonical JSON', () => {
