@@ -171,9 +171,20 @@ export const createStudyService = (context: CoreContext): StudyService => {
         const { done } = nextOf(study, userId);
         const last = sequence(study, userId)[done - 1];
         if (last !== undefined)
-          store.transaction(() =>
-            store.studies.removeRating(studyId, { userId, round: last.round, partId: last.partId }),
-          );
+          store.transaction(() => {
+            const { round, partId } = last;
+            const taken = store.studies
+              .ratings(studyId)
+              .find((rating) => rating.userId === userId && rating.round === round && rating.partId === partId);
+            store.studies.removeRating(studyId, { userId, round, partId });
+            // The study keeps the calls that stand; what was called before is kept here alone.
+            store.audit.append({
+              user: actor(session),
+              action: 'studies.takeBack',
+              subject: studyId,
+              details: { round, partId, good: taken?.good ?? null },
+            });
+          });
         return nextOf(study, userId);
       },
       async 'studies.close'({ studyId }, session) {

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Session } from '../../../main/core/port.ts';
@@ -90,6 +91,26 @@ describe('an acceptance study', () => {
     expect((await world.call('audit.list', {}, await signIn('sato'))).entries.map(({ action }) => action)).toContain(
       'studies.close',
     );
+  });
+
+  test('leaves in the trail what was called and taken back', async () => {
+    const { id: studyId } = await create();
+    const { part } = await world.call('studies.next', { studyId }, operator);
+    const { partId } = part!;
+    await world.call('studies.rate', { studyId, partId, round: 0, good: false }, operator);
+    for (let i = 0; i < 2; i += 1)
+      expect(await world.call('studies.takeBack', { studyId }, operator)).toMatchObject({ done: 0 });
+    const supervisor = world.core.openSession();
+    await world.call('session.signIn', { name: 'sato', password: PASSWORD }, supervisor);
+    const file = join(world.home, '..', 'trail.jsonl');
+    await world.call('audit.export', { file }, supervisor);
+    const entries = (await readFile(file, 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { action?: string });
+    expect(entries.filter(({ action }) => action === 'studies.takeBack')).toMatchObject([
+      { user: 'ogawa', subject: studyId, details: { round: 0, partId, good: false } },
+    ]);
   });
 
   test('shows as disputed what was called wrong in the rounds that were finished', async () => {
