@@ -671,7 +671,7 @@ export const methods = {
     z.object({
       candidateId: id,
       password,
-      meaning: z.string().min(1).max(500),
+      meaning: z.string().trim().min(1).max(500),
       waiver: z.string().min(1).max(2000).nullable().default(null),
       seenChanged: z.array(changedVerdictSchema.shape.imageSha).default([]),
     }),

@@ -57,7 +57,7 @@ const compress = async (): Promise<Candidate> => {
     (candidate) => candidate.offered && candidate.state === 'candidate',
   )!;
 };
-const approve = (candidateId: string, more: { waiver?: string; seenChanged?: string[] } = {}) =>
+const approve = (candidateId: string, more: { meaning?: string; waiver?: string; seenChanged?: string[] } = {}) =>
   world.call('candidates.approve', { candidateId, password: PASSWORD, meaning: 'approved for line 1', ...more });
 /** Two models: the first is active, the second approved. */
 const activeAndApproved = async (): Promise<[Candidate, Candidate]> => {
@@ -630,6 +630,8 @@ describe('what may not inspect', () => {
     await expect(world.call('models.activate', { candidateId: candidate.id })).rejects.toMatchObject({
       code: 'NOT_APPROVED',
     });
+    // Signed with nothing said, it is not either.
+    await expect(approve(candidate.id, { meaning: ' \n' })).rejects.toMatchObject({ code: 'INVALID_INPUT' });
     await world.call('candidates.reject', { candidateId: candidate.id, reason: 'no' });
     await expect(world.call('models.activate', { candidateId: candidate.id })).rejects.toMatchObject({
       code: 'NOT_APPROVED',
