@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { app } from 'electron';
 import { isAppError, problemOf, type AppError } from '../contract/errors.ts';
 import { events, methods } from '../contract/methods.ts';
+import { printable } from '../contract/printable.ts';
 import { createClient } from '../contract/rpc/client.ts';
 import { createMemoryPair } from '../contract/rpc/memory.ts';
 import { configFrom, passwordLine, reportOf, setUp, unattended } from '../host/config/set-up.ts';
@@ -35,11 +36,12 @@ export async function runTask(tasks: readonly Task[], options: TaskOptions): Pro
     const task = soleTask(tasks, options);
     await app.whenReady();
     const { whole, report } = await carryOut(task, options);
-    process.stdout.write(`${report}\n`);
+    process.stdout.write(`${printable(report)}\n`);
     return whole ? 0 : 1;
   } catch (error) {
     log.error('not done', { tasks, error });
-    process.stderr.write(`${isAppError(error) ? `${error.message} ${error.nextAction}` : problemOf(error)}\n`);
+    const said = isAppError(error) ? `${error.message} ${error.nextAction}` : problemOf(error);
+    process.stderr.write(`${printable(said)}\n`);
     return 1;
   } finally {
     await supervisor.close();
@@ -50,7 +52,7 @@ export async function runTask(tasks: readonly Task[], options: TaskOptions): Pro
 function carryOut(task: Task, options: TaskOptions): Promise<UpkeepDone> {
   if (task.option === '--setup') return setUpFrom(task.file, options);
   return withUpkeep(options, (upkeep) => {
-    upkeep.on('upkeep.progressed', (line) => process.stderr.write(`${line}\n`));
+    upkeep.on('upkeep.progressed', (line) => process.stderr.write(`${printable(line)}\n`));
     const { signal } = options;
     return task.option === '--restore'
       ? upkeep.call('upkeep.restore', { file: resolve(task.file) }, { signal })

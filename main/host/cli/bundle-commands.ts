@@ -4,6 +4,7 @@ import { Option, type Command } from 'commander';
 import { openBundle } from '../../audit/bundle-file.ts';
 import { hexOfKey } from '../../audit/keys.ts';
 import { AppError, problemOf } from '../../contract/errors.ts';
+import { printableLine } from '../../contract/printable.ts';
 import { aboutBundle, readBundleBytes } from '../../core/bundles.ts';
 import { refuseOtherMark } from '../../core/demo-mark.ts';
 import { signIn, type CoreClient } from './accounts.ts';
@@ -45,7 +46,7 @@ export function addBundleCommands(program: Command, action: Action): Command {
           [
             `valid: as signed by ${about.installation} on ${about.exportedAt}`,
             `trusted here: ${about.trusted ? 'yes' : about.demo ? 'no, it was made in a demo' : 'no'}`,
-            `approved there: ${about.approval ? `by ${about.approval.userName} on ${about.approval.at}` : 'no'}`,
+            `approved there: ${about.approval ? printableLine(`by ${about.approval.userName} on ${about.approval.at}`) : 'no'}`,
           ].join('\n'),
         );
       }),

@@ -1,6 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError, asAppError } from '../../contract/errors.ts';
+import { printable } from '../../contract/printable.ts';
 import type { SkippedFile } from '../../learning/dataset.ts';
 import { nodeFiles, outError, requireWritable, writeDurably } from '../../store/files.ts';
 
@@ -42,14 +43,14 @@ export function createOutput(json: boolean): Output {
   return {
     json,
     result(value, text) {
-      process.stdout.write(json ? `${JSON.stringify(value)}\n` : `${text(value)}\n`);
+      process.stdout.write(`${printable(json ? JSON.stringify(value) : text(value))}\n`);
     },
     progress(line) {
       // A log file is not a terminal: a line a second is enough there.
-      if (terminal) process.stderr.write(`\r\x1b[2K${line}`);
+      if (terminal) process.stderr.write(`\r\x1b[2K${printable(line)}`);
       else if (Date.now() - last > 1000) {
         last = Date.now();
-        process.stderr.write(`${line}\n`);
+        warn(line);
       }
     },
   };
@@ -88,7 +89,7 @@ export async function writeOut(file: string, bytes: Uint8Array | string, option 
 }
 
 /** A line on stderr that stays, as progress does not. */
-export const warn = (line: string): void => void process.stderr.write(`${line}\n`);
+export const warn = (line: string): void => void process.stderr.write(`${printable(line)}\n`);
 
 /** Says on stderr which files were left out, and why. */
 export const tellSkipped = (skipped: readonly SkippedFile[]): void =>
@@ -99,12 +100,12 @@ export function reportFailure(error: unknown, json: boolean): number {
   const known = asAppError(error, 'cli');
   if (json) {
     const { code, message, nextAction, details } = known.toWire('cli');
-    process.stdout.write(`${JSON.stringify({ error: { code, message, nextAction, details } })}\n`);
+    process.stdout.write(`${printable(JSON.stringify({ error: { code, message, nextAction, details } }))}\n`);
   } else {
-    process.stderr.write(`${known.message} ${known.nextAction}\n`);
+    warn(`${known.message} ${known.nextAction}`);
   }
   // A bug is worth its stack; an expected failure is worth its words alone.
-  if (known.code === 'INTERNAL') process.stderr.write(`${(error as Error)?.stack ?? String(error)}\n`);
+  if (known.code === 'INTERNAL') warn((error as Error)?.stack ?? String(error));
   if (known instanceof UsageError) return EXIT.usage;
   return known.code === 'CANCELLED' ? EXIT.cancelled : EXIT.failed;
 }
