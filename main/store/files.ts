@@ -157,7 +157,12 @@ export const keepFromOthers = (path: string): void => {
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    chmodSync(path, 0o600);
+    try {
+      chmodSync(path, 0o600);
+    } catch (refused) {
+      // Another account's own, in a home that they share, or a disk that knows no modes: no reason not to start.
+      if (!['EPERM', 'ENOTSUP'].includes((refused as NodeJS.ErrnoException).code ?? '')) throw refused;
+    }
   }
 };
 
